@@ -1,0 +1,30 @@
+"""What a client writes down: one row per RPC, one row per stream message.
+
+Column name -> Python type. Instants (`*_ns`) are nanoseconds from the cell's epoch on the monotonic
+clock. results/README.md explains every column.
+"""
+
+REQUEST_COLUMNS: dict[str, type[int] | type[str]] = {
+    "request_id": int,
+    "client": int,
+    "session": int,
+    "method": str,
+    "planned_ns": int,
+    "sent_ns": int,
+    "done_ns": int,
+    "code": str,
+    "replica": str,
+    "queue_ns": int,
+    "service_ns": int,
+    "in_flight": int,
+    "messages": int,
+    "connection": str,
+}
+
+MESSAGE_COLUMNS: dict[str, type[int] | type[str]] = {
+    "request_id": int,
+    "message": int,
+    "sent_ns": int,
+    "received_ns": int,
+    "replica": str,
+}

@@ -1,0 +1,121 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Video(_message.Message):
+    __slots__ = ("id", "title", "author", "url", "duration")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    title: str
+    author: str
+    url: str
+    duration: int
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., author: _Optional[str] = ..., url: _Optional[str] = ..., duration: _Optional[int] = ...) -> None: ...
+
+class AddVideoReply(_message.Message):
+    __slots__ = ("video",)
+    VIDEO_FIELD_NUMBER: _ClassVar[int]
+    video: Video
+    def __init__(self, video: _Optional[_Union[Video, _Mapping]] = ...) -> None: ...
+
+class ListVideosRequest(_message.Message):
+    __slots__ = ("limit",)
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+
+class GetVideoRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetVideosReply(_message.Message):
+    __slots__ = ("videos", "unknown_ids")
+    VIDEOS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_IDS_FIELD_NUMBER: _ClassVar[int]
+    videos: _containers.RepeatedCompositeFieldContainer[Video]
+    unknown_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, videos: _Optional[_Iterable[_Union[Video, _Mapping]]] = ..., unknown_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetIdentityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Identity(_message.Message):
+    __slots__ = ("name", "pid", "serving", "behaviour", "calls_started", "calls_done")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
+    CALLS_STARTED_FIELD_NUMBER: _ClassVar[int]
+    CALLS_DONE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    pid: int
+    serving: bool
+    behaviour: Behaviour
+    calls_started: int
+    calls_done: int
+    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ...) -> None: ...
+
+class Behaviour(_message.Message):
+    __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code")
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    DISTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    MEAN_MS_FIELD_NUMBER: _ClassVar[int]
+    SLOW_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    FAIL_SHARE_FIELD_NUMBER: _ClassVar[int]
+    FAIL_CODE_FIELD_NUMBER: _ClassVar[int]
+    slots: int
+    distribution: str
+    mean_ms: float
+    slow_factor: float
+    fail_share: float
+    fail_code: str
+    def __init__(self, slots: _Optional[int] = ..., distribution: _Optional[str] = ..., mean_ms: _Optional[float] = ..., slow_factor: _Optional[float] = ..., fail_share: _Optional[float] = ..., fail_code: _Optional[str] = ...) -> None: ...
+
+class SetServingRequest(_message.Message):
+    __slots__ = ("serving",)
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    serving: bool
+    def __init__(self, serving: _Optional[bool] = ...) -> None: ...
+
+class SetServingReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetLedgerRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LedgerRow(_message.Message):
+    __slots__ = ("request_id", "method", "peer", "arrived_ns", "done_ns", "queue_ns", "service_ns", "in_flight", "messages", "code")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    ARRIVED_NS_FIELD_NUMBER: _ClassVar[int]
+    DONE_NS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_NS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_NS_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    method: str
+    peer: str
+    arrived_ns: int
+    done_ns: int
+    queue_ns: int
+    service_ns: int
+    in_flight: int
+    messages: int
+    code: str
+    def __init__(self, request_id: _Optional[int] = ..., method: _Optional[str] = ..., peer: _Optional[str] = ..., arrived_ns: _Optional[int] = ..., done_ns: _Optional[int] = ..., queue_ns: _Optional[int] = ..., service_ns: _Optional[int] = ..., in_flight: _Optional[int] = ..., messages: _Optional[int] = ..., code: _Optional[str] = ...) -> None: ...
