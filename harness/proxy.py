@@ -1,7 +1,6 @@
 """Renders Envoy's configuration from the templates in envoy/ and writes its endpoints (EDS)."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +90,7 @@ def write_endpoints(files: EnvoyFiles, addresses: Mapping[str, str]) -> None:
     target = files.endpoints_folder / "endpoints.json"
     temporary = target.with_suffix(".tmp")
     temporary.write_text(json.dumps(response, indent=1))
-    os.replace(temporary, target)
+    temporary.replace(target)
 
 
 def _endpoint(address: str) -> dict[str, object]:
