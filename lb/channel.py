@@ -1,0 +1,53 @@
+"""One channel: where it goes, how it balances, and whether it keeps cookies."""
+
+import ipaddress
+
+import grpc
+
+from lb.cookies import CookieJar, cookie_interceptors
+from lb.policies import POLICIES
+
+
+def open_channel(target: str, policy: str | None = None, jar: CookieJar | None = None) -> grpc.aio.Channel:
+    """A grpc.aio channel with TCP connections of its own; to be opened on the event loop that uses it.
+
+    `target`: "host:port" or several, comma separated; `policy`: a name of POLICIES, None for gRPC's default;
+    `jar`: where cookies are kept, None for none (as every gRPC client without an interceptor).
+    """
+    options: list[tuple[str, object]] = [
+        # Channels with equal arguments would share subchannels: ten clients on one TCP connection.
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    if policy is not None:
+        options.append(("grpc.service_config", POLICIES[policy].service_config()))
+    interceptors = cookie_interceptors(jar) if jar is not None else None
+    return grpc.aio.insecure_channel(resolver_target(target), options=options, interceptors=interceptors)
+
+
+def resolver_target(target: str) -> str:
+    """`target` in gRPC's naming: `ipv4:` for lists of addresses, `dns:///` for one host name.
+
+    Raises ValueError for anything else: gRPC resolves no list of names.
+    """
+    parts = [part.strip() for part in target.split(",")]
+    hosts = [_split(part) for part in parts]
+    if all(_is_ipv4(host) for host in hosts):
+        return "ipv4:" + ",".join(parts)
+    if len(parts) == 1:
+        return "dns:///" + parts[0]
+    raise ValueError(f"{target!r}: several addresses must all be IPv4 (a.b.c.d:port)")
+
+
+def _split(address: str) -> str:
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    return host
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""The load process: Locust conducts, the asyncio clients of lb/ play.
+
+`python -m load.conductor ORDER.json` plays one order (load.plan_file). SIGTERM ends it early with every
+finished row written. Exit status: 0 played to the end, 1 stopped early, 2 failed.
+"""
+
+import os
+
+os.environ.setdefault(
+    "LOCUST_SKIP_MONKEY_PATCH", "1"
+)  # before locust: grpc.aio needs real threads and sockets
+
+import gc
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.event
+from locust.env import Environment
+
+from load.bookkeeper import Bookkeeper
+from load.orchestra import Orchestra
+from load.plan_file import LoadOrder
+from load.users import GrpcClientUser
+
+BATCH_S = 0.1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Play the order whose path is the one argument."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    (path,) = sys.argv[1:] if argv is None else argv
+    order = LoadOrder.read(Path(path))
+    orchestra = Orchestra(order)
+    environment = _environment(order, orchestra)
+    bookkeeper = Bookkeeper(environment, orchestra.rows, order.folder)
+    gevent.signal_handler(signal.SIGTERM, orchestra.stop)
+    gc.freeze()  # what start-up left behind is never garbage: shorter collections while measuring
+    environment.runner.start(order.load.clients, spawn_rate=order.load.clients)
+    try:
+        orchestra.start()
+        while not orchestra.finished():
+            gevent.sleep(BATCH_S)
+            bookkeeper.batch(orchestra.progress)
+    finally:
+        bookkeeper.batch(orchestra.progress)
+        bookkeeper.close()
+        environment.performance_ended.set()
+        environment.runner.quit()
+        if environment.web_ui:
+            environment.web_ui.stop()
+    return 0 if orchestra.progress.state == "done" else 1
+
+
+class LabEnvironment(Environment):
+    """Locust's environment, with what its users wait for."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(user_classes=[GrpcClientUser], host=target, stop_timeout=0)
+        self.performance_ended = gevent.event.Event()
+
+
+def _environment(order: LoadOrder, orchestra: Orchestra) -> Any:
+    """Locust, as a library: statistics, users, and the web UI on loopback where it was asked for."""
+    environment: Any = LabEnvironment(order.settings.target)
+    runner = environment.create_local_runner()
+    # Stop pressed in the web UI ends the performance, not only Locust's users.
+    environment.events.test_stopping.add_listener(lambda **_: orchestra.stop())
+    if order.web_port is not None:
+        environment.create_web_ui("127.0.0.1", order.web_port)
+    runner.greenlet.link_exception(lambda _: orchestra.stop())
+    return environment
+
+
+if __name__ == "__main__":
+    sys.exit(main())
