@@ -6,7 +6,6 @@ results/README.md explains every file and field.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -17,6 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
+from harness.tables import REPLICA_COLUMNS, scan_csv, scan_rows, whole_lines
+from harness.tables import store_rows as store_rows
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     # Polars takes a quarter of a second to import, and a run needs it only after its first cell:
@@ -28,22 +30,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MANIFEST = "manifest.json"
 
-Columns = Mapping[str, type[int] | type[str]]
-
-REPLICA_COLUMNS: Columns = {
-    "request_id": int,
-    "method": str,
-    "peer": str,
-    "arrived_ns": int,
-    "done_ns": int,
-    "queue_ns": int,
-    "service_ns": int,
-    "in_flight": int,
-    "messages": int,
-    "code": str,
-}
-
-_MANIFEST_FIELDS: dict[str, type | tuple[type, ...]] = {
+_MANIFEST_FIELDS: dict[str, type] = {
     "experiment": str,
     "run": str,
     "status": str,
@@ -54,7 +41,7 @@ _MANIFEST_FIELDS: dict[str, type | tuple[type, ...]] = {
     "overrides": dict,
     "cells": list,
 }
-_CELL_FIELDS: dict[str, type | tuple[type, ...]] = {
+_CELL_FIELDS: dict[str, type] = {
     "arm": str,
     "repeat": int,
     "route": str,
@@ -65,9 +52,6 @@ _CELL_FIELDS: dict[str, type | tuple[type, ...]] = {
     "measure_start_ns": int,
     "measure_end_ns": int,
 }
-
-
-# ---------------------------------------------------------------------------------------------- writing
 
 
 def write_json(path: Path, value: object) -> None:
@@ -150,65 +134,135 @@ class RunWriter:
             link.replace(self.path.with_name("latest"))
 
 
-def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
-    """Turn a finished CSV ledger (header line, then rows) into parquet and remove it.
+@dataclass(frozen=True)
+class Cell:
+    """One arm x one repeat of a stored run. Tables are polars LazyFrames, read when collected."""
 
-    A last line without its line end was torn by a kill and is dropped. The parquet file appears whole or
-    not at all. An empty CSV gives a parquet file without rows.
+    folder: Path
+    info: dict[str, Any]
 
-    Raises UserError when the CSV does not hold `columns`.
+    @property
+    def arm(self) -> str:
+        return str(self.info["arm"])
+
+    @property
+    def repeat(self) -> int:
+        return int(self.info["repeat"])
+
+    @property
+    def status(self) -> str:
+        return str(self.info["status"])
+
+    @property
+    def replicas(self) -> dict[str, str]:
+        """Replica name -> "host:port"."""
+        return dict(self.info["replicas"])
+
+    def requests(self) -> pl.LazyFrame:
+        """One row per RPC: lb.rows.REQUEST_COLUMNS."""
+        return scan_rows(self.folder, "requests", REQUEST_COLUMNS)
+
+    def messages(self) -> pl.LazyFrame | None:
+        """One row per stream message: lb.rows.MESSAGE_COLUMNS. None where there were no streams."""
+        if not any((self.folder / f"messages.{end}").exists() for end in ("parquet", "csv")):
+            return None
+        return scan_rows(self.folder, "messages", MESSAGE_COLUMNS)
+
+    def replica_ledgers(self) -> dict[str, pl.LazyFrame]:
+        """Replica name -> its own ledger, REPLICA_COLUMNS. A replica without a file is left out."""
+        paths = {name: self.folder / f"{name}.csv" for name in self.replicas}
+        return {name: scan_csv(path, REPLICA_COLUMNS) for name, path in paths.items() if path.exists()}
+
+    def access_log(self) -> pl.LazyFrame | None:
+        """Envoy's ledger, columns request_id (Int64 or null), grpc, upstream ("host:port" or null).
+
+        None on a route without Envoy.
+        """
+        import polars as pl
+
+        path = self.folder / "access.jsonl"
+        if not path.exists():
+            return None
+        columns = {"request_id": pl.String, "grpc": pl.String, "upstream": pl.String}
+        lines = whole_lines(path)
+        if lines == 0:
+            return pl.LazyFrame(schema={**columns, "request_id": pl.Int64})
+        frame = pl.scan_ndjson(path, schema=columns, n_rows=lines)
+        return frame.with_columns(pl.col("request_id").cast(pl.Int64, strict=False))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run: manifest.json, the experiment as run, and the cells that left a record."""
+
+    path: Path
+    manifest: dict[str, Any]
+    experiment: Experiment
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return str(self.manifest["experiment"])
+
+    def cells_of(self, arm: str) -> list[Cell]:
+        """The recorded cells of one arm, by repeat."""
+        return sorted((cell for cell in self.cells if cell.arm == arm), key=lambda cell: cell.repeat)
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory; tables are checked when they are first used.
+
+    A cell that an interrupted or failed run never recorded is left out.
+
+    Raises UserError naming the file when the directory is not a run, was written by a newer lab, or is
+    damaged.
     """
-    temporary = parquet.with_name(f".{parquet.name}.{os.getpid()}.tmp")
+    from harness.spec import load_experiment  # pydantic: the writer need not wait for it
+
+    if not (path / MANIFEST).is_file():
+        raise UserError(
+            f"{path}: not a run directory (expected {MANIFEST} in it); name one of results/<experiment>/<run>"
+        )
+    manifest = _read_json(path / MANIFEST, _MANIFEST_FIELDS)
+    if not (path / "experiment.yaml").is_file():
+        raise UserError(f"{path / 'experiment.yaml'}: expected the experiment as run, no such file")
+    experiment = load_experiment(str(path / "experiment.yaml"))
+    cells = []
+    for planned in manifest["cells"]:
+        cell = _read_cell(path, planned, complete=manifest["status"] == "completed")
+        if cell is not None:
+            cells.append(cell)
+    return Run(path, manifest, experiment, cells)
+
+
+def _read_cell(run: Path, planned: Any, *, complete: bool) -> Cell | None:
+    if not isinstance(planned, dict) or not {"arm", "repeat"} <= planned.keys():
+        raise UserError(f"{run / MANIFEST}: cells: expected objects with arm and repeat, found {planned!r}")
+    folder = run / "cells" / f"{planned['arm']}.{planned['repeat']}"
+    recorded = (folder / "cell.json").exists() and any(folder.glob("requests.*"))
+    if not recorded and not complete:
+        return None
+    return Cell(folder, _read_json(folder / "cell.json", _CELL_FIELDS))
+
+
+def _read_json(path: Path, fields: Mapping[str, type]) -> dict[str, Any]:
     try:
-        _scan_csv(csv, columns).sink_parquet(temporary, compression="zstd", compression_level=1)
-        temporary.replace(parquet)
-    finally:
-        temporary.unlink(missing_ok=True)
-    csv.unlink()
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected this file in a completed run, but there is none") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected JSON written by this lab ({error})") from error
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if not isinstance(schema, int):
+        raise UserError(f"{path}: expected a JSON object with schema {SCHEMA}, found schema {schema!r}")
+    if schema > SCHEMA:
+        raise UserError(f"{path}: written by a newer lb-lab (schema {schema}); this one reads up to {SCHEMA}")
+    for name, kind in fields.items():
+        if not isinstance(value.get(name), kind):
+            raise UserError(f"{path}: {name}: expected {_kind_name(kind)}, found {value.get(name)!r}")
+    return dict(value)
 
 
-# ---------------------------------------------------------------------------------------------- tables
-
-
-def _types(columns: Columns) -> dict[str, pl.DataType]:
-    import polars as pl
-
-    def of(name: str, kind: type) -> pl.DataType:
-        if kind is str:
-            return pl.String()
-        return pl.Int64() if name.endswith("_ns") or name == "request_id" else pl.Int32()
-
-    return {name: of(name, kind) for name, kind in columns.items()}
-
-
-def _whole_lines(path: Path) -> int:
-    """Number of lines that end in a line feed."""
-    with path.open("rb") as file:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
-
-
-@contextlib.contextmanager
-def table_errors(path: Path, expected: str) -> Any:
-    """Turn what polars says about a broken file into one UserError naming the file."""
-    import polars as pl
-
-    try:
-        yield
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: expected {expected}, but it cannot be read ({reason[:200]})") from error
-
-
-def _scan_csv(csv: Path, columns: Columns) -> pl.LazyFrame:
-    """The rows of a CSV ledger, without a last line that a kill has torn."""
-    import polars as pl
-
-    types = _types(columns)
-    lines = _whole_lines(csv)
-    if lines == 0:
-        return pl.LazyFrame(schema=types)
-    with csv.open(encoding="utf-8") as file:
-        header = file.readline().rstrip("\r\n").split(",")
-    if header != list(columns):
-        raise UserError(f"{csv}: expected the columns {','.join(columns)}, found {','.join(header)[:200]}")
-    return pl.scan_csv(csv, schema=types, n_rows=lines - 1, empty_string_is_null=False, glob=False)
+def _kind_name(kind: type) -> str:
+    return {str: "text", int: "a whole number", dict: "an object", list: "a list"}[kind]

@@ -1,0 +1,109 @@
+"""The ledgers of a run directory as tables: CSV as written while measuring, parquet once it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    # Polars takes a quarter of a second to import, and a run needs it only after its first cell:
+    # functions that use it import it.
+    import polars as pl
+
+Columns = Mapping[str, type[int] | type[str]]
+
+REPLICA_COLUMNS: Columns = {
+    "request_id": int,
+    "method": str,
+    "peer": str,
+    "arrived_ns": int,
+    "done_ns": int,
+    "queue_ns": int,
+    "service_ns": int,
+    "in_flight": int,
+    "messages": int,
+    "code": str,
+}
+
+
+def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
+    """Turn a finished CSV ledger (header line, then rows) into parquet and remove it.
+
+    A last line without its line end was torn by a kill and is dropped. The parquet file appears whole or
+    not at all. An empty CSV gives a parquet file without rows.
+
+    Raises UserError when the CSV does not hold `columns`.
+    """
+    temporary = parquet.with_name(f".{parquet.name}.{os.getpid()}.tmp")
+    try:
+        with table_errors(csv, f"rows of {','.join(columns)}"):
+            scan_csv(csv, columns).sink_parquet(temporary, compression="zstd", compression_level=1)
+        temporary.replace(parquet)
+    finally:
+        temporary.unlink(missing_ok=True)
+    csv.unlink()
+
+
+def _types(columns: Columns) -> dict[str, pl.DataType]:
+    import polars as pl
+
+    def of(name: str, kind: type) -> pl.DataType:
+        if kind is str:
+            return pl.String()
+        return pl.Int64() if name.endswith("_ns") or name == "request_id" else pl.Int32()
+
+    return {name: of(name, kind) for name, kind in columns.items()}
+
+
+def whole_lines(path: Path) -> int:
+    """Number of lines that end in a line feed."""
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+
+@contextlib.contextmanager
+def table_errors(path: Path, expected: str) -> Iterator[None]:
+    """Turn what polars says about a broken file into one UserError naming the file."""
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: expected {expected}, but it cannot be read ({reason[:200]})") from error
+
+
+def scan_csv(csv: Path, columns: Columns) -> pl.LazyFrame:
+    """The rows of a CSV ledger, without a last line that a kill has torn."""
+    import polars as pl
+
+    types = _types(columns)
+    lines = whole_lines(csv)
+    if lines == 0:
+        return pl.LazyFrame(schema=types)
+    with csv.open(encoding="utf-8", errors="replace") as file:
+        header = file.readline().rstrip("\r\n").split(",")
+    if header != list(columns):
+        raise UserError(f"{csv}: expected the columns {','.join(columns)}, found {','.join(header)[:200]}")
+    return pl.scan_csv(csv, schema=types, n_rows=lines - 1, empty_string_is_null=False, glob=False)
+
+
+def scan_rows(folder: Path, stem: str, columns: Columns) -> pl.LazyFrame:
+    """A table of the load side: parquet, or the CSV that a killed run leaves."""
+    import polars as pl
+
+    parquet, csv = folder / f"{stem}.parquet", folder / f"{stem}.csv"
+    if not parquet.exists() and csv.exists():
+        return scan_csv(csv, columns)
+    with table_errors(parquet, "a parquet file written by this lab"):
+        frame = pl.scan_parquet(parquet, glob=False)
+        found = frame.collect_schema()
+    for name, kind in _types(columns).items():
+        if found.get(name) != kind:
+            raise UserError(f"{parquet}: expected a column {name} of type {kind}, found {found.get(name)}")
+    return frame
