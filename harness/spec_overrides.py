@@ -1,0 +1,40 @@
+"""Options of the command line that change an experiment: dotted field name -> option, and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.spec_yaml import Where
+
+OPTIONS: dict[str, str] = {
+    "replicas.count": "--replicas",
+    "workload.clients": "--clients",
+    "workload.rate_per_s": "--rate",
+    "workload.skew": "--skew",
+    "workload.warm_up_s": "--warm-up",
+    "workload.duration_s": "--duration",
+    "repeats": "--repeats",
+    "seed": "--seed",
+}
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> None:
+    """Put every override (dotted field name -> value) into `tree`, in place, unvalidated.
+
+    Where the file has a scalar or a list on the way, it stays: validation will tell what is wrong there.
+    """
+    for name, value in overrides.items():
+        *parents, last = name.split(".")
+        place: Any = tree
+        for parent in parents:
+            place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place[last] = value
+
+
+def overriding_option(paths: Sequence[Where], overrides: Mapping[str, object]) -> str | None:
+    """The option (or field) that set one of `paths`; None when all of them come from the file."""
+    for path in paths:
+        name = ".".join(str(part) for part in path)
+        if name in overrides:
+            return OPTIONS.get(name, f"override of {name}")
+    return None

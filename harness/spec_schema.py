@@ -1,0 +1,40 @@
+"""The JSON Schema of experiment files, with which editors complete and check them.
+
+    python -m harness.spec_schema > experiments/schema.json
+"""
+
+import json
+import sys
+from typing import Any
+
+from harness.metrics import METRICS
+from harness.spec import Experiment
+from harness.spec_checks import BOUNDS, POLICIES_OF_ROUTE
+
+
+def schema_text() -> str:
+    """The schema as the text of experiments/schema.json.
+
+    More than the models say: the names of policies (by route) and of metrics, and which keys exclude
+    each other.
+    """
+    schema = Experiment.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    del schema["properties"]["name"]
+    schema["required"].remove("name")
+    parts = schema["$defs"]
+    parts["Arm"]["allOf"] = [
+        _if_route(route, {"policy": {"enum": policies}}) for route, policies in POLICIES_OF_ROUTE.items()
+    ]
+    parts["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
+    parts["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
+    parts["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _if_route(route: str, properties: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {"route": {"const": route}}}, "then": {"properties": properties}}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

@@ -1,0 +1,195 @@
+"""Reads a YAML file into plain Python values and remembers every line number; writes one.
+
+Only what a table of settings needs: mappings, lists and scalars of YAML 1.2. Anchors, merge keys and tags
+are refused, so no file can grow in memory beyond its own size or make objects.
+"""
+
+import stat
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
+
+from harness.errors import UserError
+
+FILE_LIMIT_BYTES = 256 * 1024
+DEPTH_LIMIT = 20  # an experiment nests four deep
+NUMBER_LIMIT_CHARACTERS = 100
+
+Where = tuple[str | int, ...]
+_CORE = "tag:yaml.org,2002:"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A file's values and, for every key and list item, its line (from 1)."""
+
+    value: dict[str, Any]
+    lines: dict[Where, int] = field(default_factory=dict)
+
+    def line(self, path: Where) -> int:
+        """The line of `path`, or of the nearest thing above it that the file has."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def read_tree(path: Path, label: str) -> Tree:
+    """The mapping in a YAML file. Raises UserError, one line that begins with `label` (and the line)."""
+    text = _read_text(path, label)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            node = YAML(typ="rt").compose(text)
+    except MarkedYAMLError as error:
+        raise UserError(f"{label}:{_line_of(error)}: not valid YAML: {_one_line(error)}") from None
+    except RecursionError:
+        raise UserError(f"{label}: not valid YAML: nested too deeply") from None
+    except Exception as error:  # the parser fails in many ways on what is no YAML; all mean this
+        raise UserError(f"{label}: not valid YAML: {_one_line(error)}") from None
+    if node is None:
+        raise UserError(f"{label}: the file is empty; expected an experiment")
+    if not isinstance(node, MappingNode):
+        raise UserError(
+            f"{label}:{_line(node)}: expected a mapping (key: value lines), as in an experiment file"
+        )
+    lines: dict[Where, int] = {(): _line(node)}
+    return Tree(_Builder(label, lines).mapping(node, ()), lines)
+
+
+def dump_tree(value: dict[str, Any]) -> str:
+    """`value` as YAML text that reads back equal."""
+    import io
+
+    yaml = YAML(typ="rt")
+    yaml.width = 100
+    out = io.StringIO()
+    yaml.dump(_styled(value), out)
+    return out.getvalue()
+
+
+class _Builder:
+    """Turns parsed nodes into plain values; fills `lines` on the way."""
+
+    def __init__(self, label: str, lines: dict[Where, int]) -> None:
+        self._label = label
+        self._lines = lines
+
+    def mapping(self, node: MappingNode, path: Where) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node)
+            if key in result:
+                first = self._lines[(*path, key)]
+                raise self._error(key_node, f"key {key!r} is given twice (first on line {first})")
+            self._lines[(*path, key)] = _line(key_node)
+            result[key] = self._value(value_node, (*path, key))
+        return result
+
+    def _value(self, node: Node, path: Where) -> Any:
+        if len(path) > DEPTH_LIMIT:
+            raise self._error(node, "nested too deeply")
+        if node.anchor is not None:
+            raise self._error(node, f"anchors and aliases ('{node.anchor}') are not used in experiment files")
+        if isinstance(node, MappingNode) and node.tag == f"{_CORE}map":
+            return self.mapping(node, path)
+        if isinstance(node, SequenceNode) and node.tag == f"{_CORE}seq":
+            for index, item in enumerate(node.value):
+                self._lines[(*path, index)] = _line(item)
+            return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _key(self, node: Node) -> str:
+        if isinstance(node, ScalarNode) and node.anchor is None:
+            key = self._scalar(node)
+            if isinstance(key, str):
+                return key
+        raise self._error(node, "a key is not plain text; expected a name (put it in quotes if it is one)")
+
+    def _scalar(self, node: Node) -> Any:
+        kind, text = str(node.tag).removeprefix(_CORE), node.value
+        if kind in ("str", "timestamp"):
+            return self._text(node, text)
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return text.lower() == "true"
+        if kind in ("int", "float") and len(text) <= NUMBER_LIMIT_CHARACTERS:
+            try:
+                return _int(text) if kind == "int" else _float(text)
+            except ValueError:
+                return text  # validation says what is wrong with it
+        if kind in ("int", "float"):
+            raise self._error(node, f"a number of {len(text)} characters; expected a shorter one")
+        raise self._error(node, f"tag or merge key {str(node.tag)!r} is not used in experiment files")
+
+    def _text(self, node: Node, text: str) -> str:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise self._error(node, "half of a surrogate pair; expected text") from None
+        return text
+
+    def _error(self, node: Node, message: str) -> UserError:
+        return UserError(f"{self._label}:{_line(node)}: {message}")
+
+
+def _read_text(path: Path, label: str) -> str:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{label} is a folder; expected an experiment file (YAML)")
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{label} is not a regular file; expected an experiment file (YAML)")
+        if status.st_size > FILE_LIMIT_BYTES:
+            raise UserError(f"{label} has {status.st_size} bytes; expected at most {FILE_LIMIT_BYTES}")
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{label}: no such file; expected an experiment file (YAML)") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{label} is not text in UTF-8; expected an experiment file (YAML)") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{label}: cannot be read: {reason}") from None
+
+
+def _int(text: str) -> int:
+    digits = text.replace("_", "")
+    return int(digits, 0) if digits.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else int(digits)
+
+
+def _float(text: str) -> float:
+    return float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _line_of(error: MarkedYAMLError) -> int:
+    mark = error.problem_mark or error.context_mark
+    return 1 if mark is None else int(mark.line) + 1
+
+
+def _one_line(error: Exception) -> str:
+    parts = [error.context, error.problem] if isinstance(error, MarkedYAMLError) else [str(error)]
+    words = " ".join(str(part) for part in parts if part).split()
+    return " ".join(words)[:200] or type(error).__name__
+
+
+def _styled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_styled(key): _styled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_styled(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    lines = value.split("\n")
+    if len(lines) > 1 and all(line.isprintable() and line == line.strip() for line in lines):
+        return LiteralScalarString(value)
+    return value if value.isprintable() else DoubleQuotedScalarString(value)
