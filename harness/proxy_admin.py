@@ -58,7 +58,7 @@ class EnvoyAdmin:
         return {}
 
 
-def confirm(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], workers: int) -> None:
+def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], workers: int) -> None:
     """Compare what is in force in the live Envoy with what was planned.
 
     `config` is the file Envoy was started with, `addresses` name -> "host:port" of the replicas, `workers`

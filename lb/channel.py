@@ -17,6 +17,8 @@ def open_channel(target: str, policy: str | None = None, jar: CookieJar | None =
     options: list[tuple[str, object]] = [
         # Channels with equal arguments would share subchannels: ten clients on one TCP connection.
         ("grpc.use_local_subchannel_pool", 1),
+        # A proxy named in the environment is meant for the web, and would stand between client and replica.
+        ("grpc.enable_http_proxy", 0),
     ]
     if policy is not None:
         options.append(("grpc.service_config", POLICIES[policy].service_config()))

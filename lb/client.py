@@ -10,6 +10,7 @@ from lb.calls import Answer, VideoCalls
 from lb.channel import open_channel
 from lb.cookies import CookieJar
 from lb.plan import NS_PER_S, PlannedCall
+from lb.settings import ClientSettings
 
 REQUEST_IDS_PER_CLIENT = 1_000_000_000
 Row = tuple[int | str, ...]
@@ -21,20 +22,6 @@ class Rows:
 
     requests: deque[Row] = field(default_factory=deque)
     messages: deque[Row] = field(default_factory=deque)
-
-
-@dataclass(frozen=True)
-class ClientSettings:
-    """How clients call: alike for all clients of an arm. Instants count from `epoch_ns` (monotonic)."""
-
-    target: str
-    policy: str | None
-    cookie_jar: bool
-    await_first_answer: bool
-    messages_per_stream: int
-    deadline_s: float
-    epoch_ns: int
-    key_prefix: str = "load"
 
 
 class Client:

@@ -11,7 +11,7 @@ from typing import Any
 from lb.client import Row, Rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.orchestra import Progress
-from load.plan_file import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE
+from load.order import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE
 
 _METHOD, _PLANNED, _DONE, _CODE = (
     list(REQUEST_COLUMNS).index(name) for name in ("method", "planned_ns", "done_ns", "code")

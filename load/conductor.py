@@ -1,7 +1,7 @@
 """The load process: Locust conducts, the asyncio clients of lb/ play.
 
-`python -m load.conductor ORDER.json` plays one order (load.plan_file). SIGTERM ends it early with every
-finished row written. Exit status: 0 played to the end, 1 stopped early, 2 failed.
+`python -m load.conductor ORDER.json` plays one order (load.order). SIGTERM ends it early with every
+finished row written. Exit status: 0 played to the end, 3 stopped early; anything else: failed.
 """
 
 import os
@@ -23,7 +23,7 @@ from locust.env import Environment
 
 from load.bookkeeper import Bookkeeper
 from load.orchestra import Orchestra
-from load.plan_file import LoadOrder
+from load.order import STOPPED_EARLY, LoadOrder
 from load.users import GrpcClientUser
 
 BATCH_S = 0.1
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         environment.runner.quit()
         if environment.web_ui:
             environment.web_ui.stop()
-    return 0 if orchestra.progress.state == "done" else 1
+    return 0 if orchestra.progress.state == "done" else STOPPED_EARLY
 
 
 class LabEnvironment(Environment):

@@ -15,7 +15,7 @@ import uvloop
 
 from lb.client import Client, Rows
 from lb.plan import NS_PER_S, Phase, closed_loop, open_loop
-from load.plan_file import LoadOrder
+from load.order import LoadOrder
 
 LEAD_IN_S = 0.02  # between "everybody is ready" and a phase's first planned instant
 State = Literal["waiting", "warm_up", "measure", "done", "stopped"]

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lb.client import ClientSettings
 from lb.plan import Load, Phase, first_phase
+from lb.settings import ClientSettings
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,4 @@ class LoadOrder:
 REQUESTS_FILE = "requests.csv"
 MESSAGES_FILE = "messages.csv"
 STATUS_FILE = "load-status.json"
+STOPPED_EARLY = 3  # exit status of a load process that was told to stop

