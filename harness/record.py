@@ -56,7 +56,7 @@ _CELL_FIELDS: dict[str, type] = {
 
 def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON so that a reader sees the old file or the new one, never half of one."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

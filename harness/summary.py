@@ -1,0 +1,102 @@
+"""summary.json: the figures of a run, derived from its record alone. Fields: results/README.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.facts import CellFacts, collect_facts
+from harness.judge import CellResult, judge, measure, median
+from harness.metrics import METRICS, Number
+from harness.record import SCHEMA, Run, write_json
+from harness.spec import Arm
+
+Facts = Mapping[str, Sequence[CellFacts]]
+
+
+def facts_of(run: Run) -> dict[str, list[CellFacts]]:
+    """Arm (in the experiment's order) -> the facts of its recorded cells, by repeat."""
+    return {arm: [collect_facts(cell) for cell in run.cells_of(arm)] for arm in run.experiment.arms}
+
+
+def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
+    """The content of summary.json. `facts`: those of the run where they are known already.
+
+    Of a run that was not completed, what is there is reported.
+    """
+    facts = facts_of(run) if facts is None else facts
+    results = {arm: [measure(cell) for cell in cells] for arm, cells in facts.items()}
+    verdict = judge(run.experiment, results)
+    return {
+        "schema": SCHEMA,
+        "experiment": run.name,
+        "run": run.manifest["run"],
+        "status": run.manifest["status"],
+        "title": run.experiment.title,
+        "question": run.experiment.question,
+        "verdict": verdict.verdict,
+        "expectations": [asdict(finding) for finding in verdict.findings],
+        "doubts": verdict.doubts,
+        "arms": {
+            name: _arm(arm, facts.get(name, ()), results.get(name, ()))
+            for name, arm in run.experiment.arms.items()
+        },
+    }
+
+
+def write_summary(run: Run) -> dict[str, Any]:
+    """Write summary.json into the run directory and return its content."""
+    summary = summarise(run)
+    write_json(run.path / "summary.json", summary)
+    return summary
+
+
+def _arm(arm: Arm, cells: Sequence[CellFacts], results: Sequence[CellResult]) -> dict[str, Any]:
+    """Counts are totals over the repeats; metrics are medians over them."""
+    values = {name: median([result.values[name] for result in results]) for name in METRICS}
+    return {
+        "route": arm.route,
+        "policy": arm.policy,
+        **_counts(cells),
+        **_nested(values),
+        "repeats": [
+            {
+                "repeat": cell.repeat,
+                "status": cell.status,
+                "doubts": list(result.doubts),
+                **_counts([cell]),
+                **_nested(result.values),
+            }
+            for cell, result in zip(cells, results, strict=True)
+        ],
+    }
+
+
+def _counts(cells: Sequence[CellFacts]) -> dict[str, Any]:
+    ledgers: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    replicas: Counter[str] = Counter()
+    for cell in cells:
+        ledgers.update(asdict(cell.ledgers))
+        errors.update(cell.errors)
+        replicas.update(cell.replica_requests)
+    return {
+        "requests": sum(cell.requests for cell in cells),
+        "errors": dict(errors),
+        "replicas": dict(replicas),
+        "ledgers": {**ledgers, "reconciled": all(cell.ledgers.reconciled for cell in cells)},
+    }
+
+
+def _nested(values: Mapping[str, Number]) -> dict[str, Any]:
+    """{"spread.cv": 1} as {"spread": {"cv": 1}}; the count of requests is told by _counts."""
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        group, _, leaf = name.rpartition(".")
+        if group:
+            nested.setdefault(group, {})[leaf] = value
+        elif leaf != "requests":
+            nested[leaf] = value
+    return nested
