@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
+BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
+
 POLICIES_OF_ROUTE: dict[str, list[str]] = {"envoy": list(ENVOY_POLICIES), "direct": list(POLICIES)}
 
 
@@ -108,9 +110,6 @@ def _expectation_problems(index: int, expectation: Expectation, arms: list[str])
         )
     elif expectation.of == expectation.arm:
         yield Problem(((*where, "of"),), f"{dotted(where)}: compares arm '{expectation.arm}' with itself")
-
-
-BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
 
 
 def _unknown(path: tuple[str | int, ...], name: str, what: str, known: list[str]) -> Problem:

@@ -19,7 +19,7 @@ _TYPE_NAMES = {
     "string": "text",
     "boolean": "true or false",
     "array": "a list",
-    "object": "a mapping (key: value lines)",
+    "object": "a mapping",
 }
 
 
@@ -94,9 +94,8 @@ def _expected(schema: Schema) -> str:
     if kind in ("integer", "number"):
         return named + _range(schema, "minimum", "maximum", schema.get("exclusiveMinimum"))
     unit = "Items" if kind == "array" else "Properties"
-    return named + (
-        " with entries" + _range(schema, f"min{unit}", f"max{unit}") if f"min{unit}" in schema else ""
-    )
+    entries = _range(schema, f"min{unit}", f"max{unit}").removeprefix(",")
+    return f"{named} (number of entries:{entries})" if entries else named
 
 
 def _range(schema: Schema, low: str, high: str, above: float | None = None) -> str:

@@ -1,0 +1,252 @@
+"""The command line: `python run_experiment.py`, installed also as `lb-lab`.
+
+`run` is the default verb. Errors are told in one line and end in an exit status (errors.py); everything
+heavy is imported inside the command that needs it, so that a mistake is told at once.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from harness.errors import LabError, UserError, did_you_mean
+from harness.options import RunOptions
+from harness.spec import Experiment, experiment_names, load_experiment
+from harness.spec_overrides import OPTIONS
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+BAD_USAGE, LAB_FAILED, INTERRUPTED, BROKEN_PIPE = 2, 4, 130, 141
+DEFAULT_WEB_PORT = 8089
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Where do requests really go, and what does that cost? Real gRPC servers behind a real Envoy, or "
+    "called directly; real load; every request counted three times.\n\n"
+    "NAME [options] is short for run NAME [options]; nothing at all for list.\n\n"
+    "Exit status: 0 held, 1 refuted, 2 bad usage or bad file, 3 inconclusive, 4 the lab failed, "
+    "130 interrupted.",
+)
+
+ExperimentArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|FILE", help="An experiment's name (see list), or a YAML file (a path has a / or .yaml)."
+    ),
+]
+Replicas = Annotated[int | None, typer.Option("--replicas", help="Number of replicas.")]
+Clients = Annotated[int | None, typer.Option("--clients", help="Number of clients.")]
+Rate = Annotated[float | None, typer.Option("--rate", help="Requests per second, all clients together.")]
+Skew = Annotated[float | None, typer.Option("--skew", help="Zipf exponent of the clients' rates; 0: alike.")]
+WarmUp = Annotated[float | None, typer.Option("--warm-up", help="Seconds of load before measuring.")]
+Duration = Annotated[float | None, typer.Option("--duration", help="Seconds measured in each cell.")]
+Repeats = Annotated[int | None, typer.Option("--repeats", help="Cells per arm.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of arrivals, service times and order.")]
+Results = Annotated[
+    Path | None,
+    typer.Option("--results", metavar="DIR", help="Where runs are kept (default: the lab's results/)."),
+]
+
+
+@app.callback()
+def _lab(
+    _debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of errors; may stand anywhere on the line.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    experiment: ExperimentArgument,
+    replicas: Replicas = None,
+    clients: Clients = None,
+    rate: Rate = None,
+    skew: Skew = None,
+    warm_up: WarmUp = None,
+    duration: Duration = None,
+    repeats: Repeats = None,
+    seed: Seed = None,
+    results: Results = None,
+    testbed: Annotated[
+        str, typer.Option("--testbed", help="Where the parts run: local (processes).")
+    ] = "local",
+    web: Annotated[bool, typer.Option("--web", help="Open Locust's own web page during the run.")] = False,
+    web_port: Annotated[
+        int | None,
+        typer.Option("--web-port", min=1, max=65535, help="Port of --web on 127.0.0.1 (default 8089)."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
+) -> int:
+    """Run an experiment: measure, judge, print the table, write the report."""
+    if testbed != "local":
+        raise UserError(
+            f"--testbed: {testbed!r} is not known; expected 'local'{did_you_mean(testbed, ['local'])}"
+        )
+    if web_port is not None and not web:
+        raise UserError("--web-port: there is no web page without --web; give both or neither")
+    overrides = _overrides(
+        replicas=replicas,
+        clients=clients,
+        rate=rate,
+        skew=skew,
+        warm_up=warm_up,
+        duration=duration,
+        repeats=repeats,
+        seed=seed,
+    )
+    spec = load_experiment(experiment, overrides)
+    from harness.run import run_experiment
+
+    options = RunOptions(results or RESULTS, web, web_port or DEFAULT_WEB_PORT, quiet, overrides)
+    return run_experiment(spec, options)
+
+
+@app.command(name="list")
+def list_() -> int:
+    """Show the experiments with their questions."""
+    names = experiment_names()
+    width = max((len(name) for name in names), default=0)
+    for name in names:
+        print(f"{name:<{width}}  {load_experiment(name).question}")
+    print(f"\nRun one: {_program()} {names[0] if names else 'FILE'}    All options: {_program()} run --help")
+    return 0
+
+
+@app.command()
+def check(
+    experiment: ExperimentArgument,
+    replicas: Replicas = None,
+    clients: Clients = None,
+    rate: Rate = None,
+    skew: Skew = None,
+    warm_up: WarmUp = None,
+    duration: Duration = None,
+    repeats: Repeats = None,
+    seed: Seed = None,
+) -> int:
+    """Validate an experiment and show its plan: cells, requests, rates, utilisation. Starts nothing."""
+    overrides = _overrides(
+        replicas=replicas,
+        clients=clients,
+        rate=rate,
+        skew=skew,
+        warm_up=warm_up,
+        duration=duration,
+        repeats=repeats,
+        seed=seed,
+    )
+    spec = load_experiment(experiment, overrides)
+    from harness.plan_text import plan_text
+
+    print(plan_text(spec))
+    return 0
+
+
+@app.command()
+def up(
+    experiment: ExperimentArgument,
+    arm: Annotated[
+        str | None, typer.Option("--arm", help="Which arm to hold open (default: the first).")
+    ] = None,
+    replicas: Replicas = None,
+    seed: Seed = None,
+    results: Results = None,
+) -> int:
+    """Start one arm's replicas and proxy, print their addresses, and hold them open until Ctrl-C."""
+    overrides = _overrides(replicas=replicas, seed=seed)
+    spec = load_experiment(experiment, overrides)
+    name = _arm_name(spec, arm)
+    from harness.run import hold_open
+
+    return hold_open(spec, name, RunOptions(results=results or RESULTS, overrides=overrides))
+
+
+@app.command()
+def report(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A run's folder, as results/sticky/latest.")
+    ],
+) -> int:
+    """Rebuild summary, plots and report of a run from its folder alone."""
+    from harness.report import build_report
+
+    print(build_report(directory))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command line (default: this process's) and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        status = _invoke([word for word in words if word != "--debug"])
+        sys.stdout.flush()
+        return status
+    except typer.Exit as end:
+        return end.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (as in `... | head`); the interpreter must not complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _told(error)
+
+
+def _told(error: Exception) -> int:
+    """Tell an error in one line on stderr; returns the exit status."""
+    if isinstance(error, LabError):
+        message, status = str(error), error.exit_code
+    elif isinstance(error, TyperException):
+        message, status = f"{error.format_message()} (see {_program()} --help)", BAD_USAGE
+    else:
+        message = f"unexpected {type(error).__name__}: {error}; run again with --debug to see where"
+        status = LAB_FAILED
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _invoke(words: list[str]) -> int:
+    command = typer.main.get_command(app)
+    verbs = [info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands]
+    if not words:
+        words = ["list"]
+    elif words[0] not in (*verbs, "-h", "--help"):
+        words = ["run", *words]
+    # Not command.main(): that turns a broken pipe into exit status 1, which means `refuted` here.
+    with command.make_context(_program(), words) as context:
+        return int(command.invoke(context))
+
+
+def _overrides(**options: float | None) -> dict[str, object]:
+    """The options that were given, under the dotted names of the fields that they change."""
+    fields = {option.removeprefix("--").replace("-", "_"): field for field, option in OPTIONS.items()}
+    return {fields[option]: value for option, value in options.items() if value is not None}
+
+
+def _arm_name(experiment: Experiment, wanted: str | None) -> str:
+    names = list(experiment.arms)
+    if wanted is None:
+        return names[0]
+    if wanted not in names:
+        hint = did_you_mean(wanted, names) or f"; expected one of {', '.join(names)}"
+        raise UserError(f"--arm: {experiment.name} has no arm {wanted!r}{hint}")
+    return wanted
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name
+    return f"python {name}" if name.endswith(".py") else name
