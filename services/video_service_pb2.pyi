@@ -67,20 +67,22 @@ class Identity(_message.Message):
     def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ...) -> None: ...
 
 class Behaviour(_message.Message):
-    __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code")
+    __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code", "burn_cpu")
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     DISTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     MEAN_MS_FIELD_NUMBER: _ClassVar[int]
     SLOW_FACTOR_FIELD_NUMBER: _ClassVar[int]
     FAIL_SHARE_FIELD_NUMBER: _ClassVar[int]
     FAIL_CODE_FIELD_NUMBER: _ClassVar[int]
+    BURN_CPU_FIELD_NUMBER: _ClassVar[int]
     slots: int
     distribution: str
     mean_ms: float
     slow_factor: float
     fail_share: float
     fail_code: str
-    def __init__(self, slots: _Optional[int] = ..., distribution: _Optional[str] = ..., mean_ms: _Optional[float] = ..., slow_factor: _Optional[float] = ..., fail_share: _Optional[float] = ..., fail_code: _Optional[str] = ...) -> None: ...
+    burn_cpu: bool
+    def __init__(self, slots: _Optional[int] = ..., distribution: _Optional[str] = ..., mean_ms: _Optional[float] = ..., slow_factor: _Optional[float] = ..., fail_share: _Optional[float] = ..., fail_code: _Optional[str] = ..., burn_cpu: _Optional[bool] = ...) -> None: ...
 
 class SetServingRequest(_message.Message):
     __slots__ = ("serving",)

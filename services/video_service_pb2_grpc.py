@@ -64,21 +64,22 @@ class VideoServiceServicer:
     """
 
     def AddVideo(self, request, context):
-        """Unary. ALREADY_EXISTS for an id that this replica holds, INVALID_ARGUMENT for a bad video.
+        """Unary. ALREADY_EXISTS for an id that this replica holds, INVALID_ARGUMENT for a bad video
+        (no id, no title, over-long text, negative duration).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListVideos(self, request, context):
-        """Server stream: the newest videos first.
+        """Server stream: the videos added, newest first, then the samples (sample-0 ... sample-9).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVideos(self, request_iterator, context):
-        """Client stream: ids in, one reply with the videos found.
+        """Client stream: ids in, one reply with the videos found. INVALID_ARGUMENT for more than 1000 ids.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,7 +280,8 @@ class LabControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetBehaviour(self, request, context):
-        """Fields that are not set stay as they are; the reply holds what is in force.
+        """Fields that are not set stay as they are; the reply holds what is in force. INVALID_ARGUMENT for
+        a bad value: then nothing changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,58 @@
+"""One call of VideoService while the replica has it: what the three interceptors share."""
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+
+# Quoted: only the type checker knows gRPC's classes as generic.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+NO_REQUEST_ID = -1
+_INT64_DIGITS = 18  # every number of 18 digits fits an int64
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known so far of one call; `*_ns` instants are from the replica's epoch."""
+
+    request_id: int
+    method: str
+    peer: str
+    arrived_ns: int
+    in_flight: int
+    queue_ns: int = 0
+    service_ns: int = 0
+    messages: int = 0
+
+
+# gRPC runs each call in a task of its own, so the value never crosses from one call to another.
+CALL: ContextVar[Call] = ContextVar("call")
+
+
+class Clock:
+    """Nanoseconds since an epoch on the monotonic clock, which every process of a machine shares."""
+
+    def __init__(self, epoch_ns: int) -> None:
+        self._epoch_ns = epoch_ns
+
+    def now_ns(self) -> int:
+        """The current instant, in nanoseconds from the epoch."""
+        return time.monotonic_ns() - self._epoch_ns
+
+
+def request_id_of(metadata: object) -> int:
+    """The `x-lab-request-id` among the (key, value) pairs of a call; NO_REQUEST_ID without a usable one."""
+    for key, value in metadata or ():  # type: ignore[attr-defined]
+        if key == "x-lab-request-id":
+            usable = isinstance(value, str) and value.isascii() and value.isdigit()
+            return int(value) if usable and len(value) <= _INT64_DIGITS else NO_REQUEST_ID
+    return NO_REQUEST_ID
+
+
+def address_of(peer: str) -> str:
+    """The caller as "127.0.0.1:4321" or "[::1]:4321", from gRPC's "ipv4:..." or "ipv6:%5B::1%5D:..."."""
+    address = peer.removeprefix("ipv4:").removeprefix("ipv6:")
+    return address.replace("%5B", "[").replace("%5D", "]")

@@ -1,0 +1,109 @@
+"""The command line of a replica."""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from services.behaviour import Settings
+from services.service_time import ServiceTime
+
+CATALOGUE_SIZE_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a replica is started with."""
+
+    name: str
+    listen: str
+    settings: Settings
+    seed: int
+    ledger: Path | None
+    ready: Path | None
+    epoch_ns: int
+    catalogue_size: int
+
+
+def parse(argv: list[str] | None) -> Options:
+    """From the command line (None: this process's own). A bad one ends in one line and exit code 2."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    try:
+        settings = Settings(given.slots, given.service_time, given.burn_cpu)
+    except ValueError as error:
+        parser.error(str(error))
+    return Options(
+        name=given.name,
+        listen=given.listen,
+        settings=settings,
+        seed=given.seed,
+        ledger=given.ledger,
+        ready=given.ready,
+        epoch_ns=given.epoch_ns,
+        catalogue_size=given.catalogue_size,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="replica",
+        description="One video server of the lab, serving until SIGTERM or SIGINT.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    option = parser.add_argument
+    option("--name", type=_name, default="replica-0", help="what the replica calls itself")
+    option("--listen", type=_address, default="127.0.0.1:50051", help="port 0: the kernel picks one")
+    option("--slots", type=int, default=2, help="calls worked on at once; the rest wait in line")
+    option(
+        "--service-time",
+        type=_service_time,
+        default="exponential:10",
+        metavar="DISTRIBUTION:MEAN_MS",
+        help="constant, exponential or lognormal, with its mean in milliseconds",
+    )
+    option("--burn-cpu", action="store_true", help="spend the service time computing instead of asleep")
+    option("--seed", type=int, default=1, help="of the service times, together with the name")
+    option("--ledger", type=Path, metavar="FILE", help="where to write one CSV row per call")
+    option("--ready", type=Path, metavar="FILE", help="written when serving: name, address and pid as JSON")
+    option(
+        "--epoch-ns",
+        type=int,
+        default=time.monotonic_ns(),
+        metavar="N",
+        help="the monotonic clock's value that counts as 0 in the ledger; unset: now",
+    )
+    option("--catalogue-size", type=_catalogue_size, default=1000, metavar="N", help="most added videos kept")
+    return parser
+
+
+def _name(text: str) -> str:
+    if not text or not text.isascii() or not all(char.isalnum() or char in "-_." for char in text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected letters, digits, '-', '_' or '.'")
+    return text
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected HOST:PORT, as 127.0.0.1:50051")
+    return text
+
+
+def _service_time(text: str) -> ServiceTime:
+    try:
+        return ServiceTime.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _catalogue_size(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= CATALOGUE_SIZE_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to {CATALOGUE_SIZE_LIMIT}")
+    return int(text)

@@ -1,0 +1,72 @@
+"""VideoService: one method of each kind that gRPC knows, over the catalogue."""
+
+from collections.abc import AsyncIterator
+
+import grpc
+
+from services.call import Context
+from services.catalogue import Catalogue
+from services.refused import RefusedError
+from services.video_service_pb2 import (
+    AddVideoReply,
+    GetVideoRequest,
+    GetVideosReply,
+    ListVideosRequest,
+    Video,
+)
+from services.video_service_pb2_grpc import VideoServiceServicer
+
+IDS_LIMIT = 1000  # ids in one GetVideos: bounds the reply
+
+
+class VideoService(VideoServiceServicer):
+    """The four methods; refusals are turned into gRPC statuses by the ledger's interceptor."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def AddVideo(self, request: Video, context: Context) -> AddVideoReply:  # noqa: N802, ARG002
+        """Add a video and give it back. RefusedError: INVALID_ARGUMENT, ALREADY_EXISTS."""
+        self._catalogue.add(request)
+        return AddVideoReply(video=request)
+
+    async def ListVideos(  # noqa: N802
+        self,
+        request: ListVideosRequest,
+        context: Context,  # noqa: ARG002
+    ) -> AsyncIterator[Video]:
+        """The videos, newest first, as they are when the call is served."""
+        for video in self._catalogue.newest(request.limit):
+            yield video
+
+    async def GetVideos(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[GetVideoRequest],
+        context: Context,  # noqa: ARG002
+    ) -> GetVideosReply:
+        """The videos found and the ids unknown, as asked. RefusedError: INVALID_ARGUMENT, too many ids."""
+        reply = GetVideosReply()
+        count = 0
+        async for request in request_iterator:
+            count += 1
+            if count > IDS_LIMIT:
+                message = f"more than {IDS_LIMIT} ids in one call"
+                raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, message)
+            video = self._catalogue.find(request.id)
+            if video is None:
+                reply.unknown_ids.append(request.id)
+            else:
+                reply.videos.append(video)
+        return reply
+
+    async def GetVideo(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[GetVideoRequest],
+        context: Context,  # noqa: ARG002
+    ) -> AsyncIterator[Video]:
+        """For each id its video, at once. RefusedError: NOT_FOUND, which ends the call."""
+        async for request in request_iterator:
+            video = self._catalogue.find(request.id)
+            if video is None:
+                raise RefusedError(grpc.StatusCode.NOT_FOUND, f"no video with id {request.id[:40]!r} here")
+            yield video
