@@ -1,0 +1,48 @@
+# Every target sets up what it needs. Only make and Python 3.11 or newer must be there before.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.complete
+
+.PHONY: help setup demo test check format schema stubs bench clean
+
+help: ## show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: $(STAMP) ## make .venv with exactly the locked versions, and the lb-lab command in it
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "lb-lab needs Python 3.11 or newer; say which: make setup PYTHON=python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## run the experiment `sticky`
+	$(BIN)/python run_experiment.py sticky
+
+test: setup ## run all tests
+	$(BIN)/python -m pytest
+
+check: setup ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: setup ## write experiments/schema.json anew
+	$(BIN)/python -m harness.spec_schema > experiments/schema.json.new
+	mv experiments/schema.json.new experiments/schema.json
+
+stubs: setup ## write the gRPC stubs anew
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/video_service.proto
+
+bench: setup ## measure what the lab itself costs
+	$(BIN)/python -m bench
+
+clean: ## remove what was built; keeps results/
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
