@@ -160,15 +160,14 @@ def up(
     ] = None,
     replicas: Replicas = None,
     seed: Seed = None,
-    results: Results = None,
 ) -> int:
     """Start one arm's replicas and proxy, print their addresses, and hold them open until Ctrl-C."""
     overrides = _overrides(replicas=replicas, seed=seed)
     spec = load_experiment(experiment, overrides)
     name = _arm_name(spec, arm)
-    from harness.run import hold_open
+    from harness.hold import hold_open
 
-    return hold_open(spec, name, RunOptions(results=results or RESULTS, overrides=overrides))
+    return hold_open(spec, name)
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, tell."""
 
 import json
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 from harness.cells import CellPlan, plan_cells, planned_in_window
 from harness.errors import LabError
+from harness.interrupt import one_interrupt
 from harness.options import RunOptions
 from harness.progress import RunProgress
 from harness.provenance import git_commit, host, versions
@@ -34,7 +34,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     `interrupted`, with what was measured).
     """
     plans = plan_cells(experiment)
-    with _one_interrupt():
+    with one_interrupt():
         writer = RunWriter.create(
             options.results,
             experiment.name,
@@ -204,24 +204,6 @@ def _recorded(writer: RunWriter) -> Iterator[None]:
         writer.finish("failed", str(error) or type(error).__name__)
         raise
     writer.finish("completed")
-
-
-@contextmanager
-def _one_interrupt() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal raise KeyboardInterrupt, once: cleaning up goes through."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def interrupt(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _tell(run: Path) -> int:

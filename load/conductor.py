@@ -66,12 +66,11 @@ class LabEnvironment(Environment):
 def _environment(order: LoadOrder, orchestra: Orchestra) -> Any:
     """Locust, as a library: statistics, users, and the web UI on loopback where it was asked for."""
     environment: Any = LabEnvironment(order.settings.target)
-    runner = environment.create_local_runner()
+    environment.create_local_runner()
     # Stop pressed in the web UI ends the performance, not only Locust's users.
     environment.events.test_stopping.add_listener(lambda **_: orchestra.stop())
     if order.web_port is not None:
         environment.create_web_ui("127.0.0.1", order.web_port)
-    runner.greenlet.link_exception(lambda _: orchestra.stop())
     return environment
 
 

@@ -1,6 +1,6 @@
 """A small parent for the lab's processes: imports once, forks often, and takes every child down with it.
 
-`python -m harness.testbed.forkserver MODULE ...` imports the modules, then obeys one JSON object a line on
+`python -m harness.testbed.forkserver MODULE` imports the module, then obeys one JSON object a line on
 standard input and tells one JSON object a line on standard output:
 
     {"spawn": NAME, "module": MODULE, "args": [...], "log": PATH}    run MODULE.main(args) in a fork
@@ -118,14 +118,13 @@ def _tell(message: dict[str, Any]) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
 
 
-def main(modules: list[str]) -> None:
-    """Import `modules`, then serve."""
+def main(module: str) -> None:
+    """Import `module`, then serve."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    for module in modules:
-        importlib.import_module(module)
+    importlib.import_module(module)
     gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the children
     ForkServer().serve()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1])

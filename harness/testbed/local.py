@@ -24,10 +24,17 @@ WORKERS = 1  # one ideal proxy node; with more, each worker would balance on its
 
 
 class LocalTestbed:
-    """Owns every process of a run. To be entered in the main thread; `logs` is the fork servers' folder."""
+    """Owns every process of a run. To be entered in the main thread; `logs` is the fork servers' folder.
 
-    def __init__(self, logs: Path) -> None:
+    `load`: whether there will be one.
+    """
+
+    def __init__(self, logs: Path, load: bool = True) -> None:
         self._logs = logs
+        self._modules = [("services.replica", {})]
+        if load:
+            # Its own fork server, so that the imports run on two cores at once; Locust's take the longest.
+            self._modules.append(("load.conductor", {"LOCUST_SKIP_MONKEY_PATCH": "1"}))
         self._families: list[ProcessFamily] = []
         self._parts: list[Process] = []
         self._load: Process | None = None
@@ -36,12 +43,8 @@ class LocalTestbed:
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / "forkserver.log"
         try:
-            # Two, so that their imports run on two cores at once; Locust's take the longest.
-            for modules, environment in (
-                (["load.conductor"], {"LOCUST_SKIP_MONKEY_PATCH": "1"}),
-                (["services.replica"], {}),
-            ):
-                self._families.append(ProcessFamily(modules, environment, log))
+            for module, environment in self._modules:
+                self._families.append(ProcessFamily(module, environment, log))
         except BaseException:
             self.close()
             raise
@@ -53,17 +56,17 @@ class LocalTestbed:
         self.close()
 
     @property
-    def _loads(self) -> ProcessFamily:
+    def _servers(self) -> ProcessFamily:
         return self._families[0]
 
     @property
-    def _servers(self) -> ProcessFamily:
+    def _loads(self) -> ProcessFamily:
         return self._families[1]
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
         """See Testbed."""
         logs = folder / "logs"
-        logs.mkdir()
+        logs.mkdir(exist_ok=True)
         names = [f"replica-{number}" for number in range(experiment.replicas.count)]
         for number, name in enumerate(names):
             args = _replica_args(experiment, plan.load.repeat, number, folder, epoch_ns)
@@ -109,7 +112,7 @@ class LocalTestbed:
         """See Testbed."""
         assert self._load is not None
         self._loads.hear()
-        self._check()
+        self.check()
         return self._load.status
 
     def stop_load(self) -> None:
@@ -136,7 +139,8 @@ class LocalTestbed:
             family.send_signal(process, signal.SIGKILL)
         family.wait(processes, STOP_TIMEOUT_S)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise LabError naming the log of a replica or proxy that has died."""
         self._servers.hear()
         for part in self._parts:
             if part.status is not None:
@@ -146,7 +150,7 @@ class LocalTestbed:
         """Look until there is something to see. Raises LabError when a part dies or time runs out."""
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while (seen := look()) is None:
-            self._check()
+            self.check()
             if time.monotonic() > deadline_s:
                 log = next(part.log for part in self._parts if part.name == name)
                 raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {log}")

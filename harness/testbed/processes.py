@@ -35,19 +35,19 @@ class Process:
 
 
 class ProcessFamily:
-    """All processes forked from one fork server that has imported `modules`.
+    """All processes forked from one fork server that has imported `module`.
 
-    To be made in the harness's main thread and closed whatever happens. The imports run beside whatever the
-    harness does meanwhile; the first spawn waits for them.
+    To be made in the harness's main thread and closed whatever happens. The import runs beside whatever the
+    harness does meanwhile; the first spawn waits for it.
     """
 
-    def __init__(self, modules: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, module: str, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
         self._processes: dict[str, Process] = {}
         self._pending = b""
         with log.open("ab") as stderr:
             self._server = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "harness.testbed.forkserver", *modules],
+                [sys.executable, "-m", "harness.testbed.forkserver", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

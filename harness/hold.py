@@ -1,0 +1,59 @@
+"""Holds one arm's testbed open to play with: `python run_experiment.py up NAME`."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from harness.cells import plan_cells
+from harness.confirm import confirm_cell
+from harness.interrupt import one_interrupt
+from harness.spec import Experiment
+from harness.testbed.base import LiveCell
+from harness.testbed.local import WORKERS, LocalTestbed
+
+CHECK_S = 0.2
+PROTO = "services/video_service.proto"
+
+
+def hold_open(experiment: Experiment, arm: str) -> int:
+    """Start the arm's replicas and proxy, print where they are, and wait for Ctrl-C; returns 0 then.
+
+    Raises LabError when a part dies. Nothing is kept: ledgers and logs live in a temporary folder.
+    """
+    plan = next(plan for plan in plan_cells(experiment) if plan.arm_name == arm)
+    with (
+        one_interrupt(),
+        tempfile.TemporaryDirectory(prefix="lb-lab-") as folder,
+        LocalTestbed(Path(folder) / "logs", load=False) as testbed,
+    ):
+        try:
+            live = testbed.start_cell(experiment, plan, Path(folder), time.monotonic_ns())
+            confirm_cell(experiment, plan, live, WORKERS)
+            print(_guide(experiment, arm, live), flush=True)
+            while True:
+                testbed.check()
+                time.sleep(CHECK_S)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _guide(experiment: Experiment, arm: str, live: LiveCell) -> str:
+    first = next(iter(live.replicas.values()))
+    target = live.envoy_address or first
+    video = (
+        '{"id":"1", "title": "Sample Video", "author": "John Doe", "url": "https://example.com/sample.mp4"}'
+    )
+    lines = [f"{experiment.name}, arm {arm}:"]
+    if live.envoy is not None:
+        lines += [f"  envoy      {live.envoy_address}   (admin http://{live.envoy.address})"]
+    lines += [f"  {name:<10} {address}" for name, address in live.replicas.items()]
+    lines += [
+        "Who answers?",
+        f"  python -m lb.driver -n 100 {live.target}",
+        "By hand, through reflection or with the proto:",
+        f"  grpcurl -plaintext {target} list",
+        f"  grpcurl -proto {PROTO} -plaintext -d '{video}' {target} video_service.VideoService/AddVideo",
+        f"  grpcurl -proto {PROTO} -plaintext {target} video_service.VideoService/ListVideos",
+        "Ctrl-C stops everything.",
+    ]
+    return "\n".join(lines)
