@@ -13,7 +13,7 @@ setup: $(STAMP) ## make .venv with exactly the locked versions, and the lb-lab c
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "lb-lab needs Python 3.11 or newer; say which: make setup PYTHON=python3.11" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
@@ -43,6 +43,6 @@ stubs: setup ## write the gRPC stubs anew
 bench: setup ## measure what the lab itself costs
 	$(BIN)/python -m bench
 
-clean: ## remove what was built; keeps results/
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove caches; keeps .venv and results/
+	rm -rf build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
