@@ -227,7 +227,7 @@ def read_run(path: Path) -> Run:
     manifest = _read_json(path / MANIFEST, _MANIFEST_FIELDS)
     if not (path / "experiment.yaml").is_file():
         raise UserError(f"{path / 'experiment.yaml'}: expected the experiment as run, no such file")
-    experiment = load_experiment(str(path / "experiment.yaml"))
+    experiment = load_experiment(str(path / "experiment.yaml"), name=manifest["experiment"])
     cells = []
     for planned in manifest["cells"]:
         cell = _read_cell(path, planned, complete=manifest["status"] == "completed")
