@@ -91,7 +91,7 @@ def show(value: Number, unit: str = "") -> str:
     if value is None:
         return "not measured"
     text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
-    if text.lstrip("-").isdigit() and value != int(value):
+    if text in ("0", "1") and value != int(value):
         text = f"{value:.7g}"  # 0.99998 misses a bound of 1, and must not read as 1
     return f"{text} {unit}" if unit in ("ms", "requests", "requests/s", "replicas", "sessions") else text
 

@@ -1,0 +1,207 @@
+"""report.html: a whole run on one page that opens from disk, built from the run directory alone."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from harness.errors import UserError
+from harness.judge import LEAST_ACHIEVED_SHARE, MOST_LAG_P99_MS, show
+from harness.ledgers import Ledgers
+from harness.plots import PLOTS, draw_plots
+from harness.record import Run, read_run, write_json, write_text
+from harness.spec import Experiment
+from harness.spec_overrides import OPTIONS
+from harness.summary import facts_of, summarise
+
+MOST_REPLICA_COLUMNS = 8
+
+_VERDICTS = {
+    "held": "Everything that was expected is what was measured.",
+    "refuted": "At least one expectation is not what was measured.",
+    "inconclusive": "The record does not allow a verdict; the figures are shown all the same.",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page: the first cell of a row is its heading. Without `head`, values are text."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+
+def build_report(run_dir: Path) -> Path:
+    """Derive summary.json, plots/ and report.html from a run directory; return the path of the report.
+
+    Raises UserError when the directory is no run of this lab, is damaged, or cannot be written.
+    """
+    run = read_run(run_dir)
+    facts = facts_of(run)
+    summary = summarise(run, facts)
+    try:
+        write_json(run_dir / "summary.json", summary)
+        plots = draw_plots(facts, run_dir / "plots")
+        write_text(run_dir / "report.html", render_report(run, summary, plots))
+    except OSError as error:
+        raise UserError(
+            f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"
+        ) from error
+    return run_dir / "report.html"
+
+
+def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
+    """The page. `plots`: plot name -> path of its SVG."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    arms = summary["arms"]
+    return environment.get_template("report.html.j2").render(
+        summary=summary,
+        error=run.manifest.get("error"),
+        verdict_meaning=_VERDICTS[summary["verdict"]],
+        difference=_difference(run.experiment),
+        lesson=[" ".join(part.split()) for part in run.experiment.lesson.split("\n\n") if part.strip()],
+        where=where_table(arms),
+        latency=_latency(arms),
+        ledgers=_ledgers(arms),
+        generator=_generator(arms),
+        plots=[_embedded(name, path) for name, path in plots.items()],
+        command=_command(run),
+        facts=_facts(run),
+    )
+
+
+def where_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Requests per replica and arm, all repeats; the least, median and most where replicas are many."""
+    names = list(dict.fromkeys(name for arm in arms.values() for name in arm["replicas"]))
+    few = len(names) <= MOST_REPLICA_COLUMNS
+    head = ["Arm", *(names if few else ("least", "median", "most")), "busiest / fair", "purity", "errors"]
+    rows = []
+    for name, arm in arms.items():
+        counts = list(arm["replicas"].values())
+        if few:
+            cells = [show(arm["replicas"].get(replica)) for replica in names]
+        else:
+            cells = [show(find(counts)) if counts else "–" for find in (min, statistics.median, max)]
+        spread, purity = arm["spread"]["max_over_mean"], arm["affinity"]["purity"]
+        rows.append([name, *cells, show(spread), show(purity), show(sum(arm["errors"].values()))])
+    return Table(
+        head,
+        rows,
+        "Answered requests in the measured window"
+        + (", by replica" if few else f" on each of {len(names)} replicas")
+        + ", all repeats together. Busiest / fair: 1 is even. Purity: share of a session's requests on its "
+        "most used replica; 1 is fully sticky.",
+    )
+
+
+def _difference(experiment: Experiment) -> dict[str, Any]:
+    """The fields in which the arms differ, and each arm's values."""
+    arms = {name: arm.model_dump() for name, arm in experiment.arms.items()}
+    fields = [field for field in next(iter(arms.values())) if len({arm[field] for arm in arms.values()}) > 1]
+    if len(arms) == 1:
+        text = "There is one arm; it is compared with nothing."
+    elif not fields:
+        text = "Nothing: the arms are the same, so what differs between them is chance."
+    elif len(fields) == 1:
+        text = f"One thing: {fields[0]}. Replicas, workload and plan are the same."
+    else:
+        text = f"{len(fields)} things: {', '.join(fields)}. Replicas, workload and plan are the same."
+    rows = {name: [_word(arm[field]) for field in fields] for name, arm in arms.items()}
+    return {"text": text, "fields": fields, "rows": rows}
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _latency(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    ranks = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
+    rows = []
+    for name, arm in arms.items():
+        for field, words in (("latency_ms", "planned send"), ("latency_from_send_ms", "actual send")):
+            rows.append([f"{name}, from the {words}", *(show(arm[field][rank]) for rank in ranks)])
+    return Table(
+        ["Milliseconds", *ranks.values()], rows, "All requests, whatever their outcome; medians over repeats."
+    )
+
+
+def _ledgers(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    fields = [field.name for field in dataclasses.fields(Ledgers)]
+    rows = []
+    for name, arm in arms.items():
+        ledgers = arm["ledgers"]
+        counts = [show(ledgers.get(field, 0)) for field in fields]
+        rows.append([name, *counts, "yes" if ledgers["reconciled"] and arm["repeats"] else "no"])
+    return Table(
+        ["Arm", *(field.replace("_", " ") for field in fields), "reconciled"],
+        rows,
+        "Clients, Envoy and replicas each wrote down every request (warm-up included), and the three lists "
+        "were joined by request id. Reconciled: every answered request is in each list exactly once, with "
+        "the same replica. Direct calls pass no Envoy.",
+    )
+
+
+def _generator(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = [
+        [
+            name,
+            "closed loop" if arm["planned_rate_per_s"] is None else show(arm["planned_rate_per_s"]),
+            show(arm["achieved_rate_per_s"]),
+            show(arm["lag_ms"]["p99"]),
+            show(arm["lag_ms"]["max"]),
+        ]
+        for name, arm in arms.items()
+    ]
+    return Table(
+        ["Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"],
+        rows,
+        "The load generator: what it should send and what it sent, and how late (medians over repeats). A "
+        f"cell counts when it achieved {LEAST_ACHIEVED_SHARE:.0%} of the plan or more and lagged at most "
+        f"{MOST_LAG_P99_MS:g} ms at p99.",
+    )
+
+
+def _embedded(name: str, path: Path) -> dict[str, str]:
+    title = name.replace("_", " ").capitalize()
+    svg = base64.b64encode(path.read_bytes()).decode("ascii")
+    return {"title": title, "caption": PLOTS[name].caption, "svg": svg}
+
+
+def _command(run: Run) -> str:
+    options = {
+        OPTIONS[field]: value for field, value in run.manifest["overrides"].items() if field in OPTIONS
+    }
+    options.setdefault("--seed", run.manifest["seed"])
+    words = [run.name, *(str(word) for option in options.items() for word in option)]
+    return shlex.join(["python", "run_experiment.py", *words])
+
+
+def _facts(run: Run) -> Table:
+    manifest = run.manifest
+    rows = [
+        ["run", f"{run.name}/{manifest['run']}"],
+        ["started", manifest["started_utc"]],
+        ["finished", manifest.get("finished_utc") or "not finished"],
+        ["status", manifest["status"]],
+        ["cells", f"{len(run.cells)} recorded of {len(manifest['cells'])} planned"],
+        ["seed", str(manifest["seed"])],
+        ["commit", manifest.get("git_commit") or "unknown"],
+        ["versions", ", ".join(f"{part} {version}" for part, version in manifest["versions"].items())],
+        ["host", ", ".join(f"{name}: {value}" for name, value in manifest["host"].items())],
+    ]
+    return Table([], rows)
