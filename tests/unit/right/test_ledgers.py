@@ -50,7 +50,9 @@ def test_a_direct_route_has_no_envoy_ledger(tmp_path):
 )
 def test_a_disagreement_is_caught(tmp_path, what, rows, envoy, replica, kind):
     ledgers = reconcile(write_cell(tmp_path, rows, envoy=envoy, replica=replica))
-    found = {name: getattr(ledgers, name) for name in ("only_client", "only_envoy", "only_replica", "disagree")}
+    found = {
+        name: getattr(ledgers, name) for name in ("only_client", "only_envoy", "only_replica", "disagree")
+    }
     assert found == {name: int(name == kind) for name in found}, what
     assert ledgers.matched == 2
     assert not ledgers.reconciled

@@ -46,9 +46,7 @@ def write_cell(
         own = [f"{request_id},AddVideo,p,0,1,0,1,1,1,OK\n" for request_id, at in replica if at == name]
         (folder / f"{name}.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + "".join(own))
     if route == "envoy":
-        log = [
-            {"request_id": None if i is None else str(i), "grpc": "OK", "upstream": up} for i, up in envoy
-        ]
+        log = [{"request_id": None if i is None else str(i), "grpc": "OK", "upstream": up} for i, up in envoy]
         (folder / "access.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     base = {"arm": "a", "repeat": 1, "status": "completed", "route": route, "replicas": REPLICAS}
     window = {"measure_start_ns": 0, "measure_end_ns": 1000 * MS, "planned_requests": len(rows)}
