@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.errors import UserError
 from harness.spec_yaml import Where
 
 OPTIONS: dict[str, str] = {
@@ -20,15 +21,18 @@ OPTIONS: dict[str, str] = {
 def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> None:
     """Put every override (dotted field name -> value) into `tree`, in place, unvalidated.
 
-    Where the file has a scalar or a list on the way, it stays: validation will tell what is wrong there.
+    Raises UserError where the file has a scalar or a list on the way.
     """
     for name, value in overrides.items():
         *parents, last = name.split(".")
         place: Any = tree
         for parent in parents:
-            place = place.setdefault(parent, {}) if isinstance(place, dict) else None
-        if isinstance(place, dict):
-            place[last] = value
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise UserError(
+                    f"{_option(name)}: '{parent}' holds a value, not keys; expected a mapping there"
+                )
+        place[last] = value
 
 
 def overriding_option(paths: Sequence[Where], overrides: Mapping[str, object]) -> str | None:
@@ -36,5 +40,9 @@ def overriding_option(paths: Sequence[Where], overrides: Mapping[str, object]) -
     for path in paths:
         name = ".".join(str(part) for part in path)
         if name in overrides:
-            return OPTIONS.get(name, f"override of {name}")
+            return _option(name)
     return None
+
+
+def _option(name: str) -> str:
+    return OPTIONS.get(name, f"override of {name!r}")

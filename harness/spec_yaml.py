@@ -17,7 +17,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 
 from harness.errors import UserError
 
-FILE_LIMIT_BYTES = 256 * 1024
+FILE_LIMIT_BYTES = 64 * 1024
 DEPTH_LIMIT = 20  # an experiment nests four deep
 NUMBER_LIMIT_CHARACTERS = 100
 
@@ -45,7 +45,7 @@ def read_tree(path: Path, label: str) -> Tree:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            node = YAML(typ="rt").compose(text)
+            node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         raise UserError(f"{label}:{_line_of(error)}: not valid YAML: {_one_line(error)}") from None
     except RecursionError:

@@ -1,0 +1,176 @@
+"""Whatever a file holds: an experiment, or one line that says why not. Never anything else."""
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from harness.errors import UserError
+from harness.spec import EXPERIMENTS, Experiment, experiment_names, experiment_yaml, load_experiment
+from harness.spec_yaml import dump_tree, read_tree
+
+FILES = [(EXPERIMENTS / f"{name}.yaml").read_text() for name in experiment_names()]
+FUZZ = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+KEYS = st.sampled_from(
+    [
+        *("title", "question", "lesson", "replicas", "count", "slots", "service_time_ms", "distribution"),
+        *(
+            "mean",
+            "workload",
+            "clients",
+            "rate_per_s",
+            "think_time_ms",
+            "calls",
+            "AddVideo",
+            "arms",
+            "sticky",
+        ),
+        *(
+            "route",
+            "policy",
+            "repeats",
+            "seed",
+            "expect",
+            "arm",
+            "metric",
+            "at_least",
+            "of",
+            "name",
+            "[key]",
+            "<<",
+        ),
+    ]
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**90), 10**90),
+    st.sampled_from([10**300, -(10**400)]),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(["envoy", "direct", "sticky", "AddVideo", "constant", "spread.cv"]),
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=8), inner, max_size=6)
+    ),
+    max_leaves=25,
+)
+
+
+def outcome(path: Path, overrides: dict[str, object] | None = None) -> Experiment | None:
+    """The experiment in a file, or None where it was refused as it should be."""
+    try:
+        return load_experiment(str(path), overrides)
+    except UserError as error:
+        assert str(error)
+        assert "\n" not in str(error)
+        return None
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    return path
+
+
+def parsed(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+@FUZZ
+@given(text=st.text(alphabet=st.characters() | st.sampled_from("{}[]:,-#&*!|>'\"%@`? \n\t"), max_size=200))
+@example("!<a:b> {}")
+@example("%TAG ! x:\n--- !y {}")
+@example("? {a: b}\n: c")
+@example("&a [*a]")
+@example("a: !!float x")
+@example("a: !!int 0x")
+@example("!!set {a}")
+@example("a: !!null x")
+def test_random_text(tmp_path: Path, text: str) -> None:
+    outcome(write(tmp_path / "x.yaml", text))
+
+
+@FUZZ
+@given(data=st.binary(max_size=300))
+def test_random_bytes(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(data)
+    outcome(path)
+
+
+@FUZZ
+@given(tree=st.dictionaries(KEYS, TREES, max_size=10))
+def test_random_trees(tmp_path: Path, tree: dict[str, Any]) -> None:
+    out = io.StringIO()
+    YAML(typ="safe", pure=True).dump(tree, out)
+    outcome(write(tmp_path / "x.yaml", out.getvalue()))
+
+
+@FUZZ
+@given(source=st.sampled_from(FILES), seed=st.integers(0, 2**32), value=TREES)
+def test_a_real_file_with_one_value_changed(tmp_path: Path, source: str, seed: int, value: Any) -> None:
+    rng = random.Random(seed)
+    tree = parsed(source)
+    place: Any = tree
+    while True:
+        key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
+        if not isinstance(place[key], dict | list) or not place[key] or rng.random() < 0.2:
+            break
+        place = place[key]
+    place[key] = value
+    out = io.StringIO()
+    YAML(typ="safe", pure=True).dump(tree, out)
+    experiment = outcome(write(tmp_path / "x.yaml", out.getvalue()))
+    if experiment is not None:
+        again = write(tmp_path / "again.yaml", experiment_yaml(experiment))
+        assert load_experiment(str(again), name="x") == experiment
+
+
+@FUZZ
+@given(source=st.sampled_from(FILES), data=st.data())
+def test_a_real_file_with_characters_changed(tmp_path: Path, source: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(source)))
+    end = data.draw(st.integers(start, min(len(source), start + 30)))
+    text = source[:start] + data.draw(st.text(max_size=5)) + source[end:]
+    outcome(write(tmp_path / "x.yaml", text))
+
+
+@FUZZ
+@given(
+    overrides=st.dictionaries(
+        st.lists(KEYS, min_size=1, max_size=3).map(".".join) | st.text(max_size=9), TREES
+    )
+)
+def test_random_overrides(overrides: dict[str, object]) -> None:
+    try:
+        load_experiment("sticky", overrides)
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+@FUZZ
+@given(tree=st.dictionaries(st.text(min_size=1, max_size=8), TREES, min_size=1, max_size=5))
+def test_what_is_written_reads_back_equal(tmp_path: Path, tree: dict[str, Any]) -> None:
+    try:
+        read = read_tree(write(tmp_path / "x.yaml", dump_tree(tree)), "x").value
+    except UserError as error:
+        assert "a number of" in str(error) or "surrogate" in str(error)
+    else:
+        assert repr(read) == repr(tree)
+
+
+def test_a_refusal_is_a_failure_of_these_tests_when_it_is_no_user_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check can fail: an error of another kind is not taken for a refusal."""
+    monkeypatch.setattr("harness.spec.read_tree", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        outcome(write(tmp_path / "x.yaml", "a: 1"))
