@@ -111,6 +111,10 @@ class LedgerInterceptor(VideoServiceInterceptor):
                 async for answer in method.handle(request, context):
                     await context.write(answer)
                     call.messages += 1
+                if method.request_streaming:
+                    # The requests of a cancelled call end like those of a caller who has no more. One more
+                    # read, which finds nothing, returns only after the cancellation has reached this task.
+                    await context.read()
             except BaseException as error:
                 await self._fail(call, context, error)
             self._finish(call, context, "OK")

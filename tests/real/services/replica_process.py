@@ -1,0 +1,71 @@
+"""A real replica process, as the tests see it."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from services.video_service_pb2_grpc import LabControlStub, VideoServiceStub
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass
+class Server:
+    """One replica process, with a channel to it."""
+
+    process: subprocess.Popen[str]
+    address: str
+    ledger_path: Path
+    channel: grpc.Channel
+
+    @property
+    def videos(self) -> VideoServiceStub:
+        return VideoServiceStub(self.channel)
+
+    @property
+    def control(self) -> LabControlStub:
+        return LabControlStub(self.channel)
+
+    def ledger(self) -> list[dict[str, str]]:
+        with self.ledger_path.open() as file:
+            return list(csv.DictReader(file))
+
+    def rows_within(self, count: int, seconds: float = 2) -> list[dict[str, str]]:
+        """The ledger once it has `count` rows: a call given up by its caller gets its row a little later."""
+        for _ in range(round(seconds / 0.01)):
+            if len(self.ledger()) >= count:
+                break
+            time.sleep(0.01)
+        return self.ledger()
+
+
+StartReplica = Callable[..., Server]
+
+
+def start_server(folder: Path, number: int, *options: str) -> Server:
+    """Start replica-<number> on a port that the kernel picks and wait until it serves."""
+    ready, ledger = folder / f"ready-{number}.json", folder / f"replica-{number}.csv"
+    own = ("--name", f"replica-{number}", "--listen", "127.0.0.1:0", "--service-time", "constant:0")
+    files = ("--ready", str(ready), "--ledger", str(ledger))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.replica", *own, *files, *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not ready.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    said = json.loads(ready.read_text())
+    assert (said["name"], said["pid"]) == (f"replica-{number}", process.pid)
+    # A connection of its own: gRPC shares one between channels that look alike.
+    channel = grpc.insecure_channel(said["address"], options=[("grpc.use_local_subchannel_pool", 1)])
+    return Server(process, said["address"], ledger, channel)

@@ -1,0 +1,204 @@
+"""The replica as a process: its start, its ends, its neighbours; LabControl and reflection."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from replica_process import ROOT, Server, StartReplica
+
+from services.video_service_pb2 import Behaviour, GetIdentityRequest, GetLedgerRequest, Video
+
+
+def run_replica(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "services.replica", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+
+
+def add(server: Server, number: int) -> None:
+    metadata = (("x-lab-request-id", str(number)),)
+    server.videos.AddVideo(Video(id=str(number), title="Sample Video"), metadata=metadata)
+
+
+def test_a_taken_port_is_one_clear_line(server: Server) -> None:
+    ended = run_replica("--name", "late", "--listen", server.address)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr == f"late: cannot listen on {server.address}: [Errno 98] Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (
+            ["--ledger", "/nowhere/x.csv"],
+            1,
+            "replica-0: cannot write the ledger /nowhere/x.csv: No such file",
+        ),
+        (
+            ["--listen", "50051"],
+            2,
+            "replica: argument --listen: '50051': expected HOST:PORT, as 127.",
+        ),
+        (
+            ["--listen", "localhost:99999"],
+            2,
+            "replica: argument --listen: 'localhost:99999': expected HOST:PORT",
+        ),
+        (["--slots", "0"], 2, "replica: slots is 0, expected 1 to 10000"),
+        (["--slots", "two"], 2, "replica: argument --slots: invalid int value: 'two'"),
+        (
+            ["--service-time", "10"],
+            2,
+            "replica: argument --service-time: '10': expected DISTRIBUTION:MEAN_MS",
+        ),
+        (["--catalogue-size", "0"], 2, "replica: argument --catalogue-size: '0': expected 1 to 1000000"),
+        (["--name", "a,b"], 2, "replica: argument --name: 'a,b': expected letters, digits"),
+        (["--sluts", "3"], 2, "replica: unrecognized arguments: --sluts 3"),
+    ],
+)
+def test_a_bad_command_line_is_one_clear_line(options: list[str], code: int, message: str) -> None:
+    ended = run_replica(*options)
+    assert ended.returncode == code
+    assert ended.stderr.startswith(message)
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_lets_the_calls_in_hand_finish(start_replica: StartReplica, number: signal.Signals) -> None:
+    server = start_replica("--service-time", "constant:300")
+    future = server.videos.AddVideo.future(Video(id="1", title="Sample Video"))
+    while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
+        time.sleep(0.005)
+    server.process.send_signal(number)
+    assert future.result().video.id == "1"
+    out, err = server.process.communicate(timeout=5)
+    assert (server.process.returncode, err) == (0, "")
+    assert out == f"replica-0 serves on {server.address}\n"
+    assert [row["code"] for row in server.ledger()] == ["OK"]
+
+
+def test_a_stop_cuts_off_long_calls_after_the_grace_and_records_them(start_replica: StartReplica) -> None:
+    server = start_replica("--service-time", "constant:60000", "--slots", "1")
+    futures = [server.videos.AddVideo.future(Video(id=str(n), title="Sample Video")) for n in range(3)]
+    while server.control.GetIdentity(GetIdentityRequest()).calls_started < 3:
+        time.sleep(0.005)
+    server.process.terminate()
+    _, err = server.process.communicate(timeout=5)
+    assert (server.process.returncode, err) == (0, "")
+    assert [row["code"] for row in server.ledger()] == ["CANCELLED"] * 3
+    assert all(future.exception() is not None for future in futures)
+
+
+def test_a_killed_replica_leaves_a_row_for_every_answer(server: Server) -> None:
+    answered = 0
+    while answered < 200:
+        add(server, answered)
+        answered += 1
+    server.process.kill()
+    server.process.wait()
+    assert [int(row["request_id"]) for row in server.ledger()] == list(range(200))
+
+
+def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica) -> None:
+    server = start_replica("--slots", "3", "--service-time", "lognormal:2")
+    identity = server.control.GetIdentity(GetIdentityRequest())
+    in_force = Behaviour(
+        slots=3,
+        distribution="lognormal",
+        mean_ms=2,
+        burn_cpu=False,
+        slow_factor=1,
+        fail_share=0,
+        fail_code="UNAVAILABLE",
+    )
+    assert (identity.name, identity.pid, identity.serving) == ("replica-0", server.process.pid, True)
+    assert identity.behaviour == in_force
+    in_force.slow_factor = 4
+    assert server.control.SetBehaviour(Behaviour(slow_factor=4)) == in_force
+    with pytest.raises(grpc.RpcError, match="fail_share is 7, expected a share from 0 to 1"):
+        server.control.SetBehaviour(Behaviour(slots=9, fail_share=7))
+    assert server.control.GetIdentity(GetIdentityRequest()).behaviour == in_force
+
+
+def test_lab_control_gives_the_ledger_which_holds_no_control_calls(server: Server) -> None:
+    for number in range(3):
+        add(server, number)
+    rows = list(server.control.GetLedger(GetLedgerRequest()))
+    assert [row.request_id for row in rows] == [0, 1, 2]
+    assert [str(row.done_ns) for row in rows] == [row["done_ns"] for row in server.ledger()]
+
+
+def test_ledger_times_are_from_the_epoch_given(start_replica: StartReplica) -> None:
+    epoch_ns = time.monotonic_ns()
+    server = start_replica("--epoch-ns", str(epoch_ns))
+    before_ns = time.monotonic_ns() - epoch_ns
+    add(server, 1)
+    after_ns = time.monotonic_ns() - epoch_ns
+    (row,) = server.ledger()
+    assert before_ns < int(row["arrived_ns"]) < int(row["done_ns"]) < after_ns
+
+
+def test_the_catalogue_is_as_large_as_asked_for(start_replica: StartReplica) -> None:
+    server = start_replica("--catalogue-size", "2")
+    for number in range(3):
+        add(server, number)
+    add(server, 0)  # gone, so it can be added again
+
+
+def test_reflection_lists_every_service(server: Server) -> None:
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+    (answer,) = stub.ServerReflectionInfo(iter([request]))
+    assert sorted(service.name for service in answer.list_services_response.service) == [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "video_service.LabControl",
+        "video_service.VideoService",
+    ]
+
+
+FORK = """
+import os, sys
+import services.replica
+children = []
+for number in range(3):
+    pid = os.fork()
+    if pid == 0:
+        name = f"replica-{number}"
+        ready = f"{sys.argv[1]}/{name}.json"
+        listen = "127.0.0.1:0"
+        os._exit(services.replica.main(["--name", name, "--listen", listen, "--ready", ready]))
+    children.append(pid)
+print(*children, flush=True)
+for pid in children:
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+
+
+def test_children_of_a_process_that_only_imported_it_serve(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", FORK, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    children = [int(pid) for pid in parent.stdout.readline().split()]
+    try:
+        for number in range(3):
+            ready = tmp_path / f"replica-{number}.json"
+            while not ready.exists():
+                assert parent.poll() is None
+                time.sleep(0.01)
+            address = ready.read_text().split('"address": "')[1].split('"')[0]
+            server_of = Server(parent, address, tmp_path, grpc.insecure_channel(address))
+            assert server_of.control.GetIdentity(GetIdentityRequest()).pid == children[number]
+            server_of.channel.close()
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGTERM)
+        parent.communicate(timeout=5)
+    assert parent.returncode == 0

@@ -1,0 +1,90 @@
+"""Service times: the right mean, the same again with the same seed, honest sleep and CPU burning."""
+
+import asyncio
+import random
+import statistics
+import time
+from itertools import pairwise
+
+import pytest
+import uvloop
+
+from services.service_time import DISTRIBUTIONS, ServiceTime, Sleeper, burn
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_mean_is_the_one_asked_for(distribution: str) -> None:
+    rng = random.Random(1)
+    times = [ServiceTime(distribution, 10).draw_ns(rng) for _ in range(100_000)]
+    assert statistics.fmean(times) == pytest.approx(10e6, rel=0.02)
+    assert min(times) >= 0
+
+
+@pytest.mark.parametrize(
+    ("distribution", "variation"), [("constant", 0), ("exponential", 1), ("lognormal", 1.31)]
+)
+def test_the_spread_is_the_distributions_own(distribution: str, variation: float) -> None:
+    rng = random.Random(2)
+    times = [ServiceTime(distribution, 10).draw_ns(rng) for _ in range(200_000)]
+    assert statistics.pstdev(times) / statistics.fmean(times) == pytest.approx(variation, rel=0.05)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_a_mean_of_zero_takes_no_time(distribution: str) -> None:
+    assert ServiceTime(distribution, 0).draw_ns(random.Random(1)) == 0
+
+
+def test_parse() -> None:
+    assert ServiceTime.parse("lognormal:2.5") == ServiceTime("lognormal", 2.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("exponential", "'exponential': expected DISTRIBUTION:MEAN_MS, as exponential:10"),
+        ("exponential:ten", "'exponential:ten': expected DISTRIBUTION:MEAN_MS, as exponential:10"),
+        ("expo:10", "distribution 'expo' is unknown, expected one of constant, exponential, lognormal"),
+        ("constant:-1", "mean_ms is -1, expected 0 to 60000 milliseconds"),
+        ("constant:nan", "mean_ms is nan, expected 0 to 60000 milliseconds"),
+        ("constant:inf", "mean_ms is inf, expected 0 to 60000 milliseconds"),
+    ],
+)
+def test_parse_refuses(text: str, message: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        ServiceTime.parse(text)
+    assert str(refused.value) == message
+
+
+def test_sleeps_of_parts_of_a_millisecond_add_up() -> None:
+    async def scene() -> int:
+        sleeper = Sleeper()
+        for _ in range(100):
+            await sleeper.sleep(400_000)
+        return time.monotonic_ns()
+
+    started_ns = time.monotonic_ns()
+    # Without making up for it, every one of them would round to nothing.
+    assert uvloop.run(scene()) - started_ns >= 38_000_000
+
+
+def test_burning_uses_the_cpu_and_lets_others_in_between() -> None:
+    async def scene() -> tuple[int, list[int]]:
+        seen: list[int] = []
+
+        async def watch() -> None:
+            while True:
+                seen.append(time.thread_time_ns())
+                await asyncio.sleep(0)
+
+        watcher = asyncio.create_task(watch())
+        await asyncio.sleep(0)
+        started_ns = time.thread_time_ns()
+        await burn(20_000_000)
+        burnt_ns = time.thread_time_ns() - started_ns
+        watcher.cancel()
+        return burnt_ns, seen
+
+    burnt_ns, seen = asyncio.run(scene())
+    assert burnt_ns >= 20_000_000
+    assert len(seen) >= 40
+    assert max(later - earlier for earlier, later in pairwise(seen)) < 10_000_000
