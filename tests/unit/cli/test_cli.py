@@ -1,0 +1,111 @@
+"""The command line as a user meets it: a process, its exit status, its two streams."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def lab(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run_experiment.py"), *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("words", [[], ["list"]])
+def test_the_experiments_with_their_questions_from_any_folder(words: list[str], tmp_path: Path) -> None:
+    done = lab(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sticky         A few clients send many requests." in done.stdout
+    assert "Run one: python run_experiment.py " in done.stdout
+
+
+def test_check_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
+    done = lab("check", "sticky", "--rate", "300", "--repeats", "2", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 (2 arms x 2 repeats)" in done.stdout
+    assert "300/s together" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stiky"], "no experiment is called 'stiky'; did you mean 'sticky'?"),
+        (["run", "stiky"], "no experiment is called 'stiky'; did you mean 'sticky'?"),
+        (["nowhere/x.yaml"], "nowhere/x.yaml: no such file; expected an experiment file (YAML)"),
+        (["experiments/"], "experiments is a folder; expected an experiment file (YAML)"),
+        (["sticky", "--rate", "-5"], "--rate: workload.rate_per_s: -5.0 is out of range; expected a number"),
+        (["sticky", "--rate", "nan"], "--rate: workload.rate_per_s: nan is not finite; expected a number"),
+        (["sticky", "--rate", "fast"], "Invalid value for '--rate': "),
+        (["sticky", "--clients", "1.5"], "Invalid value for '--clients': "),
+        (["sticky", "--ratte", "5"], "No such option: --ratte"),
+        (["sticky", "--testbed", "docker"], "--testbed: 'docker' is not known; expected 'local'"),
+        (["sticky", "--web-port", "80"], "--web-port: there is no web page without --web"),
+        (["up", "sticky", "--arm", "stiky"], "--arm: sticky has no arm 'stiky'; did you mean 'sticky'?"),
+        (["check"], "Missing argument 'NAME|FILE'"),
+        (["sticky", "round_robin"], "Got unexpected extra argument"),
+    ],
+)
+def test_bad_usage_is_one_line_and_creates_nothing(words: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    done = lab(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["experiments"]
+
+
+def test_help_of_every_command() -> None:
+    for words in (
+        ["--help"],
+        ["-h"],
+        *([verb, "--help"] for verb in ("run", "list", "check", "up", "report")),
+    ):
+        done = lab(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("Usage: python run_experiment.py")
+
+
+def test_debug_adds_a_traceback_wherever_it_stands() -> None:
+    for words in (["--debug", "stiky"], ["stiky", "--debug"]):
+        done = lab(*words)
+        assert done.returncode == 2
+        assert "Traceback (most recent call last)" in done.stderr
+        assert done.stderr.endswith("error: no experiment is called 'stiky'; did you mean 'sticky'?\n")
+
+
+def test_an_unexpected_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harness.cli.experiment_names", lambda: 1 // 0)
+    assert main(["list"]) == 4
+    told = capsys.readouterr().err
+    assert (
+        told
+        == "error: unexpected ZeroDivisionError: integer division or modulo by zero; run again with --debug to see where\n"
+    )
+
+
+def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.cli.experiment_names", interrupted)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(ROOT / "run_experiment.py"), "list"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
