@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.tables import REPLICA_COLUMNS, scan_csv, scan_rows, whole_lines
+from harness.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows
 from harness.tables import store_rows as store_rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
@@ -183,11 +183,7 @@ class Cell:
         path = self.folder / "access.jsonl"
         if not path.exists():
             return None
-        columns = {"request_id": pl.String, "grpc": pl.String, "upstream": pl.String}
-        lines = whole_lines(path)
-        if lines == 0:
-            return pl.LazyFrame(schema={**columns, "request_id": pl.Int64})
-        frame = pl.scan_ndjson(path, schema=columns, n_rows=lines)
+        frame = scan_json_lines(path, {"request_id": str, "grpc": str, "upstream": str})
         return frame.with_columns(pl.col("request_id").cast(pl.Int64, strict=False))
 
 
