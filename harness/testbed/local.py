@@ -103,10 +103,11 @@ class LocalTestbed:
         self._await(lambda: _all_healthy(admin, live), "envoy")
         live.envoy_address = admin.listener_address()
 
-    def start_load(self, order: Path, folder: Path) -> None:
+    def start_load(self, order: Path, folder: Path) -> Process:
         """See Testbed."""
         log = folder / "logs" / "load.log"
         self._load = self._loads.spawn_module("load", "load.conductor", [str(order)], log)
+        return self._load
 
     def load_status(self) -> int | None:
         """See Testbed."""
