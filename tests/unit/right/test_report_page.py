@@ -1,0 +1,166 @@
+"""The report: whole, safe, without network, readable by machines that read aloud."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from harness.console import print_summary
+from harness.errors import UserError
+from harness.plots import PLOTS
+from harness.record import read_run
+from harness.report import build_report, render_report
+from harness.summary import summarise
+from tests.unit.right.invented import EXPERIMENT, GOLDEN, invent_run
+
+EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}'
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = shutil.copytree(GOLDEN, tmp_path_factory.mktemp("report") / "run")
+    assert build_report(run) == run / "report.html"
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+def rendered(run_dir):
+    run = read_run(run_dir)
+    return render_report(run, summarise(run), {})
+
+
+def test_what_is_derived_is_there(run):
+    assert json.loads((run / "summary.json").read_text())["schema"] == 1
+    for name in PLOTS:
+        assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (run / "plots" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_the_page_loads_nothing(run, page):
+    loads = [
+        value for _, attrs in page.tags for key, value in attrs.items() if key in ("src", "href", "srcset")
+    ]
+    assert len(loads) == len(PLOTS)
+    assert all(value.startswith("data:image/svg+xml;base64,") for value in loads)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    html = (run / "report.html").read_text()
+    assert not re.search(r"https?://|@import|url\(", html)
+
+
+def test_the_page_tells_the_whole_story(page):
+    for words in (
+        "Sticky sessions overload a replica",
+        "Where do they go when the balancer is sticky?",
+        "Verdict: refuted",
+        "sticky: spread.max_over_mean at least 1.4",
+        "One thing: policy.",
+        "A busy client drags all of its requests to one replica.",
+        "python run_experiment.py sticky --seed 1",
+        "envoy 1.40.0",
+        "4 recorded of 4 planned",
+        "sticky, from the planned send",
+    ):
+        assert words in page.text, words
+    assert "The run did not end" not in page.text
+
+
+def test_the_page_can_be_read_aloud(page):
+    images = [attrs for tag, attrs in page.tags if tag == "img"]
+    assert all(len(image["alt"]) > 40 for image in images)
+    assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.tags if tag == "th")
+    assert page.tags[0] == ("html", {"lang": "en"})
+
+
+def test_a_report_is_the_same_each_time(run, tmp_path):
+    again = shutil.copytree(GOLDEN, tmp_path / "run")
+    build_report(again)
+    for path in ("report.html", "summary.json", *(f"plots/{name}.svg" for name in PLOTS)):
+        assert (again / path).read_bytes() == (run / path).read_bytes(), path
+
+
+def test_what_users_write_is_escaped(tmp_path):
+    quoted = json.dumps(EVIL)
+    evil = re.sub(r"(?m)^(title|question): .*$", lambda match: f"{match[1]}: {quoted}", EXPERIMENT)
+    evil = re.sub(r"(?s)lesson: \|.*?(?=replicas:)", lambda _: f"lesson: {quoted}\n", evil)
+    run = invent_run(tmp_path, evil, requests=20, repeats=2)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest |= {"error": EVIL, "status": "failed", "versions": {EVIL: EVIL}, "host": {EVIL: EVIL}}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    cell = json.loads((run / "cells/sticky.1/cell.json").read_text())
+    (run / "cells/sticky.1/cell.json").write_text(json.dumps(cell | {"status": EVIL}))
+    page = Page(rendered(run))
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert page.text.count(EVIL) >= 9
+
+
+@pytest.mark.parametrize(("status", "words"), [("interrupted", "did not end"), ("failed", "The lab failed")])
+def test_an_unfinished_run_says_so_first(tmp_path, status, words):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest |= {"status": status, "error": "replica-2 died; see logs/replica-2.log"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    shutil.rmtree(run / "cells/sticky.2")
+    text = Page(rendered(run)).text
+    assert text.index(f"Run {status}") < text.index(words) < text.index("Verdict:")
+    assert "replica-2 died" in text
+    assert "3 recorded of 4 planned" in text
+
+
+def test_a_run_of_which_nothing_is_left_still_has_a_report(tmp_path):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    shutil.rmtree(run / "cells")
+    text = Page(build_report(run).read_text()).text
+    assert "Verdict: inconclusive" in text
+    assert "not measured" in text
+
+
+def test_a_report_that_cannot_be_written_is_the_users_error(tmp_path):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    (run / "report.html").mkdir()
+    with pytest.raises(UserError, match="the report cannot be written"):
+        build_report(run)
+
+
+def test_the_terminal_tells_table_verdict_figures_and_path(run):
+    out = StringIO()
+    summary = json.loads((run / "summary.json").read_text())
+    summary["expectations"][0]["text"] = "[bold]as is[/bold]"
+    print_summary(summary, Console(file=out, width=120), run / "report.html")
+    text = out.getvalue()
+    for words in ("replica-3", "round_robin", "p99 ms", "refuted", "[bold]as is[/bold], measured 1.004"):
+        assert words in text, words
+    assert str(run / "report.html") in text.replace("\n", "")
+
+
+def test_many_replicas_are_told_by_least_median_and_most(tmp_path):
+    experiment = EXPERIMENT.replace("count: 4", "count: 20")
+    summary = summarise(read_run(invent_run(tmp_path, experiment, requests=60, repeats=2, replicas=20)))
+    out = StringIO()
+    print_summary(summary, Console(file=out, width=120))
+    assert "median" in out.getvalue()
+    assert "replica-3" not in out.getvalue()
