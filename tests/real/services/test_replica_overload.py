@@ -33,15 +33,15 @@ def wait_for_calls(server: Server, count: int) -> None:
 
 
 def test_a_burst_is_served_slot_by_slot_in_the_order_it_came(start_replica: StartReplica) -> None:
-    server = start_replica("--service-time", "constant:20", "--slots", "2")
+    server = start_replica("--service-time", "constant:60", "--slots", "2")
     futures = [send(server, number) for number in range(8)]
     for future in futures:
         future.result()
     rows = server.ledger()
     by_arrival = sorted(rows, key=lambda row: int(row["arrived_ns"]))
     queue_ms = [int(row["queue_ns"]) / MS for row in by_arrival]
-    assert queue_ms[1] < 15
-    assert queue_ms[7] >= 55
+    assert queue_ms[1] < 40
+    assert queue_ms[7] >= 140
     done_ns = [int(row["done_ns"]) for row in by_arrival]
     assert all(done_ns[place] < done_ns[place + 2] for place in range(6))
     assert [int(row["in_flight"]) for row in by_arrival] == list(range(1, 9))

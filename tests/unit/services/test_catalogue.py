@@ -2,7 +2,7 @@
 
 import grpc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.catalogue import SAMPLES, TEXT_LIMIT, Catalogue
@@ -18,6 +18,7 @@ def video(video_id: str) -> Video:
     )
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 20), ids=st.lists(st.text("abcdefgh", min_size=1, max_size=2), max_size=60))
 def test_it_never_outgrows_its_size_and_forgets_the_oldest_first(size: int, ids: list[str]) -> None:
     catalogue = Catalogue(size)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.slots import Slots
@@ -80,6 +80,19 @@ def test_who_gives_up_in_the_moment_of_being_served_passes_the_slot_on() -> None
     asyncio.run(scene())
 
 
+def test_a_slot_given_back_while_somebody_gives_up_goes_to_the_next() -> None:
+    async def scene() -> None:
+        slots, served = Slots(1), list[int]()
+        callers = [Caller(slots, served, number) for number in range(3)]
+        await turns()
+        callers[1].task.cancel()
+        slots.release()  # caller 1 is still in line, and does not know yet that it was cancelled
+        await turns()
+        assert served == [0, 2]
+
+    asyncio.run(scene())
+
+
 def test_more_slots_serve_the_line_at_once_and_fewer_let_holders_finish() -> None:
     async def scene() -> None:
         slots, served = Slots(1), list[int]()
@@ -104,6 +117,7 @@ def test_more_slots_serve_the_line_at_once_and_fewer_let_holders_finish() -> Non
 STEP = st.tuples(st.sampled_from(["come", "go", "cancel", "resize"]), st.integers(0, 5))
 
 
+@settings(deadline=None, max_examples=50)
 @given(count=st.integers(1, 4), steps=st.lists(STEP, max_size=40))
 def test_whatever_happens_no_slot_is_lost_and_none_too_many_is_held(
     count: int, steps: list[tuple[str, int]]
