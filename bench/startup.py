@@ -1,0 +1,51 @@
+"""How long from the command to the first measured request, and what a run costs besides its load."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import polars as pl
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_VERDICT_NEEDED = (0, 1, 3)
+
+
+def first_request_s() -> float:
+    """Seconds from starting the command to the first measured request: 4 replicas, Envoy, no warm-up."""
+    with tempfile.TemporaryDirectory() as results:
+        options = ["--warm-up", "0", "--duration", "0.5", "--repeats", "1", "--quiet"]
+        launched_unix_s, run = time.time(), _run(options, results)
+        first = json.loads((run / "manifest.json").read_text())["cells"][0]
+        return _cell_span_unix_s(run / "cells" / f"{first['arm']}.{first['repeat']}")[0] - launched_unix_s
+
+
+def besides_load_s() -> tuple[float, int]:
+    """(seconds of a whole run of `sticky` in which no request was under way, cells)."""
+    with tempfile.TemporaryDirectory() as results:
+        started_s = time.monotonic()
+        run = _run(["--quiet"], results)
+        total_s = time.monotonic() - started_s
+        spans = [_cell_span_unix_s(cell) for cell in (run / "cells").iterdir()]
+        return total_s - sum(end_s - start_s for start_s, end_s in spans), len(spans)
+
+
+def _run(options: list[str], results: str) -> Path:
+    """Run `sticky`; returns its run directory, whatever the verdict."""
+    argv = [sys.executable, str(ROOT / "run_experiment.py"), "sticky", "--results", results, *options]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode not in NO_VERDICT_NEEDED:
+        raise RuntimeError(done.stderr)
+    return Path(results, "sticky", "latest").resolve()
+
+
+def _cell_span_unix_s(cell: Path) -> tuple[float, float]:
+    """Unix seconds of the cell's first send and last answer, warm-up included."""
+    epoch_unix_ns = json.loads((cell / "cell.json").read_text())["epoch_unix_ns"]
+    rows = pl.read_parquet(cell / "requests.parquet", columns=["sent_ns", "done_ns"])
+    first_ns, last_ns = rows["sent_ns"].min(), rows["done_ns"].max()
+    assert isinstance(first_ns, int)
+    assert isinstance(last_ns, int)
+    return (epoch_unix_ns + first_ns) / 1e9, (epoch_unix_ns + last_ns) / 1e9
