@@ -1,6 +1,6 @@
 """The JSON Schema of experiment files, with which editors complete and check them.
 
-    python -m harness.spec_schema > experiments/schema.json
+Written by `python -m harness.spec_schema > experiments/schema.json`, or `make schema`.
 """
 
 import json

@@ -87,10 +87,10 @@ def test_an_unexpected_error_is_one_line(
     monkeypatch.setattr("harness.cli.experiment_names", lambda: 1 // 0)
     assert main(["list"]) == 4
     told = capsys.readouterr().err
-    assert (
-        told
-        == "error: unexpected ZeroDivisionError: integer division or modulo by zero; run again with --debug to see where\n"
+    assert told.startswith(
+        "error: unexpected ZeroDivisionError: integer division or modulo by zero; run again"
     )
+    assert told.count("\n") == 1
 
 
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
