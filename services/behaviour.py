@@ -1,7 +1,6 @@
 """How a replica behaves: slots, a line, seeded service times, slowness and failures made on purpose."""
 
 import difflib
-import math
 import random
 import time
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from services.slots import Slots
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 
 SLOTS_LIMIT = 10_000
+SLOW_FACTOR_LIMIT = 1000.0
 _FAIL_CODES = {code.name: code for code in grpc.StatusCode if code is not grpc.StatusCode.OK}
 
 
@@ -32,8 +32,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.slots <= SLOTS_LIMIT:
             raise ValueError(f"slots is {self.slots}, expected 1 to {SLOTS_LIMIT}")
-        if not (math.isfinite(self.slow_factor) and self.slow_factor >= 0):
-            raise ValueError(f"slow_factor is {self.slow_factor:g}, expected a number of 0 or more")
+        if not 0 <= self.slow_factor <= SLOW_FACTOR_LIMIT:
+            raise ValueError(f"slow_factor is {self.slow_factor:g}, expected 0 to {SLOW_FACTOR_LIMIT:g}")
         if not 0 <= self.fail_share <= 1:
             raise ValueError(f"fail_share is {self.fail_share:g}, expected a share from 0 to 1")
         if self.fail_code not in _FAIL_CODES:

@@ -116,7 +116,8 @@ def test_a_change_sets_only_what_it_names() -> None:
             BehaviourMessage(distribution="uniform"),
             "distribution 'uniform' is unknown, expected one of constant, exponential, lognormal",
         ),
-        (BehaviourMessage(slow_factor=float("nan")), "slow_factor is nan, expected a number of 0 or more"),
+        (BehaviourMessage(slow_factor=float("nan")), "slow_factor is nan, expected 0 to 1000"),
+        (BehaviourMessage(slow_factor=float("inf")), "slow_factor is inf, expected 0 to 1000"),
         (BehaviourMessage(fail_share=1.5), "fail_share is 1.5, expected a share from 0 to 1"),
         (
             BehaviourMessage(fail_code="unavailabel"),
