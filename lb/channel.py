@@ -1,11 +1,14 @@
 """One channel: where it goes, how it balances, and whether it keeps cookies."""
 
 import ipaddress
+import re
 
 import grpc
 
 from lb.cookies import CookieJar, cookie_interceptors
 from lb.policies import POLICIES
+
+HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)  # a name, or an IPv6 address in brackets
 
 
 def open_channel(target: str, policy: str | None = None, jar: CookieJar | None = None) -> grpc.aio.Channel:
@@ -42,7 +45,8 @@ def resolver_target(target: str) -> str:
 
 def _split(address: str) -> str:
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    whole = colon and HOST.fullmatch(host) and port.isascii() and port.isdigit()
+    if not whole or not 0 < int(port) < 65536:
         raise ValueError(f"{address!r} is not HOST:PORT")
     return host
 

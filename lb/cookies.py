@@ -5,6 +5,7 @@ gRPC has no cookies of its own. The interceptors below add the jar's cookies to 
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
@@ -13,6 +14,7 @@ from typing import Any
 import grpc
 
 Interceptor = grpc.aio.ClientInterceptor
+WHOLE_NUMBER = re.compile("-?[0-9]+")
 
 
 class CookieJar:
@@ -42,7 +44,7 @@ class CookieJar:
             return
         for name, morsel in morsels.items():
             age = morsel["max-age"]
-            until_s = time.monotonic() + int(age) if age.lstrip("-").isdigit() else float("inf")
+            until_s = time.monotonic() + int(age) if WHOLE_NUMBER.fullmatch(age) else float("inf")
             # The coded value goes back byte for byte: Envoy quotes its base64.
             self._cookies[name] = (morsel.coded_value, until_s)
 

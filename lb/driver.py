@@ -41,9 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Make N calls to VideoService from one client and print which replica answered how many.",
         epilog="policies: " + "; ".join(f"{name}: {policy.meaning}" for name, policy in POLICIES.items()),
     )
-    parser.add_argument(
-        "target", type=_target, help="HOST:PORT, or several: HOST:PORT,HOST:PORT,..."
-    )
+    parser.add_argument("target", type=_target, help="HOST:PORT, or several: HOST:PORT,HOST:PORT,...")
     parser.add_argument("--policy", choices=list(POLICIES), default="pick_first", help="how the client picks")
     parser.add_argument("-n", "--calls", type=_number(1, MAX_CALLS), default=100, metavar="N")
     parser.add_argument("--method", choices=METHODS, default="AddVideo", help="which call (default AddVideo)")
@@ -110,7 +108,7 @@ def _target(text: str) -> str:
 
 def _number(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isdigit() or not least <= int(text) <= most:
+        if not text.isdecimal() or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
         return int(text)
 

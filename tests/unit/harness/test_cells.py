@@ -1,0 +1,84 @@
+"""The cells of a run and the order file that each load process gets."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.cells import plan_cells, planned_in_window
+from harness.spec import Arm, Experiment, load_experiment
+from lb.settings import ClientSettings
+from load.order import LoadOrder
+
+BASE = load_experiment("sticky")
+ARMS = ["sticky", "no_jar", "proxy", "client", "pick_first"]
+
+
+def experiment(repeats: int = 3, seed: int = 1, arms: int = 5) -> Experiment:
+    every = {
+        "sticky": Arm(route="envoy", policy="sticky"),
+        "no_jar": Arm(route="envoy", policy="sticky", cookie_jar=False),
+        "proxy": Arm(route="envoy", policy="round_robin"),
+        "client": Arm(route="direct", policy="round_robin"),
+        "pick_first": Arm(route="direct", policy="pick_first"),
+    }
+    some = {name: every[name] for name in ARMS[:arms]}
+    return BASE.model_copy(update={"arms": some, "repeats": repeats, "seed": seed})
+
+
+@given(repeats=st.integers(1, 20), seed=st.integers(0, 2**31 - 1), arms=st.integers(1, 5))
+@settings(deadline=None)
+def test_every_arm_once_a_repeat_and_repeats_one_after_the_other(repeats: int, seed: int, arms: int) -> None:
+    plans = plan_cells(experiment(repeats, seed, arms))
+    assert Counter((plan.arm_name, plan.repeat) for plan in plans) == Counter(
+        (name, repeat) for name in ARMS[:arms] for repeat in range(1, repeats + 1)
+    )
+    assert [plan.repeat for plan in plans] == sorted(plan.repeat for plan in plans)
+    assert [plan.order for plan in plans] == list(range(len(plans)))
+
+
+def test_the_order_comes_from_the_seed() -> None:
+    def orders(seed: int) -> list[str]:
+        return [plan.arm_name for plan in plan_cells(experiment(repeats=10, seed=seed))]
+
+    assert orders(1) == orders(1)
+    assert orders(1) != orders(2)
+    first_five, next_five = orders(1)[:5], orders(1)[5:10]
+    assert first_five != next_five, "arms are shuffled anew in each repeat"
+
+
+def test_the_arms_of_a_repeat_meet_the_same_arrivals() -> None:
+    loads = {plan.repeat: set[str]() for plan in plan_cells(experiment())}
+    for plan in plan_cells(experiment()):
+        loads[plan.repeat].add(repr(plan.load))
+    assert [len(same) for same in loads.values()] == [1, 1, 1]
+    assert len(set.union(*loads.values())) == 3
+
+
+def test_cookies_where_they_are_asked_for_and_set() -> None:
+    cookies = {plan.arm_name: plan.cookies for plan in plan_cells(experiment(repeats=1))}
+    assert cookies == {
+        "sticky": True,
+        "no_jar": False,
+        "proxy": False,
+        "client": False,
+        "pick_first": False,
+    }
+
+
+def test_a_closed_loop_plans_no_number_of_requests() -> None:
+    load = plan_cells(BASE)[0].load
+    assert planned_in_window(BASE, load) > 0
+    assert planned_in_window(BASE, replace(load, rate_per_s=None, think_time_ms=5.0)) == 0
+
+
+@pytest.mark.parametrize("web_port", [None, 8089])
+@pytest.mark.parametrize("policy", [None, "round_robin"])
+def test_an_order_is_read_as_it_was_written(web_port: int | None, policy: str | None, tmp_path: Path) -> None:
+    settings = ClientSettings("127.0.0.1:1,127.0.0.1:2", policy, True, False, 3, 0.25, 123456789)
+    order = LoadOrder(plan_cells(BASE)[0].load, settings, 0.5, 2.0, tmp_path, web_port)
+    order.write(tmp_path / "order.json")
+    assert LoadOrder.read(tmp_path / "order.json") == order

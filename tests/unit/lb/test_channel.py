@@ -1,0 +1,55 @@
+"""What a target is called in gRPC's naming, and the policies that a channel is given."""
+
+import json
+
+import pytest
+
+from lb.channel import resolver_target
+from lb.policies import POLICIES
+
+
+@pytest.mark.parametrize(
+    ("target", "resolved"),
+    [
+        ("127.0.0.1:50051", "ipv4:127.0.0.1:50051"),
+        ("127.0.0.1:1,127.0.0.2:2", "ipv4:127.0.0.1:1,127.0.0.2:2"),
+        (" 127.0.0.1:1 , 127.0.0.2:2 ", "ipv4:127.0.0.1:1,127.0.0.2:2"),
+        ("localhost:50051", "dns:///localhost:50051"),
+        ("lb.example.com:443", "dns:///lb.example.com:443"),
+        ("[::1]:50051", "dns:///[::1]:50051"),
+    ],
+)
+def test_a_target_that_grpc_can_resolve(target: str, resolved: str) -> None:
+    assert resolver_target(target) == resolved
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("", "is not HOST:PORT"),
+        ("localhost", "is not HOST:PORT"),
+        (":50051", "is not HOST:PORT"),
+        ("localhost:", "is not HOST:PORT"),
+        ("localhost:http", "is not HOST:PORT"),
+        ("localhost:0", "is not HOST:PORT"),
+        ("localhost:65536", "is not HOST:PORT"),
+        ("localhost:²", "is not HOST:PORT"),
+        ("127.0.0.1:1,", "is not HOST:PORT"),
+        ("127.0.0.1:1,localhost:2", "several addresses must all be IPv4"),
+        ("a:1,b:2", "several addresses must all be IPv4"),
+        ("http://127.0.0.1:80", "is not HOST:PORT"),
+        ("::1:50051", "is not HOST:PORT"),
+    ],
+)
+def test_a_target_that_grpc_cannot_resolve(target: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolver_target(target)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_is_a_service_config_that_names_itself(name: str) -> None:
+    config = json.loads(POLICIES[name].service_config())
+    assert list(config) == ["loadBalancingConfig"]
+    (entry,) = config["loadBalancingConfig"]
+    assert entry == {name: {}}
+    assert POLICIES[name].meaning
