@@ -69,9 +69,9 @@ def chi2_survival(x: float, degrees: int) -> float:
     Closed forms 26.4.4 (odd) and 26.4.5 (even) of Abramowitz and Stegun, Handbook of Mathematical
     Functions, 1964. Terms are added as logarithms, so that large x does not overflow.
     """
-    if x <= 0:
-        return 1.0
     half = x / 2
+    if half <= 0:
+        return 1.0
     first = 0.5 if degrees % 2 else 0.0
     powers = (first + k for k in range(degrees // 2))
     terms = sum(math.exp(power * math.log(half) - half - math.lgamma(power + 1)) for power in powers)

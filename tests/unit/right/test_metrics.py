@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness import metrics
@@ -32,6 +32,7 @@ def test_chi2_survival_agrees_with_published_critical_values(degrees, probabilit
 
 
 @given(st.floats(0, 1e9), st.integers(1, 255))
+@example(5e-324, 1)
 def test_chi2_survival_is_a_probability_whatever_the_size(x, degrees):
     assert 0 <= metrics.chi2_survival(x, degrees) <= 1
 

@@ -141,7 +141,8 @@ def test_a_run_of_which_nothing_is_left_still_has_a_report(tmp_path):
 
 def test_a_report_that_cannot_be_written_is_the_users_error(tmp_path):
     run = shutil.copytree(GOLDEN, tmp_path / "run")
-    (run / "report.html").mkdir()
+    (run / "summary.json").unlink()
+    (run / "summary.json").mkdir()
     with pytest.raises(UserError, match="the report cannot be written"):
         build_report(run)
 
