@@ -13,7 +13,7 @@ import grpc
 
 from services.video_service_pb2_grpc import LabControlStub, VideoServiceStub
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass

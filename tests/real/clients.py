@@ -1,0 +1,47 @@
+"""Clients that play a script against real parts."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvloop
+
+from lb.client import Client, Rows
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from lb.settings import ClientSettings
+
+SETTINGS = ClientSettings(
+    target="",
+    policy="round_robin",
+    cookie_jar=False,
+    await_first_answer=True,
+    messages_per_stream=4,
+    deadline_s=5,
+    epoch_ns=0,
+)
+
+
+def play(
+    settings: ClientSettings, clients: int, script: Callable[[list[Client]], Awaitable[None]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Let `clients` clients play `script`; their request rows and message rows by column name."""
+    rows = Rows()
+
+    async def perform() -> None:
+        orchestra = [Client(number, settings, rows) for number in range(clients)]
+        try:
+            await script(orchestra)
+        finally:
+            for client in orchestra:
+                await client.close()
+
+    uvloop.run(perform())
+    return (
+        [dict(zip(REQUEST_COLUMNS, row, strict=True)) for row in rows.requests],
+        [dict(zip(MESSAGE_COLUMNS, row, strict=True)) for row in rows.messages],
+    )
+
+
+async def calls(client: Client, count: int, method: str = "AddVideo") -> None:
+    for _ in range(count):
+        await client.call(method, time.monotonic_ns())

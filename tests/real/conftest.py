@@ -1,0 +1,86 @@
+"""Real parts for the tests: replicas, testbeds, whole runs. All are stopped; nothing may outlive a test."""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from lab_process import MARK, Lab, StartCell, StartLab, experiment_file
+from replica_process import Server, StartReplica, start_server
+
+from harness.cells import plan_cells
+from harness.spec import load_experiment
+from harness.testbed.base import LiveCell
+from harness.testbed.local import LocalTestbed
+
+
+@pytest.fixture(autouse=True)
+def _nothing_outlives_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every process that a test starts, however indirectly, inherits its mark and ends with it."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    yield
+    left = [process for process in psutil.process_iter() if _has(process, mark)]
+    told = [f"{process.pid} {process.status()} {process.cmdline()}" for process in left]
+    for process in left:
+        process.kill()
+    assert not told, "these outlived the test"
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get(MARK) == mark
+    except psutil.Error:  # gone meanwhile, a zombie, or somebody else's
+        return False
+
+
+@pytest.fixture
+def start_replica(tmp_path: Path) -> Iterator[StartReplica]:
+    servers: list[Server] = []
+
+    def start(*options: str) -> Server:
+        servers.append(start_server(tmp_path, len(servers), *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.channel.close()
+        server.process.kill()
+        server.process.communicate()
+
+
+@pytest.fixture
+def server(start_replica: StartReplica) -> Server:
+    return start_replica()
+
+
+@pytest.fixture
+def start_cell(tmp_path: Path) -> Iterator[StartCell]:
+    """Starts the replicas of one cell, and Envoy where the route has one, on the local testbed."""
+    with LocalTestbed(tmp_path / "logs", load=False) as testbed:
+
+        def start(route: str, policy: str, **replicas: object) -> LiveCell:
+            arms = {"arm": {"route": route, "policy": policy}}
+            path = experiment_file(tmp_path, arms=arms, replicas=replicas)
+            experiment = load_experiment(str(path))
+            return testbed.start_cell(experiment, plan_cells(experiment)[0], tmp_path, time.monotonic_ns())
+
+        yield start
+
+
+@pytest.fixture
+def start_lab(tmp_path: Path) -> Iterator[StartLab]:
+    """Starts `python run_experiment.py ...` with its runs below tmp_path / "results"."""
+    labs: list[Lab] = []
+
+    def start(*words: str) -> Lab:
+        labs.append(Lab(tmp_path, words))
+        return labs[-1]
+
+    yield start
+    for lab in labs:
+        lab.process.kill()
+        lab.process.communicate()

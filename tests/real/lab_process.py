@@ -1,0 +1,111 @@
+"""A whole run as a user starts it: a small experiment file, a process, its run directory."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psutil
+
+from harness.testbed.base import LiveCell
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "LB_LAB_TEST"
+
+SMALL: dict[str, Any] = {
+    "title": "A small one",
+    "question": "Does it run?",
+    "lesson": "It does.",
+    "replicas": {"count": 3, "slots": 8, "service_time_ms": {"distribution": "constant", "mean": 1}},
+    "workload": {
+        **{"clients": 3, "rate_per_s": 150, "calls": {"AddVideo": 1}},
+        **{"warm_up_s": 0.2, "duration_s": 0.5, "deadline_ms": 2000},
+    },
+    "arms": {
+        "sticky": {"route": "envoy", "policy": "sticky"},
+        "round_robin": {"route": "envoy", "policy": "round_robin"},
+    },
+    "repeats": 1,
+    "expect": [],
+}
+
+
+def experiment_file(folder: Path, **changes: Any) -> Path:
+    """SMALL as small.yaml in `folder`; a mapping changes keys of a section (arms: all of them)."""
+    tree = dict(SMALL)
+    for key, value in changes.items():
+        merged = isinstance(value, dict) and key != "arms"
+        tree[key] = {**tree[key], **value} if merged else value
+    path = folder / "small.yaml"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+class Lab:
+    """One `python run_experiment.py ...` process, run in `folder`."""
+
+    def __init__(self, folder: Path, words: tuple[str, ...]) -> None:
+        self.results = folder / "results"
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "run_experiment.py"), *words],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self, timeout_s: float = 60) -> tuple[int, str, str]:
+        """Wait for the end: exit status, standard output, standard error."""
+        out, err = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, out, err
+
+    @property
+    def run(self) -> Path:
+        """The run directory, which must be there already."""
+        (path,) = (path for path in self.results.glob("*/*") if not path.is_symlink())
+        return path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return dict(json.loads((self.run / "manifest.json").read_text()))
+
+    def cell(self, arm: str, repeat: int = 1) -> Path:
+        return self.run / "cells" / f"{arm}.{repeat}"
+
+    def rows(self, arm: str) -> pl.DataFrame:
+        return pl.read_parquet(self.cell(arm) / "requests.parquet")
+
+    def await_state(self, state: str) -> Path:
+        """Wait until a cell is that far ("parts" or a state of the load's); returns the cell's folder."""
+        deadline_s = time.monotonic() + 30
+        while time.monotonic() < deadline_s:
+            assert self.process.poll() is None, self.end()
+            for cell in self.results.glob("*/*/cells/*"):
+                if state == "parts" and list(cell.glob("logs/*.log")):
+                    return cell
+                status = cell / "load-status.json"
+                if status.exists() and json.loads(status.read_text())["state"] == state:
+                    return cell
+            time.sleep(0.01)
+        raise AssertionError(f"no cell got as far as {state}")
+
+    def family(self) -> list[psutil.Process]:
+        """The lab and every process below it."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def part(self, name: str) -> psutil.Process:
+        """The process whose output goes to the log of that part ("envoy", "load", "replica-0")."""
+        for process in self.family():
+            log = Path(f"/proc/{process.pid}/fd/2").readlink()
+            if log.name == f"{name}.log":
+                return process
+        raise AssertionError(f"no {name} runs")
+
+
+StartCell = Callable[..., LiveCell]
+StartLab = Callable[..., Lab]

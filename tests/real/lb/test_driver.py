@@ -1,0 +1,83 @@
+"""`python -m lb.driver` as a user meets it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from lab_process import ROOT, StartCell
+
+
+def driver(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lb.driver", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+
+
+def table(output: str) -> dict[str, int]:
+    """Replica -> calls, from the printed table."""
+    return {name: int(calls) for name, calls in re.findall(r"^(replica-\d) +(\d+) +[\d.]+%$", output, re.M)}
+
+
+def test_who_answered_which_of_all_four_calls(start_cell: StartCell) -> None:
+    live = start_cell("direct", "round_robin")
+    for method in ("AddVideo", "ListVideos", "GetVideos", "GetVideo"):
+        done = driver("--policy", "round_robin", "-n", "60", "--method", method, live.target)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"60 calls of {method}, policy round_robin, to {live.target}\n" in done.stdout
+        assert "\ncodes: OK 60\n" in done.stdout
+        assert re.search(r"^latency: p50 [\d.]+ ms, p99 [\d.]+ ms, max [\d.]+ ms$", done.stdout, re.M)
+        spread = table(done.stdout)
+        assert sum(spread.values()) == 60
+        # A third each, less what was sent before the last connection stood.
+        assert min(spread.values()) >= 15
+
+
+def test_pick_first_is_what_grpc_does_by_itself(start_cell: StartCell) -> None:
+    live = start_cell("direct", "pick_first")
+    done = driver("-n", "20", "--concurrency", "5", live.target)
+    assert (done.returncode, table(done.stdout)) == (0, {"replica-0": 20})
+
+
+@pytest.mark.parametrize("method", ["AddVideo", "GetVideo"])
+def test_the_jar_makes_sticky_stick(method: str, start_cell: StartCell) -> None:
+    live = start_cell("envoy", "sticky")
+    with_jar, without = (
+        driver("-n", "12", "--method", method, *more, live.target) for more in (["--cookie-jar"], [])
+    )
+    assert list(table(with_jar.stdout).values()) == [12]
+    assert list(table(without.stdout).values()) == [4, 4, 4]
+
+
+def test_calls_that_fail_are_told_and_exit_1(start_cell: StartCell) -> None:
+    slow = {"distribution": "constant", "mean": 1000}
+    live = start_cell("direct", "round_robin", service_time_ms=slow)
+    done = driver("-n", "2", "--deadline", "50", live.target)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "codes: DEADLINE_EXCEEDED 2" in done.stdout
+
+
+def test_nobody_there_exits_1() -> None:
+    done = driver("-n", "3", "127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert re.search(r"^\(no answer\) +3 +100.0%$", done.stdout, re.M)
+    assert "codes: UNAVAILABLE 3" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "'nowhere' is not HOST:PORT"),
+        (["127.0.0.1:http"], "'127.0.0.1:http' is not HOST:PORT"),
+        (["a:1,b:2"], "several addresses must all be IPv4"),
+        (["--policy", "roundrobin", "127.0.0.1:1"], "invalid choice: 'roundrobin'"),
+        (["-n", "0", "127.0.0.1:1"], "'0' is not a whole number from 1 to 10000000"),
+        (["-n", "²", "127.0.0.1:1"], "'²' is not a whole number"),
+        (["--method", "Delete", "127.0.0.1:1"], "invalid choice: 'Delete'"),
+        ([], "target"),
+    ],
+)
+def test_bad_usage_exits_2_without_a_traceback(words: list[str], message: str) -> None:
+    done = driver(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

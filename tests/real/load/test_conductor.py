@@ -1,0 +1,225 @@
+"""`python -m load.conductor`: it plays its order exactly, and every finished call is on disk."""
+
+import csv
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clients import SETTINGS
+from lab_process import ROOT, StartCell
+
+from lb.client import REQUEST_IDS_PER_CLIENT
+from lb.plan import NS_PER_S, Load, open_loop
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from load.order import STOPPED_EARLY, LoadOrder
+
+MIX = {"AddVideo": 3.0, "ListVideos": 1.0, "GetVideos": 1.0, "GetVideo": 1.0}
+OPEN = Load(clients=3, rate_per_s=120, think_time_ms=None, skew=1.0, calls=MIX, seed=7, repeat=1)
+
+
+class Performance:
+    """One load process playing one order."""
+
+    def __init__(self, order: LoadOrder) -> None:
+        order.write(order.folder / "order.json")
+        self.folder = order.folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "load.conductor", str(order.folder / "order.json")],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self) -> int:
+        _, self.told = self.process.communicate(timeout=30)
+        return self.process.returncode
+
+    def rows(self, name: str = "requests.csv") -> list[dict[str, Any]]:
+        kinds = REQUEST_COLUMNS | MESSAGE_COLUMNS
+        with (self.folder / name).open() as file:
+            return [{key: kinds[key](text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+    def status(self) -> dict[str, Any]:
+        path = self.folder / "load-status.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {"state": "none", "answered": 0}
+
+    def await_answers(self, count: int) -> None:
+        while self.status()["answered"] < count:
+            assert self.process.poll() is None, self.end()
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def perform(tmp_path: Path) -> Iterator[Any]:
+    performances: list[Performance] = []
+
+    def start(target: str, load: Load = OPEN, web_port: int | None = None, **times: float) -> Performance:
+        settings = replace(
+            SETTINGS,
+            target=target,
+            policy="round_robin",
+            messages_per_stream=2,
+            epoch_ns=time.monotonic_ns(),
+            deadline_s=times.get("deadline_s", 5),
+        )
+        folder = tmp_path / "load"
+        folder.mkdir()
+        warm_up_s, duration_s = times.get("warm_up_s", 0.3), times.get("duration_s", 0.7)
+        performances.append(Performance(LoadOrder(load, settings, warm_up_s, duration_s, folder, web_port)))
+        return performances[-1]
+
+    yield start
+    for performance in performances:
+        performance.process.kill()
+        performance.process.communicate()
+
+
+@pytest.mark.parametrize("warm_up_s", [0.3, 0])
+def test_every_planned_call_is_sent_once_at_its_time(
+    warm_up_s: float, start_cell: StartCell, perform: Any
+) -> None:
+    played = perform(start_cell("direct", "round_robin").target, warm_up_s=warm_up_s)
+    assert played.end() == 0, played.told
+    rows, status = played.rows(), played.status()
+    assert status["state"] == "done"
+    assert status["measure_end_ns"] - status["measure_start_ns"] == 0.7 * NS_PER_S
+    assert status["answered"] == len(rows)
+    assert {row["code"] for row in rows} == {"OK"}
+
+    planned = Counter(
+        (client, call.method, status["measure_start_ns"] + call.at_ns)
+        for client in range(OPEN.clients)
+        for call in open_loop(OPEN, client, "measure", 0.7, opens=not warm_up_s)
+    )
+    measured = [row for row in rows if row["planned_ns"] >= status["measure_start_ns"]]
+    assert Counter((row["client"], row["method"], row["planned_ns"]) for row in measured) == planned
+
+    opening = Counter(
+        (client, call.method)
+        for client in range(OPEN.clients)
+        for call in (open_loop(OPEN, client, "warm_up", warm_up_s, opens=True) if warm_up_s else ())
+    )
+    before = [row for row in rows if row["planned_ns"] < status["measure_start_ns"]]
+    assert Counter((row["client"], row["method"]) for row in before) == opening
+    # The warm-up is answered before anything measured is sent.
+    assert all(row["done_ns"] <= status["measure_start_ns"] for row in before)
+    assert all(row["planned_ns"] <= row["sent_ns"] <= row["done_ns"] for row in rows)
+    for client in range(OPEN.clients):
+        ids = sorted(row["request_id"] for row in rows if row["client"] == client)
+        assert ids == [client * REQUEST_IDS_PER_CLIENT + number for number in range(len(ids))]
+
+
+def test_messages_of_streams_are_rows_of_their_own(start_cell: StartCell, perform: Any) -> None:
+    played = perform(start_cell("direct", "round_robin").target)
+    assert played.end() == 0, played.told
+    streams = {row["request_id"]: row for row in played.rows() if row["method"] != "AddVideo"}
+    messages = played.rows("messages.csv")
+    assert Counter(message["request_id"] for message in messages) == dict.fromkeys(streams, 2)
+    assert all(message["replica"] == streams[message["request_id"]]["replica"] for message in messages)
+
+
+def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCell, perform: Any) -> None:
+    live = start_cell(
+        *("direct", "round_robin"),
+        **{"count": 1, "slots": 1, "service_time_ms": {"distribution": "constant", "mean": 50}},
+    )
+    load = replace(OPEN, clients=2, rate_per_s=60, calls={"AddVideo": 1.0})
+    played = perform(live.target, load, warm_up_s=0, duration_s=1)
+    assert played.end() == 0, played.told
+    rows, start_ns = played.rows(), played.status()["measure_start_ns"]
+    planned = sum(len(list(open_loop(load, client, "measure", 1, True))) for client in range(2))
+    assert len(rows) == planned
+    # Three times what the replica can do: answers trail far behind, sending does not.
+    opened_ns = max(min(row["done_ns"] for row in rows if row["client"] == client) for client in (0, 1))
+    sent_in_time = [row for row in rows if row["sent_ns"] - start_ns <= 1.1 * NS_PER_S]
+    assert opened_ns - start_ns < NS_PER_S
+    assert len(sent_in_time) == len(rows)
+    assert max(row["done_ns"] for row in rows) - start_ns > 2 * NS_PER_S
+    assert max(row["in_flight"] for row in rows) > 10
+    assert not (played.folder / "messages.csv").exists()  # where there are no streams
+
+
+def test_a_closed_loop_waits_for_answers(start_cell: StartCell, perform: Any) -> None:
+    live = start_cell(
+        *("direct", "round_robin"),
+        **{"count": 1, "slots": 8, "service_time_ms": {"distribution": "constant", "mean": 20}},
+    )
+    load = replace(OPEN, rate_per_s=None, think_time_ms=10.0, calls={"AddVideo": 1.0})
+    played = perform(live.target, load)
+    assert played.end() == 0, played.told
+    status = played.status()
+    for client in range(3):
+        rows = [row for row in played.rows() if row["client"] == client]
+        assert len(rows) > 10
+        for earlier, later in itertools.pairwise(rows):
+            assert later["planned_ns"] >= earlier["done_ns"]
+        # The next answer would have come after about 30 ms, were it not for the end of the window.
+        last_ns = rows[-1]["planned_ns"]
+        assert status["measure_start_ns"] < last_ns < status["measure_end_ns"]
+
+
+def test_sigterm_ends_early_with_every_finished_call_on_disk(start_cell: StartCell, perform: Any) -> None:
+    live = start_cell("direct", "round_robin")
+    played = perform(live.target, duration_s=30)
+    played.await_answers(60)
+    answered_before = played.status()["answered"]
+    played.process.send_signal(signal.SIGTERM)
+    assert played.end() == STOPPED_EARLY, played.told
+    rows = played.rows()
+    assert len(rows) == played.status()["answered"] >= answered_before
+    assert played.status()["state"] != "done"
+    # A replica's ledger may have more: calls that were given up unanswered.
+    served = sum(
+        len((played.folder.parent / f"{name}.csv").read_text().splitlines()) - 1 for name in live.replicas
+    )
+    assert served - 10 <= len(rows) <= served
+
+
+def test_locusts_own_statistics_count_the_same(start_cell: StartCell, perform: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    load = replace(OPEN, calls={"AddVideo": 1.0, "GetVideo": 1.0})
+    played = perform(start_cell("direct", "round_robin").target, load, web_port=port, duration_s=30)
+    played.await_answers(40)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/requests", timeout=5) as response:
+        stats = {entry["name"]: entry for entry in json.load(response)["stats"]}
+    counted_after = played.status()["answered"]
+    assert set(stats) == {"AddVideo", "GetVideo", "Aggregated"}
+    total = stats["Aggregated"]["num_requests"]
+    assert 40 <= total <= counted_after
+    assert total == stats["AddVideo"]["num_requests"] + stats["GetVideo"]["num_requests"]
+    assert stats["Aggregated"]["num_failures"] == 0
+    assert stats["AddVideo"]["method"] == "grpc"
+
+
+def test_calls_that_fail_are_rows_and_locusts_failures(perform: Any) -> None:
+    load = replace(OPEN, calls={"AddVideo": 1.0})
+    played = perform("127.0.0.1:1", load, warm_up_s=0)
+    assert played.end() == 0, played.told
+    rows = played.rows()
+    assert {row["code"] for row in rows} == {"UNAVAILABLE"}
+    assert {row["replica"] for row in rows} == {""}
+
+
+def test_an_order_that_cannot_be_read_fails(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "load.conductor", str(tmp_path / "none.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode not in (0, STOPPED_EARLY)
+    assert "none.json" in done.stderr
