@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 _PARTIES = ("client", "envoy", "replica")
 _KINDS = ("matched", "unanswered", "only_client", "only_envoy", "only_replica", "disagree")
 
-# In place of a replica's number, for what is no replica of the cell. They differ, so that two parties that
-# both name a stranger never agree.
-_STRANGER_TO_CLIENT = 65_535
-_STRANGER_TO_ENVOY = 65_534
+# In place of a replica's number, for what is no replica of the cell. The row of a replica never has it, so
+# a request that a stranger answered never matches.
+_STRANGER = 65_535
 
 
 @dataclass(frozen=True)
@@ -86,21 +85,21 @@ def _row_of(party: str, who: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-def _number(column: str, numbers: Mapping[str, int], stranger: int) -> pl.Expr:
+def _number(column: str, numbers: Mapping[str, int]) -> pl.Expr:
     return pl.col(column).replace_strict(
-        list(numbers), list(numbers.values()), default=stranger, return_dtype=pl.UInt16
+        list(numbers), list(numbers.values()), default=_STRANGER, return_dtype=pl.UInt16
     )
 
 
 def _client(requests: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame:
     answered = pl.col("replica") != ""
-    who = pl.when(answered).then(_number("replica", numbers, _STRANGER_TO_CLIENT))
+    who = pl.when(answered).then(_number("replica", numbers))
     return requests.select(_row_of("client", who, answered))
 
 
 def _envoy(access_log: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame:
     calls = access_log.filter(pl.col("request_id") >= 0)
-    who = _number("upstream", numbers, _STRANGER_TO_ENVOY)
+    who = _number("upstream", numbers)
     return calls.select(_row_of("envoy", who, pl.lit(False)))
 
 

@@ -38,6 +38,7 @@ def test_a_direct_route_has_no_envoy_ledger(tmp_path):
         ("envoy logged it twice", ROWS, [ENVOY[0], *ENVOY], REPLICA, "disagree"),
         ("the replica served it twice", ROWS, ENVOY, [REPLICA[0], *REPLICA], "disagree"),
         ("the client wrote it twice", [ROWS[0], *ROWS], ENVOY, REPLICA, "disagree"),
+        ("the client answered and gave up", [row(0, ""), *ROWS], ENVOY, REPLICA, "disagree"),
         ("a stranger answered", [row(0, "stranger"), *ROWS[1:]], ENVOY, REPLICA, "disagree"),
         (
             "a stranger answered, and envoy knows none",

@@ -83,8 +83,8 @@ def test_hand_computed_spread():
     assert metrics.max_over_mean(counts) == 2.4
     assert metrics.effective_replicas(counts) == pytest.approx(10_000 / 4_400)
     assert metrics.max_off_fair(counts) == 35
-    # Pearson: (35^2 + 5^2 + 5^2 + 25^2) / 25 = 76, three degrees of freedom
-    assert metrics.chi2_p(counts) == pytest.approx(metrics.chi2_survival(76, 3))
+    # Pearson: 4 x 5^2 / 25 = 4 with three degrees of freedom
+    assert metrics.chi2_p([30, 20, 20, 30]) == pytest.approx(0.26146, abs=1e-5)
 
 
 def test_nothing_answered_has_no_spread():
