@@ -158,6 +158,7 @@ def test_random_overrides(overrides: dict[str, object]) -> None:
 
 @FUZZ
 @given(tree=st.dictionaries(st.text(min_size=1, max_size=8), TREES, min_size=1, max_size=5))
+@example(tree={"\x85": "a\x85b", "k": "two\nlines\n", "l": " a\n b "})
 def test_what_is_written_reads_back_equal(tmp_path: Path, tree: dict[str, Any]) -> None:
     try:
         read = read_tree(write(tmp_path / "x.yaml", dump_tree(tree)), "x").value
