@@ -45,7 +45,8 @@ class Generators:
         )
         order = folder / "order.json"
         LoadOrder(load, settings, 1.0, SECONDS, folder).write(order)
-        pid = self._testbed.start_load(order, folder).pid
+        self._testbed.start_load(order, folder)
+        pid = self._testbed.load_pid
         samples: list[tuple[float, int]] = []
         while self._testbed.load_status() is None:
             if sample := _sample(pid, folder):

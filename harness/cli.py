@@ -183,6 +183,21 @@ def report(
     return 0
 
 
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")],
+    after: Annotated[Path, typer.Argument(metavar="DIR", help="Another run of the same experiment.")],
+) -> int:
+    """Compare two runs of one experiment, and say what differed besides."""
+    from rich.console import Console
+
+    from harness.compare import print_comparison
+    from harness.record import read_run
+
+    print_comparison(read_run(before), read_run(after), Console())
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
