@@ -1,5 +1,7 @@
 """Before measuring: are the live parts what was planned?"""
 
+from pathlib import Path
+
 import grpc
 
 from harness.cells import CellPlan
@@ -20,7 +22,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell, proxy_w
     Raises LabError naming the first difference from the plan.
     """
     for name, address in live.replicas.items():
-        _confirm_replica(experiment, name, address)
+        _confirm_replica(experiment, name, address, live.folder / "logs" / f"{name}.log")
     if live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
         confirm_envoy(live.envoy, files.config, live.replicas, proxy_workers)
@@ -28,19 +30,22 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell, proxy_w
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
 
 
-def _confirm_replica(experiment: Experiment, name: str, address: str) -> None:
+def _confirm_replica(experiment: Experiment, name: str, address: str, log: Path) -> None:
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = LabControlStub(channel)  # type: ignore[no-untyped-call]
         try:
             identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
-            raise LabError(f"{name} at {address} does not answer: {error.code().name}") from error
+            raise LabError(f"{name} at {address} does not answer: {error.code().name}; see {log}") from error
     service = experiment.replicas.service_time_ms
-    planned = (name, True, experiment.replicas.slots, service.distribution, service.mean, 1.0, 0.0)
+    planned = (
+        *(name, True, experiment.replicas.slots, service.distribution, service.mean, service.burn_cpu),
+        *(1.0, 0.0),
+    )
     behaviour = identity.behaviour
     live = (
         *(identity.name, identity.serving, behaviour.slots, behaviour.distribution, behaviour.mean_ms),
-        *(behaviour.slow_factor, behaviour.fail_share),
+        *(behaviour.burn_cpu, behaviour.slow_factor, behaviour.fail_share),
     )
     if live != planned:
         raise LabError(f"{name} at {address} is not the planned replica: planned {planned}, live {live}")

@@ -1,6 +1,7 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, tell."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cells import CellPlan, plan_cells, planned_in_window
-from harness.errors import LabError
+from harness.errors import LabError, UserError
 from harness.interrupt import one_interrupt
 from harness.options import RunOptions
 from harness.progress import RunProgress
@@ -29,11 +30,13 @@ LOAD_GRACE_S = 30.0  # beyond its plan and the calls' deadline, before a load co
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     """Run every cell, judge, write the report, print the table; return the exit status of the verdict.
 
-    Raises UserError when the results folder cannot be written (nothing is left behind), LabError when a part
-    fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and SIGTERM (the run is marked
-    `interrupted`, with what was measured).
+    Raises UserError when the results folder cannot be written or the web page's port is taken (nothing is
+    left behind), LabError when a part fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and
+    SIGTERM (the run is marked `interrupted`, with what was measured).
     """
     plans = plan_cells(experiment)
+    if options.web:
+        _confirm_free(options.web_port)
     with one_interrupt():
         writer = RunWriter.create(
             options.results,
@@ -49,6 +52,17 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> int:
                     answered = _run_cell(experiment, plan, testbed, writer, options, progress)
                     progress.cell_done(plan, answered)
         return _tell(writer.path)
+
+
+def _confirm_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(
+                f"--web-port: port {port} of 127.0.0.1 cannot be had ({error.strerror}); name another"
+            ) from error
 
 
 def _run_cell(
@@ -214,7 +228,7 @@ def _tell(run: Path) -> int:
     from harness.console import print_summary
     from harness.report import build_report
 
-    build_report(run)
+    report = build_report(run)
     summary = json.loads((run / "summary.json").read_text())
-    print_summary(summary, Console())
+    print_summary(summary, Console(), report)
     return EXIT_STATUS[summary["verdict"]]

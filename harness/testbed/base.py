@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from harness.cells import CellPlan
 from harness.proxy_admin import EnvoyAdmin
 from harness.spec import Experiment
+from harness.testbed.processes import Process
 
 
 @dataclass
@@ -42,8 +43,8 @@ class Testbed(Protocol):
         """
         ...
 
-    def start_load(self, order: Path, folder: Path) -> None:
-        """Start the load process on the order in that file."""
+    def start_load(self, order: Path, folder: Path) -> Process:
+        """Start the load process on the order in that file, and return it."""
         ...
 
     def load_status(self) -> int | None:

@@ -31,7 +31,7 @@ class LocalTestbed:
 
     def __init__(self, logs: Path, load: bool = True) -> None:
         self._logs = logs
-        self._modules = [("services.replica", {})]
+        self._modules: list[tuple[str, dict[str, str]]] = [("services.replica", {})]
         if load:
             # Its own fork server, so that the imports run on two cores at once; Locust's take the longest.
             self._modules.append(("load.conductor", {"LOCUST_SKIP_MONKEY_PATCH": "1"}))
@@ -65,6 +65,7 @@ class LocalTestbed:
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
         """See Testbed."""
+        folder = folder.absolute()  # the parts' working directory is another
         logs = folder / "logs"
         logs.mkdir(exist_ok=True)
         names = [f"replica-{number}" for number in range(experiment.replicas.count)]
@@ -108,6 +109,12 @@ class LocalTestbed:
         log = folder / "logs" / "load.log"
         self._load = self._loads.spawn_module("load", "load.conductor", [str(order)], log)
         return self._load
+
+    @property
+    def load_pid(self) -> int:
+        """Process id of the load that was started last."""
+        assert self._load is not None
+        return self._load.pid
 
     def load_status(self) -> int | None:
         """See Testbed."""

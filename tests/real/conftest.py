@@ -76,7 +76,7 @@ def start_lab(tmp_path: Path) -> Iterator[StartLab]:
     """Starts `python run_experiment.py ...` with its runs below tmp_path / "results"."""
     labs: list[Lab] = []
 
-    def start(*words: str) -> Lab:
+    def start(*words: object) -> Lab:
         labs.append(Lab(tmp_path, words))
         return labs[-1]
 

@@ -48,10 +48,12 @@ def experiment_file(folder: Path, **changes: Any) -> Path:
 class Lab:
     """One `python run_experiment.py ...` process, run in `folder`."""
 
-    def __init__(self, folder: Path, words: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, words: tuple[object, ...]) -> None:
         self.results = folder / "results"
+        if words[0] == "run":
+            words = (*words, "--results", "results", "--quiet")
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "run_experiment.py"), *words],
+            [sys.executable, str(ROOT / "run_experiment.py"), *map(str, words)],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

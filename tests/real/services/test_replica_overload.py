@@ -28,8 +28,11 @@ def send(server: Server, number: int, timeout_s: float = 10) -> Any:
 
 def wait_for_calls(server: Server, count: int) -> None:
     """Until the replica has taken in `count` calls."""
-    while server.control.GetIdentity(GetIdentityRequest()).calls_started < count:
+    for _ in range(1000):
+        if server.control.GetIdentity(GetIdentityRequest(), timeout=5).calls_started >= count:
+            return
         time.sleep(0.005)
+    pytest.fail(f"the replica did not take in {count} calls")
 
 
 def test_a_burst_is_served_slot_by_slot_in_the_order_it_came(start_replica: StartReplica) -> None:
@@ -107,14 +110,14 @@ def test_a_stream_that_its_caller_leaves_open_and_cancels_is_cancelled_in_the_le
 
     def left_open() -> Any:
         yield GetVideoRequest(id="sample-0")
-        while not call.cancelled():
+        while call is None or call.is_active():
             time.sleep(0.01)
 
     if method == "GetVideo":
-        call = server.videos.GetVideo(left_open())
+        call = server.videos.GetVideo(left_open(), timeout=5)
         assert next(call).id == "sample-0"
     else:
-        call = server.videos.GetVideos.future(left_open())
+        call = server.videos.GetVideos.future(left_open(), timeout=5)
     wait_for_calls(server, 1)
     call.cancel()
     (row,) = server.rows_within(1)
@@ -134,7 +137,7 @@ def test_more_slots_let_the_line_move(start_replica: StartReplica) -> None:
 def test_set_serving_is_what_health_says_and_watchers_hear(server: Server) -> None:
     answers = health_pb2.HealthCheckResponse
     stub = health_pb2_grpc.HealthStub(server.channel)
-    watch = stub.Watch(health_pb2.HealthCheckRequest(service="video_service.VideoService"))
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service="video_service.VideoService"), timeout=5)
     assert next(watch).status == answers.SERVING
     for serving, status in ((False, answers.NOT_SERVING), (True, answers.SERVING)):
         server.control.SetServing(SetServingRequest(serving=serving))

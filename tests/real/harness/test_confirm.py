@@ -1,0 +1,149 @@
+"""Nothing is measured on parts that are not as planned."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from lab_process import experiment_file
+
+from harness.cells import CellPlan, plan_cells
+from harness.confirm import confirm_cell
+from harness.errors import LabError
+from harness.proxy import EnvoyFiles, render
+from harness.proxy_admin import EnvoyAdmin, confirm_envoy
+from harness.spec import Experiment, load_experiment
+from harness.testbed.base import LiveCell
+from harness.testbed.local import WORKERS, LocalTestbed
+from services import video_service_pb2 as pb
+from services.video_service_pb2_grpc import LabControlStub
+
+NOT_PLANNED = r"replica-{} at \S+ is not the planned replica: planned "
+
+
+@dataclass
+class Confirmed:
+    """A live cell behind a sticky Envoy, confirmed once as it was planned."""
+
+    experiment: Experiment
+    plan: CellPlan
+    live: LiveCell
+
+    @property
+    def envoy(self) -> EnvoyAdmin:
+        assert self.live.envoy is not None
+        return self.live.envoy
+
+    @property
+    def files(self) -> EnvoyFiles:
+        return EnvoyFiles(self.live.folder / "envoy", self.live.folder / "access.jsonl")
+
+    def again(self, experiment: Experiment | None = None) -> None:
+        confirm_cell(experiment or self.experiment, self.plan, self.live, WORKERS)
+
+    def control(self, number: int) -> Any:
+        channel = grpc.insecure_channel(self.live.replicas[f"replica-{number}"])
+        return LabControlStub(channel)
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Iterator[Confirmed]:
+    arms = {"arm": {"route": "envoy", "policy": "sticky"}}
+    experiment = load_experiment(str(experiment_file(tmp_path, arms=arms)))
+    plan = plan_cells(experiment)[0]
+    with LocalTestbed(tmp_path / "logs", load=False) as testbed:
+        live = testbed.start_cell(experiment, plan, tmp_path, time.monotonic_ns())
+        confirmed = Confirmed(experiment, plan, live)
+        confirmed.again()
+        yield confirmed
+
+
+def test_another_policy_other_endpoints_other_workers_are_refused(cell: Confirmed, tmp_path: Path) -> None:
+    config, replicas = cell.files.config, cell.live.replicas
+
+    other = tmp_path / "round_robin.yaml"
+    other.write_text(render("round_robin", cell.files))
+    with pytest.raises(LabError, match=r"HTTP filters in force .* not the planned"):
+        confirm_envoy(cell.envoy, other, replicas, WORKERS)
+
+    other.write_text(config.read_text().replace("round_robin", "random").replace("RoundRobin", "Random"))
+    with pytest.raises(LabError, match=r"load-balancing policy in force .* planned .*random.*live .*round"):
+        confirm_envoy(cell.envoy, other, replicas, WORKERS)
+
+    with pytest.raises(LabError, match=r"worker threads in force .* planned 2, live 1"):
+        confirm_envoy(cell.envoy, config, replicas, 2)
+
+    one_more = {**replicas, "replica-9": "127.0.0.1:9"}
+    one_less = dict(list(replicas.items())[1:])
+    another = {**replicas, "replica-0": "127.0.0.1:9"}
+    for addresses in (one_more, one_less, another):
+        with pytest.raises(LabError, match="endpoints in force in Envoy"):
+            confirm_envoy(cell.envoy, config, addresses, WORKERS)
+    cell.again()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"slots": 3},
+        {"service_time_ms": {"distribution": "exponential", "mean": 1}},
+        {"service_time_ms": {"distribution": "constant", "mean": 2}},
+        {"service_time_ms": {"distribution": "constant", "mean": 1, "burn_cpu": True}},
+    ],
+    ids=["slots", "distribution", "mean", "burn_cpu"],
+)
+def test_replicas_that_serve_otherwise_are_refused(changed: dict[str, Any], cell: Confirmed) -> None:
+    planned = load_experiment(str(experiment_file(cell.live.folder, replicas=changed)))
+    with pytest.raises(LabError, match=NOT_PLANNED.format(0)):
+        cell.again(planned)
+
+
+def test_a_replica_that_was_changed_meanwhile_is_refused(cell: Confirmed) -> None:
+    for change, undo in (
+        (pb.Behaviour(slow_factor=2.0), pb.Behaviour(slow_factor=1.0)),
+        (pb.Behaviour(fail_share=0.5), pb.Behaviour(fail_share=0.0)),
+    ):
+        cell.control(1).SetBehaviour(change)
+        with pytest.raises(LabError, match=NOT_PLANNED.format(1)):
+            cell.again()
+        cell.control(1).SetBehaviour(undo)
+    cell.again()
+    cell.control(2).SetServing(pb.SetServingRequest(serving=False))
+    with pytest.raises(LabError, match=NOT_PLANNED.format(2)):
+        cell.again()
+
+
+def test_replicas_under_each_others_names_are_refused(cell: Confirmed) -> None:
+    first, second, third = cell.live.replicas.values()
+    cell.live.replicas = {"replica-0": second, "replica-1": first, "replica-2": third}
+    with pytest.raises(LabError, match=NOT_PLANNED.format(0)):
+        cell.again()
+
+
+def test_a_replica_that_is_gone_is_refused_with_its_log(cell: Confirmed) -> None:
+    os.kill(cell.live.pids["replica-1"], signal.SIGKILL)
+    with pytest.raises(LabError, match=r"replica-1 at .* does not answer: UNAVAILABLE; see .*replica-1\.log"):
+        cell.again()
+
+
+def test_an_envoy_that_is_gone_or_was_never_there_is_refused(cell: Confirmed) -> None:
+    os.kill(cell.live.pids["envoy"], signal.SIGKILL)
+    with pytest.raises(LabError, match="Envoy's admin interface did not answer GET /server_info"):
+        cell.again()
+    with pytest.raises(LabError, match="arm arm was planned through Envoy, but none runs"):
+        confirm_cell(cell.experiment, cell.plan, replace(cell.live, envoy=None), WORKERS)
+
+
+def test_an_endpoint_that_envoy_counts_as_unhealthy_is_refused(cell: Confirmed) -> None:
+    cell.control(0).SetServing(pb.SetServingRequest(serving=False))
+    deadline_s = time.monotonic() + 10
+    while all(cell.envoy.endpoint_health().values()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    with pytest.raises(LabError, match=f"unhealthy: {cell.live.replicas['replica-0']}"):
+        confirm_envoy(cell.envoy, cell.files.config, cell.live.replicas, WORKERS)
