@@ -32,7 +32,8 @@ def test_a_run_is_interrupted_until_it_is_finished(tmp_path):
     assert manifest["status"] == "completed"
     assert manifest["finished_utc"] >= manifest["started_utc"]
     assert (tmp_path / "sticky" / "latest").readlink().name == writer.path.name
-    assert read_run(tmp_path / "sticky" / "latest").name == "sticky"
+    stored = read_run(tmp_path / "sticky" / "latest")
+    assert stored.name == stored.experiment.name == "sticky"
 
 
 def test_latest_is_the_newest_completed_run(tmp_path):
