@@ -34,12 +34,15 @@ def print_summary(summary: Mapping[str, Any], console: Console, report: Path | N
 
 
 def _where(arms: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The report's table of where requests went, with latency."""
+    """The report's table of where requests went, with latency; an arm a column, since names are long."""
     where = where_table(arms)
+    latency = [arm["latency_ms"] for arm in arms.values()]
     table = Table(title="Requests answered, by replica", title_justify="left", header_style="bold")
-    for number, heading in enumerate([*where.head, "p50 ms", "p99 ms"]):
-        table.add_column(heading, justify="left" if number == 0 else "right", overflow="fold")
-    for row, arm in zip(where.rows, arms.values(), strict=True):
-        latency = arm["latency_ms"]
-        table.add_row(*(escape(cell) for cell in row), show(latency["p50"]), show(latency["p99"]))
+    table.add_column("", no_wrap=True)
+    for arm in arms:
+        table.add_column(escape(arm), justify="right", overflow="fold")
+    for column, heading in enumerate(where.head[1:], start=1):
+        table.add_row(heading, *(escape(row[column]) for row in where.rows))
+    for rank in ("p50", "p99"):
+        table.add_row(f"{rank} ms", *(show(figures[rank]) for figures in latency))
     return table
