@@ -54,7 +54,8 @@ class Generators:
             time.sleep(0.02)
         (cpu_before_s, calls_before), (cpu_after_s, calls_after) = samples[0], samples[-1]
         store_rows(folder / REQUESTS_FILE, folder / "requests.parquet", REQUEST_COLUMNS)
-        rows = pl.read_parquet(folder / "requests.parquet")
+        start_ns = json.loads((folder / STATUS_FILE).read_text())["measure_start_ns"]
+        rows = pl.read_parquet(folder / "requests.parquet").filter(pl.col("planned_ns") >= start_ns)
         lag_ns = (rows["sent_ns"] - rows["planned_ns"]).quantile(LAG_SHARE)
         assert lag_ns is not None
         cpu_us = (cpu_after_s - cpu_before_s) / (calls_after - calls_before) * 1e6
