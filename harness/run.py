@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> int:
         _confirm_free(options.web_port)
     with one_interrupt():
         writer = RunWriter.create(
-            options.results,
+            options.results.absolute(),  # the parts have another working directory
             experiment.name,
             _manifest(experiment, options, plans),
             experiment_yaml(experiment),
@@ -99,7 +99,7 @@ def _run_cell(
         status = _play(experiment, plan, testbed, live, epoch_ns, options, progress)
         cell["status"] = "completed" if status["state"] == "done" else "interrupted"
         _snapshot(live, "after")
-    except LabError:
+    except (LabError, OSError):
         cell["status"] = "failed"
         raise
     finally:
@@ -188,7 +188,10 @@ def _collect(folder: Path, cell: dict[str, Any]) -> None:
     for name, columns in ((REQUESTS_FILE, REQUEST_COLUMNS), (MESSAGES_FILE, MESSAGE_COLUMNS)):
         rows = folder / name
         if rows.exists():
-            store_rows(rows, rows.with_suffix(".parquet"), columns)
+            try:
+                store_rows(rows, rows.with_suffix(".parquet"), columns)
+            except UserError as error:
+                raise LabError(f"the load's rows could not be stored: {error}") from error
 
 
 def _manifest(experiment: Experiment, options: RunOptions, plans: list[CellPlan]) -> dict[str, Any]:
@@ -207,17 +210,23 @@ def _recorded(writer: RunWriter) -> Iterator[None]:
     """Write into the manifest how the run ended."""
     try:
         yield
+        writer.finish("completed")
     except KeyboardInterrupt:
-        writer.finish("interrupted")
+        _finish(writer, "interrupted")
         raise
     except OSError as error:
-        message = f"cannot write {error.filename or writer.path}: {error.strerror}"
-        writer.finish("failed", message)
+        message = f"cannot write {error.filename or writer.path}: {error.strerror or error}"
+        _finish(writer, "failed", message)
         raise LabError(message) from error
     except BaseException as error:
-        writer.finish("failed", str(error) or type(error).__name__)
+        _finish(writer, "failed", str(error) or type(error).__name__)
         raise
-    writer.finish("completed")
+
+
+def _finish(writer: RunWriter, status: str, message: str | None = None) -> None:
+    # Where nothing can be written any more, the manifest goes on saying "interrupted", as it began.
+    with suppress(OSError):
+        writer.finish(status, message)
 
 
 def _tell(run: Path) -> int:

@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -65,7 +66,6 @@ class LocalTestbed:
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
         """See Testbed."""
-        folder = folder.absolute()  # the parts' working directory is another
         logs = folder / "logs"
         logs.mkdir(exist_ok=True)
         names = [f"replica-{number}" for number in range(experiment.replicas.count)]
@@ -141,11 +141,13 @@ class LocalTestbed:
         self._families = []
 
     def _end(self, family: ProcessFamily, processes: list[Process]) -> None:
-        for process in processes:
-            family.send_signal(process, signal.SIGTERM)
-        for process in family.wait(processes, STOP_TIMEOUT_S):
-            family.send_signal(process, signal.SIGKILL)
-        family.wait(processes, STOP_TIMEOUT_S)
+        # LabError: the fork server has died, and the kernel has killed its processes.
+        with suppress(LabError):
+            for process in processes:
+                family.send_signal(process, signal.SIGTERM)
+            for process in family.wait(processes, STOP_TIMEOUT_S):
+                family.send_signal(process, signal.SIGKILL)
+            family.wait(processes, STOP_TIMEOUT_S)
 
     def check(self) -> None:
         """Raise LabError naming the log of a replica or proxy that has died."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
@@ -92,7 +93,8 @@ class ProcessFamily:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._selector.close()
-        self._server.stdin.close()
+        with suppress(BrokenPipeError):  # it has died with an order unread
+            self._server.stdin.close()
         try:
             self._server.wait(2)
         except subprocess.TimeoutExpired:

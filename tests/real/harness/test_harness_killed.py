@@ -1,0 +1,41 @@
+"""SIGKILL of the harness, which can clean up nothing: still no process of its own outlives it for long."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from lab_process import StartLab, experiment_file
+
+LONG = {"warm_up_s": 0.5, "duration_s": 30}
+GONE_S = 3.0
+
+
+@pytest.mark.parametrize("moment", ["fork servers", "parts", "warm_up", "measure"])
+def test_no_process_outlives_a_killed_harness(moment: str, start_lab: StartLab, tmp_path: Path) -> None:
+    arms = {"arm": {"route": "envoy", "policy": "sticky"}}
+    lab = start_lab("run", experiment_file(tmp_path, arms=arms, workload=LONG))
+    if moment == "fork servers":
+        while len(lab.family()) < 3:
+            time.sleep(0.005)
+    else:
+        lab.await_state(moment)
+        time.sleep(0.3 if moment == "measure" else 0)
+    family = lab.family()
+    lab.process.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(family, timeout=GONE_S)
+    assert alive == []
+    assert lab.manifest["status"] == "interrupted"
+
+    report = start_lab("report", lab.run)
+    status, out, err = report.end()
+    assert "Traceback" not in err
+    if moment == "measure":
+        assert (status, err) == (0, "")
+        summary = json.loads((lab.run / "summary.json").read_text())
+        assert (summary["status"], summary["verdict"]) == ("interrupted", "inconclusive")
+    else:
+        assert status in (0, 2), err
+        assert out if status == 0 else err.startswith("error: ")

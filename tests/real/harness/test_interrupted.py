@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM: all stopped within two seconds, the run marked interrupted, what was measured kept."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from lab_process import Lab, StartLab, experiment_file
+
+LONG = {"warm_up_s": 0.2, "duration_s": 30}
+SLOW_START = {"warm_up_s": 30, "duration_s": 1}
+STOP_S = 2.0
+
+
+def assert_interrupted(lab: Lab, family: list[psutil.Process], since_s: float) -> None:
+    status, out, err = lab.end(15)
+    took_s = time.monotonic() - since_s
+    assert (status, out, err) == (130, "", "")
+    assert not [process for process in family if process.is_running()]
+    assert took_s <= STOP_S
+    assert lab.manifest["status"] == "interrupted"
+    assert lab.manifest["finished_utc"] is not None
+    assert not list(lab.results.glob("*/latest"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_while_measuring(number: signal.Signals, start_lab: StartLab, tmp_path: Path) -> None:
+    lab = start_lab("run", experiment_file(tmp_path, workload=LONG))
+    cell = lab.await_state("measure")
+    time.sleep(0.5)
+    family = lab.family()
+    started_s = time.monotonic()
+    lab.process.send_signal(number)
+    assert_interrupted(lab, family, started_s)
+    arm = cell.name.removesuffix(".1")
+    rows = lab.rows(arm)
+    assert set(rows["code"]) == {"OK"}
+    info = json.loads((cell / "cell.json").read_text())
+    assert info["status"] == "interrupted"
+    assert rows["planned_ns"].max() > info["measure_start_ns"]
+    served = sum(len((cell / f"{name}.csv").read_text().splitlines()) - 1 for name in info["replicas"])
+    assert served - 10 <= rows.height <= served
+
+    report = start_lab("report", lab.run)
+    assert report.end()[0] == 0
+    summary = json.loads((lab.run / "summary.json").read_text())
+    assert (summary["status"], summary["verdict"]) == ("interrupted", "inconclusive")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_the_parts_start(number: signal.Signals, start_lab: StartLab, tmp_path: Path) -> None:
+    lab = start_lab("run", experiment_file(tmp_path, replicas={"count": 16}))
+    lab.await_state("parts")
+    family = lab.family()
+    started_s = time.monotonic()
+    lab.process.send_signal(number)
+    assert_interrupted(lab, family, started_s)
+
+
+def test_while_the_calls_are_stuck(start_lab: StartLab, tmp_path: Path) -> None:
+    stuck = {"slots": 1, "service_time_ms": {"distribution": "constant", "mean": 60_000}}
+    lab = start_lab(
+        "run", experiment_file(tmp_path, replicas=stuck, workload={**SLOW_START, "deadline_ms": 60_000})
+    )
+    lab.await_state("warm_up")
+    time.sleep(0.3)
+    family = lab.family()
+    started_s = time.monotonic()
+    lab.process.send_signal(signal.SIGINT)
+    assert_interrupted(lab, family, started_s)
+
+
+def test_a_second_ctrl_c_does_not_disturb_the_clean_up(start_lab: StartLab, tmp_path: Path) -> None:
+    lab = start_lab("run", experiment_file(tmp_path, workload=LONG))
+    lab.await_state("measure")
+    family = lab.family()
+    started_s = time.monotonic()
+    for _ in range(20):
+        if lab.process.poll() is None:
+            lab.process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+    assert_interrupted(lab, family, started_s)

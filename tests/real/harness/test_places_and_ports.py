@@ -1,0 +1,72 @@
+"""Places that cannot be written, a port that is taken, a disk that fills up."""
+
+import resource
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+from lab_process import StartLab, experiment_file
+
+LONG = {"warm_up_s": 0.2, "duration_s": 1.5, "rate_per_s": 600}
+ONE_ARM = {"arm": {"route": "direct", "policy": "round_robin"}}
+
+
+def test_a_taken_web_port_is_bad_usage_and_creates_nothing(start_lab: StartLab, tmp_path: Path) -> None:
+    path = experiment_file(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        lab = start_lab("run", path, "--web", "--web-port", port)
+        status, out, err = lab.end()
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: --web-port: port {port} of 127.0.0.1 cannot be had (")
+    assert err.count("\n") == 1
+    assert not lab.results.exists()
+
+
+def test_with_a_free_web_port_every_cell_has_its_page(start_lab: StartLab, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, repeats=2), "--web", "--web-port", port)
+    status, out, err = lab.end()
+    assert status == 0, out + err
+    for repeat in (1, 2):
+        log = (lab.cell("arm", repeat) / "logs" / "load.log").read_text()
+        assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_results_where_a_file_is(name: str, start_lab: StartLab, tmp_path: Path) -> None:
+    path = experiment_file(tmp_path)
+    (tmp_path / "file").write_text("here already")
+    (tmp_path / "results").symlink_to(name)
+    status, out, err = start_lab("run", path).end()
+    assert (status, out) == (2, "")
+    assert err.startswith("error: results folder ")
+    assert "/results: cannot be written (" in err
+    assert err.count("\n") == 1
+    assert {entry.name for entry in tmp_path.iterdir()} == {"small.yaml", "file", "results"}
+    assert (tmp_path / "file").read_text() == "here already"
+
+
+@pytest.mark.parametrize("who", ["harness", "everybody", "load"])
+def test_no_space_while_measuring(who: str, start_lab: StartLab, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk: writing fails in the same places."""
+    lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
+    lab.await_state("measure")
+    family = {
+        "harness": [psutil.Process(lab.process.pid)],
+        "everybody": lab.family(),
+        "load": [lab.part("load")],
+    }
+    for process in family[who]:
+        process.rlimit(psutil.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+    status, out, err = lab.end()
+    assert (status, out) == (4, ""), err
+    assert err.startswith("error: ")
+    assert "unexpected" not in err
+    assert err.count("\n") == 1
+    assert lab.manifest["status"] in ("failed", "interrupted")
