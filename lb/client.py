@@ -1,6 +1,7 @@
 """One client: a caller with its own connection, its own cookie jar, its plan, its calls, its rows."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from lb.plan import NS_PER_S, PlannedCall
 from lb.settings import ClientSettings
 
 REQUEST_IDS_PER_CLIENT = 1_000_000_000
+CONNECT_TIMEOUT_S = 2.0
 Row = tuple[int | str, ...]
 
 
@@ -37,20 +39,25 @@ class Client:
         self._calls = VideoCalls(self._channel, settings.messages_per_stream).by_method()
         self._sequence = 0
         self._opened = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+
+    async def connect(self) -> None:
+        """Connect before the first call is due, so that no call's latency holds the handshake.
+
+        Gives up after CONNECT_TIMEOUT_S: whether anybody answers is for the calls to find out.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._channel.channel_ready(), CONNECT_TIMEOUT_S)
 
     async def play_open_loop(self, plan: Iterator[PlannedCall], start_ns: int) -> None:
         """Send every call at its planned time, whatever the earlier ones do; return when all have ended.
 
         `start_ns`: monotonic ns of the phase's start.
         """
-        for call in plan:
-            planned_ns = start_ns + call.at_ns
-            await _sleep_until(planned_ns)
-            task = asyncio.create_task(self.call(call.method, planned_ns))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        await asyncio.gather(*self._running)
+        async with asyncio.TaskGroup() as calls:
+            for call in plan:
+                planned_ns = start_ns + call.at_ns
+                await _sleep_until(planned_ns)
+                calls.create_task(self.call(call.method, planned_ns))
 
     async def play_closed_loop(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int) -> None:
         """Send each call a think time after the last answer, until `end_ns` (monotonic ns)."""
@@ -109,10 +116,7 @@ class Client:
             )
 
     async def close(self) -> None:
-        """Cancel what is still running and close the connection."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        """Close the connection; calls that are still running end with CANCELLED."""
         await self._channel.close()
 
 

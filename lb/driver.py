@@ -76,6 +76,7 @@ async def _drive(options: argparse.Namespace) -> list[Row]:
             await client.call(options.method, time.monotonic_ns())
 
     try:
+        await client.connect()
         await asyncio.gather(*(caller() for _ in range(min(options.concurrency, options.calls))))
     finally:
         await client.close()

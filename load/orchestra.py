@@ -6,7 +6,6 @@ Why not gevent itself: at the same rate the generator's own delays are several t
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal
@@ -63,6 +62,7 @@ class Orchestra:
         load, settings = self._order.load, self._order.settings
         clients = [Client(number, settings, self.rows) for number in range(load.clients)]
         try:
+            await asyncio.gather(*(client.connect() for client in clients))
             if self._order.warm_up_s:
                 self.progress.state = "warm_up"
                 await self._phase(clients, "warm_up", _soon_ns(), self._order.warm_up_s)
@@ -85,14 +85,14 @@ class Orchestra:
         load = self._order.load
         opens = phase == self._order.first_phase
         end_ns = start_ns + round(duration_s * NS_PER_S)
-        plays: list[Awaitable[None]] = []
-        for number, client in enumerate(clients):
-            if load.rate_per_s is None:
-                plays.append(client.play_closed_loop(closed_loop(load, number, phase), start_ns, end_ns))
-            else:
-                plan = open_loop(load, number, phase, duration_s, opens)
-                plays.append(client.play_open_loop(plan, start_ns))
-        await asyncio.gather(*plays)
+        async with asyncio.TaskGroup() as plays:
+            for number, client in enumerate(clients):
+                if load.rate_per_s is None:
+                    calls = closed_loop(load, number, phase)
+                    plays.create_task(client.play_closed_loop(calls, start_ns, end_ns))
+                else:
+                    calls = open_loop(load, number, phase, duration_s, opens)
+                    plays.create_task(client.play_open_loop(calls, start_ns))
 
 
 def _soon_ns() -> int:
