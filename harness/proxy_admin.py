@@ -15,10 +15,11 @@ TIMEOUT_S = 5.0
 
 
 class EnvoyAdmin:
-    """One Envoy's admin interface at "host:port", on loopback."""
+    """One Envoy's admin interface at "host:port", on loopback; `log` is what that Envoy writes."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, log: Path) -> None:
         self.address = address
+        self._log = log
 
     def get(self, path: str) -> str:
         """The body of GET `path`. Raises LabError when Envoy does not answer 200."""
@@ -29,7 +30,9 @@ class EnvoyAdmin:
             response = connection.getresponse()
             body = response.read().decode()
         except (OSError, http.client.HTTPException) as error:
-            raise LabError(f"Envoy's admin interface did not answer GET {path}: {error}") from error
+            raise LabError(
+                f"Envoy's admin interface did not answer GET {path}: {error}; see {self._log}"
+            ) from error
         finally:
             connection.close()
         if response.status != 200:

@@ -100,7 +100,7 @@ class LocalTestbed:
         self._parts.append(self._servers.spawn_program("envoy", argv, log))
         live.pids["envoy"] = self._parts[-1].pid
         address = self._await(lambda: _read_text(files.admin_address), "envoy")
-        live.envoy = admin = EnvoyAdmin(address)
+        live.envoy = admin = EnvoyAdmin(address, log)
         self._await(lambda: _all_healthy(admin, live), "envoy")
         live.envoy_address = admin.listener_address()
 

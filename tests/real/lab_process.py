@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,17 @@ class Lab:
     def part(self, name: str) -> psutil.Process:
         """The process whose output goes to the log of that part ("envoy", "load", "replica-0")."""
         for process in self.family():
-            log = Path(f"/proc/{process.pid}/fd/2").readlink()
-            if log.name == f"{name}.log":
-                return process
-        raise AssertionError(f"no {name} runs")
+            with suppress(psutil.Error, OSError):  # gone meanwhile
+                if Path(f"/proc/{process.pid}/fd/2").readlink().name == f"{name}.log":
+                    return process
+        raise LookupError(f"no {name} runs")
+
+    def await_part(self, name: str) -> psutil.Process:
+        """The same, as soon as it runs."""
+        while True:
+            assert self.process.poll() is None, self.end()
+            with suppress(LookupError):
+                return self.part(name)
 
 
 StartCell = Callable[..., LiveCell]

@@ -47,11 +47,11 @@ def test_a_part_killed_while_measuring(part: str, start_lab: StartLab, tmp_path:
     assert lab.rows("arm").height > 0
 
 
-def test_a_replica_killed_while_the_parts_start(start_lab: StartLab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["replica-0", "envoy"])
+def test_a_part_killed_while_the_parts_start(part: str, start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
-    lab.await_state("parts")
-    lab.part("replica-0").send_signal(signal.SIGKILL)
-    assert_failed(lab, "replica-0 ")
+    lab.await_part(part).send_signal(signal.SIGKILL)
+    assert_failed(lab, f"(?i){part}")
 
 
 @pytest.mark.parametrize("number", [0, 1])

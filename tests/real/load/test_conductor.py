@@ -213,6 +213,21 @@ def test_calls_that_fail_are_rows_and_locusts_failures(perform: Any) -> None:
     assert {row["replica"] for row in rows} == {""}
 
 
+@pytest.mark.parametrize(
+    "load",
+    [
+        replace(OPEN, calls={"NoSuchCall": 1.0}),
+        replace(OPEN, calls={"NoSuchCall": 1.0}, rate_per_s=None, think_time_ms=1.0),
+    ],
+    ids=["open", "closed"],
+)
+def test_a_mistake_of_its_own_ends_it_at_once(load: Load, perform: Any) -> None:
+    played = perform("127.0.0.1:1", load, duration_s=25)
+    assert played.end() not in (0, STOPPED_EARLY)
+    assert "KeyError: 'NoSuchCall'" in played.told
+    assert "never retrieved" not in played.told
+
+
 def test_an_order_that_cannot_be_read_fails(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "load.conductor", str(tmp_path / "none.json")],
