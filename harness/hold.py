@@ -10,9 +10,11 @@ from harness.interrupt import one_interrupt
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local import WORKERS, LocalTestbed
+from harness.tls import TlsFiles, make_certificate
 
 CHECK_S = 0.2
 PROTO = "services/video_service.proto"
+TLS = "tls"  # folder of the certificate, in the temporary one
 
 
 def hold_open(experiment: Experiment, arm: str) -> int:
@@ -24,7 +26,7 @@ def hold_open(experiment: Experiment, arm: str) -> int:
     with (
         one_interrupt(),
         tempfile.TemporaryDirectory(prefix="lb-lab-") as folder,
-        LocalTestbed(Path(folder) / "logs", load=False) as testbed,
+        LocalTestbed(Path(folder) / "logs", load=False, tls=make_certificate(Path(folder) / TLS)) as testbed,
     ):
         try:
             live = testbed.start_cell(experiment, plan, Path(folder), time.monotonic_ns())
@@ -38,22 +40,28 @@ def hold_open(experiment: Experiment, arm: str) -> int:
 
 
 def _guide(experiment: Experiment, arm: str, live: LiveCell) -> str:
-    first = next(iter(live.replicas.values()))
-    target = live.envoy_address or first
+    name, first = next(iter(live.replicas.items()))
+    target, tls_target = live.envoy_address or first, live.envoy_address or live.replicas_tls[name]
     video = (
         '{"id":"1", "title": "Sample Video", "author": "John Doe", "url": "https://example.com/sample.mp4"}'
     )
+    service = "video_service.VideoService"
     lines = [f"{experiment.name}, arm {arm}:"]
     if live.envoy is not None:
-        lines += [f"  envoy      {live.envoy_address}   (admin http://{live.envoy.address})"]
-    lines += [f"  {name:<10} {address}" for name, address in live.replicas.items()]
+        lines += [f"  envoy      {live.envoy_address}   (TLS the same; admin http://{live.envoy.address})"]
     lines += [
+        f"  {name:<10} {address}   (TLS {live.replicas_tls[name]})" for name, address in live.replicas.items()
+    ]
+    lines += [
+        f"The TLS certificate's authority: {TlsFiles(live.folder / TLS).authority}",
         "Who answers?",
         f"  python -m lb.driver -n 100 {live.target}",
-        "By hand, through reflection or with the proto:",
+        "By hand, through reflection or with the proto, in clear text or through TLS:",
         f"  grpcurl -plaintext {target} list",
-        f"  grpcurl -proto {PROTO} -plaintext -d '{video}' {target} video_service.VideoService/AddVideo",
-        f"  grpcurl -proto {PROTO} -plaintext {target} video_service.VideoService/ListVideos",
+        f"  grpcurl -proto {PROTO} -plaintext -d '{video}' {target} {service}/AddVideo",
+        f"  grpcurl -proto {PROTO} -plaintext {target} {service}/ListVideos",
+        f"  grpcurl -proto {PROTO} -insecure -vv -d @ {tls_target} {service}/GetVideo",
+        '    and type ids: {"id":"sample-1"}',
         "Ctrl-C stops everything.",
     ]
     return "\n".join(lines)

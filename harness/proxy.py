@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.tls import TlsFiles
+
 TEMPLATES = Path(__file__).resolve().parent.parent / "envoy"
 LISTENER = "lab"
 CLUSTER = "videos"
@@ -52,8 +54,8 @@ class EnvoyFiles:
         return self.folder / "admin-address.txt"
 
 
-def render(policy: str, files: EnvoyFiles) -> str:
-    """Envoy's whole configuration for `policy`, as YAML text.
+def render(policy: str, files: EnvoyFiles, tls: TlsFiles | None = None) -> str:
+    """Envoy's whole configuration for `policy`, as YAML text; with `tls` its address speaks TLS as well.
 
     Raises KeyError for a policy that ENVOY_POLICIES does not have (the spec was validated before).
     """
@@ -67,7 +69,9 @@ def render(policy: str, files: EnvoyFiles) -> str:
         autoescape=False,  # noqa: S701 - YAML for Envoy, not HTML; paths go through tojson
     )
     return templates.get_template(ENVOY_POLICIES[policy].template).render(
-        access_log=str(files.access_log), endpoints_folder=str(files.endpoints_folder)
+        access_log=str(files.access_log),
+        endpoints_folder=str(files.endpoints_folder),
+        tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},
     )
 
 

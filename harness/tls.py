@@ -1,0 +1,51 @@
+"""A throwaway certificate for a testbed that is held open: so that callers can try TLS, too.
+
+Measured runs are clear text (h2c) and have none.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HOSTS = ("localhost", "127.0.0.1")
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files in `folder`: the server's certificate and private key, and the authority to trust for it."""
+
+    folder: Path
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "authority.pem"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "certificate.pem"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "key.pem"
+
+
+def make_certificate(folder: Path) -> TlsFiles:
+    """Make `folder` (mode 0700) with a new certificate for HOSTS and its private key (mode 0600).
+
+    It is signed by an authority that is made for it and whose own key is never written. Raises OSError when
+    the folder cannot be made or is there already.
+    """
+    # Imported here: only `up` needs it, and it brings all of OpenSSL.
+    import trustme
+
+    folder.mkdir(mode=0o700)
+    files = TlsFiles(folder)
+    authority = trustme.CA(organization_name="lb-lab")
+    issued = authority.issue_cert(*HOSTS, organization_name="lb-lab")
+    authority.cert_pem.write_to_path(files.authority)
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(files.certificate, append=True)
+    descriptor = os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(issued.private_key_pem.bytes())
+    return files
