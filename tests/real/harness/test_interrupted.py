@@ -41,7 +41,7 @@ def test_while_measuring(number: signal.Signals, start_lab: StartLab, tmp_path: 
     assert info["status"] == "interrupted"
     assert rows["planned_ns"].max() > info["measure_start_ns"]
     served = sum(len((cell / f"{name}.csv").read_text().splitlines()) - 1 for name in info["replicas"])
-    assert served - 10 <= rows.height <= served
+    assert served - 30 <= rows.height <= served  # calls in flight have no row: what is sent in 0.2 s, at most
 
     report = start_lab("report", lab.run)
     assert report.end()[0] == 0

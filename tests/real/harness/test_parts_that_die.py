@@ -57,11 +57,13 @@ def test_a_part_killed_while_the_parts_start(part: str, start_lab: StartLab, tmp
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_fork_server_killed_while_measuring(number: int, start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
-    lab.await_state("measure")
+    cell = lab.await_state("measure")
     children = psutil.Process(lab.process.pid).children()
     servers = sorted(child.pid for child in children if "harness.testbed.forkserver" in child.cmdline())
     psutil.Process(servers[number]).send_signal(signal.SIGKILL)
     assert_failed(lab, "the fork server has died")
+    assert json.loads((cell / "cell.json").read_text())["status"] == "failed"
+    assert (cell / "requests.parquet").exists()
 
 
 def start_cell_of(tmp_path: Path) -> None:

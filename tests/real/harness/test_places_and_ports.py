@@ -52,21 +52,21 @@ def test_results_where_a_file_is(name: str, start_lab: StartLab, tmp_path: Path)
     assert (tmp_path / "file").read_text() == "here already"
 
 
-@pytest.mark.parametrize("who", ["harness", "everybody", "load"])
-def test_no_space_while_measuring(who: str, start_lab: StartLab, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("who", "moment"),
+    [("harness", "parts"), ("harness", "measure"), ("load", "measure"), ("everybody", "measure")],
+)
+def test_no_space_left(who: str, moment: str, start_lab: StartLab, tmp_path: Path) -> None:
     """A limit on the size of files stands in for a full disk: writing fails in the same places."""
     lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
-    lab.await_state("measure")
-    family = {
-        "harness": [psutil.Process(lab.process.pid)],
-        "everybody": lab.family(),
-        "load": [lab.part("load")],
-    }
-    for process in family[who]:
-        process.rlimit(psutil.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+    lab.await_state(moment)
+    processes = lab.family() if who == "everybody" else [lab.part(who) if who == "load" else lab.family()[0]]
+    for process in processes:
+        process.rlimit(psutil.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     status, out, err = lab.end()
     assert (status, out) == (4, ""), err
     assert err.startswith("error: ")
     assert "unexpected" not in err
     assert err.count("\n") == 1
-    assert lab.manifest["status"] in ("failed", "interrupted")
+    # Where the manifest cannot be written any more, it says what it said from the beginning.
+    assert lab.manifest["status"] == ("failed" if who == "load" else "interrupted")

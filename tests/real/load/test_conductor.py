@@ -179,11 +179,11 @@ def test_sigterm_ends_early_with_every_finished_call_on_disk(start_cell: StartCe
     rows = played.rows()
     assert len(rows) == played.status()["answered"] >= answered_before
     assert played.status()["state"] != "done"
-    # A replica's ledger may have more: calls that were given up unanswered.
+    # The replicas' ledgers may have more, calls in flight: what is sent in 0.2 s, at most.
     served = sum(
         len((played.folder.parent / f"{name}.csv").read_text().splitlines()) - 1 for name in live.replicas
     )
-    assert served - 10 <= len(rows) <= served
+    assert served - 24 <= len(rows) <= served
 
 
 def test_locusts_own_statistics_count_the_same(start_cell: StartCell, perform: Any) -> None:
