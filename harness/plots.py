@@ -27,6 +27,9 @@ from harness.plot_style import (
     replica_line,
 )
 
+MOST_BARS = 40  # in a panel of half the width
+MOST_NAMED = 8  # replicas in a legend
+
 # Arm -> its cells, none of them empty.
 Facts = Mapping[str, Sequence[CellFacts]]
 
@@ -59,26 +62,50 @@ def draw_plots(facts: Mapping[str, Sequence[CellFacts]], folder: Path) -> dict[s
 
 
 def draw_share_per_replica(facts: Facts) -> Figure:
-    """Bars: median share per replica over the repeats; whiskers: the range; dashed: the fair share."""
+    """Bars: every repeat's shares, then their medians with the range as whiskers; dashed: the fair share.
+
+    Repeats are shown apart because which replica is busiest may be chance: the medians alone would hide
+    that one always is. Where bars would be too many, the medians stand alone.
+    """
     replicas = _most_replicas(facts)
-    figure, axes_of = panels(list(facts), columns=3 if replicas <= 12 else 1, height_in=2.5)
+    bars = replicas * max(len(cells) + 1 for cells in facts.values())
+    figure, axes_of = panels(list(facts), columns=2 if bars <= MOST_BARS else 1, height_in=2.5)
     for arm, cells in facts.items():
         axes = axes_of[arm]
         shares = 100 * np.array([np.divide(_counts(cell), sum(_counts(cell))) for cell in cells])
+        groups = [*shares] if bars <= MOST_BARS and len(cells) > 1 else []
+        for group, heights in enumerate(groups):
+            _share_bars(axes, heights, group * (replicas + 1))
+        place = len(groups) * (replicas + 1)
         middle = np.median(shares, axis=0)
-        for number, height in enumerate(middle):
-            axes.bar(number, height, width=0.8, **replica_bar(number))
+        _share_bars(axes, middle, place, labelled=True)
         whiskers = np.array([middle - shares.min(axis=0), shares.max(axis=0) - middle])
-        places = np.arange(len(middle))
+        places = place + np.arange(len(middle))
         axes.errorbar(places, middle, whiskers, fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5)
         axes.axhline(100 / len(middle), color="#333333", linestyle="--", linewidth=1, label="fair share")
         axes.grid(visible=False, axis="x")
-        axes.set_xlim(-0.6, len(middle) - 0.4)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=16 if replicas <= 16 else 24, integer=True))
-        axes.set_xlabel("Replica (number)")
         axes.set_ylabel("Share of requests (%)")
+        if groups:
+            _name_groups(axes, [*(f"repeat {cell.repeat}" for cell in cells), "median"], replicas)
+        else:
+            axes.set_xlim(-0.6, len(middle) - 0.4)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=16 if replicas <= 16 else 24, integer=True))
+            axes.set_xlabel("Replica (number)")
     replica_legend(figure, next(iter(axes_of.values())))
     return figure
+
+
+def _share_bars(axes: Axes, heights: Floats, place: int, *, labelled: bool = False) -> None:
+    for number, height in enumerate(heights):
+        label = f"replica-{number}" if labelled and len(heights) <= MOST_NAMED else None
+        axes.bar(place + number, height, width=0.9, label=label, **replica_bar(number))
+
+
+def _name_groups(axes: Axes, names: Sequence[str], replicas: int) -> None:
+    middles = [number * (replicas + 1) + (replicas - 1) / 2 for number in range(len(names))]
+    axes.set_xticks(middles, names)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlabel("Repeat (number), one bar a replica")
 
 
 def draw_share_over_time(facts: Facts) -> Figure:
@@ -168,8 +195,8 @@ def draw_queues(facts: Facts) -> Figure:
 PLOTS: dict[str, Plot] = {
     "share_per_replica": Plot(
         draw_share_per_replica,
-        "Share of the answered requests that each replica got: median over the repeats, whiskers from the "
-        "lowest to the highest repeat. The dashed line is the fair share.",
+        "Share of the answered requests that each replica got in each repeat; last the median over the "
+        "repeats, whiskers from the lowest to the highest. The dashed line is the fair share.",
     ),
     "share_over_time": Plot(
         draw_share_over_time,
