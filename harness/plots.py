@@ -105,7 +105,7 @@ def _name_groups(axes: Axes, names: Sequence[str], replicas: int) -> None:
     middles = [number * (replicas + 1) + (replicas - 1) / 2 for number in range(len(names))]
     axes.set_xticks(middles, names)
     axes.tick_params(axis="x", length=0)
-    axes.set_xlabel("Repeat (number), one bar a replica")
+    axes.set_xlabel("Repeat (number; one bar a replica)")
 
 
 def draw_share_over_time(facts: Facts) -> Figure:

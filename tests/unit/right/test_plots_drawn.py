@@ -83,8 +83,8 @@ def test_a_replica_has_the_same_colour_in_every_plot(golden):
         for number, line in enumerate(arm_axes.lines[:4]):
             assert line.get_color() == replica_bar(number)["color"] == replica_line(number)["color"]
     for arm_axes in PLOTS["share_per_replica"].draw(golden).axes:
-        for number, bar in enumerate(arm_axes.patches):
-            assert to_hex(bar.get_facecolor()).upper() == replica_line(number)["color"]
+        for place, bar in enumerate(arm_axes.patches):  # 4 replicas, group after group
+            assert to_hex(bar.get_facecolor()).upper() == replica_line(place % 4)["color"]
 
 
 def test_many_replicas_are_still_told_apart():
@@ -95,7 +95,14 @@ def test_many_replicas_are_still_told_apart():
 
 def test_the_bars_show_the_shares(golden):
     axes = PLOTS["share_per_replica"].draw(golden).axes[0]
-    assert sum(bar.get_height() for bar in axes.patches) == pytest.approx(100, abs=2)
+    heights = [bar.get_height() for bar in axes.patches]
+    groups = [heights[place : place + 4] for place in range(0, len(heights), 4)]
+    cells = next(iter(golden.values()))
+    for group, cell in zip(groups, cells, strict=False):
+        counts = list(cell.replica_requests.values())
+        assert group == pytest.approx([100 * count / sum(counts) for count in counts])
+    assert len(groups) == len(cells) + 1  # and the medians
+    assert min(map(min, zip(*groups[:-1], strict=True))) <= min(groups[-1])
     assert 25 in [line.get_ydata()[0] for line in axes.lines]  # the fair share
 
 
