@@ -32,9 +32,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_name_real_experiments_and_options(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_name_real_experiments_and_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(command, comments=True)[2:]
     if words[0] not in VERBS:
         words = ["check", *words]  # a run, planned instead of run
