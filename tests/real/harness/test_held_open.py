@@ -1,13 +1,49 @@
 """`up`: the addresses that it prints work, and Ctrl-C leaves nothing behind."""
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab_process import ROOT, Lab, StartLab, experiment_file
+from tls_calls import make_all_four_calls, refused
+
+from harness.tls import make_certificate
+
+# Word for word those of the article that the video service is from; each with a part of its answer.
+SINGLE_CALLS = [
+    (
+        """grpcurl -proto video_service.proto -plaintext $SERVER video_service.VideoService/ListVideos""",
+        '"title": "Sample Video',
+    ),
+    (
+        """grpcurl -proto video_service.proto -plaintext -d '{"id":"2", "title": "Sample Video", "author": "John Doe", "url": "https://example.com/sample.mp4", "duration": 120}' $SERVER video_service.VideoService/AddVideo""",  # noqa: E501
+        '"id": "2"',
+    ),
+    (
+        """grpcurl -proto video_service.proto -plaintext -d '{"id":"1", "title": "Sample Video", "author": "John Doe", "url": "https://example.com/sample.mp4", "duration": 120}' $SERVER video_service.VideoService/AddVideo""",  # noqa: E501
+        '"id": "1"',
+    ),
+    (
+        """grpcurl -proto video_service.proto -plaintext -d @ $SERVER video_service.VideoService/GetVideos << EOF
+{"id":"2"}
+{"id":"1"}
+EOF""",  # noqa: E501
+        '"id": "1"',
+    ),
+    (
+        """grpcurl --plaintext $SERVER list""",
+        "video_service.VideoService",
+    ),
+]
+CONVERSATION = (
+    "grpcurl --proto video_service.proto -insecure -vv -d @ $SERVER video_service.VideoService/GetVideo"
+)
 
 
 def guide(lab: Lab) -> str:
@@ -19,6 +55,24 @@ def guide(lab: Lab) -> str:
         if line.startswith("Ctrl-C"):
             return "".join(lines)
     raise AssertionError(lab.end())
+
+
+def addresses(told: str) -> dict[str, tuple[str, str]]:
+    """Name of each part -> its address for clear text, its address for TLS."""
+    rows = re.findall(r"^  (envoy|replica-\d) +(\S+)   \(TLS (the same|\S+:\d+)", told, re.M)
+    return {name: (clear, clear if tls == "the same" else tls) for name, clear, tls in rows}
+
+
+def shell(server: str) -> dict[str, Any]:
+    """Where the article's commands are typed."""
+    env = {**os.environ, "SERVER": server}
+    return {
+        "cwd": ROOT / "services",
+        "env": env,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
 
 
 def driver_line(text: str) -> list[str]:
@@ -66,3 +120,76 @@ def test_a_part_that_dies_meanwhile_ends_it(start_lab: StartLab, tmp_path: Path,
     assert status == 4
     assert err.startswith("error: envoy was killed by SIGKILL")
     assert list(temporary.iterdir()) == []
+
+
+def test_every_part_speaks_clear_text_and_tls(start_lab: StartLab, tmp_path: Path, temporary: Path) -> None:
+    lab = start_lab("up", experiment_file(tmp_path, replicas={"count": 1}))
+    told = guide(lab)
+    (key,) = temporary.glob("*/tls/key.pem")
+    assert (key.stat().st_mode & 0o777, key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    authority = key.with_name("authority.pem")
+    assert str(authority) in told
+    stranger = make_certificate(tmp_path / "stranger").authority
+    parts = addresses(told)
+    assert set(parts) == {"envoy", "replica-0"}
+    for name, (clear, tls) in parts.items():
+        make_all_four_calls(clear, None, f"{name}-clear")
+        make_all_four_calls(tls, authority, f"{name}-tls")
+        assert "CERTIFICATE_VERIFY_FAILED" in refused(tls, stranger)
+    assert parts["envoy"][0] == parts["envoy"][1]
+    lab.process.send_signal(signal.SIGTERM)
+    assert lab.end(15)[0] == 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_measured_run_has_no_tls(start_lab: StartLab, tmp_path: Path, temporary: Path) -> None:
+    arms = {"sticky": {"route": "envoy", "policy": "sticky"}}
+    lab = start_lab("run", experiment_file(tmp_path, arms=arms))
+    status, _, err = lab.end()
+    assert (status, err) == (0, "")
+    cell = lab.cell("sticky")
+    config = (cell / "envoy" / "envoy.yaml").read_text()
+    assert "http_connection_manager" in config
+    assert not re.search("transport_socket|tls_", config)
+    assert "tls" not in (cell / "logs" / "replica-0.ready.json").read_text()
+    assert list(tmp_path.rglob("*.pem")) == []
+
+
+def test_a_certificate_is_made_by_nothing_but_up() -> None:
+    code = "import sys, harness.cli, harness.run, harness.hold; print('trustme' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+@pytest.fixture
+def grpcurl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command `grpcurl`: the one that the environment's GRPCURL names, or that is on the PATH."""
+    found = shutil.which(os.environ.get("GRPCURL", "grpcurl"))
+    if found is None:
+        pytest.skip("no grpcurl on the PATH nor in the environment's GRPCURL")
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    (commands / "grpcurl").symlink_to(Path(found).resolve())
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("grpcurl", "temporary")
+@pytest.mark.parametrize("part", ["envoy", "replica-0"])
+def test_the_commands_of_the_article(part: str, start_lab: StartLab, tmp_path: Path) -> None:
+    # One replica: grpcurl keeps no cookie, and every replica has a catalogue of its own.
+    lab = start_lab("up", experiment_file(tmp_path, replicas={"count": 1}))
+    clear, tls = addresses(guide(lab))[part]
+    for command, answer in SINGLE_CALLS:
+        done = subprocess.run(["bash", "-c", command], **shell(clear), timeout=30)
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert answer in done.stdout
+    with subprocess.Popen(["bash", "-c", CONVERSATION], stdin=subprocess.PIPE, **shell(tls)) as talk:
+        assert talk.stdin is not None and talk.stdout is not None
+        for number in ("2", "1"):  # the next is asked for when the one before has come
+            talk.stdin.write(f'{{"id":"{number}"}}\n')
+            talk.stdin.flush()
+            assert any(f'"id": "{number}"' in line for line in talk.stdout)
+        talk.stdin.close()
+        assert talk.wait(30) == 0, talk.stderr and talk.stderr.read()
+    lab.process.send_signal(signal.SIGINT)
+    assert lab.end(15)[0] == 0

@@ -1,0 +1,48 @@
+"""Calls over TLS and in clear text, each on a connection of its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+
+from services.video_service_pb2 import GetVideoRequest, ListVideosRequest, Video
+from services.video_service_pb2_grpc import VideoServiceStub
+
+# gRPC shares one connection between channels that look alike.
+OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
+TIMEOUT_S = 10
+
+
+@contextmanager
+def videos(address: str, authority: Path | None) -> Iterator[VideoServiceStub]:
+    """The service at "host:port", trusting the PEM file `authority`; None: in clear text."""
+    if authority is None:
+        channel = grpc.insecure_channel(address, OPTIONS)
+    else:
+        trusted = grpc.ssl_channel_credentials(authority.read_bytes())
+        channel = grpc.secure_channel(address, trusted, OPTIONS)
+    with channel:
+        yield VideoServiceStub(channel)
+
+
+def make_all_four_calls(address: str, authority: Path | None, name: str) -> None:
+    """Add a video whose id is `name`, and get it back by the other three calls."""
+    with videos(address, authority) as stub:
+        added = stub.AddVideo(Video(id=name, title="Sample Video"), timeout=TIMEOUT_S).video
+        asked = GetVideoRequest(id=name)
+        assert added.id == name
+        assert added in stub.ListVideos(ListVideosRequest(), timeout=TIMEOUT_S)
+        assert list(stub.GetVideos(iter([asked]), timeout=TIMEOUT_S).videos) == [added]
+        assert list(stub.GetVideo(iter([asked, asked]), timeout=TIMEOUT_S)) == [added, added]
+
+
+def refused(address: str, authority: Path | None) -> str:
+    """What the caller is told, who must not get through."""
+    with videos(address, authority) as stub:
+        try:
+            stub.AddVideo(Video(id="refused", title="Sample Video"), timeout=TIMEOUT_S)
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE
+            return str(error.details())
+    raise AssertionError(f"{address} took the call")
