@@ -1,0 +1,152 @@
+"""The story of one cell: start, confirm, warm up, measure, stop, collect the ledgers."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.cells import CellPlan, planned_in_window
+from harness.errors import LabError
+from harness.options import RunOptions
+from harness.progress import RunProgress
+from harness.record import RunWriter, store_rows
+from harness.spec import Experiment
+from harness.testbed.base import LiveCell, Testbed
+from harness.testbed.local import WORKERS
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from lb.settings import ClientSettings
+from load.order import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE, STOPPED_EARLY, LoadOrder
+
+POLL_S = 0.05
+LOAD_GRACE_S = 30.0  # beyond its plan and the calls' deadline, before a load counts as hung
+
+
+class CellRun:
+    """Runs one planned cell on `testbed` and leaves its record in a folder of its own."""
+
+    def __init__(
+        self, experiment: Experiment, plan: CellPlan, testbed: Testbed, writer: RunWriter, options: RunOptions
+    ) -> None:
+        self._experiment = experiment
+        self._plan = plan
+        self._testbed = testbed
+        self._writer = writer
+        self._options = options
+        self._folder = writer.cell(plan.arm_name, plan.repeat)
+        self._epoch_ns = time.monotonic_ns()
+        self._info: dict[str, Any] = {
+            "arm": plan.arm_name,
+            "repeat": plan.repeat,
+            "order": plan.order,
+            "route": plan.arm.route,
+            "policy": plan.arm.policy,
+            "status": "interrupted",
+            "replicas": {},
+            "planned_requests": planned_in_window(experiment, plan.load),
+            "planned_rate_per_s": plan.load.rate_per_s,
+            "measure_start_ns": 0,
+            "measure_end_ns": 0,
+            "epoch_unix_ns": time.time_ns(),
+        }
+
+    def run(self, progress: RunProgress) -> int:
+        """Run the cell from start to ledgers on disk; returns the number of calls that were made.
+
+        Raises LabError naming the log of a part that fails. However it ends, what was measured is kept and
+        cell.json says how it ended.
+        """
+        try:
+            live = self._testbed.start_cell(self._experiment, self._plan, self._folder, self._epoch_ns)
+            self._info["replicas"] = live.replicas
+            self._note("parts_ready", pids=live.pids)
+            self._writer.write_cell(self._folder, self._info)
+            self._confirm(live)
+            status = self._play(live, progress)
+            self._info["status"] = "completed" if status["state"] == "done" else "interrupted"
+            _snapshot(live, "after")
+        except (LabError, OSError):
+            self._info["status"] = "failed"
+            raise
+        finally:
+            self._testbed.stop_load()
+            self._testbed.stop_cell()
+            self._collect()
+            self._writer.write_cell(self._folder, self._info)
+        self._note("parts_stopped")
+        return int(status["answered"])
+
+    def _confirm(self, live: LiveCell) -> None:
+        # gRPC is imported while the parts start anyway, not before the first of them.
+        from harness.confirm import confirm_cell
+
+        confirm_cell(self._experiment, self._plan, live, WORKERS)
+        _snapshot(live, "before")
+        self._note("confirmed")
+
+    def _play(self, live: LiveCell, progress: RunProgress) -> dict[str, Any]:
+        """Warm up and measure; returns the load's last status."""
+        order = self._folder / "load-order.json"
+        self._order(live).write(order)
+        work = self._experiment.workload
+        patience_s = work.warm_up_s + work.duration_s + 2 * work.deadline_ms / 1000 + LOAD_GRACE_S
+        log = self._folder / "logs" / "load.log"
+        started_s = time.monotonic()
+        self._testbed.start_load(order, self._folder)
+        self._note("load_started")
+        while (exit_status := self._testbed.load_status()) is None:
+            elapsed_s = time.monotonic() - started_s
+            progress.load(elapsed_s, _load_status(self._folder))
+            if elapsed_s > patience_s:
+                raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
+            time.sleep(POLL_S)
+        if exit_status not in (0, STOPPED_EARLY):
+            raise LabError(f"the load failed (status {exit_status}); see {log}")
+        self._note("load_ended", exit_status=exit_status)
+        return _load_status(self._folder)
+
+    def _order(self, live: LiveCell) -> LoadOrder:
+        work, arm = self._experiment.workload, self._plan.arm
+        settings = ClientSettings(
+            target=live.target,
+            policy=arm.policy if arm.route == "direct" else None,
+            cookie_jar=self._plan.cookies,
+            await_first_answer=arm.await_first_answer,
+            messages_per_stream=work.messages_per_stream,
+            deadline_s=work.deadline_ms / 1000,
+            epoch_ns=self._epoch_ns,
+        )
+        port = self._options.web_port if self._options.web else None
+        return LoadOrder(self._plan.load, settings, work.warm_up_s, work.duration_s, self._folder, port)
+
+    def _collect(self) -> None:
+        """Turn the load's rows into tables, and take over the window that it measured."""
+        status = _load_status(self._folder)
+        for name in ("measure_start_ns", "measure_end_ns"):
+            self._info[name] = status.get(name, 0)
+        for name, columns in ((REQUESTS_FILE, REQUEST_COLUMNS), (MESSAGES_FILE, MESSAGE_COLUMNS)):
+            rows = self._folder / name
+            if rows.exists():
+                store_rows(rows, rows.with_suffix(".parquet"), columns)
+
+    def _note(self, event: str, **details: object) -> None:
+        """Append to events.jsonl what was done, and when in nanoseconds from the cell's epoch."""
+        line = json.dumps({"t_ns": time.monotonic_ns() - self._epoch_ns, "event": event, **details})
+        with (self._folder / "events.jsonl").open("a") as events:
+            events.write(line + "\n")
+
+
+def _snapshot(live: LiveCell, when: str) -> None:
+    """Keep what Envoy says of itself, before or after the load."""
+    if live.envoy is None:
+        return
+    folder = live.folder / "envoy"
+    (folder / f"clusters.{when}.json").write_text(live.envoy.get("/clusters?format=json"))
+    if when == "before":
+        (folder / "config_dump.json").write_text(live.envoy.get("/config_dump?include_eds"))
+
+
+def _load_status(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / STATUS_FILE).read_text()))
+    except FileNotFoundError:
+        return {}
