@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cells import CellPlan, planned_in_window
-from harness.errors import LabError
+from harness.errors import LabError, UserError
 from harness.options import RunOptions
 from harness.progress import RunProgress
 from harness.record import RunWriter, store_rows
@@ -126,7 +126,10 @@ class CellRun:
         for name, columns in ((REQUESTS_FILE, REQUEST_COLUMNS), (MESSAGES_FILE, MESSAGE_COLUMNS)):
             rows = self._folder / name
             if rows.exists():
-                store_rows(rows, rows.with_suffix(".parquet"), columns)
+                try:
+                    store_rows(rows, rows.with_suffix(".parquet"), columns)
+                except UserError as error:
+                    raise LabError(f"the load's rows could not be stored: {error}") from error
 
     def _note(self, event: str, **details: object) -> None:
         """Append to events.jsonl what was done, and when in nanoseconds from the cell's epoch."""

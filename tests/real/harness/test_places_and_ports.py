@@ -30,7 +30,8 @@ def test_with_a_free_web_port_every_cell_has_its_page(start_lab: StartLab, tmp_p
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, repeats=2), "--web", "--web-port", port)
+    path = experiment_file(tmp_path, arms=ONE_ARM, repeats=2, workload={"duration_s": 0.2})
+    lab = start_lab("run", path, "--web", "--web-port", port)
     status, out, err = lab.end()
     assert status == 0, out + err
     for repeat in (1, 2):

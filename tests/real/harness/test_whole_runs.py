@@ -42,7 +42,7 @@ def test_a_run_leaves_every_file_and_reconciles(start_lab: StartLab, tmp_path: P
     assert list((lab.run / "plots").glob("*.svg"))
     for arm, given in arms.items():
         cell = lab.cell(arm)
-        files = {"cell.json", "requests.parquet", "messages.parquet", "load-order.json"}
+        files = {"cell.json", "requests.parquet", "messages.parquet", "events.jsonl"}
         files |= {f"replica-{number}.csv" for number in range(3)}
         if given["route"] == "envoy":
             files |= {"access.jsonl", "envoy/envoy.yaml", "envoy/config_dump.json"}
