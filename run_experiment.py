@@ -2,7 +2,12 @@
 
 import sys
 
-from harness.cli import main
+INTERRUPTED = 130
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from harness.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # while the imports were still under way; later ones are main's
+        sys.exit(INTERRUPTED)

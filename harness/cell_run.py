@@ -72,7 +72,7 @@ class CellRun:
             self._testbed.stop_cell()
             self._collect()
             self._writer.write_cell(self._folder, self._info)
-        self._note("parts_stopped")
+            self._note("collected")
         return int(status["answered"])
 
     def _confirm(self, live: LiveCell) -> None:
