@@ -36,6 +36,7 @@ class Bookkeeper:
         self._messages: int | None = None
         self._messages_path = folder / MESSAGES_FILE
         self._answered = 0
+        self._told = ""
 
     def batch(self, progress: Progress) -> None:
         """Take over every row that has been finished since the last batch."""
@@ -49,7 +50,8 @@ class Bookkeeper:
             self._answered += len(requests)
             for row in requests:
                 self._count(row)
-        self._tell(progress)
+        if requests or progress.state != self._told:
+            self._tell(progress)
 
     def close(self) -> None:
         """Close the files."""
@@ -72,6 +74,7 @@ class Bookkeeper:
         temporary = self._status.with_suffix(".tmp")
         temporary.write_text(json.dumps(vars(progress) | {"answered": self._answered}))
         temporary.replace(self._status)
+        self._told = progress.state
 
 
 def _open(path: Path, header: list[str]) -> int:

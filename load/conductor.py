@@ -27,7 +27,7 @@ from load.orchestra import Orchestra
 from load.order import STOPPED_EARLY, LoadOrder
 from load.users import GrpcClientUser
 
-BATCH_S = 0.1
+BATCH_S = 0.2
 
 
 def main(argv: list[str] | None = None) -> int:
