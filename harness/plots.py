@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from harness.facts import RANKS, CellFacts, Floats
 from harness.metrics import NS_PER_MS
@@ -164,6 +164,8 @@ def draw_latency(facts: Facts) -> Figure:
         axes.set_title(title)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        # Plain numbers between the decades, where the range is so small that they are needed.
+        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.6)))
         axes.grid(which="minor", axis="y", alpha=0.25)
         axes.set_xticks(range(len(RANKS)), ["50", "90", "95", "99", "99.9", "max"])
         axes.set_xlabel("Percentile of requests (%)")
