@@ -27,6 +27,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 
 
 class ForkServer:
@@ -93,7 +94,9 @@ def _become(order: dict[str, Any], parent: int) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl = ctypes.CDLL(None).prctl
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_NAME, order["spawn"].encode())  # what top and ps -o comm show: replica-0, load
         if os.getppid() != parent:
             os._exit(1)  # the parent died before the kernel knew that it matters
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -1,0 +1,62 @@
+"""A fork server and its children: names, ends, and that none is left."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.testbed.processes import Process, ProcessFamily
+
+REPLICA = ["--listen", "127.0.0.1:0", "--slots", "1", "--service-time", "constant:1", "--seed", "1"]
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[ProcessFamily]:
+    family = ProcessFamily("services.replica", {}, tmp_path / "forkserver.log")
+    yield family
+    family.close()
+
+
+def _replica(family: ProcessFamily, name: str, folder: Path) -> Process:
+    """A replica that serves."""
+    ready = folder / f"{name}.ready"
+    args = ["--name", name, "--ready", str(ready), *REPLICA]
+    process = family.spawn_module(name, "services.replica", args, folder / f"{name}.log")
+    deadline_s = time.monotonic() + 20
+    while not ready.exists():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    return process
+
+
+def test_a_forked_part_has_its_own_name(family: ProcessFamily, tmp_path: Path) -> None:
+    assert psutil.Process(_replica(family, "replica-7", tmp_path).pid).name() == "replica-7"
+
+
+def test_how_a_part_ended_is_told_with_its_log(family: ProcessFamily, tmp_path: Path) -> None:
+    replica = _replica(family, "replica-0", tmp_path)
+    family.send_signal(replica, signal.SIGKILL)
+    assert family.wait([replica], 5) == []
+    assert replica.died() == f"replica-0 was killed by SIGKILL (status -9); see {tmp_path / 'replica-0.log'}"
+
+
+def test_a_part_that_cannot_start_leaves_its_reason(family: ProcessFamily, tmp_path: Path) -> None:
+    log = tmp_path / "bad.log"
+    bad = family.spawn_module("bad", "services.replica", ["--slots", "none"], log)
+    assert family.wait([bad], 20) == []
+    assert bad.status == 2
+    assert "--slots" in log.read_text()
+
+
+def test_closing_ends_all_even_those_that_ignore_signals(tmp_path: Path) -> None:
+    family = ProcessFamily("services.replica", {}, tmp_path / "forkserver.log")
+    replica = _replica(family, "replica-0", tmp_path)
+    stubborn = family.spawn_program(
+        "stubborn", ["/bin/sh", "-c", "trap '' TERM INT HUP; while :; do :; done"], tmp_path / "stubborn.log"
+    )
+    family.close()
+    assert not psutil.pid_exists(replica.pid)
+    assert not psutil.pid_exists(stubborn.pid)
