@@ -4,7 +4,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.cells import plan_cells
+from harness.cells import CellPlan, plan_cells
 from harness.confirm import confirm_cell
 from harness.interrupt import one_interrupt
 from harness.spec import Experiment
@@ -31,7 +31,7 @@ def hold_open(experiment: Experiment, arm: str) -> int:
         try:
             live = testbed.start_cell(experiment, plan, Path(folder), time.monotonic_ns())
             confirm_cell(experiment, plan, live, WORKERS)
-            print(_guide(experiment, arm, live), flush=True)
+            print(_guide(experiment, plan, live), flush=True)
             while True:
                 testbed.check()
                 time.sleep(CHECK_S)
@@ -39,14 +39,14 @@ def hold_open(experiment: Experiment, arm: str) -> int:
             return 0
 
 
-def _guide(experiment: Experiment, arm: str, live: LiveCell) -> str:
+def _guide(experiment: Experiment, plan: CellPlan, live: LiveCell) -> str:
     name, first = next(iter(live.replicas.items()))
     target, tls_target = live.envoy_address or first, live.envoy_address or live.replicas_tls[name]
     video = (
         '{"id":"1", "title": "Sample Video", "author": "John Doe", "url": "https://example.com/sample.mp4"}'
     )
     service = "video_service.VideoService"
-    lines = [f"{experiment.name}, arm {arm}:"]
+    lines = [f"{experiment.name}, arm {plan.arm_name}:"]
     if live.envoy is not None:
         lines += [f"  envoy      {live.envoy_address}   (TLS the same; admin http://{live.envoy.address})"]
     lines += [
@@ -55,7 +55,7 @@ def _guide(experiment: Experiment, arm: str, live: LiveCell) -> str:
     lines += [
         f"The TLS certificate's authority: {TlsFiles(live.folder / TLS).authority}",
         "Who answers?",
-        f"  python -m lb.driver -n 100 {live.target}",
+        f"  python -m lb.driver {_how_to_call(plan)}-n 100 {live.target}",
         "By hand, through reflection or with the proto, in clear text or through TLS:",
         f"  grpcurl -plaintext {target} list",
         f"  grpcurl -proto {PROTO} -plaintext -d '{video}' {target} {service}/AddVideo",
@@ -65,3 +65,10 @@ def _guide(experiment: Experiment, arm: str, live: LiveCell) -> str:
         "Ctrl-C stops everything.",
     ]
     return "\n".join(lines)
+
+
+def _how_to_call(plan: CellPlan) -> str:
+    """The driver's options that make it call as the arm's clients do."""
+    if plan.arm.route == "direct":
+        return f"--policy {plan.arm.policy} "
+    return "--cookie-jar " if plan.cookies else ""

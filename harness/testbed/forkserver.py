@@ -19,6 +19,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -123,6 +124,9 @@ def _tell(message: dict[str, Any]) -> None:
 
 def main(module: str) -> None:
     """Import `module`, then serve."""
+    # A client is a connection, so the customary soft limit of 1024 open files would stop a large load.
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     importlib.import_module(module)
     gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the children

@@ -1,5 +1,6 @@
 """A fork server and its children: names, ends, and that none is left."""
 
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -60,3 +61,16 @@ def test_closing_ends_all_even_those_that_ignore_signals(tmp_path: Path) -> None
     family.close()
     assert not psutil.pid_exists(replica.pid)
     assert not psutil.pid_exists(stubborn.pid)
+
+
+def test_parts_may_open_as_many_files_as_the_machine_allows(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard - 1, 512), hard))
+    try:
+        family = ProcessFamily("services.replica", {}, tmp_path / "forkserver.log")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    shell = family.spawn_program("shell", ["/bin/sh", "-c", "ulimit -n"], tmp_path / "shell.log")
+    assert family.wait([shell], 20) == []
+    family.close()
+    assert (tmp_path / "shell.log").read_text().strip() == str(hard)
