@@ -10,7 +10,7 @@ from typing import Any
 from harness.facts import CellFacts, collect_facts
 from harness.judge import CellResult, judge, measure, median
 from harness.metrics import METRICS, Number
-from harness.record import SCHEMA, Run, write_json
+from harness.record import SCHEMA, Run
 from harness.spec import Arm
 
 Facts = Mapping[str, Sequence[CellFacts]]
@@ -44,13 +44,6 @@ def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
             for name, arm in run.experiment.arms.items()
         },
     }
-
-
-def write_summary(run: Run) -> dict[str, Any]:
-    """Write summary.json into the run directory and return its content."""
-    summary = summarise(run)
-    write_json(run.path / "summary.json", summary)
-    return summary
 
 
 def _arm(arm: Arm, cells: Sequence[CellFacts], results: Sequence[CellResult]) -> dict[str, Any]:
