@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -46,10 +46,6 @@ class Ledgers:
     def reconciled(self) -> bool:
         """Nothing is wrong: every answered request is matched, and no ledger has requests of its own."""
         return not (self.only_client or self.only_envoy or self.only_replica or self.disagree)
-
-    def as_dict(self) -> dict[str, int | bool]:
-        """The counts and `reconciled`, as in summary.json."""
-        return {**asdict(self), "reconciled": self.reconciled}
 
 
 def reconcile(cell: Cell) -> Ledgers:
