@@ -6,16 +6,17 @@ import re
 import grpc
 
 from lb.cookies import CookieJar, cookie_interceptors
-from lb.policies import POLICIES
 
 HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)  # a name, or an IPv6 address in brackets
 
 
-def open_channel(target: str, policy: str | None = None, jar: CookieJar | None = None) -> grpc.aio.Channel:
+def open_channel(
+    target: str, service_config: str | None = None, jar: CookieJar | None = None
+) -> grpc.aio.Channel:
     """A grpc.aio channel with TCP connections of its own; to be opened on the event loop that uses it.
 
-    `target`: "host:port" or several, comma separated; `policy`: a name of POLICIES, None for gRPC's default;
-    `jar`: where cookies are kept, None for none (as every gRPC client without an interceptor).
+    `target`: "host:port" or several, comma separated; `service_config`: gRPC's, as JSON, None for gRPC's
+    default; `jar`: where cookies are kept, None for none.
     """
     options: list[tuple[str, object]] = [
         # Channels with equal arguments would share subchannels: ten clients on one TCP connection.
@@ -23,8 +24,8 @@ def open_channel(target: str, policy: str | None = None, jar: CookieJar | None =
         # A proxy named in the environment is meant for the web, and would stand between client and replica.
         ("grpc.enable_http_proxy", 0),
     ]
-    if policy is not None:
-        options.append(("grpc.service_config", POLICIES[policy].service_config()))
+    if service_config is not None:
+        options.append(("grpc.service_config", service_config))
     interceptors = cookie_interceptors(jar) if jar is not None else None
     return grpc.aio.insecure_channel(resolver_target(target), options=options, interceptors=interceptors)
 

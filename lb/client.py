@@ -34,7 +34,7 @@ class Client:
         self._settings = settings
         self._rows = rows
         self._channel = open_channel(
-            settings.target, settings.policy, CookieJar() if settings.cookie_jar else None
+            settings.target, settings.service_config, CookieJar() if settings.cookie_jar else None
         )
         self._calls = VideoCalls(self._channel, settings.messages_per_stream).by_method()
         self._sequence = 0
@@ -108,11 +108,19 @@ class Client:
                 int(trailing.get("x-lab-in-flight", 0)),
                 len(messages) if messages else int(code == "OK"),
                 initial.get("x-lab-connection", ""),
+                trailing.get("x-lab-cache", ""),
             )
         )
         for number, (message_sent_ns, received_ns) in enumerate(messages):
             self._rows.messages.append(
-                (request_id, number, message_sent_ns - epoch_ns, received_ns - epoch_ns, replica)
+                (
+                    request_id,
+                    number,
+                    planned_ns - epoch_ns,
+                    message_sent_ns - epoch_ns,
+                    received_ns - epoch_ns,
+                    replica,
+                )
             )
 
     async def close(self) -> None:

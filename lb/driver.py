@@ -17,7 +17,7 @@ import uvloop
 from lb.calls import METHODS
 from lb.channel import resolver_target
 from lb.client import Client, Row, Rows
-from lb.policies import POLICIES
+from lb.policies import POLICIES, service_config
 from lb.rows import REQUEST_COLUMNS
 from lb.settings import ClientSettings
 
@@ -57,7 +57,7 @@ async def _drive(options: argparse.Namespace) -> list[Row]:
     start_ns = time.monotonic_ns()
     settings = ClientSettings(
         target=options.target,
-        policy=options.policy,
+        service_config=service_config(options.policy),
         cookie_jar=options.cookie_jar,
         await_first_answer=True,
         messages_per_stream=options.messages,

@@ -19,11 +19,13 @@ REQUEST_COLUMNS: dict[str, type[int] | type[str]] = {
     "in_flight": int,
     "messages": int,
     "connection": str,
+    "cache": str,
 }
 
 MESSAGE_COLUMNS: dict[str, type[int] | type[str]] = {
     "request_id": int,
     "message": int,
+    "planned_ns": int,
     "sent_ns": int,
     "received_ns": int,
     "replica": str,

@@ -7,12 +7,13 @@ from typing import Any
 import uvloop
 
 from lb.client import Client, Rows
+from lb.policies import service_config
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from lb.settings import ClientSettings
 
 SETTINGS = ClientSettings(
     target="",
-    policy="round_robin",
+    service_config=service_config("round_robin"),
     cookie_jar=False,
     await_first_answer=True,
     messages_per_stream=4,

@@ -10,7 +10,7 @@ from lab_process import StartCell
 from lb.client import Client
 
 METHODS = ["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
-THROUGH_ENVOY = replace(SETTINGS, policy=None)
+THROUGH_ENVOY = replace(SETTINGS, service_config=None)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -11,6 +11,9 @@ from lab_process import StartCell
 
 from lb.client import REQUEST_IDS_PER_CLIENT, Client
 from lb.plan import PlannedCall
+from lb.policies import service_config
+
+PICK_FIRST = replace(SETTINGS, service_config=service_config("pick_first"))
 
 
 def test_round_robin_is_even_once_every_connection_is_ready(start_cell: StartCell) -> None:
@@ -38,7 +41,7 @@ def test_pick_first_stays_on_one_replica(start_cell: StartCell) -> None:
         for client in clients:
             await calls(client, 20)
 
-    rows, _ = play(replace(SETTINGS, target=live.target, policy="pick_first"), 2, script)
+    rows, _ = play(replace(PICK_FIRST, target=live.target), 2, script)
     assert Counter(row["replica"] for row in rows) == {"replica-0": 40}
 
 
@@ -53,7 +56,7 @@ def test_every_client_has_a_connection_of_its_own(start_cell: StartCell) -> None
         established = psutil.Process(live.pids["replica-0"]).net_connections("tcp")
         open_at_once.append(sum(c.status == "ESTABLISHED" and c.laddr.port == port for c in established))
 
-    rows, _ = play(replace(SETTINGS, target=live.target, policy="pick_first"), 10, script)
+    rows, _ = play(replace(PICK_FIRST, target=live.target), 10, script)
     assert open_at_once == [10]
     assert len({row["connection"] for row in rows}) == 10
     assert len({(row["client"], row["connection"]) for row in rows}) == 10
@@ -71,7 +74,7 @@ def test_a_row_tells_what_client_and_replica_know(start_cell: StartCell) -> None
         await clients[1].play_open_loop(iter(plan[:1]), start_ns)
 
     epoch_ns = time.monotonic_ns()
-    settings = replace(SETTINGS, target=live.target, policy="pick_first", epoch_ns=epoch_ns)
+    settings = replace(PICK_FIRST, target=live.target, epoch_ns=epoch_ns)
     rows, messages = play(settings, 2, script)
     assert messages == []
     assert [row["request_id"] for row in rows] == [0, 1, 2, REQUEST_IDS_PER_CLIENT]

@@ -21,6 +21,7 @@ from lab_process import ROOT, StartCell
 
 from lb.client import REQUEST_IDS_PER_CLIENT
 from lb.plan import NS_PER_S, Load, open_loop
+from lb.policies import service_config
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import STOPPED_EARLY, LoadOrder
 
@@ -68,7 +69,7 @@ def perform(tmp_path: Path) -> Iterator[Any]:
         settings = replace(
             SETTINGS,
             target=target,
-            policy="round_robin",
+            service_config=service_config("round_robin"),
             messages_per_stream=2,
             epoch_ns=time.monotonic_ns(),
             deadline_s=times.get("deadline_s", 5),

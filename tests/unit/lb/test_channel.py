@@ -1,11 +1,8 @@
-"""What a target is called in gRPC's naming, and the policies that a channel is given."""
-
-import json
+"""What a target is called in gRPC's naming."""
 
 import pytest
 
 from lb.channel import resolver_target
-from lb.policies import POLICIES
 
 
 @pytest.mark.parametrize(
@@ -44,12 +41,3 @@ def test_a_target_that_grpc_can_resolve(target: str, resolved: str) -> None:
 def test_a_target_that_grpc_cannot_resolve(target: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         resolver_target(target)
-
-
-@pytest.mark.parametrize("name", POLICIES)
-def test_a_policy_is_a_service_config_that_names_itself(name: str) -> None:
-    config = json.loads(POLICIES[name].service_config())
-    assert list(config) == ["loadBalancingConfig"]
-    (entry,) = config["loadBalancingConfig"]
-    assert entry == {name: {}}
-    assert POLICIES[name].meaning
