@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.cells import CellPlan, planned_in_window
+from harness.client_settings import client_settings
 from harness.errors import LabError, UserError
 from harness.options import RunOptions
 from harness.progress import RunProgress
+from harness.proxy import group_of
 from harness.record import RunWriter, store_rows
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell, Testbed
-from harness.testbed.local import WORKERS
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
-from lb.settings import ClientSettings
 from load.order import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE, STOPPED_EARLY, LoadOrder
 
 POLL_S = 0.05
@@ -42,7 +42,10 @@ class CellRun:
             "policy": plan.arm.policy,
             "status": "interrupted",
             "replicas": {},
-            "planned_requests": planned_in_window(experiment, plan.load),
+            "proxy_workers": plan.arm.proxy_workers,
+            "most_attempts": plan.arm.retries.attempts if plan.arm.retries else 1,
+            "groups": group_of(plan.arm, experiment.replicas.names),
+            "planned_requests": planned_in_window(plan),
             "planned_rate_per_s": plan.load.rate_per_s,
             "measure_start_ns": 0,
             "measure_end_ns": 0,
@@ -79,7 +82,7 @@ class CellRun:
         # gRPC is imported while the parts start anyway, not before the first of them.
         from harness.confirm import confirm_cell
 
-        confirm_cell(self._experiment, self._plan, live, WORKERS)
+        confirm_cell(self._experiment, self._plan, live)
         _snapshot(live, "before")
         self._note("confirmed")
 
@@ -87,7 +90,7 @@ class CellRun:
         """Warm up and measure; returns the load's last status."""
         order = self._folder / "load-order.json"
         self._order(live).write(order)
-        work = self._experiment.workload
+        work = self._plan.workload
         patience_s = work.warm_up_s + work.duration_s + 2 * work.deadline_ms / 1000 + LOAD_GRACE_S
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
@@ -105,16 +108,8 @@ class CellRun:
         return _load_status(self._folder)
 
     def _order(self, live: LiveCell) -> LoadOrder:
-        work, arm = self._experiment.workload, self._plan.arm
-        settings = ClientSettings(
-            target=live.target,
-            policy=arm.policy if arm.route == "direct" else None,
-            cookie_jar=self._plan.cookies,
-            await_first_answer=arm.await_first_answer,
-            messages_per_stream=work.messages_per_stream,
-            deadline_s=work.deadline_ms / 1000,
-            epoch_ns=self._epoch_ns,
-        )
+        work = self._plan.workload
+        settings = client_settings(self._plan, live.target, self._epoch_ns)
         port = self._options.web_port if self._options.web else None
         return LoadOrder(self._plan.load, settings, work.warm_up_s, work.duration_s, self._folder, port)
 

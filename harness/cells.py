@@ -3,25 +3,29 @@
 import random
 from dataclasses import dataclass
 
-from harness.proxy import ENVOY_POLICIES
-from harness.spec import Arm, Experiment
+from harness.policies import sets_cookie
+from harness.spec import Arm, Experiment, Workload
 from lb.plan import Load, planned_requests
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """One arm x one repeat. `order` counts the cells of the run from 0, `repeat` those of the arm from 1."""
+    """One arm x one repeat. `order` counts the cells of the run from 0, `repeat` those of the arm from 1.
+
+    `workload`: the experiment's, with what the arm has of its own; `load`: what the clients make of it.
+    """
 
     arm_name: str
     arm: Arm
     repeat: int
     order: int
+    workload: Workload
     load: Load
 
     @property
     def cookies(self) -> bool:
         """Whether the clients keep cookies: asked for, and there is a proxy that sets some."""
-        return self.arm.cookie_jar and self.arm.route == "envoy" and ENVOY_POLICIES[self.arm.policy].cookie
+        return self.arm.cookie_jar and sets_cookie(self.arm)
 
 
 def plan_cells(experiment: Experiment) -> list[CellPlan]:
@@ -32,31 +36,33 @@ def plan_cells(experiment: Experiment) -> list[CellPlan]:
     rng = random.Random(f"order/{experiment.seed}")
     order: list[tuple[str, int]] = []
     for repeat in range(1, experiment.repeats + 1):
-        names = list(experiment.arms)
+        names = list(experiment.variants)
         rng.shuffle(names)
         order += [(name, repeat) for name in names]
-    return [
-        CellPlan(name, experiment.arms[name], repeat, number, load_of(experiment, repeat))
-        for number, (name, repeat) in enumerate(order)
-    ]
+    return [_cell(experiment, name, repeat, number) for number, (name, repeat) in enumerate(order)]
 
 
-def load_of(experiment: Experiment, repeat: int) -> Load:
-    """What the clients send in one repeat: the same in every arm, so that arms meet the same arrivals."""
-    work = experiment.workload
+def _cell(experiment: Experiment, name: str, repeat: int, order: int) -> CellPlan:
+    arm = experiment.variants[name].arm
+    workload = experiment.workload_of(arm)
+    return CellPlan(name, arm, repeat, order, workload, load_of(workload, experiment.seed, repeat))
+
+
+def load_of(work: Workload, seed: int, repeat: int) -> Load:
+    """What the clients send in one repeat: arms with the same workload meet the same arrivals."""
     return Load(
         clients=work.clients,
         rate_per_s=work.rate_per_s,
         think_time_ms=work.think_time_ms,
         skew=work.skew,
         calls={str(name): weight for name, weight in work.calls.items()},
-        seed=experiment.seed,
+        seed=seed,
         repeat=repeat,
     )
 
 
-def planned_in_window(experiment: Experiment, load: Load) -> int:
+def planned_in_window(plan: CellPlan) -> int:
     """Requests planned in the measured window; 0 for a closed loop, whose number is not planned."""
-    if load.rate_per_s is None:
+    if plan.load.rate_per_s is None:
         return 0
-    return planned_requests(load, experiment.workload.warm_up_s, experiment.workload.duration_s)
+    return planned_requests(plan.load, plan.workload.warm_up_s, plan.workload.duration_s)

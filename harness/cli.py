@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from typer.exceptions import TyperException
 from harness.errors import LabError, UserError, did_you_mean
 from harness.options import RunOptions
 from harness.spec import Experiment, experiment_names, load_experiment
-from harness.spec_overrides import OPTIONS
+from harness.spec_overrides import OPTIONS, quick_overrides
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 BAD_USAGE, LAB_FAILED, INTERRUPTED, BROKEN_PIPE = 2, 4, 130, 141
@@ -67,7 +68,19 @@ def _lab(
 
 @app.command()
 def run(
-    experiment: ExperimentArgument,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="An experiment's name (see list), or a YAML file (a path has a / or .yaml).",
+        ),
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Run every experiment of the lab; one summary table.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One repeat, half the time: a look, not a measurement.")
+    ] = False,
     replicas: Replicas = None,
     clients: Clients = None,
     rate: Rate = None,
@@ -87,7 +100,9 @@ def run(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
 ) -> int:
-    """Run an experiment: measure, judge, print the table, write the report."""
+    """Run an experiment, or all of them: measure, judge, print the table, write the report."""
+    if all_ == (experiment is not None):
+        raise UserError("run: expected the NAME or FILE of one experiment, or --all (see list)")
     if testbed != "local":
         raise UserError(
             f"--testbed: {testbed!r} is not known; expected 'local'{did_you_mean(testbed, ['local'])}"
@@ -104,11 +119,16 @@ def run(
         repeats=repeats,
         seed=seed,
     )
-    spec = load_experiment(experiment, overrides)
+    options = RunOptions(results or RESULTS, web, web_port or DEFAULT_WEB_PORT, quiet)
+    if experiment is None:
+        loaded = [_load(name, overrides, quick) for name in experiment_names()]
+        from harness.catalogue import run_catalogue
+
+        return run_catalogue(loaded, options)
+    spec, overrides = _load(experiment, overrides, quick)
     from harness.run import run_experiment
 
-    options = RunOptions(results or RESULTS, web, web_port or DEFAULT_WEB_PORT, quiet, overrides)
-    return run_experiment(spec, options)
+    return run_experiment(spec, replace(options, overrides=overrides))
 
 
 @app.command(name="list")
@@ -245,6 +265,15 @@ def _invoke(words: list[str]) -> int:
         return int(command.invoke(context))
 
 
+def _load(name: str, overrides: dict[str, object], quick: bool) -> tuple[Experiment, dict[str, object]]:
+    """The experiment, and every override that is in it; `quick` gives way to what was asked for."""
+    experiment = load_experiment(name, overrides)
+    if not quick:
+        return experiment, overrides
+    overrides = {**quick_overrides(experiment), **overrides}
+    return load_experiment(name, overrides), overrides
+
+
 def _overrides(**options: float | None) -> dict[str, object]:
     """The options that were given, under the dotted names of the fields that they change."""
     fields = {option.removeprefix("--").replace("-", "_"): field for field, option in OPTIONS.items()}
@@ -252,7 +281,7 @@ def _overrides(**options: float | None) -> dict[str, object]:
 
 
 def _arm_name(experiment: Experiment, wanted: str | None) -> str:
-    names = list(experiment.arms)
+    names = list(experiment.variants)
     if wanted is None:
         return names[0]
     if wanted not in names:

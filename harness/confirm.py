@@ -16,7 +16,7 @@ from services.video_service_pb2_grpc import LabControlStub
 TIMEOUT_S = 5.0
 
 
-def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell, proxy_workers: int) -> None:
+def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None:
     """Ask every replica who it is and how it serves, and Envoy what is in force.
 
     Raises LabError naming the first difference from the plan.
@@ -25,8 +25,8 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell, proxy_w
         _confirm_replica(experiment, name, address, live.folder / "logs" / f"{name}.log")
     if live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
-        confirm_envoy(live.envoy, files.config, live.replicas, proxy_workers)
-    elif plan.arm.route == "envoy":
+        confirm_envoy(live.envoy, files.config, live.replicas, plan.arm.proxy_workers)
+    elif plan.arm.route != "direct":
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
 
 
@@ -37,15 +37,33 @@ def _confirm_replica(experiment: Experiment, name: str, address: str, log: Path)
             identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             raise LabError(f"{name} at {address} does not answer: {error.code().name}; see {log}") from error
-    service = experiment.replicas.service_time_ms
-    planned = (
-        *(name, True, experiment.replicas.slots, service.distribution, service.mean, service.burn_cpu),
-        *(1.0, 0.0),
-    )
-    behaviour = identity.behaviour
-    live = (
-        *(identity.name, identity.serving, behaviour.slots, behaviour.distribution, behaviour.mean_ms),
-        *(behaviour.burn_cpu, behaviour.slow_factor, behaviour.fail_share),
-    )
-    if live != planned:
-        raise LabError(f"{name} at {address} is not the planned replica: planned {planned}, live {live}")
+    planned = planned_behaviour(experiment, name)
+    if (identity.name, identity.serving) != (name, True):
+        raise LabError(
+            f"{name} at {address} calls itself {identity.name}, serving: {identity.serving}; see {log}"
+        )
+    for field, value in planned.items():
+        live = getattr(identity.behaviour, field)
+        if live != value:
+            told = f"{field} planned {value}, live {live}"
+            raise LabError(f"{name} at {address} is not the planned replica: {told}; see {log}")
+
+
+def planned_behaviour(experiment: Experiment, name: str) -> dict[str, object]:
+    """Field of LabControl's Behaviour -> what one replica was planned to have in force."""
+    replicas = experiment.replicas
+    service, traits = replicas.service_time_ms, replicas.traits(name)
+    return {
+        **{
+            field: traits[field]
+            for field in ("slots", "slow_factor", "slow_share", "fail_share", "fail_code")
+        },
+        "distribution": service.distribution,
+        "mean_ms": service.mean,
+        "burn_cpu": service.burn_cpu,
+        "outage_every_s": replicas.outage.every_s if replicas.outage else 0.0,
+        "outage_for_ms": replicas.outage.for_ms if replicas.outage else 0.0,
+        "cache_sessions": replicas.cache.sessions if replicas.cache else 0,
+        "cache_hit_factor": replicas.cache.hit_factor if replicas.cache else 0.0,
+        "orca": "" if traits["orca"] is None else str(traits["orca"]),
+    }

@@ -9,7 +9,7 @@ from harness.confirm import confirm_cell
 from harness.interrupt import one_interrupt
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.local import WORKERS, LocalTestbed
+from harness.testbed.local import LocalTestbed
 from harness.tls import TlsFiles, make_certificate
 
 CHECK_S = 0.2
@@ -30,7 +30,7 @@ def hold_open(experiment: Experiment, arm: str) -> int:
     ):
         try:
             live = testbed.start_cell(experiment, plan, Path(folder), time.monotonic_ns())
-            confirm_cell(experiment, plan, live, WORKERS)
+            confirm_cell(experiment, plan, live)
             print(_guide(experiment, plan, live), flush=True)
             while True:
                 testbed.check()

@@ -23,7 +23,19 @@ EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
 
 
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
-    """Run every cell, judge, write the report, print the table; return the exit status of the verdict.
+    """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
+    report, summary = measure_and_report(experiment, options)
+    # Polars and matplotlib are imported after the last cell, not before the first.
+    from rich.console import Console
+
+    from harness.console import print_summary
+
+    print_summary(summary, Console(), report)
+    return EXIT_STATUS[summary["verdict"]]
+
+
+def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Path, dict[str, Any]]:
+    """Run every cell, judge, write the report; return its path and the content of summary.json.
 
     Raises UserError when the results folder cannot be written or the web page's port is taken (nothing is
     left behind), LabError when a part fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and
@@ -47,7 +59,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> int:
                     progress.cell(plan)
                     answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
                     progress.cell_done(plan, answered)
-        return _tell(writer.path)
+        return _derive(writer.path)
 
 
 def _confirm_free(port: int) -> None:
@@ -96,15 +108,9 @@ def _finish(writer: RunWriter, status: str, message: str | None = None) -> None:
         writer.finish(status, message)
 
 
-def _tell(run: Path) -> int:
-    """Derive everything from the run directory, print it, and return the verdict's exit status."""
-    # Polars and matplotlib are imported after the last cell, not before the first.
-    from rich.console import Console
-
-    from harness.console import print_summary
+def _derive(run: Path) -> tuple[Path, dict[str, Any]]:
+    """Derive everything from the run directory; the report's path and the content of summary.json."""
     from harness.report import build_report
 
     report = build_report(run)
-    summary = json.loads((run / "summary.json").read_text())
-    print_summary(summary, Console(), report)
-    return EXIT_STATUS[summary["verdict"]]
+    return report, json.loads((run / "summary.json").read_text())

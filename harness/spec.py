@@ -5,144 +5,26 @@ that cannot be, an expectation about nothing) is in spec_checks.py. Units stand 
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.errors import UserError, did_you_mean
+from harness.spec_arm import OWN_WORKLOAD
+from harness.spec_arm import Arm as Arm
 from harness.spec_checks import problems_of
+from harness.spec_model import ArmName, Bound, FileName, Line, Model, Text, Times
 from harness.spec_overrides import apply_overrides, overriding_option
 from harness.spec_problems import WHOLE, Problem, first_problem
+from harness.spec_replicas import Replicas as Replicas
+from harness.spec_workload import Workload as Workload
 from harness.spec_yaml import Tree, dump_tree, read_tree
+from harness.variants import Variant, variants_of
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
-
-Route = Literal["envoy", "direct"]
-Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
-
-
-def _worded(pattern: str, words: str, max_length: int | None = None) -> Any:
-    """A constraint on text that also says, to editors and in errors, what is expected."""
-    return Field(
-        pattern=pattern, max_length=max_length, json_schema_extra={"patternErrorMessage": f"expected {words}"}
-    )
-
-
-FileName = Annotated[
-    str, _worded(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}$", "a name of A-Z a-z 0-9 _ . -, at most 80")
-]
-Text = Annotated[str, _worded(r"\S", "some text, at most 20000 characters", max_length=20_000)]
-Line = Annotated[
-    str, _worded(r"^[^\r\n]*\S[^\r\n]*$", "one line of text, at most 300 characters", max_length=300)
-]
-ArmName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")]
-Bound = Annotated[float, Field(allow_inf_nan=False)]
-Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-
-
-class Model(BaseModel):
-    """Strict: a quoted number is no number, an unknown key is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ServiceTime(Model):
-    """How long one request occupies one slot of a replica."""
-
-    distribution: Literal["constant", "exponential", "lognormal"] = Field(
-        description="shape of the service time; drawn anew for every request from a seeded generator"
-    )
-    mean: float = Field(gt=0, le=60_000, allow_inf_nan=False, description="mean service time, milliseconds")
-    burn_cpu: bool = Field(
-        default=False, description="burn CPU for the service time instead of sleeping (default false)"
-    )
-
-
-class Replicas(Model):
-    """The servers that are balanced; all alike at the start."""
-
-    count: int = Field(ge=1, le=256, description="number of replicas")
-    slots: int = Field(
-        ge=1,
-        le=10_000,
-        description="requests that one replica works on at once; the rest wait in line (FIFO)",
-    )
-    service_time_ms: ServiceTime = Field(description="service time of one request, milliseconds")
-
-
-class Workload(Model):
-    """Who sends what, how fast and for how long. Exactly one of rate_per_s and think_time_ms is given."""
-
-    clients: int = Field(
-        ge=1, le=10_000, description="number of clients, each with its own connection and cookie jar"
-    )
-    rate_per_s: float | None = Field(
-        default=None,
-        gt=0,
-        le=100_000,
-        allow_inf_nan=False,
-        description="requests per second of all clients together, sent at planned (Poisson) times "
-        "whatever the answers do: open loop",
-    )
-    think_time_ms: float | None = Field(
-        default=None,
-        ge=0,
-        le=3_600_000,
-        allow_inf_nan=False,
-        description="milliseconds that a client waits after an answer before its next request: closed loop",
-    )
-    skew: float = Field(
-        default=0.0,
-        ge=0,
-        le=10,
-        allow_inf_nan=False,
-        description="Zipf exponent of the clients' rates: client k sends in proportion to 1/k^skew; "
-        "0 (default): all alike",
-    )
-    calls: dict[Method, Weight] = Field(min_length=1, description="relative weights of the RPCs in the mix")
-    messages_per_stream: int = Field(
-        default=3, ge=1, le=10_000, description="messages in one streaming call (default 3)"
-    )
-    warm_up_s: float = Field(
-        default=1.0,
-        ge=0,
-        le=600,
-        allow_inf_nan=False,
-        description="seconds of load before the measured window (default 1)",
-    )
-    duration_s: float = Field(
-        gt=0, le=3600, allow_inf_nan=False, description="seconds that one cell is measured"
-    )
-    deadline_ms: float = Field(
-        default=10_000.0,
-        gt=0,
-        le=3_600_000,
-        allow_inf_nan=False,
-        description="deadline of one call (default 10000)",
-    )
-
-
-class Arm(Model):
-    """One way to balance: a route and a policy. The arms of an experiment best differ in one thing."""
-
-    route: Route = Field(
-        description="envoy: through the proxy, which picks the replica; direct: the client picks it"
-    )
-    policy: str = Field(
-        description="how the replica is picked; which policies there are depends on the route"
-    )
-    cookie_jar: bool = Field(
-        default=True,
-        description="whether clients send the proxy's cookies back (default true); "
-        "false is only for policies that set a cookie",
-    )
-    await_first_answer: bool = Field(
-        default=True,
-        description="whether a session's first call is answered before its next is sent (default true)",
-    )
 
 
 class Expectation(Model):
@@ -152,10 +34,10 @@ class Expectation(Model):
     metric: str = Field(description="the metric's dotted name; over repeats the median counts")
     at_most: Bound | None = Field(default=None, description="the metric is at most this, in its own unit")
     at_least: Bound | None = Field(default=None, description="the metric is at least this, in its own unit")
-    at_most_times: Factor | None = Field(
+    at_most_times: Times | None = Field(
         default=None, description="the metric is at most this many times that of the arm `of`"
     )
-    at_least_times: Factor | None = Field(
+    at_least_times: Times | None = Field(
         default=None, description="the metric is at least this many times that of the arm `of`"
     )
     of: str | None = Field(
@@ -187,6 +69,16 @@ class Experiment(Model):
     expect: list[Expectation] = Field(
         default=[], max_length=100, description="what is expected before it is measured"
     )
+
+    @cached_property
+    def variants(self) -> dict[str, Variant]:
+        """The arms as they are run: an arm that sweeps a factor stands for one for each value."""
+        return variants_of(self.arms)
+
+    def workload_of(self, arm: Arm) -> Workload:
+        """The workload with what the arm says of it for itself."""
+        own = {field: value for field in OWN_WORKLOAD if (value := getattr(arm, field)) is not None}
+        return self.workload.model_copy(update=own)
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:

@@ -7,42 +7,51 @@ from typing import TYPE_CHECKING
 
 from harness.errors import did_you_mean
 from harness.metrics import METRICS
-from harness.proxy import ENVOY_POLICIES
+from harness.spec_arm_checks import arm_problems
 from harness.spec_problems import Problem, dotted, shown
-from lb.policies import POLICIES
+from harness.variants import variants_of_arm
 
 if TYPE_CHECKING:
-    from harness.spec import Arm, Expectation, Experiment
+    from harness.spec import Expectation, Experiment
+    from harness.variants import Variant
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
 BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
-
-POLICIES_OF_ROUTE: dict[str, list[str]] = {"envoy": list(ENVOY_POLICIES), "direct": list(POLICIES)}
+MOST_CHOICES = 12  # told in one line
+MOST_ARMS = 32  # as they are run, with those that sweeps stand for
 
 
 def problems_of(experiment: Experiment) -> Iterator[Problem]:
     """Everything that is wrong in the whole, in the order of the file."""
-    yield from _workload_problems(experiment)
+    yield from _loop_problems(experiment)
+    yield from _replica_problems(experiment)
     for name, arm in experiment.arms.items():
-        yield from _arm_problems(name, arm)
+        yield from arm_problems(experiment, name, arm)
+    # From here on every arm is known to be one that can be run.
+    yield from _name_problems(experiment)
+    yield from _size_problems(experiment)
     for index, expectation in enumerate(experiment.expect):
-        yield from _expectation_problems(index, expectation, list(experiment.arms))
+        yield from _expectation_problems(index, expectation, list(experiment.variants))
 
 
 def planned_requests(experiment: Experiment) -> float:
     """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued."""
-    workload = experiment.workload
-    cells = len(experiment.arms) * experiment.repeats
+    cells = sum(_planned_requests_of_cell(experiment, variant) for variant in experiment.variants.values())
+    return cells * experiment.repeats
+
+
+def _planned_requests_of_cell(experiment: Experiment, variant: Variant) -> float:
+    workload = experiment.workload_of(variant.arm)
     rate_per_s = workload.rate_per_s
     if rate_per_s is None:
         think_ms = workload.think_time_ms or 0.0
         cycle_ms = think_ms + experiment.replicas.service_time_ms.mean
         rate_per_s = workload.clients * 1000 / cycle_ms
-    return rate_per_s * (workload.warm_up_s + workload.duration_s) * cells
+    return rate_per_s * (workload.warm_up_s + workload.duration_s)
 
 
-def _workload_problems(experiment: Experiment) -> Iterator[Problem]:
+def _loop_problems(experiment: Experiment) -> Iterator[Problem]:
     rate, think = ("workload", "rate_per_s"), ("workload", "think_time_ms")
     workload = experiment.workload
     if (workload.rate_per_s is None) == (workload.think_time_ms is None):
@@ -52,11 +61,38 @@ def _workload_problems(experiment: Experiment) -> Iterator[Problem]:
             f"workload: {given} of rate_per_s (open loop) and think_time_ms (closed loop) given; "
             "expected exactly one",
         )
-        return
+
+
+def _replica_problems(experiment: Experiment) -> Iterator[Problem]:
+    if experiment.workload.payload_bytes and "AddVideo" not in experiment.workload.calls:
+        path = ("workload", "payload_bytes")
+        yield Problem(
+            (path,), f"{dotted(path)}: changes nothing without AddVideo among the calls; leave it out"
+        )
+    names = experiment.replicas.names
+    for name in experiment.replicas.different:
+        if name not in names:
+            path = ("replicas", "different", name)
+            yield Problem(
+                (path,), f"{dotted(path)}: there is no such replica; expected {names[0]} to {names[-1]}"
+            )
+
+
+def _name_problems(experiment: Experiment) -> Iterator[Problem]:
+    names = [variant.name for name, arm in experiment.arms.items() for variant in variants_of_arm(name, arm)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        yield Problem((("arms",),), f"arms: two arms would be called '{twice}' when run; rename one")
+    if len(names) > MOST_ARMS:
+        told = f"arms: {len(names)} arms to run, each swept value counted; expected at most {MOST_ARMS}"
+        yield Problem((("arms",),), told)
+
+
+def _size_problems(experiment: Experiment) -> Iterator[Problem]:
     planned = planned_requests(experiment)
     if planned > PLANNED_REQUESTS_LIMIT:
         causes = (
-            rate,
+            ("workload", "rate_per_s"),
             ("workload", "clients"),
             ("workload", "duration_s"),
             ("workload", "warm_up_s"),
@@ -66,25 +102,6 @@ def _workload_problems(experiment: Experiment) -> Iterator[Problem]:
             causes,
             f"workload: {planned:.3g} requests planned in all (rate x seconds x arms x repeats); "
             f"expected at most {PLANNED_REQUESTS_LIMIT:.3g}",
-        )
-
-
-def _arm_problems(name: str, arm: Arm) -> Iterator[Problem]:
-    known = POLICIES_OF_ROUTE[arm.route]
-    path = ("arms", name, "policy")
-    if arm.policy not in known:
-        yield Problem(
-            (path,),
-            f"{dotted(path)}: route '{arm.route}' has no policy {shown(arm.policy)}; "
-            f"expected {_choice(known)}{did_you_mean(arm.policy, known)}",
-        )
-    elif not arm.cookie_jar and not (arm.route == "envoy" and ENVOY_POLICIES[arm.policy].cookie):
-        # Refused and not ignored: the report would name it as what differs between the arms.
-        path = ("arms", name, "cookie_jar")
-        yield Problem(
-            (path,),
-            f"{dotted(path)}: false changes nothing: route '{arm.route}' with policy '{arm.policy}' "
-            "sets no cookie; leave it out",
         )
 
 
@@ -113,7 +130,8 @@ def _expectation_problems(index: int, expectation: Expectation, arms: list[str])
 
 
 def _unknown(path: tuple[str | int, ...], name: str, what: str, known: list[str]) -> Problem:
-    hint = did_you_mean(name, known) or f"; expected {_choice(known)}"
+    few = len(known) <= MOST_CHOICES
+    hint = did_you_mean(name, known) or (f"; expected {_choice(known)}" if few else "; see results/README.md")
     return Problem((path,), f"{dotted(path)}: unknown {what} {shown(name)}{hint}")
 
 

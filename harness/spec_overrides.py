@@ -1,10 +1,13 @@
 """Options of the command line that change an experiment: dotted field name -> option, and back."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.spec_yaml import Where
+
+if TYPE_CHECKING:
+    from harness.spec import Experiment
 
 OPTIONS: dict[str, str] = {
     "replicas.count": "--replicas",
@@ -33,6 +36,16 @@ def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> No
                     f"{_option(name)}: '{parent}' holds a value, not keys; expected a mapping there"
                 )
         place[last] = value
+
+
+def quick_overrides(experiment: "Experiment") -> dict[str, object]:
+    """Overrides for a quick look: one repeat, half the time. Enough for a test, not for a figure."""
+    work = experiment.workload
+    return {
+        "repeats": 1,
+        "workload.warm_up_s": work.warm_up_s / 2,
+        "workload.duration_s": work.duration_s / 2,
+    }
 
 
 def overriding_option(paths: Sequence[Where], overrides: Mapping[str, object]) -> str | None:

@@ -13,6 +13,16 @@ WHOLE = "whole"  # pydantic error type of a problem that is not in one field; se
 
 Schema = Mapping[str, Any]
 
+# Keys that people look for, and that would change nothing: why not, and what there is instead.
+NO_SUCH_OPTION = {
+    "hedging": "gRPC's C-core has no hedging and ignores a hedging policy without a word; there is retries",
+    "hedging_policy": "gRPC's C-core has no hedging and ignores it without a word; there is retries",
+    "timeout": "methodConfig.timeout does not work in gRPC's C-core (a second or less fails at once, more "
+    "sets no deadline); there is deadline_ms",
+    "timeout_ms": "methodConfig.timeout does not work in gRPC's C-core (a second or less fails at once, more "
+    "sets no deadline); there is deadline_ms",
+}
+
 _TYPE_NAMES = {
     "integer": "a whole number",
     "number": "a number",
@@ -44,19 +54,42 @@ def first_problem(error: ValidationError, schema: Schema, tree: Tree) -> Problem
     return _problem(details[0], schema)
 
 
-def _problem(detail: Any, schema: Schema) -> Problem:
-    kind, path, value = detail["type"], detail["loc"], detail["input"]
+def nested_problem(error: ValidationError, schema: Schema, at: Where) -> Problem:
+    """The first problem of a model that stands at `at` in the file and was validated by itself."""
+    ranks = {"extra_forbidden": 0, "missing": 2}
+    detail = min(error.errors(include_url=False), key=lambda detail: ranks.get(detail["type"], 1))
+    return _problem(detail, schema, at)
+
+
+def _problem(detail: Any, schema: Schema, at: Where = ()) -> Problem:
+    """`at`: where in the file the model stands; the paths of `detail` and `schema` begin at the model."""
+    kind, value = detail["type"], detail["input"]
+    path = _without_branch(detail["loc"], schema)
+    here = (*at, *path)
     if kind == WHOLE:
         return Problem(tuple(map(tuple, detail["ctx"]["paths"])), detail["ctx"]["message"])
+    if kind == "value_error":
+        return Problem((here,), f"{_prefix(here)}{detail['ctx']['error']}")
     if kind == "extra_forbidden":
         known = _properties(_schema_at(schema, path[:-1]))
-        return Problem((path,), f"{_prefix(path[:-1])}unknown key {shown(path[-1])}{_hint(path[-1], known)}")
+        told = NO_SUCH_OPTION.get(str(path[-1]))
+        hint = f"; {told}" if told else _hint(path[-1], known) or _known(known)
+        return Problem((here,), f"{_prefix(here[:-1])}unknown key {shown(path[-1])}{hint}")
     if kind == "missing":
         expected = _expected(_schema_at(schema, path))
-        return Problem((path,), f"{_prefix(path[:-1])}key '{path[-1]}' is missing; expected {expected}")
+        return Problem((here,), f"{_prefix(here[:-1])}key '{path[-1]}' is missing; expected {expected}")
     if path[-1] == "[key]":
-        return Problem((path[:-1],), _prefix(path[:-2]) + _wrong_key(value, _schema_at(schema, path[:-2])))
-    return Problem((path,), f"{_prefix(path)}{shown(value)} {_wrong(kind, value, _schema_at(schema, path))}")
+        return Problem((here[:-1],), _prefix(here[:-2]) + _wrong_key(value, _schema_at(schema, path[:-2])))
+    return Problem((here,), f"{_prefix(here)}{shown(value)} {_wrong(kind, value, _schema_at(schema, path))}")
+
+
+def _known(keys: Mapping[str, Any]) -> str:
+    return f"; expected {_alternatives(list(keys))}" if 0 < len(keys) <= 4 else ""
+
+
+def _without_branch(path: Where, schema: Schema) -> Where:
+    """`path` without the name that pydantic gives to an alternative of "this or that"."""
+    return path[:-1] if path and "anyOf" in _schema_at(schema, path[:-1]) else path
 
 
 def _wrong_key(key: object, mapping: Schema) -> str:
@@ -69,6 +102,9 @@ def _wrong_key(key: object, mapping: Schema) -> str:
 
 def _wrong(kind: str, value: object, schema: Schema) -> str:
     expected = _expecting(_expected(schema))
+    if "anyOf" in schema:
+        words = [word for choice in _choices(schema) for word in choice.get("enum", [choice.get("const")])]
+        return f"cannot be used{expected}{_hint(value, [word for word in words if word])}"
     if "enum" in schema:
         return f"is not known here{expected}{_hint(value, schema['enum'])}"
     if kind in ("too_short", "too_long") and isinstance(value, list | dict):
@@ -85,6 +121,10 @@ def _wrong(kind: str, value: object, schema: Schema) -> str:
 
 def _expected(schema: Schema) -> str:
     """What a part of the schema accepts, in words."""
+    if "anyOf" in schema:
+        return " or ".join(_expected(choice) for choice in _choices(schema))
+    if "const" in schema:
+        return _alternatives([schema["const"]])
     if "enum" in schema:
         return _alternatives(schema["enum"])
     if "patternErrorMessage" in schema:
@@ -132,12 +172,16 @@ def _schema_at(schema: Schema, path: Where) -> Schema:
 
 
 def _resolved(part: Schema, root: Schema) -> Schema:
-    """Follows $ref, and takes X out of "X or null"."""
-    if "anyOf" in part:
-        part = {**part, **next(choice for choice in part["anyOf"] if choice.get("type") != "null")}
+    """Follows $ref, and takes X out of "X or null"; "X or Y" stays as it is."""
+    if "anyOf" in part and len(choices := _choices(part)) == 1:
+        part = {**{key: value for key, value in part.items() if key != "anyOf"}, **choices[0]}
     if "$ref" in part:
         return {**part, **root["$defs"][part["$ref"].rpartition("/")[2]]}
     return part
+
+
+def _choices(schema: Schema) -> list[Schema]:
+    return [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
 
 
 def _properties(schema: Schema) -> Mapping[str, Any]:

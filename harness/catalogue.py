@@ -1,0 +1,88 @@
+"""The whole catalogue, one experiment after the other, and what came of each in one table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.errors import LabError
+from harness.options import RunOptions
+from harness.run import EXIT_STATUS, measure_and_report
+from harness.spec import Experiment
+
+COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow", "failed": "red"}
+# The worst comes first: the exit status of several runs is that of the worst.
+WORST_FIRST = ("failed", "refuted", "inconclusive", "held")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one experiment: `verdict` (or "failed"), expectations held and in all, what to look at."""
+
+    name: str
+    verdict: str
+    held: int
+    expectations: int
+    note: str
+
+
+def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, object]]], options: RunOptions) -> int:
+    """Run every experiment (with the overrides that are already part of it); print one summary table.
+
+    An experiment that fails does not stop the others. Returns the exit status of the worst outcome.
+    Raises UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM; the
+    table of what was done until then is printed all the same.
+    """
+    console = Console()
+    outcomes: list[Outcome] = []
+    try:
+        for number, (experiment, overrides) in enumerate(experiments, start=1):
+            console.print(
+                f"{number}/{len(experiments)} [bold]{experiment.name}[/]  {escape(experiment.question)}"
+            )
+            outcomes.append(_run(experiment, replace(options, overrides=overrides)))
+    finally:
+        if outcomes:
+            console.print(_table(outcomes))
+    worst = min((outcome.verdict for outcome in outcomes), key=WORST_FIRST.index)
+    return EXIT_STATUS.get(worst, LabError.exit_code)
+
+
+def _run(experiment: Experiment, options: RunOptions) -> Outcome:
+    try:
+        report, summary = measure_and_report(experiment, options)
+    except LabError as error:
+        if error.exit_code != LabError.exit_code:
+            raise
+        return Outcome(experiment.name, "failed", 0, len(experiment.expect), str(error))
+    return _outcome(experiment.name, summary, report)
+
+
+def _outcome(name: str, summary: dict[str, Any], report: Path) -> Outcome:
+    expectations = summary["expectations"]
+    missed = [
+        f"{one['text']}, measured {one['figures']}" for one in expectations if one["verdict"] == "refuted"
+    ]
+    note = (missed or summary["doubts"] or [str(report)])[0]
+    held = sum(one["verdict"] == "held" for one in expectations)
+    return Outcome(name, summary["verdict"], held, len(expectations), note)
+
+
+def _table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table(title="The catalogue", title_justify="left", header_style="bold")
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("held", justify="right", no_wrap=True)
+    table.add_column("what was missed, or the report", overflow="fold")
+    for outcome in outcomes:
+        table.add_row(
+            outcome.name,
+            f"[{COLOURS[outcome.verdict]}]{outcome.verdict}[/]",
+            f"{outcome.held}/{outcome.expectations}",
+            escape(outcome.note),
+        )
+    return table

@@ -1,0 +1,130 @@
+"""The part `arms` of an experiment file: ways to balance, and what else one arm may have of its own."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from harness.spec_model import (
+    Calls,
+    Clients,
+    Code,
+    Deadline,
+    Lifetime,
+    Messages,
+    Milliseconds,
+    Model,
+    Rate,
+    Route,
+    Skew,
+)
+
+Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
+SweptValue = int | Annotated[float, Field(allow_inf_nan=False)]
+
+# What an arm may say of the workload, for itself alone.
+OWN_WORKLOAD = (
+    *("clients", "rate_per_s", "skew", "calls", "messages_per_stream", "message_gap_ms", "deadline_ms"),
+)
+
+
+class Retries(Model):
+    """Who tries a failed call again, how often, and after which answers."""
+
+    by: Literal["client", "proxy"] = Field(
+        description="client: gRPC's retry policy; proxy: Envoy's, on another replica where there is one"
+    )
+    attempts: int = Field(ge=2, le=5, description="attempts in all, the first included (gRPC's limit is 5)")
+    on: list[Code] = Field(
+        default=["UNAVAILABLE"],
+        min_length=1,
+        description="status codes after which to try again (default UNAVAILABLE); only answers without "
+        "response headers are tried again",
+    )
+    backoff_ms: float = Field(
+        default=10.0, gt=0, le=10_000, allow_inf_nan=False, description="first wait before a retry"
+    )
+
+
+class Arm(Model):
+    """One way to balance: a route and a policy. The arms of an experiment best differ in one thing."""
+
+    route: Route = Field(
+        description="envoy: through the proxy, which picks a replica for each request; envoy-l4: through "
+        "the proxy, which picks one for each connection; direct: the client picks"
+    )
+    policy: str = Field(
+        description="how the replica is picked; which policies there are depends on the route"
+    )
+    options: dict[str, Any] = Field(default={}, description="the policy's own options")
+    proxy_workers: int = Field(
+        default=1, ge=1, le=64, description="worker threads of the proxy (default 1), each balancing alone"
+    )
+    connections: Connections = Field(
+        default="own",
+        description="own (default): one connection a client; shared: all clients on one; a number: each "
+        "client has that many and takes them in turn, call by call",
+    )
+    cookie_jar: bool = Field(
+        default=True,
+        description="whether clients send the proxy's cookies back (default true); "
+        "false is only for policies that set a cookie",
+    )
+    await_first_answer: bool = Field(
+        default=True,
+        description="whether a session's first call is answered before its next is sent (default true)",
+    )
+    session_lifetime_s: Lifetime | None = Field(
+        default=None,
+        description="seconds after which a client begins a new session, its cookies forgotten "
+        "(default: never)",
+    )
+    source_addresses: Literal["one", "own"] = Field(
+        default="one",
+        description="one (default): all clients have one source address; own: each names its own in "
+        "x-forwarded-for",
+    )
+    retries: Retries | None = Field(default=None, description="retries (default: none)")
+    wait_for_ready: bool = Field(
+        default=False,
+        description="whether calls wait for a connection instead of failing at once (default false)",
+    )
+    health_check: bool = Field(
+        default=False, description="gRPC client-side health checking (default false); route direct only"
+    )
+    compression: Literal["none", "gzip", "deflate"] = Field(
+        default="none", description="of the clients' messages (default none)"
+    )
+    keepalive_ms: float | None = Field(
+        default=None,
+        ge=10,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="time between the clients' HTTP/2 PINGs (default: none are sent)",
+    )
+    max_connection_age_s: Lifetime | None = Field(
+        default=None,
+        description="age at which clients' connections are closed: by Envoy on route envoy, else by the "
+        "replicas (default: none)",
+    )
+    clients: Clients | None = Field(default=None, description="clients of this arm (default: the workload's)")
+    rate_per_s: Rate | None = Field(
+        default=None, description="requests per second of this arm (default: the workload's)"
+    )
+    skew: Skew | None = Field(default=None, description="skew of this arm (default: the workload's)")
+    calls: Calls | None = Field(default=None, description="mix of RPCs of this arm (default: the workload's)")
+    messages_per_stream: Messages | None = Field(
+        default=None, description="messages in a streaming call of this arm (default: the workload's)"
+    )
+    message_gap_ms: Milliseconds | None = Field(
+        default=None, description="pace of a stream's messages in this arm (default: the workload's)"
+    )
+    deadline_ms: Deadline | None = Field(
+        default=None, description="deadline of a call in this arm (default: the workload's)"
+    )
+    sweep: dict[str, list[SweptValue]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="one numeric key of an arm (or options.KEY) and its values: one arm for each of them, "
+        "named <arm>_<value>",
+    )

@@ -1,0 +1,130 @@
+"""What is wrong with an arm as a whole: policies that a route has not, options that would change nothing.
+
+What would change nothing is refused, not ignored: the report would name it as what differs between arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from harness.envoy_policies import RETRY_ON
+from harness.errors import did_you_mean
+from harness.policies import POLICIES_OF_ROUTE, misfit, options_of, sets_cookie
+from harness.spec_problems import Problem, dotted, nested_problem, shown
+from harness.variants import FACTORS, OPTIONS_PREFIX, variants_of_arm
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from harness.spec import Experiment
+    from harness.spec_arm import Arm
+    from harness.spec_yaml import Where
+
+STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
+ORCA_POLICIES = ("client_side_weighted_round_robin", "weighted_round_robin")
+
+
+def arm_problems(experiment: Experiment, name: str, arm: Arm) -> Iterator[Problem]:
+    """Everything that is wrong with one arm of the file, its swept values included."""
+    where = ("arms", name)
+    if arm.sweep:
+        swept = list(_sweep_problems(where, arm))
+        yield from swept
+        if swept:
+            return
+    if arm.policy not in POLICIES_OF_ROUTE[arm.route]:
+        yield _unknown_policy((*where, "policy"), arm)
+        return
+    for variant in variants_of_arm(name, arm):
+        yield from _variant_problems(experiment, where, variant.arm)
+
+
+def _unknown_policy(path: Where, arm: Arm) -> Problem:
+    known = list(POLICIES_OF_ROUTE[arm.route])
+    choice = " or ".join(f"'{policy}'" for policy in known)
+    told = f"route '{arm.route}' has no policy {shown(arm.policy)}; expected {choice}"
+    return Problem((path,), f"{dotted(path)}: {told}{did_you_mean(arm.policy, known)}")
+
+
+def _sweep_problems(where: Where, arm: Arm) -> Iterator[Problem]:
+    ((factor, values),) = (arm.sweep or {}).items()
+    path = (*where, "sweep", factor)
+    if factor not in FACTORS and not factor.startswith(OPTIONS_PREFIX):
+        hint = did_you_mean(factor, FACTORS) or f"; expected {', '.join(FACTORS)} or options.KEY"
+        yield Problem((path,), f"{dotted(path)}: nothing that can be swept{hint}")
+        return
+    given = arm.options.get(factor.removeprefix(OPTIONS_PREFIX)) if OPTIONS_PREFIX in factor else None
+    if given is not None or factor in arm.model_fields_set:
+        yield Problem((path,), f"{dotted(path)}: given twice, alone and in the sweep; leave one out")
+    if len(values) < 2 or len(set(values)) < len(values):
+        yield Problem((path,), f"{dotted(path)}: expected at least two values, no two alike")
+        return
+    try:
+        variants_of_arm(str(where[-1]), arm)
+    except ValidationError as error:
+        # The refused value is the same whether it stands alone or in a sweep.
+        problem = nested_problem(error, type(arm).model_json_schema(), where)
+        yield Problem((path,), problem.message.replace(dotted((*where, factor)), dotted(path), 1))
+
+
+def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+    model = POLICIES_OF_ROUTE[arm.route][arm.policy].options
+    try:
+        options = options_of(arm)
+    except ValidationError as error:
+        yield nested_problem(error, model.model_json_schema(), (*where, "options"))
+        return
+    wrong = misfit(arm, experiment.replicas.count)
+    if wrong:
+        path = (*where, "options")
+        yield Problem((path, ("replicas", "count")), f"{dotted(path)}.{wrong}")
+    for key, reason in _changes_nothing(experiment, arm, options):
+        path = (*where, key)
+        value = _shown(getattr(arm, key))
+        yield Problem((path,), f"{dotted(path)}: {value} changes nothing: {reason}; leave it out")
+    if arm.retries is not None and arm.retries.by == "proxy":
+        for index, code in enumerate(arm.retries.on):
+            if code not in RETRY_ON:
+                path = (*where, "retries", "on", index)
+                told = f"Envoy does not retry after {code}; expected {' or '.join(RETRY_ON)}"
+                yield Problem((path,), f"{dotted(path)}: {told}")
+    if arm.policy in ORCA_POLICIES and not _reports_load(experiment):
+        path = (*where, "policy")
+        told = "goes by load reports, and not every replica sends them; expected replicas.orca: measured"
+        yield Problem((path,), f"{dotted(path)}: '{arm.policy}' {told}")
+    if arm.rate_per_s is not None and experiment.workload.rate_per_s is None:
+        path = (*where, "rate_per_s")
+        told = "the workload is a closed loop (think_time_ms); expected no rate"
+        yield Problem((path,), f"{dotted(path)}: {told}")
+
+
+def _changes_nothing(experiment: Experiment, arm: Arm, options: BaseModel) -> Iterator[tuple[str, str]]:
+    """Keys of the arm that are set and without effect there, with the reason."""
+    through = f"route '{arm.route}' with policy '{arm.policy}'"
+    if not arm.cookie_jar and not sets_cookie(arm):
+        yield "cookie_jar", f"{through} sets no cookie"
+    if arm.proxy_workers != 1 and arm.route == "direct":
+        yield "proxy_workers", "route 'direct' has no proxy"
+    if arm.source_addresses == "own" and getattr(options, "key", None) != "source_address":
+        yield "source_addresses", f"{through} does not hash it (route 'envoy' with key: source_address does)"
+    if arm.health_check and arm.route != "direct":
+        yield "health_check", "the client sees the proxy alone; it has health checks of its own"
+    if arm.health_check and arm.policy == "pick_first":
+        yield "health_check", "gRPC's pick_first does not listen to it"
+    if arm.retries is not None and arm.retries.by == "proxy" and arm.route != "envoy":
+        yield "retries", "only the proxy of route 'envoy' sees single calls; expected by: client"
+    calls = experiment.workload_of(arm).calls
+    for key in ("messages_per_stream", "message_gap_ms"):
+        if getattr(arm, key) is not None and not STREAMS & set(calls):
+            yield key, f"there are no streaming calls among {', '.join(calls)}"
+
+
+def _reports_load(experiment: Experiment) -> bool:
+    return all(experiment.replicas.traits(name)["orca"] is not None for name in experiment.replicas.names)
+
+
+def _shown(value: Any) -> str:
+    return "this" if hasattr(value, "model_fields") or isinstance(value, dict) else shown(value)

@@ -1,0 +1,65 @@
+"""What the models of an experiment file share: strictness, kinds of text and number."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Route = Literal["envoy", "envoy-l4", "direct"]
+Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
+# What a gRPC server or proxy may answer instead of OK.
+Code = Literal[
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]
+
+
+def worded(pattern: str, words: str, max_length: int | None = None) -> Any:
+    """A constraint on text that also says, to editors and in errors, what is expected."""
+    return Field(
+        pattern=pattern, max_length=max_length, json_schema_extra={"patternErrorMessage": f"expected {words}"}
+    )
+
+
+FileName = Annotated[
+    str, worded(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}$", "a name of A-Z a-z 0-9 _ . -, at most 80")
+]
+Text = Annotated[str, worded(r"\S", "some text, at most 20000 characters", max_length=20_000)]
+Line = Annotated[
+    str, worded(r"^[^\r\n]*\S[^\r\n]*$", "one line of text, at most 300 characters", max_length=300)
+]
+ArmName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")]
+ReplicaName = Annotated[str, Field(pattern=r"^replica-(0|[1-9][0-9]{0,2})$")]
+Bound = Annotated[float, Field(allow_inf_nan=False)]
+Times = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+SlowFactor = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+Slots = Annotated[int, Field(ge=1, le=10_000)]
+Clients = Annotated[int, Field(ge=1, le=10_000)]
+Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+Skew = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Calls = Annotated[dict[Method, Weight], Field(min_length=1)]
+Messages = Annotated[int, Field(ge=1, le=10_000)]
+Milliseconds = Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
+Deadline = Annotated[float, Field(gt=0, le=3_600_000, allow_inf_nan=False)]
+Lifetime = Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)]
+
+
+class Model(BaseModel):
+    """Strict: a quoted number is no number, an unknown key is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
