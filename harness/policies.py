@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
+from harness.envoy_options import TargetGroupsOptions, WeightedOptions
 from harness.envoy_policies import ENVOY_POLICIES, L4_POLICIES, EnvoyPolicy
 from harness.spec_arm import Arm
 from lb.policies import POLICIES, ClientPolicy
@@ -22,8 +23,14 @@ def options_of(arm: Arm) -> BaseModel:
 
 def misfit(arm: Arm, replicas: int) -> str | None:
     """What of the policy's (valid) options does not fit that number of replicas; None: nothing."""
-    policy = POLICIES_OF_ROUTE[arm.route][arm.policy]
-    return policy.misfit(arm.options, replicas) if isinstance(policy, EnvoyPolicy) else None
+    options = options_of(arm)
+    if isinstance(options, WeightedOptions) and len(options.weights) != replicas:
+        return f"weights: {len(options.weights)} for {replicas} replicas; expected one for each"
+    if isinstance(options, TargetGroupsOptions):
+        dealt = sum(group.replicas for group in options.groups.values())
+        if dealt != replicas:
+            return f"groups: {dealt} replicas in all; expected {replicas}, as many as there are"
+    return None
 
 
 def sets_cookie(arm: Arm) -> bool:

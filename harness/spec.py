@@ -5,7 +5,6 @@ that cannot be, an expectation about nothing) is in spec_checks.py. Units stand 
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -70,7 +69,7 @@ class Experiment(Model):
         default=[], max_length=100, description="what is expected before it is measured"
     )
 
-    @cached_property
+    @property
     def variants(self) -> dict[str, Variant]:
         """The arms as they are run: an arm that sweeps a factor stands for one for each value."""
         return variants_of(self.arms)

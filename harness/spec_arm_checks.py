@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness.envoy_policies import RETRY_ON
 from harness.errors import did_you_mean
@@ -17,8 +17,6 @@ from harness.spec_problems import Problem, dotted, nested_problem, shown
 from harness.variants import FACTORS, OPTIONS_PREFIX, variants_of_arm
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from harness.spec import Experiment
     from harness.spec_arm import Arm
     from harness.spec_yaml import Where
@@ -56,8 +54,7 @@ def _sweep_problems(where: Where, arm: Arm) -> Iterator[Problem]:
         hint = did_you_mean(factor, FACTORS) or f"; expected {', '.join(FACTORS)} or options.KEY"
         yield Problem((path,), f"{dotted(path)}: nothing that can be swept{hint}")
         return
-    given = arm.options.get(factor.removeprefix(OPTIONS_PREFIX)) if OPTIONS_PREFIX in factor else None
-    if given is not None or factor in arm.model_fields_set:
+    if _is_given(arm, factor):
         yield Problem((path,), f"{dotted(path)}: given twice, alone and in the sweep; leave one out")
     if len(values) < 2 or len(set(values)) < len(values):
         yield Problem((path,), f"{dotted(path)}: expected at least two values, no two alike")
@@ -68,6 +65,13 @@ def _sweep_problems(where: Where, arm: Arm) -> Iterator[Problem]:
         # The refused value is the same whether it stands alone or in a sweep.
         problem = nested_problem(error, type(arm).model_json_schema(), where)
         yield Problem((path,), problem.message.replace(dotted((*where, factor)), dotted(path), 1))
+
+
+def _is_given(arm: Arm, factor: str) -> bool:
+    if factor.startswith(OPTIONS_PREFIX):
+        return factor.removeprefix(OPTIONS_PREFIX) in arm.options
+    # The experiment as run writes every key; a default is what the sweep takes the place of.
+    return bool(getattr(arm, factor) != type(arm).model_fields[factor].default)
 
 
 def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
@@ -127,4 +131,4 @@ def _reports_load(experiment: Experiment) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return "this" if hasattr(value, "model_fields") or isinstance(value, dict) else shown(value)
+    return "this" if isinstance(value, BaseModel) else shown(value)

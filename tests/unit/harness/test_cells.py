@@ -70,9 +70,26 @@ def test_cookies_where_they_are_asked_for_and_set() -> None:
 
 
 def test_a_closed_loop_plans_no_number_of_requests() -> None:
-    load = plan_cells(BASE)[0].load
-    assert planned_in_window(BASE, load) > 0
-    assert planned_in_window(BASE, replace(load, rate_per_s=None, think_time_ms=5.0)) == 0
+    plan = plan_cells(BASE)[0]
+    assert planned_in_window(plan) > 0
+    closed = replace(plan.load, rate_per_s=None, think_time_ms=5.0)
+    assert planned_in_window(replace(plan, load=closed)) == 0
+
+
+def test_an_arm_with_a_workload_of_its_own_plans_its_own_load() -> None:
+    few = Arm(route="envoy", policy="sticky", clients=3, rate_per_s=50.0, skew=0.0)
+    base = BASE.model_copy(update={"arms": {"few": few, **BASE.arms}, "repeats": 1})
+    plans = {plan.arm_name: plan for plan in plan_cells(base)}
+    assert (plans["few"].load.clients, plans["few"].load.rate_per_s, plans["few"].load.skew) == (3, 50.0, 0.0)
+    assert plans["sticky"].load.clients == plans["round_robin"].load.clients == BASE.workload.clients
+    assert planned_in_window(plans["few"]) < planned_in_window(plans["sticky"]) / 4
+
+
+def test_a_swept_factor_makes_a_cell_for_each_value() -> None:
+    swept = Arm(route="envoy", policy="sticky", sweep={"clients": [4, 40]})
+    base = BASE.model_copy(update={"arms": {"sticky": swept}, "repeats": 2})
+    cells = Counter((plan.arm_name, plan.load.clients) for plan in plan_cells(base))
+    assert cells == {("sticky_4", 4): 2, ("sticky_40", 40): 2}
 
 
 @pytest.mark.parametrize("web_port", [None, 8089])

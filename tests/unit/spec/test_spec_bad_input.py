@@ -114,7 +114,8 @@ WRONG = [
         "policy: sticky",
         "policy: stiky",
         f"F:{A + 1}: arms.sticky.policy: route 'envoy' has no policy 'stiky'; "
-        "expected 'round_robin' or 'sticky'; did you mean 'sticky'?",
+        "expected 'round_robin' or 'least_request' or 'random' or 'ring_hash' or 'maglev' or 'sticky' "
+        "or 'weighted' or 'target_groups' or 'client_side_weighted_round_robin'; did you mean 'sticky'?",
     ),
     (
         "{route: envoy, policy: sticky}",

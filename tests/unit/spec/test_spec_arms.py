@@ -1,0 +1,277 @@
+"""Arms: their policies' options, what would change nothing, what an arm has of its own, sweeps."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cells import plan_cells
+from harness.client_settings import client_settings
+from harness.errors import UserError
+from harness.policies import POLICIES_OF_ROUTE, echo_header, sets_cookie
+from harness.spec import Experiment, experiment_yaml, load_experiment
+
+BASE: dict[str, Any] = {
+    "title": "Arms",
+    "question": "Which arms can be?",
+    "lesson": "Those that say what they do.",
+    "replicas": {"count": 4, "slots": 2, "service_time_ms": {"distribution": "constant", "mean": 1}},
+    "workload": {"clients": 4, "rate_per_s": 100, "calls": {"AddVideo": 1}, "duration_s": 1},
+    "arms": {},
+}
+Load = Callable[..., Experiment]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads an experiment with one arm `a`; keyword arguments change sections."""
+
+    def load(arm: dict[str, Any], **sections: Any) -> Experiment:
+        tree = {**BASE, "arms": {"a": arm}}
+        for name, section in sections.items():
+            tree[name] = {**BASE[name], **section} if isinstance(section, dict) else section
+        path = tmp_path / "x.yaml"
+        path.write_text(json.dumps(tree, indent=1))
+        return load_experiment(str(path))
+
+    return load
+
+
+ENVOY = {"route": "envoy", "policy": "round_robin"}
+DIRECT = {"route": "direct", "policy": "round_robin"}
+STICKY = {"route": "envoy", "policy": "sticky"}
+STREAMS = {"calls": {"GetVideo": 1}}
+
+NOTHING = [
+    (
+        ENVOY | {"cookie_jar": False},
+        "cookie_jar: false changes nothing: route 'envoy' with policy 'round_robin'",
+    ),
+    (STICKY | {"options": {"by": "header"}, "cookie_jar": False}, "cookie_jar: false changes nothing"),
+    (DIRECT | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'direct' has no proxy"),
+    (ENVOY | {"source_addresses": "own"}, "source_addresses: 'own' changes nothing"),
+    (ENVOY | {"health_check": True}, "health_check: true changes nothing: the client sees the proxy alone"),
+    (
+        {"route": "direct", "policy": "pick_first", "health_check": True},
+        "health_check: true changes nothing: gRPC's pick_first does not listen to it",
+    ),
+    (DIRECT | {"retries": {"by": "proxy", "attempts": 2}}, "retries: this changes nothing: only the proxy"),
+    (
+        ENVOY | {"messages_per_stream": 9},
+        "messages_per_stream: 9 changes nothing: there are no streaming calls",
+    ),
+    (ENVOY | {"message_gap_ms": 9.0}, "message_gap_ms: 9.0 changes nothing"),
+    (ENVOY | {"hedging": {"attempts": 2}}, "unknown key 'hedging'; gRPC's C-core has no hedging"),
+    (ENVOY | {"timeout": 1}, "unknown key 'timeout'; methodConfig.timeout does not work"),
+]
+
+
+@pytest.mark.parametrize(("arm", "expected"), NOTHING, ids=[expected[:40] for _, expected in NOTHING])
+def test_what_changes_nothing_is_refused_with_the_reason(
+    load: Load, arm: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UserError, match=r"arms\.a") as caught:
+        load(arm)
+    assert expected in str(caught.value)
+
+
+def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None:
+    load(STICKY | {"cookie_jar": False})
+    load(ENVOY | {"proxy_workers": 2})
+    load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
+    load(DIRECT | {"health_check": True, "retries": {"by": "client", "attempts": 5, "on": ["ABORTED"]}})
+    load(ENVOY | {"messages_per_stream": 9, "message_gap_ms": 9.0}, workload=STREAMS)
+    load(ENVOY | {"calls": {"GetVideo": 1.0}, "messages_per_stream": 9})
+    key = {"route": "envoy", "policy": "maglev", "options": {"key": "source_address"}}
+    load(key | {"source_addresses": "own"})
+
+
+WRONG = [
+    (
+        {"policy": "ring_hash", "options": {"keyy": "cookie"}},
+        "a.options: unknown key 'keyy'; did you mean 'key'?",
+    ),
+    (
+        {"policy": "ring_hash", "options": {"key": "cooky"}},
+        "a.options.key: 'cooky' is not known here; expected 'header' or 'cookie' or 'source_address'",
+    ),
+    (
+        {"policy": "maglev", "options": {"table_size": 65536}},
+        "a.options: table_size 65536 is no prime number",
+    ),
+    (
+        {"policy": "least_request", "options": {"choices": 1}},
+        "a.options.choices: 1 is out of range; expected a whole",
+    ),
+    ({"policy": "random", "options": {"choices": 2}}, "a.options: unknown key 'choices'"),
+    ({"policy": "weighted"}, "a.options: key 'weights' is missing"),
+    (
+        {"policy": "weighted", "options": {"weights": [1, 2]}},
+        "a.options.weights: 2 for 4 replicas; expected one for",
+    ),
+    (
+        {"policy": "target_groups", "options": {"groups": {"blue": {"replicas": 3, "weight": 8}}}},
+        "a.options.groups: 3 replicas in all; expected 4",
+    ),
+    (
+        {"policy": "client_side_weighted_round_robin"},
+        "a.policy: 'client_side_weighted_round_robin' goes by load reports, and not every replica sends them",
+    ),
+    (
+        {"policy": "round_robin", "retries": {"by": "proxy", "attempts": 2, "on": ["ABORTED"]}},
+        "a.retries.on[0]: Envoy does not retry after ABORTED; expected CANCELLED or",
+    ),
+    (
+        {"policy": "round_robin", "retries": {"by": "proxy", "attempts": 6}},
+        "a.retries.attempts: 6 is out of range; expected a whole number from 2 to 5",
+    ),
+    (
+        {"policy": "round_robin", "connections": "sharde"},
+        "a.connections: 'sharde' cannot be used; expected 'own' or 'shared' or a whole number from 1 to 100",
+    ),
+    (
+        {"policy": "round_robin", "connections": 0},
+        "a.connections: 0 cannot be used; expected 'own' or 'shared' or",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arm", "expected"), WRONG, ids=[expected[:40] for _, expected in WRONG])
+def test_wrong_options_are_one_line(load: Load, arm: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load({"route": "envoy", **arm})
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_load_reports_of_every_replica_are_needed(load: Load) -> None:
+    arm = {"route": "direct", "policy": "weighted_round_robin"}
+    load(arm, replicas={"orca": "measured"})
+    load(arm, replicas={"different": {f"replica-{number}": {"orca": 0.5} for number in range(4)}})
+    with pytest.raises(UserError, match=r"not every replica sends them"):
+        load(arm, replicas={"different": {"replica-0": {"orca": 0.5}}})
+
+
+@pytest.mark.parametrize(
+    ("replicas", "expected"),
+    [
+        (
+            {"different": {"replica-4": {"slots": 1}}},
+            "there is no such replica; expected replica-0 to replica-3",
+        ),
+        ({"different": {"replica_1": {"slots": 1}}}, "is no name for a key here"),
+        ({"fail_share": 1.5}, "replicas.fail_share: 1.5 is out of range; expected a number from 0 to 1"),
+        ({"fail_code": "NOPE"}, "replicas.fail_code: 'NOPE' is not known here"),
+        ({"orca": "measurd"}, "replicas.orca: 'measurd' cannot be used; expected 'measured' or a number"),
+        ({"outage": {"every_s": 1}}, "replicas.outage: key 'for_ms' is missing"),
+        ({"cache": {"sessions": 0, "hit_factor": 0.5}}, "replicas.cache.sessions: 0 is out of range"),
+    ],
+)
+def test_wrong_replicas(load: Load, replicas: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(ENVOY, replicas=replicas)
+    assert expected in str(caught.value)
+
+
+def test_a_sweep_is_one_arm_for_each_value(load: Load) -> None:
+    experiment = load(STICKY | {"sweep": {"clients": [4, 12, 40]}})
+    assert list(experiment.variants) == ["a_4", "a_12", "a_40"]
+    assert [variant.arm.clients for variant in experiment.variants.values()] == [4, 12, 40]
+    assert {(variant.base, variant.factor) for variant in experiment.variants.values()} == {("a", "clients")}
+    swept = load({"route": "envoy", "policy": "least_request", "sweep": {"options.choices": [2, 8]}})
+    assert [variant.arm.options for variant in swept.variants.values()] == [{"choices": 2}, {"choices": 8}]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "expected"),
+    [
+        ({"clints": [1, 2]}, "arms.a.sweep.clints: nothing that can be swept; did you mean 'clients'?"),
+        ({"clients": [1]}, "arms.a.sweep.clients: expected at least two values, no two alike"),
+        ({"clients": [3, 3]}, "arms.a.sweep.clients: expected at least two values, no two alike"),
+        (
+            {"clients": [1, 0]},
+            "arms.a.sweep.clients: 0 is out of range; expected a whole number from 1 to 10000",
+        ),
+        ({"clients": [1, 2.5]}, "arms.a.sweep.clients: 2.5 is not a whole number"),
+        ({"clients": [1, 2], "skew": [1, 2]}, "arms.a.sweep: a mapping has 2 entries"),
+        ({"options.choices": [2, 3]}, "arms.a.options: unknown key 'choices'"),
+        ({"clients": "many"}, "arms.a.sweep.clients: 'many' is not a list"),
+        ({"clients": [1, "x"]}, "arms.a.sweep.clients[1]: 'x' cannot be used"),
+    ],
+)
+def test_wrong_sweeps(load: Load, sweep: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(STICKY | {"sweep": sweep})
+    assert expected in str(caught.value)
+
+
+def test_a_swept_key_is_not_given_besides(load: Load) -> None:
+    with pytest.raises(UserError, match=r"sweep.clients: given twice"):
+        load(STICKY | {"clients": 3, "sweep": {"clients": [1, 2]}})
+
+
+def test_expectations_speak_of_the_arms_that_are_run(load: Load) -> None:
+    arm = STICKY | {"sweep": {"clients": [4, 12]}}
+    load(arm, expect=[{"arm": "a_12", "metric": "spread.cv", "at_most": 1}])
+    with pytest.raises(
+        UserError, match=r"unknown arm 'a'; did you mean 'a_4'|unknown arm 'a'; expected 'a_4' or 'a_12'"
+    ):
+        load(arm, expect=[{"arm": "a", "metric": "spread.cv", "at_most": 1}])
+
+
+def test_no_two_arms_are_run_under_one_name(load: Load, tmp_path: Path) -> None:
+    tree = {**BASE, "arms": {"a": STICKY | {"sweep": {"clients": [1, 2]}}, "a_1": ENVOY}}
+    (tmp_path / "x.yaml").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"two arms would be called 'a_1'"):
+        load_experiment(str(tmp_path / "x.yaml"))
+
+
+def test_an_experiment_with_everything_is_written_and_read_again_alike(load: Load, tmp_path: Path) -> None:
+    experiment = load(
+        {
+            **{
+                "route": "envoy",
+                "policy": "maglev",
+                "options": {"key": "cookie", "bounded_load_percent": 150},
+            },
+            **{"connections": 3, "cookie_jar": False, "session_lifetime_s": 1.5, "wait_for_ready": True},
+            **{"retries": {"by": "client", "attempts": 3}, "compression": "gzip", "keepalive_ms": 500},
+            **{"max_connection_age_s": 2, "sweep": {"proxy_workers": [1, 2]}, "calls": {"GetVideo": 2}},
+        },
+        replicas={
+            **{"cache": {"sessions": 3, "hit_factor": 0.5}, "outage": {"every_s": 1, "for_ms": 50}},
+            **{"different": {"replica-2": {"slow_factor": 3, "slow_share": 0.5, "fail_code": "INTERNAL"}}},
+        },
+    )
+    again = tmp_path / "x.yaml"
+    again.write_text(experiment_yaml(experiment))
+    assert load_experiment(str(again)) == experiment
+
+
+def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
+    def settings(arm: dict[str, Any], **sections: Any) -> Any:
+        return client_settings(plan_cells(load(arm, **sections))[0], "127.0.0.1:1", 7)
+
+    assert settings(ENVOY).service_config is None
+    assert json.loads(settings(ENVOY | {"wait_for_ready": True}).service_config)["methodConfig"][0][
+        "waitForReady"
+    ]
+    assert "round_robin" in settings(DIRECT).service_config
+    assert settings(DIRECT | {"connections": "shared"}).share_connections
+    assert settings(DIRECT | {"connections": 4}).connections == 4
+    assert settings(STICKY).cookie_jar
+    assert settings(STICKY | {"options": {"by": "header"}}).echo_header == "x-lab-sticky"
+    assert settings(ENVOY | {"deadline_ms": 50}).deadline_s == 0.05
+    assert settings(ENVOY, workload={"deadline_ms": 70}).deadline_s == 0.07
+    assert settings(ENVOY | {"retries": {"by": "proxy", "attempts": 3}}).service_config is None
+
+
+def test_every_policy_says_what_it_is(load: Load) -> None:
+    for route, policies in POLICIES_OF_ROUTE.items():
+        for name, policy in policies.items():
+            assert policy.meaning, (route, name)
+            assert policy.alb, (route, name)
+    arm = load(STICKY).arms["a"]
+    assert (sets_cookie(arm), echo_header(arm)) == (True, None)
