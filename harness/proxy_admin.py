@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from harness.errors import LabError
-from harness.proxy import CLUSTER, LISTENER
+from harness.proxy import LISTENER
 
 TIMEOUT_S = 5.0
+SHOWN_LENGTH = 300  # of a value that is told
+HIDDEN = "[redacted]"  # what Envoy shows of a secret
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?s?")
 
 
 class EnvoyAdmin:
@@ -51,62 +55,102 @@ class EnvoyAdmin:
         raise LabError("Envoy has no listener of the lab")
 
     def endpoint_health(self) -> dict[str, bool]:
-        """Each endpoint "host:port" of the lab's cluster -> whether Envoy would send to it."""
-        for cluster in self.get_json("/clusters?format=json")["cluster_statuses"]:
-            if cluster["name"] == CLUSTER:
-                return {
-                    _address(host["address"]): _healthy(host["health_status"])
-                    for host in cluster.get("host_statuses", [])
-                }
-        return {}
+        """Each endpoint "host:port" of the lab's clusters -> whether Envoy would send to it."""
+        return {
+            _address(host["address"]): _healthy(host["health_status"])
+            for hosts in self._hosts().values()
+            for host in hosts
+        }
+
+    def endpoint_weights(self) -> dict[str, dict[str, int]]:
+        """Each cluster of the lab -> its endpoints "host:port" -> the weight in force."""
+        return {
+            name: {_address(host["address"]): int(host["weight"]) for host in hosts}
+            for name, hosts in self._hosts().items()
+        }
+
+    def _hosts(self) -> dict[str, list[Any]]:
+        return {
+            cluster["name"]: cluster.get("host_statuses", [])
+            for cluster in self.get_json("/clusters?format=json")["cluster_statuses"]
+        }
 
 
 def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], workers: int) -> None:
     """Compare what is in force in the live Envoy with what was planned.
 
-    `config` is the file Envoy was started with, `addresses` name -> "host:port" of the replicas, `workers`
-    the planned number of worker threads. Raises LabError naming the first difference.
+    `config` is the file Envoy was started with (its endpoints are in the files that it names), `addresses`
+    name -> "host:port" of the replicas, `workers` the planned number of worker threads. Raises LabError
+    naming the first difference.
     """
     _same("worker threads", workers, admin.get_json("/server_info")["command_line_options"]["concurrency"])
-    planned = YAML(typ="safe", pure=True).load(config)
-    live = _live_config(admin.get_json("/config_dump"))
-    _same("load-balancing policy", _policy(_by_name(planned["static_resources"]["clusters"])), _policy(live))
-    _same(
-        "HTTP filters",
-        _http_filters(planned["static_resources"]["listeners"][0]),
-        _http_filters(live[LISTENER]),
-    )
-    health = admin.endpoint_health()
-    _same("endpoints", sorted(addresses.values()), sorted(health))
-    sick = [address for address, healthy in health.items() if not healthy]
+    planned = YAML(typ="safe", pure=True).load(config)["static_resources"]
+    live = admin.get_json("/config_dump")
+    for kind in ("clusters", "listeners"):
+        _same_tree(kind, _by_name(planned[kind]), _by_name(_live(live, kind)))
+    weights = {cluster["name"]: _planned_weights(cluster) for cluster in planned["clusters"]}
+    _same("endpoints", sorted(addresses.values()), sorted(admin.endpoint_health()))
+    _same("endpoints' weights", weights, admin.endpoint_weights())
+    sick = [address for address, healthy in admin.endpoint_health().items() if not healthy]
     if sick:
         raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")
 
 
 def _same(what: str, planned: object, live: object) -> None:
     if planned != live:
-        raise LabError(f"the {what} in force in Envoy is not the planned one: planned {planned}, live {live}")
+        differ = f"planned {_short(planned)}, live {_short(live)}"
+        raise LabError(f"what is in force in Envoy is not as planned: {what}: {differ}")
 
 
-def _live_config(dump: Any) -> dict[str, Any]:
-    """Clusters and listeners of a config_dump, by name."""
-    found: dict[str, Any] = {}
-    for section in dump["configs"]:
-        found |= _by_name(entry["cluster"] for entry in section.get("static_clusters", []))
-        found |= _by_name(entry["listener"] for entry in section.get("static_listeners", []))
-    return found
+def _same_tree(where: str, planned: Any, live: Any) -> None:
+    """Compare two parts of a configuration and name the first field in which they differ."""
+    planned, live = _canonical(planned), _canonical(live)
+    if isinstance(planned, dict) and isinstance(live, dict):
+        for key in [*planned, *(key for key in live if key not in planned)]:
+            _same_tree(f"{where}.{key}", planned.get(key), live.get(key))
+    elif isinstance(planned, list) and isinstance(live, list) and len(planned) == len(live):
+        for number, (one, other) in enumerate(zip(planned, live, strict=True)):
+            _same_tree(f"{where}[{number}]", one, other)
+    elif live != HIDDEN:
+        _same(where, planned, live)
 
 
-def _by_name(entries: Any) -> dict[str, Any]:
+def _canonical(value: Any) -> Any:
+    """One form for what protobuf's JSON may write in several: 64-bit numbers, durations, fields left out."""
+    if isinstance(value, dict):
+        return {key: entry for key, entry in value.items() if entry not in (None, False, 0, "", [])}
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value.rstrip("s"))
+    return value
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
+
+
+def _live(dump: Any, kind: str) -> list[Any]:
+    """The clusters or listeners of a config_dump that Envoy was started with."""
+    return [
+        {key: value for key, value in entry[kind.removesuffix("s")].items() if key != "@type"}
+        for section in dump["configs"]
+        for entry in section.get(f"static_{kind}", [])
+    ]
+
+
+def _by_name(entries: list[Any]) -> dict[str, Any]:
     return {entry["name"]: entry for entry in entries}
 
 
-def _policy(clusters: Mapping[str, Any]) -> Any:
-    return clusters[CLUSTER]["load_balancing_policy"]
-
-
-def _http_filters(listener: Mapping[str, Any]) -> Any:
-    return listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+def _planned_weights(cluster: Mapping[str, Any]) -> dict[str, int]:
+    """The cluster's endpoints "host:port" and their weights, from the file that it watches."""
+    path = cluster["eds_cluster_config"]["eds_config"]["path_config_source"]["path"]
+    (assignment,) = json.loads(Path(path).read_text())["resources"]
+    return {
+        _address(entry["endpoint"]["address"]): entry.get("load_balancing_weight", 1)
+        for part in assignment["endpoints"]
+        for entry in part["lb_endpoints"]
+    }
 
 
 def _address(entry: Mapping[str, Any]) -> str:
