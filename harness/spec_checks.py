@@ -65,10 +65,9 @@ def _loop_problems(experiment: Experiment) -> Iterator[Problem]:
 
 def _replica_problems(experiment: Experiment) -> Iterator[Problem]:
     if experiment.workload.payload_bytes and "AddVideo" not in experiment.workload.calls:
-        path = ("workload", "payload_bytes")
-        yield Problem(
-            (path,), f"{dotted(path)}: changes nothing without AddVideo among the calls; leave it out"
-        )
+        payload = ("workload", "payload_bytes")
+        told = "changes nothing without AddVideo among the calls; leave it out"
+        yield Problem((payload,), f"{dotted(payload)}: {told}")
     names = experiment.replicas.names
     for name in experiment.replicas.different:
         if name not in names:
