@@ -3,86 +3,138 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import grpc
 
+from lb.clock import NS_PER_MS, sleep_until
+from lb.settings import MOST_PAYLOAD_BYTES
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
 Metadata = tuple[tuple[str, str], ...]
 
+FIELD_LIMIT = 1000  # characters of one field that a replica's catalogue takes
+FILLER = "A video about where requests really go. "  # compresses about as well as prose does
+
+
+class Sending(NamedTuple):
+    """What one call is given.
+
+    `key`: the id of a video to add; `planned_ns`: monotonic; `hear`: told of the headers that a stream's
+    first message brings, while the stream goes on.
+    """
+
+    key: str
+    metadata: Metadata
+    timeout_s: float
+    planned_ns: int
+    hear: Callable[[Any], None]
+
+
+class Message(NamedTuple):
+    """One message of a stream, in monotonic ns. `replica`: who the message itself says that it is from."""
+
+    planned_ns: int
+    sent_ns: int
+    received_ns: int
+    replica: str
+
 
 class Answer(NamedTuple):
-    """How one call ended. `messages`: (sent, received) monotonic ns of each message of a stream."""
+    """How one call ended, and when (monotonic ns). `initial`, `trailing`: grpc.aio.Metadata."""
 
     code: str
-    initial: Mapping[str, Any]
-    trailing: Mapping[str, Any]
-    messages: list[tuple[int, int]]
+    done_ns: int
+    initial: Any
+    trailing: Any
+    messages: list[Message]
 
 
 class VideoCalls:
-    """Calls over one channel; `messages_per_stream` sets how long the streaming ones are."""
+    """Calls over one channel. Streams have `messages` messages, message k planned k gaps after the call."""
 
-    def __init__(self, channel: grpc.aio.Channel, messages_per_stream: int) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, messages: int, gap_ms: float = 0, payload_bytes: int = 0
+    ) -> None:
         self._stub: Any = VideoServiceStub(channel)  # type: ignore[no-untyped-call]
-        self._ids = [f"sample-{number % 10}" for number in range(messages_per_stream)]
+        self._ids = [f"sample-{number % 10}" for number in range(messages)]
+        self._gap_ms = gap_ms
+        self._gap_ns = round(gap_ms * NS_PER_MS)
+        self._texts = _texts(payload_bytes)
 
-    async def add_video(self, key: str, metadata: Metadata, timeout_s: float) -> Answer:
-        """Unary: add a video with id `key`."""
-        video = pb.Video(id=key, title="Load", author="lb-lab", url="https://example.com/v.mp4", duration=1)
-        call = self._stub.AddVideo(video, metadata=metadata, timeout=timeout_s)
-        return await _answer(call, [])
+    async def add_video(self, sending: Sending) -> Answer:
+        """Unary: add a video with the id `sending.key`."""
+        video = pb.Video(id=sending.key, duration=1, **self._texts)
+        call = self._stub.AddVideo(video, metadata=sending.metadata, timeout=sending.timeout_s)
+        code = await call.code()
+        return await _answer(call, code, time.monotonic_ns(), [])
 
-    async def list_videos(self, _key: str, metadata: Metadata, timeout_s: float) -> Answer:
-        """Server stream: the newest videos, one message each."""
-        request = pb.ListVideosRequest(limit=len(self._ids))
+    async def list_videos(self, sending: Sending) -> Answer:
+        """Server stream, paced by the replica. A message's `sent_ns` is that of the one request."""
+        count, gap_ns = len(self._ids), self._gap_ns
+        request = pb.ListVideosRequest(limit=count, cycle=True, gap_ms=self._gap_ms)
         sent_ns = time.monotonic_ns()
-        call = self._stub.ListVideos(request, metadata=metadata, timeout=timeout_s)
-        messages: list[tuple[int, int]] = []
+        call = self._stub.ListVideos(request, metadata=sending.metadata, timeout=sending.timeout_s)
+        messages: list[Message] = []
 
         async def exchange() -> None:
-            async for _ in call:
-                messages.append((sent_ns, time.monotonic_ns()))
+            planned_ns = sending.planned_ns
+            async for video in call:
+                messages.append(Message(planned_ns, sent_ns, time.monotonic_ns(), video.served_by))
+                planned_ns += gap_ns
+                if len(messages) == 1:
+                    sending.hear(await call.initial_metadata())
 
         return await _stream(call, exchange, messages)
 
-    async def get_videos(self, _key: str, metadata: Metadata, timeout_s: float) -> Answer:
-        """Client stream: ids in, one reply."""
-        call = self._stub.GetVideos(metadata=metadata, timeout=timeout_s)
-        messages: list[tuple[int, int]] = []
+    async def get_videos(self, sending: Sending) -> Answer:
+        """Client stream: ids in, one reply, which is every message's answer."""
+        call = self._stub.GetVideos(metadata=sending.metadata, timeout=sending.timeout_s)
+        messages: list[Message] = []
 
         async def exchange() -> None:
-            sent_ns = []
+            instants = []
+            planned_ns = sending.planned_ns
             for video_id in self._ids:
-                sent_ns.append(time.monotonic_ns())
+                await sleep_until(planned_ns)
+                instants.append((planned_ns, time.monotonic_ns()))
                 await call.write(pb.GetVideoRequest(id=video_id))
+                planned_ns += self._gap_ns
             await call.done_writing()
-            await call
+            reply = await call
             received_ns = time.monotonic_ns()
-            messages.extend((at_ns, received_ns) for at_ns in sent_ns)
+            messages.extend(
+                Message(*instant, received_ns, video.served_by)
+                for instant, video in zip(instants, reply.videos, strict=False)
+            )
 
         return await _stream(call, exchange, messages)
 
-    async def get_video(self, _key: str, metadata: Metadata, timeout_s: float) -> Answer:
-        """Bidirectional ping-pong: an id, its video, the next id."""
-        call = self._stub.GetVideo(metadata=metadata, timeout=timeout_s)
-        messages: list[tuple[int, int]] = []
+    async def get_video(self, sending: Sending) -> Answer:
+        """Bidirectional ping-pong: an id, its video; the next id at its time, but not before that video."""
+        call = self._stub.GetVideo(metadata=sending.metadata, timeout=sending.timeout_s)
+        messages: list[Message] = []
 
         async def exchange() -> None:
+            planned_ns = sending.planned_ns
             for video_id in self._ids:
+                await sleep_until(planned_ns)
                 sent_ns = time.monotonic_ns()
                 await call.write(pb.GetVideoRequest(id=video_id))
-                if await call.read() is grpc.aio.EOF:
+                video = await call.read()
+                if video is grpc.aio.EOF:
                     return
-                messages.append((sent_ns, time.monotonic_ns()))
+                messages.append(Message(planned_ns, sent_ns, time.monotonic_ns(), video.served_by))
+                planned_ns += self._gap_ns
+                if len(messages) == 1:
+                    sending.hear(await call.initial_metadata())
             await call.done_writing()
 
         return await _stream(call, exchange, messages)
 
-    def by_method(self) -> dict[str, Callable[[str, Metadata, float], Awaitable[Answer]]]:
+    def by_method(self) -> dict[str, Callable[[Sending], Awaitable[Answer]]]:
         """Method name of the proto -> the call."""
         return {
             "AddVideo": self.add_video,
@@ -95,15 +147,30 @@ class VideoCalls:
 METHODS = ("AddVideo", "ListVideos", "GetVideos", "GetVideo")
 
 
-async def _stream(
-    call: Any, exchange: Callable[[], Awaitable[None]], messages: list[tuple[int, int]]
-) -> Answer:
+def _texts(payload_bytes: int) -> dict[str, str]:
+    """The texts of a video to add: a few words, or `payload_bytes` characters (ASCII) over three fields."""
+    if not payload_bytes:
+        return {"title": "Load", "author": "lb-lab", "url": "https://example.com/v.mp4"}
+    if not 0 < payload_bytes <= MOST_PAYLOAD_BYTES:
+        raise ValueError(f"payload_bytes is {payload_bytes}, expected 0 to {MOST_PAYLOAD_BYTES}")
+    text = (FILLER * (payload_bytes // len(FILLER) + 1))[:payload_bytes]
+    fields = ("title", "author", "url")
+    return {
+        name: text[number * FIELD_LIMIT : (number + 1) * FIELD_LIMIT] for number, name in enumerate(fields)
+    }
+
+
+async def _stream(call: Any, exchange: Callable[[], Awaitable[None]], messages: list[Message]) -> Answer:
+    cut_ns: list[int] = []
+    # A stream may be cut off between two of its messages, long before the next one finds out.
+    call.add_done_callback(lambda _call: cut_ns.append(time.monotonic_ns()))
     # The call's own status, read below, says why an exchange ended early.
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         await exchange()
-    return await _answer(call, messages)
-
-
-async def _answer(call: Any, messages: list[tuple[int, int]]) -> Answer:
     code = await call.code()
-    return Answer(code.name, await call.initial_metadata(), await call.trailing_metadata(), messages)
+    whole = code is grpc.StatusCode.OK or not cut_ns
+    return await _answer(call, code, time.monotonic_ns() if whole else cut_ns[0], messages)
+
+
+async def _answer(call: Any, code: grpc.StatusCode, done_ns: int, messages: list[Message]) -> Answer:
+    return Answer(code.name, done_ns, await call.initial_metadata(), await call.trailing_metadata(), messages)

@@ -1,33 +1,63 @@
-"""One channel: where it goes, how it balances, and whether it keeps cookies."""
+"""One channel: where it goes, how it balances, what it shares, compresses and keeps alive."""
 
+import asyncio
 import ipaddress
 import re
+from contextlib import suppress
 
 import grpc
 
-from lb.cookies import CookieJar, cookie_interceptors
+from lb.settings import ClientSettings
 
 HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)  # a name, or an IPv6 address in brackets
+COMPRESSION = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+CONNECT_TIMEOUT_S = 2.0
+LAZY_AFTER_S = 0.2
+READY, IDLE = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE
 
 
-def open_channel(
-    target: str, service_config: str | None = None, jar: CookieJar | None = None
-) -> grpc.aio.Channel:
-    """A grpc.aio channel with TCP connections of its own; to be opened on the event loop that uses it.
+def open_channel(settings: ClientSettings) -> grpc.aio.Channel:
+    """A grpc.aio channel as `settings` say; to be opened on the event loop that uses it.
 
-    `target`: "host:port" or several, comma separated; `service_config`: gRPC's, as JSON, None for gRPC's
-    default; `jar`: where cookies are kept, None for none.
+    Raises ValueError for a target that gRPC cannot resolve.
     """
-    options: list[tuple[str, object]] = [
-        # Channels with equal arguments would share subchannels: ten clients on one TCP connection.
-        ("grpc.use_local_subchannel_pool", 1),
+    return grpc.aio.insecure_channel(
+        resolver_target(settings.target),
+        options=_arguments(settings),
+        compression=COMPRESSION.get(settings.compression),
+    )
+
+
+def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:
+    arguments: list[tuple[str, object]] = [
+        # Channels with equal arguments share subchannels, ten clients one TCP connection, unless told not to.
+        ("grpc.use_local_subchannel_pool", int(not settings.share_connections)),
         # A proxy named in the environment is meant for the web, and would stand between client and replica.
         ("grpc.enable_http_proxy", 0),
     ]
-    if service_config is not None:
-        options.append(("grpc.service_config", service_config))
-    interceptors = cookie_interceptors(jar) if jar is not None else None
-    return grpc.aio.insecure_channel(resolver_target(target), options=options, interceptors=interceptors)
+    if settings.service_config is not None:
+        arguments.append(("grpc.service_config", settings.service_config))
+    if settings.keepalive_ms is not None:
+        arguments += [
+            ("grpc.keepalive_time_ms", round(settings.keepalive_ms)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            # gRPC sends two pings without data between them and then falls silent; 0 lifts that.
+            ("grpc.http2.max_pings_without_data", 0),
+        ]
+    return arguments
+
+
+async def connect(channel: grpc.aio.Channel) -> None:
+    """Connect before the first call is due, so that no call's latency holds the handshake.
+
+    Gives up after CONNECT_TIMEOUT_S: whether anybody answers is for the calls to find out. Returns sooner
+    where the policy connects only when a call picks an address (ring_hash).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            while (state := channel.get_state(try_to_connect=True)) is not READY:
+                async with asyncio.timeout(LAZY_AFTER_S if state is IDLE else None):
+                    await channel.wait_for_state_change(state)
 
 
 def resolver_target(target: str) -> str:

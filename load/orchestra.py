@@ -4,6 +4,7 @@ Why not gevent itself: at the same rate the generator's own delays are several t
 """
 
 import asyncio
+import json
 import threading
 import time
 from concurrent.futures import Future
@@ -14,7 +15,8 @@ import uvloop
 
 from lb.client import Client, Rows
 from lb.plan import NS_PER_S, Phase, closed_loop, open_loop
-from load.order import LoadOrder
+from load.order import CHANNELS_FILE, LoadOrder
+from load.readback import read_back
 
 LEAD_IN_S = 0.02  # between "everybody is ready" and a phase's first planned instant
 State = Literal["waiting", "warm_up", "measure", "done", "stopped"]
@@ -63,6 +65,7 @@ class Orchestra:
         clients = [Client(number, settings, self.rows) for number in range(load.clients)]
         try:
             await asyncio.gather(*(client.connect() for client in clients))
+            self._read_back()
             if self._order.warm_up_s:
                 self.progress.state = "warm_up"
                 await self._phase(clients, "warm_up", _soon_ns(), self._order.warm_up_s)
@@ -80,6 +83,12 @@ class Orchestra:
             raise
         finally:
             await asyncio.gather(*(client.close() for client in clients))
+
+    def _read_back(self) -> None:
+        """Leave what is in force in the clients for the harness to compare with the plan."""
+        found = read_back(self._order.load.clients, self._order.settings.connections)
+        path = self._order.folder / CHANNELS_FILE
+        path.write_text(json.dumps([vars(client) for client in found]))
 
     async def _phase(self, clients: list[Client], phase: Phase, start_ns: int, duration_s: float) -> None:
         load = self._order.load

@@ -43,4 +43,5 @@ class LoadOrder:
 REQUESTS_FILE = "requests.csv"
 MESSAGES_FILE = "messages.csv"
 STATUS_FILE = "load-status.json"
+CHANNELS_FILE = "channels.json"  # what gRPC says of each client's channels, before the first call
 STOPPED_EARLY = 3  # exit status of a load process that was told to stop

@@ -1,0 +1,53 @@
+"""A session: a client's run of calls under one identity, which is what stickiness is about."""
+
+import asyncio
+from collections.abc import Iterable
+
+from lb.calls import Metadata
+from lb.cookies import CookieJar
+from lb.plan import NS_PER_S
+from lb.settings import ClientSettings
+
+
+class Session:
+    """Its key, its cookies and the header that it echoes; all of them end with it.
+
+    `opens_ns`: the planned instant of its first call (any clock; `ends_ns` is on the same).
+    """
+
+    def __init__(self, client: int, number: int, opens_ns: int, settings: ClientSettings) -> None:
+        self.number = number
+        lifetime_s = settings.session_lifetime_s
+        self.ends_ns = None if lifetime_s is None else opens_ns + round(lifetime_s * NS_PER_S)
+        self.begun = False
+        self.opened = asyncio.Event()
+        self._jar = CookieJar() if settings.cookie_jar else None
+        self._echo_header = settings.echo_header
+        self._echo: str | None = None
+        self._fixed: Metadata = (("x-lab-session", f"{client}.{number}"),)
+        if settings.own_source_address:
+            self._fixed = (*self._fixed, ("x-forwarded-for", source_address(client)))
+
+    def metadata(self, request_id: int) -> Metadata:
+        """What a call of this session sends now."""
+        metadata = (("x-lab-request-id", str(request_id)), *self._fixed)
+        if self._jar is not None and (cookies := self._jar.header()):
+            metadata = (*metadata, ("cookie", cookies))
+        if self._echo is not None and self._echo_header is not None:
+            metadata = (*metadata, (self._echo_header, self._echo))
+        return metadata
+
+    def hear(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Keep what an answer's initial or trailing metadata brings for the calls to come."""
+        if self._jar is not None:
+            self._jar.keep(metadata)
+        if self._echo_header is not None:
+            for key, value in metadata:
+                if key == self._echo_header and isinstance(value, str):
+                    self._echo = value
+
+
+def source_address(client: int) -> str:
+    """An address of the client's own, 10.x.y.z; alike only for clients 2**24 - 2 apart."""
+    number = client % (2**24 - 2) + 1
+    return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
