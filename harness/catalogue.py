@@ -48,6 +48,11 @@ def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, object]]], o
     finally:
         if outcomes:
             console.print(_table(outcomes))
+    return exit_status(outcomes)
+
+
+def exit_status(outcomes: Sequence[Outcome]) -> int:
+    """That of the worst outcome: a lab that failed, then refuted, then inconclusive."""
     worst = min((outcome.verdict for outcome in outcomes), key=WORST_FIRST.index)
     return EXIT_STATUS.get(worst, LabError.exit_code)
 

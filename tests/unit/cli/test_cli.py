@@ -49,6 +49,12 @@ def test_check_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
         (["sticky", "--web-port", "80"], "--web-port: there is no web page without --web"),
         (["up", "sticky", "--arm", "stiky"], "--arm: sticky has no arm 'stiky'; did you mean 'sticky'?"),
         (["check"], "Missing argument 'NAME|FILE'"),
+        (["run"], "run: expected the NAME or FILE of one experiment, or --all (see list)"),
+        (["run", "sticky", "--all"], "run: expected the NAME or FILE of one experiment, or --all (see list)"),
+        (
+            ["--all", "--clients", "0"],
+            "--clients: workload.clients: 0 is out of range; expected a whole number",
+        ),
         (["sticky", "round_robin"], "Got unexpected extra argument"),
     ],
 )

@@ -1,0 +1,37 @@
+"""The whole catalogue in its quick form: every experiment that comes with the lab does what its file says."""
+
+import json
+from pathlib import Path
+
+from lab_process import StartLab
+
+from harness.spec import experiment_names, load_experiment
+
+# What a machine that is busy with something else does to a cell; any other doubt is a fault of the lab.
+MACHINE_DOUBTS = ("the generator lagged", "the generator sent")
+
+
+def test_no_experiment_of_the_catalogue_is_refuted(start_lab: StartLab) -> None:
+    lab = start_lab("run", "--all", "--quick")
+    status, out, err = lab.end(timeout_s=900)
+    assert status in (0, 3), f"{out}\n{err}"
+    summaries = {name: _summary(lab.results / name) for name in experiment_names()}
+    doubts = [doubt for summary in summaries.values() for doubt in summary["doubts"]]
+    assert all(any(told in doubt for told in MACHINE_DOUBTS) for doubt in doubts), doubts
+    assert (status == 0) == all(summary["verdict"] == "held" for summary in summaries.values())
+    for name, summary in summaries.items():
+        assert list(summary["arms"]) == list(load_experiment(name).variants)
+        assert all(arm["ledgers"]["reconciled"] for arm in summary["arms"].values()), name
+        assert out.count(f" {name} ") == 2, f"{name} is announced and has its line in the table"
+
+
+def test_a_results_folder_that_cannot_be_written_ends_it_at_once(start_lab: StartLab, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / experiment_names()[0]).write_text("a file where a folder is needed")
+    status, _, err = start_lab("run", "--all", "--quick").end()
+    assert status == 2
+    assert "cannot be written" in err
+
+
+def _summary(runs: Path) -> dict[str, object]:
+    return dict(json.loads((runs / "latest" / "summary.json").read_text()))

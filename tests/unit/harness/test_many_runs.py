@@ -1,0 +1,34 @@
+"""Several experiments in one go: what the exit status says, and what `--quick` changes."""
+
+import pytest
+
+from harness.catalogue import Outcome, exit_status
+from harness.cli import _load
+from harness.spec import experiment_names, load_experiment
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status"),
+    [
+        (["held", "held"], 0),
+        (["held", "inconclusive"], 3),
+        (["inconclusive", "refuted", "held"], 1),
+        (["refuted", "failed", "inconclusive"], 4),
+    ],
+)
+def test_the_worst_outcome_is_the_exit_status(verdicts: list[str], status: int) -> None:
+    assert exit_status([Outcome("x", verdict, 0, 1, "") for verdict in verdicts]) == status
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_quick_is_one_repeat_of_half_the_length(name: str) -> None:
+    whole = load_experiment(name)
+    quick, overrides = _load(name, {}, quick=True)
+    assert quick.repeats == 1
+    assert quick.workload.duration_s == whole.workload.duration_s / 2
+    assert load_experiment(name, overrides) == quick
+
+
+def test_what_was_asked_for_stands_above_quick() -> None:
+    quick, overrides = _load("sticky", {"repeats": 2}, quick=True)
+    assert (quick.repeats, overrides["repeats"]) == (2, 2)
