@@ -1,66 +1,17 @@
 """How a replica behaves: slots, a line, seeded service times, slowness and failures made on purpose."""
 
-import difflib
 import random
 import time
-from dataclasses import dataclass, replace
-
-import grpc
 
 from services.call import Call
+from services.load_report import MEASURED, LoadMeter, fixed_report
 from services.refused import RefusedError
-from services.service_time import ServiceTime, Sleeper, burn
+from services.service_time import Sleeper, burn
+from services.session_cache import SessionCache
+from services.settings import FAIL_CODES, Settings
 from services.slots import Slots
-from services.video_service_pb2 import Behaviour as BehaviourMessage
 
-SLOTS_LIMIT = 10_000
-SLOW_FACTOR_LIMIT = 1000.0
-_FAIL_CODES = {code.name: code for code in grpc.StatusCode if code is not grpc.StatusCode.OK}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a replica does with a call. Raises ValueError, with a message for the user, for a bad value."""
-
-    slots: int
-    service_time: ServiceTime
-    burn_cpu: bool = False
-    slow_factor: float = 1.0
-    fail_share: float = 0.0
-    fail_code: str = "UNAVAILABLE"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.slots <= SLOTS_LIMIT:
-            raise ValueError(f"slots is {self.slots}, expected 1 to {SLOTS_LIMIT}")
-        if not 0 <= self.slow_factor <= SLOW_FACTOR_LIMIT:
-            raise ValueError(f"slow_factor is {self.slow_factor:g}, expected 0 to {SLOW_FACTOR_LIMIT:g}")
-        if not 0 <= self.fail_share <= 1:
-            raise ValueError(f"fail_share is {self.fail_share:g}, expected a share from 0 to 1")
-        if self.fail_code not in _FAIL_CODES:
-            nearest = difflib.get_close_matches(self.fail_code.upper(), _FAIL_CODES, 1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise ValueError(f"fail_code is {self.fail_code!r}, expected a gRPC error name{hint}")
-
-    def changed(self, message: BehaviourMessage) -> "Settings":
-        """These settings with the fields that the message sets. Raises ValueError."""
-        given = {field.name: value for field, value in message.ListFields()}
-        service_time = ServiceTime(
-            given.pop("distribution", self.service_time.distribution),
-            given.pop("mean_ms", self.service_time.mean_ms),
-        )
-        return replace(self, service_time=service_time, **given)
-
-    def to_message(self) -> BehaviourMessage:
-        """These settings as LabControl shows them."""
-        return BehaviourMessage(
-            slots=self.slots,
-            distribution=self.service_time.distribution,
-            mean_ms=self.service_time.mean_ms,
-            burn_cpu=self.burn_cpu,
-            slow_factor=self.slow_factor,
-            fail_share=self.fail_share,
-            fail_code=self.fail_code,
-        )
+_NO_ERRORS = ("OK", "CANCELLED")  # a call that its caller gave up says nothing of the replica
 
 
 class Behaviour:
@@ -70,21 +21,52 @@ class Behaviour:
         self.settings = settings
         self.slots = Slots(settings.slots)
         self._sleeper = Sleeper()
-        # Two generators, so that failures made on purpose do not shift the service times.
+        # A generator each, so that failures and slowness made on purpose do not shift the service times.
         self._service_rng = random.Random(f"{seed}/service")
         self._failure_rng = random.Random(f"{seed}/failure")
+        self._slow_rng = random.Random(f"{seed}/slow")
+        self._cache: SessionCache | None = None
+        self._meter: LoadMeter | None = None
+        self._fixed_report = b""
+        self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
         """Put other settings in force, for calls from now on; calls at work finish as they began."""
         self.settings = settings
         self.slots.resize(settings.slots)
+        self._apply_cache(settings.cache_sessions)
+        self._apply_orca(settings.orca)
 
-    def refuse_share(self) -> None:
-        """Raise RefusedError with fail_code for fail_share of the calls."""
-        share = self.settings.fail_share
-        if share and self._failure_rng.random() < share:
-            code = _FAIL_CODES[self.settings.fail_code]
-            raise RefusedError(code, f"failed on purpose: {share:g} of the calls end with {code.name}")
+    def _apply_cache(self, sessions: int) -> None:
+        if not sessions:
+            self._cache = None
+        elif self._cache is None:
+            self._cache = SessionCache(sessions)
+        else:
+            self._cache.resize(sessions)
+
+    def _apply_orca(self, orca: str) -> None:
+        self._fixed_report = b"" if orca in ("", MEASURED) else fixed_report(orca).SerializeToString()
+        if orca != MEASURED:
+            self._meter = None
+        elif self._meter is None:
+            self._meter = LoadMeter(time.monotonic_ns())
+
+    def admit(self, call: Call) -> None:
+        """Settle what a call that arrives will meet: failure, slowness, its session's data or not.
+
+        Raises RefusedError with fail_code for fail_share of the calls.
+        """
+        settings = self.settings
+        if settings.fail_share and self._failure_rng.random() < settings.fail_share:
+            code = FAIL_CODES[settings.fail_code]
+            told = f"failed on purpose: {settings.fail_share:g} of the calls end with {code.name}"
+            raise RefusedError(code, told)
+        if settings.slow_share < 1:
+            call.slow_draw = self._slow_rng.random()
+        if self._cache is not None and (session := call.session()):
+            call.data_here = self._cache.use(session)
+            call.cache = "hit" if call.data_here else "miss"
 
     async def work(self, call: Call) -> None:
         """Wait for a slot, hold it for one service time; add both times to the call, also if cancelled."""
@@ -94,16 +76,35 @@ class Behaviour:
         finally:
             started_ns = time.monotonic_ns()
             call.queue_ns += started_ns - arrived_ns
+        meter = self._meter
+        if meter is not None:
+            meter.enter(started_ns)
         try:
-            await self._serve()
+            await self._serve(call)
         finally:
             self.slots.release()
-            call.service_ns += time.monotonic_ns() - started_ns
+            done_ns = time.monotonic_ns()
+            call.service_ns += done_ns - started_ns
+            if meter is not None:
+                meter.leave(done_ns)
 
-    async def _serve(self) -> None:
+    async def _serve(self, call: Call) -> None:
         settings = self.settings
-        duration_ns = round(settings.service_time.draw_ns(self._service_rng) * settings.slow_factor)
+        factor = settings.slow_factor if call.slow_draw < settings.slow_share else 1.0
+        if call.data_here:
+            factor *= settings.cache_hit_factor
+        duration_ns = round(settings.service_time.draw_ns(self._service_rng) * factor)
         if settings.burn_cpu:
             await burn(duration_ns)
         elif duration_ns:
             await self._sleeper.sleep(duration_ns)
+        call.data_here = call.cache != ""  # the first message of a stream has fetched it for the others
+
+    def load_report(self, code: str) -> bytes:
+        """Count a call that ends with this gRPC name; the load report that goes with its end, or nothing."""
+        meter = self._meter
+        if meter is None:
+            return self._fixed_report
+        now_ns = time.monotonic_ns()
+        meter.end(now_ns, failed=code not in _NO_ERRORS)
+        return meter.report(now_ns, self.settings.slots).SerializeToString()

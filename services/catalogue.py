@@ -12,24 +12,29 @@ TEXT_LIMIT = 1000  # characters in one field: with the number of videos this bou
 
 
 class Catalogue:
-    """Videos by id. Beyond `size` added videos the oldest added one goes; samples do not count."""
+    """Videos by id. Beyond `size` added videos the oldest added one goes; samples do not count.
 
-    def __init__(self, size: int) -> None:
+    Each is kept with `replica` in `served_by`, ready to be sent.
+    """
+
+    def __init__(self, size: int, replica: str) -> None:
         self._size = size
-        self._samples = {video.id: video for video in map(_sample, range(SAMPLES))}
+        self._replica = replica
+        self._samples = {video.id: video for video in (_sample(n, replica) for n in range(SAMPLES))}
         self._added: dict[str, Video] = {}
 
     def __len__(self) -> int:
         return len(self._samples) + len(self._added)
 
     def add(self, video: Video) -> None:
-        """Add a video.
+        """Add a video; its `served_by` becomes this replica.
 
         Raises RefusedError: INVALID_ARGUMENT for a bad video, ALREADY_EXISTS for an id that is held.
         """
         _check(video)
         if self.find(video.id) is not None:
             raise RefusedError(grpc.StatusCode.ALREADY_EXISTS, f"video {video.id!r} exists already")
+        video.served_by = self._replica
         self._added[video.id] = video
         if len(self._added) > self._size:
             del self._added[next(iter(self._added))]
@@ -44,13 +49,14 @@ class Catalogue:
         return list(islice(newest_first, limit or None))
 
 
-def _sample(number: int) -> Video:
+def _sample(number: int, replica: str) -> Video:
     return Video(
         id=f"sample-{number}",
         title=f"Sample Video {number}",
         author="lb-lab",
         url=f"https://example.com/sample-{number}.mp4",
         duration=60 + 10 * number,
+        served_by=replica,
     )
 
 

@@ -1,6 +1,5 @@
 """LabControl: what a replica is, how it behaves, whether it says that it serves, what it saw."""
 
-import os
 from collections.abc import AsyncIterator
 
 import grpc
@@ -10,6 +9,7 @@ from services.behaviour import Behaviour
 from services.call import Context
 from services.interceptors import LedgerInterceptor
 from services.ledger import Ledger
+from services.outages import Outages
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 from services.video_service_pb2 import (
     GetIdentityRequest,
@@ -25,18 +25,23 @@ HEALTH_SERVICES = ("", "video_service.VideoService")
 
 
 class LabControl(LabControlServicer):
-    """The lab's hand on one replica. Its calls take no slot and are not in the ledger."""
+    """The lab's hand on one replica. Its calls take no slot and are not in the ledger.
+
+    `identity`: what is true of the replica as long as it lives.
+    """
 
     def __init__(
         self,
-        name: str,
+        identity: Identity,
         behaviour: Behaviour,
+        outages: Outages,
         health_service: health.aio.HealthServicer,
         ledger: Ledger,
         calls: LedgerInterceptor,
     ) -> None:
-        self._name = name
+        self._identity = identity
         self._behaviour = behaviour
+        self._outages = outages
         self._health = health_service
         self._ledger = ledger
         self._calls = calls
@@ -52,22 +57,26 @@ class LabControl(LabControlServicer):
 
     async def GetIdentity(self, request: GetIdentityRequest, context: Context) -> Identity:  # noqa: N802, ARG002
         """Who this replica is and what is in force."""
-        return Identity(
-            name=self._name,
-            pid=os.getpid(),
+        now = Identity(
             serving=self._serving,
             behaviour=self._behaviour.settings.to_message(),
             calls_started=self._calls.started,
             calls_done=self._calls.done,
         )
+        now.MergeFrom(self._identity)
+        return now
 
     async def SetBehaviour(self, request: BehaviourMessage, context: Context) -> BehaviourMessage:  # noqa: N802
         """Put the given fields in force, all or none; INVALID_ARGUMENT names the bad one."""
+        before = self._behaviour.settings
         try:
-            settings = self._behaviour.settings.changed(request)
+            settings = before.changed(request)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         self._behaviour.apply(settings)
+        outage = (settings.outage_every_s, settings.outage_for_ms)
+        if outage != (before.outage_every_s, before.outage_for_ms):
+            self._outages.plan(*outage)
         return settings.to_message()
 
     async def SetServing(self, request: SetServingRequest, context: Context) -> SetServingReply:  # noqa: N802, ARG002

@@ -15,6 +15,7 @@ import grpc
 from services.behaviour import Behaviour
 from services.call import CALL, Call, Clock, Context, address_of, request_id_of
 from services.ledger import Ledger
+from services.load_report import METADATA_KEY
 from services.refused import RefusedError
 
 PREFIX = "/video_service.VideoService/"
@@ -79,11 +80,12 @@ def _arity(streaming: bool) -> str:
 class LedgerInterceptor(VideoServiceInterceptor):
     """Opens a Call when one arrives; writes its row and sets its trailing metadata before its end leaves."""
 
-    def __init__(self, replica: str, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, replica: str, ledger: Ledger, clock: Clock, behaviour: Behaviour) -> None:
         super().__init__()
         self._replica = replica
         self._ledger = ledger
         self._clock = clock
+        self._behaviour = behaviour
         self.started = 0
         self.done = 0
 
@@ -123,12 +125,14 @@ class LedgerInterceptor(VideoServiceInterceptor):
 
     def _arrive(self, name: str, context: Context) -> Call:
         self.started += 1
+        metadata = context.invocation_metadata() or ()
         call = Call(
-            request_id=request_id_of(context.invocation_metadata()),
+            request_id=request_id_of(metadata),
             method=name,
             peer=address_of(context.peer()),
             arrived_ns=self._clock.now_ns(),
             in_flight=self.started - self.done,
+            metadata=metadata,
         )
         CALL.set(call)
         return call
@@ -136,14 +140,17 @@ class LedgerInterceptor(VideoServiceInterceptor):
     def _finish(self, call: Call, context: Context, code: str) -> None:
         self.done += 1
         self._ledger.append(call, self._clock.now_ns(), code)
-        context.set_trailing_metadata(
-            (
-                ("x-lab-replica", self._replica),
-                ("x-lab-queue-ns", str(call.queue_ns)),
-                ("x-lab-service-ns", str(call.service_ns)),
-                ("x-lab-in-flight", str(call.in_flight)),
-            )
+        trailing: tuple[tuple[str, str | bytes], ...] = (
+            ("x-lab-replica", self._replica),
+            ("x-lab-queue-ns", str(call.queue_ns)),
+            ("x-lab-service-ns", str(call.service_ns)),
+            ("x-lab-in-flight", str(call.in_flight)),
         )
+        if call.cache:
+            trailing = (*trailing, ("x-lab-cache", call.cache))
+        if report := self._behaviour.load_report(code):
+            trailing = (*trailing, (METADATA_KEY, report))
+        context.set_trailing_metadata(trailing)
 
     async def _fail(self, call: Call, context: Context, error: BaseException) -> NoReturn:
         if isinstance(error, RefusedError):
@@ -210,11 +217,12 @@ class BehaviourInterceptor(VideoServiceInterceptor):
         """Work before the answer; for a stream of requests after the last of them."""
 
         async def handle(request: Any, context: Context) -> Any:
-            self._behaviour.refuse_share()
+            call = CALL.get()
+            self._behaviour.admit(call)
             if method.request_streaming:
                 request = self._work_after(request)
             else:
-                await self._behaviour.work(CALL.get())
+                await self._behaviour.work(call)
             return await method.handle(request, context)
 
         return handle
@@ -223,11 +231,12 @@ class BehaviourInterceptor(VideoServiceInterceptor):
         """Work before the stream of answers; for a stream of requests before passing on each of them."""
 
         async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
-            self._behaviour.refuse_share()
+            call = CALL.get()
+            self._behaviour.admit(call)
             if method.request_streaming:
                 request = self._work_each(request)
             else:
-                await self._behaviour.work(CALL.get())
+                await self._behaviour.work(call)
             async for answer in method.handle(request, context):
                 yield answer
 

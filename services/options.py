@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from services.behaviour import Settings
 from services.service_time import ServiceTime
+from services.settings import Settings
 
 CATALOGUE_SIZE_LIMIT = 1_000_000
+AGE_LIMIT_MS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Options:
     epoch_ns: int
     catalogue_size: int
     tls: Tls | None
+    max_connection_age_ms: int
 
 
 def parse(argv: list[str] | None) -> Options:
@@ -41,7 +43,7 @@ def parse(argv: list[str] | None) -> Options:
     parser = _parser()
     given = parser.parse_args(argv)
     try:
-        settings = Settings(given.slots, given.service_time, given.burn_cpu)
+        settings = _settings(given)
     except ValueError as error:
         parser.error(str(error))
     return Options(
@@ -54,6 +56,26 @@ def parse(argv: list[str] | None) -> Options:
         epoch_ns=given.epoch_ns,
         catalogue_size=given.catalogue_size,
         tls=_tls(parser, given),
+        max_connection_age_ms=given.max_connection_age_ms,
+    )
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    cache_sessions, cache_hit_factor = given.cache or (0, 1.0)
+    outage_every_s, outage_for_ms = given.outage or (0.0, 0.0)
+    return Settings(
+        slots=given.slots,
+        service_time=given.service_time,
+        burn_cpu=given.burn_cpu,
+        slow_factor=given.slow_factor,
+        slow_share=given.slow_share,
+        fail_share=given.fail_share,
+        fail_code=given.fail_code,
+        cache_sessions=cache_sessions,
+        cache_hit_factor=cache_hit_factor,
+        orca=given.orca,
+        outage_every_s=outage_every_s,
+        outage_for_ms=outage_for_ms,
     )
 
 
@@ -93,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         help="constant, exponential or lognormal, with its mean in milliseconds",
     )
     option("--burn-cpu", action="store_true", help="spend the service time computing instead of asleep")
+    _misbehaviour(parser)
     option("--seed", type=int, default=1, help="of the service times, together with the name")
     option("--ledger", type=Path, metavar="FILE", help="where to write one CSV row per call")
     option("--ready", type=Path, metavar="FILE", help="written when serving: name, addresses and pid as JSON")
@@ -104,7 +127,40 @@ def _parser() -> argparse.ArgumentParser:
         help="the monotonic clock's value that counts as 0 in the ledger; unset: now",
     )
     option("--catalogue-size", type=_catalogue_size, default=1000, metavar="N", help="most added videos kept")
+    option(
+        "--max-connection-age-ms",
+        type=_age_ms,
+        default=0,
+        metavar="N",
+        help="end connections at about this age, their calls may finish; 0: never",
+    )
     return parser
+
+
+def _misbehaviour(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
+    option("--slow-factor", type=float, default=1.0, metavar="F", help="multiplies the service times")
+    option("--slow-share", type=float, default=1.0, metavar="S", help="share of the calls that are so slow")
+    option("--fail-share", type=float, default=0.0, metavar="S", help="share of the calls that fail at once")
+    option("--fail-code", default="UNAVAILABLE", metavar="CODE", help="gRPC name of how they fail")
+    option(
+        "--outage",
+        type=_outage,
+        metavar="EVERY_S:FOR_MS",
+        help="go away every so many seconds, for so many milliseconds, breaking all connections",
+    )
+    option(
+        "--cache",
+        type=_cache,
+        metavar="SESSIONS:HIT_FACTOR",
+        help="keep the data of so many sessions; having it multiplies the service time",
+    )
+    option(
+        "--orca",
+        default="",
+        metavar="measured|CPU[:RPS]",
+        help="tell balancers the load: the slots' own, or a fixed utilisation (and calls a second)",
+    )
 
 
 def _name(text: str) -> str:
@@ -125,6 +181,28 @@ def _service_time(text: str) -> ServiceTime:
         return ServiceTime.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _outage(text: str) -> tuple[float, float]:
+    every_s, _, for_ms = text.partition(":")
+    try:
+        return float(every_s), float(for_ms)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected EVERY_S:FOR_MS, as 5:300") from None
+
+
+def _cache(text: str) -> tuple[int, float]:
+    sessions, _, hit_factor = text.partition(":")
+    try:
+        return int(sessions), float(hit_factor)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected SESSIONS:HIT_FACTOR, as 100:0.2") from None
+
+
+def _age_ms(text: str) -> int:
+    if not text.isdecimal() or int(text) > AGE_LIMIT_MS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to {AGE_LIMIT_MS} milliseconds")
+    return int(text)
 
 
 def _catalogue_size(text: str) -> int:

@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import signal
-import socket
 import ssl
 import sys
 
@@ -26,8 +25,10 @@ from services.control import LabControl
 from services.interceptors import BehaviourInterceptor, IdentityInterceptor, LedgerInterceptor
 from services.ledger import Ledger
 from services.options import Options, Tls, parse
+from services.outages import Outages
+from services.server import CannotStartError, Server
 from services.video_service import VideoService
-from services.video_service_pb2 import DESCRIPTOR
+from services.video_service_pb2 import DESCRIPTOR, Identity
 from services.video_service_pb2_grpc import (
     add_LabControlServicer_to_server,
     add_VideoServiceServicer_to_server,
@@ -41,10 +42,6 @@ SERVICES = (
 )
 
 
-class CannotStartError(Exception):
-    """The replica cannot serve; the message says why."""
-
-
 class Replica:
     """The server and its parts. Raises CannotStartError when the ledger or the port cannot be had."""
 
@@ -54,38 +51,59 @@ class Replica:
             self._ledger = Ledger(options.ledger)
         except OSError as error:
             raise CannotStartError(f"cannot write the ledger {options.ledger}: {error.strerror}") from None
-        behaviour = Behaviour(options.settings, f"{options.seed}/{options.name}")
-        self._calls = LedgerInterceptor(options.name, self._ledger, Clock(options.epoch_ns))
-        self._server = grpc.aio.server(
-            interceptors=(self._calls, IdentityInterceptor(options.name), BehaviourInterceptor(behaviour)),
-            # Otherwise a second server binds the same port in silence and takes half of the calls.
-            options=(("grpc.so_reuseport", 0),),
-        )
+        self._behaviour = Behaviour(options.settings, f"{options.seed}/{options.name}")
+        self._calls = LedgerInterceptor(options.name, self._ledger, Clock(options.epoch_ns), self._behaviour)
+        self._videos = VideoService(Catalogue(options.catalogue_size, options.name))
         self._health = health.aio.HealthServicer()
-        self._control = LabControl(options.name, behaviour, self._health, self._ledger, self._calls)
-        add_VideoServiceServicer_to_server(VideoService(Catalogue(options.catalogue_size)), self._server)  # type: ignore[no-untyped-call]
-        add_LabControlServicer_to_server(self._control, self._server)  # type: ignore[no-untyped-call]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(SERVICES, self._server)
-        self.address = self._bind(options.listen, None)
-        self.tls_address = self._bind(options.tls.listen, _credentials(options.tls)) if options.tls else None
+        self._outages = Outages(self._go_away, self._come_back)
+        identity = Identity(
+            name=options.name, pid=os.getpid(), max_connection_age_ms=options.max_connection_age_ms
+        )
+        self._control = LabControl(
+            identity, self._behaviour, self._outages, self._health, self._ledger, self._calls
+        )
+        self._interceptors = (
+            self._calls,
+            IdentityInterceptor(options.name),
+            BehaviourInterceptor(self._behaviour),
+        )
+        self._server = Server(self._make_server)
+        self.address = self._server.bind(options.listen, None)
+        tls = options.tls
+        self.tls_address = self._server.bind(tls.listen, _credentials(tls)) if tls else None
 
-    def _bind(self, listen: str, credentials: grpc.ServerCredentials | None) -> str:
-        host, _, port = listen.rpartition(":")
+    def _make_server(self) -> grpc.aio.Server:
+        # Without the first a second server binds the same port in silence and takes half of the calls.
+        arguments = [("grpc.so_reuseport", 0)]
+        if self._options.max_connection_age_ms:
+            # Calls in hand may finish, however long they take: gRPC's default grace has no end.
+            arguments.append(("grpc.max_connection_age_ms", self._options.max_connection_age_ms))
+        server = grpc.aio.server(interceptors=self._interceptors, options=arguments)
+        add_VideoServiceServicer_to_server(self._videos, server)  # type: ignore[no-untyped-call]
+        add_LabControlServicer_to_server(self._control, server)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(SERVICES, server)
+        return server
+
+    async def run(self, asked_to_stop: asyncio.Event) -> None:
+        """Serve until asked to stop, outages apart. Raises CannotStartError."""
+        await self._start()
+        outages = asyncio.create_task(self._outages.run())
+        asked = asyncio.create_task(asked_to_stop.wait())
+        await asyncio.wait((outages, asked), return_when=asyncio.FIRST_COMPLETED)
+        self._outages.stop()
         try:
-            _try_address(host.strip("[]"), int(port))
-            if credentials is None:
-                bound_port = self._server.add_insecure_port(listen)
-            else:
-                bound_port = self._server.add_secure_port(listen, credentials)
-        except (OSError, RuntimeError) as error:
-            raise CannotStartError(f"cannot listen on {listen}: {error}") from None
-        return f"{host}:{bound_port}"
+            await outages
+        finally:
+            asked.cancel()
+            await self._stop()
 
-    async def start(self) -> None:
+    async def _start(self) -> None:
         """Serve, and say so: in the ready file and on standard output."""
         await self._server.start()
         await self._control.set_serving(True)
+        settings = self._options.settings
+        self._outages.plan(settings.outage_every_s, settings.outage_for_ms)
         name, ready = self._options.name, self._options.ready
         tls = {"tls_address": self.tls_address} if self.tls_address else {}
         if ready:
@@ -94,13 +112,23 @@ class Replica:
             draft.rename(ready)
         print(f"{name} serves on {self.address}{f', TLS on {self.tls_address}' if tls else ''}", flush=True)
 
-    async def stop(self) -> None:
+    async def _stop(self) -> None:
         """Say NOT_SERVING, take no more calls, let those here finish for a second, close the ledger."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(GRACE_S)
+        await self._rows_written()
+        self._ledger.close()
+
+    async def _go_away(self) -> None:
+        await self._server.stop(None)
+        await self._rows_written()
+
+    async def _come_back(self) -> None:
+        await self._server.start()
+
+    async def _rows_written(self) -> None:
         while self._calls.started > self._calls.done:  # cancelled by the server, about to write their rows
             await asyncio.sleep(0.001)
-        self._ledger.close()
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:
@@ -116,14 +144,6 @@ def _credentials(tls: Tls) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair])
 
 
-def _try_address(host: str, port: int) -> None:
-    """Raises OSError with the system's reason, where gRPC's core would write lines of its own."""
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-
-
 async def serve(options: Options) -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotStartError."""
     asked_to_stop = asyncio.Event()
@@ -131,9 +151,7 @@ async def serve(options: Options) -> None:
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     replica = Replica(options)
     gc.freeze()  # what is there now stays: not worth looking at again in each collection
-    await replica.start()
-    await asked_to_stop.wait()
-    await replica.stop()
+    await replica.run(asked_to_stop)
 
 
 def main(argv: list[str] | None = None) -> int:

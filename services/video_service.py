@@ -1,6 +1,9 @@
 """VideoService: one method of each kind that gRPC knows, over the catalogue."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from itertools import cycle, islice
 
 import grpc
 
@@ -17,6 +20,8 @@ from services.video_service_pb2 import (
 from services.video_service_pb2_grpc import VideoServiceServicer
 
 IDS_LIMIT = 1000  # ids in one GetVideos: bounds the reply
+CYCLE_LIMIT = 100_000  # messages in one ListVideos that cycles
+GAP_LIMIT_MS = 60_000
 
 
 class VideoService(VideoServiceServicer):
@@ -35,8 +40,19 @@ class VideoService(VideoServiceServicer):
         request: ListVideosRequest,
         context: Context,  # noqa: ARG002
     ) -> AsyncIterator[Video]:
-        """The videos, newest first, as they are when the call is served."""
-        for video in self._catalogue.newest(request.limit):
+        """The videos, newest first, as they are when the call is served; over and over, at a pace, if asked.
+
+        A stream that is paced takes no slot while it waits. RefusedError: INVALID_ARGUMENT.
+        """
+        _check(request)
+        videos: Iterable[Video] = self._catalogue.newest(request.limit)
+        if request.cycle:
+            videos = islice(cycle(videos), request.limit)
+        gap_s = request.gap_ms / 1000
+        begun_s = time.monotonic()
+        for number, video in enumerate(videos):
+            if gap_s and (wait_s := begun_s + number * gap_s - time.monotonic()) > 0:
+                await asyncio.sleep(wait_s)
             yield video
 
     async def GetVideos(  # noqa: N802
@@ -70,3 +86,13 @@ class VideoService(VideoServiceServicer):
             if video is None:
                 raise RefusedError(grpc.StatusCode.NOT_FOUND, f"no video with id {request.id[:40]!r} here")
             yield video
+
+
+def _check(request: ListVideosRequest) -> None:
+    if request.cycle and not 1 <= request.limit <= CYCLE_LIMIT:
+        problem = f"limit is {request.limit}, expected 1 to {CYCLE_LIMIT} with cycle"
+    elif request.gap_ms > GAP_LIMIT_MS:
+        problem = f"gap_ms is {request.gap_ms}, expected at most {GAP_LIMIT_MS}"
+    else:
+        return
+    raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, problem)

@@ -7,18 +7,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Video(_message.Message):
-    __slots__ = ("id", "title", "author", "url", "duration")
+    __slots__ = ("id", "title", "author", "url", "duration", "served_by")
     ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
+    SERVED_BY_FIELD_NUMBER: _ClassVar[int]
     id: str
     title: str
     author: str
     url: str
     duration: int
-    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., author: _Optional[str] = ..., url: _Optional[str] = ..., duration: _Optional[int] = ...) -> None: ...
+    served_by: str
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ..., author: _Optional[str] = ..., url: _Optional[str] = ..., duration: _Optional[int] = ..., served_by: _Optional[str] = ...) -> None: ...
 
 class AddVideoReply(_message.Message):
     __slots__ = ("video",)
@@ -27,10 +29,14 @@ class AddVideoReply(_message.Message):
     def __init__(self, video: _Optional[_Union[Video, _Mapping]] = ...) -> None: ...
 
 class ListVideosRequest(_message.Message):
-    __slots__ = ("limit",)
+    __slots__ = ("limit", "cycle", "gap_ms")
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    CYCLE_FIELD_NUMBER: _ClassVar[int]
+    GAP_MS_FIELD_NUMBER: _ClassVar[int]
     limit: int
-    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+    cycle: bool
+    gap_ms: int
+    def __init__(self, limit: _Optional[int] = ..., cycle: _Optional[bool] = ..., gap_ms: _Optional[int] = ...) -> None: ...
 
 class GetVideoRequest(_message.Message):
     __slots__ = ("id",)
@@ -51,23 +57,25 @@ class GetIdentityRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Identity(_message.Message):
-    __slots__ = ("name", "pid", "serving", "behaviour", "calls_started", "calls_done")
+    __slots__ = ("name", "pid", "serving", "behaviour", "calls_started", "calls_done", "max_connection_age_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     SERVING_FIELD_NUMBER: _ClassVar[int]
     BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
     CALLS_STARTED_FIELD_NUMBER: _ClassVar[int]
     CALLS_DONE_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONNECTION_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     pid: int
     serving: bool
     behaviour: Behaviour
     calls_started: int
     calls_done: int
-    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ...) -> None: ...
+    max_connection_age_ms: int
+    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ..., max_connection_age_ms: _Optional[int] = ...) -> None: ...
 
 class Behaviour(_message.Message):
-    __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code", "burn_cpu")
+    __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code", "burn_cpu", "slow_share", "cache_sessions", "cache_hit_factor", "orca", "outage_every_s", "outage_for_ms")
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     DISTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     MEAN_MS_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +83,12 @@ class Behaviour(_message.Message):
     FAIL_SHARE_FIELD_NUMBER: _ClassVar[int]
     FAIL_CODE_FIELD_NUMBER: _ClassVar[int]
     BURN_CPU_FIELD_NUMBER: _ClassVar[int]
+    SLOW_SHARE_FIELD_NUMBER: _ClassVar[int]
+    CACHE_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HIT_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    ORCA_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_EVERY_S_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_FOR_MS_FIELD_NUMBER: _ClassVar[int]
     slots: int
     distribution: str
     mean_ms: float
@@ -82,7 +96,23 @@ class Behaviour(_message.Message):
     fail_share: float
     fail_code: str
     burn_cpu: bool
-    def __init__(self, slots: _Optional[int] = ..., distribution: _Optional[str] = ..., mean_ms: _Optional[float] = ..., slow_factor: _Optional[float] = ..., fail_share: _Optional[float] = ..., fail_code: _Optional[str] = ..., burn_cpu: _Optional[bool] = ...) -> None: ...
+    slow_share: float
+    cache_sessions: int
+    cache_hit_factor: float
+    orca: str
+    outage_every_s: float
+    outage_for_ms: float
+    def __init__(self, slots: _Optional[int] = ..., distribution: _Optional[str] = ..., mean_ms: _Optional[float] = ..., slow_factor: _Optional[float] = ..., fail_share: _Optional[float] = ..., fail_code: _Optional[str] = ..., burn_cpu: _Optional[bool] = ..., slow_share: _Optional[float] = ..., cache_sessions: _Optional[int] = ..., cache_hit_factor: _Optional[float] = ..., orca: _Optional[str] = ..., outage_every_s: _Optional[float] = ..., outage_for_ms: _Optional[float] = ...) -> None: ...
+
+class LoadReport(_message.Message):
+    __slots__ = ("cpu_utilization", "rps_fractional", "eps")
+    CPU_UTILIZATION_FIELD_NUMBER: _ClassVar[int]
+    RPS_FRACTIONAL_FIELD_NUMBER: _ClassVar[int]
+    EPS_FIELD_NUMBER: _ClassVar[int]
+    cpu_utilization: float
+    rps_fractional: float
+    eps: float
+    def __init__(self, cpu_utilization: _Optional[float] = ..., rps_fractional: _Optional[float] = ..., eps: _Optional[float] = ...) -> None: ...
 
 class SetServingRequest(_message.Message):
     __slots__ = ("serving",)

@@ -72,7 +72,8 @@ class VideoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListVideos(self, request, context):
-        """Server stream: the videos added, newest first, then the samples (sample-0 ... sample-9).
+        """Server stream: the videos added, newest first, then the samples (sample-0 ... sample-9). INVALID_ARGUMENT
+        for a cycle without a limit, or a limit or gap that is too large.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

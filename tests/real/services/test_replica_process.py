@@ -106,19 +106,28 @@ def test_a_killed_replica_leaves_a_row_for_every_answer(server: Server) -> None:
 
 
 def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica) -> None:
-    server = start_replica("--slots", "3", "--service-time", "lognormal:2")
+    options = "--slots 3 --service-time lognormal:2 --slow-factor 5 --slow-share 0.25 --fail-share 0.5"
+    more = "--fail-code INTERNAL --cache 7:0.2 --orca 0.4:50 --outage 60:250 --max-connection-age-ms 9000"
+    server = start_replica(*options.split(), *more.split())
     identity = server.control.GetIdentity(GetIdentityRequest())
     in_force = Behaviour(
         slots=3,
         distribution="lognormal",
         mean_ms=2,
         burn_cpu=False,
-        slow_factor=1,
-        fail_share=0,
-        fail_code="UNAVAILABLE",
+        slow_factor=5,
+        slow_share=0.25,
+        fail_share=0.5,
+        fail_code="INTERNAL",
+        cache_sessions=7,
+        cache_hit_factor=0.2,
+        orca="0.4:50",
+        outage_every_s=60,
+        outage_for_ms=250,
     )
     assert (identity.name, identity.pid, identity.serving) == ("replica-0", server.process.pid, True)
     assert identity.behaviour == in_force
+    assert identity.max_connection_age_ms == 9000
     in_force.slow_factor = 4
     assert server.control.SetBehaviour(Behaviour(slow_factor=4)) == in_force
     with pytest.raises(grpc.RpcError, match="fail_share is 7, expected a share from 0 to 1"):

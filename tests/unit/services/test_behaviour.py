@@ -5,10 +5,11 @@ import asyncio
 import grpc
 import pytest
 
-from services.behaviour import Behaviour, Settings
+from services.behaviour import Behaviour
 from services.call import Call
 from services.refused import RefusedError
 from services.service_time import ServiceTime
+from services.settings import Settings
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 
 CONSTANT_5 = Settings(slots=2, service_time=ServiceTime("constant", 5))
@@ -54,7 +55,7 @@ def test_failures_do_not_shift_the_service_times() -> None:
     plain, shaken = Behaviour(CONSTANT_5, "1"), Behaviour(failing, "1")
     for _ in range(10):
         try:
-            shaken.refuse_share()
+            shaken.admit(new_call())
         except RefusedError:
             continue
     draw = failing.service_time.draw_ns
@@ -74,7 +75,7 @@ def test_a_share_of_the_calls_fails_with_the_code() -> None:
     failures = 0
     for _ in range(4000):
         try:
-            behaviour.refuse_share()
+            behaviour.admit(new_call())
         except RefusedError as refused:
             failures += 1
             assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -21,7 +21,7 @@ def video(video_id: str) -> Video:
 @settings(deadline=None)
 @given(size=st.integers(1, 20), ids=st.lists(st.text("abcdefgh", min_size=1, max_size=2), max_size=60))
 def test_it_never_outgrows_its_size_and_forgets_the_oldest_first(size: int, ids: list[str]) -> None:
-    catalogue = Catalogue(size)
+    catalogue = Catalogue(size, "replica-7")
     kept: list[str] = []
     for video_id in ids:
         if video_id in kept:
@@ -35,7 +35,7 @@ def test_it_never_outgrows_its_size_and_forgets_the_oldest_first(size: int, ids:
 
 
 def test_the_limit_counts_from_the_newest() -> None:
-    catalogue = Catalogue(5)
+    catalogue = Catalogue(5, "replica-7")
     for video_id in "abc":
         catalogue.add(video(video_id))
     assert [each.id for each in catalogue.newest(2)] == ["c", "b"]
@@ -43,7 +43,7 @@ def test_the_limit_counts_from_the_newest() -> None:
 
 
 def test_the_ids_of_the_examples_are_free() -> None:
-    catalogue = Catalogue(5)
+    catalogue = Catalogue(5, "replica-7")
     assert catalogue.find("1") is None
     assert catalogue.find("2") is None
     assert catalogue.find("sample-0") is not None
@@ -51,7 +51,7 @@ def test_the_ids_of_the_examples_are_free() -> None:
 
 @pytest.mark.parametrize("video_id", ["mine", "sample-3"])
 def test_an_id_that_is_held_is_refused(video_id: str) -> None:
-    catalogue = Catalogue(5)
+    catalogue = Catalogue(5, "replica-7")
     catalogue.add(video("mine"))
     with pytest.raises(RefusedError, match=f"video '{video_id}' exists already") as refused:
         catalogue.add(video(video_id))
@@ -71,7 +71,7 @@ def test_an_id_that_is_held_is_refused(video_id: str) -> None:
     ],
 )
 def test_a_bad_video_is_refused_and_not_kept(bad: Video, message: str) -> None:
-    catalogue = Catalogue(5)
+    catalogue = Catalogue(5, "replica-7")
     with pytest.raises(RefusedError) as refused:
         catalogue.add(bad)
     assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.call import NO_REQUEST_ID, Call, address_of, request_id_of
+from services.call import NO_REQUEST_ID, Call, Metadata, address_of, request_id_of
 from services.ledger import COLUMNS, Ledger
 from services.video_service_pb2 import LedgerRow
 
@@ -60,13 +60,12 @@ def test_a_ledger_that_is_there_is_continued(tmp_path: Path) -> None:
         ((("user-agent", "x"), ("x-lab-request-id", "3000000017")), 3_000_000_017),
         ((("user-agent", "x"),), NO_REQUEST_ID),
         ((), NO_REQUEST_ID),
-        (None, NO_REQUEST_ID),
         ((("x-lab-request-id", "seven"),), NO_REQUEST_ID),
         ((("x-lab-request-id", "-5"),), NO_REQUEST_ID),
         ((("x-lab-request-id", "9" * 30),), NO_REQUEST_ID),
     ],
 )
-def test_request_id(metadata: object, request_id: int) -> None:
+def test_request_id(metadata: Metadata, request_id: int) -> None:
     assert request_id_of(metadata) == request_id
 
 
