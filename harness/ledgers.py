@@ -25,8 +25,12 @@ _STRANGER = 65_535
 class Ledgers:
     """Counts of one cell, warm-up included. Rows without a request id (not the lab's calls) are not counted.
 
-    client, envoy, replica: rows of each ledger; envoy is 0 on a route without Envoy.
-    matched: answered requests with exactly one row in every ledger, all naming the same replica.
+    client, envoy, replica: rows of each ledger; envoy is 0 where Envoy keeps no ledger of requests. Every
+    attempt at a request that reaches a replica is a row there, so that replica / client is how many
+    attempts a request took.
+    matched: answered requests with exactly one row in every ledger, all naming the same replica. Where
+    requests may be tried again: with one row of the client, between one row and as many as there may be
+    attempts in each other ledger, and in each of those a row of the replica that the client names.
     unanswered: requests without an answer, given up by the client; they may be in any ledger or in none.
     only_client (answered), only_envoy, only_replica: requests that no other ledger has.
     disagree: any other requests: another replica, or another number of rows.
@@ -53,17 +57,22 @@ def reconcile(cell: Cell) -> Ledgers:
 
     Raises UserError naming the cell's folder when a ledger cannot be read.
     """
-    through_envoy = cell.info["route"] == "envoy"
+    through_envoy = cell.route == "envoy"
     numbers = {name: number for number, name in enumerate(cell.replicas)}
     ledgers = [_client(cell.requests(), numbers)]
     ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
-    access_log = cell.access_log() if through_envoy else None
+    access_log = cell.access_log()
     if access_log is not None:
         ledgers.append(
             _envoy(access_log, {address: numbers[name] for name, address in cell.replicas.items()})
         )
+    agreement = (
+        _once_each(int(through_envoy))
+        if cell.most_attempts == 1
+        else _after_attempts(cell.most_attempts, through_envoy)
+    )
     with table_errors(cell.folder, "ledgers written by this lab"):
-        tally = _tally(ledgers, rows_in_envoy=int(through_envoy)).collect(engine="streaming")
+        tally = _tally(pl.concat(ledgers), agreement).collect(engine="streaming")
     requests = dict(zip(tally["kind"], tally["requests"], strict=True))
     return Ledgers(
         **{party: int(tally[party].sum()) for party in _PARTIES},
@@ -104,23 +113,53 @@ def _replica(ledger: pl.LazyFrame, number: int) -> pl.LazyFrame:
     return calls.select(_row_of("replica", pl.lit(number), pl.lit(False)))
 
 
-def _tally(ledgers: list[pl.LazyFrame], rows_in_envoy: int) -> pl.LazyFrame:
-    """Kind of agreement -> requests, and rows of each ledger."""
-    by_request = (
-        pl.concat(ledgers)
-        .group_by("request_id")
-        .agg(
-            pl.col(*_PARTIES, "answered").sum(),
-            pl.col("who").min().alias("lowest"),
-            pl.col("who").max().alias("highest"),
-        )
+@dataclass(frozen=True)
+class _Agreement:
+    """What it takes that the rows of an answered request agree.
+
+    gathered: aggregates of a request's rows, beside the rows of each party; holds: a predicate on those.
+    """
+
+    gathered: tuple[pl.Expr, ...]
+    holds: tuple[pl.Expr, ...]
+
+
+def _once_each(rows_in_envoy: int) -> _Agreement:
+    who = pl.col("who")
+    return _Agreement(
+        (who.min().alias("lowest"), who.max().alias("highest")),
+        (
+            pl.col("client") == 1,
+            pl.col("envoy") == rows_in_envoy,
+            pl.col("replica") == 1,
+            pl.col("lowest") == pl.col("highest"),
+        ),
     )
+
+
+def _after_attempts(most: int, through_envoy: bool) -> _Agreement:
+    parties = ("envoy", "replica") if through_envoy else ("replica",)
+    named = pl.col("who").filter(pl.col("client") == 1).max()
+
+    def has_named(party: str) -> pl.Expr:
+        return (pl.col("who").filter(pl.col(party) == 1) == named).any().alias(f"{party}_has_named")
+
+    counts = [pl.col(party).is_between(1, most) for party in parties]
+    absent = [] if through_envoy else [pl.col("envoy") == 0]
+    return _Agreement(
+        tuple(has_named(party) for party in parties),
+        (pl.col("client") == 1, *counts, *absent, *(pl.col(f"{party}_has_named") for party in parties)),
+    )
+
+
+def _tally(rows: pl.LazyFrame, agreement: _Agreement) -> pl.LazyFrame:
+    """Kind of agreement -> requests, and rows of each ledger."""
+    by_request = rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.gathered)
     client, envoy, replica, answered = (pl.col(name) for name in (*_PARTIES, "answered"))
-    once_each = (client == 1) & (envoy == rows_in_envoy) & (replica == 1)
     kind = (
         pl.when(answered == 0, client == 1)
         .then(pl.lit("unanswered"))
-        .when(answered == 1, once_each, pl.col("lowest") == pl.col("highest"))
+        .when(answered == 1, *agreement.holds)
         .then(pl.lit("matched"))
         .when(client == 1, envoy == 0, replica == 0)
         .then(pl.lit("only_client"))

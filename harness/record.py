@@ -154,6 +154,20 @@ class Cell:
         return str(self.info["status"])
 
     @property
+    def route(self) -> str:
+        return str(self.info["route"])
+
+    @property
+    def most_attempts(self) -> int:
+        """Attempts that one request may take, in all; 1 without retries."""
+        return int(self.info.get("most_attempts", 1))
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Replica name -> its target group; empty where the policy knows no groups."""
+        return dict(self.info.get("groups", {}))
+
+    @property
     def replicas(self) -> dict[str, str]:
         """Replica name -> "host:port"."""
         return dict(self.info["replicas"])
@@ -174,16 +188,19 @@ class Cell:
         return {name: scan_csv(path, REPLICA_COLUMNS) for name, path in paths.items() if path.exists()}
 
     def access_log(self) -> pl.LazyFrame | None:
-        """Envoy's ledger, columns request_id (Int64 or null), grpc, upstream ("host:port" or null).
+        """Envoy's ledger: request_id (Int64 or null), upstream ("host:port" or null), bytes_in, bytes_out.
 
-        None on a route without Envoy.
+        Bytes are null in records of earlier labs. None where Envoy keeps no ledger of requests: on the
+        route direct, and on envoy-l4, whose access log is one of connections.
         """
         import polars as pl
 
         path = self.folder / "access.jsonl"
-        if not path.exists():
+        if self.route != "envoy" or not path.exists():
             return None
-        frame = scan_json_lines(path, {"request_id": str, "grpc": str, "upstream": str})
+        frame = scan_json_lines(
+            path, {"request_id": str, "upstream": str, "bytes_in": int, "bytes_out": int}
+        )
         return frame.with_columns(pl.col("request_id").cast(pl.Int64, strict=False))
 
 

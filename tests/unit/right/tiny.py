@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.record import Cell, store_rows
 from harness.tables import REPLICA_COLUMNS
-from lb.rows import REQUEST_COLUMNS
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
 REPLICAS = {"replica-0": "127.0.0.1:4000", "replica-1": "127.0.0.1:4001"}
 MS = 1_000_000
@@ -17,8 +17,14 @@ def row(request_id: int, replica: str, **more: Any) -> dict[str, Any]:
     """One request of client 0, planned at 0, sent 1 ms and done 3 ms later."""
     common = {"client": request_id // 10**9, "session": 0, "method": "AddVideo", "code": "OK"}
     times = {"planned_ns": 0, "sent_ns": MS, "done_ns": 3 * MS, "queue_ns": 0, "service_ns": MS}
-    rest = {"in_flight": 1, "messages": 1, "connection": "c"}
+    rest = {"in_flight": 1, "messages": 1, "connection": "c", "cache": ""}
     return {"request_id": request_id, "replica": replica, **common, **times, **rest, **more}
+
+
+def message(request_id: int, replica: str, number: int = 0, **more: Any) -> dict[str, Any]:
+    """One message of a stream, planned at 0, sent 1 ms and received 2 ms later."""
+    times = {"planned_ns": 0, "sent_ns": MS, "received_ns": 2 * MS}
+    return {"request_id": request_id, "message": number, "replica": replica, **times, **more}
 
 
 def write_cell(
@@ -27,27 +33,35 @@ def write_cell(
     *,
     envoy: Sequence[tuple[object, str | None]] | None = None,
     replica: Sequence[tuple[int, str]] | None = None,
+    messages: Sequence[dict[str, Any]] | None = None,
     route: str = "envoy",
     **info: Any,
 ) -> Cell:
     """A completed cell of one second. envoy: (request id, upstream); replica: (request id, replica).
 
-    Ledgers that are not given agree with `rows`.
+    Ledgers that are not given agree with `rows`. `messages`: rows of streams, if there were any.
     """
     answered = [(entry["request_id"], entry["replica"]) for entry in rows if entry["replica"]]
     if envoy is None:
         envoy = [(request_id, REPLICAS.get(name)) for request_id, name in answered]
     if replica is None:
         replica = answered
-    lines = [",".join(REQUEST_COLUMNS), *(",".join(str(r[name]) for name in REQUEST_COLUMNS) for r in rows)]
-    (folder / "requests.csv").write_text("\n".join(lines) + "\n")
-    store_rows(folder / "requests.csv", folder / "requests.parquet", REQUEST_COLUMNS)
+    _store(folder, "requests", rows, REQUEST_COLUMNS)
+    if messages is not None:
+        _store(folder, "messages", messages, MESSAGE_COLUMNS)
     for name in REPLICAS:
         own = [f"{request_id},AddVideo,p,0,1,0,1,1,1,OK\n" for request_id, at in replica if at == name]
         (folder / f"{name}.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + "".join(own))
     if route == "envoy":
-        log = [{"request_id": None if i is None else str(i), "grpc": "OK", "upstream": up} for i, up in envoy]
+        common = {"grpc": "OK", "bytes_in": 30, "bytes_out": 12}
+        log = [{"request_id": None if i is None else str(i), "upstream": up, **common} for i, up in envoy]
         (folder / "access.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     base = {"arm": "a", "repeat": 1, "status": "completed", "route": route, "replicas": REPLICAS}
     window = {"measure_start_ns": 0, "measure_end_ns": 1000 * MS, "planned_requests": len(rows)}
     return Cell(folder, {**base, **window, "planned_rate_per_s": 10.0, **info})
+
+
+def _store(folder: Path, stem: str, rows: Sequence[dict[str, Any]], columns: dict[str, Any]) -> None:
+    lines = [",".join(columns), *(",".join(str(row[name]) for name in columns) for row in rows)]
+    (folder / f"{stem}.csv").write_text("\n".join(lines) + "\n")
+    store_rows(folder / f"{stem}.csv", folder / f"{stem}.parquet", columns)
