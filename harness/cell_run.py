@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.cells import CellPlan, planned_in_window
 from harness.client_settings import client_settings
+from harness.confirm_clients import confirm_clients
 from harness.errors import LabError, UserError
 from harness.options import RunOptions
 from harness.progress import RunProgress
@@ -96,9 +97,14 @@ class CellRun:
         started_s = time.monotonic()
         self._testbed.start_load(order, self._folder)
         self._note("load_started")
+        confirmed = False
         while (exit_status := self._testbed.load_status()) is None:
             elapsed_s = time.monotonic() - started_s
-            progress.load(elapsed_s, _load_status(self._folder))
+            status = _load_status(self._folder)
+            if not confirmed and status.get("state", "waiting") != "waiting":
+                confirm_clients(self._plan, self._folder)
+                confirmed = True
+            progress.load(elapsed_s, status)
             if elapsed_s > patience_s:
                 raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
             time.sleep(POLL_S)

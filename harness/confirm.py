@@ -64,6 +64,6 @@ def planned_behaviour(experiment: Experiment, name: str) -> dict[str, object]:
         "outage_every_s": replicas.outage.every_s if replicas.outage else 0.0,
         "outage_for_ms": replicas.outage.for_ms if replicas.outage else 0.0,
         "cache_sessions": replicas.cache.sessions if replicas.cache else 0,
-        "cache_hit_factor": replicas.cache.hit_factor if replicas.cache else 0.0,
+        "cache_hit_factor": replicas.cache.hit_factor if replicas.cache else 1.0,
         "orca": "" if traits["orca"] is None else str(traits["orca"]),
     }
