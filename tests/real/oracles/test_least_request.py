@@ -1,0 +1,70 @@
+"""least_request beside a replica that is busy for long: how often is it picked all the same?"""
+
+from collections import Counter
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import uvloop
+from behind_envoy import StartBalanced, calls, connection, sessions
+
+from services import video_service_pb2 as pb
+from services.video_service_pb2_grpc import VideoServiceStub
+
+STREAMS_A_REPLICA = 20
+CALLS = 12_000
+AT_ONCE = 8  # far fewer than the busy replica's streams, so that it is never the less busy one of two
+
+
+async def open_streams(stub: VideoServiceStub, stack: AsyncExitStack, count: int) -> dict[str, list[Any]]:
+    """Ping-pong streams that stay open until the stack is left, by the replica that each is on."""
+    streams: dict[str, list[Any]] = {}
+    for _ in range(count):
+        stream = stub.GetVideo()
+        stack.callback(stream.cancel)
+        await stream.write(pb.GetVideoRequest(id="sample-1"))
+        await stream.read()
+        replica = dict(await stream.initial_metadata())["x-lab-replica"]
+        streams.setdefault(replica, []).append(stream)
+    return streams
+
+
+def shares(target: str, replicas: int, count: int = CALLS) -> tuple[float, list[float]]:
+    """Share of the calls that the busy replica gets, and those of the others."""
+
+    async def perform() -> tuple[str, list[str]]:
+        async with connection(target) as stub, AsyncExitStack() as stack:
+            streams = await open_streams(stub, stack, STREAMS_A_REPLICA * replicas)
+            busy, *others = sorted(streams)
+            for stream in (stream for other in others for stream in streams[other]):
+                await stream.done_writing()
+                assert (await stream.code()).name == "OK"
+            assert len(streams[busy]) > AT_ONCE
+            return busy, [answer.replica for answer in await calls(stub, sessions(count), AT_ONCE)]
+
+    busy, answers = uvloop.run(perform())
+    counts = Counter(answers)
+    return counts.pop(busy, 0) / count, [hits / count for hits in counts.values()]
+
+
+# Two replicas are drawn, with replacement, and the less busy one is taken: the busy one when it is drawn twice.
+# +-1.5 points are four standard deviations of 12,000 draws and more.
+@pytest.mark.parametrize(("replicas", "busy", "idle"), [(3, 1 / 9, 4 / 9), (2, 1 / 4, 3 / 4)])
+def test_two_choices(replicas: int, busy: float, idle: float, balanced: StartBalanced) -> None:
+    live = balanced("least_request", replica_options=[()] * replicas)
+    on_busy, on_idle = shares(live.address, replicas)
+    assert on_busy == pytest.approx(busy, abs=0.015)
+    assert on_idle == pytest.approx([idle] * (replicas - 1), abs=0.015)
+
+
+def test_four_choices_of_three(balanced: StartBalanced) -> None:
+    live = balanced("least_request", {"choices": 4})
+    on_busy, _ = shares(live.address, 3, 4000)
+    assert on_busy == pytest.approx(1 / 81, abs=0.007)  # four standard deviations
+
+
+def test_a_full_scan_never_takes_the_busy_one(balanced: StartBalanced) -> None:
+    live = balanced("least_request", {"full_scan": True})
+    on_busy, on_idle = shares(live.address, 3, 2000)
+    assert on_busy == 0  # exact: an idle one is always less busy
+    assert on_idle == pytest.approx([0.5, 0.5], abs=0.04)

@@ -1,0 +1,76 @@
+"""Weighted target groups, with and without group stickiness."""
+
+from collections import Counter, defaultdict
+
+import pytest
+import uvloop
+from behind_envoy import Answer, Balanced, Metadata, StartBalanced, call, calls, connection, session
+from chance import within_binomial
+
+GROUPS = {"blue": {"replicas": 3, "weight": 80}, "green": {"replicas": 1, "weight": 20}}
+SESSIONS, LENGTH = 250, 4
+
+
+def play(live: Balanced, sessions: int = SESSIONS, length: int = LENGTH) -> list[list[Answer]]:
+    """Sessions with a name and a cookie jar."""
+
+    async def perform() -> list[list[Answer]]:
+        played = []
+        async with connection(live.address) as stub:
+            for number in range(sessions):
+                jar: Metadata = ()
+                answers = []
+                for _ in range(length):
+                    answers.append(await call(stub, (*session(number), *jar)))
+                    cookie = answers[-1].header("set-cookie")
+                    jar = (("cookie", cookie.partition(";")[0]),) if cookie else jar
+                played.append(answers)
+        return played
+
+    return uvloop.run(perform())
+
+
+def groups_of(answers: list[Answer]) -> list[str]:
+    return ["green" if answer.replica == "replica-3" else "blue" for answer in answers]
+
+
+def test_every_request_draws_a_group_and_its_replicas_take_turns(balanced: StartBalanced) -> None:
+    live = balanced("target_groups", {"groups": GROUPS}, [()] * 4)
+
+    async def perform() -> list[Answer]:
+        async with connection(live.address) as stub:
+            return await calls(stub, [()] * 1000)
+
+    counts = Counter(answer.replica for answer in uvloop.run(perform()))
+    # Independent draws: the 99.9 % binomial interval.
+    assert within_binomial(counts["replica-3"], 1000, 0.2), counts
+    # Exact: round robin inside the group.
+    blue = [counts[f"replica-{number}"] for number in range(3)]
+    assert max(blue) - min(blue) <= 1
+    lines = live.access_log(1000)
+    assert {(line["cluster"], live.names[line["upstream"]]) for line in lines} == {
+        *(("videos.blue", f"replica-{number}") for number in range(3)),
+        ("videos.green", "replica-3"),
+    }
+
+
+@pytest.mark.parametrize("sticky_by", ["cookie", "header"])
+def test_a_session_stays_in_its_group(sticky_by: str, balanced: StartBalanced) -> None:
+    live = balanced("target_groups", {"groups": GROUPS, "sticky_by": sticky_by}, [()] * 4)
+    played = play(live)
+    # 100 %; without stickiness a session of four calls would stay by chance in two cases of five.
+    assert all(len(set(groups_of(answers))) == 1 for answers in played)
+    # One draw a session, by chance or by a hash that is as good as chance.
+    green = sum(groups_of(answers)[0] == "green" for answers in played)
+    assert within_binomial(green, SESSIONS, 0.2), green
+    # The group is kept, not the replica.
+    homes: dict[str, set[str]] = defaultdict(set)
+    for answers in played:
+        homes[groups_of(answers)[0]] |= {answer.replica for answer in answers}
+    assert homes == {"blue": {"replica-0", "replica-1", "replica-2"}, "green": {"replica-3"}}
+
+
+def test_without_stickiness_a_session_changes_its_group(balanced: StartBalanced) -> None:
+    played = play(balanced("target_groups", {"groups": GROUPS}, [()] * 4), 60)
+    stayed = sum(len(set(groups_of(answers))) == 1 for answers in played)
+    assert within_binomial(stayed, 60, 0.8**LENGTH + 0.2**LENGTH), stayed
