@@ -82,7 +82,7 @@ ENVOY_POLICIES: dict[str, EnvoyPolicy] = {
     "maglev": EnvoyPolicy(
         "policies/maglev.yaml.j2",
         "a hash of the request's key picks a slot of a table that the replicas share evenly",
-        "none; as ring_hash, its shares are more even, a changed set of targets moves a few more sessions",
+        "none; as ring_hash, with shares of the keys that are more even",
         MaglevOptions,
     ),
     "sticky": EnvoyPolicy(
@@ -107,7 +107,7 @@ ENVOY_POLICIES: dict[str, EnvoyPolicy] = {
     ),
     "client_side_weighted_round_robin": EnvoyPolicy(
         "policies/client_side_weighted_round_robin.yaml.j2",
-        "the replicas in turn, each as often as rate / utilisation of its own load reports (ORCA) says",
+        "the replicas in turn, as often as rate / utilisation of their own load reports (ORCA) allows",
         "none: an ALB hears no load reports",
         ClientSideWeightedOptions,
     ),
@@ -123,7 +123,7 @@ L4_POLICIES: dict[str, EnvoyPolicy] = {
     "source_address_hash": EnvoyPolicy(
         "policies/l4_source_address_hash.yaml.j2",
         "a hash of the client's address picks the replica of all its connections",
-        "no ALB but an NLB with source_ip stickiness, which remembers addresses where this one hashes them",
+        "no ALB but an NLB with source_ip stickiness: one target for all clients behind one address",
     ),
 }
 
