@@ -101,8 +101,8 @@ ENVOY_POLICIES: dict[str, EnvoyPolicy] = {
     "target_groups": EnvoyPolicy(
         "policies/target_groups.yaml.j2",
         "a group drawn by weight for each request or each session, its replicas in turn",
-        "a forward to weighted target groups, by cookie with their group stickiness (AWSALBTG); not as there: "
-        "the cookie is the group's plain name, which a client can forge",
+        "a forward to weighted target groups, by cookie with their group stickiness (AWSALBTG); not as "
+        "there: the cookie is the group's plain name, which a client can forge",
         TargetGroupsOptions,
     ),
     "client_side_weighted_round_robin": EnvoyPolicy(

@@ -21,10 +21,10 @@ arms:
 ```
 
 `python -m harness.policy_page` writes this page from the tables that the lab itself goes by.
-What each policy promises is tested on real parts, tolerance stated: [tests/real/oracles](../tests/real/oracles).
+What each policy promises is tested, with its tolerance: [tests/real/oracles](../tests/real/oracles).
 
-Behind Envoy, whatever the policy, this is not an ALB: no TLS in measured runs, one proxy node instead of several,
-and Envoy picks in each of its worker threads by itself (`proxy_workers`).
+Behind Envoy, whatever the policy, this is not an ALB: no TLS in measured runs, one proxy node instead of
+several, and Envoy picks in each of its worker threads by itself (`proxy_workers`).
 """
 
 ROUTES = {

