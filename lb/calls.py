@@ -53,16 +53,19 @@ class Answer(NamedTuple):
 
 
 class VideoCalls:
-    """Calls over one channel. Streams have `messages` messages, message k planned k gaps after the call."""
+    """Calls over one channel. Streams have `messages` messages, message k planned k gaps after the call.
+
+    Gaps are whole milliseconds, as timers and ListVideosRequest count.
+    """
 
     def __init__(
         self, channel: grpc.aio.Channel, messages: int, gap_ms: float = 0, payload_bytes: int = 0
     ) -> None:
         self._stub: Any = VideoServiceStub(channel)  # type: ignore[no-untyped-call]
         self._ids = [f"sample-{number % 10}" for number in range(messages)]
-        self._gap_ms = gap_ms
-        self._gap_ns = round(gap_ms * NS_PER_MS)
-        self._texts = _texts(payload_bytes)
+        self._gap_ms = round(gap_ms)
+        self._gap_ns = self._gap_ms * NS_PER_MS
+        self._texts = video_texts(payload_bytes)
 
     async def add_video(self, sending: Sending) -> Answer:
         """Unary: add a video with the id `sending.key`."""
@@ -147,8 +150,11 @@ class VideoCalls:
 METHODS = ("AddVideo", "ListVideos", "GetVideos", "GetVideo")
 
 
-def _texts(payload_bytes: int) -> dict[str, str]:
-    """The texts of a video to add: a few words, or `payload_bytes` characters (ASCII) over three fields."""
+def video_texts(payload_bytes: int) -> dict[str, str]:
+    """The texts of a video to add, by field: a few words, or `payload_bytes` ASCII characters in all.
+
+    Raises ValueError for more than MOST_PAYLOAD_BYTES.
+    """
     if not payload_bytes:
         return {"title": "Load", "author": "lb-lab", "url": "https://example.com/v.mp4"}
     if not 0 < payload_bytes <= MOST_PAYLOAD_BYTES:

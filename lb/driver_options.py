@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--wait-for-ready", action="store_true", help="wait for a connection instead of failing")
     add("--health-check", action="store_true", help="leave out replicas that say they do not serve")
     add("--compression", choices=("none", "gzip", "deflate"), default="none", help="of requests")
-    add("--keepalive", type=_number(1, MOST_MS), metavar="MS", help="send a PING after so long a silence")
+    add("--keepalive", type=_number(1000, MOST_MS), metavar="MS", help="PING after so long a silence")
     return parser
 
 

@@ -1,5 +1,7 @@
 """Clients that play a script against real parts."""
 
+import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +12,9 @@ from lb.client import Client, Rows
 from lb.policies import service_config
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from lb.settings import ClientSettings
+
+# As the load process and the driver do: without it ring_hash takes no key from a header.
+os.environ.setdefault("GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY", "true")
 
 SETTINGS = ClientSettings(
     target="",
@@ -41,6 +46,10 @@ def play(
         [dict(zip(REQUEST_COLUMNS, row, strict=True)) for row in rows.requests],
         [dict(zip(MESSAGE_COLUMNS, row, strict=True)) for row in rows.messages],
     )
+
+
+async def connect(clients: list[Client]) -> None:
+    await asyncio.gather(*(client.connect() for client in clients))
 
 
 async def calls(client: Client, count: int, method: str = "AddVideo") -> None:

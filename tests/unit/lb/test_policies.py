@@ -65,7 +65,7 @@ def test_a_bad_option_is_refused(policy: str, options: dict[str, object], messag
 
 
 def test_what_a_channel_may_have_besides() -> None:
-    retries = ClientRetries(attempts=4, on=("UNAVAILABLE", "ABORTED"), backoff_ms=2.5)
+    retries = ClientRetries(attempts=4, on=("UNAVAILABLE", "ABORTED"), backoff_ms=7.5)
     config = json.loads(
         service_config("round_robin", health_check=True, wait_for_ready=True, retries=retries)
     )
@@ -76,8 +76,8 @@ def test_what_a_channel_may_have_besides() -> None:
             "waitForReady": True,
             "retryPolicy": {
                 "maxAttempts": 4,
-                "initialBackoff": "0.0025s",
-                "maxBackoff": "0.025s",
+                "initialBackoff": "0.0075s",
+                "maxBackoff": "0.075s",
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE", "ABORTED"],
             },
@@ -89,3 +89,8 @@ def test_what_a_channel_may_have_besides() -> None:
 def test_attempts_that_grpc_would_not_make_are_refused(attempts: int) -> None:
     with pytest.raises(ValueError, match=f"attempts is {attempts}, expected 2 to 5"):
         ClientRetries(attempts)
+
+
+def test_waits_that_grpc_loses_calls_over_are_refused() -> None:
+    with pytest.raises(ValueError, match="backoff_ms is 1, expected 5 or more"):
+        ClientRetries(2, backoff_ms=1)

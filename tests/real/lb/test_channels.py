@@ -1,0 +1,124 @@
+"""What a client's channels share, compress and keep alive, seen from the replica and from the wire."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from clients import SETTINGS, calls, connect, play
+from relay import Relay
+from replica_process import Server, StartReplica
+
+from lb.client import Client
+from lb.policies import service_config
+from lb.settings import ClientSettings
+
+PING_BYTES = 17  # the whole frame
+
+
+async def five_each(clients: list[Client]) -> None:
+    await connect(clients)
+    await asyncio.gather(*(calls(client, 5) for client in clients))
+
+
+def peers(server: Server) -> Counter[str]:
+    return Counter(row["peer"] for row in server.ledger())
+
+
+@pytest.mark.parametrize(
+    ("changes", "connections"),
+    [({}, 6), ({"connections": 1}, 6), ({"connections": 5}, 30), ({"share_connections": True}, 1)],
+    ids=["own", "one", "five", "shared"],
+)
+def test_connections_of_six_clients(changes: dict[str, Any], connections: int, server: Server) -> None:
+    rows, _ = play(replace(SETTINGS, target=server.address, **changes), 6, five_each)
+    assert [row["code"] for row in rows] == ["OK"] * 30
+    assert Counter(row["connection"] for row in rows) == peers(server)
+    assert len(peers(server)) == connections
+
+
+def test_shared_connections_are_one_a_replica(start_replica: StartReplica) -> None:
+    servers = [start_replica() for _ in range(2)]
+    target = ",".join(server.address for server in servers)
+    play(replace(SETTINGS, target=target, share_connections=True), 6, five_each)
+    assert [len(peers(server)) for server in servers] == [1, 1]
+
+
+def test_several_connections_are_taken_in_turn(server: Server) -> None:
+    settings = replace(SETTINGS, target=server.address, connections=3)
+    rows, _ = play(settings, 1, lambda clients: calls(clients[0], 9))
+    taken = [row["connection"] for row in rows]
+    assert len(set(taken)) == 3
+    assert taken == taken[:3] * 3
+
+
+@pytest.fixture
+def relay(server: Server) -> Iterator[Relay]:
+    relay = Relay(server.address)
+    yield relay
+    relay.close()
+
+
+def test_compression_shows_on_the_wire(relay: Relay) -> None:
+    def sent_bytes(**changes: Any) -> int:
+        before = relay.sent_bytes
+        settings = replace(SETTINGS, target=relay.address, key_prefix=f"{time.monotonic_ns()}", **changes)
+        rows, _ = play(settings, 1, lambda clients: calls(clients[0], 20))
+        assert [row["code"] for row in rows] == ["OK"] * 20
+        return relay.sent_bytes - before
+
+    plain = sent_bytes(payload_bytes=2500)
+    assert 20 * 2500 < plain < 20 * 2700
+    for compression in ("gzip", "deflate"):
+        assert sent_bytes(payload_bytes=2500, compression=compression) < plain / 5
+    # A few words are not worth it: they are sent as they are, or longer.
+    assert sent_bytes(compression="gzip") > sent_bytes() * 0.8
+
+
+def test_keepalive_pings_show_on_the_wire(relay: Relay) -> None:
+    def idle_bytes(settings: ClientSettings) -> tuple[int, list[str]]:
+        sent: list[int] = []
+
+        async def script(clients: list[Client]) -> None:
+            await calls(clients[0], 1)
+            await asyncio.sleep(0.2)
+            before = relay.sent_bytes
+            await asyncio.sleep(1.2)
+            sent.append(relay.sent_bytes - before)
+
+        rows, _ = play(settings, 1, script)
+        return sent[0], [row["code"] for row in rows]
+
+    settings = replace(SETTINGS, target=relay.address)
+    silent, codes = idle_bytes(settings)
+    assert (silent, codes) == (0, ["OK"])
+    pinged, codes = idle_bytes(replace(settings, key_prefix="pinged", keepalive_ms=1000))
+    assert (pinged, codes) == (PING_BYTES, ["OK"])
+
+
+def test_pings_too_often_end_the_calls_of_their_connection(start_replica: StartReplica) -> None:
+    # gRPC pings once a second at most. A Python server bears three pings of a silent connection, not four.
+    server = start_replica("--service-time", "constant:9000")
+    settings = replace(SETTINGS, target=server.address, keepalive_ms=1000, deadline_s=20)
+    (row,), _ = play(settings, 1, lambda clients: calls(clients[0], 1))
+    assert row["code"] == "UNAVAILABLE"
+    assert 2.5e9 < row["done_ns"] - row["sent_ns"] < 8e9
+
+
+def test_connecting_returns_soon_where_a_policy_connects_by_itself_later(server: Server) -> None:
+    took_s: list[float] = []
+
+    async def script(clients: list[Client]) -> None:
+        start_s = time.monotonic()
+        await connect(clients)
+        took_s.append(time.monotonic() - start_s)
+        await calls(clients[0], 1)
+
+    lazy = replace(SETTINGS, target=server.address, service_config=service_config("ring_hash"))
+    (row,), _ = play(lazy, 1, script)
+    assert row["code"] == "OK"
+    play(replace(SETTINGS, target="127.0.0.1:1"), 1, script)
+    assert took_s[0] < 1 < took_s[1] < 5

@@ -1,0 +1,79 @@
+"""A client's sessions, one after the other: what each carries, where it lands, when it opens."""
+
+import itertools
+import time
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from clients import SETTINGS, play
+from lab_process import StartCell
+
+from lb.client import Client
+from lb.plan import NS_PER_S, PlannedCall
+
+LIFETIME_S = 0.1
+STICKY = replace(SETTINGS, service_config=None, cookie_jar=True, session_lifetime_s=LIFETIME_S)
+
+
+def by_session(rows: list[dict[str, Any]]) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    sessions = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["request_id"]):
+        sessions[row["client"], row["session"]].append(row)
+    return sessions
+
+
+async def thirty_each(clients: list[Client]) -> None:
+    """Thirty calls a client, 10 ms apart by plan: three sessions' worth."""
+    start_ns = time.monotonic_ns()
+    for number, client in itertools.product(range(30), clients):
+        await client.call("AddVideo", start_ns + number * 10_000_000)
+
+
+def test_sessions_of_a_client_land_each_on_a_replica_of_its_own(start_cell: StartCell) -> None:
+    live = start_cell("envoy", "sticky")
+    rows, _ = play(replace(STICKY, target=live.target), 2, thirty_each)
+    assert {row["code"] for row in rows} == {"OK"}
+    sessions = by_session(rows)
+    assert list(sessions) == [(client, number) for client in (0, 1) for number in range(3)]
+    assert {len(session) for session in sessions.values()} == {10}
+    homes = {key: {row["replica"] for row in session} for key, session in sessions.items()}
+    assert {len(replicas) for replicas in homes.values()} == {1}
+    # Each session's first pick is a turn of its own: six sessions, three replicas, twice each.
+    assert Counter(min(home) for home in homes.values()) == dict.fromkeys(live.replicas, 2)
+
+
+def test_one_session_without_a_lifetime(start_cell: StartCell) -> None:
+    live = start_cell("envoy", "sticky")
+    rows, _ = play(replace(STICKY, target=live.target, session_lifetime_s=None), 2, thirty_each)
+    assert list(by_session(rows)) == [(0, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("await_first_answer", [True, False])
+def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
+    await_first_answer: bool, start_cell: StartCell
+) -> None:
+    slow = {"distribution": "constant", "mean": 60}
+    live = start_cell("direct", "round_robin", count=1, service_time_ms=slow)
+    plan = [PlannedCall(round(at_s * NS_PER_S), "AddVideo") for at_s in (0, 0.01, 0.02, 0.10, 0.11, 0.25)]
+
+    async def script(clients: list[Client]) -> None:
+        await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+
+    settings = replace(
+        SETTINGS, target=live.target, session_lifetime_s=LIFETIME_S, await_first_answer=await_first_answer
+    )
+    rows, _ = play(settings, 1, script)
+    sessions = by_session(rows)
+    assert [(key, len(session)) for key, session in sessions.items()] == [
+        ((0, 0), 3),
+        ((0, 1), 2),
+        ((0, 2), 1),
+    ]
+    first_ns = min(row["planned_ns"] for row in rows)
+    assert sorted(row["planned_ns"] - first_ns for row in rows) == [call.at_ns for call in plan]
+    for opening, *others in sessions.values():
+        # The opening waits for nobody, not even for the calls of the session before.
+        assert opening["sent_ns"] - opening["planned_ns"] < 0.04 * NS_PER_S
+        assert all((row["sent_ns"] >= opening["done_ns"]) is await_first_answer for row in others)

@@ -1,0 +1,64 @@
+"""A session: what its calls carry, what it learns from answers, when it ends."""
+
+from dataclasses import replace
+
+import pytest
+
+from lb.session import Session, source_address
+from lb.settings import ClientSettings
+
+SETTINGS = ClientSettings("127.0.0.1:1", None, True, True, 1, 1.0, 0)
+COOKIE = ("set-cookie", "LABALB=abc; Path=/")
+STICKY = ("x-lab-sticky", "MTI3LjAuMC4xOjE=")
+
+
+def carried(session: Session, request_id: int = 7) -> dict[str, str]:
+    metadata = session.metadata(request_id)
+    assert len(dict(metadata)) == len(metadata)
+    return dict(metadata)
+
+
+def test_a_call_carries_its_own_number_and_its_sessions() -> None:
+    session = Session(3, 2, 0, SETTINGS)
+    assert carried(session) == {"x-lab-request-id": "7", "x-lab-session": "3.2"}
+    assert carried(session, 8)["x-lab-request-id"] == "8"
+
+
+def test_what_an_answer_brings_is_carried_back() -> None:
+    session = Session(0, 0, 0, replace(SETTINGS, echo_header="x-lab-sticky"))
+    session.hear([("x-lab-replica", "replica-0")])
+    assert set(carried(session)) == {"x-lab-request-id", "x-lab-session"}
+    session.hear([COOKIE, STICKY])
+    assert carried(session)["cookie"] == "LABALB=abc"
+    assert carried(session)["x-lab-sticky"] == STICKY[1]
+    session.hear([("x-lab-sticky", "bmV3")])
+    assert carried(session)["x-lab-sticky"] == "bmV3"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        (replace(SETTINGS, cookie_jar=False), set()),
+        (SETTINGS, {"cookie"}),
+        (replace(SETTINGS, cookie_jar=False, echo_header="x-lab-sticky"), {"x-lab-sticky"}),
+    ],
+)
+def test_only_what_is_asked_for_is_kept(settings: ClientSettings, kept: set[str]) -> None:
+    session = Session(0, 0, 0, settings)
+    session.hear([COOKIE, STICKY, ("x-lab-sticky-bin", b"1")])
+    assert set(carried(session)) - {"x-lab-request-id", "x-lab-session"} == kept
+
+
+def test_a_session_ends_its_lifetime_after_it_opened() -> None:
+    assert Session(0, 0, 5, SETTINGS).ends_ns is None
+    assert Session(0, 0, 5, replace(SETTINGS, session_lifetime_s=0.25)).ends_ns == 250_000_005
+
+
+def test_an_address_of_its_own() -> None:
+    own = replace(SETTINGS, own_source_address=True)
+    assert carried(Session(0, 0, 0, own))["x-forwarded-for"] == "10.0.0.1"
+    assert carried(Session(0, 1, 0, own))["x-forwarded-for"] == "10.0.0.1"
+    assert source_address(254) == "10.0.0.255"
+    assert source_address(255) == "10.0.1.0"
+    assert source_address(2**24 - 3) == "10.255.255.254"
+    assert len({source_address(client) for client in range(10_000)}) == 10_000
