@@ -57,7 +57,7 @@ def compare(before: Run, after: Run) -> list[Change]:
             f"{before.path} is a run of {before.name!r} and {after.path} one of {after.name!r}: "
             "expected two runs of the same experiment"
         )
-    arms = [arm for arm in before.experiment.arms if arm in after.experiment.arms]
+    arms = [arm for arm in before.experiment.variants if arm in after.experiment.variants]
     if not arms:
         raise UserError(f"{before.path} and {after.path} have no arm in common")
     left, right = summarise(before)["arms"], summarise(after)["arms"]

@@ -5,37 +5,18 @@ Whatever is counted is of the measured window, by planned send; the ledgers alon
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from harness.ledgers import Ledgers, reconcile
+from harness.ranks import percentiles
 from harness.record import Cell
+from harness.sessions import Sessions, sessions_of
+from harness.streams import Streams, streams_of
 from harness.tables import table_errors
-
-RANKS = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
-MOST_WINDOWS = 30
-
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """The measured window cut into equal time windows, by planned send. Arrays: (windows, replicas).
-
-    starts_s: start of each window, seconds after the start of measuring; width_s: their width.
-    requests: answered requests. queue_ns: 99th percentile; in_flight: mean; NaN where none was answered.
-    """
-
-    starts_s: Floats
-    width_s: float
-    requests: Floats
-    queue_ns: Floats
-    in_flight: Floats
+from harness.timeline import Timeline, timeline_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +25,10 @@ class CellFacts:
 
     errors: gRPC code -> requests, without OK. replica_requests: every replica -> requests it answered.
     client_requests: client -> the same counts in the order of replica_requests.
-    session_top_requests: sum over sessions of the requests on the session's most used replica.
+    units: what else is spread over the replicas -> its amount on each, in that order: "connections" and
+    "sessions" that a replica answered a request of, "messages" it sent, "busy_time" (ns of service).
+    connections: of clients, on which a request was answered.
+    cache_lookups: answers that say whether the session was in the replica's cache; cache_hits: where it was.
     planned_rate_per_s: None in a closed loop, where nothing is planned ahead.
     """
 
@@ -56,10 +40,11 @@ class CellFacts:
     errors: dict[str, int]
     replica_requests: dict[str, int]
     client_requests: dict[int, list[int]]
-    sessions: int
-    session_requests: int
-    session_top_requests: int
-    breaks: int
+    units: dict[str, list[int]]
+    connections: int
+    cache_lookups: int
+    cache_hits: int
+    sessions: Sessions
     latency_ns: dict[str, float]
     latency_from_send_ns: dict[str, float]
     lag_ns: dict[str, float]
@@ -67,6 +52,7 @@ class CellFacts:
     in_flight: dict[str, float]
     planned_rate_per_s: float | None
     achieved_rate_per_s: float
+    streams: Streams
     timeline: Timeline
     ledgers: Ledgers
 
@@ -81,13 +67,14 @@ def collect_facts(cell: Cell) -> CellFacts:
     table = cell.requests()
     with table_errors(cell.folder, "request rows written by this lab"):
         names = _replica_names(table, cell)
-        rows = _measured(table, names, start, end)
+        window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
+        counts = _counts(window, names)
+        rows = _rows(window, names, start)
         sends = (
             table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
         )
+        placed = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
-        by_replica = dict(answered["replica"].value_counts().iter_rows())
-        sessions = _sessions(answered)
         closed_loop = cell.info.get("planned_rate_per_s") is None
         return CellFacts(
             arm=cell.arm,
@@ -96,12 +83,13 @@ def collect_facts(cell: Cell) -> CellFacts:
             window_s=window_s,
             requests=rows.height,
             errors=dict(sorted(rows.filter(pl.col("code") != "OK")["code"].value_counts().iter_rows())),
-            replica_requests={name: by_replica.get(number, 0) for number, name in enumerate(names)},
-            client_requests=_client_requests(rows, len(names)),
-            sessions=sessions.height,
-            session_requests=int(sessions["requests"].sum()),
-            session_top_requests=int(sessions["top"].sum()),
-            breaks=_breaks(answered),
+            replica_requests=dict(zip(names, _by_replica(placed, "requests", len(names)), strict=True)),
+            client_requests=_client_requests(counts, len(names)),
+            units=_units(placed, len(names)),
+            connections=placed.filter(pl.col("connection") != "")["connection"].n_unique(),
+            cache_lookups=int(counts["lookups"].sum()),
+            cache_hits=int(counts["hits"].sum()),
+            sessions=sessions_of(placed, answered, names, cell.groups),
             latency_ns=percentiles(rows["latency_ns"]),
             latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
             lag_ns=percentiles(rows["lag_ns"]),
@@ -111,26 +99,10 @@ def collect_facts(cell: Cell) -> CellFacts:
             # 2 % off its rate by chance, which is no fault of the generator.
             planned_rate_per_s=None if closed_loop else cell.info["planned_requests"] / window_s,
             achieved_rate_per_s=sends.item() / window_s,
-            timeline=_timeline(answered, len(names), window_s),
+            streams=streams_of(cell.messages(), rows),
+            timeline=timeline_of(answered, len(names), window_s),
             ledgers=reconcile(cell),
         )
-
-
-def percentiles(values: pl.Series) -> dict[str, float]:
-    """RANKS of `values` by nearest rank: the smallest value that at least this share does not exceed."""
-    count = len(values)
-    if count == 0:
-        return {}
-    places = {name: math.ceil(round(rank * count, 6)) - 1 for name, rank in RANKS.items()}
-    placed = np.partition(values.to_numpy(), sorted(set(places.values())))
-    return {name: float(placed[place]) for name, place in places.items()}
-
-
-def window_width_s(duration_s: float) -> float:
-    """The smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... s that cuts `duration_s` into <= MOST_WINDOWS."""
-    smallest = duration_s / MOST_WINDOWS
-    power = 10.0 ** math.floor(math.log10(smallest))
-    return next(width for step in (1, 2, 5, 10) if (width := step * power) >= smallest * (1 - 1e-9))
 
 
 def _replica_names(table: pl.LazyFrame, cell: Cell) -> list[str]:
@@ -139,20 +111,36 @@ def _replica_names(table: pl.LazyFrame, cell: Cell) -> list[str]:
     return [*cell.replicas, *sorted(set(seen) - {"", *cell.replicas})]
 
 
-def _measured(table: pl.LazyFrame, names: Sequence[str], start_ns: int, end_ns: int) -> pl.DataFrame:
-    """The rows of the measured window, narrow; replica is a place in `names`, or null."""
-    done = pl.col("done_ns")
-    places = pl.col("replica").replace_strict(
+def _number(names: Sequence[str]) -> pl.Expr:
+    """The replica as a place in `names`, or null."""
+    return pl.col("replica").replace_strict(
         list(names), list(range(len(names))), default=None, return_dtype=pl.UInt16
     )
-    columns = table.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left")).select(
+
+
+def _counts(window: pl.LazyFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Client x session x connection x replica (place in `names`, or null) -> requests and what they took."""
+    sums = window.group_by("client", "session", "connection", "replica").agg(
+        pl.len().cast(pl.Int64).alias("requests"),
+        pl.col("messages").cast(pl.Int64).sum(),
+        pl.col("service_ns").sum(),
+        (pl.col("cache") != "").cast(pl.Int64).sum().alias("lookups"),
+        (pl.col("cache") == "hit").cast(pl.Int64).sum().alias("hits"),
+    )
+    return sums.with_columns(_number(names)).collect(engine="streaming")
+
+
+def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataFrame:
+    """The rows of the measured window, narrow."""
+    done = pl.col("done_ns")
+    columns = window.select(
         "request_id",
         "client",
         "session",
         "queue_ns",
         "in_flight",
         pl.col("code").cast(pl.Categorical),
-        places.alias("replica"),
+        _number(names),
         (pl.col("planned_ns") - start_ns).alias("at_ns"),
         (done - pl.col("planned_ns")).alias("latency_ns"),
         (done - pl.col("sent_ns")).alias("latency_from_send_ns"),
@@ -161,55 +149,32 @@ def _measured(table: pl.LazyFrame, names: Sequence[str], start_ns: int, end_ns: 
     return columns.collect(engine="streaming")
 
 
-def _client_requests(rows: pl.DataFrame, replicas: int) -> dict[int, list[int]]:
-    counts = {client: [0] * replicas for client in sorted(rows["client"].unique())}
-    for client, replica, requests in rows.group_by("client", "replica").len().iter_rows():
+def _by_replica(table: pl.DataFrame, column: str, replicas: int) -> list[int]:
+    """Sum of a column for each replica."""
+    sums = [0] * replicas
+    for replica, amount in table.group_by("replica").agg(pl.col(column).sum()).iter_rows():
+        sums[replica] = amount
+    return sums
+
+
+def _units(placed: pl.DataFrame, replicas: int) -> dict[str, list[int]]:
+    def distinct(rows: pl.DataFrame, *columns: str) -> list[int]:
+        each = rows.select(*columns, "replica").unique()
+        return _by_replica(each.with_columns(pl.lit(1).alias("one")), "one", replicas)
+
+    return {
+        "connections": distinct(placed.filter(pl.col("connection") != ""), "connection"),
+        "sessions": distinct(placed, "client", "session"),
+        "messages": _by_replica(placed, "messages", replicas),
+        "busy_time": _by_replica(placed, "service_ns", replicas),
+    }
+
+
+def _client_requests(counts: pl.DataFrame, replicas: int) -> dict[int, list[int]]:
+    table = {client: [0] * replicas for client in sorted(counts["client"].unique())}
+    for client, replica, requests in (
+        counts.group_by("client", "replica").agg(pl.col("requests").sum()).iter_rows()
+    ):
         if replica is not None:
-            counts[client][replica] = requests
-    return counts
-
-
-def _sessions(answered: pl.DataFrame) -> pl.DataFrame:
-    """One row per session: its requests, and those on its most used replica."""
-    by_replica = answered.group_by("client", "session", "replica").len()
-    return by_replica.group_by("client", "session").agg(
-        pl.col("len").sum().alias("requests"), pl.col("len").max().alias("top")
-    )
-
-
-def _breaks(answered: pl.DataFrame) -> int:
-    """Times that a session's next request, in the order in which the client made them, changed replica."""
-    ordered = answered.lazy().select("client", "session", "request_id", "replica")
-    ordered = ordered.sort("client", "session", "request_id")
-
-    def changed(name: str) -> pl.Expr:
-        return pl.col(name) != pl.col(name).shift()
-
-    moved = changed("replica") & ~changed("client") & ~changed("session")
-    return int(ordered.select(moved.sum()).collect().item())
-
-
-def _timeline(answered: pl.DataFrame, replicas: int, window_s: float) -> Timeline:
-    width_s = window_width_s(window_s)
-    windows = math.ceil(round(window_s / width_s, 6))
-    grouped = answered.group_by(
-        (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).alias("window"), "replica"
-    ).agg(
-        pl.len().alias("requests"),
-        pl.col("queue_ns").quantile(0.99, "higher"),
-        pl.col("in_flight").mean(),
-    )
-    place = (grouped["window"].to_numpy(), grouped["replica"].to_numpy())
-
-    def spread(column: str, missing: float) -> Floats:
-        table = np.full((windows, replicas), missing)
-        table[place] = grouped[column].to_numpy()
-        return table
-
-    return Timeline(
-        starts_s=np.arange(windows, dtype=np.float64) * width_s,
-        width_s=width_s,
-        requests=spread("requests", 0.0),
-        queue_ns=spread("queue_ns", math.nan),
-        in_flight=spread("in_flight", math.nan),
-    )
+            table[client][replica] = requests
+    return table

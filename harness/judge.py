@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.metrics import METRICS, NS_PER_MS, Number
+from harness.metrics import METRICS, NS_PER_MS
+from harness.spread import Number
 
 if TYPE_CHECKING:
     from harness.facts import CellFacts
@@ -26,6 +27,11 @@ MOST_ACHIEVED_SHARE = 1.05
 # Latency is counted from the planned send, so lag is part of it: a generator later than this for one send
 # in a hundred would itself be the tail that p99 shows.
 MOST_LAG_P99_MS = 50.0
+
+# Of ratios, shares and indices the name says enough.
+_TOLD_UNITS = {
+    *("ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams", "breaks"),
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def measure(facts: CellFacts) -> CellResult:
 
 def judge(experiment: Experiment, results: Mapping[str, Sequence[CellResult]]) -> Verdict:
     """Hold every expectation of `experiment` against `results` (arm -> its cells)."""
-    doubts = {arm: _arm_doubts(arm, results.get(arm, ()), experiment.repeats) for arm in experiment.arms}
+    doubts = {arm: _arm_doubts(arm, results.get(arm, ()), experiment.repeats) for arm in experiment.variants}
     findings = [_find(expectation, results, doubts) for expectation in experiment.expect]
     words = {finding.verdict for finding in findings}
     all_doubts = [doubt for arm in doubts.values() for doubt in arm]
@@ -93,7 +99,7 @@ def show(value: Number, unit: str = "") -> str:
     text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
     if text in ("0", "1") and value != int(value):
         text = f"{value:.7g}"  # 0.99998 misses a bound of 1, and must not read as 1
-    return f"{text} {unit}" if unit in ("ms", "requests", "requests/s", "replicas", "sessions") else text
+    return f"{text} {unit}" if unit in _TOLD_UNITS else text
 
 
 def _doubts(facts: CellFacts) -> list[str]:
@@ -177,7 +183,7 @@ def _bound(expectation: Expectation) -> tuple[float, bool, str]:
     bound, is_least, words = next(entry for entry in bounds if entry[0] is not None)
     assert bound is not None
     unit = METRICS[expectation.metric].unit if expectation.of is None else ""
-    unit = f" {unit}" if unit in ("ms", "requests", "requests/s", "replicas", "sessions") else ""
+    unit = f" {unit}" if unit in _TOLD_UNITS else ""
     return (
         bound,
         is_least,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PARTIES = ("client", "envoy", "replica")
 _KINDS = ("matched", "unanswered", "only_client", "only_envoy", "only_replica", "disagree")
+COUNTS = (*_PARTIES, *_KINDS)
 
 # In place of a replica's number, for what is no replica of the cell. The row of a replica never has it, so
 # a request that a stranger answered never matches.
@@ -34,6 +35,8 @@ class Ledgers:
     unanswered: requests without an answer, given up by the client; they may be in any ledger or in none.
     only_client (answered), only_envoy, only_replica: requests that no other ledger has.
     disagree: any other requests: another replica, or another number of rows.
+    envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways; None where it keeps no
+    ledger of requests, or one without bytes.
     """
 
     client: int
@@ -45,6 +48,7 @@ class Ledgers:
     only_envoy: int
     only_replica: int
     disagree: int
+    envoy_bytes: int | None = None
 
     @property
     def reconciled(self) -> bool:
@@ -62,6 +66,7 @@ def reconcile(cell: Cell) -> Ledgers:
     ledgers = [_client(cell.requests(), numbers)]
     ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
     access_log = cell.access_log()
+    queries = [_bytes(access_log)] if access_log is not None else []
     if access_log is not None:
         ledgers.append(
             _envoy(access_log, {address: numbers[name] for name, address in cell.replicas.items()})
@@ -72,11 +77,13 @@ def reconcile(cell: Cell) -> Ledgers:
         else _after_attempts(cell.most_attempts, through_envoy)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
-        tally = _tally(pl.concat(ledgers), agreement).collect(engine="streaming")
+        # Together, so that the access log is read once.
+        tally, *totals = pl.collect_all([_tally(pl.concat(ledgers), agreement), *queries], engine="streaming")
     requests = dict(zip(tally["kind"], tally["requests"], strict=True))
     return Ledgers(
         **{party: int(tally[party].sum()) for party in _PARTIES},
         **{kind: int(requests.get(kind, 0)) for kind in _KINDS},
+        envoy_bytes=totals[0].item() if totals else None,
     )
 
 
@@ -106,6 +113,13 @@ def _envoy(access_log: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame
     calls = access_log.filter(pl.col("request_id") >= 0)
     who = _number("upstream", numbers)
     return calls.select(_row_of("envoy", who, pl.lit(False)))
+
+
+def _bytes(access_log: pl.LazyFrame) -> pl.LazyFrame:
+    """One value: the bytes both ways of all requests of the lab; null where none were written down."""
+    both_ways = pl.col("bytes_in") + pl.col("bytes_out")
+    calls = access_log.filter(pl.col("request_id") >= 0)
+    return calls.select(pl.when(both_ways.count() > 0).then(both_ways.sum()))
 
 
 def _replica(ledger: pl.LazyFrame, number: int) -> pl.LazyFrame:

@@ -5,17 +5,21 @@ Imports no numpy and no polars: checking an experiment file needs the names, and
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from harness.spread import Number, chi2_p, cv, effective_replicas, jain, max_off_fair, max_over_mean
 
 if TYPE_CHECKING:
     from harness.facts import CellFacts
 
 NS_PER_MS = 1e6
+NAMED_REPLICAS = 8  # those whose share is a metric of its own
+COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")
 
-Number = float | None
+Compute = Callable[["CellFacts"], Number]
 
 
 @dataclass(frozen=True)
@@ -24,67 +28,7 @@ class Metric:
 
     unit: str
     meaning: str
-    compute: Callable[[CellFacts], Number]
-
-
-def mean_of(counts: Sequence[int]) -> float:
-    """Mean of per-replica counts; 0 for none."""
-    return sum(counts) / len(counts) if counts else 0.0
-
-
-def max_over_mean(counts: Sequence[int]) -> Number:
-    """Busiest replica's requests / fair share: 1 is even, len(counts) is all on one."""
-    return max(counts) / mean_of(counts) if sum(counts) else None
-
-
-def cv(counts: Sequence[int]) -> Number:
-    """Coefficient of variation: population standard deviation / mean."""
-    if not sum(counts):
-        return None
-    mean = mean_of(counts)
-    return math.sqrt(sum((count - mean) ** 2 for count in counts) / len(counts)) / mean
-
-
-def effective_replicas(counts: Sequence[int]) -> Number:
-    """1 / sum(share^2), in [1, len(counts)]: the inverse Simpson index (E. H. Simpson, Nature 163, 1949)."""
-    total = sum(counts)
-    return total**2 / sum(count**2 for count in counts) if total else None
-
-
-def jain(counts: Sequence[int]) -> Number:
-    """Jain's fairness index, effective_replicas / n, in [1/n, 1] (Jain, Chiu, Hawe, DEC TR-301, 1984)."""
-    effective = effective_replicas(counts)
-    return None if effective is None else effective / len(counts)
-
-
-def max_off_fair(counts: Sequence[int]) -> Number:
-    """Largest distance of a replica's requests from the fair share, in requests."""
-    mean = mean_of(counts)
-    return max(abs(count - mean) for count in counts) if sum(counts) else None
-
-
-def chi2_survival(x: float, degrees: int) -> float:
-    """P(X >= x) of a chi-square variable X with a whole number of degrees of freedom, at least 1.
-
-    Closed forms 26.4.4 (odd) and 26.4.5 (even) of Abramowitz and Stegun, Handbook of Mathematical
-    Functions, 1964. Terms are added as logarithms, so that large x does not overflow.
-    """
-    half = x / 2
-    if half <= 0:
-        return 1.0
-    first = 0.5 if degrees % 2 else 0.0
-    powers = (first + k for k in range(degrees // 2))
-    terms = sum(math.exp(power * math.log(half) - half - math.lgamma(power + 1)) for power in powers)
-    tail = math.erfc(math.sqrt(half)) if degrees % 2 else 0.0
-    return min(1.0, tail + terms)
-
-
-def chi2_p(counts: Sequence[int]) -> Number:
-    """P-value of Pearson's chi-square test that every replica is equally likely to get a request."""
-    if not sum(counts) or len(counts) < 2:
-        return None
-    mean = mean_of(counts)
-    return chi2_survival(sum((count - mean) ** 2 for count in counts) / mean, len(counts) - 1)
+    compute: Compute
 
 
 def _ms(ns: Number) -> Number:
@@ -95,7 +39,7 @@ def _share(part: float, whole: float) -> Number:
     return part / whole if whole else None
 
 
-def _of_spread(function: Callable[[Sequence[int]], Number]) -> Callable[[CellFacts], Number]:
+def _of_spread(function: Callable[[Sequence[int]], Number]) -> Compute:
     return lambda facts: function(list(facts.replica_requests.values()))
 
 
@@ -106,13 +50,19 @@ def _off_fair_per_client(facts: CellFacts) -> Number:
     )
 
 
-def _percentiles(
-    field: str, names: Sequence[str], what: str
-) -> dict[str, tuple[str, Callable[[CellFacts], Number]]]:
-    def of(name: str) -> Callable[[CellFacts], Number]:
-        return lambda facts: _ms(getattr(facts, field).get(name))
+def _replicas_per_client(facts: CellFacts) -> Number:
+    used = [sum(map(bool, row)) for row in facts.client_requests.values() if any(row)]
+    return statistics.median(used) if used else None
 
-    return {name: (f"{_RANKS[name]} of {what}", of(name)) for name in names}
+
+def _group_purity(facts: CellFacts) -> Number:
+    on_most_used = facts.sessions.group_requests
+    return None if on_most_used is None else _share(on_most_used, facts.sessions.requests)
+
+
+def _bytes_per_request(facts: CellFacts) -> Number:
+    carried = facts.ledgers.envoy_bytes
+    return None if carried is None else _share(carried, facts.ledgers.client)
 
 
 _RANKS = {
@@ -124,20 +74,78 @@ _RANKS = {
     "max": "Largest",
 }
 
-_WAITS = {
-    "latency_ms": ("latency_ns", tuple(_RANKS), "the time from the planned send to the end of the call"),
+_WAITS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[str], str]] = {
+    "latency_ms": (
+        lambda f: f.latency_ns,
+        tuple(_RANKS),
+        "the time from the planned send to the end of the call",
+    ),
     "latency_from_send_ms": (
-        "latency_from_send_ns",
+        lambda f: f.latency_from_send_ns,
         tuple(_RANKS),
         "the time from the send to the end of the call",
     ),
-    "lag_ms": ("lag_ns", ("p50", "p99", "max"), "how late the load generator sent (sent - planned)"),
+    "message_latency_ms": (
+        lambda f: f.streams.message_latency_ns,
+        ("p50", "p90", "p99", "max"),
+        "the time from a stream message's planned send to its answer",
+    ),
+    "lag_ms": (
+        lambda f: f.lag_ns,
+        ("p50", "p99", "max"),
+        "how late the load generator sent (sent - planned)",
+    ),
     "queue_ms": (
-        "queue_ns",
+        lambda f: f.queue_ns,
         ("p50", "p99", "max"),
         "the time that a request waited for a slot in its replica",
     ),
 }
+
+_UNITS = {
+    "connections": "connections that a replica answered a request of",
+    "sessions": "sessions that a replica answered a request of",
+    "messages": "messages that a replica sent",
+    "busy_time": "time that a replica was busy with answered requests, summed over its slots",
+}
+
+
+def _waits() -> Iterator[tuple[str, Metric]]:
+    for prefix, (percentiles, names, what) in _WAITS.items():
+        for name in names:
+            yield f"{prefix}.{name}", Metric("ms", f"{_RANKS[name]} of {what}", _rank(percentiles, name))
+
+
+def _rank(percentiles: Callable[[CellFacts], dict[str, float]], name: str) -> Compute:
+    return lambda facts: _ms(percentiles(facts).get(name))
+
+
+def _spread_of_units() -> Iterator[tuple[str, Metric]]:
+    functions = {
+        "max_over_mean": ("ratio", "Busiest replica / fair share", max_over_mean),
+        "cv": ("ratio", "Standard deviation / mean over the replicas", cv),
+        "effective_replicas": ("replicas", "1 / sum(share^2) over the replicas", effective_replicas),
+    }
+    for unit, what in _UNITS.items():
+        for name, (scale, meaning, function) in functions.items():
+            yield f"{unit}.{name}", Metric(scale, f"{meaning}, counting {what}", _of_unit(unit, function))
+
+
+def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
+    return lambda facts: function(facts.units[unit])
+
+
+def _share_of(replica: str) -> Compute:
+    def share(facts: CellFacts) -> Number:
+        requests = facts.replica_requests.get(replica)
+        return None if requests is None else _share(requests, sum(facts.replica_requests.values()))
+
+    return share
+
+
+def _error_share(code: str) -> Compute:
+    return lambda facts: _share(facts.errors.get(code, 0), facts.requests)
+
 
 METRICS: dict[str, Metric] = {
     "requests": Metric(
@@ -147,6 +155,25 @@ METRICS: dict[str, Metric] = {
         "share",
         "Requests that did not end with OK / all",
         lambda f: _share(sum(f.errors.values()), f.requests),
+    ),
+    **{
+        f"errors.{code}": Metric("share", f"Requests that ended with {code} / all", _error_share(code))
+        for code in COUNTED_CODES
+    },
+    "goodput_per_s": Metric(
+        "requests/s",
+        "Requests that ended with OK / length of the measured window",
+        lambda f: (f.requests - sum(f.errors.values())) / f.window_s,
+    ),
+    "attempts.per_request": Metric(
+        "ratio",
+        "Rows of the replicas / rows of the clients, warm-up included: attempts that reach a replica",
+        lambda f: _share(f.ledgers.replica, f.ledgers.client),
+    ),
+    "bytes.per_request": Metric(
+        "bytes",
+        "Bytes of the bodies that Envoy carried both ways / requests, warm-up included; route envoy",
+        _bytes_per_request,
     ),
     "spread.max_over_mean": Metric(
         "ratio", "Busiest replica's requests / fair share; 1 is even", _of_spread(max_over_mean)
@@ -163,26 +190,58 @@ METRICS: dict[str, Metric] = {
     "spread.chi2_p": Metric(
         "probability", "Chance that replicas drawn at random would be at least as uneven", _of_spread(chi2_p)
     ),
+    "spread.used_replicas": Metric(
+        "replicas", "Replicas that answered a request", _of_spread(lambda counts: sum(map(bool, counts)))
+    ),
+    "random_placement.max_over_mean": Metric(
+        "ratio",
+        "A model, not a measurement: spread.max_over_mean as expected when each of these sessions, with its "
+        "requests, goes to a replica drawn at random",
+        lambda f: f.sessions.random_max_over_mean,
+    ),
+    **dict(_spread_of_units()),
+    "connections.count": Metric(
+        "connections", "Connections of clients with an answered request", lambda f: f.connections
+    ),
+    **{
+        f"share.replica-{number}": Metric(
+            "share", f"Share of the answered requests on replica-{number}", _share_of(f"replica-{number}")
+        )
+        for number in range(NAMED_REPLICAS)
+    },
+    "per_client.replicas": Metric(
+        "replicas", "Replicas that answered a client, median over the clients", _replicas_per_client
+    ),
     "balance.max_off_fair_requests": Metric(
         "requests", "Largest distance of a replica's requests from the fair share", _of_spread(max_off_fair)
     ),
     "balance.max_off_fair_per_client_requests": Metric(
         "requests", "The same counted for each client alone, the worst client", _off_fair_per_client
     ),
-    "affinity.sessions": Metric("sessions", "Sessions with an answered request", lambda f: f.sessions),
+    "affinity.sessions": Metric("sessions", "Sessions with an answered request", lambda f: f.sessions.count),
     "affinity.purity": Metric(
         "share",
         "Share of a session's requests on its most used replica, over sessions weighted by requests",
-        lambda f: _share(f.session_top_requests, f.session_requests),
+        lambda f: _share(f.sessions.top_requests, f.sessions.requests),
+    ),
+    "affinity.group_purity": Metric(
+        "share", "The same for target groups; policy target_groups", _group_purity
     ),
     "affinity.breaks": Metric(
-        "breaks", "Times that a session's next request went to another replica", lambda f: f.breaks
+        "breaks", "Times that a session's next request went to another replica", lambda f: f.sessions.breaks
     ),
-    **{
-        f"{prefix}.{name}": Metric("ms", meaning, compute)
-        for prefix, (field, names, what) in _WAITS.items()
-        for name, (meaning, compute) in _percentiles(field, names, what).items()
-    },
+    "cache.hit_share": Metric(
+        "share",
+        "Answers from a replica that remembered the session / answers of replicas with a cache",
+        lambda f: _share(f.cache_hits, f.cache_lookups),
+    ),
+    "stream.count": Metric("streams", "Streams with an answered message", lambda f: f.streams.count),
+    "stream.purity": Metric(
+        "share",
+        "Streams whose messages all name one replica / streams with an answered message",
+        lambda f: _share(f.streams.pure, f.streams.count),
+    ),
+    **dict(_waits()),
     "in_flight.p99": Metric(
         "requests",
         "99th percentile of the requests inside the answering replica",

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
-from harness.facts import RANKS, CellFacts, Floats
+from harness.facts import CellFacts
 from harness.metrics import NS_PER_MS
 from harness.plot_style import (
     RC,
@@ -26,6 +26,8 @@ from harness.plot_style import (
     replica_legend,
     replica_line,
 )
+from harness.ranks import RANKS
+from harness.timeline import Floats
 
 MOST_BARS = 40  # in a panel of half the width
 MOST_NAMED = 8  # replicas in a legend

@@ -198,9 +198,7 @@ class Cell:
         path = self.folder / "access.jsonl"
         if self.route != "envoy" or not path.exists():
             return None
-        frame = scan_json_lines(
-            path, {"request_id": str, "upstream": str, "bytes_in": int, "bytes_out": int}
-        )
+        frame = scan_json_lines(path, {"request_id": str, "upstream": str, "bytes_in": int, "bytes_out": int})
         return frame.with_columns(pl.col("request_id").cast(pl.Int64, strict=False))
 
 

@@ -18,7 +18,7 @@ from harness.judge import LEAST_ACHIEVED_SHARE, MOST_LAG_P99_MS, show
 from harness.ledgers import Ledgers
 from harness.plots import PLOTS, draw_plots
 from harness.record import Run, read_run, write_json, write_text
-from harness.spec import Experiment
+from harness.spec import Arm, Experiment
 from harness.spec_overrides import OPTIONS
 from harness.summary import facts_of, summarise
 
@@ -110,9 +110,10 @@ def where_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _difference(experiment: Experiment) -> dict[str, Any]:
-    """The fields in which the arms differ, and each arm's values."""
-    arms = {name: arm.model_dump() for name, arm in experiment.arms.items()}
-    fields = [field for field in next(iter(arms.values())) if len({arm[field] for arm in arms.values()}) > 1]
+    """The fields in which the arms differ, and each arm's values; a policy's options are fields, too."""
+    arms = {name: _fields(variant.arm) for name, variant in experiment.variants.items()}
+    names = dict.fromkeys(field for arm in arms.values() for field in arm)
+    fields = [field for field in names if len({arm.get(field, "") for arm in arms.values()}) > 1]
     if len(arms) == 1:
         text = "There is one arm; it is compared with nothing."
     elif not fields:
@@ -121,12 +122,30 @@ def _difference(experiment: Experiment) -> dict[str, Any]:
         text = f"One thing: {fields[0]}. Replicas, workload and plan are the same."
     else:
         text = f"{len(fields)} things: {', '.join(fields)}. Replicas, workload and plan are the same."
-    rows = {name: [_word(arm[field]) for field in fields] for name, arm in arms.items()}
+    rows = {name: [arm.get(field, "–") for field in fields] for name, arm in arms.items()}
     return {"text": text, "fields": fields, "rows": rows}
 
 
+def _fields(arm: Arm) -> dict[str, str]:
+    """Dotted name -> value in words, of everything that the arm says."""
+    fields: dict[str, str] = {}
+    for name, value in arm.model_dump(exclude={"sweep"}).items():
+        parts = value if isinstance(value, dict) and name in ("options", "retries") else {"": value}
+        for part, own in parts.items():
+            fields[f"{name}.{part}" if part else name] = _word(own)
+    return fields
+
+
 def _word(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_word(own)}" for name, own in value.items())
+    if isinstance(value, list):
+        return ", ".join(_word(own) for own in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _latency(arms: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -9,16 +9,18 @@ from typing import Any
 
 from harness.facts import CellFacts, collect_facts
 from harness.judge import CellResult, judge, measure, median
-from harness.metrics import METRICS, Number
+from harness.ledgers import COUNTS as LEDGER_COUNTS
+from harness.metrics import METRICS
 from harness.record import SCHEMA, Run
-from harness.spec import Arm
+from harness.spread import Number
+from harness.variants import Variant
 
 Facts = Mapping[str, Sequence[CellFacts]]
 
 
 def facts_of(run: Run) -> dict[str, list[CellFacts]]:
-    """Arm (in the experiment's order) -> the facts of its recorded cells, by repeat."""
-    return {arm: [collect_facts(cell) for cell in run.cells_of(arm)] for arm in run.experiment.arms}
+    """Arm as run (in the experiment's order) -> the facts of its recorded cells, by repeat."""
+    return {name: [collect_facts(cell) for cell in run.cells_of(name)] for name in run.experiment.variants}
 
 
 def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
@@ -40,18 +42,20 @@ def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
         "expectations": [asdict(finding) for finding in verdict.findings],
         "doubts": verdict.doubts,
         "arms": {
-            name: _arm(arm, facts.get(name, ()), results.get(name, ()))
-            for name, arm in run.experiment.arms.items()
+            name: _arm(variant, facts.get(name, ()), results.get(name, ()))
+            for name, variant in run.experiment.variants.items()
         },
     }
 
 
-def _arm(arm: Arm, cells: Sequence[CellFacts], results: Sequence[CellResult]) -> dict[str, Any]:
+def _arm(variant: Variant, cells: Sequence[CellFacts], results: Sequence[CellResult]) -> dict[str, Any]:
     """Counts are totals over the repeats; metrics are medians over them."""
+    swept = {"base": variant.base, "factor": variant.factor, "value": variant.value}
     values = {name: median([result.values[name] for result in results]) for name in METRICS}
     return {
-        "route": arm.route,
-        "policy": arm.policy,
+        "route": variant.arm.route,
+        "policy": variant.arm.policy,
+        **(swept if variant.factor is not None else {}),
         **_counts(cells),
         **_nested(values),
         "repeats": [
@@ -72,7 +76,7 @@ def _counts(cells: Sequence[CellFacts]) -> dict[str, Any]:
     errors: Counter[str] = Counter()
     replicas: Counter[str] = Counter()
     for cell in cells:
-        ledgers.update(asdict(cell.ledgers))
+        ledgers.update({name: getattr(cell.ledgers, name) for name in LEDGER_COUNTS})
         errors.update(cell.errors)
         replicas.update(cell.replica_requests)
     return {
@@ -84,11 +88,13 @@ def _counts(cells: Sequence[CellFacts]) -> dict[str, Any]:
 
 
 def _nested(values: Mapping[str, Number]) -> dict[str, Any]:
-    """{"spread.cv": 1} as {"spread": {"cv": 1}}; the count of requests is told by _counts."""
+    """{"spread.cv": 1} as {"spread": {"cv": 1}}; requests and errors are counted by _counts."""
     nested: dict[str, Any] = {}
     for name, value in values.items():
         group, _, leaf = name.rpartition(".")
-        if group:
+        if group == "errors":
+            nested.setdefault("error_shares", {})[leaf] = value
+        elif group:
             nested.setdefault(group, {})[leaf] = value
         elif leaf != "requests":
             nested[leaf] = value

@@ -173,6 +173,7 @@ class _Cell:
                 "in_flight": sum(end > sent for end in free[replica]),
                 "messages": 3 if streamed else 1,
                 "connection": str(client + 1),
+                "cache": "",
             }
             calls[client] += 1
             rows.append(row)
@@ -180,6 +181,7 @@ class _Cell:
                 {
                     "request_id": row["request_id"],
                     "message": number,
+                    "planned_ns": planned,
                     "sent_ns": sent,
                     "received_ns": row["done_ns"],
                     "replica": replica,

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.facts import MOST_WINDOWS, collect_facts, percentiles, window_width_s
+from harness.facts import collect_facts
 from harness.metrics import METRICS
+from harness.ranks import percentiles
+from harness.timeline import MOST_WINDOWS, window_width_s
 from tests.unit.right.tiny import MS, row, write_cell
 
 
@@ -32,7 +34,8 @@ def test_counts_by_hand(tmp_path):
     assert facts.replica_requests == {"replica-0": 3, "replica-1": 2}
     assert facts.client_requests == {0: [3, 1], 1: [0, 1]}
     assert facts.errors == {"NOT_FOUND": 1, "DEADLINE_EXCEEDED": 1}
-    assert (facts.sessions, facts.session_requests, facts.session_top_requests, facts.breaks) == (2, 5, 4, 2)
+    found = facts.sessions
+    assert (found.count, found.requests, found.top_requests, found.breaks) == (2, 5, 4, 2)
     values = metrics_of(facts)
     assert values["requests"] == 6
     assert values["error_share"] == pytest.approx(1 / 3)
@@ -75,7 +78,7 @@ def test_a_closed_loop_plans_no_rate(tmp_path):
 
 def test_a_break_is_not_counted_from_one_session_to_the_next(tmp_path):
     rows = [row(0, "replica-0"), row(1, "replica-1", session=1), row(10**9, "replica-0", session=1)]
-    assert collect_facts(write_cell(tmp_path, rows)).breaks == 0
+    assert collect_facts(write_cell(tmp_path, rows)).sessions.breaks == 0
 
 
 def test_time_windows_add_up(tmp_path):
@@ -109,7 +112,9 @@ def test_affinity_agrees_with_a_plain_count_whatever_the_order_of_rows(calls, ra
     breaks = sum(a != b for session in sessions.values() for a, b in itertools.pairwise(session))
     with tempfile.TemporaryDirectory() as folder:
         facts = collect_facts(write_cell(Path(folder), random.sample(rows, len(rows))))
-    assert (facts.sessions, facts.session_top_requests, facts.breaks) == (len(sessions), top, breaks)
+    found = facts.sessions
+    found = facts.sessions
+    assert (found.count, found.top_requests, found.breaks) == (len(sessions), top, breaks)
     purity = METRICS["affinity.purity"].compute(facts)
     assert purity is None or 0 < purity <= 1
     assert facts.ledgers.reconciled

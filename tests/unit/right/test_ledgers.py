@@ -13,7 +13,7 @@ REPLICA = [(0, "replica-0"), (1, "replica-1"), (2, "replica-0")]
 
 
 def test_ledgers_that_agree_reconcile(tmp_path):
-    assert reconcile(write_cell(tmp_path, ROWS)) == Ledgers(3, 3, 3, 3, 0, 0, 0, 0, 0)
+    assert reconcile(write_cell(tmp_path, ROWS)) == Ledgers(3, 3, 3, 3, 0, 0, 0, 0, 0, envoy_bytes=3 * 42)
     assert reconcile(write_cell(tmp_path, ROWS)).reconciled
 
 
@@ -70,7 +70,7 @@ def test_a_request_that_the_client_gave_up_may_be_anywhere(tmp_path, envoy, repl
 
 def test_calls_that_are_not_the_load_are_not_counted(tmp_path):
     cell = write_cell(tmp_path, ROWS, envoy=[(None, ZERO), *ENVOY], replica=[(-1, "replica-0"), *REPLICA])
-    assert reconcile(cell) == Ledgers(3, 3, 3, 3, 0, 0, 0, 0, 0)
+    assert reconcile(cell) == Ledgers(3, 3, 3, 3, 0, 0, 0, 0, 0, envoy_bytes=3 * 42)
 
 
 def test_a_missing_access_log_does_not_reconcile(tmp_path):

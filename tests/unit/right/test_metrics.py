@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness import metrics
+from harness import metrics, spread
 
 COUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=64).filter(any)
 
@@ -28,69 +28,69 @@ COUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=64).filter(any)
     ],
 )
 def test_chi2_survival_agrees_with_published_critical_values(degrees, probability, critical):
-    assert metrics.chi2_survival(critical, degrees) == pytest.approx(probability, rel=2e-3)
+    assert spread.chi2_survival(critical, degrees) == pytest.approx(probability, rel=2e-3)
 
 
 @given(st.floats(0, 1e9), st.integers(1, 255))
 @example(5e-324, 1)
 def test_chi2_survival_is_a_probability_whatever_the_size(x, degrees):
-    assert 0 <= metrics.chi2_survival(x, degrees) <= 1
+    assert 0 <= spread.chi2_survival(x, degrees) <= 1
 
 
 @given(st.floats(0.01, 300), st.floats(0.01, 300), st.integers(1, 64))
 def test_chi2_survival_falls_with_x_and_rises_with_degrees(x, step, degrees):
-    here = metrics.chi2_survival(x, degrees)
-    assert metrics.chi2_survival(x + step, degrees) <= here + 1e-12
-    assert metrics.chi2_survival(x, degrees + 1) >= here - 1e-12
+    here = spread.chi2_survival(x, degrees)
+    assert spread.chi2_survival(x + step, degrees) <= here + 1e-12
+    assert spread.chi2_survival(x, degrees + 1) >= here - 1e-12
 
 
 @given(COUNTS)
 def test_spread_stays_within_its_bounds(counts):
     n = len(counts)
-    assert 1 - 1e-9 <= metrics.max_over_mean(counts) <= n + 1e-9
-    assert 1 - 1e-9 <= metrics.effective_replicas(counts) <= n + 1e-9
-    assert 1 / n - 1e-9 <= metrics.jain(counts) <= 1 + 1e-9
-    assert -1e-9 <= metrics.cv(counts) <= math.sqrt(n)
-    assert 0 <= metrics.max_off_fair(counts) <= sum(counts)
+    assert 1 - 1e-9 <= spread.max_over_mean(counts) <= n + 1e-9
+    assert 1 - 1e-9 <= spread.effective_replicas(counts) <= n + 1e-9
+    assert 1 / n - 1e-9 <= spread.jain(counts) <= 1 + 1e-9
+    assert -1e-9 <= spread.cv(counts) <= math.sqrt(n)
+    assert 0 <= spread.max_off_fair(counts) <= sum(counts)
 
 
 @given(COUNTS, st.randoms())
 def test_spread_does_not_depend_on_the_order_of_replicas(counts, random):
     shuffled = random.sample(counts, len(counts))
-    for of in (metrics.max_over_mean, metrics.cv, metrics.jain, metrics.max_off_fair, metrics.chi2_p):
+    for of in (spread.max_over_mean, spread.cv, spread.jain, spread.max_off_fair, spread.chi2_p):
         assert of(shuffled) == (None if of(counts) is None else pytest.approx(of(counts)))
 
 
 @given(st.integers(1, 64), st.integers(1, 1000))
 def test_even_counts_and_all_on_one_are_the_extremes(n, requests):
     even, one = [requests] * n, [requests] + [0] * (n - 1)
-    assert metrics.max_over_mean(even) == 1
-    assert metrics.cv(even) == 0
-    assert metrics.max_off_fair(even) == 0
-    assert metrics.jain(even) == pytest.approx(1)
-    assert metrics.max_over_mean(one) == pytest.approx(n)
-    assert metrics.effective_replicas(one) == 1
+    assert spread.max_over_mean(even) == 1
+    assert spread.cv(even) == 0
+    assert spread.max_off_fair(even) == 0
+    assert spread.jain(even) == pytest.approx(1)
+    assert spread.max_over_mean(one) == pytest.approx(n)
+    assert spread.effective_replicas(one) == 1
 
 
 @given(COUNTS)
 def test_jain_and_cv_say_the_same(counts):
     """Jain's index is 1 / (1 + cv^2): the two formulas are written down independently."""
-    assert metrics.jain(counts) == pytest.approx(1 / (1 + metrics.cv(counts) ** 2))
+    assert spread.jain(counts) == pytest.approx(1 / (1 + spread.cv(counts) ** 2))
 
 
 def test_hand_computed_spread():
     counts = [60, 20, 20, 0]
-    assert metrics.max_over_mean(counts) == 2.4
-    assert metrics.effective_replicas(counts) == pytest.approx(10_000 / 4_400)
-    assert metrics.max_off_fair(counts) == 35
+    assert spread.max_over_mean(counts) == 2.4
+    assert spread.effective_replicas(counts) == pytest.approx(10_000 / 4_400)
+    assert spread.max_off_fair(counts) == 35
     # Pearson: 4 x 5^2 / 25 = 4 with three degrees of freedom
-    assert metrics.chi2_p([30, 20, 20, 30]) == pytest.approx(0.26146, abs=1e-5)
+    assert spread.chi2_p([30, 20, 20, 30]) == pytest.approx(0.26146, abs=1e-5)
 
 
 def test_nothing_answered_has_no_spread():
-    for of in (metrics.max_over_mean, metrics.cv, metrics.jain, metrics.max_off_fair, metrics.chi2_p):
+    for of in (spread.max_over_mean, spread.cv, spread.jain, spread.max_off_fair, spread.chi2_p):
         assert of([0, 0]) is None
-    assert metrics.chi2_p([5]) is None  # one replica: nothing to compare
+    assert spread.chi2_p([5]) is None  # one replica: nothing to compare
 
 
 def test_every_metric_says_its_unit_and_meaning_in_one_line():
