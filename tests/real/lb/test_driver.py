@@ -6,6 +6,9 @@ import sys
 
 import pytest
 from lab_process import ROOT, StartCell
+from replica_process import StartReplica
+
+from lb.policies import POLICIES
 
 
 def driver(*words: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +51,33 @@ def test_the_jar_makes_sticky_stick(method: str, start_cell: StartCell) -> None:
     assert list(table(without.stdout).values()) == [4, 4, 4]
 
 
+def test_every_policy_can_be_driven(start_cell: StartCell) -> None:
+    live = start_cell("direct", "round_robin")
+    for policy in POLICIES:
+        done = driver("--policy", policy, "-n", "30", "--clients", "10", live.target)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"30 calls of AddVideo, policy {policy}, to {live.target}\n" in done.stdout
+        assert (len(table(done.stdout)) == 1) is (policy == "pick_first")
+
+
+def test_options_reach_the_policy(start_cell: StartCell) -> None:
+    live = start_cell("direct", "pick_first")
+    words = ("--clients", "30", "-n", "60", "--option", "shuffle=true", live.target)
+    shuffled = driver("--policy", "pick_first", *words)
+    assert (shuffled.returncode, len(table(shuffled.stdout))) == (0, 3)
+
+
+def test_what_a_client_may_have_besides(start_replica: StartReplica) -> None:
+    server = start_replica("--fail-share", "0.3")
+    calls = ("-n", "40", "--clients", "2", "--connections", "3", "--compression", "gzip")
+    done = driver(*calls, "--keepalive", "5000", "--wait-for-ready", "--retries", "4", server.address)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = server.ledger()
+    assert len({row["peer"] for row in rows}) == 6
+    assert len(rows) == 40 + sum(row["code"] == "UNAVAILABLE" for row in rows)
+    assert driver("-n", "40", server.address).returncode == 1
+
+
 def test_calls_that_fail_are_told_and_exit_1(start_cell: StartCell) -> None:
     slow = {"distribution": "constant", "mean": 1000}
     live = start_cell("direct", "round_robin", service_time_ms=slow)
@@ -73,6 +103,13 @@ def test_nobody_there_exits_1() -> None:
         (["-n", "0", "127.0.0.1:1"], "'0' is not a whole number from 1 to 10000000"),
         (["-n", "²", "127.0.0.1:1"], "'²' is not a whole number"),
         (["--method", "Delete", "127.0.0.1:1"], "invalid choice: 'Delete'"),
+        (["--policy", "round_robin", "--option", "a=1", "127.0.0.1:1"], "has no option 'a'; it takes none"),
+        (["--option", "shufle=true", "127.0.0.1:1"], "no option 'shufle'; did you mean shuffle?"),
+        (["--option", "shuffle", "127.0.0.1:1"], "'shuffle' is not NAME=VALUE"),
+        (["--option", "shuffle=perhaps", "127.0.0.1:1"], 'shuffle="perhaps" for pick_first: '),
+        (["--retries", "5", "127.0.0.1:1"], "'5' is not a whole number from 0 to 4"),
+        (["--keepalive", "200", "127.0.0.1:1"], "'200' is not a whole number from 1000 to 86400000"),
+        (["--policy", "ring_hash", "--option", "max_ring_size=9", "127.0.0.1:1"], "is above max_ring_size 9"),
         ([], "target"),
     ],
 )

@@ -130,6 +130,17 @@ def test_messages_of_streams_are_rows_of_their_own(start_cell: StartCell, perfor
     assert all(message["replica"] == streams[message["request_id"]]["replica"] for message in messages)
 
 
+def test_what_grpc_says_of_the_channels_is_left_for_the_harness(start_cell: StartCell, perform: Any) -> None:
+    played = perform(start_cell("direct", "round_robin").target)
+    assert played.end() == 0, played.told
+    told = json.loads((played.folder / "channels.json").read_text())
+    assert [(one["client"], one["channels"], one["policy"]) for one in told] == [
+        (client, 1, "round_robin") for client in range(OPEN.clients)
+    ]
+    subchannels = [number for one in told for number in one["subchannels"]]
+    assert len(subchannels) == len(set(subchannels)) == OPEN.clients * 3
+
+
 def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCell, perform: Any) -> None:
     live = start_cell(
         *("direct", "round_robin"),
