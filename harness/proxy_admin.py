@@ -116,9 +116,7 @@ def _same_tree(where: str, planned: Any, live: Any) -> None:
 
 
 def _canonical(value: Any) -> Any:
-    """One form for what protobuf's JSON may write in several: 64-bit numbers, durations, fields left out."""
-    if isinstance(value, dict):
-        return {key: entry for key, entry in value.items() if entry not in (None, False, 0, "", [])}
+    """One form for what protobuf's JSON may write in several: 64-bit numbers and durations."""
     if isinstance(value, str) and NUMBER.fullmatch(value):
         return float(value.rstrip("s"))
     return value

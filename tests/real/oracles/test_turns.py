@@ -48,7 +48,7 @@ def test_several_workers_take_turns_each_by_itself(workers: int, balanced: Start
 
 
 def test_random_is_not_in_turn(balanced: StartBalanced) -> None:
-    answers = on_one_connection(balanced("random").address, sessions(600), at_once=8)
+    answers = on_one_connection(balanced("random").address, sessions(600))
     counts = Counter(answer.replica for answer in answers)
     assert not in_turn([answer.replica for answer in answers])
     assert all(within_binomial(counts[name], 600, 1 / 3) for name in REPLICAS), counts
