@@ -120,7 +120,7 @@ class Replica:
         self._ledger.close()
 
     async def _go_away(self) -> None:
-        await self._server.stop(None)
+        await self._server.crash()
         await self._rows_written()
 
     async def _come_back(self) -> None:

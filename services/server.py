@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import grpc
 
+from services.sockets import break_connections
+
 
 class CannotStartError(Exception):
     """The replica cannot serve; the message says why."""
@@ -39,22 +41,31 @@ class Server:
 
     async def start(self) -> None:
         """Serve. Raises CannotStartError when somebody else listens on the port meanwhile."""
-        self._server = self._make()
+        server = self._make()
         for address, credentials in self._ports:
             try:
                 if credentials is None:
-                    self._server.add_insecure_port(address)
+                    server.add_insecure_port(address)
                 else:
-                    self._server.add_secure_port(address, credentials)
+                    server.add_secure_port(address, credentials)
             except RuntimeError as error:
                 raise CannotStartError(f"cannot listen on {address}: {error}") from None
-        await self._server.start()
+        await server.start()
+        self._server = server
 
-    async def stop(self, grace_s: float | None) -> None:
-        """Close the ports, let calls finish for `grace_s` (None: not at all), then break the connections."""
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls and let those here finish for `grace_s` seconds; away already: nothing to do."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace_s)
+
+    async def crash(self) -> None:
+        """Close ports and connections at once; the calls in hand are cancelled.
+
+        gRPC's core notes "Closing acceptor" on standard error: its listening socket is shut under its hands.
+        """
+        break_connections([holder.getsockname()[1] for holder in self._holders])
+        await self.stop(0)
 
 
 def _hold(host: str, port: int) -> socket.socket:
