@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from harness.facts import CellFacts
+from harness.timeline import Floats
 
 WIDTH_IN = 9.6
 
@@ -16,9 +20,22 @@ WIDTH_IN = 9.6
 REPLICA_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000", "#F0E442")
 # Paul Tol's "muted" scheme (SRON/EPS/TN/09-002): arms must not look like replicas.
 ARM_COLOURS = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933")
+# His "light" scheme: areas that are neither replicas nor arms.
+UNIT_COLOURS = ("#77AADD", "#EE8866", "#EEDD88", "#44BB99", "#FFAABB", "#99DDFF", "#BBCC33", "#AAAA00")
+# gRPC codes that experiments provoke always have the same colour, others take the next one.
+CODE_COLOURS = {
+    "CANCELLED": "#99DDFF",
+    "DEADLINE_EXCEEDED": "#EEDD88",
+    "INTERNAL": "#FFAABB",
+    "UNAVAILABLE": "#EE8866",
+}
+OTHER_CODE_COLOURS = ("#77AADD", "#44BB99", "#BBCC33", "#AAAA00", "#BBBBBB")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "|||", "+++", "ooo")
+
+# The line of the fair share, of what is even.
+FAIR: Any = {"color": "#333333", "linestyle": "--", "linewidth": 1}
 
 RC: Any = {
     "axes.axisbelow": True,
@@ -104,3 +121,28 @@ def replica_legend(figure: Figure, axes: Axes) -> None:
     """The legend of `axes` below the whole figure, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(8, max(1, len(labels))))
+
+
+def replica_lines(axes: Axes, cell: CellFacts, table: Floats) -> None:
+    """One line per replica over the cell's time windows; table: (windows, replicas)."""
+    middles = cell.timeline.starts_s + cell.timeline.width_s / 2
+    for number, name in enumerate(cell.replica_requests):
+        axes.plot(middles, table[:, number], label=name, **replica_line(number))
+
+
+def fullest(panels: Iterable[Axes]) -> Axes:
+    """The panel with the most lines: its legend covers the others."""
+    return max(panels, key=lambda axes: len(axes.lines))
+
+
+def from_zero(panels: Iterable[Axes]) -> None:
+    """Start the shared y axes at zero, once all is drawn: a limit that is set stops them from growing."""
+    for axes in panels:
+        axes.set_ylim(bottom=0)
+
+
+def name_rows(axes: Axes, arms: Sequence[str]) -> None:
+    """An arm a row, the first on top."""
+    axes.set_yticks(np.arange(len(arms)), [arm_title(arm) for arm in arms])
+    axes.set_ylim(len(arms) - 0.4, -0.6)
+    axes.set_ylabel("Arm (name)")

@@ -50,7 +50,7 @@ def build_report(run_dir: Path) -> Path:
     summary = summarise(run, facts)
     try:
         write_json(run_dir / "summary.json", summary)
-        plots = draw_plots(facts, run_dir / "plots")
+        plots = draw_plots(run.experiment, facts, run_dir / "plots")
         write_text(run_dir / "report.html", render_report(run, summary, plots))
     except OSError as error:
         raise UserError(
