@@ -96,10 +96,11 @@ class Arm(Model):
     )
     keepalive_ms: float | None = Field(
         default=None,
-        ge=10,
+        ge=1000,
         le=3_600_000,
         allow_inf_nan=False,
-        description="time between the clients' HTTP/2 PINGs (default: none are sent)",
+        description="silence after which the clients send an HTTP/2 PING (default: none are sent); "
+        "gRPC's C-core sends one a second at most",
     )
     max_connection_age_s: Lifetime | None = Field(
         default=None,

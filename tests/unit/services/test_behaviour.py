@@ -1,9 +1,11 @@
-"""Behaviour: settings checked, changed all or none; work measured; slowness and failures on purpose."""
+"""Behaviour: work measured; slowness, failures, a session cache and load reports on purpose."""
 
 import asyncio
 
 import grpc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.behaviour import Behaviour
 from services.call import Call
@@ -11,13 +13,15 @@ from services.refused import RefusedError
 from services.service_time import ServiceTime
 from services.settings import Settings
 from services.video_service_pb2 import Behaviour as BehaviourMessage
+from services.video_service_pb2 import LoadReport
 
 CONSTANT_5 = Settings(slots=2, service_time=ServiceTime("constant", 5))
 MS = 1_000_000
 
 
-def new_call() -> Call:
-    return Call(request_id=1, method="AddVideo", peer="127.0.0.1:1", arrived_ns=0, in_flight=1)
+def new_call(session: str = "") -> Call:
+    metadata = (("x-lab-request-id", "1"), ("x-lab-session", session)) if session else ()
+    return Call(1, "AddVideo", "127.0.0.1:1", arrived_ns=0, in_flight=1, metadata=metadata)
 
 
 def run_calls(behaviour: Behaviour, count: int) -> list[Call]:
@@ -102,32 +106,114 @@ def test_a_cancelled_call_leaves_the_line_and_keeps_its_times() -> None:
     asyncio.run(scene())
 
 
-def test_a_change_sets_only_what_it_names() -> None:
-    changed = CONSTANT_5.changed(BehaviourMessage(mean_ms=0, burn_cpu=True))
-    assert changed == Settings(slots=2, service_time=ServiceTime("constant", 0), burn_cpu=True)
-    assert CONSTANT_5.changed(changed.to_message()) == changed
+def draws(behaviour: Behaviour, count: int) -> list[float]:
+    """The slow_draw of calls that arrive one after the other."""
+    calls = [new_call() for _ in range(count)]
+    for call in calls:
+        behaviour.admit(call)
+    return [call.slow_draw for call in calls]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (BehaviourMessage(slots=0), "slots is 0, expected 1 to 10000"),
-        (BehaviourMessage(mean_ms=-1), "mean_ms is -1, expected 0 to 60000 milliseconds"),
-        (
-            BehaviourMessage(distribution="uniform"),
-            "distribution 'uniform' is unknown, expected one of constant, exponential, lognormal",
-        ),
-        (BehaviourMessage(slow_factor=float("nan")), "slow_factor is nan, expected 0 to 1000"),
-        (BehaviourMessage(slow_factor=float("inf")), "slow_factor is inf, expected 0 to 1000"),
-        (BehaviourMessage(fail_share=1.5), "fail_share is 1.5, expected a share from 0 to 1"),
-        (
-            BehaviourMessage(fail_code="unavailabel"),
-            "fail_code is 'unavailabel', expected a gRPC error name; did you mean UNAVAILABLE?",
-        ),
-        (BehaviourMessage(fail_code="OK"), "fail_code is 'OK', expected a gRPC error name"),
-    ],
-)
-def test_a_bad_change_is_refused(change: BehaviourMessage, message: str) -> None:
-    with pytest.raises(ValueError) as refused:
-        CONSTANT_5.changed(change)
-    assert str(refused.value) == message
+@settings(deadline=None, max_examples=30)
+@given(share=st.floats(0, 1), seed=st.text("abc", max_size=3))
+def test_the_slow_share_of_the_calls_is_slow(share: float, seed: str) -> None:
+    behaviour = Behaviour(CONSTANT_5.changed(BehaviourMessage(slow_factor=9, slow_share=share)), seed)
+    slow = sum(draw < share for draw in draws(behaviour, 2000)) / 2000
+    assert slow == pytest.approx(share, abs=0.06)  # more than five standard deviations
+
+
+@settings(deadline=None, max_examples=30)
+@given(share=st.floats(0, 1, exclude_max=True), fail_share=st.floats(0, 0.5))
+def test_slow_calls_shift_neither_service_times_nor_failures(share: float, fail_share: float) -> None:
+    plain = Settings(slots=1, service_time=ServiceTime("exponential", 4), fail_share=fail_share)
+
+    def story(share: float) -> list[int | None]:
+        behaviour = Behaviour(plain.changed(BehaviourMessage(slow_share=share)), "1")
+        times: list[int | None] = []
+        for _ in range(50):
+            try:
+                behaviour.admit(new_call())
+            except RefusedError:
+                times.append(None)
+            else:
+                times.append(plain.service_time.draw_ns(behaviour._service_rng))
+        return times
+
+    assert story(share) == story(1)
+
+
+@pytest.mark.parametrize(("share", "slow"), [(0, 0), (1, 4)])
+def test_slow_calls_take_their_factor_and_no_other_does(share: float, slow: int) -> None:
+    changed = CONSTANT_5.changed(BehaviourMessage(slots=4, slow_factor=12, slow_share=share))
+    behaviour = Behaviour(changed, "1")
+
+    async def scene() -> list[Call]:
+        calls = [new_call() for _ in range(4)]
+        for call in calls:
+            behaviour.admit(call)
+        await asyncio.gather(*(behaviour.work(call) for call in calls))
+        return calls
+
+    assert sum(call.service_ns > 40 * MS for call in asyncio.run(scene())) == slow
+
+
+def test_a_session_that_was_here_before_finds_its_data() -> None:
+    cached = CONSTANT_5.changed(BehaviourMessage(cache_sessions=2, cache_hit_factor=0.1, mean_ms=50))
+    behaviour = Behaviour(cached, "1")
+
+    async def serve(session: str, messages: int = 1) -> tuple[str, list[bool]]:
+        call, quick = new_call(session), []
+        behaviour.admit(call)
+        for _ in range(messages):
+            before_ns = call.service_ns
+            await behaviour.work(call)
+            quick.append(call.service_ns - before_ns < 45 * MS)
+        return call.cache, quick
+
+    async def scene() -> None:
+        assert await serve("0.0") == ("miss", [False])
+        assert await serve("0.0") == ("hit", [True])
+        assert await serve("") == ("", [False])
+        assert await serve("1.0", messages=3) == ("miss", [False, True, True])
+        assert await serve("2.0") == ("miss", [False])
+        assert await serve("0.0") == ("miss", [False])
+        behaviour.apply(cached.changed(BehaviourMessage(cache_sessions=0)))
+        assert await serve("0.0") == ("", [False])
+
+    asyncio.run(scene())
+
+
+def test_a_call_that_fails_on_purpose_leaves_no_data() -> None:
+    message = BehaviourMessage(cache_sessions=2, fail_share=1)
+    behaviour = Behaviour(CONSTANT_5.changed(message), "1")
+    with pytest.raises(RefusedError):
+        behaviour.admit(new_call("0.0"))
+    behaviour.apply(behaviour.settings.changed(BehaviourMessage(fail_share=0)))
+    call = new_call("0.0")
+    behaviour.admit(call)
+    assert call.cache == "miss"
+
+
+def test_load_reports_as_set() -> None:
+    behaviour = Behaviour(CONSTANT_5, "1")
+    assert behaviour.load_report("OK") == b""
+    behaviour.apply(CONSTANT_5.changed(BehaviourMessage(orca="0.25:40")))
+    report = LoadReport.FromString(behaviour.load_report("OK"))
+    assert (report.cpu_utilization, report.rps_fractional, report.eps) == (0.25, 40, 0)
+    behaviour.apply(CONSTANT_5)
+    assert behaviour.load_report("OK") == b""
+
+
+def test_a_measured_load_counts_work_and_every_end_but_takes_only_errors_for_errors() -> None:
+    behaviour = Behaviour(CONSTANT_5.changed(BehaviourMessage(orca="measured", mean_ms=40)), "1")
+
+    async def scene() -> LoadReport:
+        await asyncio.gather(*(behaviour.work(new_call()) for _ in range(2)))
+        for code in ("OK", "CANCELLED", "UNAVAILABLE"):
+            behaviour.load_report(code)
+        return LoadReport.FromString(behaviour.load_report("DEADLINE_EXCEEDED"))
+
+    report = asyncio.run(scene())
+    assert report.rps_fractional == pytest.approx(2 * report.eps)
+    assert report.rps_fractional > 0
+    assert 0.3 < report.cpu_utilization <= 1

@@ -77,3 +77,12 @@ def test_a_bad_video_is_refused_and_not_kept(bad: Video, message: str) -> None:
     assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
     assert refused.value.message == message
     assert len(catalogue) == SAMPLES
+
+
+def test_every_video_names_the_replica_whatever_the_caller_wrote_there() -> None:
+    catalogue = Catalogue(5, "replica-7")
+    catalogue.add(Video(id="mine", title="t", served_by="somebody"))
+    assert {each.served_by for each in catalogue.newest(0)} == {"replica-7"}
+    found = catalogue.find("mine")
+    assert found is not None
+    assert found.served_by == "replica-7"

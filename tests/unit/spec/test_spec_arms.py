@@ -237,7 +237,7 @@ def test_an_experiment_with_everything_is_written_and_read_again_alike(load: Loa
                 "options": {"key": "cookie", "bounded_load_percent": 150},
             },
             **{"connections": 3, "cookie_jar": False, "session_lifetime_s": 1.5, "wait_for_ready": True},
-            **{"retries": {"by": "client", "attempts": 3}, "compression": "gzip", "keepalive_ms": 500},
+            **{"retries": {"by": "client", "attempts": 3}, "compression": "gzip", "keepalive_ms": 1500},
             **{"max_connection_age_s": 2, "sweep": {"proxy_workers": [1, 2]}, "calls": {"GetVideo": 2}},
         },
         replicas={
