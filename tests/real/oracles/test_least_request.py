@@ -11,9 +11,8 @@ from behind_envoy import StartBalanced, calls, connection, sessions
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
-STREAMS_A_REPLICA = 20
+STREAMS_A_REPLICA = 5
 CALLS = 12_000
-AT_ONCE = 8  # far fewer than the busy replica's streams, so that it is never the less busy one of two
 
 
 async def open_streams(stub: VideoServiceStub, stack: AsyncExitStack, count: int) -> dict[str, list[Any]]:
@@ -39,8 +38,8 @@ def shares(target: str, replicas: int, count: int = CALLS) -> tuple[float, list[
             for stream in (stream for other in others for stream in streams[other]):
                 await stream.done_writing()
                 assert (await stream.code()).name == "OK"
-            assert len(streams[busy]) > AT_ONCE
-            return busy, [answer.replica for answer in await calls(stub, sessions(count), AT_ONCE)]
+            # One call at a time: the idle ones are equally idle, however fast each of them is.
+            return busy, [answer.replica for answer in await calls(stub, sessions(count))]
 
     busy, answers = uvloop.run(perform())
     counts = Counter(answers)
@@ -48,7 +47,7 @@ def shares(target: str, replicas: int, count: int = CALLS) -> tuple[float, list[
 
 
 # Two replicas are drawn, with replacement; the busy one is taken only when it is drawn twice.
-# +-1.5 points are four standard deviations of 12,000 draws and more.
+# +-1.5 points are more than three standard deviations of 12,000 draws.
 @pytest.mark.parametrize(("replicas", "busy", "idle"), [(3, 1 / 9, 4 / 9), (2, 1 / 4, 3 / 4)])
 def test_two_choices(replicas: int, busy: float, idle: float, balanced: StartBalanced) -> None:
     live = balanced("least_request", replica_options=[()] * replicas)
@@ -65,6 +64,6 @@ def test_four_choices_of_three(balanced: StartBalanced) -> None:
 
 def test_a_full_scan_never_takes_the_busy_one(balanced: StartBalanced) -> None:
     live = balanced("least_request", {"full_scan": True})
-    on_busy, on_idle = shares(live.address, 3, 2000)
+    on_busy, on_idle = shares(live.address, 3, 1000)
     assert on_busy == 0  # exact: an idle one is always less busy
-    assert on_idle == pytest.approx([0.5, 0.5], abs=0.04)
+    assert on_idle == pytest.approx([0.5, 0.5], abs=0.07)  # four standard deviations
