@@ -5,7 +5,7 @@ What its callers saw (grpcio 1.85.1, pick_first, 250 calls/s, 0.3 s away every 2
 - Without wait_for_ready the calls after them fail at once, UNAVAILABLE "failed to connect to all addresses",
   for longer than the replica is away: until the channel's next try, after its reconnect backoff of about 1 s
   (grpc.initial_reconnect_backoff_ms). An outage of 0.3 s cost 1.1 s of calls; with 50 ms, 0.4 s.
-- With wait_for_ready they wait for that next try, up to 1.5 s, and are served: 5 errors in 1500 calls, not 463.
+- With wait_for_ready they wait for that next try, up to 1.5 s, and are served: 5 errors in 1500, not 463.
 - 0.3 s away every second, and the try comes as often as not in the next outage: 76 % of the calls failed, and
   with wait_for_ready they piled up to be broken together.
 """

@@ -51,6 +51,29 @@ def test_list_videos(server: Server) -> None:
     assert len(list(server.videos.ListVideos(ListVideosRequest()))) == 11
 
 
+def test_a_stream_of_videos_can_have_any_length(server: Server) -> None:
+    add(server)
+    expected = ["2", *(f"sample-{number}" for number in range(10))]
+    videos = list(server.videos.ListVideos(ListVideosRequest(limit=25, cycle=True)))
+    assert [video.id for video in videos] == [*expected, *expected, *expected[:3]]
+    videos = list(server.videos.ListVideos(ListVideosRequest(limit=3, cycle=True)))
+    assert [video.id for video in videos] == expected[:3]
+    assert [row["messages"] for row in server.ledger()] == ["1", "25", "3"]
+
+
+def test_messages_of_a_paced_stream_are_never_early_and_take_no_slot(start_replica: StartReplica) -> None:
+    server = start_replica("--slots", "1")
+    begun_s = time.monotonic()
+    call = server.videos.ListVideos(ListVideosRequest(limit=5, cycle=True, gap_ms=30))
+    arrived_s = []
+    for video in call:
+        arrived_s.append(time.monotonic() - begun_s)
+        server.videos.AddVideo(Video(id=f"{video.id}-seen", title="t"), timeout=5)
+    # The replica counts from the first message that it sends, which is after the call began.
+    assert all(at_s >= number * 0.030 - 0.002 for number, at_s in enumerate(arrived_s))
+    assert [row["code"] for row in server.ledger()] == ["OK"] * 6
+
+
 def test_get_videos(server: Server) -> None:
     answer, _ = get_some(server)
     assert [video.id for video in answer.videos] == ["sample-1", "sample-0"]
@@ -102,6 +125,16 @@ def test_an_answer_names_its_replica_and_the_ledger_says_the_same(
     assert row["in_flight"] == "1"
 
 
+def test_every_message_names_the_replica_that_sent_it(server: Server) -> None:
+    forged = Video(id="forged", title="t", served_by="somebody")
+    sent = [server.videos.AddVideo(forged).video]
+    sent += server.videos.ListVideos(ListVideosRequest())
+    sent += server.videos.GetVideos(ids("forged", "sample-1")).videos
+    sent += server.videos.GetVideo(ids("forged", "sample-1"))
+    assert len(sent) == 1 + 11 + 2 + 2
+    assert {video.served_by for video in sent} == {"replica-0"}
+
+
 REFUSALS: list[tuple[Callable[[Server], Any], grpc.StatusCode, str]] = [
     (
         lambda server: server.videos.AddVideo(Video(id="sample-4", title="t"), metadata=METADATA),
@@ -122,6 +155,23 @@ REFUSALS: list[tuple[Callable[[Server], Any], grpc.StatusCode, str]] = [
         lambda server: server.videos.GetVideos(ids(*map(str, range(1001))), metadata=METADATA),
         grpc.StatusCode.INVALID_ARGUMENT,
         "more than 1000 ids in one call",
+    ),
+    (
+        lambda server: list(server.videos.ListVideos(ListVideosRequest(cycle=True), metadata=METADATA)),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "limit is 0, expected 1 to 100000 with cycle",
+    ),
+    (
+        lambda server: list(
+            server.videos.ListVideos(ListVideosRequest(limit=100_001, cycle=True), metadata=METADATA)
+        ),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "limit is 100001, expected 1 to 100000 with cycle",
+    ),
+    (
+        lambda server: list(server.videos.ListVideos(ListVideosRequest(gap_ms=60_001), metadata=METADATA)),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "gap_ms is 60001, expected at most 60000",
     ),
 ]
 

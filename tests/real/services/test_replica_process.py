@@ -51,6 +51,23 @@ def test_a_taken_port_is_one_clear_line(server: Server) -> None:
             "replica: argument --listen: 'localhost:99999': expected HOST:PORT",
         ),
         (["--slots", "0"], 2, "replica: slots is 0, expected 1 to 10000"),
+        (["--slow-factor", "-1"], 2, "replica: slow_factor is -1, expected 0 to 1000"),
+        (["--slow-share", "2"], 2, "replica: slow_share is 2, expected a share from 0 to 1"),
+        (["--fail-code", "NOPE"], 2, "replica: fail_code is 'NOPE', expected a gRPC error name"),
+        (["--outage", "5"], 2, "replica: argument --outage: '5': expected EVERY_S:FOR_MS, as 5:300"),
+        (
+            ["--outage", "1:1000"],
+            2,
+            "replica: outage_for_ms is 1000, expected above 0 and below",
+        ),
+        (["--cache", "x:1"], 2, "replica: argument --cache: 'x:1': expected SESSIONS:HIT_FACTOR, as 100:0.2"),
+        (["--cache", "10:3"], 2, "replica: cache_hit_factor is 3, expected 0 to 1"),
+        (["--orca", "0"], 2, "replica: orca is '0', expected measured, CPU or CPU:RPS, as 0.4:200"),
+        (
+            ["--max-connection-age-ms", "-1"],
+            2,
+            "replica: argument --max-connection-age-ms: '-1': expected 0 to 86400000 milliseconds",
+        ),
         (["--slots", "two"], 2, "replica: argument --slots: invalid int value: 'two'"),
         (
             ["--service-time", "10"],
