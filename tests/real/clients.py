@@ -1,7 +1,6 @@
 """Clients that play a script against real parts."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,8 +12,8 @@ from lb.policies import service_config
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from lb.settings import ClientSettings
 
-# As the load process and the driver do: without it ring_hash takes no key from a header.
-os.environ.setdefault("GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY", "true")
+# As the load process and the driver set it: without it ring_hash takes no key from a header.
+HASH_KEY_SWITCH = "GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY"
 
 SETTINGS = ClientSettings(
     target="",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clients import SETTINGS, calls, connect, play
+from clients import HASH_KEY_SWITCH, SETTINGS, calls, connect, play
 from relay import Relay
 from replica_process import Server, StartReplica
 
@@ -108,7 +108,10 @@ def test_pings_too_often_end_the_calls_of_their_connection(start_replica: StartR
     assert 2.5e9 < row["done_ns"] - row["sent_ns"] < 8e9
 
 
-def test_connecting_returns_soon_where_a_policy_connects_by_itself_later(server: Server) -> None:
+def test_connecting_returns_soon_where_a_policy_connects_by_itself_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HASH_KEY_SWITCH, "true")
     took_s: list[float] = []
 
     async def script(clients: list[Client]) -> None:

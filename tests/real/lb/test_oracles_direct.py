@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from clients import SETTINGS, calls, connect, play
+from clients import HASH_KEY_SWITCH, SETTINGS, calls, connect, play
 from replica_process import Server, StartReplica
 
 from lb.client import Client
@@ -94,6 +94,11 @@ def test_every_message_of_a_stream_is_of_one_replica(method: str, start_replica:
 # ring_hash
 
 
+@pytest.fixture
+def _keys_from_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HASH_KEY_SWITCH, "true")
+
+
 def keys_homes(settings: ClientSettings) -> dict[int, set[str]]:
     """Session -> replicas, for 90 sessions of three calls each, one of another's in between."""
 
@@ -111,6 +116,7 @@ def keys_homes(settings: ClientSettings) -> dict[int, set[str]]:
     return homes
 
 
+@pytest.mark.usefixtures("_keys_from_headers")
 def test_one_key_one_replica_whoever_asks_and_whenever(start_replica: StartReplica) -> None:
     servers = [start_replica() for _ in range(3)]
     settings = settings_for(servers, "ring_hash")
@@ -122,6 +128,7 @@ def test_one_key_one_replica_whoever_asks_and_whenever(start_replica: StartRepli
     assert {len(replicas) for replicas in turns.values()} != {1}
 
 
+@pytest.mark.usefixtures("_keys_from_headers")
 def test_a_new_session_is_a_new_key(start_replica: StartReplica) -> None:
     servers = [start_replica() for _ in range(3)]
     settings = replace(settings_for(servers, "ring_hash"), session_lifetime_s=0.001)

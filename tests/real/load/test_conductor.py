@@ -65,11 +65,17 @@ class Performance:
 def perform(tmp_path: Path) -> Iterator[Any]:
     performances: list[Performance] = []
 
-    def start(target: str, load: Load = OPEN, web_port: int | None = None, **times: float) -> Performance:
+    def start(
+        target: str,
+        load: Load = OPEN,
+        web_port: int | None = None,
+        policy: str = "round_robin",
+        **times: float,
+    ) -> Performance:
         settings = replace(
             SETTINGS,
             target=target,
-            service_config=service_config("round_robin"),
+            service_config=service_config(policy),
             messages_per_stream=2,
             epoch_ns=time.monotonic_ns(),
             deadline_s=times.get("deadline_s", 5),
@@ -139,6 +145,16 @@ def test_what_grpc_says_of_the_channels_is_left_for_the_harness(start_cell: Star
     ]
     subchannels = [number for one in told for number in one["subchannels"]]
     assert len(subchannels) == len(set(subchannels)) == OPEN.clients * 3
+
+
+def test_ring_hash_takes_the_sessions_key_in_the_load_process(start_cell: StartCell, perform: Any) -> None:
+    load = replace(OPEN, clients=20)
+    played = perform(start_cell("direct", "ring_hash").target, load, policy="ring_hash")
+    assert played.end() == 0, played.told
+    rows = played.rows()
+    assert {row["code"] for row in rows} == {"OK"}
+    homes = {(row["client"], row["replica"]) for row in rows}
+    assert (len(homes), len({replica for _, replica in homes})) == (20, 3)
 
 
 def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCell, perform: Any) -> None:
