@@ -14,6 +14,7 @@ from harness.errors import UserError
 from harness.judge import show
 from harness.metrics import METRICS
 from harness.record import Run
+from harness.report_tables import value_of
 from harness.summary import summarise
 
 SHOWN = (
@@ -92,17 +93,10 @@ def print_comparison(before: Run, after: Run, console: Console) -> None:
 
 
 def _change(arm: str, metric: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
-    old = [value for repeat in before["repeats"] if (value := _value(repeat, metric)) is not None]
-    new = [value for repeat in after["repeats"] if (value := _value(repeat, metric)) is not None]
+    old = [value for repeat in before["repeats"] if (value := value_of(repeat, metric)) is not None]
+    new = [value for repeat in after["repeats"] if (value := value_of(repeat, metric)) is not None]
     overlap = bool(old and new) and min(old) <= max(new) and min(new) <= max(old)
-    return Change(arm, metric, _value(before, metric), _value(after, metric), overlap)
-
-
-def _value(figures: Mapping[str, Any], metric: str) -> float | None:
-    found: Any = figures
-    for name in metric.split("."):
-        found = found[name]
-    return None if found is None else float(found)
+    return Change(arm, metric, value_of(before, metric), value_of(after, metric), overlap)
 
 
 def _described(run: Run) -> dict[str, str]:

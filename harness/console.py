@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from harness.judge import show
-from harness.report import where_table
+from harness.report_tables import where_table
+
+MOST_ARM_COLUMNS = 5
+LEAST_NAME_WIDTH = 20  # of an arm that is a row
 
 _COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow"}
 
@@ -34,15 +38,42 @@ def print_summary(summary: Mapping[str, Any], console: Console, report: Path | N
 
 
 def _where(arms: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The report's table of where requests went, with latency; an arm a column, since names are long."""
-    where = where_table(arms)
-    latency = [arm["latency_ms"] for arm in arms.values()]
+    """The report's table of where requests went, with latency.
+
+    A few arms are columns, since their names are long and replicas may be many; more are rows.
+    """
+    few = len(arms) <= MOST_ARM_COLUMNS
+    where = where_table(arms) if few else where_table(arms, most_replicas=0)
+    waits = [
+        [f"{rank} ms", *(show(arm["latency_ms"][rank]) for arm in arms.values())] for rank in ("p50", "p99")
+    ]
+    columns = [[escape(cell) for cell in column] for column in zip(where.head, *where.rows, strict=True)]
+    return _arms_as_columns([*columns, *waits]) if few else _arms_as_rows([*columns, *waits])
+
+
+def _arms_as_columns(columns: Sequence[Sequence[str]]) -> Table:
     table = Table(title="Requests answered, by replica", title_justify="left", header_style="bold")
     table.add_column("", no_wrap=True)
-    for arm in arms:
-        table.add_column(escape(arm), justify="right", overflow="fold")
-    for column, heading in enumerate(where.head[1:], start=1):
-        table.add_row(heading, *(escape(row[column]) for row in where.rows))
-    for rank in ("p50", "p99"):
-        table.add_row(f"{rank} ms", *(show(figures[rank]) for figures in latency))
+    for arm in columns[0][1:]:
+        table.add_column(arm, justify="right", overflow="fold")
+    for heading, *cells in columns[1:]:
+        table.add_row(heading, *cells)
+    return table
+
+
+def _arms_as_rows(columns: Sequence[Sequence[str]]) -> Table:
+    table = Table(
+        title="Requests answered, by replica",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("", overflow="fold", min_width=LEAST_NAME_WIDTH)
+    for heading, *cells in columns[1:]:
+        # Headings break between words, figures never.
+        width = max(map(len, [*heading.split(), *cells]))
+        table.add_column(heading, justify="right", min_width=width)
+    for row in zip(*(column[1:] for column in columns), strict=True):
+        table.add_row(*row)
     return table

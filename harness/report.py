@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import shlex
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from harness.errors import UserError
-from harness.judge import LEAST_ACHIEVED_SHARE, MOST_LAG_P99_MS, show
-from harness.ledgers import Ledgers
 from harness.plots import PLOTS, draw_plots
 from harness.record import Run, read_run, write_json, write_text
+from harness.report_tables import (
+    ABSENT,
+    Table,
+    errors_table,
+    generator_table,
+    latency_table,
+    ledgers_table,
+    units_table,
+    where_table,
+)
 from harness.spec import Arm, Experiment
 from harness.spec_overrides import OPTIONS
 from harness.summary import facts_of, summarise
-
-MOST_REPLICA_COLUMNS = 8
 
 _VERDICTS = {
     "held": "Everything that was expected is what was measured.",
     "refuted": "At least one expectation is not what was measured.",
     "inconclusive": "The record does not allow a verdict; the figures are shown all the same.",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page: the first cell of a row is its heading. Without `head`, values are text."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
 
 
 def build_report(run_dir: Path) -> Path:
@@ -76,36 +70,14 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
         difference=_difference(run.experiment),
         lesson=[" ".join(part.split()) for part in run.experiment.lesson.split("\n\n") if part.strip()],
         where=where_table(arms),
-        latency=_latency(arms),
-        ledgers=_ledgers(arms),
-        generator=_generator(arms),
+        units=units_table(arms),
+        errors=errors_table(arms),
+        latency=latency_table(arms),
+        ledgers=ledgers_table(arms),
+        generator=generator_table(arms),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
         facts=_facts(run),
-    )
-
-
-def where_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Requests per replica and arm, all repeats; the least, median and most where replicas are many."""
-    names = list(dict.fromkeys(name for arm in arms.values() for name in arm["replicas"]))
-    few = len(names) <= MOST_REPLICA_COLUMNS
-    head = ["Arm", *(names if few else ("least", "median", "most")), "busiest / fair", "purity", "errors"]
-    rows = []
-    for name, arm in arms.items():
-        counts = list(arm["replicas"].values())
-        if few:
-            cells = [show(arm["replicas"].get(replica)) for replica in names]
-        else:
-            cells = [show(find(counts)) if counts else "–" for find in (min, statistics.median, max)]
-        spread, purity = arm["spread"]["max_over_mean"], arm["affinity"]["purity"]
-        rows.append([name, *cells, show(spread), show(purity), show(sum(arm["errors"].values()))])
-    return Table(
-        head,
-        rows,
-        "Answered requests in the measured window"
-        + (", by replica" if few else f" on each of {len(names)} replicas")
-        + ", all repeats together. Busiest / fair: 1 is even. Purity: share of a session's requests on its "
-        "most used replica; 1 is fully sticky.",
     )
 
 
@@ -122,7 +94,7 @@ def _difference(experiment: Experiment) -> dict[str, Any]:
         text = f"One thing: {fields[0]}. Replicas, workload and plan are the same."
     else:
         text = f"{len(fields)} things: {', '.join(fields)}. Replicas, workload and plan are the same."
-    rows = {name: [arm.get(field, "–") for field in fields] for name, arm in arms.items()}
+    rows = {name: [arm.get(field, ABSENT) for field in fields] for name, arm in arms.items()}
     return {"text": text, "fields": fields, "rows": rows}
 
 
@@ -138,7 +110,7 @@ def _fields(arm: Arm) -> dict[str, str]:
 
 def _word(value: object) -> str:
     if value is None:
-        return "–"
+        return ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -146,53 +118,6 @@ def _word(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(_word(own) for own in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _latency(arms: Mapping[str, Mapping[str, Any]]) -> Table:
-    ranks = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
-    rows = []
-    for name, arm in arms.items():
-        for field, words in (("latency_ms", "planned send"), ("latency_from_send_ms", "actual send")):
-            rows.append([f"{name}, from the {words}", *(show(arm[field][rank]) for rank in ranks)])
-    return Table(
-        ["Milliseconds", *ranks.values()], rows, "All requests, whatever their outcome; medians over repeats."
-    )
-
-
-def _ledgers(arms: Mapping[str, Mapping[str, Any]]) -> Table:
-    fields = [field.name for field in dataclasses.fields(Ledgers)]
-    rows = []
-    for name, arm in arms.items():
-        ledgers = arm["ledgers"]
-        counts = [show(ledgers.get(field, 0)) for field in fields]
-        rows.append([name, *counts, "yes" if ledgers["reconciled"] and arm["repeats"] else "no"])
-    return Table(
-        ["Arm", *(field.replace("_", " ") for field in fields), "reconciled"],
-        rows,
-        "Clients, Envoy and replicas each wrote down every request (warm-up included), and the three lists "
-        "were joined by request id. Reconciled: every answered request is in each list exactly once, with "
-        "the same replica. Direct calls pass no Envoy.",
-    )
-
-
-def _generator(arms: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows = [
-        [
-            name,
-            "closed loop" if arm["planned_rate_per_s"] is None else show(arm["planned_rate_per_s"]),
-            show(arm["achieved_rate_per_s"]),
-            show(arm["lag_ms"]["p99"]),
-            show(arm["lag_ms"]["max"]),
-        ]
-        for name, arm in arms.items()
-    ]
-    return Table(
-        ["Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"],
-        rows,
-        "The load generator: what it should send and what it sent, and how late (medians over repeats). A "
-        f"cell counts when it achieved {LEAST_ACHIEVED_SHARE:.0%} of the plan or more and lagged at most "
-        f"{MOST_LAG_P99_MS:g} ms at p99.",
-    )
 
 
 def _embedded(name: str, path: Path) -> dict[str, str]:
