@@ -33,7 +33,9 @@ format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: setup ## write experiments/schema.json anew
+schema: setup ## write experiments/schema.json and docs/policies.md anew
+	$(BIN)/python -m harness.policy_page > docs/policies.md.new
+	mv docs/policies.md.new docs/policies.md
 	$(BIN)/python -m harness.spec_schema > experiments/schema.json.new
 	mv experiments/schema.json.new experiments/schema.json
 

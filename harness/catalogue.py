@@ -1,5 +1,6 @@
 """The whole catalogue, one experiment after the other, and what came of each in one table."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,9 +73,14 @@ def _outcome(name: str, summary: dict[str, Any], report: Path) -> Outcome:
     missed = [
         f"{one['text']}, measured {one['figures']}" for one in expectations if one["verdict"] == "refuted"
     ]
-    note = (missed or summary["doubts"] or [str(report)])[0]
+    note = (missed or summary["doubts"] or [_short(report)])[0]
     held = sum(one["verdict"] == "held" for one in expectations)
     return Outcome(name, summary["verdict"], held, len(expectations), note)
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:

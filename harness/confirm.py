@@ -4,7 +4,7 @@ from pathlib import Path
 
 import grpc
 
-from harness.cells import CellPlan
+from harness.cells import CellPlan, replica_connection_age_ms
 from harness.errors import LabError
 from harness.proxy import EnvoyFiles
 from harness.proxy_admin import confirm_envoy
@@ -22,7 +22,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
     Raises LabError naming the first difference from the plan.
     """
     for name, address in live.replicas.items():
-        _confirm_replica(experiment, name, address, live.folder / "logs" / f"{name}.log")
+        _confirm_replica(experiment, plan, name, address, live.folder / "logs" / f"{name}.log")
     if live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
         confirm_envoy(live.envoy, files.config, live.replicas, plan.arm.proxy_workers)
@@ -30,13 +30,17 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
 
 
-def _confirm_replica(experiment: Experiment, name: str, address: str, log: Path) -> None:
+def _confirm_replica(experiment: Experiment, plan: CellPlan, name: str, address: str, log: Path) -> None:
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = LabControlStub(channel)  # type: ignore[no-untyped-call]
         try:
             identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             raise LabError(f"{name} at {address} does not answer: {error.code().name}; see {log}") from error
+    age_ms = replica_connection_age_ms(plan.arm) or 0
+    if identity.max_connection_age_ms != age_ms:
+        told = f"ends connections after {identity.max_connection_age_ms} ms, planned: {age_ms} ms (0: never)"
+        raise LabError(f"{name} at {address} {told}; see {log}")
     planned = planned_behaviour(experiment, name)
     if (identity.name, identity.serving) != (name, True):
         raise LabError(

@@ -17,6 +17,7 @@ from harness.sessions import Sessions, sessions_of
 from harness.streams import Streams, streams_of
 from harness.tables import table_errors
 from harness.timeline import Timeline, timeline_of
+from harness.turns import off_fair_of_rounds
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class CellFacts:
 
     errors: gRPC code -> requests, without OK. replica_requests: every replica -> requests it answered.
     client_requests: client -> the same counts in the order of replica_requests.
+    off_fair_of_rounds: see harness.turns.
     units: what else is spread over the replicas -> its amount on each, in that order: "connections" and
     "sessions" that a replica answered a request of, "messages" it sent, "busy_time" (ns of service).
     connections: of clients, on which a request was answered.
@@ -40,6 +42,7 @@ class CellFacts:
     errors: dict[str, int]
     replica_requests: dict[str, int]
     client_requests: dict[int, list[int]]
+    off_fair_of_rounds: float | None
     units: dict[str, list[int]]
     connections: int
     cache_lookups: int
@@ -85,6 +88,7 @@ def collect_facts(cell: Cell) -> CellFacts:
             errors=dict(sorted(rows.filter(pl.col("code") != "OK")["code"].value_counts().iter_rows())),
             replica_requests=dict(zip(names, _by_replica(placed, "requests", len(names)), strict=True)),
             client_requests=_client_requests(counts, len(names)),
+            off_fair_of_rounds=off_fair_of_rounds(answered, len(names)),
             units=_units(placed, len(names)),
             connections=placed.filter(pl.col("connection") != "")["connection"].n_unique(),
             cache_lookups=int(counts["lookups"].sum()),

@@ -1,5 +1,6 @@
 """Holds one arm's testbed open to play with: `python run_experiment.py up NAME`."""
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -69,6 +70,12 @@ def _guide(experiment: Experiment, plan: CellPlan, live: LiveCell) -> str:
 
 def _how_to_call(plan: CellPlan) -> str:
     """The driver's options that make it call as the arm's clients do."""
-    if plan.arm.route == "direct":
-        return f"--policy {plan.arm.policy} "
-    return "--cookie-jar " if plan.cookies else ""
+    arm = plan.arm
+    words = []
+    if arm.route == "direct":
+        options = [f"--option {key}={json.dumps(value)}" for key, value in arm.options.items()]
+        words = [f"--policy {arm.policy}", *options]
+    words += ["--cookie-jar"] if plan.cookies else []
+    words += [f"--connections {arm.connections}"] if isinstance(arm.connections, int) else []
+    words += ["--wait-for-ready"] if arm.wait_for_ready else []
+    return "".join(f"{word} " for word in words)

@@ -97,7 +97,7 @@ _WAITS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[str], 
     ),
     "queue_ms": (
         lambda f: f.queue_ns,
-        ("p50", "p99", "max"),
+        ("p50", "p90", "p99", "max"),
         "the time that a request waited for a slot in its replica",
     ),
 }
@@ -217,6 +217,11 @@ METRICS: dict[str, Metric] = {
     ),
     "balance.max_off_fair_per_client_requests": Metric(
         "requests", "The same counted for each client alone, the worst client", _off_fair_per_client
+    ),
+    "balance.round_off_fair_requests": Metric(
+        "requests",
+        "Of every 3 x replicas successive requests: the largest distance of a replica from 3, on average",
+        lambda f: f.off_fair_of_rounds,
     ),
     "affinity.sessions": Metric("sessions", "Sessions with an answered request", lambda f: f.sessions.count),
     "affinity.purity": Metric(

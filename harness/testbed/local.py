@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from harness.cells import CellPlan
+from harness.cells import CellPlan, replica_connection_age_ms
 from harness.errors import LabError
 from harness.proxy import EnvoyFiles, render, write_endpoints
 from harness.proxy_admin import EnvoyAdmin
@@ -181,14 +181,14 @@ def _replica_args(
     experiment: Experiment, plan: CellPlan, number: int, folder: Path, epoch_ns: int
 ) -> list[str]:
     replicas = experiment.replicas
-    name = replicas.names[number]
+    name, age_ms = replicas.names[number], replica_connection_age_ms(plan.arm)
     service = replicas.service_time_ms
     return [
         *("--name", name, "--listen", "127.0.0.1:0"),
         *("--service-time", f"{service.distribution}:{service.mean!r}"),
         *(["--burn-cpu"] if service.burn_cpu else []),
         *_trait_args(replicas, name),
-        *_age_args(plan.arm),
+        *(["--max-connection-age-ms", str(age_ms)] if age_ms else []),
         # The same in every arm of a repeat, another for each repeat and replica.
         *("--seed", str((experiment.seed * 1000 + plan.repeat) * 1000 + number)),
         *("--ledger", str(folder / f"{name}.csv")),
@@ -208,13 +208,6 @@ def _trait_args(replicas: Replicas, name: str) -> list[str]:
     if replicas.outage:
         args += ["--outage", f"{replicas.outage.every_s!r}:{replicas.outage.for_ms!r}"]
     return args
-
-
-def _age_args(arm: Arm) -> list[str]:
-    """The replicas end old connections where the clients' connections reach them."""
-    if arm.max_connection_age_s is None or arm.route == "envoy":
-        return []
-    return ["--max-connection-age-ms", str(round(arm.max_connection_age_s * 1000))]
 
 
 def _tls_args(tls: TlsFiles) -> list[str]:
