@@ -12,17 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.judge import show
-from harness.report_tables import where_table
+from harness.report_tables import COUNTS, where_table
 
 MOST_ARM_COLUMNS = 5
-LEAST_NAME_WIDTH = 20  # of an arm that is a row
+WIDE = 105  # characters: room for all columns beside an arm's name
 
 _COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
 def print_summary(summary: Mapping[str, Any], console: Console, report: Path | None = None) -> None:
     """Print where requests went in each arm, the verdict with its figures, and the path of the report."""
-    console.print(_where(summary["arms"]))
+    console.print(_where(summary["arms"], wide=console.width >= WIDE))
     verdict = summary["verdict"]
     console.print(f"[bold {_COLOURS[verdict]}]{verdict}[/]  [dim]{escape(summary['question'])}[/]")
     for expectation in summary["expectations"]:
@@ -37,10 +37,11 @@ def print_summary(summary: Mapping[str, Any], console: Console, report: Path | N
         console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
 
 
-def _where(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+def _where(arms: Mapping[str, Mapping[str, Any]], *, wide: bool) -> Table:
     """The report's table of where requests went, with latency.
 
-    A few arms are columns, since their names are long and replicas may be many; more are rows.
+    A few arms are columns, since their names are long and replicas may be many; more are rows, on a narrow
+    terminal without the counts of replicas: busiest / fair says the gist of them.
     """
     few = len(arms) <= MOST_ARM_COLUMNS
     where = where_table(arms) if few else where_table(arms, most_replicas=0)
@@ -48,7 +49,10 @@ def _where(arms: Mapping[str, Mapping[str, Any]]) -> Table:
         [f"{rank} ms", *(show(arm["latency_ms"][rank]) for arm in arms.values())] for rank in ("p50", "p99")
     ]
     columns = [[escape(cell) for cell in column] for column in zip(where.head, *where.rows, strict=True)]
-    return _arms_as_columns([*columns, *waits]) if few else _arms_as_rows([*columns, *waits])
+    if few:
+        return _arms_as_columns([*columns, *waits])
+    kept = [column for column in columns if wide or column[0] not in COUNTS]
+    return _arms_as_rows([*kept, *waits])
 
 
 def _arms_as_columns(columns: Sequence[Sequence[str]]) -> Table:
@@ -69,7 +73,7 @@ def _arms_as_rows(columns: Sequence[Sequence[str]]) -> Table:
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("", overflow="fold", min_width=LEAST_NAME_WIDTH)
+    table.add_column("", overflow="fold")
     for heading, *cells in columns[1:]:
         # Headings break between words, figures never.
         width = max(map(len, [*heading.split(), *cells]))

@@ -31,7 +31,7 @@ def write_beside(axes: Axes, points: Sequence[tuple[float, float]], texts: Seque
                 text, point, (x, y), textcoords="offset points", ha=horizontal, va=vertical, fontsize=8
             )
             box = note.get_window_extent()
-            outside = not (axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1)
+            outside = not (axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1))
             candidates.append((sum(_overlap(box, other) for other in taken) + 1e6 * outside, note, box))
         best = min(candidates, key=lambda candidate: candidate[0])
         for candidate in candidates:

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.judge import show
 from harness.plot_data import PlotData
 from harness.plot_style import (
     CODE_COLOURS,
@@ -88,10 +87,11 @@ def draw_trade_off(data: PlotData) -> Figure:
         place = (float(np.median(data.values(arm, "spread.max_over_mean"))), 100 * float(np.median(hits)))
         axes.plot(*place, label=arm_title(arm, most=40), **{**arm_line(data.number(arm)), "linestyle": ""})
         points.append(place)
-        texts.append(f"p99 {show(float(np.median(data.values(arm, 'latency_ms.p99'))))} ms")
+        texts.append(f"p99 {np.median(data.values(arm, 'latency_ms.p99')):.3g} ms")
     axes.axvline(1, **FAIR)
     axes.margins(0.12)
-    axes.set_ylim(-5, 105)
+    axes.set_ylim(-10, 115)
+    axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel("Busiest replica / fair share (ratio; 1 is even)")
     axes.set_ylabel("Requests that found their session cached (%)")
     handles, labels = axes.get_legend_handles_labels()

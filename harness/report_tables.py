@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.judge import LEAST_ACHIEVED_SHARE, MOST_LAG_P99_MS, show
-from harness.ledgers import COUNTS
+from harness.ledgers import COUNTS as LEDGER_COUNTS
 from harness.metrics import METRICS
 
 MOST_REPLICA_COLUMNS = 8
+COUNTS = ("least", "median", "most")  # columns in place of the replicas' where they are many
 ABSENT = "–"
 
 Arms = Mapping[str, Mapping[str, Any]]
@@ -41,7 +42,7 @@ def where_table(arms: Arms, most_replicas: int = MOST_REPLICA_COLUMNS) -> Table:
     names = list(dict.fromkeys(name for arm in arms.values() for name in arm["replicas"]))
     few = len(names) <= most_replicas
     extras = _extras(arms)
-    replicas = names if few else ["least", "median", "most"]
+    replicas = names if few else COUNTS
     head = ["Arm", *replicas, "busiest / fair", "purity", *extras, "errors"]
     rows = []
     for name, arm in arms.items():
@@ -162,10 +163,10 @@ def ledgers_table(arms: Arms) -> Table:
     for name, arm in arms.items():
         ledgers = arm["ledgers"]
         absent = () if arm["route"] == "envoy" else ("envoy", "only_envoy")
-        counts = [ABSENT if field in absent else show(ledgers.get(field, 0)) for field in COUNTS]
+        counts = [ABSENT if field in absent else show(ledgers.get(field, 0)) for field in LEDGER_COUNTS]
         rows.append([name, *counts, "yes" if ledgers["reconciled"] and arm["repeats"] else "no"])
     return Table(
-        ["Requests", *(field.replace("_", " ") for field in COUNTS), "reconciled"],
+        ["Requests", *(field.replace("_", " ") for field in LEDGER_COUNTS), "reconciled"],
         rows,
         "Clients, Envoy and replicas each wrote down every request (warm-up included), and the lists were "
         "joined by request id. Reconciled: every answered request is in each list exactly once, with the "
