@@ -39,8 +39,9 @@ def add(server: Server, number: int, wait: bool = True) -> str:
     return "OK"
 
 
-def wait_for(server: Server, listening: bool) -> None:
-    host, port = server.address.split(":")
+def wait_for(server: Server, listening: bool, address: str = "") -> None:
+    """Until there is somebody at the address, by default the server's own, or until there is nobody."""
+    host, port = (address or server.address).split(":")
     for _ in range(2000):
         with socket.socket() as probe:
             if (probe.connect_ex((host, int(port))) == 0) == listening:
@@ -51,18 +52,25 @@ def wait_for(server: Server, listening: bool) -> None:
 
 def set_outage(server: Server, every_s: float, for_ms: float) -> None:
     change = Behaviour(outage_every_s=every_s, outage_for_ms=for_ms)
-    server.control.SetBehaviour(change, wait_for_ready=True, timeout=10)
+    for _ in range(20):  # the call may itself be broken by an outage
+        try:
+            server.control.SetBehaviour(change, wait_for_ready=True, timeout=10)
+        except grpc.RpcError as error:
+            told: Any = error
+            assert told.code() is grpc.StatusCode.UNAVAILABLE
+        else:
+            return
+    pytest.fail("the replica was never there for long enough")
 
 
 def test_a_replica_comes_back_on_its_port_time_and_again(start_replica: StartReplica) -> None:
     server = reach(start_replica("--outage", "0.4:150"))
-    began = server.control.GetIdentity(GetIdentityRequest(), wait_for_ready=True, timeout=10)
     for _ in range(3):
         wait_for(server, listening=False)
         wait_for(server, listening=True)
     set_outage(server, 0, 0)
     identity = server.control.GetIdentity(GetIdentityRequest(), wait_for_ready=True, timeout=10)
-    assert (identity.pid, identity.serving) == (began.pid, True)
+    assert (identity.pid, identity.serving) == (server.process.pid, True)
     with grpc.insecure_channel(server.address) as channel:
         for service in ("", "video_service.VideoService"):
             request = health_pb2.HealthCheckRequest(service=service)
@@ -74,7 +82,7 @@ def test_while_it_is_away_calls_are_refused_at_once_and_those_that_wait_are_serv
     start_replica: StartReplica,
 ) -> None:
     server = reach(start_replica())
-    set_outage(server, 1, 800)
+    set_outage(server, 1.6, 1500)
     wait_for(server, listening=False)
     assert [add(server, number, wait=False) for number in range(3)] == ["UNAVAILABLE"] * 3
     assert server.ledger() == []
@@ -152,9 +160,7 @@ def test_the_tls_port_goes_and_comes_back_too(start_replica: StartReplica, tmp_p
     tls = server.ledger_path.with_name("ready-0.json").read_text().split('"tls_address": "')[1].split('"')[0]
     for number in range(2):
         wait_for(server, listening=False)
-        with socket.socket() as probe:
-            host, port = tls.split(":")
-            assert probe.connect_ex((host, int(port))) != 0
+        wait_for(server, listening=False, address=tls)
         wait_for(server, listening=True)
         set_outage(server, 0, 0)
         make_all_four_calls(tls, files.authority, f"secret-{number}")
@@ -172,7 +178,7 @@ def test_nobody_gets_the_port_of_a_replica_that_is_away(start_replica: StartRepl
 def test_a_port_that_is_taken_all_the_same_ends_the_replica_with_one_clear_line(
     start_replica: StartReplica,
 ) -> None:
-    server = reach(start_replica("--outage", "0.6:400"))
+    server = reach(start_replica("--outage", "0.9:800"))
     wait_for(server, listening=False)
     host, port = server.address.split(":")
     with socket.socket() as other:
