@@ -9,9 +9,9 @@ from harness.spec_model import (
     Clients,
     Code,
     Deadline,
+    Gap,
     Lifetime,
     Messages,
-    Milliseconds,
     Model,
     Rate,
     Route,
@@ -116,7 +116,7 @@ class Arm(Model):
     messages_per_stream: Messages | None = Field(
         default=None, description="messages in a streaming call of this arm (default: the workload's)"
     )
-    message_gap_ms: Milliseconds | None = Field(
+    message_gap_ms: Gap | None = Field(
         default=None, description="pace of a stream's messages in this arm (default: the workload's)"
     )
     deadline_ms: Deadline | None = Field(

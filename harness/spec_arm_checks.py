@@ -15,6 +15,7 @@ from harness.errors import did_you_mean
 from harness.policies import POLICIES_OF_ROUTE, misfit, options_of, sets_cookie
 from harness.spec_problems import Problem, dotted, nested_problem, shown
 from harness.variants import FACTORS, OPTIONS_PREFIX, variants_of_arm
+from lb.policies import LEAST_BACKOFF_MS
 
 if TYPE_CHECKING:
     from harness.spec import Experiment
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from harness.spec_yaml import Where
 
 STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
+MOST_IDS = 1000  # services/video_service.py
+MOST_LIST_GAP_MS = 60_000  # services/video_service.py
 ORCA_POLICIES = ("client_side_weighted_round_robin", "weighted_round_robin")
 
 
@@ -89,6 +92,11 @@ def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterato
         path = (*where, key)
         value = _shown(getattr(arm, key))
         yield Problem((path,), f"{dotted(path)}: {value} changes nothing: {reason}; leave it out")
+    yield from _stream_problems(experiment, where, arm)
+    if arm.retries is not None and arm.retries.by == "client" and arm.retries.backoff_ms < LEAST_BACKOFF_MS:
+        path = (*where, "retries", "backoff_ms")
+        told = f"shorter waits make gRPC lose calls; expected {LEAST_BACKOFF_MS} or more"
+        yield Problem((path,), f"{dotted(path)}: {arm.retries.backoff_ms:g}: {told}")
     if arm.retries is not None and arm.retries.by == "proxy":
         for index, code in enumerate(arm.retries.on):
             if code not in RETRY_ON:
@@ -103,6 +111,30 @@ def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterato
         path = (*where, "rate_per_s")
         told = "the workload is a closed loop (think_time_ms); expected no rate"
         yield Problem((path,), f"{dotted(path)}: {told}")
+
+
+def _stream_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+    """Streams that cannot be: longer than their deadline, or than a replica takes."""
+    work = experiment.workload_of(arm)
+    calls = STREAMS & set(work.calls)
+    lasts_ms = (work.messages_per_stream - 1) * work.message_gap_ms
+    gap, messages = (_place(where, arm, key) for key in ("message_gap_ms", "messages_per_stream"))
+    if calls and lasts_ms >= work.deadline_ms:
+        told = (
+            f"{work.messages_per_stream} messages take {lasts_ms} ms, the deadline is {work.deadline_ms:g} ms"
+        )
+        yield Problem((gap, messages), f"{dotted(gap)}: {told}; expected streams shorter than their deadline")
+    if "GetVideos" in calls and work.messages_per_stream > MOST_IDS:
+        told = f"GetVideos takes {MOST_IDS} messages at most, not {work.messages_per_stream}"
+        yield Problem((messages,), f"{dotted(messages)}: {told}")
+    if "ListVideos" in calls and work.message_gap_ms > MOST_LIST_GAP_MS:
+        told = f"ListVideos waits {MOST_LIST_GAP_MS} ms between messages at most, not {work.message_gap_ms}"
+        yield Problem((gap,), f"{dotted(gap)}: {told}")
+
+
+def _place(where: Where, arm: Arm, key: str) -> Where:
+    """Where in the file the value stands that is in force in the arm."""
+    return ("workload", key) if getattr(arm, key) is None else (*where, key)
 
 
 def _changes_nothing(experiment: Experiment, arm: Arm, options: BaseModel) -> Iterator[tuple[str, str]]:

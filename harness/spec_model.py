@@ -54,6 +54,7 @@ Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 Skew = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Calls = Annotated[dict[Method, Weight], Field(min_length=1)]
 Messages = Annotated[int, Field(ge=1, le=10_000)]
+Gap = Annotated[int, Field(ge=0, le=600_000)]  # whole milliseconds, as the proto has it
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
 Deadline = Annotated[float, Field(gt=0, le=3_600_000, allow_inf_nan=False)]
 Lifetime = Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)]

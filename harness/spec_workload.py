@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from harness.spec_model import Calls, Clients, Deadline, Messages, Milliseconds, Model, Rate, Skew
+from harness.spec_model import Calls, Clients, Deadline, Gap, Messages, Milliseconds, Model, Rate, Skew
 from lb.settings import MOST_PAYLOAD_BYTES
 
 
@@ -26,8 +26,8 @@ class Workload(Model):
     )
     calls: Calls = Field(description="relative weights of the RPCs in the mix")
     messages_per_stream: Messages = Field(default=3, description="messages in one streaming call (default 3)")
-    message_gap_ms: Milliseconds = Field(
-        default=0.0,
+    message_gap_ms: Gap = Field(
+        default=0,
         description="pace of a stream: message k is planned k gaps after the stream's start "
         "(default 0: at once, a ping-pong's next as soon as the answer is there)",
     )

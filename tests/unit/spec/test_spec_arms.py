@@ -62,7 +62,7 @@ NOTHING = [
         ENVOY | {"messages_per_stream": 9},
         "messages_per_stream: 9 changes nothing: there are no streaming calls",
     ),
-    (ENVOY | {"message_gap_ms": 9.0}, "message_gap_ms: 9.0 changes nothing"),
+    (ENVOY | {"message_gap_ms": 9}, "message_gap_ms: 9 changes nothing"),
     (ENVOY | {"hedging": {"attempts": 2}}, "unknown key 'hedging'; gRPC's C-core has no hedging"),
     (ENVOY | {"timeout": 1}, "unknown key 'timeout'; methodConfig.timeout does not work"),
 ]
@@ -82,7 +82,7 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(ENVOY | {"proxy_workers": 2})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
     load(DIRECT | {"health_check": True, "retries": {"by": "client", "attempts": 5, "on": ["ABORTED"]}})
-    load(ENVOY | {"messages_per_stream": 9, "message_gap_ms": 9.0}, workload=STREAMS)
+    load(ENVOY | {"messages_per_stream": 9, "message_gap_ms": 9}, workload=STREAMS)
     load(ENVOY | {"calls": {"GetVideo": 1.0}, "messages_per_stream": 9})
     key = {"route": "envoy", "policy": "maglev", "options": {"key": "source_address"}}
     load(key | {"source_addresses": "own"})
@@ -144,6 +144,39 @@ def test_wrong_options_are_one_line(load: Load, arm: dict[str, Any], expected: s
         load({"route": "envoy", **arm})
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arm", "workload", "expected"),
+    [
+        (
+            {"messages_per_stream": 101},
+            {"calls": {"GetVideo": 1}, "message_gap_ms": 100},
+            "workload.message_gap_ms: 101 messages take 10000 ms, the deadline is 10000 ms; expected",
+        ),
+        (
+            {},
+            {"calls": {"GetVideos": 1}, "messages_per_stream": 1001},
+            "GetVideos takes 1000 messages at most",
+        ),
+        (
+            {"message_gap_ms": 60_001},
+            {"calls": {"ListVideos": 1}, "deadline_ms": 3_600_000},
+            "arms.a.message_gap_ms: ListVideos waits 60000 ms between messages at most, not 60001",
+        ),
+        (
+            {"retries": {"by": "client", "attempts": 2, "backoff_ms": 1}},
+            {},
+            "arms.a.retries.backoff_ms: 1: shorter waits make gRPC lose calls; expected 5 or more",
+        ),
+    ],
+)
+def test_streams_and_retries_that_cannot_work(
+    load: Load, arm: dict[str, Any], workload: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load(ENVOY | arm, workload=workload)
+    assert expected in str(caught.value)
 
 
 def test_load_reports_of_every_replica_are_needed(load: Load) -> None:
