@@ -1,6 +1,28 @@
 """Properties are checked without a deadline: a busy machine is not a mistake."""
 
+import pytest
 from hypothesis import settings
+
+from harness.plot_data import PlotData
+from harness.record import read_run
+from harness.summary import facts_of
+from tests.unit.right import stories
+from tests.unit.right.invented import GOLDEN, invent_run
 
 settings.register_profile("lab", deadline=None)
 settings.load_profile("lab")
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Story -> the directory of its invented run."""
+    folder = tmp_path_factory.mktemp("runs")
+    invented = {name: invent_run(folder, text, requests=150) for name, text in stories.BY_NAME.items()}
+    return {"golden": GOLDEN, **invented}
+
+
+@pytest.fixture(scope="session")
+def told(runs):
+    """Story -> what plots are drawn from."""
+    found = {name: read_run(path) for name, path in runs.items()}
+    return {name: PlotData.of(run.experiment, facts_of(run)) for name, run in found.items()}

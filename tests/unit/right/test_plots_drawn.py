@@ -6,40 +6,30 @@ import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_hex
 
+from harness.plot_data import PlotData
 from harness.plot_style import RC, arm_title, replica_bar, replica_line
 from harness.plots import PLOTS, draw_plots
-from harness.record import read_run
-from harness.summary import facts_of
-from tests.unit.right.invented import EXPERIMENT, GOLDEN, invent_run
+from tests.unit.right.stories import BY_NAME
+
+STORIES = ("golden", *BY_NAME)
 
 
-@pytest.fixture(scope="module")
-def golden():
-    return facts_of(read_run(GOLDEN))
-
-
-@pytest.fixture(scope="module")
-def crowded(tmp_path_factory):
-    """Three arms with names as long as may be, 20 replicas, 40 clients."""
-    names = ["a" * 40, "no_cookie_jar_but_with_awaited_first_ans", "round_robin"]
-    arms = "".join(f"  {name}: {{route: envoy, policy: round_robin}}\n" for name in names)
-    experiment = EXPERIMENT.split("arms:")[0].replace("count: 4", "count: 20") + f"arms:\n{arms}repeats: 1\n"
-    policies = [(name, "envoy", "sticky" if name == names[0] else "round_robin") for name in names]
-    run = invent_run(
-        tmp_path_factory.mktemp("run"), experiment, policies, repeats=1, replicas=20, clients=40, requests=200
-    )
-    return facts_of(read_run(run))
-
-
-@pytest.fixture(params=["golden", "crowded"])
-def facts(request):
-    return request.getfixturevalue(request.param)
+@pytest.fixture
+def golden(told):
+    return told["golden"]
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_every_axis_has_a_label_with_its_unit(golden, name):
-    figure = PLOTS[name].draw(golden)
-    for axes in figure.axes:
+def test_every_plot_applies_to_some_run(told, name):
+    assert any(PLOTS[name].applies(data) for data in told.values())
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_axis_has_a_label_with_its_unit(told, name, story):
+    if not PLOTS[name].applies(told[story]):
+        return
+    for axes in PLOTS[name].draw(told[story]).axes:
         labels = (
             [axes.get_ylabel()]
             if axes.get_label() == "<colorbar>"
@@ -50,10 +40,13 @@ def test_every_axis_has_a_label_with_its_unit(golden, name):
             assert "(" in label, label
 
 
+@pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("name", PLOTS)
-def test_nothing_overlaps_or_is_cut_off(facts, name):
+def test_nothing_overlaps_or_is_cut_off(told, name, story):
+    if not PLOTS[name].applies(told[story]):
+        return
     with mpl.rc_context(RC):
-        figure = PLOTS[name].draw(facts)
+        figure = PLOTS[name].draw(told[story])
         figure.draw_without_rendering()
         boxes = [axes.get_tightbbox() for axes in figure.axes]
     boxes += [legend.get_window_extent() for legend in figure.legends]
@@ -71,13 +64,14 @@ def test_nothing_overlaps_or_is_cut_off(facts, name):
             assert min(overlap) <= 2, (name, overlap)
 
 
-def test_whatever_is_drawn_lies_within_its_axes(facts):
+@pytest.mark.parametrize("story", STORIES)
+def test_whatever_is_drawn_lies_within_its_axes(told, story):
     for name in ("share_over_time", "queues", "share_per_replica"):
-        for axes in PLOTS[name].draw(facts).axes:
+        for axes in PLOTS[name].draw(told[story]).axes:
             low, high = axes.get_ylim()
-            drawn = axes.dataLim
-            assert low <= drawn.y0, name
-            assert drawn.y1 <= high, name
+            inside = axes.dataLim
+            assert low <= inside.y0, name
+            assert inside.y1 <= high, name
 
 
 def test_a_replica_has_the_same_colour_in_every_plot(golden):
@@ -87,6 +81,14 @@ def test_a_replica_has_the_same_colour_in_every_plot(golden):
     for arm_axes in PLOTS["share_per_replica"].draw(golden).axes:
         for place, bar in enumerate(arm_axes.patches):  # 4 replicas, group after group
             assert to_hex(bar.get_facecolor()).upper() == replica_line(place % 4)["color"]
+
+
+def test_an_arm_keeps_its_colour_when_another_has_no_answer(golden):
+    less = PlotData.of(golden.experiment, {**golden.facts, "sticky": []})
+    assert less.arms == ["round_robin"]
+    whole, part = (PLOTS["latency"].draw(data).axes[0].lines for data in (golden, less))
+    assert {line.get_color() for line in part} < {line.get_color() for line in whole}
+    assert part[0].get_color() != whole[0].get_color()
 
 
 def test_many_replicas_are_still_told_apart():
@@ -99,7 +101,7 @@ def test_the_bars_show_the_shares(golden):
     axes = PLOTS["share_per_replica"].draw(golden).axes[0]
     heights = [bar.get_height() for bar in axes.patches]
     groups = [heights[place : place + 4] for place in range(0, len(heights), 4)]
-    cells = next(iter(golden.values()))
+    cells = next(iter(golden.facts.values()))
     for group, cell in zip(groups, cells, strict=False):
         counts = list(cell.replica_requests.values())
         assert group == pytest.approx([100 * count / sum(counts) for count in counts])
@@ -113,6 +115,9 @@ def test_long_names_are_broken_at_an_underscore():
     assert arm_title("no_cookie_jar_but_with_awaited_first") == "no_cookie_jar_but_\nwith_awaited_first"
 
 
-def test_nothing_answered_draws_nothing(golden, tmp_path):
-    assert draw_plots({"a": []}, tmp_path / "plots") == {}
-    assert list((tmp_path / "plots").iterdir()) == []
+def test_nothing_answered_draws_nothing_and_removes_what_was_drawn(golden, tmp_path):
+    folder = tmp_path / "plots"
+    folder.mkdir()
+    (folder / "of_an_earlier_lab.svg").write_text("<svg/>")
+    assert draw_plots(golden.experiment, {"sticky": []}, folder) == {}
+    assert list(folder.iterdir()) == []
