@@ -14,7 +14,7 @@ from harness.facts import collect_facts
 from harness.metrics import METRICS
 from harness.ranks import percentiles
 from harness.timeline import MOST_WINDOWS, window_width_s
-from tests.unit.right.tiny import MS, row, write_cell
+from tests.unit.right.tiny import MS, message, row, write_cell
 
 
 def metrics_of(facts):
@@ -88,6 +88,95 @@ def test_time_windows_add_up(tmp_path):
     assert timeline.requests.shape == (20, 2)
     assert timeline.requests[:, 0].tolist() == [1, 0] * 10
     assert timeline.queue_ns[2, 0] == MS
+
+
+def test_every_unit_is_counted_on_its_own(tmp_path):
+    rows = [
+        row(0, "replica-0", connection="a", session=0, messages=1, service_ns=5 * MS),
+        row(1, "replica-0", connection="a", session=1, messages=9, service_ns=1 * MS),
+        row(2, "replica-1", connection="b", session=1, messages=2, service_ns=2 * MS),
+        row(10**9, "replica-0", connection="c", messages=1, service_ns=2 * MS),
+        row(10**9 + 1, "", connection="", messages=0, service_ns=0, code="UNAVAILABLE"),
+    ]
+    facts = collect_facts(write_cell(tmp_path, rows))
+    assert facts.units == {
+        "connections": [2, 1],
+        "sessions": [3, 1],
+        "messages": [11, 2],
+        "busy_time": [8 * MS, 2 * MS],
+    }
+    values = metrics_of(facts)
+    assert values["connections.count"] == 3
+    assert values["connections.max_over_mean"] == pytest.approx(4 / 3)
+    assert values["sessions.max_over_mean"] == 1.5
+    assert values["messages.max_over_mean"] == pytest.approx(22 / 13)
+    assert values["busy_time.max_over_mean"] == 1.6
+    assert values["busy_time.effective_replicas"] == pytest.approx(100 / 68)
+    assert values["per_client.replicas"] == 1.5  # both, and one
+    assert values["spread.used_replicas"] == 2
+    assert (values["share.replica-0"], values["share.replica-1"], values["share.replica-2"]) == (
+        0.75,
+        0.25,
+        None,
+    )
+
+
+def test_outcomes_are_counted_by_hand(tmp_path):
+    rows = [
+        row(0, "replica-0", cache="hit"),
+        row(1, "replica-0", cache="hit"),
+        row(2, "replica-1", cache="miss"),
+        row(3, "replica-1", code="UNAVAILABLE"),
+        row(4, "", code="DEADLINE_EXCEEDED"),
+    ]
+    replica = [(0, "replica-0"), (0, "replica-1"), *((n, f"replica-{n > 1:d}") for n in range(1, 4))]
+    values = metrics_of(collect_facts(write_cell(tmp_path, rows, replica=replica, most_attempts=2)))
+    assert values["cache.hit_share"] == pytest.approx(2 / 3)
+    assert values["errors.UNAVAILABLE"] == values["errors.DEADLINE_EXCEEDED"] == 0.2
+    assert values["errors.INTERNAL"] == values["errors.CANCELLED"] == 0
+    assert values["goodput_per_s"] == 3  # in one second
+    assert values["attempts.per_request"] == 1
+    assert values["bytes.per_request"] == 4 * 42 / 5  # four of five went through Envoy
+
+
+def test_without_caches_streams_groups_and_envoy_their_metrics_are_not_defined(tmp_path):
+    values = metrics_of(collect_facts(write_cell(tmp_path, [row(0, "replica-0")], route="direct")))
+    for name in ("cache.hit_share", "stream.purity", "affinity.group_purity", "bytes.per_request"):
+        assert values[name] is None, name
+    assert values["stream.count"] == 0
+    assert values["message_latency_ms.p99"] is None
+
+
+def test_streams_are_pure_when_all_messages_name_one_replica(tmp_path):
+    rows = [row(n, "replica-0", method="GetVideo", messages=3) for n in range(3)]
+    rows.append(row(3, "replica-0", planned_ns=2000 * MS))  # planned after the window
+    messages = [
+        *(message(0, "replica-0", number, received_ns=(4 + number) * MS) for number in range(3)),
+        *(message(1, f"replica-{number % 2}", number) for number in range(3)),
+        message(3, "replica-1", received_ns=900 * MS),
+    ]
+    facts = collect_facts(write_cell(tmp_path, rows, messages=messages))
+    assert (facts.streams.count, facts.streams.pure) == (2, 1)
+    values = metrics_of(facts)
+    assert values["stream.purity"] == 0.5
+    assert values["message_latency_ms.max"] == 6
+    assert values["message_latency_ms.p50"] == 2  # of 2, 2, 2, 4, 5, 6
+
+
+def test_group_purity_is_of_groups_not_of_replicas(tmp_path):
+    rows = [row(0, "replica-0"), row(1, "replica-1"), row(10**9, "replica-0"), row(10**9 + 1, "replica-0")]
+    groups = {"replica-0": "blue", "replica-1": "blue"}
+    one = metrics_of(collect_facts(write_cell(tmp_path, rows, groups=groups)))
+    assert (one["affinity.group_purity"], one["affinity.purity"]) == (1, 0.75)
+    two = metrics_of(collect_facts(write_cell(tmp_path, rows, groups={**groups, "replica-1": "green"})))
+    assert two["affinity.group_purity"] == 0.75
+
+
+def test_a_session_seen_on_two_connections_counts_once(tmp_path):
+    rows = [row(0, "replica-0", connection="a"), row(1, "replica-0", connection="b"), row(2, "replica-1")]
+    facts = collect_facts(write_cell(tmp_path, rows))
+    assert facts.units["sessions"] == [1, 1]
+    assert (facts.sessions.count, facts.sessions.top_requests) == (1, 2)
 
 
 CALLS = st.lists(

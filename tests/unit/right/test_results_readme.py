@@ -1,0 +1,46 @@
+"""results/README.md knows every column, every field of a cell and every metric."""
+
+import json
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.metrics import METRICS
+from harness.tables import REPLICA_COLUMNS
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from tests.unit.right.invented import GOLDEN
+
+README = (Path(harness.__file__).parent.parent / "results" / "README.md").read_text()
+# Names in code marks; "first ... last" of a range stands for what lies between.
+NAMES = set(re.findall(r"`([^`]+)`", README)) | {f"share.replica-{number}" for number in range(8)}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_is_explained(metric):
+    assert any(fnmatch(metric, name) for name in NAMES)
+
+
+def test_every_name_of_a_metric_exists():
+    groups = {name.partition(".")[0] for name in METRICS if "." in name}
+    dotted = {name for name in NAMES if name.partition(".")[0] in groups and "." in name}
+    for name in dotted:
+        assert any(fnmatch(metric, name) for metric in METRICS), name
+
+
+@pytest.mark.parametrize("column", {**REQUEST_COLUMNS, **MESSAGE_COLUMNS, **REPLICA_COLUMNS})
+def test_every_column_is_explained(column):
+    assert column in NAMES
+
+
+@pytest.mark.parametrize("field", json.loads((GOLDEN / "cells/sticky.1/cell.json").read_text()))
+def test_every_field_of_a_cell_is_explained(field):
+    assert field in NAMES
+
+
+def test_every_field_of_an_arm_is_explained():
+    for arm in json.loads((GOLDEN / "summary.json").read_text())["arms"].values():
+        for field in arm.keys() - {name.partition(".")[0] for name in METRICS} - {"route", "policy"}:
+            assert field in NAMES, field
