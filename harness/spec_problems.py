@@ -71,16 +71,16 @@ def _problem(detail: Any, schema: Schema, at: Where = ()) -> Problem:
     if kind == "value_error":
         return Problem((here,), f"{_prefix(here)}{detail['ctx']['error']}")
     if kind == "extra_forbidden":
-        known = _properties(_schema_at(schema, path[:-1]))
+        known = _properties(schema_at(schema, path[:-1]))
         told = NO_SUCH_OPTION.get(str(path[-1]))
         hint = f"; {told}" if told else _hint(path[-1], known) or _known(known)
         return Problem((here,), f"{_prefix(here[:-1])}unknown key {shown(path[-1])}{hint}")
     if kind == "missing":
-        expected = _expected(_schema_at(schema, path))
+        expected = in_words(schema_at(schema, path))
         return Problem((here,), f"{_prefix(here[:-1])}key '{path[-1]}' is missing; expected {expected}")
     if path[-1] == "[key]":
-        return Problem((here[:-1],), _prefix(here[:-2]) + _wrong_key(value, _schema_at(schema, path[:-2])))
-    return Problem((here,), f"{_prefix(here)}{shown(value)} {_wrong(kind, value, _schema_at(schema, path))}")
+        return Problem((here[:-1],), _prefix(here[:-2]) + _wrong_key(value, schema_at(schema, path[:-2])))
+    return Problem((here,), f"{_prefix(here)}{shown(value)} {_wrong(kind, value, schema_at(schema, path))}")
 
 
 def _known(keys: Mapping[str, Any]) -> str:
@@ -89,7 +89,7 @@ def _known(keys: Mapping[str, Any]) -> str:
 
 def _without_branch(path: Where, schema: Schema) -> Where:
     """`path` without the name that pydantic gives to an alternative of "this or that"."""
-    return path[:-1] if path and "anyOf" in _schema_at(schema, path[:-1]) else path
+    return path[:-1] if path and "anyOf" in schema_at(schema, path[:-1]) else path
 
 
 def _wrong_key(key: object, mapping: Schema) -> str:
@@ -101,7 +101,7 @@ def _wrong_key(key: object, mapping: Schema) -> str:
 
 
 def _wrong(kind: str, value: object, schema: Schema) -> str:
-    expected = _expecting(_expected(schema))
+    expected = _expecting(in_words(schema))
     if "anyOf" in schema:
         words = [word for choice in _choices(schema) for word in choice.get("enum", [choice.get("const")])]
         return f"cannot be used{expected}{_hint(value, [word for word in words if word])}"
@@ -119,10 +119,10 @@ def _wrong(kind: str, value: object, schema: Schema) -> str:
     return f"is out of range{expected}"
 
 
-def _expected(schema: Schema) -> str:
+def in_words(schema: Schema) -> str:
     """What a part of the schema accepts, in words."""
     if "anyOf" in schema:
-        return " or ".join(_expected(choice) for choice in _choices(schema))
+        return " or ".join(in_words(choice) for choice in _choices(schema))
     if "const" in schema:
         return _alternatives([schema["const"]])
     if "enum" in schema:
@@ -155,7 +155,7 @@ def _alternatives(choices: list[str]) -> str:
     return " or ".join(f"'{choice}'" for choice in choices)
 
 
-def _schema_at(schema: Schema, path: Where) -> Schema:
+def schema_at(schema: Schema, path: Where) -> Schema:
     """The part of a JSON Schema that describes `path`; {} where it says nothing."""
     here: Schema = schema
     for part in path:

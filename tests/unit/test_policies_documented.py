@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import file_page
 from harness.policies import POLICIES_OF_ROUTE
 from harness.policy_page import page
 
@@ -24,4 +25,9 @@ def test_every_policy_is_documented(route: str, name: str) -> None:
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text() == page(), "run python -m harness.policy_page > docs/policies.md"
+    assert PAGE.read_text() == page(), "run make schema"
+
+
+def test_the_page_of_the_file_s_keys_is_current() -> None:
+    current = (PAGE.parent / "experiment-file.md").read_text()
+    assert current == file_page.page(), "run make schema"
