@@ -18,19 +18,21 @@ TOLD_DEFAULT = re.compile(r" ?\(default[^()]*\)")
 
 INTRODUCTION = """\
 # The experiment file
-Every key that a file in `experiments/` may have. Editors complete and check them with `experiments/schema.json`;
-`python run_experiment.py check FILE` says in one line what is wrong, and shows the plan. Units stand last in the names.
+Every key that a file in `experiments/` may have. Editors complete and check them with
+`experiments/schema.json`; `python run_experiment.py check FILE` says in one line what is wrong, and shows the
+plan. Units stand last in the names.
 
 `python -m harness.file_page` writes this page from the models that check the files.
 """
 
 SWEEP = f"""\
-A sweep puts one factor on the horizontal axis: `sweep: {{clients: [4, 12, 40]}}` stands for three arms, `<arm>_4`,
-`<arm>_12`, `<arm>_40`, which is how expectations call them. What can be swept: {", ".join(f"`{name}`" for name in FACTORS)},
-and a policy's own numbers as `options.NAME`.
+A sweep puts one factor on the horizontal axis: `sweep: {{clients: [4, 12, 40]}}` stands for three arms,
+`<arm>_4`, `<arm>_12`, `<arm>_40`, which is how expectations call them. What can be swept:
+{", ".join(f"`{name}`" for name in FACTORS)}, and a policy's own numbers as `options.NAME`.
 
-What would change nothing is refused with the reason: an arm with `cookie_jar: false` where no cookie is set, `hedging`
-(gRPC's C-core ignores it), `timeout` in gRPC's method config (it does not work there; use `deadline_ms`).
+What would change nothing is refused with the reason: an arm with `cookie_jar: false` where no cookie is set,
+`hedging` (gRPC's C-core ignores it), `timeout` in gRPC's method config (it does not work there; use
+`deadline_ms`).
 """
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
