@@ -69,9 +69,10 @@ def collect_facts(cell: Cell) -> CellFacts:
     window_s = max((end - start) / 1e9, 1e-9)
     table = cell.requests()
     with table_errors(cell.folder, "request rows written by this lab"):
-        names = _replica_names(table, cell)
         window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
-        counts = _counts(window, names)
+        counts = _counts(window)
+        names = [*cell.replicas, *sorted(set(counts["replica"]) - {"", *cell.replicas})]
+        counts = counts.with_columns(_number(names))
         rows = _rows(window, names, start)
         sends = (
             table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
@@ -109,12 +110,6 @@ def collect_facts(cell: Cell) -> CellFacts:
         )
 
 
-def _replica_names(table: pl.LazyFrame, cell: Cell) -> list[str]:
-    """The cell's replicas in their order, then names that only the rows have."""
-    seen = table.select(pl.col("replica").unique()).collect(engine="streaming")["replica"]
-    return [*cell.replicas, *sorted(set(seen) - {"", *cell.replicas})]
-
-
 def _number(names: Sequence[str]) -> pl.Expr:
     """The replica as a place in `names`, or null."""
     return pl.col("replica").replace_strict(
@@ -122,8 +117,8 @@ def _number(names: Sequence[str]) -> pl.Expr:
     )
 
 
-def _counts(window: pl.LazyFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Client x session x connection x replica (place in `names`, or null) -> requests and what they took."""
+def _counts(window: pl.LazyFrame) -> pl.DataFrame:
+    """Client x session x connection x replica -> requests and what they took."""
     sums = window.group_by("client", "session", "connection", "replica").agg(
         pl.len().cast(pl.Int64).alias("requests"),
         pl.col("messages").cast(pl.Int64).sum(),
@@ -131,7 +126,7 @@ def _counts(window: pl.LazyFrame, names: Sequence[str]) -> pl.DataFrame:
         (pl.col("cache") != "").cast(pl.Int64).sum().alias("lookups"),
         (pl.col("cache") == "hit").cast(pl.Int64).sum().alias("hits"),
     )
-    return sums.with_columns(_number(names)).collect(engine="streaming")
+    return sums.collect(engine="streaming")
 
 
 def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataFrame:

@@ -19,7 +19,7 @@ def off_fair_of_rounds(answered: pl.DataFrame, replicas: int) -> float | None:
     rounds = answered.height // size
     if not rounds:
         return None
-    places = answered.sort("at_ns")["replica"].to_numpy()[: rounds * size].astype(np.int64)
-    counts = np.zeros((rounds, replicas), dtype=np.int64)
-    np.add.at(counts, (np.repeat(np.arange(rounds), size), places), 1)
+    in_turn = answered.select("at_ns", "replica").sort("at_ns")["replica"].to_numpy()[: rounds * size]
+    cells = in_turn + replicas * np.repeat(np.arange(rounds), size)
+    counts = np.bincount(cells, minlength=rounds * replicas).reshape(rounds, replicas)
     return float(np.abs(counts - TURNS_A_ROUND).max(axis=1).mean())
