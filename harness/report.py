@@ -24,6 +24,7 @@ from harness.report_tables import (
     where_table,
 )
 from harness.spec import Arm, Experiment
+from harness.spec_arm import OWN_WORKLOAD
 from harness.spec_overrides import OPTIONS
 from harness.summary import facts_of, summarise
 
@@ -82,34 +83,42 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
 
 
 def _difference(experiment: Experiment) -> dict[str, Any]:
-    """The fields in which the arms differ, and each arm's values; a policy's options are fields, too."""
-    arms = {name: _fields(variant.arm) for name, variant in experiment.variants.items()}
+    """The fields in which the arms differ, and each arm's values.
+
+    Of arms with the same policy every option is a field.
+    """
+    variants = experiment.variants
+    one_policy = len({(variant.arm.route, variant.arm.policy) for variant in variants.values()}) == 1
+    arms = {name: _fields(variant.arm, one_policy) for name, variant in variants.items()}
     names = dict.fromkeys(field for arm in arms.values() for field in arm)
-    fields = [field for field in names if len({arm.get(field, "") for arm in arms.values()}) > 1]
+    fields = [field for field in names if len({arm.get(field, "default") for arm in arms.values()}) > 1]
+    all_else = (
+        "All else is the same."
+        if set(fields) & set(OWN_WORKLOAD)
+        else "Replicas, workload and plan are the same."
+    )
     if len(arms) == 1:
         text = "There is one arm; it is compared with nothing."
     elif not fields:
         text = "Nothing: the arms are the same, so what differs between them is chance."
     elif len(fields) == 1:
-        text = f"One thing: {fields[0]}. Replicas, workload and plan are the same."
+        text = f"One thing: {fields[0]}. {all_else}"
     else:
-        text = f"{len(fields)} things: {', '.join(fields)}. Replicas, workload and plan are the same."
-    rows = {name: [arm.get(field, ABSENT) for field in fields] for name, arm in arms.items()}
+        text = f"{len(fields)} things: {', '.join(fields)}. {all_else}"
+    rows = {name: [arm.get(field, "default") for field in fields] for name, arm in arms.items()}
     return {"text": text, "fields": fields, "rows": rows}
 
 
-def _fields(arm: Arm) -> dict[str, str]:
-    """Dotted name -> value in words, of everything that the arm says."""
-    fields: dict[str, str] = {}
-    for name, value in arm.model_dump(exclude={"sweep"}).items():
-        parts = value if isinstance(value, dict) and name in ("options", "retries") else {"": value}
-        for part, own in parts.items():
-            fields[f"{name}.{part}" if part else name] = _word(own)
-    return fields
+def _fields(arm: Arm, one_policy: bool) -> dict[str, str]:
+    """Name -> value in words, of everything that the arm says."""
+    fields = arm.model_dump(exclude={"sweep"})
+    if one_policy:
+        fields |= {f"options.{name}": value for name, value in fields.pop("options").items()}
+    return {name: _word(value) for name, value in fields.items()}
 
 
 def _word(value: object) -> str:
-    if value is None:
+    if value is None or value == {}:
         return ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"

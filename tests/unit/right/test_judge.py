@@ -8,6 +8,7 @@ from harness.facts import collect_facts
 from harness.judge import CellResult, judge, measure, median, show
 from harness.metrics import METRICS
 from harness.spec import load_experiment
+from tests.unit.right import stories
 from tests.unit.right.invented import EXPERIMENT
 from tests.unit.right.tiny import MS, row, write_cell
 
@@ -145,3 +146,13 @@ def test_at_most_and_at_least_never_both_fail(experiment_expecting, values, boun
 )
 def test_figures_are_short_but_never_round_to_a_perfect_one(value, shown):
     assert show(value) == shown
+
+
+def test_expectations_and_repeats_are_of_the_arms_as_run(tmp_path):
+    path = tmp_path / "one.yaml"
+    path.write_text(stories.SWEPT)
+    experiment = load_experiment(str(path))
+    purity = {name: cells(1, 1, metric="affinity.purity") for name in experiment.variants}
+    assert judge(experiment, purity).verdict == "held"
+    found = judge(experiment, {name: found for name, found in purity.items() if name != "sticky_12"})
+    assert found.doubts == ["sticky_12: 0 of 2 repeats were recorded"]

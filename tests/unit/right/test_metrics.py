@@ -98,3 +98,9 @@ def test_every_metric_says_its_unit_and_meaning_in_one_line():
         assert metric.unit, name
         assert metric.meaning, name
         assert "\n" not in metric.meaning
+
+
+def test_what_can_be_expected_includes_every_unit_of_spread():
+    for unit in ("connections", "sessions", "messages", "busy_time"):
+        for name in ("max_over_mean", "cv", "effective_replicas"):
+            assert f"{unit}.{name}" in metrics.METRICS

@@ -186,3 +186,44 @@ def test_a_run_directory_may_lie_in_a_folder_with_any_name(golden, tmp_path):
     odd = tmp_path / "a [1] *é"
     golden.rename(odd)
     assert all(arm["ledgers"]["reconciled"] for arm in summarise(read_run(odd))["arms"].values())
+
+
+def without_columns(parquet, *columns):
+    pl.read_parquet(parquet).drop(columns).write_parquet(parquet)
+
+
+def test_a_record_of_an_earlier_lab_still_reads(golden):
+    """Without the columns, fields and bytes that later labs write down."""
+    expected = summarise(read_run(golden))
+    for folder in (golden / "cells").iterdir():
+        without_columns(folder / "requests.parquet", "cache")
+        without_columns(folder / "messages.parquet", "planned_ns")
+        log = folder / "access.jsonl"
+        log.write_text(log.read_text().replace("bytes_", "octets_"))
+        info = json.loads((folder / "cell.json").read_text())
+        for field in ("most_attempts", "groups", "proxy_workers"):
+            del info[field]
+        (folder / "cell.json").write_text(json.dumps(info))
+    run = read_run(golden)
+    for name, arm in summarise(run)["arms"].items():
+        for group in ("spread", "affinity", "latency_ms", "ledgers", "stream", "cache"):
+            assert arm[group] == expected["arms"][name][group], (name, group)
+        assert arm["bytes"]["per_request"] is None
+    messages = run.cells_of("sticky")[0].messages().collect()
+    assert messages["planned_ns"].to_list() == messages["sent_ns"].to_list()
+
+
+def test_rows_that_an_earlier_lab_left_as_csv_are_read(golden):
+    edit(golden / "manifest.json", status="interrupted")
+    parquet = golden / CELL / "requests.parquet"
+    whole = pl.read_parquet(parquet)
+    whole.drop("cache").write_csv(parquet.with_suffix(".csv"))
+    parquet.unlink()
+    assert read_run(golden).cells_of("sticky")[0].requests().collect().equals(whole)
+
+
+def test_a_column_of_another_type_is_refused_though_earlier_labs_lack_it(golden):
+    parquet = golden / CELL / "requests.parquet"
+    pl.read_parquet(parquet).with_columns(pl.lit(1).alias("cache")).write_parquet(parquet)
+    with pytest.raises(UserError, match=r"requests\.parquet: expected a column cache of type String"):
+        summarise(read_run(golden))

@@ -11,9 +11,12 @@ from rich.console import Console
 
 from harness.console import print_summary
 from harness.errors import UserError
+from harness.judge import show
 from harness.record import read_run
 from harness.report import build_report, render_report
+from harness.report_tables import ledgers_table
 from harness.summary import summarise
+from tests.unit.right import stories
 from tests.unit.right.invented import EXPERIMENT, GOLDEN, invent_run
 
 DRAWN = (
@@ -168,3 +171,90 @@ def test_many_replicas_are_told_by_least_median_and_most(tmp_path):
     print_summary(summary, Console(file=out, width=120))
     assert "median" in out.getvalue()
     assert "replica-3" not in out.getvalue()
+
+
+def test_an_arm_that_sweeps_is_one_arm_a_value(runs):
+    run = read_run(runs["swept"])
+    summary = summarise(run)
+    names = [f"{arm}_{n}" for arm in ("sticky", "round_robin") for n in (4, 12, 40)]
+    assert list(summary["arms"]) == [*names, "direct"]
+    arm = summary["arms"]["sticky_12"]
+    assert (arm["base"], arm["factor"], arm["value"]) == ("sticky", "clients", 12)
+    assert "base" not in summary["arms"]["direct"]
+    assert summary["verdict"] == "held"
+    page = Page(render_report(run, summary, {}))
+    assert "sticky_40" in page.text
+    assert "3 things: route, policy, clients" in page.text
+
+
+@pytest.mark.parametrize(
+    ("arms", "words"),
+    [
+        (
+            {"a": "policy: sticky", "b": "policy: sticky, options: {strict: true}"},
+            "One thing: options.strict.",
+        ),
+        (
+            {"a": "policy: maglev, options: {key: cookie}", "b": "policy: sticky"},
+            "2 things: policy, options.",
+        ),
+        (
+            {"a": "policy: random", "b": "policy: random, retries: {by: proxy, attempts: 2}"},
+            "One thing: retries. Replicas, workload",
+        ),
+        (
+            {"a": "policy: random, clients: 3", "b": "policy: random"},
+            "One thing: clients. All else is the same.",
+        ),
+    ],
+)
+def test_what_differs_between_the_arms_is_named(tmp_path, arms, words):
+    text = stories.experiment({name: f"route: envoy, {fields}" for name, fields in arms.items()})
+    assert words in Page(rendered(invent_run(tmp_path, text, requests=20))).text
+
+
+def test_every_unit_and_the_streams_have_columns(runs):
+    text = Page(rendered(runs["cached"])).text
+    for words in ("by connections", "by busy time", "on one replica", "cache hits", "group purity"):
+        assert words in text, words
+
+
+def test_errors_and_attempts_are_told_where_there_are_some(runs, tmp_path):
+    text = Page(rendered(runs["twelve"])).text
+    for words in ("How the requests ended", "INTERNAL", "attempts per request"):
+        assert words in text, words
+    quiet = invent_run(tmp_path, stories.LONELY, requests=10)
+    assert not any(arm["errors"] for arm in summarise(read_run(quiet))["arms"].values())
+    assert "How the requests ended" not in Page(rendered(quiet)).text
+
+
+def test_envoy_has_no_list_of_requests_where_it_balances_connections(runs):
+    table = ledgers_table(summarise(read_run(runs["crowded"]))["arms"])
+    column = table.head.index("envoy")
+    l7, _, l4 = table.rows
+    assert l7[column] not in ("0", "–")
+    assert l4[column] == l4[table.head.index("only envoy")] == "–"
+    assert (l7[-1], l4[-1]) == ("yes", "yes")
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+@pytest.mark.parametrize("story", ["twelve", "swept"])
+def test_many_arms_are_rows_and_no_figure_is_lost(runs, story, width):
+    summary = summarise(read_run(runs[story]))
+    out = StringIO()
+    print_summary(summary, Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    joined = "".join(line.split("  ")[0].strip() for line in lines)  # names may be folded
+    for name, arm in summary["arms"].items():
+        assert name in joined, name
+        p99 = show(arm["latency_ms"]["p99"])
+        assert any(p99 in line.split() for line in lines), (name, p99)
+    assert any("median" in line.split() for line in lines) == (width >= 110)
+
+
+def test_five_arms_are_columns(runs):
+    out = StringIO()
+    print_summary(summarise(read_run(runs["cached"])), Console(file=out, width=110))
+    assert "replica-3" in out.getvalue()
+    assert "cache hits" in out.getvalue()
