@@ -63,6 +63,7 @@ def test_only_the_measured_window_counts_and_replicas_without_requests_are_there
     assert facts.replica_requests == {"replica-0": 2, "replica-1": 0}
     assert (facts.planned_rate_per_s, facts.achieved_rate_per_s) == (20, 20)
     assert facts.ledgers.matched == 4
+    assert metrics_of(facts)["spread.used_replicas"] == 1
 
 
 def test_a_cell_without_requests_has_counts_and_no_metrics(tmp_path):
@@ -93,26 +94,27 @@ def test_time_windows_add_up(tmp_path):
 def test_every_unit_is_counted_on_its_own(tmp_path):
     rows = [
         row(0, "replica-0", connection="a", session=0, messages=1, service_ns=5 * MS),
-        row(1, "replica-0", connection="a", session=1, messages=9, service_ns=1 * MS),
+        row(1, "replica-0", connection="d", session=1, messages=9, service_ns=1 * MS),
         row(2, "replica-1", connection="b", session=1, messages=2, service_ns=2 * MS),
         row(10**9, "replica-0", connection="c", messages=1, service_ns=2 * MS),
         row(10**9 + 1, "", connection="", messages=0, service_ns=0, code="UNAVAILABLE"),
+        row(2 * 10**9, "", connection="", messages=0, service_ns=0, code="UNAVAILABLE"),
     ]
     facts = collect_facts(write_cell(tmp_path, rows))
     assert facts.units == {
-        "connections": [2, 1],
+        "connections": [3, 1],
         "sessions": [3, 1],
         "messages": [11, 2],
         "busy_time": [8 * MS, 2 * MS],
     }
     values = metrics_of(facts)
-    assert values["connections.count"] == 3
-    assert values["connections.max_over_mean"] == pytest.approx(4 / 3)
+    assert values["connections.count"] == 4
+    assert values["connections.max_over_mean"] == 1.5
     assert values["sessions.max_over_mean"] == 1.5
     assert values["messages.max_over_mean"] == pytest.approx(22 / 13)
     assert values["busy_time.max_over_mean"] == 1.6
     assert values["busy_time.effective_replicas"] == pytest.approx(100 / 68)
-    assert values["per_client.replicas"] == 1.5  # both, and one
+    assert values["per_client.replicas"] == 1.5  # both, and one; the third client got no answer
     assert values["spread.used_replicas"] == 2
     assert (values["share.replica-0"], values["share.replica-1"], values["share.replica-2"]) == (
         0.75,
