@@ -1,20 +1,16 @@
 """Writes docs/experiment-file.md from the models: python -m harness.file_page > docs/experiment-file.md"""
 
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from harness.policy_page import TOLD_DEFAULT, default_in_words
 from harness.spec import Arm, Expectation, Experiment, Replicas, Workload
 from harness.spec_arm import Retries
 from harness.spec_problems import in_words, schema_at
 from harness.spec_replicas import Outage, ServiceTime, SessionCache, Unlike
 from harness.variants import FACTORS
-
-# The table has a column for it.
-TOLD_DEFAULT = re.compile(r" ?\(default[^()]*\)")
 
 INTRODUCTION = """\
 # The experiment file
@@ -79,17 +75,8 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
             values = in_words(schema_at(schema, (name,))).replace("'", "`")
             values = "a gRPC status" if "`DATA_LOSS`" in values else values
             meaning = TOLD_DEFAULT.sub("", field["description"])
-            yield f"| `{name}` | {values} | {_default(field)} | {meaning} |"
+            yield f"| `{name}` | {values} | {default_in_words(field)} | {meaning} |"
     yield ""
-
-
-def _default(field: Mapping[str, Any]) -> str:
-    if "default" not in field:
-        return "must be given"
-    default = field["default"]
-    if default is None or default in ({}, []):
-        return "none"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 if __name__ == "__main__":

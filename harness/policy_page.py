@@ -72,15 +72,16 @@ def _options(model: type[BaseModel]) -> Iterator[str]:
     yield "| option | values | default | meaning |\n|---|---|---|---|"
     for name, option in schema["properties"].items():
         meaning = TOLD_DEFAULT.sub("", option["description"])
-        yield f"| `{name}` | {_values(option)} | {_default(option)} | {meaning} |"
+        yield f"| `{name}` | {_values(option)} | {default_in_words(option)} | {meaning} |"
     yield ""
 
 
-def _default(option: Mapping[str, Any]) -> str:
-    if "default" not in option:
+def default_in_words(part: Mapping[str, Any]) -> str:
+    """The default of one key of a model, by its part of the JSON Schema."""
+    if "default" not in part:
         return "must be given"
-    default = option["default"]
-    if default is None:
+    default = part["default"]
+    if default is None or default in ({}, []):
         return "none"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
