@@ -28,9 +28,7 @@ class Table:
 
 
 def value_of(figures: Mapping[str, Any], metric: str) -> float | None:
-    """A metric by its dotted name, of an arm or of one of its repeats in summary.json."""
-    if metric.startswith("errors."):
-        metric = metric.replace("errors", "error_shares", 1)
+    """A metric (other than errors.*) by its dotted name, of an arm or of one of its repeats."""
     found: Any = figures
     for name in metric.split("."):
         found = found[name]

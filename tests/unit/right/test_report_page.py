@@ -196,7 +196,7 @@ def test_an_arm_that_sweeps_is_one_arm_a_value(runs):
         ),
         (
             {"a": "policy: maglev, options: {key: cookie}", "b": "policy: sticky"},
-            "2 things: policy, options.",
+            "2 things: policy, options. Replicas",
         ),
         (
             {"a": "policy: random", "b": "policy: random, retries: {by: proxy, attempts: 2}"},
@@ -223,6 +223,10 @@ def test_errors_and_attempts_are_told_where_there_are_some(runs, tmp_path):
     text = Page(rendered(runs["twelve"])).text
     for words in ("How the requests ended", "INTERNAL", "attempts per request"):
         assert words in text, words
+    failing = stories.experiment(
+        {"only": "route: envoy, policy: random"}, replicas=", fail_share: 0.5, fail_code: INTERNAL"
+    )
+    assert "INTERNAL" in Page(rendered(invent_run(tmp_path, failing, requests=20))).text
     quiet = invent_run(tmp_path, stories.LONELY, requests=10)
     assert not any(arm["errors"] for arm in summarise(read_run(quiet))["arms"].values())
     assert "How the requests ended" not in Page(rendered(quiet)).text
