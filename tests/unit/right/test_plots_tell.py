@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
+from harness.plot_data import PlotData
 from harness.plots import PLOTS
+from harness.record import read_run
+from harness.summary import facts_of
+from tests.unit.right import stories
+from tests.unit.right.invented import invent_run
 
 ALWAYS = {"share_per_replica", "share_over_time", "clients_by_replica", "latency", "queues"}
 
@@ -101,3 +106,14 @@ def test_many_arms_are_rows_of_latency_few_are_lines(told):
     assert few.axes[0].get_ylabel() == "Latency (ms, log scale)"
     assert many.axes[0].get_xlabel() == "Latency (ms, log scale)"
     assert len(many.axes[0].get_yticklabels()) == 12
+
+
+def test_retries_that_leave_no_error_are_told_by_their_attempts(tmp_path):
+    tried = stories.experiment(
+        {"tried": "route: envoy, policy: random, retries: {by: proxy, attempts: 5}"},
+        replicas=", fail_share: 0.1",
+    )
+    run = read_run(invent_run(tmp_path, tried, requests=100))
+    data = PlotData.of(run.experiment, facts_of(run))
+    assert data.values("tried", "error_share")[0] == 0
+    assert "errors" in drawn(data)
