@@ -83,6 +83,8 @@ def test_errors_are_stacked_by_code_beside_attempts(told):
     for row, arm in enumerate(data.arms):
         ends = [container[row].get_width() for container in bars.values()]
         assert sum(ends) == pytest.approx(100 * data.values(arm, "error_share")[0])
+        first, second = (container[row] for container in bars.values())
+        assert second.get_x() == pytest.approx(first.get_width())
         tries = attempts.containers[0][row].get_width()
         assert tries == pytest.approx(data.values(arm, "attempts.per_request")[0])
         assert (tries > 1) == (row >= 6)
@@ -99,6 +101,11 @@ def test_units_have_a_bar_each(told):
     ):
         expected = [np.median(data.values(arm, f"{unit}.max_over_mean")) for arm in data.arms]
         assert [bar.get_width() for bar in container] == pytest.approx(expected)
+
+
+def test_long_names_of_rows_are_broken(told):
+    labels = PLOTS["spread_by_unit"].draw(told["crowded"]).axes[0].get_yticklabels()
+    assert [label.get_text().count("\n") for label in labels] == [1, 1, 0]
 
 
 def test_many_arms_are_rows_of_latency_few_are_lines(told):
