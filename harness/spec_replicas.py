@@ -6,7 +6,7 @@ from pydantic import Field
 
 from harness.spec_model import Code, Model, ReplicaName, Share, Slots, SlowFactor
 
-Utilisation = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+Utilisation = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 LoadReport = Literal["measured"] | Utilisation
 
 
