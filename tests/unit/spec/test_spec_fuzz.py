@@ -31,20 +31,21 @@ KEYS = st.sampled_from(
             "arms",
             "sticky",
         ),
+        *("route", "policy", "repeats", "seed", "expect", "arm", "metric", "at_least", "of", "name"),
         *(
-            "route",
-            "policy",
-            "repeats",
-            "seed",
-            "expect",
-            "arm",
-            "metric",
-            "at_least",
-            "of",
-            "name",
-            "[key]",
-            "<<",
+            "options",
+            "weights",
+            "groups",
+            "key",
+            "sweep",
+            "options.weights",
+            "retries",
+            "by",
+            "attempts",
+            "on",
         ),
+        *("connections", "different", "replica-0", "outage", "cache", "orca", "skew", "deadline_ms"),
+        *("[key]", "<<"),
     ]
 )
 SCALARS = st.one_of(
@@ -54,7 +55,19 @@ SCALARS = st.one_of(
     st.sampled_from([10**300, -(10**400)]),
     st.floats(),
     st.text(max_size=20),
-    st.sampled_from(["envoy", "direct", "sticky", "AddVideo", "constant", "spread.cv"]),
+    st.sampled_from(
+        [
+            "envoy",
+            "envoy-l4",
+            "direct",
+            "sticky",
+            "weighted",
+            "ring_hash",
+            "AddVideo",
+            "constant",
+            "spread.cv",
+        ]
+    ),
 )
 TREES = st.recursive(
     SCALARS,
