@@ -1,6 +1,8 @@
 """The whole catalogue in its quick form: every experiment that comes with the lab does what its file says."""
 
 import json
+import signal
+import time
 from pathlib import Path
 
 from lab_process import StartLab
@@ -36,3 +38,18 @@ def test_a_results_folder_that_cannot_be_written_ends_it_at_once(start_lab: Star
 
 def _summary(runs: Path) -> dict[str, object]:
     return dict(json.loads((runs / "latest" / "summary.json").read_text()))
+
+
+def test_ctrl_c_ends_it_with_the_table_of_what_was_done(start_lab: StartLab) -> None:
+    first, second = experiment_names()[:2]
+    lab = start_lab("run", "--all", "--quick")
+    while not list((lab.results / second).glob("*/cells/*")):
+        assert lab.process.poll() is None, lab.end()
+        time.sleep(0.05)
+    lab.process.send_signal(signal.SIGINT)
+    status, out, _ = lab.end()
+    assert status == 130
+    assert f"│ {first} " in out
+    assert f"│ {second} " not in out
+    (stopped,) = (run for run in (lab.results / second).iterdir() if not run.is_symlink())
+    assert json.loads((stopped / "manifest.json").read_text())["status"] == "interrupted"
