@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from harness.policies import sets_cookie
 from harness.spec import Arm, Experiment, Workload
+from harness.variants import Variant
 from lb.plan import Load, planned_requests
 
 
@@ -34,18 +35,19 @@ def plan_cells(experiment: Experiment) -> list[CellPlan]:
     Interleaved, so that a machine that changes while the run goes on touches every arm alike.
     """
     rng = random.Random(f"order/{experiment.seed}")
+    variants = experiment.variants
     order: list[tuple[str, int]] = []
     for repeat in range(1, experiment.repeats + 1):
-        names = list(experiment.variants)
+        names = list(variants)
         rng.shuffle(names)
         order += [(name, repeat) for name in names]
-    return [_cell(experiment, name, repeat, number) for number, (name, repeat) in enumerate(order)]
+    return [_cell(experiment, variants[name], repeat, number) for number, (name, repeat) in enumerate(order)]
 
 
-def _cell(experiment: Experiment, name: str, repeat: int, order: int) -> CellPlan:
-    arm = experiment.variants[name].arm
-    workload = experiment.workload_of(arm)
-    return CellPlan(name, arm, repeat, order, workload, load_of(workload, experiment.seed, repeat))
+def _cell(experiment: Experiment, variant: Variant, repeat: int, order: int) -> CellPlan:
+    workload = experiment.workload_of(variant.arm)
+    load = load_of(workload, experiment.seed, repeat)
+    return CellPlan(variant.name, variant.arm, repeat, order, workload, load)
 
 
 def load_of(work: Workload, seed: int, repeat: int) -> Load:

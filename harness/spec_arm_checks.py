@@ -19,7 +19,7 @@ from lb.policies import LEAST_BACKOFF_MS
 
 if TYPE_CHECKING:
     from harness.spec import Experiment
-    from harness.spec_arm import Arm
+    from harness.spec_arm import Arm, Retries
     from harness.spec_yaml import Where
 
 STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
@@ -93,16 +93,8 @@ def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterato
         value = _shown(getattr(arm, key))
         yield Problem((path,), f"{dotted(path)}: {value} changes nothing: {reason}; leave it out")
     yield from _stream_problems(experiment, where, arm)
-    if arm.retries is not None and arm.retries.by == "client" and arm.retries.backoff_ms < LEAST_BACKOFF_MS:
-        path = (*where, "retries", "backoff_ms")
-        told = f"shorter waits make gRPC lose calls; expected {LEAST_BACKOFF_MS} or more"
-        yield Problem((path,), f"{dotted(path)}: {arm.retries.backoff_ms:g}: {told}")
-    if arm.retries is not None and arm.retries.by == "proxy":
-        for index, code in enumerate(arm.retries.on):
-            if code not in RETRY_ON:
-                path = (*where, "retries", "on", index)
-                told = f"Envoy does not retry after {code}; expected {' or '.join(RETRY_ON)}"
-                yield Problem((path,), f"{dotted(path)}: {told}")
+    if arm.retries is not None:
+        yield from _retry_problems((*where, "retries"), arm.retries)
     if arm.policy in ORCA_POLICIES and not _reports_load(experiment):
         path = (*where, "policy")
         told = "goes by load reports, and not every replica sends them; expected replicas.orca: measured"
@@ -111,6 +103,18 @@ def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterato
         path = (*where, "rate_per_s")
         told = "the workload is a closed loop (think_time_ms); expected no rate"
         yield Problem((path,), f"{dotted(path)}: {told}")
+
+
+def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
+    """Retries that gRPC or Envoy cannot make."""
+    if retries.by == "client" and retries.backoff_ms < LEAST_BACKOFF_MS:
+        path = (*where, "backoff_ms")
+        told = f"shorter waits make gRPC lose calls; expected {LEAST_BACKOFF_MS} or more"
+        yield Problem((path,), f"{dotted(path)}: {retries.backoff_ms:g}: {told}")
+    for index, code in enumerate(retries.on):
+        if retries.by == "proxy" and code not in RETRY_ON:
+            told = f"Envoy does not retry after {code}; expected {' or '.join(RETRY_ON)}"
+            yield Problem(((*where, "on", index),), f"{dotted((*where, 'on', index))}: {told}")
 
 
 def _stream_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:

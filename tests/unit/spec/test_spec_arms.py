@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from harness import spec_arm_checks
 from harness.cells import plan_cells
 from harness.client_settings import client_settings
 from harness.errors import UserError
 from harness.policies import POLICIES_OF_ROUTE, echo_header, sets_cookie
 from harness.spec import Experiment, experiment_yaml, load_experiment
+from services import video_service
 
 BASE: dict[str, Any] = {
     "title": "Arms",
@@ -177,6 +179,11 @@ def test_streams_and_retries_that_cannot_work(
     with pytest.raises(UserError) as caught:
         load(ENVOY | arm, workload=workload)
     assert expected in str(caught.value)
+
+
+def test_what_a_replica_takes_of_a_stream_is_what_the_spec_says() -> None:
+    assert spec_arm_checks.MOST_IDS == video_service.IDS_LIMIT
+    assert spec_arm_checks.MOST_LIST_GAP_MS == video_service.GAP_LIMIT_MS
 
 
 def test_load_reports_of_every_replica_are_needed(load: Load) -> None:
