@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from harness.envoy_options import TargetGroupsOptions, WeightedOptions
-from harness.envoy_policies import ENVOY_POLICIES, L4_POLICIES, EnvoyPolicy
+from harness.envoy_policies import POLICIES_OF_PROXY, EnvoyPolicy
 from harness.spec_arm import Arm
 from lb.policies import POLICIES, ClientPolicy
 
 POLICIES_OF_ROUTE: Mapping[str, Mapping[str, EnvoyPolicy | ClientPolicy]] = {
-    "envoy": ENVOY_POLICIES,
-    "envoy-l4": L4_POLICIES,
+    **POLICIES_OF_PROXY,
     "direct": POLICIES,
 }
 

@@ -46,19 +46,18 @@ def first_problem(error: ValidationError, schema: Schema, tree: Tree) -> Problem
 
     `schema`: the JSON Schema of the model that refused; it knows what every field expects.
     """
-    ranks = {"extra_forbidden": 0, "missing": 2}
-    details = sorted(
-        error.errors(include_url=False),
-        key=lambda detail: (ranks.get(detail["type"], 1), tree.line(detail["loc"])),
-    )
-    return _problem(details[0], schema)
+    details = error.errors(include_url=False)
+    return _problem(min(details, key=lambda detail: (_rank(detail), tree.line(detail["loc"]))), schema)
 
 
 def nested_problem(error: ValidationError, schema: Schema, at: Where) -> Problem:
     """The first problem of a model that stands at `at` in the file and was validated by itself."""
-    ranks = {"extra_forbidden": 0, "missing": 2}
-    detail = min(error.errors(include_url=False), key=lambda detail: ranks.get(detail["type"], 1))
-    return _problem(detail, schema, at)
+    return _problem(min(error.errors(include_url=False), key=_rank), schema, at)
+
+
+def _rank(detail: Any) -> int:
+    """Unknown keys first, since they often cause the others; missing ones last."""
+    return {"extra_forbidden": 0, "missing": 2}.get(detail["type"], 1)
 
 
 def _problem(detail: Any, schema: Schema, at: Where = ()) -> Problem:
