@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from harness.spec_events import MOST_EVENTS, Event
 from harness.spec_model import (
     Calls,
     Clients,
@@ -17,6 +18,9 @@ from harness.spec_model import (
     Route,
     Skew,
 )
+from harness.spec_proxy import CircuitBreaker as CircuitBreaker
+from harness.spec_proxy import OutlierDetection as OutlierDetection
+from harness.spec_proxy import ProxyHealthCheck as ProxyHealthCheck
 
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
 SweptValue = int | Annotated[float, Field(allow_inf_nan=False)]
@@ -42,6 +46,14 @@ class Retries(Model):
     )
     backoff_ms: float = Field(
         default=10.0, gt=0, le=10_000, allow_inf_nan=False, description="first wait before a retry"
+    )
+    budget_percent: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        allow_inf_nan=False,
+        description="retries at most, in percent of: the requests under way (proxy: Envoy's retry budget), or "
+        "the calls that succeed (client: gRPC's retryThrottling) (default: no limit)",
     )
 
 
@@ -69,6 +81,11 @@ class Arm(Model):
         description="whether clients send the proxy's cookies back (default true); "
         "false is only for policies that set a cookie",
     )
+    await_each_answer: bool = Field(
+        default=False,
+        description="whether a client sends on only after its last answer, as most generators work (default "
+        "false); planned times stay, so that it falls behind its plan",
+    )
     await_first_answer: bool = Field(
         default=True,
         description="whether a session's first call is answered before its next is sent (default true)",
@@ -91,6 +108,17 @@ class Arm(Model):
     health_check: bool = Field(
         default=False, description="gRPC client-side health checking (default false); route direct only"
     )
+    discovery: Literal["addresses", "dns"] = Field(
+        default="addresses",
+        description="how clients learn of replicas, route direct: addresses (default): a fixed list; dns: "
+        "gRPC's resolver asks a name server that knows the endpoints; it asks again when a connection ends",
+    )
+    dns_interval_ms: int | None = Field(
+        default=None,
+        ge=0,
+        le=3_600_000,
+        description="discovery dns: least time between two questions (default: gRPC's 30000)",
+    )
     compression: Literal["none", "gzip", "deflate"] = Field(
         default="none", description="of the clients' messages (default none)"
     )
@@ -106,6 +134,40 @@ class Arm(Model):
         default=None,
         description="age at which clients' connections are closed: by Envoy on route envoy, else by the "
         "replicas (default: none)",
+    )
+    idle_timeout_s: float | None = Field(
+        default=None,
+        ge=0.05,
+        le=86_400,
+        allow_inf_nan=False,
+        description="idle time after which the proxy closes connections and, on route envoy, ends streams "
+        "(default: an ALB's 60, an NLB's 350 on envoy-l4)",
+    )
+    proxy_health_check: ProxyHealthCheck | None = Field(
+        default=None, description="the proxy's active health checks (default: gRPC's or TCP, every second)"
+    )
+    outlier_detection: OutlierDetection | None = Field(
+        default=None, description="the proxy's passive health checks (default: none); route envoy"
+    )
+    panic_threshold_percent: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="below this share of healthy replicas the proxy sends to all of them (default 1: when "
+        "none is, as an ALB fails open; Envoy's own is 50; 0: never)",
+    )
+    circuit_breaker: CircuitBreaker | None = Field(
+        default=None, description="how much the proxy lets through (default: no limit); route envoy"
+    )
+    server: Literal["asyncio", "threads", "threads_own_health"] = Field(
+        default="asyncio",
+        description="how replicas are built: asyncio (default); threads: a thread a slot, health checks wait "
+        "in line with the calls; threads_own_health: a thread a slot, health checks have their own",
+    )
+    events: list[Event] | None = Field(
+        default=None,
+        max_length=MOST_EVENTS,
+        description="what changes in this arm while it is measured (default: what changes in all)",
     )
     clients: Clients | None = Field(default=None, description="clients of this arm (default: the workload's)")
     rate_per_s: Rate | None = Field(
