@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from harness.policies import sets_cookie
+from harness.schedule import PlannedEvent, planned_events
 from harness.spec import Arm, Experiment, Workload
 from harness.variants import Variant
 from lb.plan import Load, planned_requests
@@ -13,7 +14,8 @@ from lb.plan import Load, planned_requests
 class CellPlan:
     """One arm x one repeat. `order` counts the cells of the run from 0, `repeat` those of the arm from 1.
 
-    `workload`: the experiment's, with what the arm has of its own; `load`: what the clients make of it.
+    `workload`: the experiment's, with what the arm has of its own; `load`: what the clients make of it;
+    `events`: what changes while they are measured.
     """
 
     arm_name: str
@@ -22,6 +24,7 @@ class CellPlan:
     order: int
     workload: Workload
     load: Load
+    events: tuple[PlannedEvent, ...] = ()
 
     @property
     def cookies(self) -> bool:
@@ -47,7 +50,8 @@ def plan_cells(experiment: Experiment) -> list[CellPlan]:
 def _cell(experiment: Experiment, variant: Variant, repeat: int, order: int) -> CellPlan:
     workload = experiment.workload_of(variant.arm)
     load = load_of(workload, experiment.seed, repeat)
-    return CellPlan(variant.name, variant.arm, repeat, order, workload, load)
+    events = planned_events(experiment.events_of(variant.arm))
+    return CellPlan(variant.name, variant.arm, repeat, order, workload, load, events)
 
 
 def load_of(work: Workload, seed: int, repeat: int) -> Load:

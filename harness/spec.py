@@ -15,6 +15,8 @@ from harness.errors import UserError, did_you_mean
 from harness.spec_arm import OWN_WORKLOAD
 from harness.spec_arm import Arm as Arm
 from harness.spec_checks import problems_of
+from harness.spec_events import MOST_EVENTS
+from harness.spec_events import Event as Event
 from harness.spec_model import ArmName, Bound, FileName, Line, Model, Text, Times
 from harness.spec_overrides import apply_overrides, overriding_option
 from harness.spec_problems import WHOLE, Problem, first_problem
@@ -56,6 +58,9 @@ class Experiment(Model):
     arms: dict[ArmName, Arm] = Field(
         min_length=1, max_length=16, description="the ways to balance, by name (a-z, 0-9, _)"
     )
+    events: list[Event] = Field(
+        default=[], max_length=MOST_EVENTS, description="what changes while a cell is measured, and when"
+    )
     repeats: int = Field(
         default=3, ge=1, le=100, description="cells per arm, each with fresh parts (default 3)"
     )
@@ -78,6 +83,10 @@ class Experiment(Model):
         """The workload with what the arm says of it for itself."""
         own = {field: value for field in OWN_WORKLOAD if (value := getattr(arm, field)) is not None}
         return self.workload.model_copy(update=own)
+
+    def events_of(self, arm: Arm) -> list[Event]:
+        """What changes while the arm is measured: its own timeline, or the experiment's."""
+        return self.events if arm.events is None else arm.events
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:

@@ -93,6 +93,7 @@ def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterato
         value = _shown(getattr(arm, key))
         yield Problem((path,), f"{dotted(path)}: {value} changes nothing: {reason}; leave it out")
     yield from _stream_problems(experiment, where, arm)
+    yield from _server_problems(experiment, where, arm)
     if arm.retries is not None:
         yield from _retry_problems((*where, "retries"), arm.retries)
     if arm.policy in ORCA_POLICIES and not _reports_load(experiment):
@@ -156,10 +157,46 @@ def _changes_nothing(experiment: Experiment, arm: Arm, options: BaseModel) -> It
         yield "health_check", "gRPC's pick_first does not listen to it"
     if arm.retries is not None and arm.retries.by == "proxy" and arm.route != "envoy":
         yield "retries", "only the proxy of route 'envoy' sees single calls; expected by: client"
+    yield from _proxy_keys_without_proxy(arm)
+    if arm.discovery == "dns" and arm.route != "direct":
+        yield "discovery", "the clients call the proxy's one address"
+    if arm.dns_interval_ms is not None and arm.discovery != "dns":
+        yield "dns_interval_ms", "nobody asks a name server; expected discovery: dns"
+    if arm.await_each_answer and experiment.workload.rate_per_s is None:
+        yield "await_each_answer", "clients with think_time_ms wait for each answer anyway"
     calls = experiment.workload_of(arm).calls
     for key in ("messages_per_stream", "message_gap_ms"):
         if getattr(arm, key) is not None and not STREAMS & set(calls):
             yield key, f"there are no streaming calls among {', '.join(calls)}"
+
+
+def _proxy_keys_without_proxy(arm: Arm) -> Iterator[tuple[str, str]]:
+    keys = ("proxy_health_check", "panic_threshold_percent", "idle_timeout_s")
+    for key in keys if arm.route == "direct" else ():
+        if getattr(arm, key) is not None:
+            yield key, "route 'direct' has no proxy"
+    for key in ("outlier_detection", "circuit_breaker") if arm.route != "envoy" else ():
+        if getattr(arm, key) is not None:
+            yield key, "only the proxy of route 'envoy' sees single calls"
+
+
+def _server_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+    """What the threaded servers have not, and a health check that an NLB has not."""
+    check = arm.proxy_health_check
+    if check is not None and arm.route == "envoy-l4" and check.kind in ("grpc", "code_12"):
+        path = (*where, "proxy_health_check", "kind")
+        told = f"'{check.kind}': route 'envoy-l4' knows no calls; expected 'tcp' or 'none'"
+        yield Problem((path,), f"{dotted(path)}: {told}")
+    if arm.server == "asyncio":
+        return
+    replicas = experiment.replicas
+    reports = any(replicas.traits(name)["orca"] is not None for name in replicas.names)
+    extras = {"outage": replicas.outage, "cache": replicas.cache, "orca": reports or None}
+    for key, value in extras.items():
+        if value is not None:
+            path = (*where, "server")
+            told = f"'{arm.server}' has no {key}; expected 'asyncio', or replicas without it"
+            yield Problem((path,), f"{dotted(path)}: {told}")
 
 
 def _reports_load(experiment: Experiment) -> bool:

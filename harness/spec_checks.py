@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.errors import did_you_mean
 from harness.metrics import METRICS
 from harness.spec_arm_checks import arm_problems
+from harness.spec_event_checks import event_problems
 from harness.spec_problems import Problem, dotted, shown
 from harness.variants import variants_of_arm
 
@@ -28,6 +29,8 @@ def problems_of(experiment: Experiment) -> Iterator[Problem]:
     yield from _replica_problems(experiment)
     for name, arm in experiment.arms.items():
         yield from arm_problems(experiment, name, arm)
+        own = ("arms", name, "events")
+        yield from event_problems(experiment, arm, ("events",) if arm.events is None else own)
     # From here on every arm is known to be one that can be run.
     yield from _name_problems(experiment)
     yield from _size_problems(experiment)

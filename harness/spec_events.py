@@ -16,6 +16,7 @@ Doing = Literal[
     "start",
     "slow",
     "fail",
+    "heal",
     "not_serving",
     "serving",
     "drain",
@@ -40,6 +41,7 @@ class Event(Model):
     do: Doing = Field(
         description="kill: SIGKILL; stop: graceful end; pause, resume: SIGSTOP, SIGCONT; start: one that was "
         "killed or stopped, at its address; slow: other service times; fail: a share of the calls fails; "
+        "heal: both as at the start; "
         "not_serving, serving: what its health service says; drain: DRAINING, after delay_s removed and "
         "stopped; remove: out of the endpoints, its process goes on; add: one that was removed, or without a "
         "target new ones; weight: of its endpoint; roll: one after another drained, stopped, started, waited "

@@ -39,8 +39,13 @@ def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> No
 
 
 def quick_overrides(experiment: "Experiment") -> dict[str, object]:
-    """Overrides for a quick look: one repeat, half the time. Enough for a test, not for a figure."""
+    """Overrides for a quick look: one repeat, half the time. Enough for a test, not for a figure.
+
+    With events the time stays as it is: they need theirs, as health checks and time-outs do.
+    """
     work = experiment.workload
+    if any(experiment.events_of(arm) for arm in experiment.arms.values()):
+        return {"repeats": 1}
     return {
         "repeats": 1,
         "workload.warm_up_s": work.warm_up_s / 2,
