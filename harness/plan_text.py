@@ -1,9 +1,11 @@
 """What an experiment plans, in words and figures, before anything is started."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from harness.cells import load_of, plan_cells
-from harness.spec import Arm, Experiment, Workload
+from harness.schedule import planned_events
+from harness.spec import Arm, Event, Experiment, Workload
 from harness.spec_arm import OWN_WORKLOAD
 from harness.spec_checks import BOUNDS, planned_requests
 from harness.spec_replicas import Replicas
@@ -23,6 +25,7 @@ def plan_text(experiment: Experiment) -> str:
         _requests(experiment),
         _workloads(experiment),
         _unlike(experiment.replicas),
+        _events(experiment),
         _expectations(experiment),
     ]
     return "\n".join(f"{label:<12} {line}".rstrip() for part in parts for label, line in part)
@@ -42,7 +45,7 @@ def _cells(experiment: Experiment) -> Lines:
 
 def _arm(arm: Arm) -> str:
     """Route, policy, and whatever is not as it is by default."""
-    extras = arm.model_dump(exclude={"route", "policy", "sweep"}, exclude_defaults=True)
+    extras = arm.model_dump(exclude={"route", "policy", "sweep", "events"}, exclude_defaults=True)
     options = extras.pop("options", {})
     told = [f"{key} {_value(value)}" for key, value in (options | extras).items()]
     return ", ".join([f"{arm.route}: {arm.policy}", *told])
@@ -125,6 +128,27 @@ def _unlike(replicas: Replicas) -> Lines:
     for name, unlike in replicas.different.items():
         lines.append(("", f"{name}: {_value(unlike.model_dump(exclude_none=True))[1:-1]}"))
     return lines
+
+
+def _events(experiment: Experiment) -> Lines:
+    """What changes in the course of a cell; once more for each arm that has a timeline of its own."""
+    lines = [("", line) for line in _timeline(experiment.events)] if experiment.events else []
+    for name, variant in experiment.variants.items():
+        if variant.arm.events is not None:
+            own = _timeline(variant.arm.events)
+            lines += [("", f"{name}: {'; '.join(own) or 'nothing'}")]
+    return [("events", lines[0][1]), *lines[1:]] if lines else []
+
+
+def _timeline(events: Sequence[Event]) -> list[str]:
+    told = []
+    for planned in planned_events(events):
+        extras = planned.event.model_dump(exclude={"at_s", "do", "target", "for_s"}, exclude_defaults=True)
+        target = "" if planned.event.target is None else f" {_value(planned.event.target)}"
+        what = [f"{planned.event.do}{target}", *(f"{key} {_value(value)}" for key, value in extras.items())]
+        ends = "" if planned.undoes is None else f" (ends {planned.undoes})"
+        told.append(f"{planned.number}. at {planned.at_s:g} s: {', '.join(what)}{ends}")
+    return told
 
 
 def _service_times_per_call(work: Workload) -> float:

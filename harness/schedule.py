@@ -68,3 +68,12 @@ def chosen_targets(target: object, names: Sequence[str], rng: random.Random) -> 
     if isinstance(target, float):
         return list(names[: max(1, round(target * len(names)))])
     return [str(target)]
+
+
+def new_replicas(events: Sequence[PlannedEvent]) -> int:
+    """How many replicas the events add that were not there at the start."""
+    return sum(
+        planned.event.count or 1
+        for planned in events
+        if planned.event.do == "add" and planned.event.target is None
+    )

@@ -52,8 +52,8 @@ class Retries(Model):
         gt=0,
         le=100,
         allow_inf_nan=False,
-        description="retries at most, in percent of the requests under way (proxy: Envoy's retry budget), or of "
-        "the calls that succeed (client: gRPC's retryThrottling) (default: no limit)",
+        description="retries at most, in percent of the requests under way (proxy: Envoy's retry budget), or "
+        "of the calls that succeed (client: gRPC's retryThrottling) (default: no limit)",
     )
 
 
