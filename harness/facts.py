@@ -6,11 +6,16 @@ Whatever is counted is of the measured window, by planned send; the ledgers alon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from harness.gaps import longest_gap_ns, with_gaps
+from harness.healthy import Healthy, healthy_replicas
+from harness.incidents import EventFacts, incidents_of
+from harness.lag import lag_after_answers
 from harness.ledgers import Ledgers, reconcile
+from harness.lost_answers import lost_answers
 from harness.ranks import percentiles
 from harness.record import Cell
 from harness.sessions import Sessions, sessions_of
@@ -32,6 +37,9 @@ class CellFacts:
     connections: of clients, on which a request was answered.
     cache_lookups: answers that say whether the session was in the replica's cache; cache_hits: where it was.
     planned_rate_per_s: None in a closed loop, where nothing is planned ahead.
+    awaits_answers: clients sent on only after their last answer; their lag counts from that.
+    answers_lost: requests that a replica finished with OK and whose client got something else.
+    longest_gap_ns: see harness.gaps; None without a request. healthy: Envoy's view. events: by time.
     """
 
     arm: str
@@ -58,6 +66,11 @@ class CellFacts:
     streams: Streams
     timeline: Timeline
     ledgers: Ledgers
+    awaits_answers: bool = False
+    answers_lost: int = 0
+    longest_gap_ns: float | None = None
+    healthy: Healthy = field(default_factory=Healthy)
+    events: Sequence[EventFacts] = ()
 
 
 def collect_facts(cell: Cell) -> CellFacts:
@@ -73,20 +86,22 @@ def collect_facts(cell: Cell) -> CellFacts:
         counts = _counts(window)
         names = [*cell.replicas, *sorted(set(counts["replica"]) - {"", *cell.replicas})]
         counts = counts.with_columns(_number(names))
-        rows = _rows(window, names, start)
+        rows = with_gaps(_rows(window, names, start), max(0, end - start))
         sends = (
             table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
         )
         placed = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = cell.info.get("planned_rate_per_s") is None
+        lag_ns = lag_after_answers(table, start, end) if cell.awaits_answers else rows["lag_ns"]
+        lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id", "at_ns"))
         return CellFacts(
             arm=cell.arm,
             repeat=cell.repeat,
             status=cell.status,
             window_s=window_s,
             requests=rows.height,
-            errors=dict(sorted(rows.filter(pl.col("code") != "OK")["code"].value_counts().iter_rows())),
+            errors=dict(sorted(rows.filter(~pl.col("ok"))["code"].value_counts().iter_rows())),
             replica_requests=dict(zip(names, _by_replica(placed, "requests", len(names)), strict=True)),
             client_requests=_client_requests(counts, len(names)),
             off_fair_of_rounds=off_fair_of_rounds(answered, len(names)),
@@ -97,7 +112,7 @@ def collect_facts(cell: Cell) -> CellFacts:
             sessions=sessions_of(placed, answered, names, cell.groups),
             latency_ns=percentiles(rows["latency_ns"]),
             latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
-            lag_ns=percentiles(rows["lag_ns"]),
+            lag_ns=percentiles(lag_ns),
             queue_ns=percentiles(answered["queue_ns"]),
             in_flight=percentiles(answered["in_flight"]),
             # The rate of the plan as drawn, not of the experiment file: a Poisson plan of 2,400 sends is
@@ -107,6 +122,11 @@ def collect_facts(cell: Cell) -> CellFacts:
             streams=streams_of(cell.messages(), rows),
             timeline=timeline_of(answered, len(names), window_s),
             ledgers=reconcile(cell),
+            awaits_answers=cell.awaits_answers,
+            answers_lost=lost.height,
+            longest_gap_ns=longest_gap_ns(rows),
+            healthy=healthy_replicas(cell.endpoint_changes(), start, end),
+            events=incidents_of(cell, rows, names, lost),
         )
 
 
@@ -139,6 +159,7 @@ def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataF
         "queue_ns",
         "in_flight",
         pl.col("code").cast(pl.Categorical),
+        (pl.col("code") == "OK").alias("ok"),
         _number(names),
         (pl.col("planned_ns") - start_ns).alias("at_ns"),
         (done - pl.col("planned_ns")).alias("latency_ns"),

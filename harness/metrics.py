@@ -7,36 +7,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.metric import Compute, Metric, in_ms, share
+from harness.metrics_events import event_metrics
 from harness.spread import Number, chi2_p, cv, effective_replicas, jain, max_off_fair, max_over_mean
 
 if TYPE_CHECKING:
     from harness.facts import CellFacts
 
-NS_PER_MS = 1e6
 NAMED_REPLICAS = 8  # those whose share is a metric of its own
 COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")
-
-Compute = Callable[["CellFacts"], Number]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """`compute` gives the metric of one cell in `unit`, or None where it is not defined there."""
-
-    unit: str
-    meaning: str
-    compute: Compute
-
-
-def _ms(ns: Number) -> Number:
-    return None if ns is None else ns / NS_PER_MS
-
-
-def _share(part: float, whole: float) -> Number:
-    return part / whole if whole else None
 
 
 def _of_spread(function: Callable[[Sequence[int]], Number]) -> Compute:
@@ -57,12 +38,12 @@ def _replicas_per_client(facts: CellFacts) -> Number:
 
 def _group_purity(facts: CellFacts) -> Number:
     on_most_used = facts.sessions.group_requests
-    return None if on_most_used is None else _share(on_most_used, facts.sessions.requests)
+    return None if on_most_used is None else share(on_most_used, facts.sessions.requests)
 
 
 def _bytes_per_request(facts: CellFacts) -> Number:
     carried = facts.ledgers.envoy_bytes
-    return None if carried is None else _share(carried, facts.ledgers.client)
+    return None if carried is None else share(carried, facts.ledgers.client)
 
 
 _RANKS = {
@@ -117,7 +98,7 @@ def _waits() -> Iterator[tuple[str, Metric]]:
 
 
 def _rank(percentiles: Callable[[CellFacts], dict[str, float]], name: str) -> Compute:
-    return lambda facts: _ms(percentiles(facts).get(name))
+    return lambda facts: in_ms(percentiles(facts).get(name))
 
 
 def _spread_of_units() -> Iterator[tuple[str, Metric]]:
@@ -136,15 +117,15 @@ def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
 
 
 def _share_of(replica: str) -> Compute:
-    def share(facts: CellFacts) -> Number:
+    def of(facts: CellFacts) -> Number:
         requests = facts.replica_requests.get(replica)
-        return None if requests is None else _share(requests, sum(facts.replica_requests.values()))
+        return None if requests is None else share(requests, sum(facts.replica_requests.values()))
 
-    return share
+    return of
 
 
 def _error_share(code: str) -> Compute:
-    return lambda facts: _share(facts.errors.get(code, 0), facts.requests)
+    return lambda facts: share(facts.errors.get(code, 0), facts.requests)
 
 
 METRICS: dict[str, Metric] = {
@@ -154,7 +135,7 @@ METRICS: dict[str, Metric] = {
     "error_share": Metric(
         "share",
         "Requests that did not end with OK / all",
-        lambda f: _share(sum(f.errors.values()), f.requests),
+        lambda f: share(sum(f.errors.values()), f.requests),
     ),
     **{
         f"errors.{code}": Metric("share", f"Requests that ended with {code} / all", _error_share(code))
@@ -168,7 +149,7 @@ METRICS: dict[str, Metric] = {
     "attempts.per_request": Metric(
         "ratio",
         "Rows of the replicas / rows of the clients, warm-up included: attempts that reach a replica",
-        lambda f: _share(f.ledgers.replica, f.ledgers.client),
+        lambda f: share(f.ledgers.replica, f.ledgers.client),
     ),
     "bytes.per_request": Metric(
         "bytes",
@@ -227,7 +208,7 @@ METRICS: dict[str, Metric] = {
     "affinity.purity": Metric(
         "share",
         "Share of a session's requests on its most used replica, over sessions weighted by requests",
-        lambda f: _share(f.sessions.top_requests, f.sessions.requests),
+        lambda f: share(f.sessions.top_requests, f.sessions.requests),
     ),
     "affinity.group_purity": Metric(
         "share", "The same for target groups; policy target_groups", _group_purity
@@ -238,13 +219,13 @@ METRICS: dict[str, Metric] = {
     "cache.hit_share": Metric(
         "share",
         "Answers from a replica that remembered the session / answers of replicas with a cache",
-        lambda f: _share(f.cache_hits, f.cache_lookups),
+        lambda f: share(f.cache_hits, f.cache_lookups),
     ),
     "stream.count": Metric("streams", "Streams with an answered message", lambda f: f.streams.count),
     "stream.purity": Metric(
         "share",
         "Streams whose messages all name one replica / streams with an answered message",
-        lambda f: _share(f.streams.pure, f.streams.count),
+        lambda f: share(f.streams.pure, f.streams.count),
     ),
     **dict(_waits()),
     "in_flight.p99": Metric(
@@ -255,10 +236,31 @@ METRICS: dict[str, Metric] = {
     "in_flight.max": Metric(
         "requests", "Most requests inside one replica at a time", lambda f: f.in_flight.get("max")
     ),
+    "answers_lost": Metric(
+        "requests",
+        "Requests that a replica finished with OK and whose client got something else",
+        lambda f: f.answers_lost,
+    ),
+    "longest_gap_ms": Metric(
+        "ms",
+        "Longest time that a session waited, from a request's planned send to its next good answer",
+        lambda f: in_ms(f.longest_gap_ns),
+    ),
+    "endpoints.healthy_min": Metric(
+        "replicas",
+        "Least replicas that Envoy had as healthy at a time; where there are events",
+        lambda f: f.healthy.least,
+    ),
+    "endpoints.healthy_mean": Metric(
+        "replicas",
+        "Replicas that Envoy had as healthy, mean over the window; where there are events",
+        lambda f: f.healthy.mean,
+    ),
     "planned_rate_per_s": Metric(
         "requests/s", "Planned sends in the measured window / its length", lambda f: f.planned_rate_per_s
     ),
     "achieved_rate_per_s": Metric(
         "requests/s", "Sends in the measured window / its length", lambda f: f.achieved_rate_per_s
     ),
+    **dict(event_metrics()),
 }

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
-from harness.metrics import NS_PER_MS
+from harness.metric import NS_PER_MS
 from harness.plot_data import PlotData, median_and_range
 from harness.plot_style import (
     ARM_COLOURS,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
+from harness.record_events import AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows
 from harness.tables import store_rows as store_rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+EVENTS = "events.jsonl"
 
 _MANIFEST_FIELDS: dict[str, type] = {
     "experiment": str,
@@ -169,8 +171,36 @@ class Cell:
 
     @property
     def replicas(self) -> dict[str, str]:
-        """Replica name -> "host:port"."""
+        """Replica name -> "host:port"; also those that joined while measuring."""
         return dict(self.info["replicas"])
+
+    @property
+    def first_replicas(self) -> list[str]:
+        """The replicas that were there when measuring began."""
+        return list(self.info.get("first_replicas", self.info["replicas"]))
+
+    @property
+    def torn(self) -> frozenset[str]:
+        """Replicas whose last rows may be lost, since they were killed."""
+        return frozenset(self.info.get("torn", ()))
+
+    @property
+    def proxy_torn(self) -> bool:
+        """Whether rows of Envoy's ledger may be lost, since it was killed or restarted."""
+        return bool(self.info.get("proxy_torn", False))
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether clients sent on only after their last answer, and so fell behind the plan on purpose."""
+        return bool(self.info.get("awaits_answers", False))
+
+    def events(self) -> list[AskedEvent]:
+        """What was changed while measuring, in the order in which it was asked for."""
+        return read_events(self.folder / EVENTS)
+
+    def endpoint_changes(self) -> list[EndpointChange]:
+        """How Envoy saw its replicas, by time; empty where nobody watched."""
+        return read_endpoint_changes(self.folder / EVENTS)
 
     def requests(self) -> pl.LazyFrame:
         """One row per RPC: lb.rows.REQUEST_COLUMNS."""

@@ -11,8 +11,10 @@ from harness.facts import CellFacts, collect_facts
 from harness.judge import CellResult, judge, measure, median
 from harness.ledgers import COUNTS as LEDGER_COUNTS
 from harness.metrics import METRICS
+from harness.metrics_events import event_metric
 from harness.record import SCHEMA, Run
 from harness.spread import Number
+from harness.summary_events import events_of_arm
 from harness.variants import Variant
 
 Facts = Mapping[str, Sequence[CellFacts]]
@@ -58,6 +60,7 @@ def _arm(variant: Variant, cells: Sequence[CellFacts], results: Sequence[CellRes
         **(swept if variant.factor is not None else {}),
         **_counts(cells),
         **_nested(values),
+        "events": events_of_arm(cells),
         "repeats": [
             {
                 "repeat": cell.repeat,
@@ -65,6 +68,7 @@ def _arm(variant: Variant, cells: Sequence[CellFacts], results: Sequence[CellRes
                 "doubts": list(result.doubts),
                 **_counts([cell]),
                 **_nested(result.values),
+                "events": events_of_arm([cell]),
             }
             for cell, result in zip(cells, results, strict=True)
         ],
@@ -88,10 +92,12 @@ def _counts(cells: Sequence[CellFacts]) -> dict[str, Any]:
 
 
 def _nested(values: Mapping[str, Number]) -> dict[str, Any]:
-    """{"spread.cv": 1} as {"spread": {"cv": 1}}; requests and errors are counted by _counts."""
+    """{"spread.cv": 1} as {"spread": {"cv": 1}}, without what _counts and events_of_arm tell."""
     nested: dict[str, Any] = {}
     for name, value in values.items():
         group, _, leaf = name.rpartition(".")
+        if event_metric(name):
+            continue
         if group == "errors":
             nested.setdefault("error_shares", {})[leaf] = value
         elif group:

@@ -1,0 +1,242 @@
+"""What each event of a cell did: the measured window cut at the events, each part counted for itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness.gaps import longest_gap_ns
+from harness.lost_answers import attempts_by_part
+from harness.moves import BRINGS, TAKES, Moves, count_moves, last_answers, pinned_sessions
+from harness.ranks import percentiles
+from harness.record import Cell
+from harness.record_events import AskedEvent
+from harness.sharing import fair_share_after, present_after
+from harness.timeline import window_width_s
+
+DELAYED_TIMES = 2  # the p99 latency before the first event
+
+
+@dataclass(frozen=True)
+class EventFacts:
+    """One event and its interval: from when it was asked for to the next one's, or to the window's end.
+
+    Requests belong to the interval in which they were planned. Durations count from the event.
+    at_s: when it was asked for, seconds from the start of measuring; length_s: of the interval.
+    effects: (seconds from the start of measuring, target, what was seen); took_effect_ns: the last of them.
+    steps: (the same, what, target). details: the event's own parameters.
+    errors: gRPC code -> requests, without OK. failed_sessions: with a failed request.
+    last_failure_ns: until the last failed request ended; 0 when none failed.
+    delayed: requests that ended with OK but took longer than DELAYED_TIMES the 99th percentile latency of
+    those (with OK) planned before the first event; None where there were none.
+    longest_gap_ns: see harness.gaps; None without a request. moves: see harness.moves.
+    breaks: times that a session's next answer, of this interval, came from another replica.
+    fair_share_after_ns: see harness.sharing; None for an event that brings no replicas.
+    answered: requests that name a replica; on_targets: those that name one of the targets.
+    attempts: rows of the replicas for the interval's requests. lost_answers: see harness.lost_answers.
+    """
+
+    number: int
+    do: str
+    targets: tuple[str, ...]
+    undoes: int | None
+    told: str
+    at_s: float
+    length_s: float
+    requests: int
+    errors: dict[str, int]
+    failed_sessions: int
+    last_failure_ns: float
+    delayed: int | None
+    longest_gap_ns: float | None
+    moves: Moves
+    breaks: int
+    fair_share_after_ns: float | None
+    answered: int
+    on_targets: int
+    attempts: int
+    lost_answers: int
+    latency_ns: dict[str, float]
+    took_effect_ns: float | None = None
+    effects: tuple[tuple[float, str, str], ...] = ()
+    steps: tuple[tuple[float, str, str], ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def incidents_of(
+    cell: Cell, rows: pl.DataFrame, names: Sequence[str], lost: pl.DataFrame
+) -> list[EventFacts]:
+    """The facts of every event of a cell, by time.
+
+    rows: the measured window, one row per request: client, session, request_id, replica (place in `names`,
+    or null), code, ok, at_ns (planned, from the start of measuring), latency_ns, gap_ns. lost: at_ns of
+    the requests whose answer was lost.
+    """
+    events = cell.events()
+    if not events:
+        return []
+    window = _Window.of(cell, events, rows, names, lost)
+    return [_facts(window, place) for place in range(len(events))]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The measured window of a cell, cut at its events. Part 0 is what comes before the first of them.
+
+    edges_ns: where each part begins, and the window's end, from the start of measuring. parts: those that
+    have rows. answered: the rows that name a replica, with `changed`: whether it is another one than that of
+    the session's answer before. attempts, lost: of each part. usual_ns: 99th percentile latency of part 0.
+    """
+
+    cell: Cell
+    events: Sequence[AskedEvent]
+    names: Sequence[str]
+    edges_ns: Sequence[int]
+    rows: pl.DataFrame
+    parts: Mapping[int, pl.DataFrame]
+    answered: pl.DataFrame
+    attempts: Mapping[int, int]
+    lost: Mapping[int, int]
+    usual_ns: float | None
+
+    @classmethod
+    def of(
+        cls,
+        cell: Cell,
+        events: Sequence[AskedEvent],
+        rows: pl.DataFrame,
+        names: Sequence[str],
+        lost: pl.DataFrame,
+    ) -> _Window:
+        start_ns, end_ns = (int(cell.info[f"measure_{edge}_ns"]) for edge in ("start", "end"))
+        length_ns = max(0, end_ns - start_ns)
+        asked_ns = [min(max(0, event.asked_ns - start_ns), length_ns) for event in events]
+        cut = _cut(rows, asked_ns)
+        parts = {part: own for (part,), own in cut.partition_by("part", as_dict=True).items()}
+        before = parts[0].filter("ok") if 0 in parts else rows.clear()
+        return cls(
+            cell,
+            events,
+            names,
+            [0, *asked_ns, length_ns],
+            rows,
+            parts,
+            _answered(cut),
+            attempts_by_part(cell, cut.select("request_id", "part")),
+            Counter(_cut(lost, asked_ns)["part"].to_list()),
+            percentiles(before["latency_ns"]).get("p99"),
+        )
+
+    def number_of(self, names: Sequence[str]) -> list[int]:
+        """Places of replicas; those that answered nothing and never joined have none."""
+        return [self.names.index(name) for name in names if name in self.names]
+
+    def settled_ns(self, place: int) -> int:
+        """When the event before that one had taken effect, or was asked for where that came too late."""
+        if place == 0:
+            return 0
+        since_ns = self.edges_ns[place]
+        seen_ns = [effect.at_ns for effect in self.events[place - 1].effects]
+        start_ns = int(self.cell.info["measure_start_ns"])
+        settled_ns = max(seen_ns, default=0) - start_ns
+        return settled_ns if since_ns <= settled_ns < self.edges_ns[place + 1] else since_ns
+
+
+def _answered(rows: pl.DataFrame) -> pl.DataFrame:
+    columns = ("client", "session", "request_id", "replica", "at_ns", "part")
+    ordered = rows.filter(pl.col("replica").is_not_null()).select(columns).sort(*columns[:3])
+    changed = (pl.col("replica") != pl.col("replica").shift()).over("client", "session")
+    return ordered.with_columns(changed.fill_null(value=False).alias("changed"))
+
+
+def _cut(rows: pl.DataFrame, asked_ns: Sequence[int]) -> pl.DataFrame:
+    """`rows` (at_ns) with `part`: the how-manieth event they come after."""
+    part = np.searchsorted(np.asarray(asked_ns), rows["at_ns"].to_numpy(), side="right")
+    return rows.with_columns(pl.Series("part", part, dtype=pl.Int64))
+
+
+def _facts(window: _Window, place: int) -> EventFacts:
+    event = window.events[place]
+    from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
+    rows = window.parts.get(place + 1, window.rows.clear())
+    answered = window.answered.filter(pl.col("part") == place + 1)
+    failed = rows.filter(~pl.col("ok"))
+    targets = window.number_of(event.targets)
+    ended_ns = (failed["at_ns"] + failed["latency_ns"]).to_list()
+    start_ns = int(window.cell.info["measure_start_ns"])
+    return EventFacts(
+        number=event.number,
+        do=event.do,
+        targets=event.targets,
+        undoes=event.undoes,
+        told=event.told,
+        at_s=(event.asked_ns - start_ns) / 1e9,
+        length_s=(to_ns - from_ns) / 1e9,
+        requests=rows.height,
+        errors=dict(sorted(failed["code"].value_counts().iter_rows())),
+        failed_sessions=failed.select("client", "session").n_unique() if failed.height else 0,
+        last_failure_ns=float(max(ended_ns) - from_ns) if ended_ns else 0.0,
+        delayed=_delayed(rows, window.usual_ns),
+        longest_gap_ns=longest_gap_ns(rows),
+        moves=_moves(window, place, targets, answered),
+        breaks=int(answered["changed"].sum()),
+        fair_share_after_ns=_fair_share_after(window, place, targets),
+        answered=answered.height,
+        on_targets=int(answered["replica"].is_in(targets).sum()),
+        attempts=window.attempts.get(place + 1, 0),
+        lost_answers=window.lost.get(place + 1, 0),
+        latency_ns=percentiles(rows["latency_ns"]),
+        took_effect_ns=max((float(effect.at_ns - event.asked_ns) for effect in event.effects), default=None),
+        effects=tuple(((one.at_ns - start_ns) / 1e9, one.target, one.seen) for one in event.effects),
+        steps=tuple(((one.at_ns - start_ns) / 1e9, one.do, one.target) for one in event.steps),
+        details=event.details,
+    )
+
+
+def _delayed(rows: pl.DataFrame, usual_ns: float | None) -> int | None:
+    if usual_ns is None:
+        return None
+    return rows.filter("ok", pl.col("latency_ns") > DELAYED_TIMES * usual_ns).height
+
+
+def _moves(window: _Window, place: int, targets: Sequence[int], answered: pl.DataFrame) -> Moves:
+    pinned = pinned_sessions(window.answered, window.settled_ns(place), window.edges_ns[place + 1])
+    lost = [_pinned_before_loss(window, place, name) for name in window.events[place].targets]
+    return count_moves(
+        window.events[place].do,
+        targets,
+        pinned,
+        pl.concat([pinned.clear(), *(sessions for sessions in lost if sessions is not None)]),
+        last_answers(answered),
+    )
+
+
+def _pinned_before_loss(window: _Window, place: int, name: str) -> pl.DataFrame | None:
+    """The sessions that were pinned to a replica before it was last taken away, if this event brings it."""
+    if window.events[place].do not in BRINGS:
+        return None
+    for earlier in range(place - 1, -1, -1):
+        event = window.events[earlier]
+        if event.do in TAKES and name in event.targets:
+            pinned = pinned_sessions(
+                window.answered, window.settled_ns(earlier), window.edges_ns[earlier + 1]
+            )
+            return pinned.filter(pl.col("replica").is_in(window.number_of([name])))
+    return None
+
+
+def _fair_share_after(window: _Window, place: int, targets: Sequence[int]) -> float | None:
+    event = window.events[place]
+    if event.do not in BRINGS:
+        return None
+    from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
+    present = present_after(window.cell.first_replicas, window.events[: place + 1])
+    width_ns = round(window_width_s(window.edges_ns[-1] / 1e9) * 1e9)
+    if len(targets) < len(event.targets):
+        return float(to_ns - from_ns)  # one of them never joined
+    return fair_share_after(window.answered, from_ns, to_ns, width_ns, targets, len(present))
