@@ -25,6 +25,13 @@ BOUNDED_LOAD = Field(
     "to the next (default: no bound)",
 )
 
+SlowStart = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None
+SLOW_START: SlowStart = Field(
+    default=None,
+    description="seconds in which a replica that joins or is healthy again comes to its full share "
+    "(default: at once)",
+)
+
 
 class EnvoyOptions(PolicyOptions):
     """What every policy behind Envoy can be asked; by itself the options of one that has none."""
@@ -40,6 +47,12 @@ class EnvoyOptions(PolicyOptions):
         return None
 
 
+class RoundRobinOptions(EnvoyOptions):
+    """Options of round_robin."""
+
+    slow_start_s: SlowStart = SLOW_START
+
+
 class LeastRequestOptions(EnvoyOptions):
     """Options of least_request."""
 
@@ -47,6 +60,7 @@ class LeastRequestOptions(EnvoyOptions):
         default=2, ge=2, le=100, description="replicas drawn at random, of which the least busy one is taken"
     )
     full_scan: bool = Field(default=False, description="look at all replicas instead of drawing some")
+    slow_start_s: SlowStart = SLOW_START
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -120,6 +134,10 @@ class StickyOptions(EnvoyOptions):
     )
     first_pick: Literal["round_robin", "random", "least_request"] = Field(
         default="round_robin", description="what picks a new session's replica"
+    )
+    keep_draining: bool = Field(
+        default=False,
+        description="a session stays on its replica while that drains, instead of moving at once",
     )
 
     @model_validator(mode="after")

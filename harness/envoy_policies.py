@@ -14,6 +14,7 @@ from harness.envoy_options import (
     LeastRequestOptions,
     MaglevOptions,
     RingHashOptions,
+    RoundRobinOptions,
     StickyOptions,
     TargetGroupsOptions,
     WeightedOptions,
@@ -60,12 +61,15 @@ ENVOY_POLICIES: dict[str, EnvoyPolicy] = {
     "round_robin": EnvoyPolicy(
         "policies/round_robin.yaml.j2",
         "the replicas in turn, request by request",
-        "round_robin, its default; an ALB is several nodes that each take turns alone, as proxy workers do",
+        "round_robin, its default; an ALB is several nodes that each take turns alone, as proxy workers do; "
+        "its slow start lasts 30 to 900 s",
+        RoundRobinOptions,
     ),
     "least_request": EnvoyPolicy(
         "policies/least_request.yaml.j2",
         "of a few replicas drawn at random, the one with the fewest requests under way",
-        "least_outstanding_requests, which looks at all targets as full_scan does; Envoy otherwise draws two",
+        "least_outstanding_requests, which looks at all targets as full_scan does and has no slow start; "
+        "Envoy otherwise draws two",
         LeastRequestOptions,
     ),
     "random": EnvoyPolicy(
@@ -89,7 +93,8 @@ ENVOY_POLICIES: dict[str, EnvoyPolicy] = {
         "policies/sticky.yaml.j2",
         "a cookie or a header from Envoy names the session's replica, which was picked once",
         "target group stickiness (AWSALB); not as there: the cookie is plain base64 that a client can forge, "
-        "and its life does not slide; an ALB knows no header for it and is never strict",
+        "and its life does not slide; an ALB knows no header for it and is never strict; "
+        "sessions leave a target that drains",
         StickyOptions,
     ),
     "weighted": EnvoyPolicy(

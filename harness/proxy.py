@@ -9,12 +9,16 @@ from typing import Any
 from harness.endpoints import Endpoint, assignments, clusters_of
 from harness.envoy_policies import POLICIES_OF_PROXY, RETRY_ON
 from harness.spec_arm import Arm
+from harness.spec_proxy import ProxyHealthCheck
 from harness.tls import TlsFiles
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "envoy"
 LISTENER = "lab"
 ANY_ADDRESS = "127.0.0.1:0"  # a port that the kernel picks
 MAX_CONNECTION_AGE_S = 3600.0  # an ALB's client keepalive duration
+IDLE_TIMEOUT_S = {"envoy": 60.0, "envoy-l4": 350.0}  # an ALB's and an NLB's
+PANIC_THRESHOLD_PERCENT = 1  # nearest to an ALB, which fails open when no target is healthy
+MAX_REQUESTS = 100_000  # out of the way
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,16 @@ def render(arm: Arm, files: EnvoyFiles, tls: TlsFiles | None = None, listen: str
         keep_trailing_newline=False,
         autoescape=False,  # noqa: S701 - YAML for Envoy, not HTML; paths go through tojson
     )
-    templates.filters["duration"] = _duration
+    templates.filters |= {"duration": _duration, "milliseconds": lambda ms: _duration(ms / 1000)}
     policy = POLICIES_OF_PROXY[arm.route][arm.policy]
     host, _, port = listen.rpartition(":")
     text = templates.get_template(policy.template).render(
         options=policy.chosen(arm.options),
         clusters=clusters_of(arm),
         retries=_proxy_retries(arm),
+        **_health(arm),
+        idle_timeout_s=arm.idle_timeout_s or IDLE_TIMEOUT_S[arm.route],
+        max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
         max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
         listen={"host": host, "port": int(port)},
         access_log=str(files.access_log),
@@ -90,6 +97,20 @@ def _proxy_retries(arm: Arm) -> dict[str, Any] | None:
         "on": ",".join(RETRY_ON[code] for code in arm.retries.on),
         "again": arm.retries.attempts - 1,
         "backoff_s": arm.retries.backoff_ms / 1000,
+        "budget_percent": arm.retries.budget_percent,
+    }
+
+
+def _health(arm: Arm) -> dict[str, Any]:
+    """What health.yaml.j2 takes, and what proxy.yaml.j2 does to replicas that are not well."""
+    check = arm.proxy_health_check or ProxyHealthCheck()
+    kind = check.kind or ("grpc" if arm.route == "envoy" else "tcp")
+    panic = PANIC_THRESHOLD_PERCENT if arm.panic_threshold_percent is None else arm.panic_threshold_percent
+    return {
+        "check": check.model_copy(update={"kind": kind}),
+        "outlier": arm.outlier_detection,
+        # As Envoy shows it, which leaves out zeros.
+        "panic_threshold": {"value": panic} if panic else {},
     }
 
 

@@ -23,13 +23,13 @@ GROUPS = {"blue": {"replicas": 2, "weight": 80}, "green": {"replicas": 1, "weigh
 RETRIES = {"by": "proxy", "attempts": 3, "on": ["UNAVAILABLE", "INTERNAL"], "backoff_ms": 2.5}
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "round_robin": [{}],
-    "least_request": [{}, {"choices": 5}, {"full_scan": True}],
+    "round_robin": [{}, {"slow_start_s": 0.5}],
+    "least_request": [{}, {"choices": 5}, {"full_scan": True, "slow_start_s": 30}],
     "random": [{}],
     "ring_hash": [{"key": key} for key in ("header", "cookie", "source_address")]
     + [{"min_ring_size": 64, "max_ring_size": 128, "bounded_load_percent": 125}],
     "maglev": [{}, {"key": "cookie", "table_size": 251, "bounded_load_percent": 100}],
-    "sticky": [{}, {"by": "header", "strict": True}, {"strict": True, "ttl_s": 3}]
+    "sticky": [{}, {"by": "header", "strict": True}, {"strict": True, "ttl_s": 3}, {"keep_draining": True}]
     + [{"first_pick": pick} for pick in ("random", "least_request")],
     "weighted": [{"weights": [1, 2, 5]}],
     "target_groups": [{"groups": GROUPS, "sticky_by": by} for by in ("none", "cookie", "header")]
@@ -42,6 +42,13 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ],
     "client_side_weighted_round_robin": [{}, {"blackout_ms": 0, "weight_update_ms": 100.5}],
 }
+HEALTH: dict[str, Any] = {
+    "panic_threshold_percent": 50,
+    "idle_timeout_s": 1.5,
+    "outlier_detection": {"consecutive_errors": 3, "ejection_ms": 400_000},
+    "circuit_breaker": {"max_requests": 7},
+    "retries": {**RETRIES, "budget_percent": 12.5},
+}
 CASES = [
     *((arm_of("envoy", policy, options)) for policy, cases in OPTIONS.items() for options in cases),
     *(arm_of("envoy-l4", policy) for policy in L4_POLICIES),
@@ -50,6 +57,11 @@ CASES = [
         for policy in ("round_robin", "target_groups")
     ),
     arm_of("envoy", "round_robin", max_connection_age_s=0.05, proxy_workers=3),
+    *(
+        arm_of("envoy", policy, OPTIONS[policy][0], proxy_health_check={"kind": kind}, **HEALTH)
+        for policy, kind in (("sticky", "grpc"), ("target_groups", "code_12"), ("weighted", "tcp"))
+    ),
+    arm_of("envoy-l4", "round_robin", panic_threshold_percent=0, idle_timeout_s=0.05),
 ]
 
 
