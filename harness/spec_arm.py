@@ -47,6 +47,14 @@ class Retries(Model):
     backoff_ms: float = Field(
         default=10.0, gt=0, le=10_000, allow_inf_nan=False, description="first wait before a retry"
     )
+    attempt_timeout_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="time after which an attempt is given up and the next is made, by proxy with "
+        "on: [UNAVAILABLE]; gRPC clients have no such limit (default: none)",
+    )
     budget_percent: float | None = Field(
         default=None,
         gt=0,

@@ -112,6 +112,13 @@ def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
         path = (*where, "backoff_ms")
         told = f"shorter waits make gRPC lose calls; expected {LEAST_BACKOFF_MS} or more"
         yield Problem((path,), f"{dotted(path)}: {retries.backoff_ms:g}: {told}")
+    if retries.attempt_timeout_ms is not None and (retries.by, "UNAVAILABLE" in retries.on) != (
+        "proxy",
+        True,
+    ):
+        path = (*where, "attempt_timeout_ms")
+        told = "gives attempts up only by proxy, and they are tried again only with on: [UNAVAILABLE]"
+        yield Problem((path,), f"{dotted(path)}: {told}")
     for index, code in enumerate(retries.on):
         if retries.by == "proxy" and code not in RETRY_ON:
             told = f"Envoy does not retry after {code}; expected {' or '.join(RETRY_ON)}"
