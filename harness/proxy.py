@@ -98,6 +98,7 @@ def _proxy_retries(arm: Arm) -> dict[str, Any] | None:
         "again": arm.retries.attempts - 1,
         "backoff_s": arm.retries.backoff_ms / 1000,
         "budget_percent": arm.retries.budget_percent,
+        "attempt_timeout_s": arm.retries.attempt_timeout_ms and arm.retries.attempt_timeout_ms / 1000,
     }
 
 

@@ -112,10 +112,8 @@ def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
         path = (*where, "backoff_ms")
         told = f"shorter waits make gRPC lose calls; expected {LEAST_BACKOFF_MS} or more"
         yield Problem((path,), f"{dotted(path)}: {retries.backoff_ms:g}: {told}")
-    if retries.attempt_timeout_ms is not None and (retries.by, "UNAVAILABLE" in retries.on) != (
-        "proxy",
-        True,
-    ):
+    seen = retries.by == "proxy" and "UNAVAILABLE" in retries.on
+    if retries.attempt_timeout_ms is not None and not seen:
         path = (*where, "attempt_timeout_ms")
         told = "gives attempts up only by proxy, and they are tried again only with on: [UNAVAILABLE]"
         yield Problem((path,), f"{dotted(path)}: {told}")
