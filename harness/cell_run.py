@@ -2,16 +2,18 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.cells import CellPlan, planned_in_window
 from harness.client_settings import client_settings
 from harness.confirm_clients import confirm_clients
+from harness.endpoints import group_of
 from harness.errors import LabError, UserError
 from harness.options import RunOptions
 from harness.progress import RunProgress
-from harness.proxy import group_of
 from harness.record import RunWriter, store_rows
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell, Testbed
@@ -52,6 +54,10 @@ class CellRun:
             "measure_start_ns": 0,
             "measure_end_ns": 0,
             "epoch_unix_ns": time.time_ns(),
+            "first_replicas": experiment.replicas.names,
+            "torn": [],
+            "proxy_torn": False,
+            "awaits_answers": plan.arm.await_each_answer,
         }
 
     def run(self, progress: RunProgress) -> int:
@@ -99,20 +105,38 @@ class CellRun:
         self._testbed.start_load(order, self._folder)
         self._note("load_started")
         confirmed = False
-        while (exit_status := self._testbed.load_status()) is None:
-            elapsed_s = time.monotonic() - started_s
-            status = _load_status(self._folder)
-            if not confirmed and status.get("state", "waiting") != "waiting":
-                confirm_clients(self._plan, self._folder)
-                confirmed = True
-            progress.load(elapsed_s, status)
-            if elapsed_s > patience_s:
-                raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
-            time.sleep(POLL_S)
+        with self._events(live) as tick:
+            while (exit_status := self._testbed.load_status()) is None:
+                elapsed_s = time.monotonic() - started_s
+                status = _load_status(self._folder)
+                if not confirmed and status.get("state", "waiting") != "waiting":
+                    confirm_clients(self._plan, self._folder)
+                    confirmed = True
+                progress.load(elapsed_s, status)
+                if elapsed_s > patience_s:
+                    raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
+                time.sleep(tick(status))
         if exit_status not in (0, STOPPED_EARLY):
             raise LabError(f"the load failed (status {exit_status}); see {log}")
         self._note("load_ended", exit_status=exit_status)
         return _load_status(self._folder)
+
+    @contextmanager
+    def _events(self, live: LiveCell) -> Iterator[Callable[[dict[str, Any]], float]]:
+        """What plays the events: to be called with the load's status; the seconds to the next call."""
+        if not self._plan.events:
+            yield lambda _status: POLL_S
+            return
+        from harness.player import EventPlayer
+        from harness.stage import Stage
+
+        stage = Stage(self._experiment, self._plan, live, self._testbed.fleet, self._note)
+        player = EventPlayer(stage, self._epoch_ns)
+        try:
+            yield player.tick
+        finally:
+            player.close()
+            self._info |= {"torn": sorted(stage.killed), "proxy_torn": stage.proxy_restarted}
 
     def _order(self, live: LiveCell) -> LoadOrder:
         work = self._plan.workload
@@ -133,7 +157,7 @@ class CellRun:
                 except UserError as error:
                     raise LabError(f"the load's rows could not be stored: {error}") from error
 
-    def _note(self, event: str, **details: object) -> None:
+    def _note(self, event: str, /, **details: object) -> None:
         """Append to events.jsonl what was done, and when in nanoseconds from the cell's epoch."""
         line = json.dumps({"t_ns": time.monotonic_ns() - self._epoch_ns, "event": event, **details})
         with (self._folder / "events.jsonl").open("a") as events:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from harness.cells import CellPlan
+from harness.endpoints import Endpoint
 from harness.proxy_admin import EnvoyAdmin
 from harness.spec import Experiment
 from harness.testbed.processes import Process
@@ -15,20 +16,88 @@ from harness.testbed.processes import Process
 class LiveCell:
     """The running parts of one cell. `replicas`: name -> "host:port"; `envoy` is None on a direct route.
 
-    `replicas_tls`: the same for TLS; empty where there is none. Envoy speaks TLS on its one address.
+    `controls`: the same, where LabControl is. `replicas_tls`: the same for TLS; empty where there is none.
+    Envoy speaks TLS on its one address. `name_server`: "host:port" of the lab's, where clients ask it.
     """
 
     folder: Path
     replicas: dict[str, str]
+    controls: dict[str, str]
     envoy: EnvoyAdmin | None = None
     envoy_address: str | None = None
     replicas_tls: dict[str, str] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
+    name_server: str | None = None
 
     @property
     def target(self) -> str:
-        """What clients connect to: Envoy's address, or all replicas'."""
+        """What clients connect to: Envoy's address, the replicas' name, or all replicas' addresses."""
+        if self.name_server is not None:
+            port = next(iter(self.replicas.values())).rpartition(":")[2]
+            return f"dns://{self.name_server}/{REPLICAS_NAME}:{port}"
         return self.envoy_address or ",".join(self.replicas.values())
+
+
+REPLICAS_NAME = "replicas.lab"
+
+
+class Fleet(Protocol):
+    """The hand on a running cell's parts: what its events need. Nothing here waits.
+
+    Names are replicas'. Raises LabError when the machinery itself has died.
+    """
+
+    def kill(self, name: str) -> None:
+        """End it at once, as a crash does."""
+        ...
+
+    def stop(self, name: str) -> None:
+        """Ask it to end gracefully."""
+        ...
+
+    def pause(self, name: str) -> None:
+        """Freeze it: it keeps its connections and answers nothing."""
+        ...
+
+    def resume(self, name: str) -> None:
+        """Let it go on where it was frozen."""
+        ...
+
+    def start(self, name: str) -> None:
+        """Start one that has ended, at its address."""
+        ...
+
+    def start_new(self) -> str:
+        """Start one more; its name."""
+        ...
+
+    def running(self, name: str) -> bool:
+        """Whether its process is there, frozen or not."""
+        ...
+
+    def ready(self, name: str) -> bool:
+        """Whether it serves. From the first time on it is in LiveCell's replicas and controls."""
+        ...
+
+    def publish(self, endpoints: dict[str, Endpoint]) -> None:
+        """Tell proxy and name server, where there are such, which endpoints there are now."""
+        ...
+
+    def stop_proxy(self) -> None:
+        """Ask the proxy to end."""
+        ...
+
+    def start_proxy(self) -> None:
+        """Start the proxy anew, at its address."""
+        ...
+
+    def proxy_running(self) -> bool:
+        """Whether its process is there."""
+        ...
+
+    def proxy_ready(self) -> bool:
+        """Whether it answers. LiveCell.envoy is the one that does."""
+        ...
 
 
 class Testbed(Protocol):
@@ -47,6 +116,11 @@ class Testbed(Protocol):
         """
         ...
 
+    @property
+    def fleet(self) -> Fleet:
+        """The hand on the parts of the cell that was started last."""
+        ...
+
     def start_load(self, order: Path, folder: Path) -> Process:
         """Start the load process on the order in that file, and return it."""
         ...
@@ -54,7 +128,7 @@ class Testbed(Protocol):
     def load_status(self) -> int | None:
         """The load process's exit status, None while it runs.
 
-        Raises LabError naming the log of any other part that has died meanwhile.
+        Raises LabError naming the log of any other part that has died meanwhile, unless it was to.
         """
         ...
 

@@ -21,12 +21,16 @@ START_TIMEOUT_S = 30.0
 
 @dataclass
 class Process:
-    """One process of the lab. `status` is None while it runs; below 0: killed by that signal."""
+    """One process of the lab. `status` is None while it runs; below 0: killed by that signal.
+
+    `may_end`: the lab ends it on purpose while the cell goes on.
+    """
 
     name: str
     pid: int
     log: Path
     status: int | None = None
+    may_end: bool = False
 
     def died(self) -> str:
         """How it ended and where to read why, for an error message."""

