@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from harness.gaps import longest_gap_ns, with_gaps
+from harness.course import Course, course_of
+from harness.gaps import gaps_of, longest_gap_ns
 from harness.healthy import Healthy, healthy_replicas
 from harness.incidents import EventFacts, incidents_of
 from harness.lag import lag_after_answers
@@ -40,6 +41,7 @@ class CellFacts:
     awaits_answers: clients sent on only after their last answer; their lag counts from that.
     answers_lost: requests that a replica finished with OK and whose client got something else.
     longest_gap_ns: see harness.gaps; None without a request. healthy: Envoy's view. events: by time.
+    course: where it was asked for, of a window with requests.
     """
 
     arm: str
@@ -71,10 +73,11 @@ class CellFacts:
     longest_gap_ns: float | None = None
     healthy: Healthy = field(default_factory=Healthy)
     events: Sequence[EventFacts] = ()
+    course: Course | None = None
 
 
-def collect_facts(cell: Cell) -> CellFacts:
-    """Read and aggregate the tables of one cell.
+def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
+    """Read and aggregate the tables of one cell; `with_course`: also what plots of events need.
 
     Raises UserError naming the file when one is missing or damaged.
     """
@@ -86,7 +89,8 @@ def collect_facts(cell: Cell) -> CellFacts:
         counts = _counts(window)
         names = [*cell.replicas, *sorted(set(counts["replica"]) - {"", *cell.replicas})]
         counts = counts.with_columns(_number(names))
-        rows = with_gaps(_rows(window, names, start), max(0, end - start))
+        rows = _rows(window, names, start)
+        gaps = gaps_of(rows, end - start)
         sends = (
             table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
         )
@@ -124,9 +128,10 @@ def collect_facts(cell: Cell) -> CellFacts:
             ledgers=reconcile(cell),
             awaits_answers=cell.awaits_answers,
             answers_lost=lost.height,
-            longest_gap_ns=longest_gap_ns(rows),
+            longest_gap_ns=longest_gap_ns(gaps),
             healthy=healthy_replicas(cell.endpoint_changes(), start, end),
-            events=incidents_of(cell, rows, names, lost),
+            events=incidents_of(cell, rows, names, gaps, lost),
+            course=course_of(rows, window_s) if with_course and rows.height else None,
         )
 
 

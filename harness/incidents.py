@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harness.gaps import longest_gap_ns
 from harness.lost_answers import attempts_by_part
 from harness.moves import BRINGS, TAKES, Moves, count_moves, last_answers, pinned_sessions
 from harness.ranks import percentiles
@@ -20,6 +19,8 @@ from harness.sharing import fair_share_after, present_after
 from harness.timeline import window_width_s
 
 DELAYED_TIMES = 2  # the p99 latency before the first event
+
+_COLUMNS = ("client", "session", "request_id", "replica", "code", "ok", "at_ns", "latency_ns")
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,18 @@ class EventFacts:
 
 
 def incidents_of(
-    cell: Cell, rows: pl.DataFrame, names: Sequence[str], lost: pl.DataFrame
+    cell: Cell, rows: pl.DataFrame, names: Sequence[str], gaps: pl.DataFrame, lost: pl.DataFrame
 ) -> list[EventFacts]:
     """The facts of every event of a cell, by time.
 
     rows: the measured window, one row per request: client, session, request_id, replica (place in `names`,
-    or null), code, ok, at_ns (planned, from the start of measuring), latency_ns, gap_ns. lost: at_ns of
-    the requests whose answer was lost.
+    or null), code, ok, at_ns (planned, from the start of measuring), latency_ns. gaps: see gaps_of.
+    lost: at_ns of the requests whose answer was lost.
     """
     events = cell.events()
     if not events:
         return []
-    window = _Window.of(cell, events, rows, names, lost)
+    window = _Window.of(cell, events, rows, names, gaps, lost)
     return [_facts(window, place) for place in range(len(events))]
 
 
@@ -89,16 +90,18 @@ class _Window:
     """The measured window of a cell, cut at its events. Part 0 is what comes before the first of them.
 
     edges_ns: where each part begins, and the window's end, from the start of measuring. parts: those that
-    have rows. answered: the rows that name a replica, with `changed`: whether it is another one than that of
-    the session's answer before. attempts, lost: of each part. usual_ns: 99th percentile latency of part 0.
+    have rows; nothing: one without. gaps_ns (the longest), attempts, lost: of each part.
+    answered: the rows that name a replica, with `changed`: whether it is another one than that of the
+    session's answer before. usual_ns: 99th percentile latency of part 0.
     """
 
     cell: Cell
     events: Sequence[AskedEvent]
     names: Sequence[str]
     edges_ns: Sequence[int]
-    rows: pl.DataFrame
+    nothing: pl.DataFrame
     parts: Mapping[int, pl.DataFrame]
+    gaps_ns: Mapping[int, float]
     answered: pl.DataFrame
     attempts: Mapping[int, int]
     lost: Mapping[int, int]
@@ -111,21 +114,23 @@ class _Window:
         events: Sequence[AskedEvent],
         rows: pl.DataFrame,
         names: Sequence[str],
+        gaps: pl.DataFrame,
         lost: pl.DataFrame,
     ) -> _Window:
         start_ns, end_ns = (int(cell.info[f"measure_{edge}_ns"]) for edge in ("start", "end"))
         length_ns = max(0, end_ns - start_ns)
         asked_ns = [min(max(0, event.asked_ns - start_ns), length_ns) for event in events]
-        cut = _cut(rows, asked_ns)
+        cut = _cut(rows.select(_COLUMNS), asked_ns)
         parts = {part: own for (part,), own in cut.partition_by("part", as_dict=True).items()}
-        before = parts[0].filter("ok") if 0 in parts else rows.clear()
+        before = parts[0].filter("ok") if 0 in parts else cut.clear()
         return cls(
             cell,
             events,
             names,
             [0, *asked_ns, length_ns],
-            rows,
+            cut.clear(),
             parts,
+            dict(_cut(gaps, asked_ns).group_by("part").agg(pl.max("gap_ns")).iter_rows()),
             _answered(cut),
             attempts_by_part(cell, cut.select("request_id", "part")),
             Counter(_cut(lost, asked_ns)["part"].to_list()),
@@ -149,7 +154,7 @@ class _Window:
 
 def _answered(rows: pl.DataFrame) -> pl.DataFrame:
     columns = ("client", "session", "request_id", "replica", "at_ns", "part")
-    ordered = rows.filter(pl.col("replica").is_not_null()).select(columns).sort(*columns[:3])
+    ordered = rows.filter(pl.col("replica").is_not_null()).select(columns).sort("request_id")
     changed = (pl.col("replica") != pl.col("replica").shift()).over("client", "session")
     return ordered.with_columns(changed.fill_null(value=False).alias("changed"))
 
@@ -163,7 +168,7 @@ def _cut(rows: pl.DataFrame, asked_ns: Sequence[int]) -> pl.DataFrame:
 def _facts(window: _Window, place: int) -> EventFacts:
     event = window.events[place]
     from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
-    rows = window.parts.get(place + 1, window.rows.clear())
+    rows = window.parts.get(place + 1, window.nothing)
     answered = window.answered.filter(pl.col("part") == place + 1)
     failed = rows.filter(~pl.col("ok"))
     targets = window.number_of(event.targets)
@@ -182,7 +187,7 @@ def _facts(window: _Window, place: int) -> EventFacts:
         failed_sessions=failed.select("client", "session").n_unique() if failed.height else 0,
         last_failure_ns=float(max(ended_ns) - from_ns) if ended_ns else 0.0,
         delayed=_delayed(rows, window.usual_ns),
-        longest_gap_ns=longest_gap_ns(rows),
+        longest_gap_ns=window.gaps_ns.get(place + 1),
         moves=_moves(window, place, targets, answered),
         breaks=int(answered["changed"].sum()),
         fair_share_after_ns=_fair_share_after(window, place, targets),

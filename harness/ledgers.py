@@ -11,7 +11,7 @@ from harness.record import Cell
 from harness.tables import table_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _PARTIES = ("client", "envoy", "replica")
 _KINDS = ("matched", "unanswered", "only_client", "only_envoy", "only_replica", "disagree")
@@ -31,8 +31,11 @@ class Ledgers:
     attempts a request took.
     matched: answered requests with exactly one row in every ledger, all naming the same replica. Where
     requests may be tried again: with one row of the client, between one row and as many as there may be
-    attempts in each other ledger, and in each of those a row of the replica that the client names.
-    unanswered: requests without an answer, given up by the client; they may be in any ledger or in none.
+    attempts in each other ledger, and in each of those a row of the replica that the client names. Of an
+    Envoy that was killed or restarted rows may lack.
+    unanswered: requests without an answer, given up by the client; they may be in any ledger or in none. So
+    may those that did not end with OK on a replica that was killed: it had no time to write its row. Every
+    row of a request that ended with OK was written before its answer left.
     only_client (answered), only_envoy, only_replica: requests that no other ledger has.
     disagree: any other requests: another replica, or another number of rows.
     envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways; None where it keeps no
@@ -63,7 +66,7 @@ def reconcile(cell: Cell) -> Ledgers:
     """
     through_envoy = cell.route == "envoy"
     numbers = {name: number for number, name in enumerate(cell.replicas)}
-    ledgers = [_client(cell.requests(), numbers)]
+    ledgers = [_client(cell.requests(), numbers, cell.torn)]
     ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
     access_log = cell.access_log()
     queries = [_bytes(access_log)] if access_log is not None else []
@@ -72,9 +75,9 @@ def reconcile(cell: Cell) -> Ledgers:
             _envoy(access_log, {address: numbers[name] for name, address in cell.replicas.items()})
         )
     agreement = (
-        _once_each(int(through_envoy))
+        _once_each(through_envoy, cell.proxy_torn)
         if cell.most_attempts == 1
-        else _after_attempts(cell.most_attempts, through_envoy)
+        else _after_attempts(cell.most_attempts, through_envoy, cell.proxy_torn)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
         # Together, so that the access log is read once.
@@ -103,8 +106,10 @@ def _number(column: str, numbers: Mapping[str, int]) -> pl.Expr:
     )
 
 
-def _client(requests: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame:
+def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], torn: Collection[str]) -> pl.LazyFrame:
     answered = pl.col("replica") != ""
+    if torn:
+        answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(torn))
     who = pl.when(answered).then(_number("replica", numbers))
     return requests.select(_row_of("client", who, answered))
 
@@ -138,28 +143,30 @@ class _Agreement:
     holds: tuple[pl.Expr, ...]
 
 
-def _once_each(rows_in_envoy: int) -> _Agreement:
+def _once_each(through_envoy: bool, proxy_torn: bool) -> _Agreement:
     who = pl.col("who")
+    least = int(through_envoy and not proxy_torn)
     return _Agreement(
         (who.min().alias("lowest"), who.max().alias("highest")),
         (
             pl.col("client") == 1,
-            pl.col("envoy") == rows_in_envoy,
+            pl.col("envoy").is_between(least, int(through_envoy)),
             pl.col("replica") == 1,
             pl.col("lowest") == pl.col("highest"),
         ),
     )
 
 
-def _after_attempts(most: int, through_envoy: bool) -> _Agreement:
-    parties = ("envoy", "replica") if through_envoy else ("replica",)
+def _after_attempts(most: int, through_envoy: bool, proxy_torn: bool) -> _Agreement:
+    whole_envoy = through_envoy and not proxy_torn
+    parties = ("envoy", "replica") if whole_envoy else ("replica",)
     named = pl.col("who").filter(pl.col("client") == 1).max()
 
     def has_named(party: str) -> pl.Expr:
         return (pl.col("who").filter(pl.col(party) == 1) == named).any().alias(f"{party}_has_named")
 
     counts = [pl.col(party).is_between(1, most) for party in parties]
-    absent = [] if through_envoy else [pl.col("envoy") == 0]
+    absent = [] if whole_envoy else [pl.col("envoy") <= (most if through_envoy else 0)]
     return _Agreement(
         tuple(has_named(party) for party in parties),
         (pl.col("client") == 1, *counts, *absent, *(pl.col(f"{party}_has_named") for party in parties)),

@@ -61,11 +61,7 @@ def _with_group(counts: pl.DataFrame, replicas: Sequence[str], groups: Mapping[s
 
 
 def _breaks(answered: pl.DataFrame) -> int:
-    ordered = answered.lazy().select(*_SESSION, "request_id", "replica")
-    ordered = ordered.sort(*_SESSION, "request_id")
-
-    def changed(name: str) -> pl.Expr:
-        return pl.col(name) != pl.col(name).shift()
-
-    moved = changed("replica") & ~changed("client") & ~changed("session")
+    """In order of request_id: sorting by that alone is several times faster than by client and session."""
+    ordered = answered.lazy().select(*_SESSION, "request_id", "replica").sort("request_id")
+    moved = (pl.col("replica") != pl.col("replica").shift()).over(_SESSION)
     return int(ordered.select(moved.sum()).collect().item())

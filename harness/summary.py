@@ -22,7 +22,11 @@ Facts = Mapping[str, Sequence[CellFacts]]
 
 def facts_of(run: Run) -> dict[str, list[CellFacts]]:
     """Arm as run (in the experiment's order) -> the facts of its recorded cells, by repeat."""
-    return {name: [collect_facts(cell) for cell in run.cells_of(name)] for name in run.experiment.variants}
+    eventful = any(cell.events() for cell in run.cells)
+    return {
+        name: [collect_facts(cell, with_course=eventful) for cell in run.cells_of(name)]
+        for name in run.experiment.variants
+    }
 
 
 def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:

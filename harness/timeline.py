@@ -29,9 +29,9 @@ class Timeline:
     in_flight: Floats
 
 
-def window_width_s(duration_s: float) -> float:
-    """The smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... s that cuts `duration_s` into <= MOST_WINDOWS."""
-    smallest = duration_s / MOST_WINDOWS
+def window_width_s(duration_s: float, most: int = MOST_WINDOWS) -> float:
+    """The smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... s that cuts `duration_s` into `most` or less."""
+    smallest = duration_s / most
     power = 10.0 ** math.floor(math.log10(smallest))
     return next(width for step in (1, 2, 5, 10) if (width := step * power) >= smallest * (1 - 1e-9))
 
