@@ -1,6 +1,6 @@
 """DOINGS: what each kind of event does to the running parts, and when it has taken effect."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from harness.endpoints import Endpoint
@@ -82,8 +82,6 @@ def _fail(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
     behaviour = pb.Behaviour(
         fail_share=1.0 if event.share is None else event.share,
         fail_code=event.code or "UNAVAILABLE",
-
-
     )
     yield from _behave(stage, planned, dict.fromkeys(targets, behaviour))
 
@@ -98,6 +96,7 @@ def _heal(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
 
 
 def _behave(stage: Stage, planned: PlannedEvent, behaviours: dict[str, pb.Behaviour]) -> Steps:
+    yield from _known(stage, behaviours)
     futures = {name: stage.controls.behave(name, behaviour) for name, behaviour in behaviours.items()}
     yield from stage.answered(planned, futures, "settings in force")
 
@@ -113,9 +112,15 @@ def _serving(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
 
 
 def _serve(stage: Stage, planned: PlannedEvent, targets: Names, *, serving: bool) -> Steps:
+    yield from _known(stage, targets)
     futures = {name: stage.controls.serve(name, serving) for name in targets}
     word = "SERVING" if serving else "NOT_SERVING"
     yield from stage.answered(planned, futures, f"health service says {word}")
+
+
+def _known(stage: Stage, targets: Iterable[str]) -> Steps:
+    """Wait for replicas that have been added and are not ready yet."""
+    yield from stage.until(lambda: all(name in stage.live.controls for name in targets))
 
 
 def _drain(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:

@@ -11,6 +11,7 @@ _BY_ANSWERS = "nobody is told: only its answers show it"
 _OF_ITSELF: dict[Doing, str] = {
     "kill": _BY_CONNECTION,
     "stop": f"health service, {_BY_GOAWAY}",
+    "start": "its address takes connections again",
     "pause": _BY_SILENCE,
     "resume": "answers come again",
     "slow": _BY_ANSWERS,
@@ -28,7 +29,6 @@ _OF_THE_LIST: dict[Doing, str] = {
     "remove": "",
     "add": "",
     "weight": "",
-    "start": ", connections that are accepted again",
 }
 
 
