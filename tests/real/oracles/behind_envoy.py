@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import grpc
 import uvloop
-from envoy_process import EnvoyProcess, start_envoy_process
+from envoy_process import EnvoyProcess, endpoints_of, start_envoy_process
 from replica_process import Server
 
+from harness.endpoints import Endpoint
+from harness.proxy import write_endpoints
 from harness.proxy_admin import confirm_envoy
 from harness.spec_arm import Arm
 from services import video_service_pb2 as pb
@@ -33,10 +35,32 @@ class Balanced:
     envoy: EnvoyProcess
     address: str
     servers: dict[str, Server]
+    arm: Arm
 
     @property
     def names(self) -> dict[str, str]:
         return {server.address: name for name, server in self.servers.items()}
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """All replicas as they are at the start."""
+        return endpoints_of({name: server.address for name, server in self.servers.items()})
+
+    def publish(self, endpoints: Mapping[str, Endpoint]) -> None:
+        """Let Envoy know these endpoints from now on."""
+        write_endpoints(self.envoy.files, endpoints, self.arm)
+
+    def state(self, replica: str) -> str:
+        """What the replica is to Envoy; "absent" if it does not know it."""
+        return self.envoy.admin.endpoint_states().get(self.servers[replica].address, "absent")
+
+    def await_state(self, replica: str, state: str) -> None:
+        self.envoy.await_true(lambda: self.state(replica) == state)
+
+    def stat(self, name: str) -> int:
+        """A counter or gauge of the cluster `videos`."""
+        text = self.envoy.admin.get(f"/stats?filter=^cluster.videos.{name}$")
+        return int(text.rpartition(":")[2])
 
     def access_log(self, lines: int) -> list[dict[str, Any]]:
         """Envoy's own list, once it has that many lines."""
@@ -68,7 +92,7 @@ def start_balanced(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanc
     try:
         envoy.await_true(lambda: list(envoy.admin.endpoint_health().values()) == [True] * len(servers))
         confirm_envoy(envoy.admin, envoy.files.config, addresses, arm.proxy_workers)
-        return Balanced(envoy, envoy.admin.listener_address(), servers)
+        return Balanced(envoy, envoy.admin.listener_address(), servers, arm)
     except BaseException:
         envoy.stop()
         raise

@@ -1,0 +1,171 @@
+"""Who is well: active health checks, ejection for errors, and what happens when nearly nobody is."""
+
+import signal
+from collections import Counter
+
+import pytest
+from behind_envoy import Answer, Balanced, StartBalanced, on_one_connection, sessions
+
+from services import video_service_pb2 as pb
+
+FAST = {"interval_ms": 50, "timeout_ms": 200, "unhealthy_after": 3, "healthy_after": 4}
+ALONE = ((),)
+FOUR = ((),) * 4
+
+
+def check(kind: str, **settings: int) -> dict[str, object]:
+    return {"kind": kind, **FAST, **settings}
+
+
+def serve(live: Balanced, replica: str, serving: bool) -> None:
+    live.servers[replica].control.SetServing(pb.SetServingRequest(serving=serving))
+
+
+def fail(live: Balanced, replica: str, after_headers: bool = False) -> None:
+    behaviour = pb.Behaviour(fail_share=1.0, fail_code="UNAVAILABLE", fail_after_headers=after_headers)
+    live.servers[replica].control.SetBehaviour(behaviour)
+
+
+def codes(answers: list[Answer]) -> Counter[str]:
+    return Counter(answer.code for answer in answers)
+
+
+def await_checks(live: Balanced, count: int) -> None:
+    """Wait until that many more health checks have been made, of all replicas together."""
+    before = live.stat("health_check.attempt")
+    live.envoy.await_true(lambda: live.stat("health_check.attempt") >= before + count)
+
+
+def await_with_checks(live: Balanced, state: str, outcome: str, count: int) -> None:
+    """Wait for replica-0 to come to that state, which must be with that many checks of that outcome."""
+
+    def there() -> bool:
+        so_far = live.stat(f"health_check.{outcome}")
+        if live.state("replica-0") == state:
+            return True
+        assert so_far < count
+        return False
+
+    live.envoy.await_true(there)
+    assert live.stat(f"health_check.{outcome}") >= count
+
+
+@pytest.mark.parametrize(("how", "failed_checks"), [("kill", 3), ("freeze", 3), ("not_serving", 1)])
+def test_a_replica_is_put_out_after_so_many_failed_checks_though_nobody_calls(
+    how: str, failed_checks: int, balanced: StartBalanced
+) -> None:
+    live = balanced("round_robin", replica_options=ALONE, proxy_health_check=check("grpc"))
+    if how == "kill":
+        live.servers["replica-0"].process.kill()
+    elif how == "freeze":
+        live.servers["replica-0"].process.send_signal(signal.SIGSTOP)
+    else:
+        serve(live, "replica-0", False)
+    await_with_checks(live, "unhealthy", "failure", failed_checks)
+
+
+def test_a_replica_comes_back_after_so_many_passed_checks(balanced: StartBalanced) -> None:
+    live = balanced("round_robin", replica_options=ALONE, proxy_health_check=check("grpc"))
+    serve(live, "replica-0", False)
+    live.await_state("replica-0", "unhealthy")
+    passed = live.stat("health_check.success")
+    serve(live, "replica-0", True)
+    await_with_checks(live, "healthy", "success", passed + 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [("grpc", "unhealthy"), ("code_12", "healthy"), ("tcp", "healthy")]
+)
+def test_who_hears_of_not_serving(kind: str, state: str, balanced: StartBalanced) -> None:
+    live = balanced("round_robin", replica_options=ALONE, proxy_health_check=check(kind))
+    serve(live, "replica-0", False)
+    await_checks(live, 10)
+    assert live.state("replica-0") == state
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [("grpc", "unhealthy"), ("code_12", "unhealthy"), ("tcp", "healthy")]
+)
+def test_who_notices_a_frozen_replica(kind: str, state: str, balanced: StartBalanced) -> None:
+    live = balanced("round_robin", replica_options=ALONE, proxy_health_check=check(kind, timeout_ms=50))
+    live.servers["replica-0"].process.send_signal(signal.SIGSTOP)
+    await_checks(live, 10)
+    assert live.state("replica-0") == state
+
+
+@pytest.mark.parametrize("route", ["envoy", "envoy-l4"])
+def test_without_health_checks_nobody_notices_a_dead_replica(route: str, balanced: StartBalanced) -> None:
+    live = balanced("round_robin", route=route, proxy_health_check={"kind": "none"})
+    live.servers["replica-0"].process.kill()
+    live.servers["replica-0"].process.wait()
+    answers = [on_one_connection(live.address, sessions(1))[0] for _ in range(9)]
+    assert codes(answers) == {"OK": 6, "UNAVAILABLE": 3}
+    assert live.state("replica-0") == "healthy"
+
+
+def test_ejection_ends_a_black_hole_though_it_passes_its_checks(balanced: StartBalanced) -> None:
+    ejection = {"consecutive_errors": 5, "max_ejection_percent": 100}
+    live = balanced(
+        "round_robin",
+        replica_options=FOUR,
+        outlier_detection=ejection,
+        proxy_health_check=check("grpc"),
+    )
+    fail(live, "replica-0")
+    counted = codes(on_one_connection(live.address, sessions(20)))
+    assert counted == {"OK": 15, "UNAVAILABLE": 5}
+    live.await_state("replica-0", "ejected")
+    await_checks(live, 20)
+    assert codes(on_one_connection(live.address, sessions(30))) == {"OK": 30}
+    assert live.state("replica-0") == "ejected"
+
+
+@pytest.mark.parametrize(
+    ("settings", "after_headers"),
+    [({}, False), ({"max_ejection_percent": 24}, False), ({"max_ejection_percent": 100}, True)],
+    ids=["default share of four", "less than one of four", "errors after headers"],
+)
+def test_who_is_never_ejected(settings: dict[str, int], after_headers: bool, balanced: StartBalanced) -> None:
+    live = balanced("round_robin", replica_options=FOUR, outlier_detection=settings)
+    fail(live, "replica-0", after_headers)
+    answers = on_one_connection(live.address, sessions(80))
+    assert codes(answers) == {"OK": 60, "UNAVAILABLE": 20}
+    assert live.state("replica-0") == "healthy"
+
+
+def test_an_ejected_replica_comes_back_by_itself(balanced: StartBalanced) -> None:
+    ejection = {"consecutive_errors": 2, "interval_ms": 50, "ejection_ms": 200, "max_ejection_percent": 100}
+    live = balanced("round_robin", outlier_detection=ejection)
+    fail(live, "replica-0")
+    on_one_connection(live.address, sessions(6))
+    live.await_state("replica-0", "ejected")
+    live.servers["replica-0"].control.SetBehaviour(pb.Behaviour(fail_share=0.0))
+    live.await_state("replica-0", "healthy")
+    assert codes(on_one_connection(live.address, sessions(30))) == {"OK": 30}
+
+
+@pytest.mark.parametrize(("threshold", "called"), [(50, 4), (25, 1), (1, 1)])
+def test_below_the_panic_threshold_all_are_called(
+    threshold: int, called: int, balanced: StartBalanced
+) -> None:
+    live = balanced(
+        "round_robin",
+        replica_options=FOUR,
+        proxy_health_check=check("grpc"),
+        panic_threshold_percent=threshold,
+    )
+    for replica in ("replica-1", "replica-2", "replica-3"):
+        serve(live, replica, False)
+        live.await_state(replica, "unhealthy")
+    answers = on_one_connection(live.address, sessions(40))
+    assert codes(answers) == {"OK": 40}  # they say that they are not well, and answer all the same
+    assert len({answer.replica for answer in answers}) == called
+
+
+@pytest.mark.parametrize(("threshold", "code"), [(None, "OK"), (0, "UNAVAILABLE")])
+def test_when_nobody_is_well(threshold: int | None, code: str, balanced: StartBalanced) -> None:
+    live = balanced("round_robin", proxy_health_check=check("grpc"), panic_threshold_percent=threshold)
+    for replica in live.servers:
+        serve(live, replica, False)
+        live.await_state(replica, "unhealthy")
+    assert codes(on_one_connection(live.address, sessions(9))) == {code: 9}
