@@ -59,7 +59,7 @@ class EventFacts:
     breaks: int
     fair_share_after_ns: float | None
     answered: int
-    on_targets: int
+    on_targets: int | None
     attempts: int
     lost_answers: int
     latency_ns: dict[str, float]
@@ -192,7 +192,7 @@ def _facts(window: _Window, place: int) -> EventFacts:
         breaks=int(answered["changed"].sum()),
         fair_share_after_ns=_fair_share_after(window, place, targets),
         answered=answered.height,
-        on_targets=int(answered["replica"].is_in(targets).sum()),
+        on_targets=int(answered["replica"].is_in(targets).sum()) if targets else None,
         attempts=window.attempts.get(place + 1, 0),
         lost_answers=window.lost.get(place + 1, 0),
         latency_ns=percentiles(rows["latency_ns"]),

@@ -89,7 +89,7 @@ EVENT_METRICS: dict[str, tuple[str, str, OfEvent]] = {
     "target_share": (
         "share",
         "Share of the interval's answered requests on the event's targets",
-        lambda e: share(e.on_targets, e.answered),
+        lambda e: None if e.on_targets is None else share(e.on_targets, e.answered),
     ),
     "lost_answers": (
         "requests",

@@ -98,6 +98,10 @@ def _invent_cell(
         "proxy_workers": arm.proxy_workers,
         "most_attempts": arm.retries.attempts if arm.retries else 1,
         "groups": cell.groups,
+        "first_replicas": cell.events.first,
+        "torn": sorted(cell.events.torn),
+        "proxy_torn": False,
+        "awaits_answers": arm.await_each_answer,
     }
 
 

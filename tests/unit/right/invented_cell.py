@@ -12,6 +12,7 @@ from harness.record import store_rows
 from harness.spec import Arm, Experiment, Workload
 from harness.tables import REPLICA_COLUMNS
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from tests.unit.right.invented_events import InventedEvents
 
 MS = 1_000_000
 STAYS = ("sticky", "pick_first", "ring_hash", "maglev", "source_address_hash")
@@ -26,12 +27,15 @@ class InventedCell:
         self, experiment: Experiment, arm: Arm, workload: Workload, requests: int, *, seed: str
     ) -> None:
         self.traits, self.arm, self.workload, self.requests = experiment.replicas, arm, workload, requests
-        names = experiment.replicas.names
-        self.replicas = {name: f"127.0.0.1:{40_000 + n}" for n, name in enumerate(names)}
         self.random = random.Random(seed)
         self.start_ns = int(0.2e9)
         self.end_ns = self.start_ns + int(workload.duration_s * 1e9)
-        self.groups = _groups(arm, names)
+        first = experiment.replicas.names
+        self.events = InventedEvents(experiment.events_of(arm), first, self.start_ns, self.end_ns)
+        names = self.events.names
+        self.replicas = {name: f"127.0.0.1:{40_000 + n}" for n, name in enumerate(names)}
+        self.groups = _groups(arm, first)
+        self.pins: dict[tuple[int, int], str] = {}
         self.turn = itertools.count()
         self.free = {name: [0] * experiment.replicas.traits(name)["slots"] for name in names}
         self.remembered: set[tuple[str, int, int]] = set()
@@ -53,6 +57,9 @@ class InventedCell:
         if self.arm.route == "envoy":
             lines = [json.dumps(self._access(row)) + "\n" for row in rows]
             (folder / "access.jsonl").write_text("".join(lines))
+        if len(self.events.lines) > len(self.events.first):
+            told = "".join(json.dumps(line) + "\n" for line in self.events.told())
+            (folder / "events.jsonl").write_text(told)
         return sum(self.start_ns <= row["planned_ns"] < self.end_ns for row in rows)
 
     def _rows(self) -> list[Row]:
@@ -82,7 +89,10 @@ class InventedCell:
         }
         most = self.arm.retries.attempts if self.arm.retries else 1
         for _ in range(most):
-            row["replica"] = self._pick(client, row["session"])
+            row["replica"] = self._pick(client, row["session"], planned_ns)
+            if self.events.broken(row["replica"], planned_ns):
+                row |= {"replica": "", "code": "UNAVAILABLE"}
+                continue
             row["code"] = self._code(row["replica"])
             self.attempts.append((row, row["replica"], row["code"]))
             if row["code"] == "OK":
@@ -91,6 +101,9 @@ class InventedCell:
 
     def _served(self, row: Row, client: int) -> Row:
         replica = row["replica"]
+        if not replica:
+            nothing = dict.fromkeys(("queue_ns", "service_ns", "in_flight", "messages"), 0)
+            return {**nothing, "done_ns": row["sent_ns"] + MS, "cache": ""}
         traits, slots = self.traits.traits(replica), self.free[replica]
         slot = slots.index(min(slots))
         queue_ns = max(0, slots[slot] - row["sent_ns"])
@@ -115,10 +128,12 @@ class InventedCell:
         row.update(served)  # the attempts are told with it, too
         return served
 
-    def _pick(self, client: int, session: int) -> str:
-        names = list(self.replicas)
+    def _pick(self, client: int, session: int, at_ns: int) -> str:
+        names = [name for name in self.replicas if self.events.there(name, at_ns)]
         if self.arm.policy in STAYS or self.arm.route == "envoy-l4":
-            return names[(client + 7 * session) % len(names)]
+            if self.pins.get((client, session)) not in names:
+                self.pins[client, session] = names[(client + 7 * session) % len(names)]
+            return self.pins[client, session]
         return names[next(self.turn) % len(names)]
 
     def _code(self, replica: str) -> str:
@@ -135,7 +150,7 @@ class InventedCell:
             "grpc": row["code"],
             "details": "via_upstream",
             "flags": None,
-            "upstream": self.replicas[row["replica"]],
+            "upstream": self.replicas.get(row["replica"]),
             "attempts": 1,
             "connection": row["client"] + 1,
             "upstream_connection": 7,

@@ -16,13 +16,14 @@ def experiment(
     calls: str = "AddVideo: 1",
     repeats: int = 1,
     expect: str = "[]",
+    events: str = "[]",
 ) -> str:
     """An experiment file. arms: name -> its fields; replicas: more fields of theirs."""
     lines = "".join(f"  {name}: {{{fields}}}\n" for name, fields in arms.items())
     return (
         f"{_HEAD}replicas: {{{_REPLICAS.format(count=count)}{replicas}}}\n"
         f"workload: {{clients: {clients}, rate_per_s: 600, skew: 0.5, calls: {{{calls}}}, warm_up_s: 0.2, "
-        f"duration_s: 1}}\narms:\n{lines}repeats: {repeats}\nexpect: {expect}\n"
+        f"duration_s: 1}}\narms:\n{lines}repeats: {repeats}\nexpect: {expect}\nevents: {events}\n"
     )
 
 
@@ -73,4 +74,35 @@ TWELVE = experiment(
 # One arm, one replica, one client.
 LONELY = experiment({"only": "route: envoy, policy: round_robin"}, count=1, clients=1)
 
+# One replica is killed and comes back; an arm to which something else happens, and one where nothing does.
+KILLED = experiment(
+    {
+        "sticky": "route: envoy, policy: sticky",
+        "round_robin": "route: envoy, policy: round_robin",
+        "grows": "route: direct, policy: round_robin, events: [{at_s: 0.5, do: add}]",
+        "calm": "route: envoy, policy: sticky, events: []",
+    },
+    clients=20,
+    repeats=2,
+    events="[{at_s: 0.3, do: kill, target: replica-1, for_s: 0.3}]",
+)
+
+# Every replica is replaced under load.
+ROLLED = experiment(
+    {"sticky": "route: envoy, policy: sticky", "round_robin": "route: envoy, policy: round_robin"},
+    clients=30,
+    events="[{at_s: 0.25, do: roll, target: all}]",
+)
+
+# Sixteen arms, many events.
+STORMY = experiment(
+    {
+        f"settings_of_the_client_{number}": f"route: envoy, policy: {'sticky' if number % 2 else 'random'}"
+        for number in range(16)
+    },
+    events="[{at_s: 0.2, do: kill, target: replica-1, for_s: 0.2}, {at_s: 0.22, do: slow, factor: 4, "
+    "target: replica-2, for_s: 0.4}, {at_s: 0.5, do: pause, target: 0.5, for_s: 0.1}, {at_s: 0.7, do: add}]",
+)
+
 BY_NAME = {"crowded": CROWDED, "swept": SWEPT, "cached": CACHED, "twelve": TWELVE, "lonely": LONELY}
+BY_NAME |= {"killed": KILLED, "rolled": ROLLED, "stormy": STORMY}

@@ -9,6 +9,7 @@ import pytest
 
 import harness
 from harness.metrics import METRICS
+from harness.metrics_events import EVENT_METRICS
 from harness.record import read_run
 from harness.summary import summarise
 from harness.tables import REPLICA_COLUMNS
@@ -26,7 +27,7 @@ def test_every_metric_is_explained(metric):
 
 
 def test_every_name_of_a_metric_exists():
-    groups = {name.partition(".")[0] for name in METRICS if "." in name}
+    groups = {name.partition(".")[0] for name in METRICS if "." in name} | {"event*"}
     dotted = {name for name in NAMES if name.partition(".")[0] in groups and "." in name}
     for name in dotted:
         assert any(fnmatch(metric, name) for metric in METRICS), name
@@ -40,6 +41,18 @@ def test_every_column_is_explained(column):
 @pytest.mark.parametrize("field", json.loads((GOLDEN / "cells/sticky.1/cell.json").read_text()))
 def test_every_field_of_a_cell_is_explained(field):
     assert field in NAMES
+
+
+@pytest.mark.parametrize("name", EVENT_METRICS)
+def test_every_metric_of_an_event_is_explained_by_its_own_name(name):
+    assert f"event*.{name}" in NAMES
+
+
+def test_every_field_of_an_event_is_explained(runs):
+    event = summarise(read_run(runs["killed"]))["arms"]["sticky"]["repeats"][0]["events"][0]
+    assert event["effects"]
+    for field in {**event, **event["effects"][0]}.keys() - EVENT_METRICS.keys():
+        assert field in NAMES, field
 
 
 def test_every_field_of_an_arm_is_explained(runs):
