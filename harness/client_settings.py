@@ -26,6 +26,8 @@ def client_settings(plan: CellPlan, target: str, epoch_ns: int) -> ClientSetting
         compression=arm.compression,
         keepalive_ms=arm.keepalive_ms,
         message_gap_ms=work.message_gap_ms,
+        await_each_answer=arm.await_each_answer,
+        dns_interval_ms=arm.dns_interval_ms,
         payload_bytes=work.payload_bytes,
     )
 
@@ -34,7 +36,9 @@ def _service_config(arm: Arm) -> str | None:
     """gRPC's own balancing on a direct route; behind a proxy only what was asked for besides."""
     retries = None
     if arm.retries is not None and arm.retries.by == "client":
-        retries = ClientRetries(arm.retries.attempts, tuple(arm.retries.on), arm.retries.backoff_ms)
+        retries = ClientRetries(
+            arm.retries.attempts, tuple(arm.retries.on), arm.retries.backoff_ms, arm.retries.budget_percent
+        )
     if arm.route == "direct":
         return service_config(
             arm.policy,

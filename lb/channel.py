@@ -11,6 +11,7 @@ from lb.settings import ClientSettings
 
 HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)  # a name, or an IPv6 address in brackets
 COMPRESSION = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+DNS = "dns://"  # a target that names its name server, as dns://AUTHORITY/NAME:PORT
 CONNECT_TIMEOUT_S = 2.0
 LAZY_AFTER_S = 0.2
 READY, IDLE = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE
@@ -37,6 +38,8 @@ def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:
     ]
     if settings.service_config is not None:
         arguments.append(("grpc.service_config", settings.service_config))
+    if settings.dns_interval_ms is not None:
+        arguments.append(("grpc.dns_min_time_between_resolutions_ms", round(settings.dns_interval_ms)))
     if settings.keepalive_ms is not None:
         arguments += [
             ("grpc.keepalive_time_ms", round(settings.keepalive_ms)),
@@ -61,10 +64,12 @@ async def connect(channel: grpc.aio.Channel) -> None:
 
 
 def resolver_target(target: str) -> str:
-    """`target` in gRPC's naming: `ipv4:` for lists of addresses, `dns:///` for one host name.
+    """`target` in gRPC's naming: `ipv4:` for lists of addresses, `dns:///` for one host name, dns: as it is.
 
     Raises ValueError for anything else: gRPC resolves no list of names.
     """
+    if target.startswith(DNS):
+        return target
     parts = [part.strip() for part in target.split(",")]
     hosts = [_split(part) for part in parts]
     if all(_is_ipv4(host) for host in hosts):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lb.calls import Answer, Sending, VideoCalls
 from lb.channel import connect, open_channel
 from lb.clock import sleep_until
-from lb.plan import PlannedCall
+from lb.plan import NS_PER_S, PlannedCall
 from lb.session import Session
 from lb.settings import ClientSettings
 
@@ -49,13 +49,26 @@ class Client:
     async def play_open_loop(self, plan: Iterator[PlannedCall], start_ns: int) -> None:
         """Send every call at its planned time, whatever the earlier ones do; return when all have ended.
 
-        `start_ns`: monotonic ns of the phase's start.
+        `start_ns`: monotonic ns of the phase's start. With await_each_answer a call waits for the last one's
+        end; those whose turn has not come one deadline after the last planned time are not sent.
         """
+        if self._settings.await_each_answer:
+            await self._play_in_turn(plan, start_ns)
+            return
         async with asyncio.TaskGroup() as calls:
             for call in plan:
                 planned_ns = start_ns + call.at_ns
                 await sleep_until(planned_ns)
                 calls.create_task(self.call(call.method, planned_ns))
+
+    async def _play_in_turn(self, plan: Iterator[PlannedCall], start_ns: int) -> None:
+        calls = list(plan)
+        patience_ns = round(self._settings.deadline_s * NS_PER_S)
+        for call in calls:
+            if time.monotonic_ns() > start_ns + calls[-1].at_ns + patience_ns:
+                return
+            await sleep_until(start_ns + call.at_ns)
+            await self.call(call.method, start_ns + call.at_ns)
 
     async def play_closed_loop(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int) -> None:
         """Send each call a think time after the last answer, until `end_ns` (monotonic ns)."""

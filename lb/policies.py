@@ -99,18 +99,28 @@ class ClientPolicy:
     config: Callable[[Any], Config] = field(default=lambda _options: {})
 
 
+THROTTLE_TOKENS = 10
+MOST_BUDGET_PERCENT = 100
+
+
 @dataclass(frozen=True)
 class ClientRetries:
     """gRPC's retries: `attempts` in all, 2 to 5; `on`: gRPC code names; `backoff_ms`: the first wait, from 5.
 
+    `budget_percent`: retries in percent of the calls that succeed, by gRPC's retryThrottling (A6): a channel
+    holds THROTTLE_TOKENS tokens, a failure takes one, a success gives budget_percent / 100, and with half of
+    them or less nothing is tried again. None: no limit.
     Raises ValueError outside these bounds.
     """
 
     attempts: int
     on: tuple[str, ...] = ("UNAVAILABLE",)
     backoff_ms: float = 10
+    budget_percent: float | None = None
 
     def __post_init__(self) -> None:
+        if self.budget_percent is not None and not 0 < self.budget_percent <= MOST_BUDGET_PERCENT:
+            raise ValueError(f"budget_percent is {self.budget_percent:g}, expected above 0, to 100")
         if not 2 <= self.attempts <= MOST_ATTEMPTS:
             raise ValueError(f"attempts is {self.attempts}, expected 2 to {MOST_ATTEMPTS}")
         if self.backoff_ms < LEAST_BACKOFF_MS:
@@ -187,6 +197,9 @@ def service_config(
         method["waitForReady"] = True
     if retries is not None:
         method["retryPolicy"] = _retry_policy(retries)
+        if retries.budget_percent is not None:
+            ratio = retries.budget_percent / 100
+            config["retryThrottling"] = {"maxTokens": THROTTLE_TOKENS, "tokenRatio": ratio}
     if method:
         config["methodConfig"] = [{"name": [{}], **method}]
     return json.dumps(config)

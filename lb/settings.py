@@ -18,6 +18,8 @@ class ClientSettings:
     `session_lifetime_s`: how long a session lasts before its client opens the next; None for ever.
     `echo_header`: a header that an answer brings and that the session's next calls carry back.
     `own_source_address`: every client names an address of its own in x-forwarded-for.
+    `await_each_answer`: a call planned while the client's last one is under way waits for its end.
+    `dns_interval_ms`: least time between two questions of gRPC's DNS resolver; None: gRPC's own, 30 s.
     `message_gap_ms`: message k of a stream is planned k gaps after the stream's start. `payload_bytes`: text
     in an AddVideo instead of its usual few words, at most MOST_PAYLOAD_BYTES.
     """
@@ -38,4 +40,6 @@ class ClientSettings:
     compression: Compression = "none"
     keepalive_ms: float | None = None
     message_gap_ms: float = 0
+    await_each_answer: bool = False
+    dns_interval_ms: float | None = None
     payload_bytes: int = 0

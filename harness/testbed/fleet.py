@@ -3,6 +3,7 @@
 import signal
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.cells import CellPlan
 from harness.endpoints import Endpoint
@@ -13,6 +14,9 @@ from harness.testbed.envoy_process import LocalEnvoy
 from harness.testbed.processes import Process, ProcessFamily
 from harness.testbed.replicas import LocalReplicas
 from harness.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from harness.name_server import NameServer
 
 
 class LocalFleet:
@@ -39,6 +43,7 @@ class LocalFleet:
             self._closing.callback(self._envoy.close)
         elif plan.arm.discovery == "dns":
             from harness.name_server import NameServer
+
             self._names = self._closing.enter_context(NameServer())
             self.live.name_server = self._names.address
 
