@@ -1,5 +1,7 @@
 """The parts of one running cell on this machine, and the hand on them: see Fleet."""
 
+from __future__ import annotations
+
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -42,9 +44,7 @@ class LocalFleet:
             self._envoy = LocalEnvoy(family, plan, folder, tls)
             self._closing.callback(self._envoy.close)
         elif plan.arm.discovery == "dns":
-            from harness.name_server import NameServer
-
-            self._names = self._closing.enter_context(NameServer())
+            self._names = self._closing.enter_context(_name_server())
             self.live.name_server = self._names.address
 
     @property
@@ -135,3 +135,10 @@ class LocalFleet:
     def close(self) -> None:
         """Give addresses and name server back; the processes have been ended before."""
         self._closing.close()
+
+
+def _name_server() -> NameServer:
+    # Imported here: most cells have none, and a run's start need not wait for it.
+    from harness.name_server import NameServer
+
+    return NameServer()
