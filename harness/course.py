@@ -1,4 +1,4 @@
-"""The measured window as users saw it: what came through, what failed, how long it took, who answered whom."""
+"""The measured window as users saw it: what came through and failed, how long it took, who answered whom."""
 
 from __future__ import annotations
 

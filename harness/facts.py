@@ -41,7 +41,8 @@ class CellFacts:
     awaits_answers: clients sent on only after their last answer; their lag counts from that.
     answers_lost: requests that a replica finished with OK and whose client got something else.
     longest_gap_ns: see harness.gaps; None without a request. healthy: Envoy's view. events: by time.
-    course: where it was asked for, of a window with requests.
+    first_replicas: how many there were when measuring began. course: where it was asked for, of a window
+    with requests.
     """
 
     arm: str
@@ -71,6 +72,7 @@ class CellFacts:
     awaits_answers: bool = False
     answers_lost: int = 0
     longest_gap_ns: float | None = None
+    first_replicas: int = 0
     healthy: Healthy = field(default_factory=Healthy)
     events: Sequence[EventFacts] = ()
     course: Course | None = None
@@ -129,6 +131,7 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
             awaits_answers=cell.awaits_answers,
             answers_lost=lost.height,
             longest_gap_ns=longest_gap_ns(gaps),
+            first_replicas=len(cell.first_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), start, end),
             events=incidents_of(cell, rows, names, gaps, lost),
             course=course_of(rows, window_s) if with_course and rows.height else None,

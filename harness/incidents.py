@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from harness.lost_answers import attempts_by_part
-from harness.moves import BRINGS, TAKES, Moves, count_moves, last_answers, pinned_sessions
+from harness.moves import BRINGS, TAKES, Moves, count_moves, last_answers, settled_sessions
 from harness.ranks import percentiles
 from harness.record import Cell
 from harness.record_events import AskedEvent
@@ -38,7 +38,9 @@ class EventFacts:
     longest_gap_ns: see harness.gaps; None without a request. moves: see harness.moves.
     breaks: times that a session's next answer, of this interval, came from another replica.
     fair_share_after_ns: see harness.sharing; None for an event that brings no replicas.
-    answered: requests that name a replica; on_targets: those that name one of the targets.
+    present: replicas that take part once the event is over.
+    answered: requests that name a replica; on_targets: those that name one of the targets, None where those
+    are no replicas.
     attempts: rows of the replicas for the interval's requests. lost_answers: see harness.lost_answers.
     """
 
@@ -58,6 +60,7 @@ class EventFacts:
     moves: Moves
     breaks: int
     fair_share_after_ns: float | None
+    present: int
     answered: int
     on_targets: int | None
     attempts: int
@@ -141,6 +144,10 @@ class _Window:
         """Places of replicas; those that answered nothing and never joined have none."""
         return [self.names.index(name) for name in names if name in self.names]
 
+    def present_after(self, place: int) -> int:
+        """How many replicas take part once that event is over."""
+        return len(present_after(self.cell.first_replicas, self.events[: place + 1]))
+
     def settled_ns(self, place: int) -> int:
         """When the event before that one had taken effect, or was asked for where that came too late."""
         if place == 0:
@@ -191,6 +198,7 @@ def _facts(window: _Window, place: int) -> EventFacts:
         moves=_moves(window, place, targets, answered),
         breaks=int(answered["changed"].sum()),
         fair_share_after_ns=_fair_share_after(window, place, targets),
+        present=window.present_after(place),
         answered=answered.height,
         on_targets=int(answered["replica"].is_in(targets).sum()) if targets else None,
         attempts=window.attempts.get(place + 1, 0),
@@ -210,13 +218,13 @@ def _delayed(rows: pl.DataFrame, usual_ns: float | None) -> int | None:
 
 
 def _moves(window: _Window, place: int, targets: Sequence[int], answered: pl.DataFrame) -> Moves:
-    pinned = pinned_sessions(window.answered, window.settled_ns(place), window.edges_ns[place + 1])
+    settled = settled_sessions(window.answered, window.settled_ns(place), window.edges_ns[place + 1])
     lost = [_pinned_before_loss(window, place, name) for name in window.events[place].targets]
     return count_moves(
         window.events[place].do,
         targets,
-        pinned,
-        pl.concat([pinned.clear(), *(sessions for sessions in lost if sessions is not None)]),
+        settled,
+        pl.concat([settled.clear(), *(sessions for sessions in lost if sessions is not None)]),
         last_answers(answered),
     )
 
@@ -228,7 +236,7 @@ def _pinned_before_loss(window: _Window, place: int, name: str) -> pl.DataFrame 
     for earlier in range(place - 1, -1, -1):
         event = window.events[earlier]
         if event.do in TAKES and name in event.targets:
-            pinned = pinned_sessions(
+            pinned = settled_sessions(
                 window.answered, window.settled_ns(earlier), window.edges_ns[earlier + 1]
             )
             return pinned.filter(pl.col("replica").is_in(window.number_of([name])))
@@ -240,8 +248,7 @@ def _fair_share_after(window: _Window, place: int, targets: Sequence[int]) -> fl
     if event.do not in BRINGS:
         return None
     from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
-    present = present_after(window.cell.first_replicas, window.events[: place + 1])
     width_ns = round(window_width_s(window.edges_ns[-1] / 1e9) * 1e9)
     if len(targets) < len(event.targets):
         return float(to_ns - from_ns)  # one of them never joined
-    return fair_share_after(window.answered, from_ns, to_ns, width_ns, targets, len(present))
+    return fair_share_after(window.answered, from_ns, to_ns, width_ns, targets, window.present_after(place))

@@ -69,7 +69,7 @@ EVENT_METRICS: dict[str, tuple[str, str, OfEvent]] = {
     "moved_over_needed": (
         "ratio",
         "moved_sessions / needed_moves (counted as 1 at the least); 0 when none moved",
-        lambda e: e.moves.moved / max(1, e.moves.needed) if e.moves.pinned else None,
+        lambda e: e.moves.moved_over_needed,
     ),
     "returned_share": (
         "share",

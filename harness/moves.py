@@ -20,8 +20,8 @@ _LEAST_ANSWERS = 2
 class Moves:
     """Sessions, by what an event did to them.
 
-    pinned: with two answers or more from when the event before had taken effect (for the first: from the
-    start of measuring) until this one was asked for, all from one replica.
+    seen: with two answers or more from when the event before had taken effect (for the first: from the
+    start of measuring) until this one was asked for. pinned: of these, all answers came from one replica.
     moved: pinned ones whose last answer of the interval came from another replica.
     needed: pinned ones that could not stay, or had a reason to go: their replica was a target that was taken
     away, or their last answer came from another replica that the event brought.
@@ -30,15 +30,27 @@ class Moves:
     there is no such session, or the event brings nothing back.
     """
 
+    seen: int = 0
     pinned: int = 0
     moved: int = 0
     needed: int = 0
     returned_share: float | None = None
 
+    @property
+    def moved_over_needed(self) -> float | None:
+        """moved / needed, the latter counted as 1 at the least.
 
-def pinned_sessions(answered: pl.DataFrame, since_ns: int, until_ns: int) -> pl.DataFrame:
-    """client, session, replica of the sessions with two answers or more planned then, all from one replica.
+        None where less than half of the sessions seen were pinned: the others are then so by chance.
+        """
+        if not self.pinned or 2 * self.pinned < self.seen:
+            return None
+        return self.moved / max(1, self.needed)
 
+
+def settled_sessions(answered: pl.DataFrame, since_ns: int, until_ns: int) -> pl.DataFrame:
+    """client, session, replica of the sessions with two answers or more planned then.
+
+    replica: that of all these answers; null where they came from several.
     answered: client, session, request_id, replica (number), at_ns.
     """
     before = answered.filter(pl.col("at_ns").is_between(since_ns, until_ns, closed="left"))
@@ -47,8 +59,8 @@ def pinned_sessions(answered: pl.DataFrame, since_ns: int, until_ns: int) -> pl.
         pl.col("replica").min(),
         pl.col("replica").max().alias("other"),
     )
-    settled = each.filter(pl.col("answers") >= _LEAST_ANSWERS, pl.col("replica") == pl.col("other"))
-    return settled.select(*_SESSION, "replica")
+    one = pl.when(pl.col("replica") == pl.col("other")).then("replica").alias("replica")
+    return each.filter(pl.col("answers") >= _LEAST_ANSWERS).select(*_SESSION, one)
 
 
 def last_answers(answered: pl.DataFrame) -> pl.DataFrame:
@@ -58,14 +70,14 @@ def last_answers(answered: pl.DataFrame) -> pl.DataFrame:
 
 
 def count_moves(
-    do: str, targets: Collection[int], pinned: pl.DataFrame, lost: pl.DataFrame, last: pl.DataFrame
+    do: str, targets: Collection[int], settled: pl.DataFrame, lost: pl.DataFrame, last: pl.DataFrame
 ) -> Moves:
     """What the event `do` on `targets` (numbers of replicas) did to sessions.
 
-    pinned: before the event. lost: the same before targets that it brings back were taken away, those
-    sessions only that were on them. last: each session's last answer of the interval.
+    settled: before the event. lost: those that were pinned to a target that it brings back, before that was
+    taken away. last: each session's last answer of the interval.
     """
-    sessions = pinned.join(last, on=_SESSION, how="left")
+    sessions = settled.drop_nulls("replica").join(last, on=_SESSION, how="left")
     on_target = pl.col("replica").is_in(targets)
     moved = (pl.col("last") != pl.col("replica")).fill_null(value=False)
     needed = pl.lit(value=False)
@@ -78,4 +90,4 @@ def count_moves(
     )
     seen = lost.join(last, on=_SESSION, how="inner")
     back = seen.select((pl.col("last") == pl.col("replica")).mean()).item() if seen.height else None
-    return Moves(**counts.row(0, named=True), returned_share=back)
+    return Moves(seen=settled.height, **counts.row(0, named=True), returned_share=back)

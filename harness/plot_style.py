@@ -131,8 +131,8 @@ def replica_lines(axes: Axes, cell: CellFacts, table: Floats) -> None:
 
 
 def fullest(panels: Iterable[Axes]) -> Axes:
-    """The panel with the most lines: its legend covers the others."""
-    return max(panels, key=lambda axes: len(axes.lines))
+    """The panel with the longest legend: it covers the others."""
+    return max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
 
 
 def from_zero(panels: Iterable[Axes]) -> None:

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from harness.facts import CellFacts
 from harness.plot_data import PlotData
 from harness.plot_style import RC
+from harness.plots_events import draw_over_time, draw_recovery, with_events
 from harness.plots_outcome import draw_errors, draw_trade_off, with_caches, with_errors
+from harness.plots_ribbon import draw_session_ribbon
 from harness.plots_share import draw_clients_by_replica, draw_share_over_time, draw_share_per_replica
 from harness.plots_sweep import draw_sweep, with_sweep
 from harness.plots_unit import draw_spread_by_unit, units_differ
@@ -65,6 +67,27 @@ def draw_plots(
 
 
 PLOTS: dict[str, Plot] = {
+    "over_time": Plot(
+        draw_over_time,
+        "What came through and what failed, by when it should have been sent, and the latency of all of it, "
+        "in the first recorded repeat. Dashed lines are events; it is shaded where one lasted.",
+        with_events,
+    ),
+    "session_ribbon": Plot(
+        draw_session_ribbon,
+        "Sessions over time, in the first recorded repeat: the colour is the replica that answered, pale "
+        "until the next answer. A row that changes colour is a session that moved; a row of many colours "
+        "was never pinned. Crosses are failed requests. At most 24 sessions, those that lasted longest, in "
+        "the order of the replicas that had them first.",
+        with_events,
+    ),
+    "recovery": Plot(
+        draw_recovery,
+        "What each event cost: requests planned until the next event that failed; the longest that a session "
+        "waited for a good answer; sessions that moved / sessions that had to (1: none moved in vain). "
+        "Medians over the repeats, whiskers over their range.",
+        with_events,
+    ),
     "sweep": Plot(
         draw_sweep,
         "The metrics of interest over the factor that was varied: medians over the repeats, whiskers over "

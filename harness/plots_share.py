@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.facts import CellFacts
 from harness.plot_data import PlotData, median_and_range
+from harness.plot_events import mark_events
 from harness.plot_style import FAIR, from_zero, fullest, panels, replica_bar, replica_legend, replica_lines
 from harness.timeline import Floats
 
@@ -69,12 +70,21 @@ def draw_share_over_time(data: PlotData) -> Figure:
             100 * timeline.requests, total, out=np.full_like(timeline.requests, math.nan), where=total > 0
         )
         replica_lines(axes, cell, shares)
-        axes.axhline(100 / shares.shape[1], label="fair share", **FAIR)
+        _fair_line(axes, cell)
+        mark_events(axes, cell)
         axes.set_xlabel("Time (s since the start of measuring)")
         axes.set_ylabel("Requests (%)")
     from_zero(axes_of.values())
     replica_legend(figure, fullest(axes_of.values()))
     return figure
+
+
+def _fair_line(axes: Axes, cell: CellFacts) -> None:
+    """The fair share, in steps where replicas come and go."""
+    present = [cell.first_replicas, *(event.present for event in cell.events)]
+    edges_s = [0.0, *(event.at_s for event in cell.events), cell.window_s]
+    fair = [100 / max(1, count) for count in present]
+    axes.plot(edges_s, [*fair, fair[-1]], drawstyle="steps-post", label="fair share", **FAIR)
 
 
 def draw_clients_by_replica(data: PlotData) -> Figure:
