@@ -82,6 +82,8 @@ def _fail(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
     behaviour = pb.Behaviour(
         fail_share=1.0 if event.share is None else event.share,
         fail_code=event.code or "UNAVAILABLE",
+        fail_after_headers=event.after_headers,
+        fail_after_work=event.after_work,
     )
     yield from _behave(stage, planned, dict.fromkeys(targets, behaviour))
 
@@ -91,7 +93,7 @@ def _heal(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
     for name in targets:
         start = stage.behaviour_at_start(name)
         kept = {key: start[key] for key in ("slow_factor", "slow_share", "fail_share", "fail_code")}
-        behaviours[name] = pb.Behaviour(**kept, **{})
+        behaviours[name] = pb.Behaviour(**kept, fail_after_headers=False, fail_after_work=False)
     yield from _behave(stage, planned, behaviours)
 
 

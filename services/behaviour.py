@@ -55,13 +55,17 @@ class Behaviour:
     def admit(self, call: Call) -> None:
         """Settle what a call that arrives will meet: failure, slowness, its session's data or not.
 
-        Raises RefusedError with fail_code for fail_share of the calls.
+        Raises RefusedError with fail_code for fail_share of the calls, or leaves it in the call for when its
+        work is done.
         """
         settings = self.settings
         if settings.fail_share and self._failure_rng.random() < settings.fail_share:
             code = FAIL_CODES[settings.fail_code]
             told = f"failed on purpose: {settings.fail_share:g} of the calls end with {code.name}"
-            raise RefusedError(code, told)
+            refusal = RefusedError(code, told, after_headers=settings.fail_after_headers)
+            if not settings.fail_after_work:
+                raise refusal
+            call.refusal = refusal
         if settings.slow_share < 1:
             call.slow_draw = self._slow_rng.random()
         if self._cache is not None and (session := call.session()):
@@ -69,7 +73,10 @@ class Behaviour:
             call.cache = "hit" if call.data_here else "miss"
 
     async def work(self, call: Call) -> None:
-        """Wait for a slot, hold it for one service time; add both times to the call, also if cancelled."""
+        """Wait for a slot, hold it for one service time; add both times to the call, also if cancelled.
+
+        Raises RefusedError for a call that is to fail after its work.
+        """
         arrived_ns = time.monotonic_ns()
         try:
             await self.slots.acquire()
@@ -87,6 +94,8 @@ class Behaviour:
             call.service_ns += done_ns - started_ns
             if meter is not None:
                 meter.leave(done_ns)
+        if call.refusal is not None:
+            raise call.refusal
 
     async def _serve(self, call: Call) -> None:
         settings = self.settings

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from services.refused import RefusedError
+
 # Quoted: only the type checker knows gRPC's classes as generic.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -23,6 +25,7 @@ class Call:
 
     cache: "hit" or "miss" where the replica has a cache and the caller named a session, else "".
     data_here: the session's data is in the cache. slow_draw: below slow_share, the call is a slow one.
+    refusal: what the call ends with once its work is done.
     """
 
     request_id: int
@@ -37,6 +40,7 @@ class Call:
     cache: str = ""
     data_here: bool = False
     slow_draw: float = 0.0
+    refusal: RefusedError | None = None
 
     def session(self) -> str:
         """The `x-lab-session` that the caller named; "" without one."""

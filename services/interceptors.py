@@ -169,7 +169,7 @@ class IdentityInterceptor(VideoServiceInterceptor):
     """Says who answers, in initial metadata just before the first message.
 
     An error before any message sends none, so that it stays a trailers-only answer: retries and Envoy's
-    outlier detection see only those.
+    outlier detection see only those. Unless it says itself that it comes after headers.
     """
 
     def __init__(self, replica: str) -> None:
@@ -180,7 +180,12 @@ class IdentityInterceptor(VideoServiceInterceptor):
         """Initial metadata between the work and its answer."""
 
         async def handle(request: Any, context: Context) -> Any:
-            answer = await method.handle(request, context)
+            try:
+                answer = await method.handle(request, context)
+            except RefusedError as error:
+                if error.after_headers:
+                    await self._introduce(context)
+                raise
             await self._introduce(context)
             return answer
 
@@ -191,11 +196,16 @@ class IdentityInterceptor(VideoServiceInterceptor):
 
         async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
             introduced = False
-            async for answer in method.handle(request, context):
-                if not introduced:
+            try:
+                async for answer in method.handle(request, context):
+                    if not introduced:
+                        await self._introduce(context)
+                        introduced = True
+                    yield answer
+            except RefusedError as error:
+                if error.after_headers and not introduced:
                     await self._introduce(context)
-                    introduced = True
-                yield answer
+                raise
             if not introduced:
                 await self._introduce(context)
 

@@ -35,6 +35,8 @@ class Settings:
     orca: str = ""
     outage_every_s: float = 0.0
     outage_for_ms: float = 0.0
+    fail_after_headers: bool = False
+    fail_after_work: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.slots <= SLOTS_LIMIT:
@@ -93,4 +95,6 @@ class Settings:
             orca=self.orca,
             outage_every_s=self.outage_every_s,
             outage_for_ms=self.outage_for_ms,
+            fail_after_headers=self.fail_after_headers,
+            fail_after_work=self.fail_after_work,
         )

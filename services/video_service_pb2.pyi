@@ -75,7 +75,7 @@ class Identity(_message.Message):
     def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ..., max_connection_age_ms: _Optional[int] = ...) -> None: ...
 
 class Behaviour(_message.Message):
-    __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code", "burn_cpu", "slow_share", "cache_sessions", "cache_hit_factor", "orca", "outage_every_s", "outage_for_ms")
+    __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code", "burn_cpu", "slow_share", "cache_sessions", "cache_hit_factor", "orca", "outage_every_s", "outage_for_ms", "fail_after_headers", "fail_after_work")
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     DISTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     MEAN_MS_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,8 @@ class Behaviour(_message.Message):
     ORCA_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_EVERY_S_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_FOR_MS_FIELD_NUMBER: _ClassVar[int]
+    FAIL_AFTER_HEADERS_FIELD_NUMBER: _ClassVar[int]
+    FAIL_AFTER_WORK_FIELD_NUMBER: _ClassVar[int]
     slots: int
     distribution: str
     mean_ms: float
@@ -102,7 +104,9 @@ class Behaviour(_message.Message):
     orca: str
     outage_every_s: float
     outage_for_ms: float
-    def __init__(self, slots: _Optional[int] = ..., distribution: _Optional[str] = ..., mean_ms: _Optional[float] = ..., slow_factor: _Optional[float] = ..., fail_share: _Optional[float] = ..., fail_code: _Optional[str] = ..., burn_cpu: _Optional[bool] = ..., slow_share: _Optional[float] = ..., cache_sessions: _Optional[int] = ..., cache_hit_factor: _Optional[float] = ..., orca: _Optional[str] = ..., outage_every_s: _Optional[float] = ..., outage_for_ms: _Optional[float] = ...) -> None: ...
+    fail_after_headers: bool
+    fail_after_work: bool
+    def __init__(self, slots: _Optional[int] = ..., distribution: _Optional[str] = ..., mean_ms: _Optional[float] = ..., slow_factor: _Optional[float] = ..., fail_share: _Optional[float] = ..., fail_code: _Optional[str] = ..., burn_cpu: _Optional[bool] = ..., slow_share: _Optional[float] = ..., cache_sessions: _Optional[int] = ..., cache_hit_factor: _Optional[float] = ..., orca: _Optional[str] = ..., outage_every_s: _Optional[float] = ..., outage_for_ms: _Optional[float] = ..., fail_after_headers: _Optional[bool] = ..., fail_after_work: _Optional[bool] = ...) -> None: ...
 
 class LoadReport(_message.Message):
     __slots__ = ("cpu_utilization", "rps_fractional", "eps")
