@@ -106,9 +106,23 @@ def test_envoy_refuses_what_is_wrong(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
+def test_what_changes_something_is_posted(tmp_path: Path) -> None:
+    envoy = start_envoy_process(tmp_path, arm_of("envoy", "round_robin"), REPLICAS)
+    try:
+        with pytest.raises(LabError, match=r"answered /healthcheck/fail with 405"):
+            envoy.admin.get("/healthcheck/fail")
+        assert envoy.admin.get_json("/server_info")["state"] == "LIVE"
+        assert envoy.admin.post("/healthcheck/fail") == "OK\n"
+        assert envoy.admin.get_json("/server_info")["state"] == "DRAINING"
+    finally:
+        envoy.stop()
+
+
 def test_replicas_are_dealt_out_to_groups_in_order() -> None:
     arm = arm_of("envoy", "target_groups", {"groups": GROUPS})
     assert group_of(arm, list(REPLICAS)) == {"replica-0": "blue", "replica-1": "blue", "replica-2": "green"}
+    # Each keeps its group without the others; one that joined later is of the last.
+    assert group_of(arm, ["replica-7", "replica-1"]) == {"replica-7": "green", "replica-1": "blue"}
     assert group_of(arm_of("envoy", "round_robin"), list(REPLICAS)) == {}
 
 

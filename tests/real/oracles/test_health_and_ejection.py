@@ -100,6 +100,7 @@ def test_without_health_checks_nobody_notices_a_dead_replica(route: str, balance
     live.servers["replica-0"].process.wait()
     answers = [on_one_connection(live.address, sessions(1))[0] for _ in range(9)]
     assert codes(answers) == {"OK": 6, "UNAVAILABLE": 3}
+    assert live.envoy.admin.get("/stats?filter=^cluster.videos.health_check") == ""
     assert live.state("replica-0") == "healthy"
 
 
