@@ -11,6 +11,7 @@ from services.settings import Settings
 
 CATALOGUE_SIZE_LIMIT = 1_000_000
 AGE_LIMIT_MS = 86_400_000
+GRACE_LIMIT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Options:
     catalogue_size: int
     tls: Tls | None
     max_connection_age_ms: int
+    grace_s: float
 
 
 def parse(argv: list[str] | None) -> Options:
@@ -57,6 +59,7 @@ def parse(argv: list[str] | None) -> Options:
         catalogue_size=given.catalogue_size,
         tls=_tls(parser, given),
         max_connection_age_ms=given.max_connection_age_ms,
+        grace_s=given.grace_s,
     )
 
 
@@ -134,6 +137,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="end connections at about this age, their calls may finish; 0: never",
     )
+    option(
+        "--grace-s",
+        type=_grace_s,
+        default=1.0,
+        metavar="S",
+        help="seconds that calls in hand may take once it is asked to stop",
+    )
     return parser
 
 
@@ -203,6 +213,16 @@ def _age_ms(text: str) -> int:
     if not text.isdecimal() or int(text) > AGE_LIMIT_MS:
         raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to {AGE_LIMIT_MS} milliseconds")
     return int(text)
+
+
+def _grace_s(text: str) -> float:
+    try:
+        grace_s = float(text)
+    except ValueError:
+        grace_s = -1
+    if not 0 <= grace_s <= GRACE_LIMIT_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to {GRACE_LIMIT_S:g} seconds")
+    return grace_s
 
 
 def _catalogue_size(text: str) -> int:

@@ -34,7 +34,6 @@ from services.video_service_pb2_grpc import (
     add_VideoServiceServicer_to_server,
 )
 
-GRACE_S = 1.0
 SERVICES = (
     *(service.full_name for service in DESCRIPTOR.services_by_name.values()),
     health.SERVICE_NAME,
@@ -113,9 +112,9 @@ class Replica:
         print(f"{name} serves on {self.address}{f', TLS on {self.tls_address}' if tls else ''}", flush=True)
 
     async def _stop(self) -> None:
-        """Say NOT_SERVING, take no more calls, let those here finish for a second, close the ledger."""
+        """Say NOT_SERVING, take no more calls, let those here finish for the grace time, close the ledger."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(GRACE_S)
+        await self._server.stop(self._options.grace_s)
         await self._rows_written()
         self._ledger.close()
 
