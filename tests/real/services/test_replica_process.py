@@ -141,6 +141,8 @@ def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica
         orca="0.4:50",
         outage_every_s=60,
         outage_for_ms=250,
+        fail_after_headers=False,
+        fail_after_work=False,
     )
     assert (identity.name, identity.pid, identity.serving) == ("replica-0", server.process.pid, True)
     assert identity.behaviour == in_force
