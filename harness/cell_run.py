@@ -137,6 +137,8 @@ class CellRun:
         finally:
             player.close()
             self._info |= {"torn": sorted(stage.killed), "proxy_torn": stage.proxy_restarted}
+            if self._info["groups"]:  # those that joined have one, too
+                self._info["groups"] = group_of(self._plan.arm, list(live.replicas))
 
     def _order(self, live: LiveCell) -> LoadOrder:
         work = self._plan.workload

@@ -21,7 +21,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
 
     Raises LabError naming the first difference from the plan.
     """
-    for name, address in live.replicas.items():
+    for name, address in live.controls.items():
         _confirm_replica(experiment, plan, name, address, live.folder / "logs" / f"{name}.log")
     if live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
@@ -40,6 +40,9 @@ def _confirm_replica(experiment: Experiment, plan: CellPlan, name: str, address:
     age_ms = replica_connection_age_ms(plan.arm) or 0
     if identity.max_connection_age_ms != age_ms:
         told = f"ends connections after {identity.max_connection_age_ms} ms, planned: {age_ms} ms (0: never)"
+        raise LabError(f"{name} at {address} {told}; see {log}")
+    if identity.server != plan.arm.server:
+        told = f"serves by {identity.server}, planned: {plan.arm.server}"
         raise LabError(f"{name} at {address} {told}; see {log}")
     planned = planned_behaviour(experiment, name)
     if (identity.name, identity.serving) != (name, True):
@@ -65,6 +68,8 @@ def planned_behaviour(experiment: Experiment, name: str) -> dict[str, object]:
         "distribution": service.distribution,
         "mean_ms": service.mean,
         "burn_cpu": service.burn_cpu,
+        "fail_after_headers": False,
+        "fail_after_work": False,
         "outage_every_s": replicas.outage.every_s if replicas.outage else 0.0,
         "outage_for_ms": replicas.outage.for_ms if replicas.outage else 0.0,
         "cache_sessions": replicas.cache.sessions if replicas.cache else 0,

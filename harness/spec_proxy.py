@@ -25,7 +25,11 @@ class ProxyHealthCheck(Model):
         default=1000, ge=10, le=120_000, description="when a check without answer has failed (default 1000)"
     )
     unhealthy_after: int = Field(
-        default=2, ge=1, le=10, description="failed checks in a row that make a replica unhealthy (default 2)"
+        default=2,
+        ge=1,
+        le=10,
+        description="checks without an answer in a row that make a replica unhealthy (default 2); one "
+        "that says NOT_SERVING is at once",
     )
     healthy_after: int = Field(
         default=5, ge=1, le=10, description="passed checks in a row that make it healthy again (default 5)"
@@ -59,5 +63,7 @@ class CircuitBreaker(Model):
     """How much the proxy lets through to all replicas together."""
 
     max_requests: int = Field(
-        ge=1, le=1_000_000, description="requests under way at once; more are refused with UNAVAILABLE"
+        ge=1,
+        le=1_000_000,
+        description="requests under way at once, of each target group; more are refused with UNAVAILABLE",
     )

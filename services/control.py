@@ -10,6 +10,7 @@ from services.call import Context
 from services.interceptors import LedgerInterceptor
 from services.ledger import Ledger
 from services.outages import Outages
+from services.threads import ThreadedHealth
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 from services.video_service_pb2 import (
     GetIdentityRequest,
@@ -35,7 +36,7 @@ class LabControl(LabControlServicer):
         identity: Identity,
         behaviour: Behaviour,
         outages: Outages,
-        health_service: health.aio.HealthServicer,
+        health_service: health.aio.HealthServicer | ThreadedHealth,
         ledger: Ledger,
         calls: LedgerInterceptor,
     ) -> None:

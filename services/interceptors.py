@@ -54,10 +54,11 @@ class VideoServiceInterceptor(grpc.aio.ServerInterceptor):
             return self._wrapped[path]
         handler = await continuation(handler_call_details)
         if handler is not None and path.startswith(PREFIX):
-            handler = self._wrapped[path] = self._wrap(handler, path.removeprefix(PREFIX))
+            handler = self._wrapped[path] = self.wrap(handler, path.removeprefix(PREFIX))
         return handler
 
-    def _wrap(self, handler: Any, name: str) -> Any:
+    def wrap(self, handler: Any, name: str) -> Any:
+        """The handler of the method called `name`, wrapped."""
         kind = f"{_arity(handler.request_streaming)}_{_arity(handler.response_streaming)}"
         wrap = self.answer_many if handler.response_streaming else self.answer_one
         wrapped = wrap(Method(name, handler.request_streaming, getattr(handler, kind)))

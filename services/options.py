@@ -11,6 +11,7 @@ from services.settings import Settings
 
 CATALOGUE_SIZE_LIMIT = 1_000_000
 AGE_LIMIT_MS = 86_400_000
+SERVERS = ("asyncio", "threads", "threads_own_health")
 GRACE_LIMIT_S = 3600.0
 
 
@@ -38,6 +39,7 @@ class Options:
     tls: Tls | None
     max_connection_age_ms: int
     grace_s: float
+    server: str
 
 
 def parse(argv: list[str] | None) -> Options:
@@ -60,6 +62,7 @@ def parse(argv: list[str] | None) -> Options:
         tls=_tls(parser, given),
         max_connection_age_ms=given.max_connection_age_ms,
         grace_s=given.grace_s,
+        server=given.server,
     )
 
 
@@ -136,6 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="N",
         help="end connections at about this age, their calls may finish; 0: never",
+    )
+    option(
+        "--server",
+        choices=SERVERS,
+        default=SERVERS[0],
+        help="asyncio; a thread a slot, health checks in line with the calls; or with a thread of their own",
     )
     option(
         "--grace-s",

@@ -27,6 +27,7 @@ from services.ledger import Ledger
 from services.options import Options, Tls, parse
 from services.outages import Outages
 from services.server import CannotStartError, Server
+from services.threads import ThreadedHealth, ThreadedServer, threaded_server
 from services.video_service import VideoService
 from services.video_service_pb2 import DESCRIPTOR, Identity
 from services.video_service_pb2_grpc import (
@@ -53,10 +54,18 @@ class Replica:
         self._behaviour = Behaviour(options.settings, f"{options.seed}/{options.name}")
         self._calls = LedgerInterceptor(options.name, self._ledger, Clock(options.epoch_ns), self._behaviour)
         self._videos = VideoService(Catalogue(options.catalogue_size, options.name))
-        self._health = health.aio.HealthServicer()
+        self._threaded = options.server != "asyncio"
+        self._health: health.aio.HealthServicer | ThreadedHealth = (
+            ThreadedHealth(own_pool=options.server == "threads_own_health")
+            if self._threaded
+            else health.aio.HealthServicer()
+        )
         self._outages = Outages(self._go_away, self._come_back)
         identity = Identity(
-            name=options.name, pid=os.getpid(), max_connection_age_ms=options.max_connection_age_ms
+            name=options.name,
+            pid=os.getpid(),
+            max_connection_age_ms=options.max_connection_age_ms,
+            server=options.server,
         )
         self._control = LabControl(
             identity, self._behaviour, self._outages, self._health, self._ledger, self._calls
@@ -66,23 +75,43 @@ class Replica:
             IdentityInterceptor(options.name),
             BehaviourInterceptor(self._behaviour),
         )
-        self._server = Server(self._make_server)
+        self._server = Server(self._make_threaded if self._threaded else self._make_server)
         self.address = self._server.bind(options.listen, None)
+        self.control_address = self.address
+        self._control_server: Server | None = None
+        if self._threaded:
+            # The lab's own calls never wait for a thread.
+            self._control_server = Server(self._make_control)
+            host = options.listen.rpartition(":")[0]
+            self.control_address = self._control_server.bind(f"{host}:0", None)
         tls = options.tls
         self.tls_address = self._server.bind(tls.listen, _credentials(tls)) if tls else None
 
-    def _make_server(self) -> grpc.aio.Server:
+    def _arguments(self) -> list[tuple[str, int]]:
         # Without the first a second server binds the same port in silence and takes half of the calls.
         arguments = [("grpc.so_reuseport", 0)]
         if self._options.max_connection_age_ms:
             # Calls in hand may finish, however long they take: gRPC's default grace has no end.
             arguments.append(("grpc.max_connection_age_ms", self._options.max_connection_age_ms))
-        server = grpc.aio.server(interceptors=self._interceptors, options=arguments)
+        return arguments
+
+    def _make_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(interceptors=self._interceptors, options=self._arguments())
         add_VideoServiceServicer_to_server(self._videos, server)  # type: ignore[no-untyped-call]
         add_LabControlServicer_to_server(self._control, server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(SERVICES, server)
         return server
+
+    def _make_control(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        add_LabControlServicer_to_server(self._control, server)  # type: ignore[no-untyped-call]
+        return server
+
+    def _make_threaded(self) -> ThreadedServer:
+        assert isinstance(self._health, ThreadedHealth)
+        slots = self._options.settings.slots
+        return threaded_server(slots, self._arguments(), self._videos, self._interceptors, self._health)
 
     async def run(self, asked_to_stop: asyncio.Event) -> None:
         """Serve until asked to stop, outages apart. Raises CannotStartError."""
@@ -100,6 +129,8 @@ class Replica:
     async def _start(self) -> None:
         """Serve, and say so: in the ready file and on standard output."""
         await self._server.start()
+        if self._control_server is not None:
+            await self._control_server.start()
         await self._control.set_serving(True)
         settings = self._options.settings
         self._outages.plan(settings.outage_every_s, settings.outage_for_ms)
@@ -107,14 +138,24 @@ class Replica:
         tls = {"tls_address": self.tls_address} if self.tls_address else {}
         if ready:
             draft = ready.with_name(f".{ready.name}.{os.getpid()}")
-            draft.write_text(json.dumps({"name": name, "address": self.address, "pid": os.getpid(), **tls}))
+            draft.write_text(json.dumps(self._identity() | tls))
             draft.rename(ready)
         print(f"{name} serves on {self.address}{f', TLS on {self.tls_address}' if tls else ''}", flush=True)
+
+    def _identity(self) -> dict[str, str | int]:
+        return {
+            "name": self._options.name,
+            "address": self.address,
+            "control_address": self.control_address,
+            "pid": os.getpid(),
+        }
 
     async def _stop(self) -> None:
         """Say NOT_SERVING, take no more calls, let those here finish for the grace time, close the ledger."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._options.grace_s)
+        if self._control_server is not None:
+            await self._control_server.stop(0)
         await self._rows_written()
         self._ledger.close()
 

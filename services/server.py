@@ -6,6 +6,7 @@ from collections.abc import Callable
 import grpc
 
 from services.sockets import break_connections
+from services.threads import ThreadedServer
 
 
 class CannotStartError(Exception):
@@ -18,11 +19,11 @@ class Server:
     A gRPC server cannot be started twice, so every return is a new one with the same servicers.
     """
 
-    def __init__(self, make: Callable[[], grpc.aio.Server]) -> None:
+    def __init__(self, make: Callable[[], grpc.aio.Server | ThreadedServer]) -> None:
         self._make = make
         self._ports: list[tuple[str, grpc.ServerCredentials | None]] = []
         self._holders: list[socket.socket] = []
-        self._server: grpc.aio.Server | None = None
+        self._server: grpc.aio.Server | ThreadedServer | None = None
 
     def bind(self, listen: str, credentials: grpc.ServerCredentials | None) -> str:
         """Take the port of "host:port" (0: the kernel picks one) for good; the address as it will be.

@@ -95,7 +95,7 @@ class LocalFleet:
         if entry is None:
             return False
         self.live.replicas[name] = entry["address"]
-        self.live.controls[name] = entry.get("control_address", entry["address"])
+        self.live.controls[name] = entry["control_address"]
         if "tls_address" in entry:
             self.live.replicas_tls[name] = entry["tls_address"]
         return True

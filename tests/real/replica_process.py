@@ -24,6 +24,7 @@ class Server:
     address: str
     ledger_path: Path
     channel: grpc.Channel
+    control_channel: grpc.Channel
 
     @property
     def videos(self) -> VideoServiceStub:
@@ -31,7 +32,7 @@ class Server:
 
     @property
     def control(self) -> LabControlStub:
-        return LabControlStub(self.channel)
+        return LabControlStub(self.control_channel)
 
     def ledger(self) -> list[dict[str, str]]:
         with self.ledger_path.open() as file:
@@ -67,5 +68,9 @@ def start_server(folder: Path, number: int, *options: str) -> Server:
     said = json.loads(ready.read_text())
     assert (said["name"], said["pid"]) == (f"replica-{number}", process.pid)
     # A connection of its own: gRPC shares one between channels that look alike.
-    channel = grpc.insecure_channel(said["address"], options=[("grpc.use_local_subchannel_pool", 1)])
-    return Server(process, said["address"], ledger, channel)
+    own_connection = [("grpc.use_local_subchannel_pool", 1)]
+    channel = grpc.insecure_channel(said["address"], options=own_connection)
+    control_channel = channel
+    if said["control_address"] != said["address"]:
+        control_channel = grpc.insecure_channel(said["control_address"], options=own_connection)
+    return Server(process, said["address"], ledger, channel, control_channel)
