@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.judge import show
+from harness.report_events import event_line
 from harness.report_tables import COUNTS, where_table
 
 MOST_ARM_COLUMNS = 5
@@ -21,8 +22,12 @@ _COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
 def print_summary(summary: Mapping[str, Any], console: Console, report: Path | None = None) -> None:
-    """Print where requests went in each arm, the verdict with its figures, and the path of the report."""
+    """Print where requests went in each arm, what its events did, the verdict, and the path of the report."""
     console.print(_where(summary["arms"], wide=console.width >= WIDE))
+    for name, arm in summary["arms"].items():
+        if arm["events"]:
+            line = f"  [bold]{escape(name)}[/]  {escape(event_line(arm))}"
+            console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
     verdict = summary["verdict"]
     console.print(f"[bold {_COLOURS[verdict]}]{verdict}[/]  [dim]{escape(summary['question'])}[/]")
     for expectation in summary["expectations"]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from harness.facts import CellFacts
 from harness.timeline import Floats
@@ -117,10 +118,11 @@ def panels(
     return figure, dict(zip(arms, flat, strict=False))
 
 
-def replica_legend(figure: Figure, axes: Axes) -> None:
-    """The legend of `axes` below the whole figure, in as many columns as fit."""
+def replica_legend(figure: Figure, axes: Axes, more: Sequence[Line2D] = ()) -> None:
+    """The legend of `axes`, and more handles, below the whole figure, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(8, max(1, len(labels))))
+    columns = min(5 if more else 8, max(1, len(labels)))
+    figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=columns)
 
 
 def replica_lines(axes: Axes, cell: CellFacts, table: Floats) -> None:
@@ -135,10 +137,16 @@ def fullest(panels: Iterable[Axes]) -> Axes:
     return max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
 
 
-def from_zero(panels: Iterable[Axes]) -> None:
-    """Start the shared y axes at zero, once all is drawn: a limit that is set stops them from growing."""
-    for axes in panels:
+def from_zero(panels: Iterable[Axes], room: float = 1.0) -> None:
+    """Start the shared y axes at zero, once all is drawn: a limit that is set stops them from growing.
+
+    room: by what to multiply the upper end.
+    """
+    for axes in list(panels):
         axes.set_ylim(bottom=0)
+        top = axes.get_ylim()[1]
+    if room != 1:
+        axes.set_ylim(top=room * top)
 
 
 def name_rows(axes: Axes, arms: Sequence[str]) -> None:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
-from harness.event_words import event_label
 from harness.facts import CellFacts
 from harness.metric import NS_PER_MS
 from harness.metrics_events import NAMED_EVENTS
 from harness.plot_data import PlotData, median_and_range
-from harness.plot_events import mark_events
+from harness.plot_events import (
+    Label,
+    event_legend,
+    event_title,
+    label_of,
+    mark_events,
+    numbers_of,
+    room_above,
+)
 from harness.plot_style import ARM_COLOURS, MARKERS, WIDTH_IN, arm_title, name_rows
 from harness.plots_wait import log_latency
 
 MOST_WIDE = 6  # arms that have the page's width each
 _GOOD, _FAILED = "#77AADD", "#EE8866"
-_ROOM = 1.45  # above the bars, for the names of events
 _P50, _P99 = "#222222", "#882255"
+_TIME: dict[Label, str] = {"name": "Time (s since the start of measuring)", "number": "Time (s)"}
 _PANELS = {
     "failed_requests": "Failed (requests)",
     "longest_gap_ms": "Longest gap of a session (ms)",
@@ -34,7 +42,8 @@ def with_events(data: PlotData) -> bool:
 def draw_over_time(data: PlotData) -> Figure:
     """Two panels an arm, of its first repeat: requests that came through and failed, and latency."""
     first = data.first_cells()
-    abreast = 1 if len(first) <= MOST_WIDE else 2
+    label = label_of(data, MOST_WIDE)
+    abreast = 1 if label == "name" else 2
     rows = -(-len(first) // abreast)
     figure = Figure(figsize=(WIDTH_IN, (2.3 if abreast == 1 else 1.9) * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, 2 * abreast, squeeze=False)
@@ -42,31 +51,42 @@ def draw_over_time(data: PlotData) -> Figure:
     for unused in panels[2 * len(first) :]:
         unused.remove()
     waits = panels[1 : 2 * len(first) : 2]
+    highest = max(_most_per_s(cell) for cell in first.values())
     for wait in waits[1:]:
         wait.sharey(waits[0])
     for (arm, cell), rate, wait in zip(first.items(), panels[::2], waits, strict=False):
         rate.set_title(arm_title(arm))
         wait.set_title(f"{arm_title(arm)}: latency" if abreast == 1 else "latency")
-        _draw_rates(rate, cell)
+        _draw_rates(rate, cell, label)
         _draw_waits(wait, cell)
-    handles, labels = panels[0].get_legend_handles_labels()
-    more_handles, more_labels = waits[0].get_legend_handles_labels()
-    figure.legend([*handles, *more_handles], [*labels, *more_labels], loc="outside lower center", ncols=4)
+        # All alike, so that arms can be compared at a glance.
+        rate.set_ylim(0, highest * room_above(data, label))
+        for axes in (rate, wait):
+            axes.set_xlabel(_TIME[label])
+        if label == "number":
+            wait.yaxis.set_minor_formatter(NullFormatter())
+    handles = [handle for axes in panels[:2] for handle in axes.get_legend_handles_labels()[0]]
+    events = event_legend(data) if label == "number" else []
+    figure.legend(handles=[*handles, *events], loc="outside lower center", ncols=4)
     return figure
 
 
-def _draw_rates(axes: Axes, cell: CellFacts) -> None:
+def _most_per_s(cell: CellFacts) -> float:
+    course = cell.course
+    assert course is not None
+    return float((course.good + course.failed).max()) / course.width_s
+
+
+def _draw_rates(axes: Axes, cell: CellFacts, label: Label) -> None:
     course = cell.course
     assert course is not None
     edges = np.append(course.starts_s, course.starts_s[-1] + course.width_s)
     good, failed = course.good / course.width_s, course.failed / course.width_s
     axes.stairs(good, edges, fill=True, color=_GOOD, label="ended with OK")
     axes.stairs(good + failed, edges, baseline=good, fill=True, color=_FAILED, label="failed")
-    axes.set_ylabel("Planned then (requests/s)")
-    axes.set_xlabel("Time (s since the start of measuring)")
-    mark_events(axes, cell)
+    axes.set_ylabel("Requests (per second)")
+    mark_events(axes, cell, label=label)
     axes.set_xlim(0, max(cell.window_s, course.width_s))
-    axes.set_ylim(0, _ROOM * max(1.0, float((good + failed).max())))
 
 
 def _draw_waits(axes: Axes, cell: CellFacts) -> None:
@@ -84,9 +104,8 @@ def _draw_waits(axes: Axes, cell: CellFacts) -> None:
             label=f"latency: {name}",
         )
     log_latency(axes)
-    mark_events(axes, cell, named=False)
+    mark_events(axes, cell, label="none")
     axes.set_ylabel("Latency (ms, log scale)")
-    axes.set_xlabel("Time (s since the start of measuring)")
     axes.set_xlim(0, max(cell.window_s, course.width_s))
 
 
@@ -94,19 +113,15 @@ def draw_recovery(data: PlotData) -> Figure:
     """An arm a row, a marker an event: failed requests, longest gap, moved / needed; whiskers: repeats."""
     figure = Figure(figsize=(WIDTH_IN, 1.4 + 0.42 * len(data.arms)), layout="constrained")
     panels = figure.subplots(1, len(_PANELS), sharey=True)
-    numbers = sorted(
-        {event.number for cells in data.facts.values() for cell in cells for event in cell.events}
-    )
-    numbers = numbers[:NAMED_EVENTS]
+    numbers = numbers_of(data)[:NAMED_EVENTS]
     for place, number in enumerate(numbers):
         shift = 0.6 * ((place + 0.5) / len(numbers) - 0.5)
         for axes, metric in zip(panels, _PANELS, strict=True):
-            _draw_event(axes, data, number, metric, shift, _title(data, number))
+            _draw_event(axes, data, number, metric, shift, event_title(data, number))
     for axes, label in zip(panels, _PANELS.values(), strict=True):
         axes.set_xlabel(label)
         axes.set_ylabel("Arm (name)")
-        axes.set_xlim(left=0)
-        axes.margins(x=0.08)
+        axes.set_xlim(0, 1.08 * max(axes.dataLim.x1, 0.1))
     name_rows(panels[0], data.arms)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
@@ -130,15 +145,3 @@ def _draw_event(axes: Axes, data: PlotData, number: int, metric: str, shift: flo
         capsize=2,
         label=label,
     )
-
-
-def _title(data: PlotData, number: int) -> str:
-    """The event's number and name; where arms or repeats differ in it, the first two."""
-    labels = dict.fromkeys(
-        event_label(event.do, event.targets)
-        for cells in data.facts.values()
-        for cell in cells
-        for event in cell.events
-        if event.number == number
-    )
-    return f"{number}: {' or '.join([*labels][:2])}{', ...' if len(labels) > 2 else ''}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -12,11 +14,12 @@ from matplotlib.patches import Patch
 from harness.course import Course
 from harness.facts import CellFacts
 from harness.plot_data import PlotData
-from harness.plot_events import mark_events
+from harness.plot_events import Label, event_legend, label_of, mark_events, room_above
 from harness.plot_style import REPLICA_COLOURS, panels
 from harness.timeline import Floats
 
 MOST_NAMED = 8  # replicas in the legend
+MOST_NAMED_ARMS = 4  # with panels large enough for the names of events
 _WHITE = np.ones(3)
 _TINT = 0.45  # of the colour, where a session waits for its next answer
 
@@ -24,15 +27,19 @@ _TINT = 0.45  # of the colour, where a session waits for its next answer
 def draw_session_ribbon(data: PlotData) -> Figure:
     """A panel an arm, of its first repeat: sessions over time, coloured by who answered last."""
     first = data.first_cells()
-    few = len(first) <= 4
+    few = len(first) <= MOST_NAMED_ARMS
     figure, axes_of = panels(data.arms, columns=2 if len(first) <= 6 else 3, height_in=3.0 if few else 2.4)
+    label = label_of(data, MOST_NAMED_ARMS)
     for arm, cell in first.items():
-        _draw(axes_of[arm], cell)
-    _legend(figure, max(len(cell.replica_requests) for cell in first.values()))
+        _draw(axes_of[arm], cell, label)
+        rows = len(cell.course.sessions) if cell.course else 0
+        axes_of[arm].set_ylim(rows - 0.5, rows * (1 - room_above(data, label)) - 0.5)
+    events = event_legend(data) if label == "number" else []
+    _legend(figure, max(len(cell.replica_requests) for cell in first.values()), events)
     return figure
 
 
-def _draw(axes: Axes, cell: CellFacts) -> None:
+def _draw(axes: Axes, cell: CellFacts, label: Label) -> None:
     course = cell.course
     assert course is not None
     rows = len(course.sessions)
@@ -47,9 +54,8 @@ def _draw(axes: Axes, cell: CellFacts) -> None:
     middles = course.starts_s[step] + course.width_s / 2
     axes.plot(middles, row, linestyle="", marker="x", color="white", markersize=3.6, markeredgewidth=2)
     axes.plot(middles, row, linestyle="", marker="x", color="black", markersize=3, markeredgewidth=0.9)
-    mark_events(axes, cell, shaded=False)
+    mark_events(axes, cell, label=label, shaded=False)
     axes.set_xlim(0, end_s)
-    axes.set_ylim(rows - 0.5, -0.5)
     axes.grid(visible=False)
     axes.tick_params(left=False, labelleft=False)
     axes.set_xlabel("Time (s since the start of measuring)")
@@ -74,11 +80,11 @@ def ribbon_colours(course: Course) -> Floats:
     return shown
 
 
-def _legend(figure: Figure, replicas: int) -> None:
+def _legend(figure: Figure, replicas: int, events: Sequence[Line2D]) -> None:
     handles: list[Patch | Line2D] = [
         Patch(color=REPLICA_COLOURS[number], label=f"replica-{number}")
         for number in range(min(replicas, MOST_NAMED))
     ]
     cross = Line2D([], [], label="a request failed", marker="x", color="black", markersize=4, linestyle="")
     handles.append(cross)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+    figure.legend(handles=[*handles, *events], loc="outside lower center", ncols=min(5, len(handles)))

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.facts import CellFacts
 from harness.plot_data import PlotData, median_and_range
-from harness.plot_events import mark_events
+from harness.plot_events import event_legend, label_of, mark_events, room_above
 from harness.plot_style import FAIR, from_zero, fullest, panels, replica_bar, replica_legend, replica_lines
 from harness.timeline import Floats
 
@@ -62,6 +62,7 @@ def draw_share_over_time(data: PlotData) -> Figure:
     """One line per replica: its share of the requests of each time window, in one repeat."""
     arms = len(data.facts)
     columns = min(arms, 2) if arms <= 6 else 3
+    label = label_of(data, 6)
     figure, axes_of = panels(data.arms, columns=columns, height_in=2.6 if arms <= 6 else 2.1)
     for arm, cell in data.first_cells().items():
         axes, timeline = axes_of[arm], cell.timeline
@@ -71,11 +72,11 @@ def draw_share_over_time(data: PlotData) -> Figure:
         )
         replica_lines(axes, cell, shares)
         _fair_line(axes, cell)
-        mark_events(axes, cell)
+        mark_events(axes, cell, label=label)
         axes.set_xlabel("Time (s since the start of measuring)")
         axes.set_ylabel("Requests (%)")
-    from_zero(axes_of.values())
-    replica_legend(figure, fullest(axes_of.values()))
+    from_zero(axes_of.values(), room=room_above(data, label))
+    replica_legend(figure, fullest(axes_of.values()), event_legend(data) if label == "number" else [])
     return figure
 
 

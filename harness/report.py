@@ -13,6 +13,7 @@ import jinja2
 from harness.errors import UserError
 from harness.plots import PLOTS, draw_plots
 from harness.record import Run, read_run, write_json, write_text
+from harness.report_events import changes_table, event_tables
 from harness.report_tables import (
     ABSENT,
     Table,
@@ -73,6 +74,8 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
         where=where_table(arms),
         units=units_table(arms),
         errors=errors_table(arms),
+        changes=changes_table(arms),
+        events=list(event_tables(arms)),
         latency=latency_table(arms),
         ledgers=ledgers_table(arms),
         generator=generator_table(arms),

@@ -46,7 +46,8 @@ def where_table(arms: Arms, most_replicas: int = MOST_REPLICA_COLUMNS) -> Table:
     for name, arm in arms.items():
         counts = list(arm["replicas"].values())
         if few:
-            cells = [show(arm["replicas"].get(replica)) for replica in names]
+            found = [arm["replicas"].get(replica) for replica in names]
+            cells = [ABSENT if count is None else show(count) for count in found]
         else:
             cells = [show(find(counts)) if counts else ABSENT for find in (min, statistics.median, max)]
         figures = ["spread.max_over_mean", "affinity.purity", *extras.values()]

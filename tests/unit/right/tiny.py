@@ -27,6 +27,29 @@ def message(request_id: int, replica: str, number: int = 0, **more: Any) -> dict
     return {"request_id": request_id, "message": number, "replica": replica, **times, **more}
 
 
+def asked(number: int, at_ms: float, do: str, *targets: str, **more: Any) -> dict[str, Any]:
+    """A line of events.jsonl: an event that was asked for."""
+    at = {"t_ns": int(at_ms * MS), "planned_ns": int(at_ms * MS), "undoes": None, "told": "somehow"}
+    return {"event": "asked", "number": number, "do": do, "targets": list(targets), **at, **more}
+
+
+def took_effect(number: int, at_ms: float, target: str) -> dict[str, Any]:
+    """A line of events.jsonl: it was seen to have taken effect."""
+    at_ns = int(at_ms * MS)
+    return {
+        "event": "took_effect",
+        "number": number,
+        "t_ns": at_ns,
+        "target": target,
+        "seen": "process ended",
+    }
+
+
+def endpoint(at_ms: float, replica: str, state: str) -> dict[str, Any]:
+    """A line of events.jsonl: how Envoy saw a replica from then on."""
+    return {"event": "endpoint", "t_ns": int(at_ms * MS), "replica": replica, "state": state}
+
+
 def write_cell(
     folder: Path,
     rows: Sequence[dict[str, Any]],
@@ -35,11 +58,13 @@ def write_cell(
     replica: Sequence[tuple[int, str]] | None = None,
     messages: Sequence[dict[str, Any]] | None = None,
     route: str = "envoy",
+    events: Sequence[dict[str, Any]] = (),
     **info: Any,
 ) -> Cell:
     """A completed cell of one second. envoy: (request id, upstream); replica: (request id, replica).
 
-    Ledgers that are not given agree with `rows`. `messages`: rows of streams, if there were any.
+    Ledgers that are not given agree with `rows`. `messages`: rows of streams, if there were any. In the
+    replicas' ledgers all ended with OK. `events`: lines of events.jsonl.
     """
     answered = [(entry["request_id"], entry["replica"]) for entry in rows if entry["replica"]]
     if envoy is None:
@@ -56,6 +81,8 @@ def write_cell(
         common = {"grpc": "OK", "bytes_in": 30, "bytes_out": 12}
         log = [{"request_id": None if i is None else str(i), "upstream": up, **common} for i, up in envoy]
         (folder / "access.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    if events:
+        (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in events))
     base = {"arm": "a", "repeat": 1, "status": "completed", "route": route, "replicas": REPLICAS}
     window = {"measure_start_ns": 0, "measure_end_ns": 1000 * MS, "planned_requests": len(rows)}
     return Cell(folder, {**base, **window, "planned_rate_per_s": 10.0, **info})
