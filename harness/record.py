@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,7 +84,7 @@ class RunWriter:
     def create(
         cls, results: Path, experiment: str, manifest: Mapping[str, Any], experiment_yaml: str
     ) -> RunWriter:
-        """Make a new run directory below results/<experiment>/ and write its manifest.
+        """Make a new run directory below results/<experiment>/ with its manifest: whole, or not at all.
 
         `manifest` gives seed, versions, host, git_commit, overrides and cells; schema, experiment, run,
         status ("interrupted" until `finish`), times and error are filled in here.
@@ -102,11 +103,14 @@ class RunWriter:
             **manifest,
             "error": None,
         }
+        draft = path.with_name(f".{name}.tmp")
         try:
-            path.mkdir(parents=True)
-            write_text(path / "experiment.yaml", experiment_yaml)
-            write_json(path / MANIFEST, full)
+            draft.mkdir(parents=True)
+            write_text(draft / "experiment.yaml", experiment_yaml)
+            write_json(draft / MANIFEST, full)
+            draft.rename(path)
         except OSError as error:
+            shutil.rmtree(draft, ignore_errors=True)
             raise UserError(
                 f"results folder {results}: cannot be written ({error.strerror}); "
                 "name a folder that you may write with --results"
