@@ -1,0 +1,83 @@
+"""Events in summary, report and on the terminal."""
+
+from io import StringIO
+from statistics import median
+
+import pytest
+from rich.console import Console
+
+from harness.console import print_summary
+from harness.judge import show
+from harness.record import read_run
+from harness.report import render_report
+from harness.report_events import changes_table, event_tables
+from harness.report_tables import ABSENT
+from harness.summary import summarise
+
+
+@pytest.fixture(scope="module")
+def killed(runs):
+    return summarise(read_run(runs["killed"]))
+
+
+def test_an_arm_lists_its_events_with_medians_and_each_repeat_its_own(killed):
+    arm = killed["arms"]["sticky"]
+    kill, start = arm["events"]
+    assert (kill["number"], kill["do"], kill["targets"]) == (1, "kill", ["replica-1"])
+    assert (start["undoes"], kill["undoes"], kill["details"]) == (1, None, {"for_s": 0.3})
+    repeats = [repeat["events"][0] for repeat in arm["repeats"]]
+    assert len(repeats) == 2
+    assert kill["longest_gap_ms"] == pytest.approx(median(one["longest_gap_ms"] for one in repeats))
+    assert kill["errors"]["UNAVAILABLE"] == sum(one["errors"]["UNAVAILABLE"] for one in repeats)
+    assert sum(kill["errors"].values()) == 2 * kill["failed_requests"]
+    assert "effects" not in kill
+    assert repeats[0]["effects"][0]["seen"] == "process ended"
+    assert killed["arms"]["calm"]["events"] == []
+    assert "event1" not in arm
+
+
+def test_there_is_a_table_for_each_event(killed):
+    first, second = event_tables(killed["arms"])
+    assert [row[0] for row in first.rows] == ["sticky", "round_robin", "grows"]
+    assert [row[0] for row in second.rows] == ["sticky", "round_robin"]
+    assert first.rows[0][1].startswith("kill replica-1 at 0.3")
+    assert first.rows[2][1].startswith("add replica-4 at 0.5")
+    column = first.head.index("had to")
+    needed = killed["arms"]["sticky"]["events"][0]["needed_moves"]
+    assert first.rows[0][column] == show(needed) != "0"
+    assert first.rows[1][column] == ABSENT  # its sessions were never pinned
+    assert "fair share after, ms" in first.head
+
+
+def test_the_whole_window_has_a_table(killed):
+    rows = {row[0]: row for row in changes_table(killed["arms"]).rows}
+    assert rows["sticky"][4] == "3"
+    assert rows["calm"][4] == ABSENT
+
+
+def test_a_page_without_events_has_no_word_of_them(runs):
+    run = read_run(runs["golden"])
+    assert "While things changed" not in render_report(run, summarise(run), {})
+    eventful = read_run(runs["killed"])
+    assert "While things changed" in render_report(eventful, summarise(eventful), {})
+
+
+@pytest.mark.parametrize("width", [60, 110, 300])
+def test_the_terminal_has_one_line_an_arm_with_events(killed, width):
+    out = StringIO()
+    print_summary(killed, Console(file=out, width=width))
+    lines = [line for line in out.getvalue().splitlines() if "failed" in line]
+    assert [line.split()[0] for line in lines] == ["sticky", "round_robin", "grows"]
+    assert all(len(line) <= width for line in lines)
+    if width == 300:
+        assert "kill replica-1: " in lines[0]
+        needed = killed["arms"]["sticky"]["events"][0]["needed_moves"]
+        assert f"({show(needed)} had to); start replica-1: " in lines[0]
+        assert "moved" not in lines[1]
+
+
+def test_a_replica_that_joined_in_one_arm_is_absent_in_the_others(killed):
+    out = StringIO()
+    print_summary(killed, Console(file=out, width=110))
+    (line,) = [line for line in out.getvalue().splitlines() if "replica-4 " in line and "failed" not in line]
+    assert line.count(ABSENT) == 3
