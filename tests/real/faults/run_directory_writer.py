@@ -1,0 +1,35 @@
+"""Writes one run directory, and is killed at its Nth change of the file system: `... FOLDER N`.
+
+Exit status 0: it made fewer changes than N, and all of them.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from started_things import listen
+
+from harness.record import RunWriter
+
+MANIFEST = {"seed": 1, "versions": {}, "host": {}, "git_commit": None, "overrides": {}, "cells": []}
+
+
+def main(folder: str, last: str) -> None:
+    experiment = (Path(__file__).resolve().parents[3] / "experiments" / "sticky.yaml").read_text()
+    changes = 0
+
+    def hear(_: str) -> None:
+        nonlocal changes
+        changes += 1
+        if changes == int(last):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    listen(hear)
+    writer = RunWriter.create(Path(folder), "sticky", MANIFEST, experiment)
+    writer.write_cell(writer.cell("sticky", 1), {"arm": "sticky"})
+    writer.finish("completed")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
