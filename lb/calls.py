@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from lb.clock import NS_PER_MS, sleep_until
 from lb.settings import MOST_PAYLOAD_BYTES
@@ -17,6 +18,10 @@ Metadata = tuple[tuple[str, str], ...]
 
 FIELD_LIMIT = 1000  # characters of one field that a replica's catalogue takes
 FILLER = "A video about where requests really go. "  # compresses about as well as prose does
+CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+OK = 0
+MASK = "Internal error from Core"  # the details of the INTERNAL that grpc.aio makes of a failed write
+MASKED_STATUS_MS = 1000  # patience with the status that it hides; seen within some ms
 
 
 class Sending(NamedTuple):
@@ -72,7 +77,8 @@ class VideoCalls:
         video = pb.Video(id=sending.key, duration=1, **self._texts)
         call = self._stub.AddVideo(video, metadata=sending.metadata, timeout=sending.timeout_s)
         code = await call.code()
-        return await _answer(call, code, time.monotonic_ns(), [])
+        done_ns = time.monotonic_ns()
+        return Answer(code.name, done_ns, await call.initial_metadata(), await call.trailing_metadata(), [])
 
     async def list_videos(self, sending: Sending) -> Answer:
         """Server stream, paced by the replica. A message's `sent_ns` is that of the one request."""
@@ -167,16 +173,29 @@ def video_texts(payload_bytes: int) -> dict[str, str]:
 
 
 async def _stream(call: Any, exchange: Callable[[], Awaitable[None]], messages: list[Message]) -> Answer:
-    cut_ns: list[int] = []
+    ends: list[tuple[int, Any]] = []
     # A stream may be cut off between two of its messages, long before the next one finds out.
-    call.add_done_callback(lambda _call: cut_ns.append(time.monotonic_ns()))
+    call.add_done_callback(lambda call: ends.append((time.monotonic_ns(), call._cython_call._status)))
     # The call's own status, read below, says why an exchange ended early.
-    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, cygrpc.InternalError):
         await exchange()
-    code = await call.code()
-    whole = code is grpc.StatusCode.OK or not cut_ns
-    return await _answer(call, code, time.monotonic_ns() if whole else cut_ns[0], messages)
+    await call.code()
+    ended_ns, first = ends[0]
+    status = await _true_status(call, first)
+    done_ns = time.monotonic_ns() if status.code() == OK else ended_ns
+    trailing = grpc.aio.Metadata.from_tuple(status.trailing_metadata() or ())
+    return Answer(CODE_NAMES[status.code()], done_ns, await call.initial_metadata(), trailing, messages)
 
 
-async def _answer(call: Any, code: grpc.StatusCode, done_ns: int, messages: list[Message]) -> Answer:
-    return Answer(code.name, done_ns, await call.initial_metadata(), await call.trailing_metadata(), messages)
+async def _true_status(call: Any, first: Any) -> Any:
+    """What came over the wire as the call's status; `first`: the status that it had first.
+
+    A write that fails because the call has ended makes grpc.aio put an INTERNAL of its own in the place of
+    the status, which came before or comes a little later (grpc/grpc#36066).
+    """
+    for _ in range(MASKED_STATUS_MS):
+        for status in (first, call._cython_call._status):
+            if status.details() != MASK:
+                return status
+        await asyncio.sleep(0.001)
+    return first

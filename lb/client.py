@@ -46,14 +46,17 @@ class Client:
         """Connect before the first call is due; see lb.channel.connect."""
         await asyncio.gather(*(connect(channel) for channel in self._channels))
 
-    async def play_open_loop(self, plan: Iterator[PlannedCall], start_ns: int) -> None:
+    async def play_open_loop(
+        self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None = None
+    ) -> None:
         """Send every call at its planned time, whatever the earlier ones do; return when all have ended.
 
-        `start_ns`: monotonic ns of the phase's start. With await_each_answer a call waits for the last one's
-        end; those whose turn has not come one deadline after the last planned time are not sent.
+        `start_ns`, `end_ns`: monotonic ns of the phase's start and end. With await_each_answer a call is sent
+        once its last one has been answered, if later than planned; those whose turn has not come one deadline
+        after the phase's end are not sent (None: all are).
         """
         if self._settings.await_each_answer:
-            await self._play_in_turn(plan, start_ns)
+            await self._play_in_turn(plan, start_ns, end_ns)
             return
         async with asyncio.TaskGroup() as calls:
             for call in plan:
@@ -61,14 +64,14 @@ class Client:
                 await sleep_until(planned_ns)
                 calls.create_task(self.call(call.method, planned_ns))
 
-    async def _play_in_turn(self, plan: Iterator[PlannedCall], start_ns: int) -> None:
-        calls = list(plan)
+    async def _play_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
         patience_ns = round(self._settings.deadline_s * NS_PER_S)
-        for call in calls:
-            if time.monotonic_ns() > start_ns + calls[-1].at_ns + patience_ns:
+        for call in plan:
+            planned_ns = start_ns + call.at_ns
+            await sleep_until(planned_ns)
+            if end_ns is not None and time.monotonic_ns() > end_ns + patience_ns:
                 return
-            await sleep_until(start_ns + call.at_ns)
-            await self.call(call.method, start_ns + call.at_ns)
+            await self.call(call.method, planned_ns)
 
     async def play_closed_loop(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int) -> None:
         """Send each call a think time after the last answer, until `end_ns` (monotonic ns)."""
@@ -98,10 +101,12 @@ class Client:
             session.hear,
         )
         sent_ns = time.monotonic_ns()
-        answer = await self._calls[sequence % len(self._calls)][method](sending)
-        session.hear(answer.initial)
-        session.hear(answer.trailing)
-        session.opened.set()
+        try:
+            answer = await self._calls[sequence % len(self._calls)][method](sending)
+            session.hear(answer.initial)
+            session.hear(answer.trailing)
+        finally:
+            session.opened.set()  # answered or not: a first call that fails holds up nobody
         self._record((request_id, self._number, session.number, method), (planned_ns, sent_ns), answer)
 
     def _session_at(self, planned_ns: int) -> Session:

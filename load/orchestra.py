@@ -101,7 +101,7 @@ class Orchestra:
                     plays.create_task(client.play_closed_loop(calls, start_ns, end_ns))
                 else:
                     calls = open_loop(load, number, phase, duration_s, opens)
-                    plays.create_task(client.play_open_loop(calls, start_ns))
+                    plays.create_task(client.play_open_loop(calls, start_ns, end_ns))
 
 
 def _soon_ns() -> int:
