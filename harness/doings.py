@@ -58,10 +58,19 @@ def _start(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
 
 
 def _join(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
-    """Wait for processes that were started, and let everybody know of them."""
-    yield from stage.until_each(planned, targets, stage.fleet.ready, "process ready")
-    _publish_as_new(stage, targets)
-    yield from stage.until_proxy_sees(planned, targets, HEALTHY)
+    """Wait for processes that were started, and let everybody know of those that did not end before."""
+    fleet = stage.fleet
+    starting, there = list(targets), []
+    while starting := [name for name in starting if fleet.running(name)]:
+        for name in [name for name in starting if fleet.ready(name)]:
+            stage.seen(planned, name, "process ready")
+            starting.remove(name)
+            there.append(name)
+        if not starting:
+            break
+        yield
+    _publish_as_new(stage, there)
+    yield from stage.until_proxy_sees(planned, there, HEALTHY)
 
 
 def _publish_as_new(stage: Stage, targets: Names) -> None:

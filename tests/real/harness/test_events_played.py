@@ -114,6 +114,15 @@ def test_a_paused_replica_keeps_its_calls_waiting(start_lab: StartLab, tmp_path:
     assert (others["done_ns"] < resumed_ns).mean() > 0.9  # type: ignore[operator]
 
 
+def test_a_replica_may_be_slow_from_when_it_joins(start_lab: StartLab, tmp_path: Path) -> None:
+    slow = {"at_s": 0.5, "do": "slow", "target": "replica-3", "factor": 20.0}
+    story = play(start_lab, tmp_path, PROXY, [{"at_s": 0.5, "do": "add"}, slow], replicas={"count": 3})
+    assert ("replica-3", "process ready") in story.seen(1)
+    assert story.seen(2) == [("replica-3", "settings in force")]
+    joined = story.between(2, None, settle_ms=500).filter(pl.col("replica") == "replica-3")
+    assert joined.height > 20
+
+
 def test_slow_fail_and_heal_are_put_in_force(start_lab: StartLab, tmp_path: Path) -> None:
     events = [
         {"at_s": 0.3, "do": "slow", "target": "replica-0", "factor": 20.0, "for_s": 0.7},
