@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harness.blame import failures
 from harness.lost_answers import attempts_by_part
 from harness.moves import BRINGS, TAKES, Moves, count_moves, last_answers, settled_sessions
 from harness.ranks import percentiles
@@ -27,7 +28,8 @@ _COLUMNS = ("client", "session", "request_id", "replica", "code", "ok", "at_ns",
 class EventFacts:
     """One event and its interval: from when it was asked for to the next one's, or to the window's end.
 
-    Requests belong to the interval in which they were planned. Durations count from the event.
+    Requests belong to the interval in which they were planned, failed ones to the event to blame, see
+    harness.blame. Durations count from the event. requests: all of the interval; ok: ended with OK.
     at_s: when it was asked for, seconds from the start of measuring; length_s: of the interval.
     effects: (seconds from the start of measuring, target, what was seen); took_effect_ns: the last of them.
     steps: (the same, what, target). details: the event's own parameters.
@@ -52,6 +54,7 @@ class EventFacts:
     at_s: float
     length_s: float
     requests: int
+    ok: int
     errors: dict[str, int]
     failed_sessions: int
     last_failure_ns: float
@@ -93,7 +96,8 @@ class _Window:
     """The measured window of a cell, cut at its events. Part 0 is what comes before the first of them.
 
     edges_ns: where each part begins, and the window's end, from the start of measuring. parts: those that
-    have rows; nothing: one without. gaps_ns (the longest), attempts, lost: of each part.
+    have rows; nothing: one without. failed: the failures that each is to blame for (harness.blame).
+    gaps_ns (the longest), attempts, lost: of each part.
     answered: the rows that name a replica, with `changed`: whether it is another one than that of the
     session's answer before. usual_ns: 99th percentile latency of part 0.
     """
@@ -104,6 +108,7 @@ class _Window:
     edges_ns: Sequence[int]
     nothing: pl.DataFrame
     parts: Mapping[int, pl.DataFrame]
+    failed: Mapping[int, pl.DataFrame]
     gaps_ns: Mapping[int, float]
     answered: pl.DataFrame
     attempts: Mapping[int, int]
@@ -124,7 +129,7 @@ class _Window:
         length_ns = max(0, end_ns - start_ns)
         asked_ns = [min(max(0, event.asked_ns - start_ns), length_ns) for event in events]
         cut = _cut(rows.select(_COLUMNS), asked_ns)
-        parts = {part: own for (part,), own in cut.partition_by("part", as_dict=True).items()}
+        parts = _by_part(cut)
         before = parts[0].filter("ok") if 0 in parts else cut.clear()
         return cls(
             cell,
@@ -133,6 +138,7 @@ class _Window:
             [0, *asked_ns, length_ns],
             cut.clear(),
             parts,
+            _by_part(failures(cut, [event.do for event in events], asked_ns)),
             dict(_cut(gaps, asked_ns).group_by("part").agg(pl.max("gap_ns")).iter_rows()),
             _answered(cut),
             attempts_by_part(cell, cut.select("request_id", "part")),
@@ -166,6 +172,10 @@ def _answered(rows: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(changed.fill_null(value=False).alias("changed"))
 
 
+def _by_part(rows: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    return {part: own for (part,), own in rows.partition_by("part", as_dict=True).items()}
+
+
 def _cut(rows: pl.DataFrame, asked_ns: Sequence[int]) -> pl.DataFrame:
     """`rows` (at_ns) with `part`: the how-manieth event they come after."""
     part = np.searchsorted(np.asarray(asked_ns), rows["at_ns"].to_numpy(), side="right")
@@ -177,7 +187,7 @@ def _facts(window: _Window, place: int) -> EventFacts:
     from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
     rows = window.parts.get(place + 1, window.nothing)
     answered = window.answered.filter(pl.col("part") == place + 1)
-    failed = rows.filter(~pl.col("ok"))
+    failed = window.failed.get(place + 1, window.nothing)
     targets = window.number_of(event.targets)
     ended_ns = (failed["at_ns"] + failed["latency_ns"]).to_list()
     start_ns = int(window.cell.info["measure_start_ns"])
@@ -190,6 +200,7 @@ def _facts(window: _Window, place: int) -> EventFacts:
         at_s=(event.asked_ns - start_ns) / 1e9,
         length_s=(to_ns - from_ns) / 1e9,
         requests=rows.height,
+        ok=int(rows["ok"].sum()),
         errors=dict(sorted(failed["code"].value_counts().iter_rows())),
         failed_sessions=failed.select("client", "session").n_unique() if failed.height else 0,
         last_failure_ns=float(max(ended_ns) - from_ns) if ended_ns else 0.0,

@@ -1,7 +1,8 @@
 """Metrics of single events, event1.* to event6.*: what a change did to requests and sessions.
 
 An event's interval is from when it was asked for to when the next one was, or to the end of the window;
-requests belong to the interval in which they were planned. Definitions: harness.incidents.EventFacts.
+requests belong to the interval in which they were planned, failed ones to the event to blame. Definitions:
+harness.incidents.EventFacts, harness.blame.
 """
 
 from __future__ import annotations
@@ -28,8 +29,17 @@ def _failed(event: EventFacts) -> int:
 # Name -> unit, meaning, function of the event's facts.
 EVENT_METRICS: dict[str, tuple[str, str, OfEvent]] = {
     "requests": ("requests", "Requests planned in the interval", lambda e: e.requests),
-    "failed_requests": ("requests", "Of these, requests that did not end with OK", _failed),
-    "error_share": ("share", "failed_requests / requests", lambda e: share(_failed(e), e.requests)),
+    "failed_requests": (
+        "requests",
+        "Requests that did not end with OK: planned in the interval, or under way when what breaks calls "
+        "happened",
+        _failed,
+    ),
+    "error_share": (
+        "share",
+        "Requests of the interval that did not end with OK / requests",
+        lambda e: share(e.requests - e.ok, e.requests),
+    ),
     "failed_sessions": (
         "sessions",
         "Sessions with a request of the interval that failed",
@@ -104,7 +114,7 @@ EVENT_METRICS: dict[str, tuple[str, str, OfEvent]] = {
     "goodput_per_s": (
         "requests/s",
         "Requests of the interval that ended with OK / its length",
-        lambda e: share(e.requests - _failed(e), e.length_s),
+        lambda e: share(e.ok, e.length_s),
     ),
     "latency_p50_ms": (
         "ms",
