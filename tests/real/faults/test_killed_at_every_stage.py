@@ -1,0 +1,71 @@
+"""A part that is killed in a stage of a run that other tests leave out: warm-up, and stopping.
+
+While the parts start and while measuring: tests/real/harness/test_parts_that_die.py.
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_process import Lab, StartLab, experiment_file
+
+ARM = {"arm": {"route": "envoy", "policy": "round_robin"}}
+LONG_WARM_UP = {"warm_up_s": 30, "duration_s": 1}
+PARTS = ["replica-1", "envoy"]
+
+
+def assert_failed(lab: Lab, message: str) -> str:
+    """The run ended with status 4 and one line that names a log which is there."""
+    status, out, err = lab.end(20)
+    assert (status, out) == (4, ""), err
+    assert err.count("\n") == 1
+    assert re.search(message, err), err
+    log = re.search(r"see (\S+\.log)", err)
+    assert log is not None, err
+    assert Path(lab.results.parent, log[1]).exists()
+    assert lab.manifest["status"] == "failed"
+    return err
+
+
+@pytest.mark.parametrize("part", [*PARTS, "load"])
+def test_in_warm_up(part: str, start_lab: StartLab, tmp_path: Path) -> None:
+    lab = start_lab("run", experiment_file(tmp_path, arms=ARM, workload=LONG_WARM_UP))
+    cell = lab.await_state("warm_up")
+    time.sleep(0.3)
+    lab.part(part).kill()
+    assert_failed(lab, rf"{part} was killed by SIGKILL|the load failed \(status -9\)")
+    assert json.loads((cell / "cell.json").read_text())["status"] == "failed"
+    assert lab.rows("arm").height > 0
+
+
+def test_a_load_killed_before_it_is_ready(start_lab: StartLab, tmp_path: Path) -> None:
+    lab = start_lab("run", experiment_file(tmp_path, arms=ARM, workload=LONG_WARM_UP))
+    lab.await_part("load").kill()
+    assert_failed(lab, r"the load failed \(status -9\)")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_while_stopping(part: str, start_lab: StartLab, tmp_path: Path) -> None:
+    """Its ledger is whole all the same: every row was written before its answer left."""
+    lab = start_lab("run", experiment_file(tmp_path, arms=ARM))
+    cell = lab.await_state("measure")
+    process = lab.part(part)
+    fork_server = process.parent()
+    assert fork_server is not None
+    fork_server.suspend()  # it passes on the signal to end, so that there is time to be killed before
+    while not (cell / "envoy" / "clusters.after.json").exists():
+        assert lab.process.poll() is None, lab.end()
+        time.sleep(0.005)
+    process.kill()
+    fork_server.resume()
+    assert_reconciled(lab, *lab.end())
+
+
+def assert_reconciled(lab: Lab, status: int, out: str, err: str) -> None:
+    assert status in (0, 3), out + err  # 3: a generator that lagged on a busy machine
+    summary: dict[str, Any] = json.loads((lab.run / "summary.json").read_text())
+    assert summary["status"] == "completed"
+    assert summary["arms"]["arm"]["ledgers"]["reconciled"], summary["arms"]["arm"]["ledgers"]

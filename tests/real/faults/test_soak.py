@@ -1,0 +1,60 @@
+"""A long run, shortened: no part's memory grows with the number of requests. LB_LAB_SOAK_S=3600: an hour."""
+
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+
+import psutil
+from lab_process import Lab, StartLab, experiment_file
+
+SOAK_S = float(os.environ.get("LB_LAB_SOAK_S", "40"))
+RATE_PER_S = 300
+MIB = 2**20
+# What a part may have more, in the last third than in the second, in the middle of what was sampled. The rows
+# of the requests in between, had they piled up, would be several times that in the load process alone.
+ALLOWANCE_BYTES = 1 * MIB
+MIX = {"AddVideo": 2, "ListVideos": 1, "GetVideos": 1, "GetVideo": 1}
+EVERY_S = 0.5
+
+
+def own_bytes(process: psutil.Process) -> int:
+    """Memory that would be free if that process ended (USS)."""
+    return int(process.memory_full_info().uss)
+
+
+def sample(lab: Lab, seconds: float) -> dict[str, list[int]]:
+    """Part -> its own memory, every half second."""
+    names = ["envoy", "load", "replica-0", "replica-1", "replica-2"]
+    parts = {"harness": lab.family()[0], **{name: lab.part(name) for name in names}}
+    samples: dict[str, list[int]] = {name: [] for name in parts}
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        for name, process in parts.items():
+            samples[name].append(own_bytes(process))
+        time.sleep(EVERY_S)
+    return samples
+
+
+def growth_bytes(values: list[int]) -> float:
+    """Median of the last third less that of the second."""
+    third = len(values) // 3
+    return statistics.median(values[2 * third :]) - statistics.median(values[third : 2 * third])
+
+
+def test_memory_is_flat(start_lab: StartLab, tmp_path: Path) -> None:
+    arms = {"arm": {"route": "envoy", "policy": "sticky"}}
+    work = {"warm_up_s": 0.5, "duration_s": SOAK_S, "rate_per_s": RATE_PER_S, "clients": 12, "calls": MIX}
+    lab = start_lab("run", experiment_file(tmp_path, arms=arms, workload=work))
+    cell = lab.await_state("measure")
+    samples = sample(lab, SOAK_S - 1)
+    rows = (cell / "requests.csv").read_bytes().count(b"\n")
+    assert rows > 0.8 * RATE_PER_S * (SOAK_S - 1)  # on disk, not in memory
+    (tmp_path / "s.json").write_text(json.dumps(samples))
+    grown = {name: growth_bytes(values) for name, values in samples.items()}
+    told = {name: [round(value / MIB, 2) for value in values] for name, values in samples.items()}
+    assert {name: size for name, size in grown.items() if size > ALLOWANCE_BYTES} == {}, told
+    status, out, err = lab.end(120)
+    assert status in (0, 3), out + err  # 3: a generator that lagged on a busy machine
+    print(grown)

@@ -1,0 +1,100 @@
+"""A wall clock that jumps by an hour, forth and back, in the middle of a run: nothing measured heeds it."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from lab_process import StartLab, experiment_file
+
+HOUR_S = 3600
+ARMS = {
+    "proxy": {"route": "envoy", "policy": "sticky"},
+    "client": {"route": "direct", "policy": "round_robin"},
+}
+EVENTS = [{"at_s": 0.8, "do": "kill", "target": "replica-1", "for_s": 0.5}]
+WORK = {"duration_s": 2.5, "warm_up_s": 0.3}
+
+
+@pytest.fixture
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that says how far off the wall clock is for every process that is started from now on."""
+    spec = importlib.util.find_spec("libfaketime")
+    assert spec is not None
+    assert spec.origin is not None
+    library = Path(spec.origin).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
+    off = tmp_path / "clock"
+    set_clock(off, 0)
+    monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(off))
+    monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
+    monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    set_clock(off, HOUR_S)
+    if abs(wall_clock_s() - time.time() - HOUR_S) > 60:
+        pytest.skip("libfaketime cannot be preloaded here")
+    set_clock(off, 0)
+    return off
+
+
+def set_clock(off: Path, ahead_s: int) -> None:
+    new = off.with_suffix(".new")
+    new.write_text(f"{ahead_s:+d}\n")
+    new.replace(off)
+
+
+def wall_clock_s() -> float:
+    """What a new process takes for the time of day."""
+    script = "import time; print(time.time())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ)
+    return float(done.stdout)
+
+
+def test_it_jumps_while_measuring(clock: Path, start_lab: StartLab, tmp_path: Path) -> None:
+    expect = [
+        {"arm": "proxy", "metric": "affinity.purity", "at_most": 1.0},
+        {"arm": "client", "metric": "latency_ms.p99", "at_most": 1000},
+    ]
+    path = experiment_file(tmp_path, arms=ARMS, events=EVENTS, workload=WORK, expect=expect)
+    lab = start_lab("run", path)
+    cells = []
+    while lab.process.poll() is None:
+        for cell in lab.results.glob("*/*/cells/*"):
+            status = cell / "load-status.json"
+            if cell not in cells and status.exists() and json.loads(status.read_text())["state"] == "measure":
+                cells.append(cell)
+                for ahead_s in (HOUR_S, -HOUR_S, HOUR_S):
+                    time.sleep(0.5)
+                    set_clock(clock, ahead_s)
+        time.sleep(0.01)
+    status, out, err = lab.end()
+    assert status in (0, 3), out + err  # 3: a generator that lagged on a busy machine
+    assert len(cells) == len(ARMS)
+
+    summary = json.loads((lab.run / "summary.json").read_text())
+    for arm in ARMS:
+        figures = summary["arms"][arm]
+        assert figures["ledgers"]["reconciled"], figures["ledgers"]
+        info = json.loads((lab.cell(arm) / "cell.json").read_text())
+        assert info["measure_end_ns"] - info["measure_start_ns"] == WORK["duration_s"] * 1e9
+        rows = lab.rows(arm)
+        for name in ("planned_ns", "sent_ns", "done_ns", "queue_ns", "service_ns"):
+            assert rows[name].min() >= 0  # type: ignore[operator]
+            assert rows[name].max() < 60e9  # type: ignore[operator]
+        lines = [json.loads(line) for line in (lab.cell(arm) / "events.jsonl").read_text().splitlines()]
+        times = [line["t_ns"] for line in lines]
+        assert times == sorted(times)
+        asked = [line for line in lines if line["event"] == "asked"]
+        assert [line["do"] for line in asked] == ["kill", "start"]
+        assert asked[1]["t_ns"] - asked[0]["t_ns"] == pytest.approx(0.5e9, abs=0.25e9)
+
+    # Only names and dates tell of it.
+    started, finished = (
+        datetime.fromisoformat(lab.manifest[f"{word}_utc"]) for word in ("started", "finished")
+    )
+    assert (finished - started).total_seconds() > HOUR_S - 60
+    assert abs((started - datetime.now(UTC)).total_seconds()) < 120
