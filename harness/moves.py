@@ -79,12 +79,12 @@ def count_moves(
     """
     sessions = settled.drop_nulls("replica").join(last, on=_SESSION, how="left")
     on_target = pl.col("replica").is_in(targets)
-    moved = (pl.col("last") != pl.col("replica")).fill_null(value=False)
+    moved = pl.col("last") != pl.col("replica")
     needed = pl.lit(value=False)
     if do in TAKES:
         needed = on_target
     elif do in BRINGS:
-        needed = moved & pl.col("last").is_in(targets).fill_null(value=False)
+        needed = moved & pl.col("last").is_in(targets)
     counts = sessions.select(
         pl.len().alias("pinned"), moved.sum().alias("moved"), needed.sum().alias("needed")
     )

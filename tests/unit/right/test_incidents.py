@@ -144,6 +144,7 @@ def test_who_waits_before_the_first_event_is_not_of_it(tmp_path):
         ("roll", ZERO, {A: ONE, B: ONE}, 1, 1),
         ("add", "replica-2", {A: "replica-2", B: ONE, C: ONE}, 1, 1),
         ("add", "replica-2", {A: ONE, B: "replica-2", C: ONE}, 2, 1),
+        ("serving", ONE, {A: ONE, B: ONE, C: ONE}, 1, 1),  # B and C never left
         ("fail", ZERO, {A: ONE, B: ONE, C: ONE}, 1, 0),
         ("weight", ZERO, {A: ZERO, B: ZERO, C: ZERO}, 2, 0),
         ("proxy_restart", "envoy", {A: ONE, B: ONE, C: ONE}, 1, 0),
@@ -175,6 +176,34 @@ def test_sessions_that_were_never_pinned_have_not_moved_in_vain(tmp_path):
     assert values["event1.pinned_sessions"] == values["event1.moved_sessions"] == 0
     assert values["event1.moved_over_needed"] is None
     assert values["event1.breaks"] == 15
+
+
+def test_a_break_is_not_counted_from_one_session_to_the_next(tmp_path):
+    rows = [at(A, 10, ZERO), at(A + 1, 200, ZERO), at(B, 200, ONE), at(C, 200, ZERO), at(C + 1, 300, ONE)]
+    values = measure(collect_facts(write_cell(tmp_path, rows, events=[asked(1, 100, "slow", ONE)]))).values
+    assert values["event1.breaks"] == 1
+
+
+def test_who_returns_is_told_of_the_replica_that_came_back_alone(tmp_path):
+    """Both are killed, only replica-0 is started again: the session of replica-1 cannot return."""
+    before = [at(client + n, 10 * n, ZERO if client == A else ONE) for client in (A, B) for n in range(3)]
+    rows = [*before, *(at(client + 3, 500, ZERO) for client in (A, B))]
+    events = [asked(1, 100, "kill", ZERO), asked(2, 110, "kill", ONE), asked(3, 400, "start", ZERO)]
+    values = measure(collect_facts(write_cell(tmp_path, rows, events=events))).values
+    assert values["event3.returned_share"] == 1
+    both = [asked(1, 100, "kill", ZERO, ONE), asked(2, 400, "start", ZERO, ONE)]
+    values = measure(collect_facts(write_cell(tmp_path, rows, events=both))).values
+    assert values["event2.returned_share"] == 0.5
+
+
+def test_an_answer_is_lost_when_the_replica_finished_and_the_client_failed(tmp_path):
+    rows = [at(A, 0, ZERO), *(failed(A + n, 200) for n in range(1, 4)), failed(A + 4, 600)]
+    replica = [(A, ZERO), (A + 1, ZERO), (A + 1, ONE), (A + 4, ONE)]  # the second was tried twice
+    events = [asked(1, 100, "slow", ZERO), asked(2, 500, "heal", ZERO)]
+    cell = write_cell(tmp_path, rows, events=events, replica=replica, most_attempts=2)
+    values = measure(collect_facts(cell)).values
+    assert (values["answers_lost"], values["event1.lost_answers"], values["event2.lost_answers"]) == (2, 1, 1)
+    assert values["event1.attempts_per_request"] == pytest.approx(2 / 3)
 
 
 def test_a_replica_that_came_has_its_share_at_the_end_of_a_window(tmp_path):
@@ -254,10 +283,11 @@ def test_intervals_cut_the_window_and_counts_stay_within_bounds(calls, events):
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(CALLS)
-def test_the_longest_gap_agrees_with_a_plain_search(calls):
+@given(CALLS, st.randoms())
+def test_the_longest_gap_agrees_with_a_plain_search_whatever_the_order_of_rows(calls, random):
     with tempfile.TemporaryDirectory() as folder:
-        rows, cell = invented(calls, [], folder)
+        rows, _ = invented(calls, [], folder)
+        cell = write_cell(Path(folder), random.sample(rows, len(rows)), route="direct")
         facts = collect_facts(cell)
     gaps = []
     for entry in rows:

@@ -64,6 +64,19 @@ def test_what_lasted_is_shaded_until_it_was_undone(told):
     assert not axes["calm"].patches
 
 
+def test_the_fair_share_goes_by_the_replicas_that_are_there(told):
+    axes = {axes.get_title(): axes for axes in PLOTS["share_over_time"].draw(told["killed"]).axes}
+    fair = {
+        arm: next(line for line in panel.lines if line.get_label() == "fair share").get_ydata()
+        for arm, panel in axes.items()
+    }
+    assert list(fair["grows"]) == [25, 20, 20]
+    assert list(fair["sticky"]) == pytest.approx([25, 100 / 3, 25, 25])
+    assert list(fair["calm"]) == [25, 25]
+    (rolled,) = first(told, "rolled", "sticky").events
+    assert rolled.present == 4
+
+
 def test_the_turns_of_a_roll_are_told(told):
     axes = PLOTS["session_ribbon"].draw(told["rolled"]).axes[0]
     texts = "\n".join(text.get_text() for text in axes.texts)
@@ -90,6 +103,7 @@ def test_bars_over_time_add_up_to_the_requests(told):
     assert course.failed.sum() == sum(cell.errors.values())
     good, failed = PLOTS["over_time"].draw(told["killed"]).axes[0].patches[:2]
     assert good.get_data().values == pytest.approx(course.good / course.width_s)
+    assert failed.get_data().baseline == pytest.approx(good.get_data().values)
     assert failed.get_data().values - good.get_data().values == pytest.approx(course.failed / course.width_s)
 
 

@@ -69,6 +69,7 @@ def test_the_terminal_has_one_line_an_arm_with_events(killed, width):
     lines = [line for line in out.getvalue().splitlines() if "failed" in line]
     assert [line.split()[0] for line in lines] == ["sticky", "round_robin", "grows"]
     assert all(len(line) <= width for line in lines)
+    assert not any(line.startswith("  calm") for line in out.getvalue().splitlines())
     if width == 300:
         assert "kill replica-1: " in lines[0]
         needed = killed["arms"]["sticky"]["events"][0]["needed_moves"]
