@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +22,8 @@ LARGEST_QUESTION_BYTES = 4096
 class NameServer:
     """Answers questions for the addresses of NAME, on a UDP port of 127.0.0.1, in a thread of its own.
 
-    Answers may not be kept (TTL 0). Any other name does not exist (NXDOMAIN). Source: RFC 1035.
+    Answers have the order in which addresses were published, and may not be kept (TTL 0). Any other name does
+    not exist (NXDOMAIN). Source: RFC 1035.
     """
 
     def __init__(self) -> None:
@@ -64,12 +66,10 @@ class NameServer:
             data, peer = self._socket.recvfrom(LARGEST_QUESTION_BYTES)
             if self._closed:
                 return
-            try:
-                question = dns.message.from_wire(data)
-            except dns.exception.DNSException:
-                continue  # no question at all
-            self.queries += 1
-            self._socket.sendto(self._answer(question).to_wire(), peer)
+            with suppress(dns.exception.DNSException):  # what is no question gets no answer
+                answer = self._answer(dns.message.from_wire(data)).to_wire()
+                self.queries += 1
+                self._socket.sendto(answer, peer)
 
     def _answer(self, question: dns.message.Message) -> dns.message.Message:
         answer = dns.message.make_response(question)
@@ -77,8 +77,10 @@ class NameServer:
         for asked in question.question:
             if asked.name.to_text(omit_final_dot=True).lower() != NAME:
                 answer.set_rcode(dns.rcode.NXDOMAIN)
-            elif asked.rdtype == dns.rdatatype.A and self._addresses:
-                answer.answer.append(
-                    dns.rrset.from_text(asked.name, 0, dns.rdataclass.IN, dns.rdatatype.A, *self._addresses)
-                )
+            elif asked.rdtype == dns.rdatatype.A:
+                # Each in a set of its own: dnspython shuffles a set.
+                answer.answer += [
+                    dns.rrset.from_text(asked.name, 0, dns.rdataclass.IN, dns.rdatatype.A, address)
+                    for address in self._addresses
+                ]
         return answer

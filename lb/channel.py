@@ -13,6 +13,7 @@ HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)  # a name, or an IPv6
 COMPRESSION = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 DNS = "dns://"  # a target that names its name server, as dns://AUTHORITY/NAME:PORT
 CONNECT_TIMEOUT_S = 2.0
+FIRST_BACKOFF_MS = 1000  # gRPC's own
 LAZY_AFTER_S = 0.2
 READY, IDLE = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE
 
@@ -40,6 +41,12 @@ def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:
         arguments.append(("grpc.service_config", settings.service_config))
     if settings.dns_interval_ms is not None:
         arguments.append(("grpc.dns_min_time_between_resolutions_ms", round(settings.dns_interval_ms)))
+    if settings.reconnect_backoff_ms is not None:
+        longest_ms = round(settings.reconnect_backoff_ms)
+        arguments += [
+            ("grpc.initial_reconnect_backoff_ms", min(longest_ms, FIRST_BACKOFF_MS)),
+            ("grpc.max_reconnect_backoff_ms", longest_ms),
+        ]
     if settings.keepalive_ms is not None:
         arguments += [
             ("grpc.keepalive_time_ms", round(settings.keepalive_ms)),
@@ -64,11 +71,15 @@ async def connect(channel: grpc.aio.Channel) -> None:
 
 
 def resolver_target(target: str) -> str:
-    """`target` in gRPC's naming: `ipv4:` for lists of addresses, `dns:///` for one host name, dns: as it is.
+    """`target` in gRPC's naming: `ipv4:` for lists of addresses, `dns:///` for one host name.
 
+    dns://NAME_SERVER:PORT/NAME:PORT stays as it is: gRPC asks that name server for the addresses.
     Raises ValueError for anything else: gRPC resolves no list of names.
     """
     if target.startswith(DNS):
+        name_server, _, name = target.removeprefix(DNS).partition("/")
+        for address in filter(None, (name_server, name or target)):
+            _split(address)
         return target
     parts = [part.strip() for part in target.split(",")]
     hosts = [_split(part) for part in parts]

@@ -13,6 +13,7 @@ from lb.policies import MOST_ATTEMPTS, POLICIES, ClientRetries, service_config
 
 MOST_CALLS = 10_000_000
 MOST_MS = 86_400_000
+TARGETS = "HOST:PORT, or several: HOST:PORT,HOST:PORT,..., or dns://NAME_SERVER:PORT/NAME:PORT"
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_policies_and_options(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("target", type=_target, help="HOST:PORT, or several: HOST:PORT,HOST:PORT,...")
+    parser.add_argument("target", type=_target, help=TARGETS)
     add = parser.add_argument
     add("--policy", choices=list(POLICIES), default="pick_first", help="how the client picks (below)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the policy (below)")

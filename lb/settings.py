@@ -20,6 +20,8 @@ class ClientSettings:
     `own_source_address`: every client names an address of its own in x-forwarded-for.
     `await_each_answer`: a call planned while the client's last one is under way waits for its end.
     `dns_interval_ms`: least time between two questions of gRPC's DNS resolver; None: gRPC's own, 30 s.
+    `reconnect_backoff_ms`: longest wait before a connection that broke is tried again, 100 at least; None:
+    gRPC's own, 1 s and 1.6 times more after each failure, to 120 s.
     `message_gap_ms`: message k of a stream is planned k gaps after the stream's start. `payload_bytes`: text
     in an AddVideo instead of its usual few words, at most MOST_PAYLOAD_BYTES.
     """
@@ -42,4 +44,5 @@ class ClientSettings:
     message_gap_ms: float = 0
     await_each_answer: bool = False
     dns_interval_ms: float | None = None
+    reconnect_backoff_ms: float | None = None
     payload_bytes: int = 0

@@ -14,6 +14,8 @@ from lb.channel import resolver_target
         ("localhost:50051", "dns:///localhost:50051"),
         ("lb.example.com:443", "dns:///lb.example.com:443"),
         ("[::1]:50051", "dns:///[::1]:50051"),
+        ("dns://127.0.0.1:53/replicas.lab:50051", "dns://127.0.0.1:53/replicas.lab:50051"),
+        ("dns:///replicas.lab:50051", "dns:///replicas.lab:50051"),
     ],
 )
 def test_a_target_that_grpc_can_resolve(target: str, resolved: str) -> None:
@@ -36,6 +38,9 @@ def test_a_target_that_grpc_can_resolve(target: str, resolved: str) -> None:
         ("a:1,b:2", "several addresses must all be IPv4"),
         ("http://127.0.0.1:80", "is not HOST:PORT"),
         ("::1:50051", "is not HOST:PORT"),
+        ("dns://127.0.0.1:53", "is not HOST:PORT"),
+        ("dns://127.0.0.1:53/replicas.lab", "'replicas.lab' is not HOST:PORT"),
+        ("dns://127.0.0.1/replicas.lab:1", "'127.0.0.1' is not HOST:PORT"),
     ],
 )
 def test_a_target_that_grpc_cannot_resolve(target: str, message: str) -> None:

@@ -91,6 +91,18 @@ def test_attempts_that_grpc_would_not_make_are_refused(attempts: int) -> None:
         ClientRetries(attempts)
 
 
+def test_a_budget_becomes_grpcs_throttling() -> None:
+    config = json.loads(service_config("pick_first", retries=ClientRetries(3, budget_percent=12.5)))
+    assert config["retryThrottling"] == {"maxTokens": 10, "tokenRatio": 0.125}
+    assert "retryThrottling" not in json.loads(service_config("pick_first", retries=ClientRetries(3)))
+
+
+@pytest.mark.parametrize("budget_percent", [0, -1, 100.5])
+def test_a_budget_that_is_no_share_is_refused(budget_percent: float) -> None:
+    with pytest.raises(ValueError, match=r"budget_percent is .*, expected above 0, to 100"):
+        ClientRetries(3, budget_percent=budget_percent)
+
+
 def test_waits_that_grpc_loses_calls_over_are_refused() -> None:
     with pytest.raises(ValueError, match="backoff_ms is 1, expected 5 or more"):
         ClientRetries(2, backoff_ms=1)

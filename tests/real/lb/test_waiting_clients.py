@@ -1,0 +1,77 @@
+"""Clients that wait for each answer before they send on: planned as ever, sent later."""
+
+import itertools
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from clients import SETTINGS, connect, play
+from replica_process import StartReplica
+
+from lb.client import Client
+from lb.plan import PlannedCall
+from lb.settings import ClientSettings
+
+MS = 1_000_000
+PLAN_MS = (0, 10, 20, 30, 300)
+WAITING = replace(SETTINGS, await_each_answer=True, messages_per_stream=3)
+
+
+def played(
+    settings: ClientSettings, plan: list[PlannedCall], end_after_ms: int | None = None
+) -> list[dict[str, Any]]:
+    """The rows in the order of request ids, instants in ns from the phase's start."""
+    start_ns: list[int] = []
+
+    async def script(clients: list[Client]) -> None:
+        await connect(clients)
+        start_ns.append(time.monotonic_ns())
+        end_ns = None if end_after_ms is None else start_ns[0] + end_after_ms * MS
+        await clients[0].play_open_loop(iter(plan), start_ns[0], end_ns)
+
+    rows, _ = play(settings, 1, script)
+    for row in rows:
+        for name in ("planned_ns", "sent_ns", "done_ns"):
+            row[name] -= start_ns[0]
+    return sorted(rows, key=lambda row: row["request_id"])
+
+
+@pytest.mark.parametrize("method", ["AddVideo", "ListVideos", "GetVideos", "GetVideo"])
+def test_a_call_waits_for_the_last_ones_answer_and_keeps_its_planned_time(
+    method: str, start_replica: StartReplica
+) -> None:
+    server = start_replica("--service-time", "constant:40", "--slots", "8")
+    plan = [PlannedCall(at_ms * MS, method) for at_ms in PLAN_MS]
+    rows = played(replace(WAITING, target=server.address), plan)
+    assert [row["code"] for row in rows] == ["OK"] * 5
+    assert [row["planned_ns"] for row in rows] == [call.at_ns for call in plan]
+    for before, after in itertools.pairwise(rows):
+        assert after["sent_ns"] >= max(before["done_ns"], after["planned_ns"])
+    assert rows[3]["sent_ns"] - rows[3]["planned_ns"] > 3 * 35 * MS - 30 * MS
+
+
+def test_the_others_send_as_planned_whatever_the_answers_do(start_replica: StartReplica) -> None:
+    server = start_replica("--service-time", "constant:40", "--slots", "8")
+    settings = replace(WAITING, target=server.address, await_each_answer=False, await_first_answer=False)
+    rows = played(settings, [PlannedCall(at_ms * MS, "AddVideo") for at_ms in PLAN_MS])
+    assert all(row["sent_ns"] < rows[0]["done_ns"] for row in rows[:3])
+
+
+def test_what_falls_behind_by_more_than_a_deadline_is_not_sent(start_replica: StartReplica) -> None:
+    server = start_replica("--service-time", "constant:5000")
+    settings = replace(WAITING, target=server.address, deadline_s=0.15)
+    plan = [PlannedCall(0, "AddVideo") for _ in range(6)]
+    rows = played(settings, plan, end_after_ms=200)
+    # Sent at about 0, 150 and 300 ms: whose turn comes after 350 ms is too late.
+    assert 2 <= len(rows) <= 3
+    assert all(row["sent_ns"] <= 350 * MS for row in rows)
+    assert len(played(replace(settings, key_prefix="patient"), plan)) == 6
+
+
+def test_a_call_that_nobody_answers_holds_up_the_next_until_its_deadline(start_replica: StartReplica) -> None:
+    server = start_replica("--service-time", "constant:5000")
+    settings = replace(WAITING, target=server.address, deadline_s=0.1)
+    rows = played(settings, [PlannedCall(0, "AddVideo"), PlannedCall(0, "AddVideo")])
+    assert [row["code"] for row in rows] == ["DEADLINE_EXCEEDED"] * 2
+    assert rows[1]["sent_ns"] >= rows[0]["done_ns"] >= 99 * MS
