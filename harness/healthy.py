@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from harness.record_events import EndpointChange
 
+ONE_LOOK_NS = 25_000_000  # what is written down that soon was seen in one look, half the time between two
+
 
 @dataclass(frozen=True)
 class Healthy:
@@ -24,8 +26,8 @@ def healthy_replicas(changes: Sequence[EndpointChange], start_ns: int, end_ns: i
     """
     if not changes or end_ns <= start_ns:
         return Healthy()
-    first_ns = changes[0].at_ns
-    first = [change for change in changes if change.at_ns <= max(first_ns, start_ns)]
+    first_look_ns = changes[0].at_ns + ONE_LOOK_NS
+    first = [change for change in changes if change.at_ns <= max(first_look_ns, start_ns)]
     states = {change.replica: change.state for change in first}
     count, since_ns, area = _count(states), start_ns, 0
     least = count
