@@ -100,7 +100,7 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = cell.info.get("planned_rate_per_s") is None
         lag_ns = lag_after_answers(table, start, end) if cell.awaits_answers else rows["lag_ns"]
-        lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id", "at_ns"))
+        lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         return CellFacts(
             arm=cell.arm,
             repeat=cell.repeat,

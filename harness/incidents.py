@@ -82,7 +82,7 @@ def incidents_of(
 
     rows: the measured window, one row per request: client, session, request_id, replica (place in `names`,
     or null), code, ok, at_ns (planned, from the start of measuring), latency_ns. gaps: see gaps_of.
-    lost: at_ns of the requests whose answer was lost.
+    lost: request_id of the requests whose answer was lost.
     """
     events = cell.events()
     if not events:
@@ -131,6 +131,7 @@ class _Window:
         cut = _cut(rows.select(_COLUMNS), asked_ns)
         parts = _by_part(cut)
         before = parts[0].filter("ok") if 0 in parts else cut.clear()
+        failed = failures(cut, [event.do for event in events], asked_ns)
         return cls(
             cell,
             events,
@@ -138,11 +139,11 @@ class _Window:
             [0, *asked_ns, length_ns],
             cut.clear(),
             parts,
-            _by_part(failures(cut, [event.do for event in events], asked_ns)),
+            _by_part(failed),
             dict(_cut(gaps, asked_ns).group_by("part").agg(pl.max("gap_ns")).iter_rows()),
             _answered(cut),
             attempts_by_part(cell, cut.select("request_id", "part")),
-            Counter(_cut(lost, asked_ns)["part"].to_list()),
+            Counter(failed.join(lost, on="request_id", how="semi")["part"].to_list()),
             percentiles(before["latency_ns"]).get("p99"),
         )
 

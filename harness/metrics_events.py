@@ -103,7 +103,7 @@ EVENT_METRICS: dict[str, tuple[str, str, OfEvent]] = {
     ),
     "lost_answers": (
         "requests",
-        "Requests that a replica finished with OK and whose client got something else",
+        "Of the failed ones, requests that a replica finished with OK",
         lambda e: e.lost_answers,
     ),
     "attempts_per_request": (

@@ -206,6 +206,12 @@ def test_an_answer_is_lost_when_the_replica_finished_and_the_client_failed(tmp_p
     assert values["event1.attempts_per_request"] == pytest.approx(2 / 3)
 
 
+def test_the_answer_to_a_call_that_was_under_way_is_lost_by_the_kill(tmp_path):
+    rows = [at(A, 0, ZERO), failed(A + 1, 90, 20, replica=ZERO)]
+    cell = write_cell(tmp_path, rows, events=[asked(1, 100, "kill", ZERO)], torn=[ZERO])
+    assert measure(collect_facts(cell)).values["event1.lost_answers"] == 1
+
+
 def test_a_replica_that_came_has_its_share_at_the_end_of_a_window(tmp_path):
     """Windows are 50 ms here, from the event at 100 ms on; the second is the first that is even."""
     early = [at(A + n, 100 + n, ZERO) for n in range(50)]
