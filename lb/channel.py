@@ -15,6 +15,7 @@ DNS = "dns://"  # a target that names its name server, as dns://AUTHORITY/NAME:P
 CONNECT_TIMEOUT_S = 2.0
 FIRST_BACKOFF_MS = 1000  # gRPC's own
 LAZY_AFTER_S = 0.2
+TRACE_BYTES = 256 * 1024
 READY, IDLE = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE
 
 
@@ -36,6 +37,8 @@ def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:
         ("grpc.use_local_subchannel_pool", int(not settings.share_connections)),
         # A proxy named in the environment is meant for the web, and would stand between client and replica.
         ("grpc.enable_http_proxy", 0),
+        # With gRPC's own 4 kB a channel to 32 addresses forgets which policy it has: load.readback asks.
+        ("grpc.max_channel_trace_event_memory_per_node", TRACE_BYTES),
     ]
     if settings.service_config is not None:
         arguments.append(("grpc.service_config", settings.service_config))
