@@ -95,8 +95,8 @@ def incidents_of(
 class _Window:
     """The measured window of a cell, cut at its events. Part 0 is what comes before the first of them.
 
-    edges_ns: where each part begins, and the window's end, from the start of measuring. parts: those that
-    have rows; nothing: one without. failed: the failures that each is to blame for (harness.blame).
+    edges_ns: where each part begins, and the window's end, from the start of measuring. rows: with
+    their part; failed: those that failed, with the part to blame (harness.blame).
     gaps_ns (the longest), attempts, lost: of each part.
     answered: the rows that name a replica, with `changed`: whether it is another one than that of the
     session's answer before. usual_ns: 99th percentile latency of part 0.
@@ -106,9 +106,8 @@ class _Window:
     events: Sequence[AskedEvent]
     names: Sequence[str]
     edges_ns: Sequence[int]
-    nothing: pl.DataFrame
-    parts: Mapping[int, pl.DataFrame]
-    failed: Mapping[int, pl.DataFrame]
+    rows: pl.DataFrame
+    failed: pl.DataFrame
     gaps_ns: Mapping[int, float]
     answered: pl.DataFrame
     attempts: Mapping[int, int]
@@ -129,17 +128,15 @@ class _Window:
         length_ns = max(0, end_ns - start_ns)
         asked_ns = [min(max(0, event.asked_ns - start_ns), length_ns) for event in events]
         cut = _cut(rows.select(_COLUMNS), asked_ns)
-        parts = _by_part(cut)
-        before = parts[0].filter("ok") if 0 in parts else cut.clear()
+        before = cut.filter("ok", pl.col("part") == 0)
         failed = failures(cut, [event.do for event in events], asked_ns)
         return cls(
             cell,
             events,
             names,
             [0, *asked_ns, length_ns],
-            cut.clear(),
-            parts,
-            _by_part(failed),
+            cut,
+            failed,
             dict(_cut(gaps, asked_ns).group_by("part").agg(pl.max("gap_ns")).iter_rows()),
             _answered(cut),
             attempts_by_part(cell, cut.select("request_id", "part")),
@@ -173,10 +170,6 @@ def _answered(rows: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(changed.fill_null(value=False).alias("changed"))
 
 
-def _by_part(rows: pl.DataFrame) -> dict[int, pl.DataFrame]:
-    return {part: own for (part,), own in rows.partition_by("part", as_dict=True).items()}
-
-
 def _cut(rows: pl.DataFrame, asked_ns: Sequence[int]) -> pl.DataFrame:
     """`rows` (at_ns) with `part`: the how-manieth event they come after."""
     part = np.searchsorted(np.asarray(asked_ns), rows["at_ns"].to_numpy(), side="right")
@@ -186,9 +179,9 @@ def _cut(rows: pl.DataFrame, asked_ns: Sequence[int]) -> pl.DataFrame:
 def _facts(window: _Window, place: int) -> EventFacts:
     event = window.events[place]
     from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
-    rows = window.parts.get(place + 1, window.nothing)
+    rows = window.rows.filter(pl.col("part") == place + 1)
     answered = window.answered.filter(pl.col("part") == place + 1)
-    failed = window.failed.get(place + 1, window.nothing)
+    failed = window.failed.filter(pl.col("part") == place + 1)
     targets = window.number_of(event.targets)
     ended_ns = (failed["at_ns"] + failed["latency_ns"]).to_list()
     start_ns = int(window.cell.info["measure_start_ns"])
