@@ -10,15 +10,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from lab_process import StartLab, experiment_file
+from lab_process import Lab, StartLab, experiment_file
 
 HOUR_S = 3600
+# Envoy cannot start with the library loaded, so it alone keeps the true time: what the fork server runs in
+# forks of itself has the library, what it starts anew has not.
+SITE = """
+import os, sys
+if "harness.testbed.forkserver" in sys.orig_argv:
+    os.environ.pop("LD_PRELOAD", None)
+"""
 ARMS = {
     "proxy": {"route": "envoy", "policy": "sticky"},
     "client": {"route": "direct", "policy": "round_robin"},
 }
 EVENTS = [{"at_s": 0.8, "do": "kill", "target": "replica-1", "for_s": 0.5}]
-WORK = {"duration_s": 2.5, "warm_up_s": 0.3}
+PARTS = ["load", "replica-0", "replica-2", "envoy"]
+WORK = {"duration_s": 2.0, "warm_up_s": 0.3}
 
 
 @pytest.fixture
@@ -34,6 +42,10 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
     monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
     monkeypatch.setenv("LD_PRELOAD", str(library))
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SITE)
+    monkeypatch.setenv("PYTHONPATH", str(site))
     set_clock(off, HOUR_S)
     if abs(wall_clock_s() - time.time() - HOUR_S) > 60:
         pytest.skip("libfaketime cannot be preloaded here")
@@ -45,6 +57,14 @@ def set_clock(off: Path, ahead_s: int) -> None:
     new = off.with_suffix(".new")
     new.write_text(f"{ahead_s:+d}\n")
     new.replace(off)
+
+
+def has_library(lab: Lab, part: str) -> bool:
+    try:
+        process = lab.part(part)
+    except LookupError:  # a direct arm has no Envoy
+        return False
+    return "libfaketime" in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def wall_clock_s() -> float:
@@ -67,6 +87,7 @@ def test_it_jumps_while_measuring(clock: Path, start_lab: StartLab, tmp_path: Pa
             status = cell / "load-status.json"
             if cell not in cells and status.exists() and json.loads(status.read_text())["state"] == "measure":
                 cells.append(cell)
+                assert [name for name in PARTS if has_library(lab, name)] == PARTS[:-1]
                 for ahead_s in (HOUR_S, -HOUR_S, HOUR_S):
                     time.sleep(0.5)
                     set_clock(clock, ahead_s)
