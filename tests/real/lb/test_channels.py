@@ -1,9 +1,11 @@
 """What a client's channels share, compress and keep alive, seen from the replica and from the wire."""
 
 import asyncio
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +108,28 @@ def test_pings_too_often_end_the_calls_of_their_connection(start_replica: StartR
     (row,), _ = play(settings, 1, lambda clients: calls(clients[0], 1))
     assert row["code"] == "UNAVAILABLE"
     assert 2.5e9 < row["done_ns"] - row["sent_ns"] < 8e9
+
+
+@pytest.mark.parametrize(("backoff_ms", "least", "most"), [(None, 1, 4), (100, 8, 40)])
+def test_how_often_a_connection_that_fails_is_tried_again(
+    backoff_ms: float | None, least: int, most: int
+) -> None:
+    tried: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+
+        async def script(clients: list[Client]) -> None:
+            # Gives up after two seconds. gRPC itself waits for 1 s, 1.6 s, 2.6 s ...
+            connecting = asyncio.ensure_future(connect(clients))
+            while not connecting.done():
+                with suppress(TimeoutError):
+                    connection, _ = await asyncio.to_thread(listener.accept)
+                    connection.close()
+                    tried.append(time.monotonic())
+
+        target = f"127.0.0.1:{listener.getsockname()[1]}"
+        play(replace(SETTINGS, target=target, reconnect_backoff_ms=backoff_ms), 1, script)
+    assert least <= len(tried) <= most
 
 
 def test_connecting_returns_soon_where_a_policy_connects_by_itself_later(

@@ -1,17 +1,22 @@
 """A client's sessions, one after the other: what each carries, where it lands, when it opens."""
 
+import asyncio
 import itertools
+import os
+import signal
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from clients import SETTINGS, play
+from clients import SETTINGS, calls, play
 from lab_process import StartCell
+from replica_process import StartReplica
 
 from lb.client import Client
 from lb.plan import NS_PER_S, PlannedCall
+from services.video_service_pb2 import Behaviour
 
 LIFETIME_S = 0.1
 STICKY = replace(SETTINGS, service_config=None, cookie_jar=True, session_lifetime_s=LIFETIME_S)
@@ -77,3 +82,40 @@ def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
         # The opening waits for nobody, not even for the calls of the session before.
         assert opening["sent_ns"] - opening["planned_ns"] < 0.04 * NS_PER_S
         assert all((row["sent_ns"] >= opening["done_ns"]) is await_first_answer for row in others)
+
+
+def test_a_first_call_that_fails_holds_up_nobody(start_replica: StartReplica) -> None:
+    server = start_replica("--fail-share", "1", "--fail-code", "UNAVAILABLE")
+    plan = [PlannedCall(at_ms * 1_000_000, "AddVideo") for at_ms in (0, 5, 10, 15)]
+
+    async def script(clients: list[Client]) -> None:
+        async with asyncio.timeout(20):
+            await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+        assert server.control.SetBehaviour(Behaviour(fail_share=0)).fail_share == 0
+        await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+
+    rows, _ = play(replace(SETTINGS, target=server.address), 1, script)
+    assert [row["code"] for row in rows] == ["UNAVAILABLE"] * 4 + ["OK"] * 4
+    assert {row["session"] for row in rows} == {0}
+
+
+def test_a_new_cookie_takes_the_place_of_the_old(start_cell: StartCell) -> None:
+    live = start_cell("envoy", "sticky")
+    settings = replace(SETTINGS, target=live.target, service_config=None, cookie_jar=True)
+
+    async def script(clients: list[Client]) -> None:
+        for client in clients:
+            await calls(client, 1)
+        os.kill(live.pids["replica-0"], signal.SIGKILL)
+        # The session that it had fails until Envoy has noticed, and then has a new home.
+        for _ in range(80):
+            await asyncio.gather(*(calls(client, 1) for client in clients))
+            await asyncio.sleep(0.05)
+
+    rows, _ = play(settings, 3, script)
+    assert sorted(row["replica"] for row in rows[:3]) == list(live.replicas)
+    lately = rows[-60:]
+    assert {row["code"] for row in lately} == {"OK"}
+    homes = {(row["client"], row["replica"]) for row in lately}
+    assert len(homes) == 3
+    assert {replica for _, replica in homes} == {"replica-1", "replica-2"}

@@ -15,7 +15,7 @@ from lb.settings import ClientSettings
 
 MS = 1_000_000
 PLAN_MS = (0, 10, 20, 30, 300)
-WAITING = replace(SETTINGS, await_each_answer=True, messages_per_stream=3)
+WAITING = replace(SETTINGS, await_each_answer=True, await_first_answer=False, messages_per_stream=3)
 
 
 def played(
@@ -53,7 +53,7 @@ def test_a_call_waits_for_the_last_ones_answer_and_keeps_its_planned_time(
 
 def test_the_others_send_as_planned_whatever_the_answers_do(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:40", "--slots", "8")
-    settings = replace(WAITING, target=server.address, await_each_answer=False, await_first_answer=False)
+    settings = replace(WAITING, target=server.address, await_each_answer=False)
     rows = played(settings, [PlannedCall(at_ms * MS, "AddVideo") for at_ms in PLAN_MS])
     assert all(row["sent_ns"] < rows[0]["done_ns"] for row in rows[:3])
 

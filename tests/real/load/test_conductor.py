@@ -1,6 +1,5 @@
 """`python -m load.conductor`: it plays its order exactly, and every finished call is on disk."""
 
-import csv
 import itertools
 import json
 import signal
@@ -18,47 +17,15 @@ from typing import Any
 import pytest
 from clients import SETTINGS
 from lab_process import ROOT, StartCell
+from performance import Performance
 
 from lb.client import REQUEST_IDS_PER_CLIENT
 from lb.plan import NS_PER_S, Load, open_loop
 from lb.policies import service_config
-from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import STOPPED_EARLY, LoadOrder
 
 MIX = {"AddVideo": 3.0, "ListVideos": 1.0, "GetVideos": 1.0, "GetVideo": 1.0}
 OPEN = Load(clients=3, rate_per_s=120, think_time_ms=None, skew=1.0, calls=MIX, seed=7, repeat=1)
-
-
-class Performance:
-    """One load process playing one order."""
-
-    def __init__(self, order: LoadOrder) -> None:
-        order.write(order.folder / "order.json")
-        self.folder = order.folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "load.conductor", str(order.folder / "order.json")],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def end(self) -> int:
-        _, self.told = self.process.communicate(timeout=30)
-        return self.process.returncode
-
-    def rows(self, name: str = "requests.csv") -> list[dict[str, Any]]:
-        kinds = REQUEST_COLUMNS | MESSAGE_COLUMNS
-        with (self.folder / name).open() as file:
-            return [{key: kinds[key](text) for key, text in row.items()} for row in csv.DictReader(file)]
-
-    def status(self) -> dict[str, Any]:
-        path = self.folder / "load-status.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {"state": "none", "answered": 0}
-
-    def await_answers(self, count: int) -> None:
-        while self.status()["answered"] < count:
-            assert self.process.poll() is None, self.end()
-            time.sleep(0.01)
 
 
 @pytest.fixture
@@ -70,6 +37,7 @@ def perform(tmp_path: Path) -> Iterator[Any]:
         load: Load = OPEN,
         web_port: int | None = None,
         policy: str = "round_robin",
+        program: str | None = None,
         **times: float,
     ) -> Performance:
         settings = replace(
@@ -83,7 +51,8 @@ def perform(tmp_path: Path) -> Iterator[Any]:
         folder = tmp_path / "load"
         folder.mkdir()
         warm_up_s, duration_s = times.get("warm_up_s", 0.3), times.get("duration_s", 0.7)
-        performances.append(Performance(LoadOrder(load, settings, warm_up_s, duration_s, folder, web_port)))
+        order = LoadOrder(load, settings, warm_up_s, duration_s, folder, web_port)
+        performances.append(Performance(order, program))
         return performances[-1]
 
     yield start
@@ -254,6 +223,18 @@ def test_a_mistake_of_its_own_ends_it_at_once(load: Load, perform: Any) -> None:
     assert played.end() not in (0, STOPPED_EARLY)
     assert "KeyError: 'NoSuchCall'" in played.told
     assert "never retrieved" not in played.told
+
+
+def test_the_harness_is_told_at_once_that_measuring_begins(start_cell: StartCell, perform: Any) -> None:
+    # Batches would be five seconds apart: what is told sooner is told for its own sake.
+    program = "import sys, load.conductor as it; it.BATCH_S = 5; sys.exit(it.main([sys.argv[1]]))"
+    played = perform(start_cell("direct", "round_robin").target, program=program, warm_up_s=0.3)
+    while played.status()["state"] != "measure":
+        assert played.process.poll() is None, played.end()
+        time.sleep(0.005)
+    told_ns, start_ns = time.monotonic_ns() - played.epoch_ns, played.status()["measure_start_ns"]
+    assert told_ns - start_ns < 1 * NS_PER_S
+    assert played.end() == 0, played.told
 
 
 def test_an_order_that_cannot_be_read_fails(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""A real load process, as the tests see it."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+from lab_process import ROOT
+
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from load.order import LoadOrder
+
+
+class Performance:
+    """One load process playing one order; `program`: Python to run in place of load.conductor itself."""
+
+    def __init__(self, order: LoadOrder, program: str | None = None) -> None:
+        order.write(order.folder / "order.json")
+        self.folder = order.folder
+        self.epoch_ns = order.settings.epoch_ns
+        what = ["-m", "load.conductor"] if program is None else ["-c", program]
+        self.process = subprocess.Popen(
+            [sys.executable, *what, str(order.folder / "order.json")],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self) -> int:
+        _, self.told = self.process.communicate(timeout=30)
+        return self.process.returncode
+
+    def rows(self, name: str = "requests.csv") -> list[dict[str, Any]]:
+        kinds = REQUEST_COLUMNS | MESSAGE_COLUMNS
+        with (self.folder / name).open() as file:
+            return [{key: kinds[key](text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+    def status(self) -> dict[str, Any]:
+        path = self.folder / "load-status.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {"state": "none", "answered": 0}
+
+    def await_answers(self, count: int) -> None:
+        while self.status()["answered"] < count:
+            assert self.process.poll() is None, self.end()
+            time.sleep(0.01)

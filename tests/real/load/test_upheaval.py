@@ -1,0 +1,125 @@
+"""Replicas and proxy come and go under every kind of call: each planned call ends with a row, in time."""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_process import experiment_file
+from performance import Performance
+
+from harness.cells import CellPlan, plan_cells
+from harness.client_settings import client_settings
+from harness.spec import load_experiment
+from harness.testbed.base import Fleet
+from harness.testbed.local import LocalTestbed
+from lb.plan import NS_PER_S, Phase, open_loop
+from load.order import LoadOrder
+
+WORK = {
+    **{"clients": 6, "rate_per_s": 240, "warm_up_s": 0.3, "duration_s": 5.0, "deadline_ms": 600},
+    **{"messages_per_stream": 8, "message_gap_ms": 15},
+    "calls": {"AddVideo": 1, "ListVideos": 1, "GetVideos": 1, "GetVideo": 1},
+}
+STEP_S = 0.12
+LATE_S = 5  # on a busy machine
+PATIENCE_NS = 60 * NS_PER_S
+# What a call may end with when its connection, its replica or its proxy goes, or its time is over.
+CODES = {"OK", "UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL"}
+
+Act = Callable[[], object]
+
+
+def upheaval(fleet: Fleet, proxy: bool) -> Iterator[Act]:
+    """One thing after another, again and again; with it the connections' own end (GOAWAY) at an age."""
+
+    def start(name: str) -> Act:
+        return lambda: fleet.running(name) or fleet.start(name)
+
+    while True:
+        yield lambda: fleet.kill("replica-0")
+        yield lambda: fleet.pause("replica-1")
+        yield start("replica-0")
+        yield lambda: fleet.stop("replica-2")
+        yield lambda: fleet.resume("replica-1")
+        yield from [start("replica-2")] * 3
+        if proxy:
+            yield fleet.stop_proxy
+            while fleet.proxy_running():
+                yield lambda: None
+            yield fleet.start_proxy
+        while not all(fleet.running(name) for name in ("replica-0", "replica-2")):
+            yield start("replica-2")
+
+
+@contextmanager
+def played(folder: Path, arm: dict[str, Any]) -> Iterator[tuple[CellPlan, Performance]]:
+    """A load process that plays to its end while everything comes and goes."""
+    fast = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 1, "healthy_after": 1}
+    proxy = arm["route"] != "direct"
+    settings = {**arm, "max_connection_age_s": 0.7, **({"proxy_health_check": fast} if proxy else {})}
+    replicas = {"slots": 4, "service_time_ms": {"distribution": "exponential", "mean": 3}}
+    experiment = load_experiment(
+        str(experiment_file(folder, arms={"arm": settings}, workload=WORK, replicas=replicas))
+    )
+    plan, epoch_ns = plan_cells(experiment)[0], time.monotonic_ns()
+    with LocalTestbed(folder / "logs", load=False) as testbed:
+        live = testbed.start_cell(experiment, plan, folder, epoch_ns)
+        work = plan.workload
+        told = client_settings(plan, live.target, epoch_ns)
+        performance = Performance(LoadOrder(plan.load, told, work.warm_up_s, work.duration_s, folder))
+        try:
+            for act in upheaval(testbed.fleet, proxy):
+                if performance.process.poll() is not None or time.monotonic_ns() > epoch_ns + PATIENCE_NS:
+                    break
+                act()
+                time.sleep(STEP_S)
+            yield plan, performance
+        finally:
+            performance.process.kill()
+            performance.process.communicate()
+
+
+def planned(plan: CellPlan) -> Counter[tuple[int, str]]:
+    """(client, method) -> calls, in both phases."""
+    phases: list[tuple[Phase, float]] = [
+        ("warm_up", plan.workload.warm_up_s),
+        ("measure", plan.workload.duration_s),
+    ]
+    return Counter(
+        (client, call.method)
+        for (phase, duration_s), client in itertools.product(phases, range(plan.load.clients))
+        for call in open_loop(plan.load, client, phase, duration_s, opens=phase == "warm_up")
+    )
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        {"route": "direct", "policy": "round_robin"},
+        {"route": "direct", "policy": "pick_first"},
+        {"route": "direct", "policy": "round_robin", "discovery": "dns", "dns_interval_ms": 100},
+        {"route": "envoy", "policy": "sticky"},
+        {"route": "envoy-l4", "policy": "round_robin"},
+    ],
+    ids=lambda arm: "-".join(str(arm[key]) for key in ("route", "policy", "discovery") if key in arm),
+)
+def test_every_planned_call_ends_with_a_row(arm: dict[str, Any], tmp_path: Path) -> None:
+    with played(tmp_path, arm) as (plan, performance):
+        assert performance.end() == 0, performance.told
+        rows = performance.rows()
+    assert "Traceback" not in performance.told
+    assert "never retrieved" not in performance.told
+    assert Counter((row["client"], row["method"]) for row in rows) == planned(plan)
+    assert len({row["request_id"] for row in rows}) == len(rows) == performance.status()["answered"]
+    codes = Counter(row["code"] for row in rows)
+    assert set(codes) <= CODES
+    assert codes["OK"] > 0 < codes["UNAVAILABLE"]
+    if arm["route"] != "envoy":  # Envoy itself ends a broken stream with INTERNAL once it has begun
+        assert codes["INTERNAL"] == 0
+    longest_ns = max(row["done_ns"] - row["sent_ns"] for row in rows)
+    assert longest_ns < (0.6 + LATE_S) * NS_PER_S
