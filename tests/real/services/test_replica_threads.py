@@ -51,11 +51,12 @@ def test_all_four_calls_are_answered_and_written_down(start_replica: StartReplic
     assert [row["messages"] for row in rows] == ["1", "5", "1", "2"]
 
 
+@pytest.mark.parametrize("kind", ["asyncio", "threads"])
 @pytest.mark.parametrize("after_headers", [False, True])
 def test_failures_are_trailers_only_unless_they_come_after_headers(
-    start_replica: StartReplica, after_headers: bool
+    start_replica: StartReplica, after_headers: bool, kind: str
 ) -> None:
-    server = start_replica("--server", "threads", "--service-time", "constant:1")
+    server = start_replica("--server", kind, "--service-time", "constant:1")
     server.control.SetBehaviour(
         Behaviour(fail_share=1, fail_code="ABORTED", fail_after_headers=after_headers, fail_after_work=True)
     )
