@@ -15,6 +15,8 @@ from harness.spec_events import DOINGS as WORDS
 
 QUICK_CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
 PROXY = {"route": "envoy", "policy": "round_robin", "proxy_health_check": QUICK_CHECKS}
+# Some calls are always under way at each replica.
+IN_HAND = {"service_time_ms": {"distribution": "constant", "mean": 60}}
 ASKED_LATE_NS = 250_000_000  # on a busy machine
 
 
@@ -68,7 +70,9 @@ def test_every_word_has_a_doing() -> None:
 
 def test_a_killed_replica_is_gone_and_comes_back_to_its_address(start_lab: StartLab, tmp_path: Path) -> None:
     kill = {"at_s": 0.5, "do": "kill", "target": "replica-1", "for_s": 1.0}
-    story = play(start_lab, tmp_path, PROXY, [kill])
+    story = play(start_lab, tmp_path, PROXY, [kill], replicas=IN_HAND)
+    under_way = story.rows.filter(pl.col("planned_ns") < story.asked(1)["t_ns"])
+    assert set(under_way["code"]) == {"OK", "UNAVAILABLE"}, "calls in hand are lost"
     assert story.asked(1)["targets"] == story.asked(2)["targets"] == ["replica-1"]
     assert (story.asked(2)["do"], story.asked(2)["undoes"]) == ("start", 1)
     assert story.seen(1)[0] == ("replica-1", "process ended")
