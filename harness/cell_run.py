@@ -99,7 +99,7 @@ class CellRun:
         order = self._folder / "load-order.json"
         self._order(live).write(order)
         work = self._plan.workload
-        patience_s = work.warm_up_s + work.duration_s + 2 * work.deadline_ms / 1000 + LOAD_GRACE_S
+        patience_s = work.warm_up_s + work.duration_s + 4 * work.deadline_ms / 1000 + LOAD_GRACE_S
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         self._testbed.start_load(order, self._folder)

@@ -28,6 +28,7 @@ def client_settings(plan: CellPlan, target: str, epoch_ns: int) -> ClientSetting
         message_gap_ms=work.message_gap_ms,
         await_each_answer=arm.await_each_answer,
         dns_interval_ms=arm.dns_interval_ms,
+        reconnect_backoff_ms=arm.reconnect_backoff_ms,
         payload_bytes=work.payload_bytes,
     )
 

@@ -58,17 +58,24 @@ def _event(arm: Mapping[str, Any], number: int) -> Mapping[str, Any] | None:
 def _table(number: int, events: Mapping[str, Mapping[str, Any]]) -> Table:
     arrival = any(event["do"] in BRINGS for event in events.values())
     columns = {**_COLUMNS, **(_COLUMNS_OF_ARRIVAL if arrival else {})}
+    words = {
+        "what": {name: what_happened(event) for name, event in events.items()},
+        "how it is learned": {name: event["told"] or ABSENT for name, event in events.items()},
+    }
+    # What is the same in all arms is told once.
+    alike = [next(iter(told.values())) for told in words.values() if len(set(told.values())) == 1]
+    unlike = {heading: told for heading, told in words.items() if len(set(told.values())) > 1}
     rows = [
         [
             name,
-            what_happened(event),
-            event["told"] or ABSENT,
-            *(_shown(event, name) for name in columns.values()),
+            *(told[name] for told in unlike.values()),
+            *(_shown(event, metric) for metric in columns.values()),
         ]
         for name, event in events.items()
     ]
-    caption = f"Event {number}. {_CAPTION}{_CAPTION_OF_ARRIVAL if arrival else ''}"
-    return Table(["Arm", "what", "how it is learned", *columns], rows, caption)
+    said = "".join(f" {told[:1].upper()}{told[1:]}." for told in alike if told != ABSENT)
+    caption = f"Event {number}.{said} {_CAPTION}{_CAPTION_OF_ARRIVAL if arrival else ''}"
+    return Table(["Arm", *unlike, *columns], rows, caption)
 
 
 def what_happened(event: Mapping[str, Any]) -> str:

@@ -138,6 +138,14 @@ class Arm(Model):
         description="silence after which the clients send an HTTP/2 PING (default: none are sent); "
         "gRPC's C-core sends one a second at most",
     )
+    reconnect_backoff_ms: float | None = Field(
+        default=None,
+        ge=100,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="longest wait of a client between two tries to connect (default: gRPC's, 1 s, then 1.6 "
+        "times as long after each failure, up to 120 s)",
+    )
     max_connection_age_s: Lifetime | None = Field(
         default=None,
         description="age at which clients' connections are closed: by Envoy on route envoy, else by the "

@@ -40,6 +40,9 @@ def test_there_is_a_table_for_each_event(killed):
     first, second = event_tables(killed["arms"])
     assert [row[0] for row in first.rows] == ["sticky", "round_robin", "grows"]
     assert [row[0] for row in second.rows] == ["sticky", "round_robin"]
+    assert first.head[1] == "what"
+    assert "what" not in second.head, "what is the same in all arms is told once"
+    assert "Event 2. Start replica-1 at " in second.caption
     assert first.rows[0][1].startswith("kill replica-1 at 0.3")
     assert first.rows[2][1].startswith("add replica-4 at 0.5")
     column = first.head.index("had to")
