@@ -20,7 +20,7 @@ def _has_events(experiment: Experiment) -> bool:
     return any(experiment.events_of(arm) for arm in experiment.arms.values())
 
 
-# With events each takes half a minute even in its quick form: one for each kind of event is enough every time,
+# With events each takes half a minute even in its quick form: one for each kind is enough every time,
 # the others run in the catalogue's own test.
 EVENTFUL = {name for name in experiment_names() if _has_events(load_experiment(name))}
 ALWAYS = {

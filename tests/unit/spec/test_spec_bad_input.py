@@ -249,7 +249,7 @@ def test_overrides_are_told_by_their_option(
     ("name", "expected"),
     [
         ("stiky", "no experiment is called 'stiky'; did you mean 'sticky'?"),
-        ("", "no experiment is called ''; there are: canary, client_settings"),
+        ("", "no experiment is called ''; there are: black_hole, brownout, canary"),
         ("q" * 1000, f"no experiment is called '{'q' * 77}...'; there are: "),
         ("nowhere/x.yaml", "nowhere/x.yaml: no such file; expected an experiment file (YAML)"),
         ("/dev/null", "/dev/null is not a regular file; expected an experiment file (YAML)"),
