@@ -2,26 +2,25 @@
 
 import math
 import signal
-from pathlib import Path
 
 from harness.cells import CellPlan
 from harness.proxy import EnvoyFiles, render
 from harness.proxy_admin import EnvoyAdmin
 from harness.testbed.ports import HeldPorts
-from harness.testbed.processes import Process, ProcessFamily
-from harness.tls import TlsFiles
+from harness.testbed.processes import Process
+from harness.testbed.site import CellSite
 
 
 class LocalEnvoy:
-    """The proxy of one cell. Its files are below `folder`; its endpoints must be there before it starts."""
+    """The proxy of one cell. Its files are below the cell's; its endpoints must be there before it starts."""
 
-    def __init__(self, family: ProcessFamily, plan: CellPlan, folder: Path, tls: TlsFiles | None) -> None:
-        self._family = family
-        self._plan = plan
-        self._tls = tls
+    def __init__(self, site: CellSite) -> None:
+        self._family = site.family
+        self._plan = site.plan
+        self._tls = site.tls
         self._ports = HeldPorts()
-        self._log = folder / "logs" / "envoy.log"
-        self.files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
+        self._log = site.folder / "logs" / "envoy.log"
+        self.files = EnvoyFiles(site.folder / "envoy", site.folder / "access.jsonl")
         self.address = self._ports.hold("127.0.0.1")
         self.process: Process | None = None
 

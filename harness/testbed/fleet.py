@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import signal
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cells import CellPlan
 from harness.endpoints import Endpoint
 from harness.proxy import write_endpoints
-from harness.spec import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.envoy_process import LocalEnvoy
-from harness.testbed.processes import Process, ProcessFamily
+from harness.testbed.processes import Process
 from harness.testbed.replicas import LocalReplicas
-from harness.tls import TlsFiles
+from harness.testbed.site import CellSite
 
 if TYPE_CHECKING:
     from harness.name_server import NameServer
@@ -24,24 +21,17 @@ if TYPE_CHECKING:
 class LocalFleet:
     """Replicas, proxy and name server of one cell; `live` is what others know of them."""
 
-    def __init__(
-        self,
-        family: ProcessFamily,
-        experiment: Experiment,
-        plan: CellPlan,
-        folder: Path,
-        epoch_ns: int,
-        tls: TlsFiles | None,
-    ) -> None:
+    def __init__(self, site: CellSite) -> None:
+        plan = site.plan
         self._plan = plan
         self._closing = ExitStack()
-        self.live = LiveCell(folder, replicas={}, controls={})
-        self._replicas = LocalReplicas(family, experiment, plan, folder, epoch_ns, tls)
+        self.live = LiveCell(site.folder, replicas={}, controls={})
+        self._replicas = LocalReplicas(site)
         self._closing.callback(self._replicas.close)
         self._envoy: LocalEnvoy | None = None
         self._names: NameServer | None = None
         if plan.arm.route != "direct":
-            self._envoy = LocalEnvoy(family, plan, folder, tls)
+            self._envoy = LocalEnvoy(site)
             self._closing.callback(self._envoy.close)
         elif plan.arm.discovery == "dns":
             self._names = self._closing.enter_context(_name_server())

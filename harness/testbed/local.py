@@ -15,6 +15,7 @@ from harness.spec import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.fleet import LocalFleet
 from harness.testbed.processes import Process, ProcessFamily
+from harness.testbed.site import CellSite
 from harness.tls import TlsFiles
 
 READY_TIMEOUT_S = 20.0
@@ -68,7 +69,8 @@ class LocalTestbed:
         (folder / "logs").mkdir(exist_ok=True)
         if self._fleet is not None:
             self.stop_cell()
-        self._fleet = fleet = LocalFleet(self._servers, experiment, plan, folder, epoch_ns, self._tls)
+        site = CellSite(self._servers, experiment, plan, folder, epoch_ns, self._tls)
+        self._fleet = fleet = LocalFleet(site)
         names = experiment.replicas.names
         for _ in names:
             fleet.start_new()

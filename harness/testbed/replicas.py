@@ -2,13 +2,13 @@
 
 import json
 import signal
-from pathlib import Path
 
 from harness.cells import CellPlan, replica_connection_age_ms
 from harness.schedule import new_replicas
-from harness.spec import Experiment, Replicas
+from harness.spec import Replicas
 from harness.testbed.ports import HeldPorts
-from harness.testbed.processes import Process, ProcessFamily
+from harness.testbed.processes import Process
+from harness.testbed.site import CellSite
 from harness.tls import TlsFiles
 
 LEAST_GRACE_S = 1.0
@@ -21,28 +21,17 @@ class LocalReplicas:
     discovery by dns each replica has an address of its own (127.0.1.1, ...) and all have one port.
     """
 
-    def __init__(
-        self,
-        family: ProcessFamily,
-        experiment: Experiment,
-        plan: CellPlan,
-        folder: Path,
-        epoch_ns: int,
-        tls: TlsFiles | None,
-    ) -> None:
-        self._family = family
-        self._experiment = experiment
-        self._plan = plan
-        self._folder = folder
-        self._epoch_ns = epoch_ns
-        self._tls = tls
+    def __init__(self, site: CellSite) -> None:
+        self._site = site
+        self._family = site.family
+        self._logs = site.folder / "logs"
         self._ports = HeldPorts()
         self.processes: dict[str, Process] = {}
         self._addresses = self._hold()
 
     def _hold(self) -> list[str]:
-        count = self._experiment.replicas.count + new_replicas(self._plan.events)
-        if self._plan.arm.discovery == "dns":
+        count = self._site.experiment.replicas.count + new_replicas(self._site.plan.events)
+        if self._site.plan.arm.discovery == "dns":
             return self._ports.hold_same([f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(count)])
         return [self._ports.hold("127.0.0.1") for _ in range(count)]
 
@@ -57,8 +46,8 @@ class LocalReplicas:
 
     def start(self, name: str) -> None:
         """Start the process of a replica that is not running; `ready` tells when it serves."""
-        (self._folder / "logs" / f"{name}.ready.json").unlink(missing_ok=True)
-        log = self._folder / "logs" / f"{name}.log"
+        (self._logs / f"{name}.ready.json").unlink(missing_ok=True)
+        log = self._logs / f"{name}.log"
         self.processes[name] = self._family.spawn_module(name, "services.replica", self._args(name), log)
 
     def start_new(self) -> str:
@@ -70,7 +59,7 @@ class LocalReplicas:
     def ready(self, name: str) -> dict[str, str] | None:
         """What a serving replica says of itself (address, control_address, ...); None while it does not."""
         try:
-            text = (self._folder / "logs" / f"{name}.ready.json").read_text()
+            text = (self._logs / f"{name}.ready.json").read_text()
         except FileNotFoundError:
             return None
         return dict(json.loads(text))
@@ -96,7 +85,7 @@ class LocalReplicas:
         self._ports.close()
 
     def _args(self, name: str) -> list[str]:
-        experiment, plan, number = self._experiment, self._plan, _number(name)
+        experiment, plan, number = self._site.experiment, self._site.plan, _number(name)
         replicas, age_ms = experiment.replicas, replica_connection_age_ms(plan.arm)
         service = replicas.service_time_ms
         return [
@@ -109,10 +98,10 @@ class LocalReplicas:
             *(["--max-connection-age-ms", str(age_ms)] if age_ms else []),
             # The same in every arm of a repeat, another for each repeat and replica.
             *("--seed", str((experiment.seed * 1000 + plan.repeat) * 1000 + number)),
-            *("--ledger", str(self._folder / f"{name}.csv")),
-            *("--ready", str(self._folder / "logs" / f"{name}.ready.json")),
-            *("--epoch-ns", str(self._epoch_ns)),
-            *(_tls_args(self._tls) if self._tls else []),
+            *("--ledger", str(self._site.folder / f"{name}.csv")),
+            *("--ready", str(self._logs / f"{name}.ready.json")),
+            *("--epoch-ns", str(self._site.epoch_ns)),
+            *(_tls_args(self._site.tls) if self._site.tls else []),
         ]
 
 
