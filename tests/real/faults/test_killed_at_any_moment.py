@@ -103,8 +103,9 @@ def test_at_random_moments(tmp_path: Path) -> None:
     assert start(tmp_path / "whole").wait(60) in (0, 3)
     whole_s = time.monotonic() - began_s
     rng = random.Random(SEED)
-    # Two at a time take longer than one alone.
-    moments = [rng.uniform(0, 1.5 * whole_s) for _ in range(MOMENTS)]
+    # One in each of so many equal parts of a run; two runs at a time take longer than one alone.
+    moments = [1.3 * whole_s * (number + rng.random()) / MOMENTS for number in range(MOMENTS)]
+    rng.shuffle(moments)
     folders = [tmp_path / f"moment-{number}" for number in range(MOMENTS)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         left = list(pool.map(kill_after, folders, moments))
