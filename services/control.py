@@ -28,7 +28,7 @@ HEALTH_SERVICES = ("", "video_service.VideoService")
 class LabControl(LabControlServicer):
     """The lab's hand on one replica. Its calls take no slot and are not in the ledger.
 
-    `identity`: what is true of the replica as long as it lives.
+    `identity`: what is true of the replica as long as it lives. `threads`: how many serve, None for asyncio.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class LabControl(LabControlServicer):
         health_service: health.aio.HealthServicer | ThreadedHealth,
         ledger: Ledger,
         calls: LedgerInterceptor,
+        threads: int | None,
     ) -> None:
         self._identity = identity
         self._behaviour = behaviour
@@ -46,6 +47,7 @@ class LabControl(LabControlServicer):
         self._health = health_service
         self._ledger = ledger
         self._calls = calls
+        self._threads = threads
         self._serving = False
 
     async def set_serving(self, serving: bool) -> None:
@@ -72,6 +74,8 @@ class LabControl(LabControlServicer):
         before = self._behaviour.settings
         try:
             settings = before.changed(request)
+            if self._threads is not None:
+                settings.check_threads(self._threads)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         self._behaviour.apply(settings)

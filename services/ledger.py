@@ -29,12 +29,13 @@ _CHUNK_BYTES = 1 << 16
 class Ledger:
     """An append-only CSV file; each row is one write, so a killed process loses no row already written.
 
-    A file that is there already is continued. Without a path the file has no name and goes with the
-    process. Raises OSError if it cannot be opened.
+    A file that is there already is continued, without a torn last row. Without a path the file has no name
+    and goes with the process. Raises OSError if it cannot be opened.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._fd = _open(path)
+        _drop_torn_row(self._fd)
         if os.fstat(self._fd).st_size == 0:
             os.write(self._fd, (",".join(COLUMNS) + "\n").encode())
 
@@ -72,3 +73,11 @@ def _open(path: Path | None) -> int:
         with tempfile.TemporaryFile() as file:
             return os.dup(file.fileno())
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _drop_torn_row(fd: int) -> None:
+    """Cut off what follows the last line end: a kill or a full disk may leave a part of one write."""
+    size = os.fstat(fd).st_size
+    end = os.pread(fd, _CHUNK_BYTES, max(0, size - _CHUNK_BYTES))
+    if torn := len(end) - end.rfind(b"\n") - 1:
+        os.ftruncate(fd, size - torn)

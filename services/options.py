@@ -48,6 +48,8 @@ def parse(argv: list[str] | None) -> Options:
     given = parser.parse_args(argv)
     try:
         settings = _settings(given)
+        if given.server != "asyncio":
+            settings.check_threads(settings.slots)
     except ValueError as error:
         parser.error(str(error))
     return Options(
@@ -82,6 +84,8 @@ def _settings(given: argparse.Namespace) -> Settings:
         orca=given.orca,
         outage_every_s=outage_every_s,
         outage_for_ms=outage_for_ms,
+        fail_after_headers=given.fail_after_headers,
+        fail_after_work=given.fail_after_work,
     )
 
 
@@ -160,8 +164,10 @@ def _misbehaviour(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     option("--slow-factor", type=float, default=1.0, metavar="F", help="multiplies the service times")
     option("--slow-share", type=float, default=1.0, metavar="S", help="share of the calls that are so slow")
-    option("--fail-share", type=float, default=0.0, metavar="S", help="share of the calls that fail at once")
+    option("--fail-share", type=float, default=0.0, metavar="S", help="share of the calls that fail")
     option("--fail-code", default="UNAVAILABLE", metavar="CODE", help="gRPC name of how they fail")
+    option("--fail-after-headers", action="store_true", help="they fail after initial metadata")
+    option("--fail-after-work", action="store_true", help="they take a slot and a service time, then fail")
     option(
         "--outage",
         type=_outage,

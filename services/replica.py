@@ -68,7 +68,13 @@ class Replica:
             server=options.server,
         )
         self._control = LabControl(
-            identity, self._behaviour, self._outages, self._health, self._ledger, self._calls
+            identity,
+            self._behaviour,
+            self._outages,
+            self._health,
+            self._ledger,
+            self._calls,
+            options.settings.slots if self._threaded else None,
         )
         self._interceptors = (
             self._calls,

@@ -70,6 +70,14 @@ class Settings:
             least = f"above 0 and below outage_every_s, {every_s * 1000:g} ms"
             raise ValueError(f"outage_for_ms is {for_ms:g}, expected {least}")
 
+    def check_threads(self, threads: int) -> None:
+        """Raises ValueError for what a replica with this many threads cannot do."""
+        if self.slots != threads:
+            raise ValueError(f"slots is {self.slots}, expected {threads}: the threads that it started with")
+        if self.outage_every_s:
+            every_s = f"outage_every_s is {self.outage_every_s:g}"
+            raise ValueError(f"{every_s}, expected 0: threads cannot be made to leave their calls")
+
     def changed(self, message: BehaviourMessage) -> "Settings":
         """These settings with the fields that the message sets. Raises ValueError."""
         given = {field.name: value for field, value in message.ListFields()}

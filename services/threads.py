@@ -2,65 +2,34 @@
 
 The work itself is what the asyncio replica does, on the replica's event loop; the thread that gRPC gave the
 call waits for it. So a call takes a thread for as long as it lasts, calls beyond the pool wait in gRPC's own
-line, which no handler sees (their queue_ns is 0), and a handler does not hear that its caller has gone.
+line, which no handler sees (their queue_ns is 0), and a handler hears that its caller has gone only when it
+next reads or sends a message of a stream.
 """
 
 import asyncio
-import queue
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from services.interceptors import PREFIX, VideoServiceInterceptor
+from services.threaded_call import AbortedError, LoopWork, ThreadedCall
 from services.video_service_pb2_grpc import add_VideoServiceServicer_to_server
 
-_END: Any = object()
-Serve = Callable[[Any, Any], Any]
-
-
-class _AbortedError(Exception):
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-class ThreadContext:
-    """What the replica's asyncio handlers use of a call's context, over that of a thread's call."""
-
-    def __init__(self, context: grpc.ServicerContext) -> None:
-        self._context = context
-        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.invocation_metadata = context.invocation_metadata
-        self.peer = context.peer
-        self.time_remaining = context.time_remaining
-        self.set_trailing_metadata = context.set_trailing_metadata
-
-    async def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
-        """Send the headers now."""
-        self._context.send_initial_metadata(tuple(metadata))
-
-    async def write(self, message: Any) -> None:
-        """Hand one message of a stream to the thread, which sends it."""
-        self.messages.put(message)
-
-    async def read(self) -> Any:
-        """The end of the requests: whoever asks has had them all."""
-        return grpc.aio.EOF
-
-    async def abort(self, code: grpc.StatusCode, message: str) -> NoReturn:
-        """End the call with this status."""
-        raise _AbortedError(code, message)
+SERVICE = PREFIX.strip("/")
 
 
 class ThreadedServer:
     """gRPC's threaded server, to be started and stopped from an event loop as one of grpc.aio is."""
 
-    def __init__(self, server: grpc.Server) -> None:
+    def __init__(self, server: grpc.Server, pool: ThreadPoolExecutor, work: LoopWork) -> None:
         self._server = server
+        self._pool = pool
+        self._work = work
         self.add_insecure_port = server.add_insecure_port
         self.add_secure_port = server.add_secure_port
 
@@ -69,8 +38,11 @@ class ThreadedServer:
         self._server.start()
 
     async def stop(self, grace_s: float | None) -> None:
-        """Take no more calls; return when those here have ended, at the latest after the grace time."""
+        """Take no more calls, end those that are still here after the grace time; then no thread is left."""
         await asyncio.to_thread(self._server.stop(grace_s).wait)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._work.cut_off()
+        await asyncio.to_thread(self._pool.shutdown)
 
 
 class ThreadedHealth:
@@ -102,20 +74,22 @@ def threaded_server(
     interceptors: Sequence[VideoServiceInterceptor],
     health_service: ThreadedHealth,
 ) -> ThreadedServer:
-    """A server with `threads` threads for VideoService and health; to be made on the replica's event loop.
+    """A server with `threads` threads for VideoService, health and reflection; to be made on the event loop.
 
     `interceptors`: the outermost first, as for grpc.aio.
     """
-    loop = asyncio.get_running_loop()
-    server = grpc.server(ThreadPoolExecutor(threads, "calls"), options=list(arguments))
+    work = LoopWork(asyncio.get_running_loop())
+    pool = ThreadPoolExecutor(threads, "calls")
+    server = grpc.server(pool, options=list(arguments))
     handlers = {
-        name: _threaded(_wrapped(name, handler, interceptors), loop)
+        name: _threaded(_wrapped(name, handler, interceptors), work)
         for name, handler in _handlers_of(videos).items()
     }
-    service = PREFIX.strip("/")
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    server.add_registered_method_handlers(SERVICE, handlers)
     health_pb2_grpc.add_HealthServicer_to_server(health_service.servicer, server)
-    return ThreadedServer(server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return ThreadedServer(server, pool, work)
 
 
 class _Register:
@@ -144,63 +118,45 @@ def _wrapped(name: str, handler: Any, interceptors: Sequence[VideoServiceInterce
     return handler
 
 
-def _threaded(handler: Any, loop: asyncio.AbstractEventLoop) -> Any:
-    """The same method for a threaded server: its coroutine runs on `loop`, the thread waits."""
+def _threaded(handler: Any, work: LoopWork) -> Any:
+    """The same method for a threaded server: its coroutine runs on the loop, the thread waits."""
     kind = (
         f"{'stream' if handler.request_streaming else 'unary'}_"
         f"{'stream' if handler.response_streaming else 'unary'}"
     )
-    serve = _many(getattr(handler, kind), handler.request_streaming, loop)
-    if not handler.response_streaming:
-        serve = _one(getattr(handler, kind), handler.request_streaming, loop)
+    handle = getattr(handler, kind)
+
+    def begun(request: Any, context: grpc.ServicerContext) -> tuple[ThreadedCall, Iterator[Any]]:
+        call = ThreadedCall(context, request, work)
+        asked = call.requests() if handler.request_streaming else request
+        return call, call.run(_run(handle, asked, call))
+
+    def answer_many(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        _, messages = begun(request, context)
+        with _ended(context):
+            yield from messages
+
+    def answer_one(request: Any, context: grpc.ServicerContext) -> Any:
+        call, messages = begun(request, context)
+        with _ended(context):
+            list(messages)  # there are none: it is run to its end
+        return call.answer
+
     make = getattr(grpc, f"{kind}_rpc_method_handler")
+    serve = answer_many if handler.response_streaming else answer_one
     return make(serve, handler.request_deserializer, handler.response_serializer)
 
 
-def _one(
-    handle: Callable[[Any, Any], Awaitable[Any]], streaming: bool, loop: asyncio.AbstractEventLoop
-) -> Serve:
-    def serve(request: Any, context: grpc.ServicerContext) -> Any:
-        adapted = ThreadContext(context)
-        asked = _requests(request) if streaming else request
-        try:
-            return asyncio.run_coroutine_threadsafe(_run(handle, asked, adapted), loop).result()
-        except _AbortedError as error:
-            context.abort(error.code, error.message)
-
-    return serve
+async def _run(handle: Callable[[Any, Any], Any], request: Any, call: ThreadedCall) -> Any:
+    return await handle(request, call)
 
 
-def _many(
-    handle: Callable[[Any, Any], Awaitable[Any]], streaming: bool, loop: asyncio.AbstractEventLoop
-) -> Serve:
-    def serve(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        adapted = ThreadContext(context)
-        asked = _requests(request) if streaming else request
-        done = asyncio.run_coroutine_threadsafe(_run(handle, asked, adapted), loop)
-        done.add_done_callback(lambda _: adapted.messages.put(_END))
-        while (message := adapted.messages.get()) is not _END:
-            yield message
-        try:
-            done.result()
-        except _AbortedError as error:
-            context.abort(error.code, error.message)
-
-    return serve
-
-
-async def _run(handle: Callable[[Any, Any], Awaitable[Any]], request: Any, context: ThreadContext) -> Any:
-    return await handle(request, context)
-
-
-async def _requests(iterator: Iterator[Any]) -> AsyncIterator[Any]:
-    """The requests of a stream, each waited for in a thread besides."""
-    while (request := await asyncio.to_thread(_next, iterator)) is not _END:
-        yield request
-
-
-def _next(iterator: Iterator[Any]) -> Any:
+@contextmanager
+def _ended(context: grpc.ServicerContext) -> Iterator[None]:
+    """Turns the end of a handler into the end of its call."""
     try:
-        return next(iterator, _END)
-    except grpc.RpcError:  # the caller has gone
-        return _END
+        yield
+    except AbortedError as error:
+        context.abort(error.code, error.message)
+    except CancelledError:  # its caller has been told already
+        context.abort(grpc.StatusCode.CANCELLED, "ended by the server")

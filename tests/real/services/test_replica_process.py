@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from replica_process import ROOT, Server, StartReplica
 
 from services.video_service_pb2 import Behaviour, GetIdentityRequest, GetLedgerRequest, Video
+from services.video_service_pb2_grpc import LabControlStub
 
 
 def run_replica(*options: str) -> subprocess.CompletedProcess[str]:
@@ -222,9 +223,9 @@ def test_children_of_a_process_that_only_imported_it_serve(tmp_path: Path) -> No
                 assert parent.poll() is None
                 time.sleep(0.01)
             address = ready.read_text().split('"address": "')[1].split('"')[0]
-            server_of = Server(parent, address, tmp_path, grpc.insecure_channel(address))
-            assert server_of.control.GetIdentity(GetIdentityRequest()).pid == children[number]
-            server_of.channel.close()
+            with grpc.insecure_channel(address) as channel:
+                identity = LabControlStub(channel).GetIdentity(GetIdentityRequest())
+            assert identity.pid == children[number]
     finally:
         for pid in children:
             os.kill(pid, signal.SIGTERM)
