@@ -124,8 +124,8 @@ def test_a_replica_that_was_changed_meanwhile_is_refused(cell: Confirmed) -> Non
 
 
 def test_replicas_under_each_others_names_are_refused(cell: Confirmed) -> None:
-    first, second, third = cell.live.replicas.values()
-    cell.live.replicas = {"replica-0": second, "replica-1": first, "replica-2": third}
+    first, second, third = cell.live.controls.values()
+    cell.live.controls = {"replica-0": second, "replica-1": first, "replica-2": third}
     with pytest.raises(LabError, match=CALLS_ITSELF.format(0, "replica-1", True)):
         cell.again()
 
