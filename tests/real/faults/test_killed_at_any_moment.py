@@ -76,7 +76,7 @@ def taken_ports(folders: list[Path]) -> set[int]:
     ports = {int(port) for text in texts for port in re.findall(r"127\.0\.0\.1:(\d+)", text)} - {0}
     assert ports
     listening = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
-    return ports & {each.laddr.port for each in listening if each.pid is None}
+    return ports & {each.laddr[1] for each in listening if each.pid is None}
 
 
 def state(folder: Path) -> str:
