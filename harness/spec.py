@@ -5,8 +5,9 @@ that cannot be, an expectation about nothing) is in spec_checks.py. Units stand 
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -147,8 +148,13 @@ def _validated(tree: Tree, label: str, name: str, overrides: Mapping[str, object
     try:
         return Experiment.model_validate({"name": name, **tree.value})
     except ValidationError as error:
-        problem = first_problem(error, Experiment.model_json_schema(), tree)
+        problem = first_problem(error, _schema(), tree)
         raise UserError(_told(problem, tree, label, overrides)) from None
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Experiment.model_json_schema()
 
 
 def _told(problem: Problem, tree: Tree, label: str, overrides: Mapping[str, object]) -> str:
