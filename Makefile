@@ -22,7 +22,8 @@ demo: setup ## run the experiment `sticky`
 	$(BIN)/python run_experiment.py sticky
 
 test: setup ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from lab_process import Lab, StartLab, experiment_file
 
 SOAK_S = float(os.environ.get("LB_LAB_SOAK_S", "40"))
@@ -42,6 +43,7 @@ def growth_bytes(values: list[int]) -> float:
     return statistics.median(values[2 * third :]) - statistics.median(values[third : 2 * third])
 
 
+@pytest.mark.alone
 def test_memory_is_flat(start_lab: StartLab, tmp_path: Path) -> None:
     arms = {"arm": {"route": "envoy", "policy": "sticky"}}
     work = {"warm_up_s": 0.5, "duration_s": SOAK_S, "rate_per_s": RATE_PER_S, "clients": 12, "calls": MIX}

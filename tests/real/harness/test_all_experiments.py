@@ -23,18 +23,12 @@ def _has_events(experiment: Experiment) -> bool:
 # With events each takes half a minute even in its quick form: one for each kind is enough every time,
 # the others run in the catalogue's own test.
 EVENTFUL = {name for name in experiment_names() if _has_events(load_experiment(name))}
-ALWAYS = {
-    "frozen_replica",
-    "health_starvation",
-    "replica_crash",
-    "retry_storm",
-    "rolling_deploy",
-    "scale_out",
-}
+ALWAYS = {"frozen_replica", "health_starvation", "rolling_deploy", "scale_out"}
 CHOSEN = [name for name in experiment_names() if name not in EVENTFUL or name in ALWAYS]
 OTHER_SEEDS = (101, 102)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", CHOSEN)
 def test_an_experiment_is_not_refuted(start_lab: StartLab, name: str) -> None:
     """An experiment promises to hold 19 times of 20: one refusal is chance if two other seeds deny it."""
@@ -57,6 +51,7 @@ def _verdict(lab: Lab, name: str) -> str:
     return str(summary["verdict"])
 
 
+@pytest.mark.alone
 @pytest.mark.skipif("LB_LAB_CATALOGUE" not in os.environ, reason="a quarter of an hour: set LB_LAB_CATALOGUE")
 def test_the_whole_catalogue(start_lab: StartLab) -> None:
     lab = start_lab("run", "--all", "--quick")
