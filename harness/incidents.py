@@ -39,6 +39,8 @@ class EventFacts:
     those (with OK) planned before the first event; None where there were none.
     longest_gap_ns: see harness.gaps; None without a request. moves: see harness.moves.
     breaks: times that a session's next answer, of this interval, came from another replica.
+    first_answer_ns: until one of the replicas that the event brings first answered a request that was planned
+    after it; None where none did, or the event brings none.
     fair_share_after_ns: see harness.sharing; None for an event that brings no replicas.
     present: replicas that take part once the event is over.
     answered: requests that name a replica; on_targets: those that name one of the targets, None where those
@@ -62,6 +64,7 @@ class EventFacts:
     longest_gap_ns: float | None
     moves: Moves
     breaks: int
+    first_answer_ns: float | None
     fair_share_after_ns: float | None
     present: int
     answered: int
@@ -202,6 +205,7 @@ def _facts(window: _Window, place: int) -> EventFacts:
         longest_gap_ns=window.gaps_ns.get(place + 1),
         moves=_moves(window, place, targets, answered),
         breaks=int(answered["changed"].sum()),
+        first_answer_ns=_first_answer(event.do, rows, targets, from_ns),
         fair_share_after_ns=_fair_share_after(window, place, targets),
         present=window.present_after(place),
         answered=answered.height,
@@ -220,6 +224,14 @@ def _delayed(rows: pl.DataFrame, usual_ns: float | None) -> int | None:
     if usual_ns is None:
         return None
     return rows.filter("ok", pl.col("latency_ns") > DELAYED_TIMES * usual_ns).height
+
+
+def _first_answer(do: str, rows: pl.DataFrame, targets: Sequence[int], from_ns: int) -> float | None:
+    if do not in BRINGS:
+        return None
+    ended = pl.col("at_ns") + pl.col("latency_ns")
+    ended_ns = rows.filter(pl.col("replica").is_in(targets)).select(ended.min()).item()
+    return None if ended_ns is None else float(ended_ns - from_ns)
 
 
 def _moves(window: _Window, place: int, targets: Sequence[int], answered: pl.DataFrame) -> Moves:

@@ -91,6 +91,11 @@ EVENT_METRICS: dict[str, tuple[str, str, OfEvent]] = {
         "Times that a session's next answer, of the interval, came from another replica",
         lambda e: e.breaks,
     ),
+    "first_answer_ms": (
+        "ms",
+        "From an event that brings replicas until one of them first answered a request planned after it",
+        lambda e: in_ms(e.first_answer_ns),
+    ),
     "fair_share_after_ms": (
         "ms",
         "From an event that brings replicas until each of them has 80 % of its fair share",

@@ -27,6 +27,7 @@ _COLUMNS = {
 }
 _OF_PINNED = ("moved_sessions", "needed_moves")
 _COLUMNS_OF_ARRIVAL = {
+    "first answer, ms": "first_answer_ms",
     "fair share after, ms": "fair_share_after_ms",
     "share now": "target_share",
     "returned": "returned_share",

@@ -75,6 +75,7 @@ def test_a_crash_by_hand(crash):
         "moved_over_needed": 1,
         "breaks": 1,
         "returned_share": None,
+        "first_answer_ms": None,
         "fair_share_after_ms": None,
         "target_share": pytest.approx(1 / 5),  # the cancelled one names it
         "lost_answers": 1,
@@ -104,6 +105,7 @@ def test_the_return_by_hand(crash):
     assert found["pinned_sessions"] == 1  # from 140 ms on: A was answered twice, B once
     assert found["moved_sessions"] == found["needed_moves"] == 1  # to the replica that came
     assert found["target_share"] == 1
+    assert found["first_answer_ms"] == 52  # planned at 400, took 2, the event was at 350
     assert found["fair_share_after_ms"] == 650  # never: too few answers to tell
     assert crash["event3.requests"] is None
 
