@@ -10,7 +10,7 @@ from services.call import Context
 from services.interceptors import LedgerInterceptor
 from services.ledger import Ledger
 from services.outages import Outages
-from services.threads import ThreadedHealth
+from services.threaded_health import ThreadedHealth
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 from services.video_service_pb2 import (
     GetIdentityRequest,

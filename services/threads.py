@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.interceptors import PREFIX, VideoServiceInterceptor
 from services.threaded_call import AbortedError, LoopWork, ThreadedCall
+from services.threaded_health import ThreadedHealth
 from services.video_service_pb2_grpc import add_VideoServiceServicer_to_server
 
 SERVICE = PREFIX.strip("/")
@@ -43,28 +44,6 @@ class ThreadedServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._work.cut_off()
         await asyncio.to_thread(self._pool.shutdown)
-
-
-class ThreadedHealth:
-    """The standard health service for a threaded server, with the asyncio one's interface.
-
-    `own_pool`: Check has a thread of its own. Without it, it waits in line with the calls: the service's
-    `experimental_thread_pool` is for Watch alone. Source: grpc_health/v1/health.py, grpcio's _server.py,
-    which looks for that attribute on the handler; it is the class's, so of all servers of a process.
-    """
-
-    def __init__(self, own_pool: bool) -> None:
-        self.servicer = health.HealthServicer()
-        pool = ThreadPoolExecutor(1, "health") if own_pool else None
-        health.HealthServicer.Check.experimental_thread_pool = pool
-
-    async def set(self, service: str, status: Any) -> None:
-        """Set the answer for one service."""
-        self.servicer.set(service, status)
-
-    async def enter_graceful_shutdown(self) -> None:
-        """Say NOT_SERVING from now on."""
-        self.servicer.enter_graceful_shutdown()
 
 
 def threaded_server(

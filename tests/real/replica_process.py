@@ -24,7 +24,7 @@ class Server:
     address: str
     ledger_path: Path
     channel: grpc.Channel
-    control_channel: grpc.Channel
+    control_channel: grpc.Channel | None
 
     @property
     def videos(self) -> VideoServiceStub:
@@ -32,7 +32,7 @@ class Server:
 
     @property
     def control(self) -> LabControlStub:
-        return LabControlStub(self.control_channel)
+        return LabControlStub(self.control_channel or self.channel)
 
     def ledger(self) -> list[dict[str, str]]:
         with self.ledger_path.open() as file:
@@ -70,7 +70,13 @@ def start_server(folder: Path, number: int, *options: str) -> Server:
     # A connection of its own: gRPC shares one between channels that look alike.
     own_connection = [("grpc.use_local_subchannel_pool", 1)]
     channel = grpc.insecure_channel(said["address"], options=own_connection)
-    control_channel = channel
+    control_channel = None
     if said["control_address"] != said["address"]:
         control_channel = grpc.insecure_channel(said["control_address"], options=own_connection)
     return Server(process, said["address"], ledger, channel, control_channel)
+
+
+def run_replica(*options: str) -> subprocess.CompletedProcess[str]:
+    """A replica that ends by itself: what it said and its exit code."""
+    command = [sys.executable, "-m", "services.replica", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)

@@ -9,7 +9,13 @@ import grpc
 import pytest
 from replica_process import Server, StartReplica
 
-from services.video_service_pb2 import Behaviour, GetIdentityRequest, GetVideoRequest, Video
+from services.video_service_pb2 import (
+    Behaviour,
+    GetIdentityRequest,
+    GetVideoRequest,
+    ListVideosRequest,
+    Video,
+)
 
 MS = 1_000_000
 
@@ -45,6 +51,42 @@ def test_a_share_of_the_calls_fails_from_the_start(start_replica: StartReplica) 
     assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
     assert 65 <= codes["RESOURCE_EXHAUSTED"] <= 135
     assert Counter(row["code"] for row in server.ledger()) == codes
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "threads"])
+@pytest.mark.parametrize("after_headers", [False, True])
+@pytest.mark.parametrize("after_work", [False, True])
+def test_failures_come_before_or_after_headers_and_work(
+    start_replica: StartReplica, after_work: bool, after_headers: bool, kind: str
+) -> None:
+    told = [f"--fail-after-{what}" for what, on in (("headers", after_headers), ("work", after_work)) if on]
+    server = start_replica("--server", kind, "--fail-share", "1", "--service-time", "constant:30", *told)
+    ids = [GetVideoRequest(id="sample-1")] * 3
+    ended = [
+        server.videos.AddVideo.future(Video(id="v", title="t"), timeout=10),
+        server.videos.GetVideos.future(iter(ids), timeout=10),
+        server.videos.ListVideos(ListVideosRequest(), timeout=10),
+        server.videos.GetVideo(iter(ids), timeout=10),
+    ]
+    for call in ended:
+        assert call.code() is grpc.StatusCode.UNAVAILABLE
+        # Without initial metadata of ours it is a trailers-only answer, which alone may be retried.
+        assert ("x-lab-replica" in dict(call.initial_metadata())) is after_headers
+        assert dict(call.trailing_metadata())["x-lab-replica"] == "replica-0"
+    rows = server.ledger()
+    assert {row["method"] for row in rows} == {"AddVideo", "GetVideos", "ListVideos", "GetVideo"}
+    assert {(row["code"], row["messages"]) for row in rows} == {("UNAVAILABLE", "0")}
+    assert {int(row["service_ns"]) >= 29 * MS for row in rows} == {after_work}
+
+
+def test_slow_failures_wait_for_a_slot_like_any_call(start_replica: StartReplica) -> None:
+    options = ("--fail-share", "1", "--fail-after-work", "--service-time", "constant:50", "--slots", "1")
+    server = start_replica(*options)
+    calls = [server.videos.AddVideo.future(Video(id=str(n), title="t"), timeout=10) for n in range(3)]
+    assert {call.exception().code() for call in calls} == {grpc.StatusCode.UNAVAILABLE}
+    waited_ms = sorted(int(row["queue_ns"]) / MS for row in server.ledger())
+    assert waited_ms[1] >= 35
+    assert waited_ms[2] >= 85
 
 
 def test_a_session_that_the_replica_keeps_is_served_sooner(start_replica: StartReplica) -> None:

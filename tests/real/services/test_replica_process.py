@@ -10,15 +10,10 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from replica_process import ROOT, Server, StartReplica
+from replica_process import ROOT, Server, StartReplica, run_replica
 
 from services.video_service_pb2 import Behaviour, GetIdentityRequest, GetLedgerRequest, Video
 from services.video_service_pb2_grpc import LabControlStub
-
-
-def run_replica(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "services.replica", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
 
 
 def add(server: Server, number: int) -> None:
@@ -68,6 +63,12 @@ def test_a_taken_port_is_one_clear_line(server: Server) -> None:
             ["--max-connection-age-ms", "-1"],
             2,
             "replica: argument --max-connection-age-ms: '-1': expected 0 to 86400000 milliseconds",
+        ),
+        (["--grace-s", "-1"], 2, "replica: argument --grace-s: '-1': expected 0 to 3600 seconds"),
+        (
+            ["--server", "forks"],
+            2,
+            "replica: argument --server: invalid choice: 'forks' (choose from 'asyncio'",
         ),
         (["--slots", "two"], 2, "replica: argument --slots: invalid int value: 'two'"),
         (
@@ -124,7 +125,8 @@ def test_a_killed_replica_leaves_a_row_for_every_answer(server: Server) -> None:
 
 
 def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica) -> None:
-    options = "--slots 3 --service-time lognormal:2 --slow-factor 5 --slow-share 0.25 --fail-share 0.5"
+    options = "--slots 3 --service-time lognormal:2 --slow-factor 5 --slow-share 0.25 --fail-share 0.5 "
+    options += "--fail-after-work --fail-after-headers"
     more = "--fail-code INTERNAL --cache 7:0.2 --orca 0.4:50 --outage 60:250 --max-connection-age-ms 9000"
     server = start_replica(*options.split(), *more.split())
     identity = server.control.GetIdentity(GetIdentityRequest())
@@ -142,8 +144,8 @@ def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica
         orca="0.4:50",
         outage_every_s=60,
         outage_for_ms=250,
-        fail_after_headers=False,
-        fail_after_work=False,
+        fail_after_headers=True,
+        fail_after_work=True,
     )
     assert (identity.name, identity.pid, identity.serving) == ("replica-0", server.process.pid, True)
     assert identity.behaviour == in_force

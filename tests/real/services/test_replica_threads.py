@@ -2,11 +2,12 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from replica_process import Server, StartReplica
+from replica_process import Server, StartReplica, run_replica
 
 from services.video_service_pb2 import (
     Behaviour,
@@ -95,6 +96,91 @@ def test_its_health_service_says_what_it_is_told(start_replica: StartReplica) ->
     assert server.control.GetIdentity(GetIdentityRequest()).server == "threads"
     server.control.SetServing(SetServingRequest(serving=False))
     assert check(server, 5).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def test_watches_that_end_while_the_answer_changes_stop_nothing(start_replica: StartReplica) -> None:
+    server = start_replica("--server", "threads", "--slots", "4")
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    for turn in range(150):
+        watches = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=10) for _ in range(6)]
+        for watch in watches:
+            next(watch)
+        changed = server.control.SetServing.future(SetServingRequest(serving=turn % 2 == 1), timeout=5)
+        for watch in watches:
+            watch.cancel()
+        assert changed.exception() is None, f"turn {turn}"
+    assert check(server, 5).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_more_streams_than_cores_make_headway_together(start_replica: StartReplica) -> None:
+    server = start_replica("--server", "threads", "--slots", "40")
+    asked: list[SimpleQueue[GetVideoRequest | None]] = [SimpleQueue() for _ in range(40)]
+    streams = [server.videos.GetVideo(iter(queue.get, None), timeout=10) for queue in asked]
+    for number in (1, 2):
+        for queue in asked:
+            queue.put(GetVideoRequest(id=f"sample-{number}"))
+        assert {next(stream).id for stream in streams} == {f"sample-{number}"}
+    for queue in asked:
+        queue.put(None)
+    assert [list(stream) for stream in streams] == [[]] * 40
+    assert {(row["messages"], row["code"]) for row in server.ledger()} == {("2", "OK")}
+
+
+@pytest.mark.parametrize("asks", ["many", "few"])
+def test_streams_that_their_caller_leaves_end(start_replica: StartReplica, asks: str) -> None:
+    server = start_replica("--server", "threads", "--slots", "1")
+    if asks == "many":
+        stream = server.videos.ListVideos(ListVideosRequest(limit=100_000, cycle=True, gap_ms=1))
+    else:
+        requests: SimpleQueue[GetVideoRequest] = SimpleQueue()
+        requests.put(GetVideoRequest(id="sample-1"))
+        stream = server.videos.GetVideo(iter(requests.get, None))
+    next(stream)
+    stream.cancel()
+    (row,) = server.rows_within(1)
+    assert row["code"] == "CANCELLED"
+    assert int(row["messages"]) < 2000
+    if asks == "few":
+        requests.put(GetVideoRequest())  # ends the client's own thread
+    server.videos.AddVideo(Video(id="v", title="t"), timeout=5)  # the one thread is free again
+
+
+def test_a_stream_goes_no_faster_than_it_is_read_and_lab_control_answers(start_replica: StartReplica) -> None:
+    server = start_replica("--server", "threads", "--slots", "2")
+    stream = server.videos.ListVideos(ListVideosRequest(limit=100_000, cycle=True))
+    next(stream)
+    time.sleep(0.3)  # unread, it fills the windows of HTTP/2 and stands
+    assert server.control.GetIdentity(GetIdentityRequest(), timeout=1).calls_done == 0
+    stream.cancel()
+    (row,) = server.rows_within(1)
+    assert int(row["messages"]) < 100_000
+
+
+@pytest.mark.parametrize(
+    ("option", "behaviour", "told"),
+    [
+        (
+            ["--outage", "5:300"],
+            Behaviour(outage_every_s=5, outage_for_ms=300),
+            "outage_every_s is 5, expected 0",
+        ),
+        ([], Behaviour(slots=9), "slots is 9, expected 2: the threads that it started with"),
+    ],
+)
+def test_what_threads_cannot_do_is_refused(
+    start_replica: StartReplica, option: list[str], behaviour: Behaviour, told: str
+) -> None:
+    server = start_replica("--server", "threads")
+    before = server.control.GetIdentity(GetIdentityRequest()).behaviour
+    with pytest.raises(grpc.RpcError, match=told) as caught:
+        server.control.SetBehaviour(behaviour)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert server.control.GetIdentity(GetIdentityRequest()).behaviour == before
+    if option:
+        ended = run_replica("--server", "threads", *option)
+        assert ended.returncode == 2
+        assert ended.stderr.startswith(f"replica: {told}")
+        assert ended.stderr.count("\n") == 1
 
 
 def test_asked_to_stop_it_lets_the_calls_in_hand_finish(start_replica: StartReplica) -> None:
