@@ -48,7 +48,8 @@ def start_replica(tmp_path: Path) -> Iterator[StartReplica]:
     yield start
     for server in servers:
         server.channel.close()
-        server.control_channel.close()
+        if server.control_channel:
+            server.control_channel.close()
         server.process.kill()
         server.process.communicate()
 
