@@ -41,7 +41,6 @@ class ThreadedServer:
     async def stop(self, grace_s: float | None) -> None:
         """Take no more calls, end those that are still here after the grace time; then no thread is left."""
         await asyncio.to_thread(self._server.stop(grace_s).wait)
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self._work.cut_off()
         await asyncio.to_thread(self._pool.shutdown)
 

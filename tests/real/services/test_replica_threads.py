@@ -126,23 +126,34 @@ def test_more_streams_than_cores_make_headway_together(start_replica: StartRepli
     assert {(row["messages"], row["code"]) for row in server.ledger()} == {("2", "OK")}
 
 
-@pytest.mark.parametrize("asks", ["many", "few"])
-def test_streams_that_their_caller_leaves_end(start_replica: StartReplica, asks: str) -> None:
+def test_a_stream_of_answers_that_nobody_reads_any_more_ends(start_replica: StartReplica) -> None:
     server = start_replica("--server", "threads", "--slots", "1")
-    if asks == "many":
-        stream = server.videos.ListVideos(ListVideosRequest(limit=100_000, cycle=True, gap_ms=1))
-    else:
-        requests: SimpleQueue[GetVideoRequest] = SimpleQueue()
-        requests.put(GetVideoRequest(id="sample-1"))
-        stream = server.videos.GetVideo(iter(requests.get, None))
+    stream = server.videos.ListVideos(ListVideosRequest(limit=100_000, cycle=True, gap_ms=1))
     next(stream)
     stream.cancel()
     (row,) = server.rows_within(1)
     assert row["code"] == "CANCELLED"
     assert int(row["messages"]) < 2000
-    if asks == "few":
-        requests.put(GetVideoRequest())  # ends the client's own thread
     server.videos.AddVideo(Video(id="v", title="t"), timeout=5)  # the one thread is free again
+
+
+@pytest.mark.parametrize("method", ["GetVideo", "GetVideos"])
+def test_a_stream_of_requests_that_its_caller_gives_up_is_cancelled(
+    start_replica: StartReplica, method: str
+) -> None:
+    server = start_replica("--server", "threads", "--slots", "1")
+    requests: SimpleQueue[GetVideoRequest | None] = SimpleQueue()
+    requests.put(GetVideoRequest(id="sample-1"))
+    asked = iter(requests.get, None)
+    call = server.videos.GetVideo(asked) if method == "GetVideo" else server.videos.GetVideos.future(asked)
+    while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
+        time.sleep(0.005)
+    time.sleep(0.1)  # it has read what there is, and waits for more
+    call.cancel()
+    (row,) = server.rows_within(1)
+    assert row["code"] == "CANCELLED"
+    requests.put(None)
+    server.videos.AddVideo(Video(id="v", title="t"), timeout=5)
 
 
 def test_a_stream_goes_no_faster_than_it_is_read_and_lab_control_answers(start_replica: StartReplica) -> None:
