@@ -48,6 +48,12 @@ class Story:
         end = self.asked(until)["t_ns"] if until else self.info["measure_end_ns"]
         return self.rows.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
 
+    def under(self, number: int, until: int | None) -> pl.DataFrame:
+        """The requests that lived between an event's last effect and the next event, or the end."""
+        start = max(line["t_ns"] for line in self.of("took_effect", number=number))
+        end = self.asked(until)["t_ns"] if until else self.info["measure_end_ns"]
+        return self.rows.filter(pl.col("sent_ns") > start, pl.col("done_ns") < end)
+
 
 def play(
     start_lab: StartLab, folder: Path, arm: dict[str, Any], events: list[dict[str, Any]], **sections: Any
@@ -79,7 +85,7 @@ def test_a_killed_replica_is_gone_and_comes_back_to_its_address(start_lab: Start
     assert story.seen(1)[1][1].startswith("Envoy: unhealthy")
     assert story.seen(2) == [("replica-1", "process ready"), ("replica-1", "Envoy: healthy")]
     assert story.info["torn"] == ["replica-1"]
-    away = story.between(1, 2, settle_ms=500)
+    away = story.under(1, 2)
     assert away.height > 20
     assert "replica-1" not in set(away["replica"])
     back_ns = next(story.of("took_effect", number=2, seen="Envoy: healthy"))["t_ns"]
@@ -101,7 +107,7 @@ def test_a_graceful_stop_loses_no_call_behind_a_proxy(start_lab: StartLab, tmp_p
     )
     assert set(story.rows["code"]) == {"OK"}
     assert ("replica-0", "process ended") in story.seen(1)
-    assert "replica-0" not in set(story.between(1, None, settle_ms=600)["replica"])
+    assert "replica-0" not in set(story.under(1, None)["replica"])
 
 
 def test_a_paused_replica_keeps_its_calls_waiting(start_lab: StartLab, tmp_path: Path) -> None:
@@ -135,7 +141,7 @@ def test_slow_fail_and_heal_are_put_in_force(start_lab: StartLab, tmp_path: Path
     ]
     story = play(start_lab, tmp_path, {"route": "direct", "policy": "round_robin"}, events)
     service_ms = {
-        number: story.between(number, number + 1, settle_ms=50)
+        number: story.under(number, number + 1)
         .filter(pl.col("replica") == "replica-0")["service_ns"]
         .median()
         / 1e6  # type: ignore[operator]
@@ -143,12 +149,12 @@ def test_slow_fail_and_heal_are_put_in_force(start_lab: StartLab, tmp_path: Path
     }
     assert service_ms[1] >= 20
     assert service_ms[2] < 10
-    failing = story.between(3, 4, settle_ms=50)
+    failing = story.under(3, 4)
     codes = dict(failing.group_by("replica").agg(pl.col("code").unique()).iter_rows())
     assert codes["replica-1"] == ["RESOURCE_EXHAUSTED"]
     assert codes["replica-0"] == codes["replica-2"] == ["OK"]
-    assert set(story.between(4, 5, settle_ms=50)["code"]) == {"OK"}
-    last = story.between(5, None, settle_ms=50)
+    assert set(story.under(4, 5)["code"]) == {"OK"}
+    last = story.under(5, None)
     assert 0.3 < (last["code"] == "ABORTED").mean() < 0.7  # type: ignore[operator]
 
 
@@ -173,7 +179,7 @@ def test_a_drain_moves_everybody_and_loses_nobody(start_lab: StartLab, tmp_path:
     assert name == busiest
     assert [seen for _, seen in story.seen(1)] == ["Envoy: draining", "Envoy: absent", "process ended"]
     assert [line["do"] for line in story.of("step")] == ["drain", "stop"]
-    assert name not in set(story.between(1, None, settle_ms=300)["replica"])
+    assert name not in set(story.under(1, None)["replica"])
 
 
 def test_new_replicas_join_are_removed_and_return(start_lab: StartLab, tmp_path: Path) -> None:
@@ -188,7 +194,7 @@ def test_new_replicas_join_are_removed_and_return(start_lab: StartLab, tmp_path:
     joined_ns = max(line["t_ns"] for line in story.of("took_effect", number=1))
     there = story.rows.filter(pl.col("planned_ns").is_between(joined_ns, story.asked(2)["t_ns"]))
     assert len(set(there["replica"])) == 5
-    assert "replica-4" not in set(story.between(2, 3, settle_ms=100)["replica"])
+    assert "replica-4" not in set(story.under(2, 3)["replica"])
     assert story.seen(3) == [("replica-4", "Envoy: healthy")]
     back_ns = next(story.of("took_effect", number=3))["t_ns"]
     assert "replica-4" in set(story.rows.filter(pl.col("planned_ns") > back_ns)["replica"])
@@ -208,7 +214,7 @@ def test_a_weight_is_put_in_force(start_lab: StartLab, tmp_path: Path) -> None:
     weight = {"at_s": 0.5, "do": "weight", "target": "replica-0", "weight": 8}
     story = play(start_lab, tmp_path, PROXY, [weight])
     assert story.seen(1) == [("replica-0", "Envoy: weight in force")]
-    share = (story.between(1, None, settle_ms=200)["replica"] == "replica-0").mean()
+    share = (story.under(1, None)["replica"] == "replica-0").mean()
     assert share == pytest.approx(0.8, abs=0.05)
 
 
