@@ -104,12 +104,17 @@ class ThreadedCall:
         await self._ask(message)
 
     async def read(self) -> Any:
-        """The end of the requests: whoever asks has had them all."""
+        """The end of the requests, for who has had them all. CancelledError: because the caller has gone."""
+        if not self._context.is_active():
+            raise asyncio.CancelledError
         return grpc.aio.EOF
 
     async def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
-        """Send the headers now."""
-        self._context.send_initial_metadata(tuple(metadata))
+        """Send the headers now. CancelledError: the caller has gone."""
+        try:
+            self._context.send_initial_metadata(tuple(metadata))
+        except grpc.RpcError:
+            raise asyncio.CancelledError from None
 
     async def abort(self, code: grpc.StatusCode, message: str) -> NoReturn:
         """End the call with this status."""

@@ -41,7 +41,8 @@ def test_it_comes_back_on_a_held_port_and_goes_on_in_its_ledger(
             _, err = server.process.communicate(timeout=10)
             assert err == ""
             server.channel.close()
-            server.control_channel.close()
+            if server.control_channel:
+                server.control_channel.close()
             with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
                 channel.unary_unary("/x/y")(b"", timeout=5)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -116,14 +116,30 @@ def test_more_streams_than_cores_make_headway_together(start_replica: StartRepli
     server = start_replica("--server", "threads", "--slots", "40")
     asked: list[SimpleQueue[GetVideoRequest | None]] = [SimpleQueue() for _ in range(40)]
     streams = [server.videos.GetVideo(iter(queue.get, None), timeout=10) for queue in asked]
-    for number in (1, 2):
-        for queue in asked:
+    for queue, stream in reversed(list(zip(asked, streams, strict=True))):
+        for number in (1, 2):
             queue.put(GetVideoRequest(id=f"sample-{number}"))
-        assert {next(stream).id for stream in streams} == {f"sample-{number}"}
+            assert next(stream).id == f"sample-{number}"  # while the others wait for their callers
     for queue in asked:
         queue.put(None)
     assert [list(stream) for stream in streams] == [[]] * 40
     assert {(row["messages"], row["code"]) for row in server.ledger()} == {("2", "OK")}
+
+
+@pytest.mark.parametrize("code", ["DEADLINE_EXCEEDED", "CANCELLED"])
+def test_a_call_that_its_caller_gives_up_is_worked_on_to_its_end_and_says_so(
+    start_replica: StartReplica, code: str
+) -> None:
+    server = start_replica("--server", "threads", "--service-time", "constant:300")
+    call = server.videos.AddVideo.future(Video(id="v", title="t"), timeout=0.1 if code[0] == "D" else 10)
+    while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
+        time.sleep(0.005)
+    call.cancel() if code == "CANCELLED" else call.exception()
+    (row,) = server.rows_within(1)
+    assert row["code"] == code
+    assert int(row["service_ns"]) >= 299_000_000
+    server.process.terminate()
+    assert server.process.communicate(timeout=10)[1] == ""
 
 
 def test_a_stream_of_answers_that_nobody_reads_any_more_ends(start_replica: StartReplica) -> None:
