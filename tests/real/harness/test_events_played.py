@@ -78,7 +78,7 @@ def test_a_killed_replica_is_gone_and_comes_back_to_its_address(start_lab: Start
     kill = {"at_s": 0.5, "do": "kill", "target": "replica-1", "for_s": 1.0}
     story = play(start_lab, tmp_path, PROXY, [kill], replicas=IN_HAND)
     under_way = story.rows.filter(pl.col("planned_ns") < story.asked(1)["t_ns"])
-    assert set(under_way["code"]) == {"OK", "UNAVAILABLE"}, "calls in hand are lost"
+    assert "UNAVAILABLE" in set(under_way["code"]), "calls in hand are lost"
     assert story.asked(1)["targets"] == story.asked(2)["targets"] == ["replica-1"]
     assert (story.asked(2)["do"], story.asked(2)["undoes"]) == ("start", 1)
     assert story.seen(1)[0] == ("replica-1", "process ended")
