@@ -14,6 +14,7 @@ import grpc
 
 _READ: Any = object()
 _END: Any = object()
+_NEWS_S = 0.002  # when a caller goes, gRPC may tell the end of its requests a little before
 
 
 class AbortedError(Exception):
@@ -105,6 +106,7 @@ class ThreadedCall:
 
     async def read(self) -> Any:
         """The end of the requests, for who has had them all. CancelledError: because the caller has gone."""
+        await asyncio.sleep(_NEWS_S)
         if not self._context.is_active():
             raise asyncio.CancelledError
         return grpc.aio.EOF

@@ -157,7 +157,7 @@ def test_a_stream_of_answers_that_nobody_reads_any_more_ends(start_replica: Star
 def test_a_stream_of_requests_that_its_caller_gives_up_is_cancelled(
     start_replica: StartReplica, method: str
 ) -> None:
-    server = start_replica("--server", "threads", "--slots", "1")
+    server = start_replica("--server", "threads", "--slots", "1", "--service-time", "constant:10")
     requests: SimpleQueue[GetVideoRequest | None] = SimpleQueue()
     requests.put(GetVideoRequest(id="sample-1"))
     asked = iter(requests.get, None)

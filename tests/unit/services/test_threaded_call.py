@@ -1,0 +1,49 @@
+"""What threads have under way on an event loop, and its end."""
+
+import asyncio
+from concurrent.futures import CancelledError
+
+import pytest
+
+from services.threaded_call import LoopWork
+
+
+async def answer(number: int) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+def test_a_thread_gets_what_its_coroutine_returns() -> None:
+    async def scene() -> int:
+        work = LoopWork(asyncio.get_running_loop())
+        return await asyncio.to_thread(lambda: work.begin(answer(7)).result(5))
+
+    assert asyncio.run(scene()) == 7
+
+
+def test_cut_off_ends_what_is_under_way_and_what_begins_later() -> None:
+    async def scene() -> None:
+        work = LoopWork(asyncio.get_running_loop())
+        begun = [await asyncio.to_thread(work.begin, forever()) for _ in range(3)]
+        work.cut_off()
+        begun.append(await asyncio.to_thread(work.begin, forever()))
+        for done in begun:
+            with pytest.raises(CancelledError):
+                await asyncio.to_thread(done.result, 5)
+
+    asyncio.run(scene())
+
+
+def test_what_has_ended_is_forgotten() -> None:
+    async def scene() -> None:
+        work = LoopWork(asyncio.get_running_loop())
+        for number in range(100):
+            await asyncio.to_thread(lambda number=number: work.begin(answer(number)).result(5))
+        await asyncio.sleep(0.01)
+        assert not work._running
+
+    asyncio.run(scene())
