@@ -76,7 +76,8 @@ def test_failures_come_before_or_after_headers_and_work(
     rows = server.ledger()
     assert {row["method"] for row in rows} == {"AddVideo", "GetVideos", "ListVideos", "GetVideo"}
     assert {(row["code"], row["messages"]) for row in rows} == {("UNAVAILABLE", "0")}
-    assert {int(row["service_ns"]) >= 29 * MS for row in rows} == {after_work}
+    # A sleep makes up for what the one before was late, by a millisecond, and timers count whole ones.
+    assert {int(row["service_ns"]) >= 27 * MS for row in rows} == {after_work}
 
 
 def test_slow_failures_wait_for_a_slot_like_any_call(start_replica: StartReplica) -> None:
