@@ -17,17 +17,28 @@ from harness.testbed.base import LiveCell
 from harness.testbed.local import LocalTestbed
 
 
+ENDS_WITHIN_S = 3.0
+
+
 @pytest.fixture(autouse=True)
 def _nothing_outlives_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every process that a test starts, however indirectly, inherits its mark and ends with it."""
     mark = uuid.uuid4().hex
     monkeypatch.setenv(MARK, mark)
     yield
-    left = [process for process in psutil.process_iter() if _has(process, mark)]
+    left = _left(mark)
+    deadline_s = time.monotonic() + ENDS_WITHIN_S
+    while left and time.monotonic() < deadline_s:  # what dies with a killed parent takes a moment
+        time.sleep(0.05)
+        left = _left(mark)
     told = [f"{process.pid} {process.status()} {process.cmdline()}" for process in left]
     for process in left:
         process.kill()
     assert not told, "these outlived the test"
+
+
+def _left(mark: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _has(process, mark)]
 
 
 def _has(process: psutil.Process, mark: str) -> bool:

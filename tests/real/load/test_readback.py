@@ -17,6 +17,8 @@ from replica_process import StartReplica
 from lb.policies import POLICIES, service_config
 from lb.settings import ClientSettings
 
+pytestmark = pytest.mark.alone  # connections that take long are not there when they are looked at
+
 SCRIPT = """
 import asyncio, json, sys
 from lb.client import Client, Rows

@@ -20,6 +20,8 @@ from harness.testbed.local import LocalTestbed
 from lb.plan import NS_PER_S, Phase, open_loop
 from load.order import LoadOrder
 
+pytestmark = pytest.mark.alone  # it tells milliseconds apart
+
 WORK = {
     **{"clients": 6, "rate_per_s": 240, "warm_up_s": 0.3, "duration_s": 5.0, "deadline_ms": 600},
     **{"messages_per_stream": 8, "message_gap_ms": 15},

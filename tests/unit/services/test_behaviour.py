@@ -15,6 +15,8 @@ from services.settings import Settings
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 from services.video_service_pb2 import LoadReport
 
+pytestmark = pytest.mark.alone  # it tells milliseconds apart
+
 CONSTANT_5 = Settings(slots=2, service_time=ServiceTime("constant", 5))
 MS = 1_000_000
 
