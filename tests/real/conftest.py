@@ -16,7 +16,6 @@ from harness.spec import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local import LocalTestbed
 
-
 ENDS_WITHIN_S = 3.0
 
 
