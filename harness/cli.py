@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from harness.errors import LabError, UserError, did_you_mean
-from harness.options import RunOptions
+from harness.options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
 from harness.spec import Experiment, experiment_names, load_experiment
 from harness.spec_overrides import OPTIONS, quick_overrides
 
@@ -55,6 +55,16 @@ Results = Annotated[
     Path | None,
     typer.Option("--results", metavar="DIR", help="Where runs are kept (default: the lab's results/)."),
 ]
+Processes = Annotated[int, typer.Option("--processes", min=1, help="Load processes on this machine.")]
+ExpectWorkers = Annotated[
+    int, typer.Option("--expect-workers", min=0, help="Load workers that you start elsewhere.")
+]
+MasterBindHost = Annotated[
+    str, typer.Option("--master-bind-host", help="Where those workers find this machine.")
+]
+MasterBindPort = Annotated[
+    int, typer.Option("--master-bind-port", min=1, max=65535, help="And at which port.")
+]
 
 
 @app.callback()
@@ -91,8 +101,30 @@ def run(
     seed: Seed = None,
     results: Results = None,
     testbed: Annotated[
-        str, typer.Option("--testbed", help="Where the parts run: local (processes).")
+        str,
+        typer.Option(
+            "--testbed",
+            help="Where the parts run: local (processes), docker (containers), external (yours, see --target).",
+        ),
     ] = "local",
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="HOST:PORT", help="external: your load balancer.")
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="external: calls are encrypted.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", metavar="FILE", help="external: whom to trust (PEM).")
+    ] = None,
+    replica: Annotated[
+        list[str] | None,
+        typer.Option("--replica", metavar="HOST:PORT", help="external: a replica; may be repeated."),
+    ] = None,
+    arm: Annotated[
+        str | None, typer.Option("--arm", help="external: the arm whose policy your load balancer has.")
+    ] = None,
+    processes: Processes = 1,
+    expect_workers: ExpectWorkers = 0,
+    master_bind_host: MasterBindHost = "127.0.0.1",
+    master_bind_port: MasterBindPort = 5557,
     web: Annotated[bool, typer.Option("--web", help="Open Locust's own web page during the run.")] = False,
     web_port: Annotated[
         int | None,
@@ -103,10 +135,8 @@ def run(
     """Run an experiment, or all of them: measure, judge, print the table, write the report."""
     if all_ == (experiment is not None):
         raise UserError("run: expected the NAME or FILE of one experiment, or --all (see list)")
-    if testbed != "local":
-        raise UserError(
-            f"--testbed: {testbed!r} is not known; expected 'local'{did_you_mean(testbed, ['local'])}"
-        )
+    external = ExternalOptions(target, tls, ca, tuple(replica or ()), arm)
+    confirm_testbed(testbed, external)
     if web_port is not None and not web:
         raise UserError("--web-port: there is no web page without --web; give both or neither")
     overrides = _overrides(
@@ -119,7 +149,16 @@ def run(
         repeats=repeats,
         seed=seed,
     )
-    options = RunOptions(results or RESULTS, web, web_port or DEFAULT_WEB_PORT, quiet)
+    load = LoadOptions(processes, expect_workers, master_bind_host, master_bind_port)
+    options = RunOptions(
+        results or RESULTS,
+        web,
+        web_port or DEFAULT_WEB_PORT,
+        quiet,
+        testbed=testbed,
+        load=load,
+        external=external,
+    )
     if experiment is None:
         loaded = [_load(name, overrides, quick) for name in experiment_names()]
         from harness.catalogue import run_catalogue

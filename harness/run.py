@@ -17,7 +17,7 @@ from harness.progress import RunProgress
 from harness.provenance import git_commit, host, versions
 from harness.record import RunWriter
 from harness.spec import Experiment, experiment_yaml
-from harness.testbed.local import LocalTestbed
+from harness.testbed.choice import make_testbed
 
 EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
 
@@ -53,7 +53,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
             experiment_yaml(experiment),
         )
         with _recorded(writer):
-            testbed = LocalTestbed(writer.path / "logs")
+            testbed = make_testbed(options, writer.path / "logs")
             with testbed, RunProgress(experiment, len(plans), options.quiet) as progress:
                 for plan in plans:
                     progress.cell(plan)
