@@ -104,7 +104,7 @@ def run(
         str,
         typer.Option(
             "--testbed",
-            help="Where the parts run: local (processes), docker (containers), external (yours, see --target).",
+            help="Where the parts run: local (processes), docker (containers), external (yours).",
         ),
     ] = "local",
     target: Annotated[
