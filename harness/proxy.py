@@ -41,12 +41,19 @@ class EnvoyFiles:
         return self.folder / "admin-address.txt"
 
 
-def render(arm: Arm, files: EnvoyFiles, tls: TlsFiles | None = None, listen: str = ANY_ADDRESS) -> str:
+def render(
+    arm: Arm,
+    files: EnvoyFiles,
+    tls: TlsFiles | None = None,
+    listen: str = ANY_ADDRESS,
+    admin_socket: Path | None = None,
+) -> str:
     """Envoy's whole configuration for an arm on route envoy or envoy-l4, as YAML text.
 
-    `listen`: the "host:port" that clients call. With `tls` that address speaks TLS as well. Raises KeyError
-    for a policy that the route does not have or a code that Envoy does not retry, ValueError for bad options
-    (the spec was validated before).
+    `listen`: the "host:port" that clients call. With `tls` that address speaks TLS as well. `admin_socket`:
+    the Unix socket of its admin interface (None: a free port of 127.0.0.1). Raises KeyError for a policy that
+    the route does not have or a code that Envoy does not retry, ValueError for bad options (the spec was
+    validated before).
     """
     # Imported here: naming the policies, as the spec does at start-up, needs no template engine.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -69,6 +76,7 @@ def render(arm: Arm, files: EnvoyFiles, tls: TlsFiles | None = None, listen: str
         max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
         max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
         listen={"host": host, "port": int(port)},
+        admin_socket=admin_socket and str(admin_socket),
         access_log=str(files.access_log),
         endpoints_folder=str(files.endpoints_folder),
         tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},

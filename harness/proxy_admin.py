@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +22,24 @@ KNOWN_AS_WELL = ("HEALTHY", "UNKNOWN")  # what EDS may say of an endpoint; unkno
 EndpointState = Literal["healthy", "unhealthy", "ejected", "draining"]
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over the Unix socket at `path`."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(self._path)
+
+
 class EnvoyAdmin:
-    """One Envoy's admin interface at "host:port", on loopback; `log` is what that Envoy writes."""
+    """One Envoy's admin interface; `log` is what that Envoy writes.
+
+    `address`: "host:port" on loopback, or the path of a Unix socket.
+    """
 
     def __init__(self, address: str, log: Path) -> None:
         self.address = address
@@ -37,8 +54,7 @@ class EnvoyAdmin:
         return self._ask("POST", path)
 
     def _ask(self, method: str, path: str) -> str:
-        host, _, port = self.address.rpartition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+        connection = self._connection()
         try:
             connection.request(method, path)
             response = connection.getresponse()
@@ -52,6 +68,12 @@ class EnvoyAdmin:
         if response.status != 200:
             raise LabError(f"Envoy's admin interface answered {path} with {response.status}: {body[:200]}")
         return body
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.address.startswith("/"):
+            return _UnixConnection(self.address)
+        host, _, port = self.address.rpartition(":")
+        return http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
 
     def get_json(self, path: str) -> Any:
         """The body of GET `path`, parsed."""
@@ -166,8 +188,8 @@ def _planned_weights(cluster: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _address(entry: Mapping[str, Any]) -> str:
-    socket = entry["socket_address"]
-    return f"{socket['address']}:{socket['port_value']}"
+    place = entry["socket_address"]
+    return f"{place['address']}:{place['port_value']}"
 
 
 def _state(status: Mapping[str, Any]) -> EndpointState:

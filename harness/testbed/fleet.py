@@ -10,7 +10,7 @@ from harness.endpoints import Endpoint
 from harness.proxy import write_endpoints
 from harness.testbed.base import LiveCell
 from harness.testbed.envoy_process import LocalEnvoy
-from harness.testbed.processes import Process
+from harness.testbed.processes import Process, ProcessFamily
 from harness.testbed.replicas import LocalReplicas
 from harness.testbed.site import CellSite
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 class LocalFleet:
     """Replicas, proxy and name server of one cell; `live` is what others know of them."""
 
-    def __init__(self, site: CellSite) -> None:
+    def __init__(self, site: CellSite, family: ProcessFamily) -> None:
         plan = site.plan
-        self._plan = plan
+        self._site = site
         self._closing = ExitStack()
         self.live = LiveCell(site.folder, replicas={}, controls={})
-        self._replicas = LocalReplicas(site)
+        self._replicas = LocalReplicas(site, family)
         self._closing.callback(self._replicas.close)
         self._envoy: LocalEnvoy | None = None
         self._names: NameServer | None = None
         if plan.arm.route != "direct":
-            self._envoy = LocalEnvoy(site)
+            self._envoy = LocalEnvoy(site, family)
             self._closing.callback(self._envoy.close)
         elif plan.arm.discovery == "dns":
             self._names = self._closing.enter_context(_name_server())
@@ -81,7 +81,7 @@ class LocalFleet:
 
     def ready(self, name: str) -> bool:
         """See Fleet."""
-        entry = self._replicas.ready(name)
+        entry = self._site.ready(name)
         if entry is None:
             return False
         self.live.replicas[name] = entry["address"]
@@ -93,7 +93,7 @@ class LocalFleet:
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
         """See Fleet."""
         if self._envoy is not None:
-            write_endpoints(self._envoy.files, endpoints, self._plan.arm)
+            write_endpoints(self._envoy.files, endpoints, self._site.plan.arm)
         if self._names is not None:
             there = [endpoint.address for endpoint in endpoints.values() if not endpoint.draining]
             self._names.publish([address.rpartition(":")[0] for address in there])

@@ -69,8 +69,8 @@ class LocalTestbed:
         (folder / "logs").mkdir(exist_ok=True)
         if self._fleet is not None:
             self.stop_cell()
-        site = CellSite(self._servers, experiment, plan, folder, epoch_ns, self._tls)
-        self._fleet = fleet = LocalFleet(site)
+        site = CellSite(experiment, plan, folder, epoch_ns, self._tls)
+        self._fleet = fleet = LocalFleet(site, self._servers)
         names = experiment.replicas.names
         for _ in names:
             fleet.start_new()

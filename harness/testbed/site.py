@@ -1,11 +1,11 @@
 """Where and as what the parts of one cell are started."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cells import CellPlan
 from harness.spec import Experiment
-from harness.testbed.processes import ProcessFamily
 from harness.tls import TlsFiles
 
 
@@ -13,13 +13,26 @@ from harness.tls import TlsFiles
 class CellSite:
     """What all parts of a cell have in common.
 
-    family: whose processes they are; folder: the cell's; epoch_ns: its start (monotonic); tls: None where
-    they speak clear text alone.
+    folder: the cell's; epoch_ns: its start (monotonic); tls: None where they speak clear text alone.
     """
 
-    family: ProcessFamily
     experiment: Experiment
     plan: CellPlan
     folder: Path
     epoch_ns: int
     tls: TlsFiles | None
+
+    def log(self, part: str) -> Path:
+        """What the part prints."""
+        return self.folder / "logs" / f"{part}.log"
+
+    def ready_file(self, replica: str) -> Path:
+        """What the replica writes once it serves."""
+        return self.folder / "logs" / f"{replica}.ready.json"
+
+    def ready(self, replica: str) -> dict[str, str] | None:
+        """What a serving replica says of itself (address, control_address, ...); None while it does not."""
+        try:
+            return dict(json.loads(self.ready_file(replica).read_text()))
+        except FileNotFoundError:
+            return None

@@ -1,0 +1,22 @@
+"""How Envoy is started, on any testbed: the words after its name."""
+
+import math
+
+from harness.cells import CellPlan
+from harness.proxy import EnvoyFiles
+
+
+def envoy_args(plan: CellPlan, files: EnvoyFiles) -> list[str]:
+    """The arguments of Envoy for the arm of `plan`, whose configuration is `files.config`."""
+    return [
+        *("--config-path", str(files.config), "--admin-address-path", str(files.admin_address)),
+        *("--concurrency", str(plan.arm.proxy_workers), "--disable-hot-restart"),
+        *("--file-flush-interval-msec", "100", "--log-level", "warning"),
+        *_drain_args(plan),
+    ]
+
+
+def _drain_args(plan: CellPlan) -> list[str]:
+    """How long a drained listener goes on: as long as the event that drains it says, in whole seconds."""
+    delays_s = [planned.event.delay_s or 0.0 for planned in plan.events if planned.event.do == "proxy_drain"]
+    return ["--drain-time-s", str(max(1, math.ceil(max(delays_s))))] if delays_s else []
