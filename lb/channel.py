@@ -1,17 +1,15 @@
 """One channel: where it goes, how it balances, what it shares, compresses and keeps alive."""
 
 import asyncio
-import ipaddress
-import re
 from contextlib import suppress
+from functools import cache
 
 import grpc
 
 from lb.settings import ClientSettings
+from lb.target import resolver_target
 
-HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)  # a name, or an IPv6 address in brackets
 COMPRESSION = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
-DNS = "dns://"  # a target that names its name server, as dns://AUTHORITY/NAME:PORT
 CONNECT_TIMEOUT_S = 2.0
 FIRST_BACKOFF_MS = 1000  # gRPC's own
 LAZY_AFTER_S = 0.2
@@ -24,11 +22,17 @@ def open_channel(settings: ClientSettings) -> grpc.aio.Channel:
 
     Raises ValueError for a target that gRPC cannot resolve.
     """
-    return grpc.aio.insecure_channel(
-        resolver_target(settings.target),
-        options=_arguments(settings),
-        compression=COMPRESSION.get(settings.compression),
-    )
+    target, arguments = resolver_target(settings.target), _arguments(settings)
+    compression = COMPRESSION.get(settings.compression)
+    if not settings.tls:
+        return grpc.aio.insecure_channel(target, options=arguments, compression=compression)
+    trusted = _credentials(settings.authority)
+    return grpc.aio.secure_channel(target, trusted, options=arguments, compression=compression)
+
+
+@cache  # channels whose credentials are two objects, however alike, share no connection
+def _credentials(authority: str | None) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(None if authority is None else authority.encode("ascii"))
 
 
 def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:
@@ -71,39 +75,3 @@ async def connect(channel: grpc.aio.Channel) -> None:
             while (state := channel.get_state(try_to_connect=True)) is not READY:
                 async with asyncio.timeout(LAZY_AFTER_S if state is IDLE else None):
                     await channel.wait_for_state_change(state)
-
-
-def resolver_target(target: str) -> str:
-    """`target` in gRPC's naming: `ipv4:` for lists of addresses, `dns:///` for one host name.
-
-    dns://NAME_SERVER:PORT/NAME:PORT stays as it is: gRPC asks that name server for the addresses.
-    Raises ValueError for anything else: gRPC resolves no list of names.
-    """
-    if target.startswith(DNS):
-        name_server, _, name = target.removeprefix(DNS).partition("/")
-        for address in filter(None, (name_server, name or target)):
-            _split(address)
-        return target
-    parts = [part.strip() for part in target.split(",")]
-    hosts = [_split(part) for part in parts]
-    if all(_is_ipv4(host) for host in hosts):
-        return "ipv4:" + ",".join(parts)
-    if len(parts) == 1:
-        return "dns:///" + parts[0]
-    raise ValueError(f"{target!r}: several addresses must all be IPv4 (a.b.c.d:port)")
-
-
-def _split(address: str) -> str:
-    host, colon, port = address.rpartition(":")
-    whole = colon and HOST.fullmatch(host) and port.isascii() and port.isdigit()
-    if not whole or not 0 < int(port) < 65536:
-        raise ValueError(f"{address!r} is not HOST:PORT")
-    return host
-
-
-def _is_ipv4(host: str) -> bool:
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True

@@ -71,6 +71,8 @@ def _settings(options: argparse.Namespace) -> ClientSettings:
         connections=options.connections,
         compression=options.compression,
         keepalive_ms=options.keepalive,
+        tls=options.tls,
+        authority=options.ca,
     )
 
 

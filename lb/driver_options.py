@@ -4,12 +4,14 @@ import argparse
 import difflib
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import ValidationError
 
+from lb.authority import read_authority
 from lb.calls import METHODS
-from lb.channel import resolver_target
 from lb.policies import MOST_ATTEMPTS, POLICIES, ClientRetries, service_config
+from lb.target import resolver_target
 
 MOST_CALLS = 10_000_000
 MOST_MS = 86_400_000
@@ -17,7 +19,7 @@ TARGETS = "HOST:PORT, or several: HOST:PORT,HOST:PORT,..., or dns://NAME_SERVER:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """From the command line (None: this process's own), with `service_config` as JSON besides.
+    """From the command line (None: this process's own), with `service_config` as JSON, `ca` as PEM text.
 
     A bad one ends in one line and exit code 2.
     """
@@ -25,6 +27,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     try:
         given.service_config = _service_config(given)
+        if given.ca is not None and not given.tls:
+            raise ValueError("argument --ca: trusts nobody without --tls; give both, or neither")
     except ValueError as error:
         parser.error(str(error))
     return given
@@ -47,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--clients", type=_number(1, 10_000), default=1, metavar="N", help="each a session (default 1)")
     add("--connections", type=_number(1, 100), default=1, metavar="N", help="channels a client (default 1)")
     add("--concurrency", type=_number(1, 10_000), default=1, metavar="N", help="calls at once (default 1)")
+    add("--tls", action="store_true", help="encrypt the calls")
+    add("--ca", type=_authority, metavar="FILE", help="whom to trust (PEM; default: public authorities)")
     add("--cookie-jar", action="store_true", help="send cookies back, as sticky proxies need")
     add("--deadline", type=_number(1, MOST_MS), default=10_000, metavar="MS", help="(default 10000)")
     add("--retries", type=_number(0, MOST_ATTEMPTS - 1), default=0, metavar="N", help="after UNAVAILABLE")
@@ -107,6 +113,13 @@ def _target(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def _authority(text: str) -> str:
+    try:
+        return read_authority(Path(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:

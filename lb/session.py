@@ -21,7 +21,7 @@ class Session:
         self.ends_ns = None if lifetime_s is None else opens_ns + round(lifetime_s * NS_PER_S)
         self.begun = False
         self.opened = asyncio.Event()
-        self._jar = CookieJar() if settings.cookie_jar else None
+        self._jar = CookieJar(secure=settings.tls) if settings.cookie_jar else None
         self._echo_header = settings.echo_header
         self._echo: str | None = None
         self._fixed: Metadata = (("x-lab-session", f"{client}.{number}"),)

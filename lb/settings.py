@@ -23,7 +23,8 @@ class ClientSettings:
     `reconnect_backoff_ms`: longest wait before a connection that broke is tried again, 100 at least; None:
     gRPC's own, 1 s and 1.6 times more after each failure, to 120 s.
     `message_gap_ms`: message k of a stream is planned k gaps after the stream's start. `payload_bytes`: text
-    in an AddVideo instead of its usual few words, at most MOST_PAYLOAD_BYTES.
+    in an AddVideo instead of its usual few words, at most MOST_PAYLOAD_BYTES. `tls`: calls are encrypted;
+    `authority`: PEM text of the certificates to trust, None for gRPC's own list of public ones.
     """
 
     target: str
@@ -46,3 +47,5 @@ class ClientSettings:
     dns_interval_ms: float | None = None
     reconnect_backoff_ms: float | None = None
     payload_bytes: int = 0
+    tls: bool = False
+    authority: str | None = None

@@ -11,12 +11,15 @@ ENVOY_SENT_BACK = 'LABALB="Cg8xMjcuMC4wLjE6NDMyMRCAkJ+8pDE="'
 
 
 class Clock:
-    """The monotonic clock as the jar reads it, set by hand."""
+    """The clocks as the jar reads them, set by hand; the wall clock says 2026-10-07 10:00 UTC first."""
 
     now_s = 1000.0
 
     def monotonic(self) -> float:
         return self.now_s
+
+    def time(self) -> float:
+        return self.now_s - 1000.0 + 1791367200.0
 
 
 @pytest.fixture
@@ -26,8 +29,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def jar_with(*texts: str) -> CookieJar:
-    jar = CookieJar()
+def jar_with(*texts: str, secure: bool = False) -> CookieJar:
+    jar = CookieJar(secure)
     jar.keep([("set-cookie", text) for text in texts])
     return jar
 
@@ -80,3 +83,72 @@ def test_binary_metadata_is_no_cookie() -> None:
     jar = CookieJar()
     jar.keep([("set-cookie", b"a=1")])
     assert jar.header() is None
+
+
+# As an ALB sends them with every answer: a new value and a new end each time.
+ALB_FIRST = (
+    "AWSALB=k3+x/A==; Expires=Wed, 14 Oct 2026 10:00:00 GMT; Path=/",
+    "AWSALBCORS=k3+x/A==; Expires=Wed, 14 Oct 2026 10:00:00 GMT; Path=/; SameSite=None; Secure",
+)
+ALB_NEXT = tuple(text.replace("k3+x/A==", "pQ9/+w==").replace("14 Oct", "15 Oct") for text in ALB_FIRST)
+
+
+def test_an_albs_pair_of_cookies_goes_back_and_slides(clock: Clock) -> None:
+    jar = jar_with(*ALB_FIRST, secure=True)
+    assert jar.header() == "AWSALB=k3+x/A==; AWSALBCORS=k3+x/A=="
+    clock.now_s += 6.5 * 86400
+    jar.keep([("set-cookie", text) for text in ALB_NEXT])
+    clock.now_s += 86400  # the first pair would have ended
+    assert jar.header() == "AWSALB=pQ9/+w==; AWSALBCORS=pQ9/+w=="
+    clock.now_s += 0.5 * 86400
+    assert jar.header() is None
+
+
+def test_target_groups_and_an_applications_own_cookie() -> None:
+    jar = jar_with(
+        "AWSALBTG=a; Path=/", "AWSALBTGCORS=a; Path=/; SameSite=None; Secure", "APP=7", secure=True
+    )
+    jar.keep([("set-cookie", "AWSALBAPP-0=AAA; Path=/")])
+    assert jar.header() == "AWSALBTG=a; AWSALBTGCORS=a; APP=7; AWSALBAPP-0=AAA"
+
+
+def test_an_end_in_the_past_deletes(clock: Clock) -> None:
+    jar = jar_with("AWSALBAPP-0=AAA", "a=1")
+    jar.keep([("set-cookie", "AWSALBAPP-0=_remove_; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/")])
+    assert jar.header() == "a=1"
+
+
+def test_max_age_goes_before_expires(clock: Clock) -> None:
+    past = "Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+    assert jar_with(f"a=1; Max-Age=5; {past}").header() == "a=1"
+
+
+@pytest.mark.parametrize("end", ["0", "soon", "", "Thu, 99 Jan 1970 00:00:00 GMT"])
+def test_an_end_that_is_no_date_is_ignored(end: str) -> None:
+    assert jar_with(f"a=1; Expires={end}").header() == "a=1"
+
+
+def test_a_secure_cookie_is_for_encrypted_calls_alone() -> None:
+    assert jar_with("a=1; Secure").header() is None
+    assert jar_with("a=1; Secure", secure=True).header() == "a=1"
+
+
+@pytest.mark.parametrize("attribute", ["Partitioned", "Priority=High", "SameSite=None", "HttpOnly", ""])
+def test_an_attribute_that_says_nothing_to_the_jar(attribute: str) -> None:
+    assert jar_with(f"a=1; {attribute}; Path=/").header() == "a=1"
+
+
+@pytest.mark.parametrize(
+    ("path", "here"),
+    [
+        ("/", True),
+        ("/video_service.VideoService", True),
+        ("/video_service.VideoService/", True),
+        ("relative", True),
+        ("/video", False),
+        ("/admin", False),
+        ("/video_service.VideoService2", False),
+    ],
+)
+def test_a_cookie_for_another_path_is_not_sent(path: str, here: bool) -> None:
+    assert jar_with(f"a=1; Path={path}").header() == ("a=1" if here else None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lb.channel import resolver_target
+from lb.target import resolver_target
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""What a target is called: HOST:PORT as users write it, and in gRPC's naming."""
+
+import ipaddress
+import re
+
+HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)  # a name, or an IPv6 address in brackets
+DNS = "dns://"  # a target that names its name server, as dns://AUTHORITY/NAME:PORT
+
+
+def resolver_target(target: str) -> str:
+    """`target` in gRPC's naming: `ipv4:` for lists of addresses, `dns:///` for one host name.
+
+    dns://NAME_SERVER:PORT/NAME:PORT stays as it is: gRPC asks that name server for the addresses.
+    Raises ValueError for anything else: gRPC resolves no list of names.
+    """
+    if target.startswith(DNS):
+        name_server, _, name = target.removeprefix(DNS).partition("/")
+        for address in filter(None, (name_server, name or target)):
+            split_address(address)
+        return target
+    parts = [part.strip() for part in target.split(",")]
+    hosts = [split_address(part)[0] for part in parts]
+    if all(_is_ipv4(host) for host in hosts):
+        return "ipv4:" + ",".join(parts)
+    if len(parts) == 1:
+        return "dns:///" + parts[0]
+    raise ValueError(f"{target!r}: several addresses must all be IPv4 (a.b.c.d:port)")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT. Raises ValueError for anything else."""
+    host, colon, port = address.rpartition(":")
+    whole = colon and HOST.fullmatch(host) and port.isascii() and port.isdigit()
+    if not whole or not 0 < int(port) < 65536:
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
