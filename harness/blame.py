@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 # What ends calls that are under way. All other events concern calls that come after them.
-BREAKS = ("kill", "stop", "pause", "drain", "roll", "proxy_restart", "proxy_drain")
+BREAKS = ("kill", "stop", "pause", "drain", "roll", "partition", "proxy_restart", "proxy_drain")
 
 
 def failures(rows: pl.DataFrame, doings: Sequence[str], asked_ns: Sequence[int]) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from harness.endpoints import Endpoint
 from harness.schedule import PlannedEvent
 from harness.spec_events import Doing
 from harness.stage import ABSENT, HEALTHY, Stage, Steps
+from harness.testbed.base import ContainerFleet
 from services import video_service_pb2 as pb
 
 OUT = ("unhealthy", "ejected")
@@ -209,6 +210,33 @@ def _proxy_drain(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
     yield from _proxy_restart(stage, planned, targets)
 
 
+def _partition(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
+    for name in targets:
+        _containers(stage).partition(name)
+        stage.seen(planned, name, "off the network")
+    yield from stage.until_proxy_sees(planned, targets, *OUT)
+
+
+def _rejoin(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
+    for name in targets:
+        _containers(stage).rejoin(name)
+        stage.seen(planned, name, "on the network")
+    yield from stage.until_proxy_sees(planned, targets, HEALTHY)
+
+
+def _limit_cpu(stage: Stage, planned: PlannedEvent, targets: Names) -> Steps:
+    """To so many cores; unlimit_cpu names none, which is no limit."""
+    for name in targets:
+        _containers(stage).limit_cpu(name, planned.event.cores)
+        stage.seen(planned, name, "CPU limit in force")
+    yield from ()
+
+
+def _containers(stage: Stage) -> ContainerFleet:
+    assert isinstance(stage.fleet, ContainerFleet)  # harness.testbed.fit has refused others
+    return stage.fleet
+
+
 DOINGS: dict[Doing, Do] = {
     "kill": _kill,
     "stop": _stop,
@@ -227,4 +255,8 @@ DOINGS: dict[Doing, Do] = {
     "roll": _roll,
     "proxy_restart": _proxy_restart,
     "proxy_drain": _proxy_drain,
+    "partition": _partition,
+    "rejoin": _rejoin,
+    "limit_cpu": _limit_cpu,
+    "unlimit_cpu": _limit_cpu,
 }

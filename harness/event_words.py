@@ -7,8 +7,19 @@ from collections.abc import Sequence
 from harness.incidents import EventFacts
 from harness.moves import BRINGS
 
-_LASTING = ("kill", "stop", "pause", "not_serving", "drain", "remove", "slow", "fail")
-_ENDING = (*BRINGS, "heal")
+_LASTING = (
+    "kill",
+    "stop",
+    "pause",
+    "not_serving",
+    "drain",
+    "remove",
+    "slow",
+    "fail",
+    "partition",
+    "limit_cpu",
+)
+_ENDING = (*BRINGS, "heal", "unlimit_cpu")
 _TRANSIENT = ("roll", "proxy_restart", "proxy_drain")
 
 

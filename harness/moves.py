@@ -9,8 +9,8 @@ import polars as pl
 
 # What takes its targets away from sessions, and what brings replicas to them. A replica that fails or is
 # slow is still there.
-TAKES = ("kill", "stop", "pause", "not_serving", "drain", "remove", "roll")
-BRINGS = ("start", "resume", "serving", "add")
+TAKES = ("kill", "stop", "pause", "not_serving", "drain", "remove", "roll", "partition")
+BRINGS = ("start", "resume", "serving", "add", "rejoin")
 
 _SESSION = ("client", "session")
 _LEAST_ANSWERS = 2

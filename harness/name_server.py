@@ -20,25 +20,26 @@ LARGEST_QUESTION_BYTES = 4096
 
 
 class NameServer:
-    """Answers questions for the addresses of NAME, on a UDP port of 127.0.0.1, in a thread of its own.
+    """Answers questions for the addresses of NAME, on a UDP port of `host`, in a thread of its own.
 
     Answers have the order in which addresses were published, and may not be kept (TTL 0). Any other name does
     not exist (NXDOMAIN). Source: RFC 1035.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.queries = 0
         self._addresses: tuple[str, ...] = ()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind((host, 0))
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="name-server", daemon=True)
         self._thread.start()
 
     @property
     def address(self) -> str:
-        """Where it is asked: "127.0.0.1:PORT"."""
-        return f"127.0.0.1:{self._socket.getsockname()[1]}"
+        """Where it is asked: "HOST:PORT"."""
+        host, port = self._socket.getsockname()
+        return f"{host}:{port}"
 
     def publish(self, addresses: Sequence[str]) -> None:
         """From now on NAME has these IPv4 addresses ("a.b.c.d")."""

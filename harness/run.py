@@ -17,7 +17,7 @@ from harness.progress import RunProgress
 from harness.provenance import git_commit, host, versions
 from harness.record import RunWriter
 from harness.spec import Experiment, experiment_yaml
-from harness.testbed.choice import make_testbed
+from harness.testbed.choice import find_testbed
 
 EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
 
@@ -42,6 +42,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
     SIGTERM (the run is marked `interrupted`, with what was measured).
     """
     plans = plan_cells(experiment)
+    testbed_of_run = find_testbed(experiment, options)
     if options.web:
         _confirm_free(options.web_port)
         print(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", file=sys.stderr)
@@ -53,7 +54,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
             experiment_yaml(experiment),
         )
         with _recorded(writer):
-            testbed = make_testbed(options, writer.path / "logs")
+            testbed = testbed_of_run(writer.path / "logs")
             with testbed, RunProgress(experiment, len(plans), options.quiet) as progress:
                 for plan in plans:
                     progress.cell(plan)
@@ -79,6 +80,7 @@ def _manifest(experiment: Experiment, options: RunOptions, plans: list[CellPlan]
         "versions": versions(),
         "host": host(),
         "git_commit": git_commit(),
+        "testbed": options.testbed,
         "overrides": options.overrides,
         "cells": [{"arm": plan.arm_name, "repeat": plan.repeat} for plan in plans],
     }

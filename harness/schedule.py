@@ -16,6 +16,8 @@ OPPOSITE: dict[Doing, Doing] = {
     "not_serving": "serving",
     "remove": "add",
     "drain": "start",
+    "partition": "rejoin",
+    "limit_cpu": "unlimit_cpu",
 }
 OF_THE_PROXY: tuple[Doing, ...] = ("proxy_restart", "proxy_drain")
 

@@ -25,12 +25,13 @@ KEYS: dict[Doing, tuple[str, ...]] = {
     "proxy_drain": ("delay_s",),
     "weight": ("weight",),
     "add": ("count",),
+    "limit_cpu": ("cores",),
 }
-REQUIRED: dict[Doing, str] = {"slow": "factor", "weight": "weight"}
-EXTRA_KEYS = ("factor", "share", "code", "after_headers", "after_work", "delay_s", "weight", "count")
+REQUIRED: dict[Doing, str] = {"slow": "factor", "weight": "weight", "limit_cpu": "cores"}
+EXTRA_KEYS = ("factor", "share", "code", "after_headers", "after_work", "delay_s", "weight", "count", "cores")
 
 # What a replica must be for an event to make sense, and what it is afterwards.
-BEFORE: dict[Doing, str] = {"start": "ended", "resume": "paused"}
+BEFORE: dict[Doing, str] = {"start": "ended", "resume": "paused", "rejoin": "partitioned"}
 AFTER: dict[Doing, str] = {
     "kill": "ended",
     "stop": "ended",
@@ -38,6 +39,8 @@ AFTER: dict[Doing, str] = {
     "pause": "paused",
     "start": "running",
     "resume": "running",
+    "partition": "partitioned",
+    "rejoin": "running",
     "roll": "running",
 }
 
@@ -127,7 +130,7 @@ def _story_problems(experiment: Experiment, where: Where, events: Sequence[Event
                     f"do: {event.do} at {event.at_s:g} s: {name} is {state[name]} then, expected {expected}"
                 )
                 yield _problem((*where, index, "do"), told)
-            if state[name] == "ended" and event.do in ("kill", "stop", "pause", "drain"):
+            if state[name] == "ended" and event.do in ("kill", "stop", "pause", "drain", "partition"):
                 told = f"do: {event.do} at {event.at_s:g} s: {name} has ended before; start it first"
                 yield _problem((*where, index, "do"), told)
             state[name] = AFTER.get(event.do, state[name])

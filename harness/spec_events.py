@@ -26,10 +26,16 @@ Doing = Literal[
     "roll",
     "proxy_restart",
     "proxy_drain",
+    "partition",
+    "rejoin",
+    "limit_cpu",
+    "unlimit_cpu",
 ]
 DOINGS: tuple[Doing, ...] = get_args(Doing)
 LEAST_AT_S = 0.2
 MOST_EVENTS = 50
+# What only an engine of containers can do to a replica.
+NEED_CONTAINERS: tuple[Doing, ...] = ("partition", "rejoin", "limit_cpu", "unlimit_cpu")
 
 
 class Event(Model):
@@ -45,7 +51,9 @@ class Event(Model):
         "not_serving, serving: what its health service says; drain: DRAINING, after delay_s removed and "
         "stopped; remove: out of the endpoints, its process goes on; add: one that was removed, or without a "
         "target new ones; weight: of its endpoint; roll: one after another drained, stopped, started, waited "
-        "for; proxy_restart: the proxy ends and starts anew; proxy_drain: it drains for delay_s first"
+        "for; proxy_restart: the proxy ends and starts anew; proxy_drain: it drains for delay_s first; "
+        "in containers only: partition, rejoin: off the network and back; limit_cpu: to so many cores; "
+        "unlimit_cpu: as at the start"
     )
     target: Target | None = Field(
         default=None,
@@ -79,4 +87,7 @@ class Event(Model):
         "stop: seconds that calls in hand may take (default 1)",
     )
     weight: int | None = Field(default=None, ge=1, le=1000, description="weight: of the endpoint")
+    cores: float | None = Field(
+        default=None, ge=0.01, le=64, allow_inf_nan=False, description="limit_cpu: CPU cores it may use"
+    )
     count: int | None = Field(default=None, ge=1, le=32, description="add: how many new ones (default 1)")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from harness.cells import CellPlan
 from harness.endpoints import Endpoint
@@ -97,6 +97,23 @@ class Fleet(Protocol):
 
     def proxy_ready(self) -> bool:
         """Whether it answers. LiveCell.envoy is the one that does."""
+        ...
+
+
+@runtime_checkable
+class ContainerFleet(Fleet, Protocol):
+    """What can be done besides to replicas in containers. Raises LabError when the engine refuses."""
+
+    def partition(self, name: str) -> None:
+        """Take it off the network: packets to it get no answer."""
+        ...
+
+    def rejoin(self, name: str) -> None:
+        """Put it back on the network, at its address."""
+        ...
+
+    def limit_cpu(self, name: str, cores: float | None) -> None:
+        """Let it use so many CPU cores at most; None: as many as there are."""
         ...
 
 
