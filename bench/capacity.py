@@ -1,0 +1,72 @@
+"""`python -m bench.capacity`: what one core carries, measured point by point into a JSON file.
+
+A file that is there already is continued: what it has is not measured again.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.capacity_cell import measure
+from bench.capacity_points import Point, points
+from harness.provenance import host, versions
+from harness.record import write_json
+from harness.testbed.local import LocalTestbed
+
+SCHEMA = 1
+DEFAULT_OUT = Path(__file__).resolve().parent / "capacity.json"
+
+
+def main() -> None:
+    """Measure the points that the file lacks, and append each as soon as it is there."""
+    options = _options()
+    record = _read(options.out)
+    lacking = [point for point in points(options.quick) if not _has(record, point)][: options.most]
+    with tempfile.TemporaryDirectory() as scratch, LocalTestbed(Path(scratch) / "logs") as testbed:
+        for number, point in enumerate(lacking):
+            measured = measure(point, testbed, Path(scratch) / f"point-{number}")
+            record["points"].append(measured)
+            write_json(options.out, record)
+            print(_line(measured), flush=True)
+    left = len([point for point in points(options.quick) if not _has(record, point)])
+    print(f"{options.out}: {len(record['points'])} points, {left} still to measure")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.capacity", description=__doc__)
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default %(default)s")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of a few points, to see that it works"
+    )
+    parser.add_argument("--most", type=int, metavar="N", help="stop after N points; the next call goes on")
+    return parser.parse_args()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {"schema": SCHEMA, "host": host(), "versions": versions(), "points": []}
+    record = dict(json.loads(path.read_text()))
+    if record["host"] != host() or record["versions"] != versions():
+        sys.exit(f"{path} is of another machine or other versions: name another file with --out")
+    return record
+
+
+def _has(record: dict[str, Any], point: Point) -> bool:
+    return any(asdict(point).items() <= measured.items() for measured in record["points"])
+
+
+def _line(measured: dict[str, Any]) -> str:
+    where = f"{measured['what']:<8}{measured['route']:<7}{measured['rate_per_s']:>6}/s"
+    size = f"{measured['clients']:>4} clients {measured['replicas']:>3} replicas"
+    cores = ", ".join(f"{part} {cores:.3f}" for part, cores in measured["cores"].items())
+    lag = f", lag p99 {measured['lag_p99_ms']:.1f} ms" if "lag_p99_ms" in measured else ""
+    others = f", others {measured['other_cores']:.2f}"
+    return f"{where} {size}: {measured['calls_per_s']:.0f}/s, cores: {cores}{others}{lag}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What `make capacity` measures: the points, in the order in which they are taken."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+What = Literal["lab", "load", "envoy", "replica"]
+ROUNDS = 3
+RATES_PER_S = (100, 200, 400, 800, 1200, 1600)
+CLIENTS = (6, 96, 384, 1536)
+REPLICAS = (2, 32)
+DIRECT_RATES_PER_S = (400, 800, 1200)
+LOAD_RATES_PER_S = (200, 400, 800, 1600, 2400, 3200, 4000, 5000, 6000)
+ENVOY_RATES_PER_S = (1000, 2000, 4000, 8000, 0)
+REPLICA_RATES_PER_S = (250, 500, 1000, 2000, 3000, 0)
+USUAL_RATE_PER_S, USUAL_CLIENTS, USUAL_REPLICAS = 400, 24, 8
+CONNECTIONS = 24  # of the cheap caller, alone with one part
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement of a few seconds.
+
+    what: "lab", a cell with our load process on that route; "load", "envoy" or "replica", that part alone
+    with cheap peers, `clients` being connections and `replicas` what stands for them. rate_per_s: planned;
+    0: as fast as it is answered.
+    """
+
+    what: What
+    route: str
+    rate_per_s: int
+    clients: int
+    replicas: int
+    round: int
+
+
+def points(quick: bool) -> list[Point]:
+    """All points, the rounds one after another, so that a change of the machine touches every point alike.
+
+    `quick`: one round of every other point, to see that it works.
+    """
+    if quick:
+        return list(_round(1))[::4]
+    return [point for number in range(1, ROUNDS + 1) for point in _round(number)]
+
+
+def _round(number: int) -> Iterator[Point]:
+    for rate_per_s in RATES_PER_S:
+        yield Point("lab", "envoy", rate_per_s, USUAL_CLIENTS, USUAL_REPLICAS, number)
+    for clients in CLIENTS:
+        yield Point("lab", "envoy", USUAL_RATE_PER_S, clients, USUAL_REPLICAS, number)
+    for replicas in REPLICAS:
+        yield Point("lab", "envoy", USUAL_RATE_PER_S, USUAL_CLIENTS, replicas, number)
+    # Both at once: a law of sums must hold where nothing is as usual.
+    yield Point("lab", "envoy", 1200, 384, USUAL_REPLICAS, number)
+    for rate_per_s in DIRECT_RATES_PER_S:
+        yield Point("lab", "direct", rate_per_s, USUAL_CLIENTS, USUAL_REPLICAS, number)
+    yield Point("lab", "direct", USUAL_RATE_PER_S, 384, USUAL_REPLICAS, number)
+    for rate_per_s in LOAD_RATES_PER_S:
+        yield Point("load", "direct", rate_per_s, USUAL_CLIENTS, 1, number)
+    for rate_per_s in ENVOY_RATES_PER_S:
+        yield Point("envoy", "envoy", rate_per_s, CONNECTIONS, 4, number)
+    for rate_per_s in REPLICA_RATES_PER_S:
+        yield Point("replica", "direct", rate_per_s, CONNECTIONS, 1, number)
