@@ -18,6 +18,10 @@ class LiveCell:
 
     `controls`: the same, where LabControl is. `replicas_tls`: the same for TLS; empty where there is none.
     Envoy speaks TLS on its one address. `name_server`: "host:port" of the lab's, where clients ask it.
+
+    What is not the lab's: `no_ledgers`: whose ledgers cannot be had ("envoy", "replica"), and why; `tls`:
+    calls to `envoy_address` are encrypted, `authority`: PEM text of whom to trust; `key_prefix`: of the
+    videos that clients add, where replicas have some from before. A replica may have the address "": unknown.
     """
 
     folder: Path
@@ -28,6 +32,10 @@ class LiveCell:
     replicas_tls: dict[str, str] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
     name_server: str | None = None
+    no_ledgers: dict[str, str] = field(default_factory=dict)
+    tls: bool = False
+    authority: str | None = None
+    key_prefix: str = "load"
 
     @property
     def target(self) -> str:

@@ -1,0 +1,290 @@
+"""The docker testbed: replicas, Envoy and the load are containers in a network of their own on this machine.
+
+Compose makes the containers of a cell, the docker library does the rest. The cell's folder has the same path
+inside as outside, and the monotonic clock is one (all are processes of one kernel), so that a run directory
+is as it is with processes.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import docker
+from docker.errors import DockerException
+
+from harness.cells import CellPlan
+from harness.endpoints import Endpoint
+from harness.errors import LabError, UserError
+from harness.options import RunOptions
+from harness.spec import Experiment
+from harness.testbed.base import LiveCell
+from harness.testbed.compose import compose_command, create, service, write_compose
+from harness.testbed.container import EndWatch, Part, engine_call
+from harness.testbed.docker_fleet import DockerFleet
+from harness.testbed.engine import (
+    OWNER,
+    ROOT,
+    LabNetwork,
+    connect,
+    ensure_image,
+    make_network,
+    owner,
+    remove_all,
+    remove_leftovers,
+    rootless,
+)
+from harness.testbed.processes import Process
+from harness.testbed.site import CellSite
+
+READY_TIMEOUT_S = 40.0
+STOP_TIMEOUT_S = 2.0
+POLL_S = 0.01
+LAB_USER = 10001  # of the image
+
+
+@dataclass(frozen=True)
+class DockerHost:
+    """An engine that answers, the words that Compose answers to, and the user in the containers."""
+
+    client: docker.DockerClient
+    compose: list[str]
+    user: str
+
+    @classmethod
+    def find(cls, options: RunOptions) -> Self:
+        """Raises UserError without an engine, without Compose, or for options that do not fit."""
+        if options.web or options.load.expect_workers:
+            option = "--web" if options.web else "--expect-workers"
+            raise UserError(f"{option}: not with --testbed docker, whose load is inside its network")
+        client = connect()
+        return cls(client, compose_command(), _user(rootless(client)))
+
+
+class DockerTestbed:
+    """Owns all containers of a run. `logs`: the folder for what is not of one cell."""
+
+    def __init__(self, host: DockerHost, logs: Path) -> None:
+        self._logs = logs
+        self._client, self._compose, self._user = host.client, host.compose, host.user
+        self._closing = ExitStack()
+        self._parts: dict[str, Part] = {}
+        self._fleet: DockerFleet | None = None
+        self._load: Part | None = None
+        self._cells = 0
+
+    def __enter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._enter()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _enter(self) -> None:
+        self._closing.callback(self._client.close)
+        remove_leftovers(self._client)
+        self._image = ensure_image(self._client, lambda line: print(line, file=sys.stderr))
+        self._closing.callback(self._remove)
+        self._guard()
+        self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"
+        self._network: LabNetwork = make_network(self._client, self._project)
+        folder = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="lb-lab-"))
+        self._sockets = Path(folder)
+        self._own([self._sockets])
+        self._watch = EndWatch(f"{OWNER}={owner()}", self._parts)
+        self._closing.callback(self._watch.close)
+
+    def _guard(self) -> None:
+        """Start the process that takes the containers down should this one be killed."""
+        with (self._logs / "docker-guard.log").open("ab") as log:
+            guard = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "harness.testbed.docker_guard", owner()],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+        assert guard.stdin is not None
+        self._closing.callback(guard.wait)
+        self._closing.callback(guard.stdin.close)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
+        """See Testbed."""
+        (folder / "logs").mkdir(exist_ok=True)
+        (folder / "envoy").mkdir(exist_ok=True)
+        self._own([folder, *folder.iterdir()])
+        if self._fleet is not None:
+            self.stop_cell()
+        site = CellSite(experiment, plan, folder, epoch_ns, None)
+        self._fleet = fleet = DockerFleet(site, self._network, self._client, self._sockets)
+        self._create(fleet, site)
+        names = experiment.replicas.names
+        for _ in names:
+            fleet.start_new()
+        for name in names:
+            self._await(lambda name=name: fleet.ready(name), name)  # type: ignore[misc]
+        live = fleet.live
+        fleet.publish({name: Endpoint(live.replicas[name]) for name in names})
+        if fleet.has_proxy:
+            fleet.start_proxy()
+            self._await(fleet.proxy_ready, "envoy")
+            self._await(lambda: _all_healthy(live), "envoy")
+        return live
+
+    def _create(self, fleet: DockerFleet, site: CellSite) -> None:
+        """Have Compose make all containers that the cell will need, and find them."""
+        commands = fleet.commands() | {"load": ["python", "-m", "load.conductor", str(_order(site.folder))]}
+        services = {}
+        for name, command in commands.items():
+            base = "replica" if name.startswith("replica-") else name
+            folders = [site.folder, *([self._sockets] if name == "envoy" else [])]
+            services[name] = service(base, command, fleet.place(name), self._user, folders)
+        compose_file = site.folder / "compose.json"
+        write_compose(compose_file, services, self._network)
+        self._cells += 1
+        project = f"{self._project}-{self._cells}"
+        create(self._compose, compose_file, project, self._image, self._logs / "compose.log")
+        found = self._client.containers.list(
+            all=True, filters={"label": f"com.docker.compose.project={project}"}
+        )
+        for container in found:
+            name = container.labels["com.docker.compose.service"]
+            part = Part(name, container, site.log(name))
+            self._parts[str(container.id)] = part
+            fleet.parts[name] = part
+        if missing := set(commands) - set(fleet.parts):
+            raise LabError(
+                f"Compose did not create {', '.join(sorted(missing))}; see {self._logs}/compose.log"
+            )
+
+    @property
+    def fleet(self) -> DockerFleet:
+        """See Testbed."""
+        assert self._fleet is not None
+        return self._fleet
+
+    def start_load(self, order: Path, folder: Path) -> Process:
+        """See Testbed."""
+        assert order == _order(folder)
+        self._load = self.fleet.parts["load"]
+        engine_call("start the load", self._load.container.start)
+        return self._load.state
+
+    def load_status(self) -> int | None:
+        """See Testbed."""
+        assert self._load is not None
+        self.check()
+        return self._load.state.status
+
+    def stop_load(self) -> None:
+        """See Testbed."""
+        if self._load is not None:
+            self._end([self._load])
+
+    def stop_cell(self) -> None:
+        """See Testbed."""
+        if self._fleet is None:
+            return
+        fleet, parts = self._fleet, self._fleet.parts
+        self._end([part for name, part in parts.items() if name != "load"])
+        fleet.each(lambda name: parts[name].save_log(), list(parts))
+        fleet.each(lambda name: parts[name].remove(), list(parts))
+        fleet.close()
+        self._parts.clear()
+        self._fleet = None
+        self._load = None
+
+    def close(self) -> None:
+        """Remove everything. Whatever state the testbed is in, the engine has nothing of it afterwards."""
+        if self._fleet is not None:
+            self._fleet.close()
+        self._closing.close()
+
+    def _remove(self) -> None:
+        remove_all(self._client, owner())
+
+    def _end(self, parts: list[Part]) -> None:
+        """Ask all that run to end, and kill those that do not in time."""
+        # DockerException, LabError: the engine has gone, or has removed them.
+        try:
+            self._end_by(parts, signal.SIGTERM)
+            self._end_by(parts, signal.SIGKILL)
+        except (DockerException, LabError):
+            return
+
+    def _end_by(self, parts: list[Part], number: signal.Signals) -> None:
+        running = [part for part in parts if part.state.status is None]
+        for part in running:
+            part.state.may_end = True
+            part.container.reload()
+            if part.container.status == "paused":
+                part.container.unpause()
+            if part.container.status in ("created", "exited"):
+                part.ended(0)
+            else:
+                engine_call(f"end {part.name}", part.container.kill, number.name)
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while any(part.state.status is None for part in running) and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+
+    def check(self) -> None:
+        """Raise LabError naming the log of a part that has died and was not to."""
+        self._watch.check()
+        self.fleet.check()
+        for part in self.fleet.parts.values():
+            if part.state.status is not None and not part.state.may_end and part is not self._load:
+                part.save_log()
+                raise LabError(part.state.died())
+
+    def _await(self, ready: Callable[[], bool], name: str) -> None:
+        """Look until it is ready. Raises LabError when a part dies or time runs out."""
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline_s:
+                part = self.fleet.parts[name]
+                part.save_log()
+                raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {part.state.log}")
+            time.sleep(POLL_S)
+
+    def _own(self, paths: list[Path]) -> None:
+        """Let the containers' user write there, where that is another user."""
+        if self._user == f"{LAB_USER}:{LAB_USER}":
+            for path in paths:
+                os.chown(path, LAB_USER, LAB_USER)
+
+
+def _order(folder: Path) -> Path:
+    """The load's order in a cell's folder, which its container is told before it is written."""
+    return folder / "load-order.json"
+
+
+def _user(is_rootless: bool) -> str:
+    """The user in the containers: this one, so that files are ours; never root of this machine."""
+    if is_rootless:
+        return "0:0"  # which is this user outside
+    if os.getuid() == 0:
+        return f"{LAB_USER}:{LAB_USER}"
+    return f"{os.getuid()}:{os.getgid()}"
+
+
+def _all_healthy(live: LiveCell) -> bool:
+    assert live.envoy is not None
+    health = live.envoy.endpoint_health()
+    return len(health) == len(live.replicas) and all(health.values())
