@@ -24,7 +24,7 @@ DEFAULT_OUT = Path(__file__).resolve().parent / "capacity.json"
 def main() -> None:
     """Measure the points that the file lacks, and append each as soon as it is there."""
     options = _options()
-    record = _read(options.out)
+    record = read_record(options.out)
     lacking = [point for point in points(options.quick) if not _has(record, point)][: options.most]
     with tempfile.TemporaryDirectory() as scratch, LocalTestbed(Path(scratch) / "logs") as testbed:
         for number, point in enumerate(lacking):
@@ -46,7 +46,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """What the file has so far. Ends the program where that is not of this machine and these versions."""
     if not path.exists():
         return {"schema": SCHEMA, "host": host(), "versions": versions(), "points": []}
     record = dict(json.loads(path.read_text()))

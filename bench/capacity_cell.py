@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,10 @@ def measure(point: Point, testbed: LocalTestbed, folder: Path) -> dict[str, Any]
     live = testbed.start_cell(experiment, plan, folder, time.monotonic_ns())
     try:
         if point.what == "lab":
-            found = play_load(plan, testbed, folder, live.target, live.pids)
+            found = play_load(plan, testbed, live, live.pids)
         elif point.what == "load":
             with _answerer(1) as addresses:
-                found = play_load(plan, testbed, folder, addresses[0], {})
+                found = play_load(plan, testbed, replace(live, replicas={"replica-0": addresses[0]}), {})
         elif point.what == "replica":
             found = _drive(point, live.target, {"replica": live.pids["replica-0"]})
         else:

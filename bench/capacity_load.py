@@ -12,6 +12,7 @@ from bench.capacity_usage import Usage
 from harness.cells import CellPlan
 from harness.client_settings import client_settings
 from harness.record import store_rows
+from harness.testbed.base import LiveCell
 from harness.testbed.local import LocalTestbed
 from lb.rows import REQUEST_COLUMNS
 from load.order import REQUESTS_FILE, STATUS_FILE, LoadOrder
@@ -22,12 +23,12 @@ LAG_SHARE = 0.99
 
 
 def play_load(
-    plan: CellPlan, testbed: LocalTestbed, folder: Path, target: str, pids: Mapping[str, int]
+    plan: CellPlan, testbed: LocalTestbed, live: LiveCell, pids: Mapping[str, int]
 ) -> dict[str, Any]:
     """What the load process and those of `pids` (name -> process id) used, and how well the plan was kept."""
-    work = plan.workload
+    work, folder = plan.workload, live.folder
     order = folder / "order.json"
-    settings = client_settings(plan, target, time.monotonic_ns())
+    settings = client_settings(plan, live, time.monotonic_ns())
     LoadOrder(plan.load, settings, work.warm_up_s, work.duration_s, folder).write(order)
     load = testbed.start_load(order, folder)
     usage = Usage({"load": load.pid, **pids})

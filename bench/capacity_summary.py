@@ -1,0 +1,123 @@
+"""What it takes to judge a cell of many requests: a real cell, its ledgers written over and over.
+
+`python -m bench.capacity_summary REQUESTS [--out FILE]` measures one size and appends it to the file.
+"""
+
+import argparse
+import json
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.capacity import DEFAULT_OUT, read_record
+from harness.facts import collect_facts
+from harness.record import Cell, read_run, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+ID_STEP = 10_000_000  # above what one client of the cell sends, below the step from client to client
+NO_VERDICT_NEEDED = (0, 1, 3)
+REQUEST_ID = re.compile(rb'"request_id":"(\d+)"')
+
+
+def main() -> None:
+    """Make the cell, judge it in a process of its own, append the figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench.capacity_summary", description=__doc__)
+    parser.add_argument("requests", type=int, help="how many the cell is to have, about")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default %(default)s")
+    parser.add_argument("--judge", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.judge:
+        print(json.dumps(_judge(options.out)))
+        return
+    record = read_record(options.out)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _many(_real_cell(Path(scratch)), options.requests, Path(scratch) / "many")
+        argv = [sys.executable, "-m", "bench.capacity_summary", "0", "--judge", "--out", str(folder)]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+        measured = json.loads(done.stdout) | {"disk_bytes": _size(folder)}
+    record.setdefault("summaries", []).append(measured)
+    write_json(options.out, record)
+    print(measured)
+
+
+def _real_cell(scratch: Path) -> Cell:
+    """The arm `envoy` of the capacity's own experiment, just run."""
+    argv = [sys.executable, str(ROOT / "run_experiment.py"), str(ROOT / "bench" / "capacity.yaml")]
+    argv += ["--results", str(scratch / "results"), "--quiet"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode not in NO_VERDICT_NEEDED:
+        raise RuntimeError(done.stderr)
+    return read_run((scratch / "results" / "capacity" / "latest").resolve()).cells_of("envoy")[0]
+
+
+def _many(cell: Cell, requests: int, folder: Path) -> Path:
+    """A cell of about so many requests: `cell` again and again, each time with other request ids, later."""
+    folder.mkdir()
+    table = cell.requests().collect()
+    copies = max(1, round(requests / table.height))
+    window_ns = cell.info["measure_end_ns"] - cell.info["measure_start_ns"]
+    later = [
+        table.with_columns(
+            pl.col("request_id") + copy * ID_STEP,
+            pl.col("planned_ns", "sent_ns", "done_ns") + copy * window_ns,
+        )
+        for copy in range(copies)
+    ]
+    pl.concat(later).write_parquet(folder / "requests.parquet")
+    for name in cell.replicas:
+        _copy_replica(cell.folder / f"{name}.csv", folder / f"{name}.csv", copies)
+    _copy_envoy(cell.folder / "access.jsonl", folder / "access.jsonl", copies)
+    shutil.copy(cell.folder / "events.jsonl", folder / "events.jsonl")
+    info = cell.info | {"measure_end_ns": cell.info["measure_start_ns"] + copies * window_ns}
+    write_json(folder / "cell.json", info | {"planned_requests": cell.info["planned_requests"] * copies})
+    return folder
+
+
+def _copy_replica(ledger: Path, to: Path, copies: int) -> None:
+    rows = pl.read_csv(ledger)
+    with to.open("wb") as file:
+        for copy in range(copies):
+            shifted = pl.when(pl.col("request_id") >= 0).then(pl.col("request_id") + copy * ID_STEP)
+            lines = rows.with_columns(shifted.otherwise(pl.col("request_id")).alias("request_id"))
+            lines.write_csv(file, include_header=copy == 0)
+
+
+def _copy_envoy(ledger: Path, to: Path, copies: int) -> None:
+    text = ledger.read_bytes()
+    with to.open("wb") as file:
+        for copy in range(copies):
+            step = copy * ID_STEP
+            file.write(REQUEST_ID.sub(lambda m, step=step: b'"request_id":"%d"' % (int(m[1]) + step), text))
+
+
+def _judge(folder: Path) -> dict[str, Any]:
+    """Gather the facts of the cell: how long it took, on how much CPU, with how much memory at its peak."""
+    cell = Cell(folder, json.loads((folder / "cell.json").read_text()))
+    started_s = time.monotonic()
+    facts = collect_facts(cell)
+    took_s = time.monotonic() - started_s
+    if not facts.ledgers.reconciled:
+        raise RuntimeError(f"the copied ledgers do not agree: {facts.ledgers}")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "requests": facts.requests,
+        "seconds": round(took_s, 2),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 2),
+        "peak_mib": round(used.ru_maxrss / 1024, 1),
+    }
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+if __name__ == "__main__":
+    main()
