@@ -31,16 +31,15 @@ def _answers(words: list[str]) -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
-def service(
-    base: str, command: list[str], place: Mapping[str, Any], user: str, folders: list[Path]
-) -> dict[str, Any]:
-    """One part of a cell as a Compose service that extends `base` of docker-compose.yml.
+def service(command: list[str], place: Mapping[str, Any], user: str, folders: list[Path]) -> dict[str, Any]:
+    """One part of a cell as a Compose service: a `replica` of docker-compose.yml with words of its own.
 
     `command`: its words; `place`: its address in the network, as Compose has it; `folders`: those that it
     shares with the harness, each at the same path inside and outside.
     """
     return {
-        "extends": {"file": str(FILE), "service": base},
+        "extends": {"file": str(FILE), "service": "replica"},
+        "scale": 1,
         "command": [_literal(word) for word in command],
         "user": user,
         "volumes": [{"type": "bind", "source": _literal(path), "target": _literal(path)} for path in folders],

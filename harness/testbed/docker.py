@@ -44,6 +44,8 @@ from harness.testbed.engine import (
 )
 from harness.testbed.processes import Process
 from harness.testbed.site import CellSite
+from harness.testbed.usage import UsageWatch
+from harness.usage import USAGE_FILE
 
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 2.0
@@ -79,6 +81,7 @@ class DockerTestbed:
         self._parts: dict[str, Part] = {}
         self._fleet: DockerFleet | None = None
         self._load: Part | None = None
+        self._usage: UsageWatch | None = None
         self._cells = 0
 
     def __enter__(self) -> Self:
@@ -152,9 +155,8 @@ class DockerTestbed:
         commands = fleet.commands() | {"load": ["python", "-m", "load.conductor", str(_order(site.folder))]}
         services = {}
         for name, command in commands.items():
-            base = "replica" if name.startswith("replica-") else name
             folders = [site.folder, *([self._sockets] if name == "envoy" else [])]
-            services[name] = service(base, command, fleet.place(name), self._user, folders)
+            services[name] = service(command, fleet.place(name), self._user, folders)
         compose_file = site.folder / "compose.json"
         write_compose(compose_file, services, self._network)
         self._cells += 1
@@ -182,8 +184,10 @@ class DockerTestbed:
     def start_load(self, order: Path, folder: Path) -> Process:
         """See Testbed."""
         assert order == _order(folder)
-        self._load = self.fleet.parts["load"]
+        fleet = self.fleet
+        self._load = fleet.parts["load"]
         engine_call("start the load", self._load.container.start)
+        self._usage = UsageWatch(list(fleet.parts.values()), folder / USAGE_FILE, fleet.epoch_ns)
         return self._load.state
 
     def load_status(self) -> int | None:
@@ -194,6 +198,9 @@ class DockerTestbed:
 
     def stop_load(self) -> None:
         """See Testbed."""
+        if self._usage is not None:
+            self._usage.close()
+            self._usage = None
         if self._load is not None:
             self._end([self._load])
 

@@ -72,6 +72,11 @@ class DockerFleet:
         """Whether the route has one."""
         return self._site.plan.arm.route != "direct"
 
+    @property
+    def epoch_ns(self) -> int:
+        """The cell's start (monotonic)."""
+        return self._site.epoch_ns
+
     def commands(self) -> dict[str, list[str]]:
         """Part -> the words of its container, for all replicas that there will be, and for the proxy."""
         count = self._site.experiment.replicas.count + new_replicas(self._site.plan.events)
