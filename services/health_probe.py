@@ -22,7 +22,7 @@ def main() -> int:
     # A proxy of the environment is for the world outside.
     with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            answer = channel.unary_unary(CHECK)(EVERYTHING, timeout=TIMEOUT_S)
+            answer: bytes = channel.unary_unary(CHECK, bytes, bytes)(EVERYTHING, timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             print(f"{address}: {error.code().name}: {error.details()}", file=sys.stderr)
             return 1
