@@ -43,14 +43,15 @@ def measure(point: Point, testbed: LocalTestbed, folder: Path) -> dict[str, Any]
         if point.what == "lab":
             found = play_load(plan, testbed, live, live.pids)
         elif point.what == "load":
-            with _answerer(1) as addresses:
-                found = play_load(plan, testbed, replace(live, replicas={"replica-0": addresses[0]}), {})
+            with _answerer(1) as (addresses, pid):
+                answering = replace(live, replicas={"replica-0": addresses[0]})
+                found = play_load(plan, testbed, answering, {"answerer": pid})
         elif point.what == "replica":
             found = _drive(point, live.target, {"replica": live.pids["replica-0"]})
         else:
-            with _answerer(point.replicas) as addresses:
+            with _answerer(point.replicas) as (addresses, pid):
                 _send_envoy_to(addresses, live, testbed)
-                found = _drive(point, live.target, {"envoy": live.pids["envoy"]})
+                found = _drive(point, live.target, {"envoy": live.pids["envoy"], "answerer": pid})
     finally:
         testbed.stop_load()
         testbed.stop_cell()
@@ -70,30 +71,32 @@ def _drive(point: Point, target: str, pids: dict[str, int]) -> dict[str, Any]:
     """Watch one part while the cheap caller calls it."""
     words = (target, str(point.clients), str(point.rate_per_s), str(SETTLE_S + ALONE_S))
     with _peer("drive", *words) as driver:
-        usage = Usage(pids)
+        usage = Usage(pids | {"caller": driver.pid})
         started_s = time.monotonic()
         assert driver.stdout is not None
         for line in driver.stdout:
             if time.monotonic() > started_s + SETTLE_S:
                 usage.sample(json.loads(line))
-        usage.memory()
+            if usage.seconds > ALONE_S / 2:
+                usage.memory()
         if driver.wait(PATIENCE_S) != 0:
             raise RuntimeError(f"the caller of {point} failed")
     return usage.used()
 
 
 @contextmanager
-def _answerer(ports: int) -> Iterator[list[str]]:
-    """Its addresses, "host:port"."""
+def _answerer(ports: int) -> Iterator[tuple[list[str], int]]:
+    """Its addresses, "host:port", and its process id."""
     with _peer("answer", str(ports)) as peer:
         assert peer.stdout is not None
-        yield json.loads(peer.stdout.readline())
+        yield json.loads(peer.stdout.readline()), peer.pid
 
 
 @contextmanager
 def _peer(*words: str) -> Iterator[subprocess.Popen[str]]:
     argv = [sys.executable, "-m", "bench.capacity_h2", *words]
-    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as peer:
+    pipe = subprocess.PIPE  # its input closes with this process, however it ends, and the peer with that
+    with subprocess.Popen(argv, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as peer:
         try:
             yield peer
         finally:

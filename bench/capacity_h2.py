@@ -99,6 +99,10 @@ GREETING = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, LARGEST_WINDOW)) + frame(
 )
 
 
+class FailedCallError(Exception):
+    """A call was not answered as it should be. (Of a ConnectionError the event loop would say nothing.)"""
+
+
 class Peer(asyncio.Protocol):
     """One connection; a subclass hears the frames that calls are made of."""
 
@@ -133,8 +137,8 @@ class Peer(asyncio.Protocol):
         self.write(b"".join(replies))
 
     def write(self, data: bytes) -> None:
-        """Send it."""
-        if data and self._transport is not None:
+        """Send it, unless the connection has failed."""
+        if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def hear(self, kind: int, flags: int, stream: int) -> bytes:
@@ -205,23 +209,23 @@ class Caller(Peer):
     def hear(self, kind: int, flags: int, stream: int) -> bytes:
         """Count an answer; at full speed, send the next call."""
         if kind in (RST_STREAM, GOAWAY):
-            raise ConnectionError(f"the server ended stream {stream} (frame {kind})")
+            raise FailedCallError(f"the server ended stream {stream} (frame {kind})")
         self.answered += kind == DATA
         if not flags & END_STREAM or kind not in (DATA, HEADERS):
             return b""
         self._ended += 1
         self.in_flight -= 1
         if self._ended != self.answered:
-            raise ConnectionError("a call was answered without a message: it failed")
+            raise FailedCallError("a call was answered without a message: it failed")
         return self.call() if self._endless else b""
 
 
 async def answer(ports: int) -> None:
-    """Answer until killed."""
+    """Answer until standard input is closed."""
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(Answerer, "127.0.0.1", 0) for _ in range(ports)]
     _tell([f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers])
-    await asyncio.Event().wait()
+    await loop.run_in_executor(None, sys.stdin.read)
 
 
 async def drive(target: str, connections: int, rate_per_s: float, seconds: float) -> None:

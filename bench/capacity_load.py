@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ PATIENCE_S = 30.0
 LAG_SHARE = 0.99
 
 
-def play_load(
-    plan: CellPlan, testbed: LocalTestbed, live: LiveCell, pids: Mapping[str, int]
-) -> dict[str, Any]:
+def play_load(plan: CellPlan, testbed: LocalTestbed, live: LiveCell, pids: dict[str, int]) -> dict[str, Any]:
     """What the load process and those of `pids` (name -> process id) used, and how well the plan was kept."""
     work, folder = plan.workload, live.folder
     order = folder / "order.json"

@@ -1,7 +1,8 @@
 """What processes use: CPU, memory of their own, open files; and what else the machine does meanwhile."""
 
+import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +13,24 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Sample:
-    """At one instant: calls answered so far, CPU seconds so far of each process."""
+    """At one instant: calls answered so far, CPU seconds so far of each process and of the whole machine."""
 
     at_s: float
     answered: int
     cpu_s: Mapping[str, float]
+    busy_s: float
 
 
 class Usage:
-    """Watches processes, given as name -> process id. Several of a kind are called KIND-0, KIND-1, ..."""
+    """Watches processes, given as name -> process id, and this one, "bench".
 
-    def __init__(self, pids: Mapping[str, int]) -> None:
-        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+    Several of a kind are called KIND-0, KIND-1, ...
+    """
+
+    def __init__(self, pids: dict[str, int]) -> None:
+        self._processes = {name: psutil.Process(pid) for name, pid in (pids | {"bench": os.getpid()}).items()}
         self._samples: list[Sample] = []
         self._memory: dict[str, dict[str, float]] = {}
-        self._started_s = time.monotonic()
-        self._others = _all_others(set(pids.values()))
 
     @property
     def seconds(self) -> float:
@@ -40,7 +43,7 @@ class Usage:
             cpu_s = {name: _cpu_s(process) for name, process in self._processes.items()}
         except psutil.NoSuchProcess:
             return
-        self._samples.append(Sample(time.monotonic(), answered, cpu_s))
+        self._samples.append(Sample(time.monotonic(), answered, cpu_s, _busy_s()))
 
     def memory(self) -> None:
         """Note memory and open files, once: it holds the processes up for some milliseconds."""
@@ -50,13 +53,11 @@ class Usage:
     def used(self) -> dict[str, Any]:
         """Between the first sample and the last, for JSON; of a kind the mean of one process.
 
-        calls_per_s; cores: kind -> CPU seconds a second; other_cores: of all processes that are not watched
-        and lived from the start to now; uss_mib, open_files: kind -> amounts.
+        calls_per_s; cores: kind -> CPU seconds a second; other_cores: of all that is not watched; uss_mib,
+        open_files: kind -> amounts.
         """
         first, last = self._samples[0], self._samples[-1]
         cores = {name: (last.cpu_s[name] - first.cpu_s[name]) / self.seconds for name in last.cpu_s}
-        others = _all_others({process.pid for process in self._processes.values()})
-        other_s = sum(cpu_s - self._others.get(pid, cpu_s) for pid, cpu_s in others.items())
         memory = {
             unit: _by_kind({name: amounts[unit] for name, amounts in self._memory.items()})
             for unit in ("uss_mib", "open_files")
@@ -64,7 +65,7 @@ class Usage:
         return {
             "calls_per_s": round((last.answered - first.answered) / self.seconds, 1),
             "cores": _by_kind(cores),
-            "other_cores": round(other_s / (time.monotonic() - self._started_s), 3),
+            "other_cores": round((last.busy_s - first.busy_s) / self.seconds - sum(cores.values()), 3),
             **memory,
         }
 
@@ -81,11 +82,20 @@ def _cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _all_others(but: Collection[int]) -> dict[int, float]:
-    """CPU seconds so far of every process of the machine, by process id."""
-    # The kernel's own sums over the machine are sampled, and so less than those of its processes at times.
-    others = {process.pid: process.info["cpu_times"] for process in psutil.process_iter(["cpu_times"])}
-    return {pid: times.user + times.system for pid, times in others.items() if times and pid not in but}
+def _busy_s() -> float:
+    """CPU seconds of the machine so far, but for a constant: all that could be less all that was idle.
+
+    Not what the kernel says was busy: that is sampled, idle time is measured.
+    """
+    times = psutil.cpu_times()
+    return (os.cpu_count() or 1) * time.monotonic() - float(times.idle + getattr(times, "iowait", 0.0))
+
+
+def others_cores(seconds: float) -> float:
+    """Cores that are busy now, over so many seconds in which the caller does nothing."""
+    started_s, busy_s = time.monotonic(), _busy_s()
+    time.sleep(seconds)
+    return (_busy_s() - busy_s) / (time.monotonic() - started_s)
 
 
 def _memory(process: psutil.Process) -> dict[str, float]:
