@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test check format schema stubs bench clean
+.PHONY: help setup demo test check format schema stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -49,6 +49,13 @@ stubs: setup ## write the gRPC stubs anew
 
 bench: setup ## measure what the lab itself costs
 	$(BIN)/python -m bench
+
+capacity: setup ## measure what one core carries: results/capacity (some twelve minutes; goes on where it stopped)
+	$(BIN)/python -m bench.capacity
+	$(BIN)/python -m bench.capacity_summary 100000 1000000
+	mkdir -p results/capacity/images
+	$(BIN)/python -m bench.capacity_plot results/capacity/capacity.json results/capacity/images/capacity.png
+	$(BIN)/python -m bench.capacity_page results/capacity/capacity.json > results/capacity/capacity.md
 
 clean: ## remove caches; keeps .venv and results/
 	rm -rf build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -23,12 +23,13 @@ SCHEMA = 1
 CALM_CORES = 0.25  # what others may take; the machine's own housekeeping is below half of that
 MOST_TRIES = 3
 LOOK_S, PATIENCE_S = 0.5, 20.0
-DEFAULT_OUT = Path(__file__).resolve().parent / "capacity.json"
+DEFAULT_OUT = Path(__file__).resolve().parent.parent / "results" / "capacity" / "capacity.json"
 
 
 def main() -> None:
     """Measure the points that the file lacks, and append each as soon as it is there."""
     options = _options()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     record = read_record(options.out)
     lacking = [point for point in points(options.quick) if not _has(record, point)][: options.most]
     with tempfile.TemporaryDirectory() as scratch, LocalTestbed(Path(scratch) / "logs") as testbed:
@@ -44,9 +45,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.capacity", description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default %(default)s")
-    parser.add_argument(
-        "--quick", action="store_true", help="one round of a few points, to see that it works"
-    )
+    parser.add_argument("--quick", action="store_true", help="one round of every other point: a look")
     parser.add_argument("--most", type=int, metavar="N", help="stop after N points; the next call goes on")
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 """What it takes to judge a cell of many requests: a real cell, its ledgers written over and over.
 
-`python -m bench.capacity_summary REQUESTS [--out FILE]` measures one size and appends it to the file.
+`python -m bench.capacity_summary REQUESTS ... [--out FILE]` measures the sizes that the file lacks.
 """
 
 import argparse
@@ -28,24 +28,37 @@ REQUEST_ID = re.compile(rb'"request_id":"(\d+)"')
 
 
 def main() -> None:
-    """Make the cell, judge it in a process of its own, append the figures."""
+    """Make each cell, judge it in a process of its own, append the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.capacity_summary", description=__doc__)
-    parser.add_argument("requests", type=int, help="how many the cell is to have, about")
+    parser.add_argument("requests", type=int, nargs="*", help="how many the cells are to have, about")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default %(default)s")
-    parser.add_argument("--judge", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--judge", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.judge:
-        print(json.dumps(_judge(options.out)))
+        print(json.dumps(_judge(options.judge)))
         return
     record = read_record(options.out)
+    found = record.setdefault("summaries", [])
+    lacking = sorted(set(options.requests) - {summary["asked"] for summary in found})
     with tempfile.TemporaryDirectory() as scratch:
-        folder = _many(_real_cell(Path(scratch)), options.requests, Path(scratch) / "many")
-        argv = [sys.executable, "-m", "bench.capacity_summary", "0", "--judge", "--out", str(folder)]
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
-        measured = json.loads(done.stdout) | {"disk_bytes": _size(folder)}
-    record.setdefault("summaries", []).append(measured)
-    write_json(options.out, record)
-    print(measured)
+        cell = _real_cell(Path(scratch)) if lacking else None
+        for requests in lacking:
+            assert cell is not None
+            measured = {"asked": requests} | _measure(_many(cell, requests, Path(scratch) / str(requests)))
+            found.append(measured)
+            write_json(options.out, record)
+            print(measured)
+
+
+def _measure(folder: Path) -> dict[str, Any]:
+    """What it takes to judge the cell there, which is removed."""
+    argv = [sys.executable, "-m", "bench.capacity_summary", "--judge", str(folder)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    disk_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    shutil.rmtree(folder)
+    return dict(json.loads(done.stdout)) | {"disk_bytes": disk_bytes}
 
 
 def _real_cell(scratch: Path) -> Cell:
@@ -116,10 +129,6 @@ def _judge(folder: Path) -> dict[str, Any]:
         "cpu_s": round(used.ru_utime + used.ru_stime, 2),
         "peak_mib": round(used.ru_maxrss / 1024, 1),
     }
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 if __name__ == "__main__":
