@@ -5,9 +5,10 @@ machine, so every arm of a repeat meets the same arrivals and processes may shar
 """
 
 import functools
+import heapq
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -80,12 +81,32 @@ def closed_loop(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:
         yield PlannedCall(int(think_ms * 1_000_000), rng.choices(methods, cum_weights=weights)[0])
 
 
-def planned_requests(load: Load, warm_up_s: float, duration_s: float) -> int:
-    """How many calls the measured phase of an open loop plans, all clients together."""
+def planned_requests(
+    load: Load, warm_up_s: float, duration_s: float, clients: Iterable[int] | None = None
+) -> int:
+    """How many calls the measured phase of an open loop plans, these clients (None: all) together."""
     opens = first_phase(warm_up_s) == "measure"
-    return sum(
-        1 for client in range(load.clients) for _ in open_loop(load, client, "measure", duration_s, opens)
-    )
+    numbers = range(load.clients) if clients is None else clients
+    return sum(1 for client in numbers for _ in open_loop(load, client, "measure", duration_s, opens))
+
+
+def deal_clients(load: Load, workers: int) -> list[list[int]]:
+    """Which clients each worker plays: every client in one hand, numbers ascending.
+
+    The client with the highest rate first, each to the worker that has least to send so far. In a closed
+    loop all clients count alike. Raises ValueError without a worker.
+    """
+    if workers < 1:
+        raise ValueError(f"{workers} workers, expected at least 1")
+    hands: list[list[int]] = [[] for _ in range(workers)]
+    least_first = [(0.0, 0, worker) for worker in range(workers)]
+    # Rates fall with the client's number, so the order of numbers is that of rates.
+    for client in range(load.clients):
+        sent_per_s, held, worker = least_first[0]
+        hands[worker].append(client)
+        weight = 1.0 if load.rate_per_s is None else client_rate_per_s(load, client)
+        heapq.heapreplace(least_first, (sent_per_s + weight, held + 1, worker))
+    return hands
 
 
 def _generator(load: Load, client: int, phase: Phase) -> random.Random:

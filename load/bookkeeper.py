@@ -1,17 +1,13 @@
-"""Carries finished rows from the event loop to the files and to Locust's statistics, a batch at a time."""
+"""Carries finished rows from the event loop onward and into Locust's statistics, a batch at a time."""
 
-import csv
-import io
-import json
-import os
 from collections import deque
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from lb.client import Row, Rows
-from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from lb.rows import REQUEST_COLUMNS
 from load.orchestra import Progress
-from load.order import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE
+from load.rowfiles import Batch, csv_text
 
 _METHOD, _PLANNED, _DONE, _CODE = (
     list(REQUEST_COLUMNS).index(name) for name in ("method", "planned_ns", "done_ns", "code")
@@ -23,41 +19,22 @@ class CallFailedError(Exception):
 
 
 class Bookkeeper:
-    """Writes `rows` below `folder` and fires Locust's request event for each finished call.
+    """Hands `rows` to `put` and fires Locust's request event for each finished call."""
 
-    Rows reach the operating system with every batch, so a killed load process loses at most one batch.
-    """
-
-    def __init__(self, environment: Any, rows: Rows, folder: Path) -> None:
+    def __init__(self, environment: Any, rows: Rows, put: Callable[[Batch], None]) -> None:
         self._environment = environment
         self._rows = rows
-        self._status = folder / STATUS_FILE
-        self._requests = _open(folder / REQUESTS_FILE, list(REQUEST_COLUMNS))
-        self._messages: int | None = None
-        self._messages_path = folder / MESSAGES_FILE
-        self._answered = 0
-        self._told = ""
+        self._put = put
 
     def batch(self, progress: Progress) -> None:
         """Take over every row that has been finished since the last batch."""
-        # Messages first: a request row on disk then always has its message rows there too.
-        if messages := _take(self._rows.messages):
-            if self._messages is None:
-                self._messages = _open(self._messages_path, list(MESSAGE_COLUMNS))
-            _write(self._messages, messages)
-        if requests := _take(self._rows.requests):
-            _write(self._requests, requests)
-            self._answered += len(requests)
-            for row in requests:
-                self._count(row)
-        if requests or progress.state != self._told:
-            self._tell(progress)
-
-    def close(self) -> None:
-        """Close the files."""
-        os.close(self._requests)
-        if self._messages is not None:
-            os.close(self._messages)
+        messages = _take(self._rows.messages)
+        requests = _take(self._rows.requests)
+        if messages or requests:
+            measured = _measured(requests, progress.measure_start_ns)
+            self._put(Batch(csv_text(messages), csv_text(requests), len(requests), measured))
+        for row in requests:
+            self._count(row)
 
     def _count(self, row: Row) -> None:
         code = str(row[_CODE])
@@ -70,27 +47,12 @@ class Bookkeeper:
             context={},
         )
 
-    def _tell(self, progress: Progress) -> None:
-        temporary = self._status.with_suffix(".tmp")
-        temporary.write_text(json.dumps(vars(progress) | {"answered": self._answered}))
-        temporary.replace(self._status)
-        self._told = progress.state
 
-
-def _open(path: Path, header: list[str]) -> int:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-    _write(file, [tuple(header)])
-    return file
+def _measured(requests: list[Row], start_ns: int) -> int:
+    """How many of them were planned for `start_ns` (0: not known yet) or later."""
+    return sum(int(row[_PLANNED]) >= start_ns for row in requests) if start_ns else 0
 
 
 def _take(queue: deque[Row]) -> list[Row]:
     # popleft is atomic: the event loop's thread goes on appending meanwhile.
     return [queue.popleft() for _ in range(len(queue))]
-
-
-def _write(file: int, rows: list[Row]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    data = memoryview(text.getvalue().encode())
-    while data:
-        data = data[os.write(file, data) :]

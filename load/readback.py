@@ -6,7 +6,7 @@ offers it to its channelz service only (grpcio-channelz); what is asked here lie
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,18 +30,18 @@ class ClientChannels:
     subchannels: list[int]
 
 
-def read_back(clients: int, connections: int) -> list[ClientChannels]:
-    """What is in force in each client, `connections` channels a client, made client by client.
+def read_back(clients: Sequence[int], connections: int) -> list[ClientChannels]:
+    """What is in force in each of `clients` (their numbers), made in that order with `connections` channels.
 
     To be called in a process that has no channels but theirs. Raises RuntimeError when it has.
     """
     channels = sorted(_channels(), key=_number)
-    if len(channels) != clients * connections:
-        expected = f"{clients} clients of {connections} channels each"
+    if len(channels) != len(clients) * connections:
+        expected = f"{len(clients)} clients of {connections} channels each"
         raise RuntimeError(f"expected {expected}, but gRPC has {len(channels)} channels in all")
     return [
-        _of_client(client, channels[client * connections : (client + 1) * connections])
-        for client in range(clients)
+        _of_client(client, channels[place * connections : (place + 1) * connections])
+        for place, client in enumerate(clients)
     ]
 
 

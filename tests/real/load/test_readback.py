@@ -31,7 +31,7 @@ async def main():
     await asyncio.gather(*(client.connect() for client in clients))
     if sys.argv[2] == "call":
         await asyncio.gather(*(client.call("AddVideo", 0) for client in clients))
-    print(json.dumps([vars(found) for found in read_back(4, settings.connections)]))
+    print(json.dumps([vars(found) for found in read_back(range(4), settings.connections)]))
     await asyncio.gather(*(client.close() for client in clients))
 
 asyncio.run(main())
@@ -71,7 +71,7 @@ def test_shared_subchannels_are_the_same_ones(start_replica: StartReplica) -> No
 
 
 def test_other_channels_in_the_process_are_noticed() -> None:
-    script = SCRIPT.replace("read_back(4,", "read_back(3,")
+    script = SCRIPT.replace("read_back(range(4),", "read_back(range(3),")
     settings = json.dumps(asdict(replace(SETTINGS, target="127.0.0.1:1")))
     command = [sys.executable, "-c", script, settings, "none"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)

@@ -1,0 +1,38 @@
+"""What master and workers tell each other, in Locust's custom messages; `data` of each is a dict.
+
+A worker speaks first:
+
+    PING {sent_ns}                              -> PONG {sent_ns, master_ns, clock}
+    HELLO {name, host, code, offset_ns, uncertainty_ns}
+                                                -> ORDER {name, order, clients}, or BYE: not this time
+    READY {phase, channels}                     -> START {phase, start_ns}     on the master's clock
+    ROWS {messages, requests, rows, measured}      CSV text without headers
+    ENDED {state, rows}                         -> BYE {last}
+    FAILED {error}                              -> BYE {last}
+                                                <- STOP {}                     at any time
+"""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+PING, PONG = "lab_ping", "lab_pong"
+HELLO, ORDER = "lab_hello", "lab_order"
+READY, START = "lab_ready", "lab_start"
+ROWS, ENDED, FAILED = "lab_rows", "lab_ended", "lab_failed"
+STOP, BYE = "lab_stop", "lab_bye"
+
+TO_MASTER = (PING, HELLO, READY, ROWS, ENDED, FAILED)
+TO_WORKER = (PONG, ORDER, START, STOP, BYE)
+
+SILENCE_S = 10.0  # without a word (Locust's heartbeat comes every second) the other one counts as lost
+
+
+@cache
+def code_digest() -> str:
+    """A digest of the code that plans and plays: with another one a worker might send other calls."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(file for part in ("lb", "load") for file in (root / part).glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
