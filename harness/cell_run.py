@@ -68,7 +68,10 @@ class CellRun:
         """
         try:
             live = self._testbed.start_cell(self._experiment, self._plan, self._folder, self._epoch_ns)
-            self._info["replicas"] = live.replicas
+            self._info |= {"replicas": live.replicas, "no_ledgers": live.no_ledgers}
+            self._info["first_replicas"] = list(live.replicas)
+            if not live.ours:  # nobody has dealt them out to groups as planned
+                self._info["groups"] = {}
             self._note("parts_ready", pids=live.pids)
             self._writer.write_cell(self._folder, self._info)
             self._confirm(live)
@@ -142,7 +145,7 @@ class CellRun:
 
     def _order(self, live: LiveCell) -> LoadOrder:
         work = self._plan.workload
-        settings = client_settings(self._plan, live.target, self._epoch_ns)
+        settings = client_settings(self._plan, live, self._epoch_ns)
         port = self._options.web_port if self._options.web else None
         return LoadOrder(self._plan.load, settings, work.warm_up_s, work.duration_s, self._folder, port)
 

@@ -3,15 +3,16 @@
 from harness.cells import CellPlan
 from harness.policies import echo_header
 from harness.spec import Arm
+from harness.testbed.base import LiveCell
 from lb.policies import ClientRetries, service_config
 from lb.settings import ClientSettings
 
 
-def client_settings(plan: CellPlan, target: str, epoch_ns: int) -> ClientSettings:
-    """Settings of the clients that call `target` ("host:port,..."); instants count from `epoch_ns`."""
+def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSettings:
+    """Settings of the clients that call the parts of `live`; instants count from `epoch_ns`."""
     arm, work = plan.arm, plan.workload
     return ClientSettings(
-        target=target,
+        target=live.target,
         service_config=_service_config(arm),
         cookie_jar=plan.cookies,
         await_first_answer=arm.await_first_answer,
@@ -30,6 +31,9 @@ def client_settings(plan: CellPlan, target: str, epoch_ns: int) -> ClientSetting
         dns_interval_ms=arm.dns_interval_ms,
         reconnect_backoff_ms=arm.reconnect_backoff_ms,
         payload_bytes=work.payload_bytes,
+        key_prefix=live.key_prefix,
+        tls=live.tls,
+        authority=live.authority,
     )
 
 

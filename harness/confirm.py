@@ -1,11 +1,9 @@
 """Before measuring: are the live parts what was planned?"""
 
-from pathlib import Path
-
 import grpc
 
 from harness.cells import CellPlan, replica_connection_age_ms
-from harness.errors import LabError
+from harness.errors import LabError, UserError
 from harness.proxy import EnvoyFiles
 from harness.proxy_admin import confirm_envoy
 from harness.spec import Experiment
@@ -19,41 +17,52 @@ TIMEOUT_S = 5.0
 def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None:
     """Ask every replica who it is and how it serves, and Envoy what is in force.
 
-    Raises LabError naming the first difference from the plan.
+    Raises LabError naming the first difference from the plan; UserError where it is the user's replica.
     """
     for name, address in live.controls.items():
-        _confirm_replica(experiment, plan, name, address, live.folder / "logs" / f"{name}.log")
-    if live.envoy is not None:
+        if told := _difference(experiment, plan, name, address):
+            if live.ours:
+                raise LabError(f"{name} at {address} {told}; see {live.folder / 'logs' / f'{name}.log'}")
+            raise UserError(f"--replica {address}: {name} {told}; start it as the experiment has it")
+    if not live.ours:
+        _confirm_different_ones(experiment, live)
+    elif live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
         confirm_envoy(live.envoy, files.config, live.replicas, plan.arm.proxy_workers)
     elif plan.arm.route != "direct":
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
 
 
-def _confirm_replica(experiment: Experiment, plan: CellPlan, name: str, address: str, log: Path) -> None:
+def _difference(experiment: Experiment, plan: CellPlan, name: str, address: str) -> str | None:
+    """In what the replica there is not the planned one, the name left out; None: in nothing."""
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = LabControlStub(channel)  # type: ignore[no-untyped-call]
         try:
             identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
-            raise LabError(f"{name} at {address} does not answer: {error.code().name}; see {log}") from error
+            return f"does not answer: {error.code().name}"
     age_ms = replica_connection_age_ms(plan.arm) or 0
     if identity.max_connection_age_ms != age_ms:
-        told = f"ends connections after {identity.max_connection_age_ms} ms, planned: {age_ms} ms (0: never)"
-        raise LabError(f"{name} at {address} {told}; see {log}")
+        return f"ends connections after {identity.max_connection_age_ms} ms, planned: {age_ms} ms (0: never)"
     if identity.server != plan.arm.server:
-        told = f"serves by {identity.server}, planned: {plan.arm.server}"
-        raise LabError(f"{name} at {address} {told}; see {log}")
-    planned = planned_behaviour(experiment, name)
+        return f"serves by {identity.server}, planned: {plan.arm.server}"
     if (identity.name, identity.serving) != (name, True):
-        raise LabError(
-            f"{name} at {address} calls itself {identity.name}, serving: {identity.serving}; see {log}"
-        )
-    for field, value in planned.items():
+        return f"calls itself {identity.name}, serving: {identity.serving}"
+    for field, value in planned_behaviour(experiment, name).items():
         live = getattr(identity.behaviour, field)
         if live != value:
-            told = f"{field} planned {value}, live {live}"
-            raise LabError(f"{name} at {address} is not the planned replica: {told}; see {log}")
+            return f"is not the planned replica: {field} planned {value}, live {live}"
+    return None
+
+
+def _confirm_different_ones(experiment: Experiment, live: LiveCell) -> None:
+    """Replicas that are to be unlike the others are known by their names."""
+    missing = [name for name in experiment.replicas.different if name not in live.replicas]
+    if missing:
+        raise UserError(
+            f"{missing[0]} is unlike the others in {experiment.name}, and no replica calls itself so; "
+            f"there are: {', '.join(live.replicas)}"
+        )
 
 
 def planned_behaviour(experiment: Experiment, name: str) -> dict[str, object]:

@@ -36,6 +36,10 @@ def print_summary(summary: Mapping[str, Any], console: Console, report: Path | N
         console.print(
             f"  [{_COLOURS[word]}]{word:<12}[/] {text}, measured [bold]{figures}[/]", highlight=False
         )
+    for text in summary["not_judged"]:
+        console.print(f"  [dim]not judged[/]   {escape(text)}, an arm was not run", highlight=False)
+    for note in summary["notes"]:
+        console.print(f"  [dim]note[/]         {escape(note)}", highlight=False)
     for doubt in summary["doubts"]:
         console.print(f"  [yellow]doubt[/]        {escape(doubt)}", highlight=False)
     if report is not None:

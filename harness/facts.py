@@ -35,11 +35,12 @@ class CellFacts:
     off_fair_of_rounds: see harness.turns.
     units: what else is spread over the replicas -> its amount on each, in that order: "connections" and
     "sessions" that a replica answered a request of, "messages" it sent, "busy_time" (ns of service).
-    connections: of clients, on which a request was answered.
+    connections: of clients, on which a request was answered; None where nobody tells them apart.
     cache_lookups: answers that say whether the session was in the replica's cache; cache_hits: where it was.
     planned_rate_per_s: None in a closed loop, where nothing is planned ahead.
     awaits_answers: clients sent on only after their last answer; their lag counts from that.
-    answers_lost: requests that a replica finished with OK and whose client got something else.
+    answers_lost: requests that a replica finished with OK and whose client got something else; None where
+    the replicas' ledgers cannot be had.
     longest_gap_ns: see harness.gaps; None without a request. healthy: Envoy's view. events: by time.
     first_replicas: how many there were when measuring began. course: where it was asked for, of a window
     with requests.
@@ -55,7 +56,7 @@ class CellFacts:
     client_requests: dict[int, list[int]]
     off_fair_of_rounds: float | None
     units: dict[str, list[int]]
-    connections: int
+    connections: int | None
     cache_lookups: int
     cache_hits: int
     sessions: Sessions
@@ -70,7 +71,7 @@ class CellFacts:
     timeline: Timeline
     ledgers: Ledgers
     awaits_answers: bool = False
-    answers_lost: int = 0
+    answers_lost: int | None = 0
     longest_gap_ns: float | None = None
     first_replicas: int = 0
     healthy: Healthy = field(default_factory=Healthy)
@@ -88,6 +89,9 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
     table = cell.requests()
     with table_errors(cell.folder, "request rows written by this lab"):
         window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
+        foreign_proxy = cell.route == "envoy" and "envoy" in cell.no_ledgers
+        if foreign_proxy:
+            window = window.with_columns(_numbered_connection())
         counts = _counts(window)
         names = [*cell.replicas, *sorted(set(counts["replica"]) - {"", *cell.replicas})]
         counts = counts.with_columns(_number(names))
@@ -112,7 +116,7 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
             client_requests=_client_requests(counts, len(names)),
             off_fair_of_rounds=off_fair_of_rounds(answered, len(names)),
             units=_units(placed, len(names)),
-            connections=placed.filter(pl.col("connection") != "")["connection"].n_unique(),
+            connections=_connections(placed) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),
             cache_hits=int(counts["hits"].sum()),
             sessions=sessions_of(placed, answered, names, cell.groups),
@@ -129,13 +133,23 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
             timeline=timeline_of(answered, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=cell.awaits_answers,
-            answers_lost=lost.height,
+            answers_lost=None if "replica" in cell.no_ledgers else lost.height,
             longest_gap_ns=longest_gap_ns(gaps),
             first_replicas=len(cell.first_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), start, end),
             events=incidents_of(cell, rows, names, gaps, lost),
             course=course_of(rows, window_s) if with_course and rows.height else None,
         )
+
+
+def _numbered_connection() -> pl.Expr:
+    """Where the lab's Envoy numbered it. What replicas say is the connection that some proxy has to them."""
+    numbered = pl.col("connection").str.contains("^[0-9]+$")
+    return pl.when(numbered).then("connection").otherwise(pl.lit("")).alias("connection")
+
+
+def _connections(placed: pl.DataFrame) -> int:
+    return placed.filter(pl.col("connection") != "")["connection"].n_unique()
 
 
 def _number(names: Sequence[str]) -> pl.Expr:

@@ -73,12 +73,19 @@ def measure(facts: CellFacts) -> CellResult:
     return CellResult(facts.repeat, values, tuple(_doubts(facts)))
 
 
-def judge(experiment: Experiment, results: Mapping[str, Sequence[CellResult]]) -> Verdict:
-    """Hold every expectation of `experiment` against `results` (arm -> its cells)."""
+def judge(
+    experiment: Experiment, results: Mapping[str, Sequence[CellResult]], *, all_left_out: bool = False
+) -> Verdict:
+    """Hold every expectation of `experiment` against `results` (arm -> its cells).
+
+    `all_left_out`: it had expectations, but all speak of arms that were not to be run.
+    """
     doubts = {arm: _arm_doubts(arm, results.get(arm, ()), experiment.repeats) for arm in experiment.variants}
     findings = [_find(expectation, results, doubts) for expectation in experiment.expect]
     words = {finding.verdict for finding in findings}
     all_doubts = [doubt for arm in doubts.values() for doubt in arm]
+    if all_left_out:
+        all_doubts.append("every expectation speaks of an arm that was not run")
     verdict: VerdictWord = "held"
     if "refuted" in words:
         verdict = "refuted"
@@ -110,7 +117,7 @@ def _doubts(facts: CellFacts) -> list[str]:
     if not facts.requests:
         doubts.append("no request was recorded in the measured window")
     ledgers = facts.ledgers
-    if not ledgers.reconciled:
+    if ledgers.reconciled is False:
         doubts.append(
             f"the ledgers do not reconcile ({ledgers.only_client} requests only at the client, "
             f"{ledgers.only_envoy} only at Envoy, {ledgers.only_replica} only at a replica, "
@@ -154,7 +161,8 @@ def _find(
         times = "" if measured is None else f"{show(measured)} times: "
         figures = f"{times}{figures} against {show(factor, unit)}{_range(others)}"
         arms.append(expectation.of)
-    bound, is_least, text = _bound(expectation)
+    bound, is_least = _bound(expectation)
+    text = in_words(expectation)
     if value is None or factor is None or any(doubts[arm] for arm in arms):
         return Finding(text, "inconclusive", measured, figures)
     held = value >= bound * factor if is_least else value <= bound * factor
@@ -173,20 +181,21 @@ def _range(values: Sequence[Number]) -> str:
     return f" ({low} in each repeat)" if low == high else f" ({low} to {high} over repeats)"
 
 
-def _bound(expectation: Expectation) -> tuple[float, bool, str]:
-    """The bound, whether it is a least one, and the expectation in words."""
-    bounds = (
-        (expectation.at_least, True, "at least {:g}"),
-        (expectation.at_most, False, "at most {:g}"),
-        (expectation.at_least_times, True, "at least {:g} times that of {}"),
-        (expectation.at_most_times, False, "at most {:g} times that of {}"),
-    )
-    bound, is_least, words = next(entry for entry in bounds if entry[0] is not None)
-    assert bound is not None
-    unit = METRICS[expectation.metric].unit if expectation.of is None else ""
-    unit = f" {unit}" if unit in _TOLD_UNITS else ""
-    return (
-        bound,
-        is_least,
-        f"{expectation.arm}: {expectation.metric} {words.format(bound, expectation.of)}{unit}",
-    )
+def in_words(expectation: Expectation) -> str:
+    """The expectation as a sentence: "arm: metric at least 1.5 times that of other"."""
+    bound, is_least = _bound(expectation)
+    words = f"at {'least' if is_least else 'most'} {bound:g}"
+    if expectation.of is not None:
+        return f"{expectation.arm}: {expectation.metric} {words} times that of {expectation.of}"
+    unit = METRICS[expectation.metric].unit
+    return f"{expectation.arm}: {expectation.metric} {words}{f' {unit}' if unit in _TOLD_UNITS else ''}"
+
+
+def _bound(expectation: Expectation) -> tuple[float, bool]:
+    """The bound, and whether it is a least one."""
+    for least in (expectation.at_least, expectation.at_least_times):
+        if least is not None:
+            return least, True
+    most = expectation.at_most if expectation.at_most is not None else expectation.at_most_times
+    assert most is not None
+    return most, False

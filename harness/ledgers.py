@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -26,13 +26,13 @@ _STRANGER = 65_535
 class Ledgers:
     """Counts of one cell, warm-up included. Rows without a request id (not the lab's calls) are not counted.
 
-    client, envoy, replica: rows of each ledger; envoy is 0 where Envoy keeps no ledger of requests. Every
-    attempt at a request that reaches a replica is a row there, so that replica / client is how many
-    attempts a request took.
+    client, envoy, replica: rows of each ledger; envoy is 0 where Envoy keeps no ledger of requests. None: the
+    ledger cannot be had (Cell.no_ledgers), nor, then, what it alone would have. Every attempt at a request
+    that reaches a replica is a row there, so that replica / client is how many attempts a request took.
     matched: answered requests with exactly one row in every ledger, all naming the same replica. Where
     requests may be tried again: with one row of the client, between one row and as many as there may be
     attempts in each other ledger, and in each of those a row of the replica that the client names. Of an
-    Envoy that was killed or restarted rows may lack.
+    Envoy that was killed or restarted rows may lack. None where there is no ledger but the client's.
     unanswered: requests without an answer, given up by the client; they may be in any ledger or in none. So
     may those that did not end with OK on a replica that was killed: it had no time to write its row. Every
     row of a request that ended with OK was written before its answer left.
@@ -43,20 +43,24 @@ class Ledgers:
     """
 
     client: int
-    envoy: int
-    replica: int
-    matched: int
+    envoy: int | None
+    replica: int | None
+    matched: int | None
     unanswered: int
-    only_client: int
-    only_envoy: int
-    only_replica: int
+    only_client: int | None
+    only_envoy: int | None
+    only_replica: int | None
     disagree: int
     envoy_bytes: int | None = None
 
     @property
-    def reconciled(self) -> bool:
-        """Nothing is wrong: every answered request is matched, and no ledger has requests of its own."""
-        return not (self.only_client or self.only_envoy or self.only_replica or self.disagree)
+    def reconciled(self) -> bool | None:
+        """Nothing is wrong: every answered request is matched, and no ledger has requests of its own.
+
+        None: the client's ledger is the only one, and there is nothing to hold it against.
+        """
+        wrong = self.only_client or self.only_envoy or self.only_replica or self.disagree
+        return False if wrong else None if self.matched is None else True
 
 
 def reconcile(cell: Cell) -> Ledgers:
@@ -64,7 +68,8 @@ def reconcile(cell: Cell) -> Ledgers:
 
     Raises UserError naming the cell's folder when a ledger cannot be read.
     """
-    through_envoy = cell.route == "envoy"
+    lacking = set(cell.no_ledgers)
+    through_envoy = cell.route == "envoy" and "envoy" not in lacking
     numbers = {name: number for number, name in enumerate(cell.replicas)}
     ledgers = [_client(cell.requests(), numbers, cell.torn)]
     ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
@@ -75,19 +80,21 @@ def reconcile(cell: Cell) -> Ledgers:
             _envoy(access_log, {address: numbers[name] for name, address in cell.replicas.items()})
         )
     agreement = (
-        _once_each(through_envoy, cell.proxy_torn)
+        _once_each(through_envoy, cell.proxy_torn, lacking)
         if cell.most_attempts == 1
-        else _after_attempts(cell.most_attempts, through_envoy, cell.proxy_torn)
+        else _after_attempts(cell.most_attempts, through_envoy, cell.proxy_torn, lacking)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
         # Together, so that the access log is read once.
         tally, *totals = pl.collect_all([_tally(pl.concat(ledgers), agreement), *queries], engine="streaming")
     requests = dict(zip(tally["kind"], tally["requests"], strict=True))
-    return Ledgers(
-        **{party: int(tally[party].sum()) for party in _PARTIES},
-        **{kind: int(requests.get(kind, 0)) for kind in _KINDS},
-        envoy_bytes=totals[0].item() if totals else None,
-    )
+    counts = {party: int(tally[party].sum()) for party in _PARTIES}
+    counts |= {kind: int(requests.get(kind, 0)) for kind in _KINDS}
+    unknown = {name for party in lacking for name in (party, f"only_{party}")}
+    if "replica" in lacking and not through_envoy:
+        unknown |= {"matched", "only_client"}
+    known: dict[str, Any] = {name: None if name in unknown else count for name, count in counts.items()}
+    return Ledgers(**known, envoy_bytes=totals[0].item() if totals else None)
 
 
 def _row_of(party: str, who: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
@@ -143,23 +150,24 @@ class _Agreement:
     holds: tuple[pl.Expr, ...]
 
 
-def _once_each(through_envoy: bool, proxy_torn: bool) -> _Agreement:
+def _once_each(through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) -> _Agreement:
     who = pl.col("who")
     least = int(through_envoy and not proxy_torn)
+    parties = [] if "replica" in lacking else ["replica"]
     return _Agreement(
         (who.min().alias("lowest"), who.max().alias("highest")),
         (
             pl.col("client") == 1,
             pl.col("envoy").is_between(least, int(through_envoy)),
-            pl.col("replica") == 1,
+            *(pl.col(party) == 1 for party in parties),
             pl.col("lowest") == pl.col("highest"),
         ),
     )
 
 
-def _after_attempts(most: int, through_envoy: bool, proxy_torn: bool) -> _Agreement:
+def _after_attempts(most: int, through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) -> _Agreement:
     whole_envoy = through_envoy and not proxy_torn
-    parties = ("envoy", "replica") if whole_envoy else ("replica",)
+    parties = [*(["envoy"] if whole_envoy else []), *(["replica"] if "replica" not in lacking else [])]
     named = pl.col("who").filter(pl.col("client") == 1).max()
 
     def has_named(party: str) -> pl.Expr:

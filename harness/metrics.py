@@ -149,7 +149,7 @@ METRICS: dict[str, Metric] = {
     "attempts.per_request": Metric(
         "ratio",
         "Rows of the replicas / rows of the clients, warm-up included: attempts that reach a replica",
-        lambda f: share(f.ledgers.replica, f.ledgers.client),
+        lambda f: None if f.ledgers.replica is None else share(f.ledgers.replica, f.ledgers.client),
     ),
     "bytes.per_request": Metric(
         "bytes",

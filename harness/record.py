@@ -194,6 +194,11 @@ class Cell:
         return bool(self.info.get("proxy_torn", False))
 
     @property
+    def no_ledgers(self) -> dict[str, str]:
+        """Whose ledgers cannot be had ("envoy", "replica"), and why."""
+        return dict(self.info.get("no_ledgers", {}))
+
+    @property
     def awaits_answers(self) -> bool:
         """Whether clients sent on only after their last answer, and so fell behind the plan on purpose."""
         return bool(self.info.get("awaits_answers", False))

@@ -65,6 +65,7 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
         lstrip_blocks=True,
     )
     arms = summary["arms"]
+    no_ledgers = {party: why for cell in run.cells for party, why in cell.no_ledgers.items()}
     return environment.get_template("report.html.j2").render(
         summary=summary,
         error=run.manifest.get("error"),
@@ -77,7 +78,7 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
         changes=changes_table(arms),
         events=list(event_tables(arms)),
         latency=latency_table(arms),
-        ledgers=ledgers_table(arms),
+        ledgers=ledgers_table(arms, no_ledgers),
         generator=generator_table(arms),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
@@ -144,6 +145,9 @@ def _command(run: Run) -> str:
     }
     options.setdefault("--seed", run.manifest["seed"])
     words = [run.name, *(str(word) for option in options.items() for word in option)]
+    testbed = run.manifest.get("testbed", "local")
+    if testbed != "local":
+        words += ["--testbed", testbed, *run.manifest.get("testbed_options", [])]
     return shlex.join(["python", "run_experiment.py", *words])
 
 
@@ -154,6 +158,7 @@ def _facts(run: Run) -> Table:
         ["started", manifest["started_utc"]],
         ["finished", manifest.get("finished_utc") or "not finished"],
         ["status", manifest["status"]],
+        ["testbed", manifest.get("testbed", "local")],
         ["cells", f"{len(run.cells)} recorded of {len(manifest['cells'])} planned"],
         ["seed", str(manifest["seed"])],
         ["commit", manifest.get("git_commit") or "unknown"],

@@ -156,22 +156,33 @@ def latency_table(arms: Arms) -> Table:
     )
 
 
-def ledgers_table(arms: Arms) -> Table:
-    """Rows of each ledger, and how they agree."""
+def ledgers_table(arms: Arms, no_ledgers: Mapping[str, str]) -> Table:
+    """Rows of each ledger, and how they agree. `no_ledgers`: whose cannot be had, and why."""
     rows = []
     for name, arm in arms.items():
         ledgers = arm["ledgers"]
         absent = () if arm["route"] == "envoy" else ("envoy", "only_envoy")
-        counts = [ABSENT if field in absent else show(ledgers.get(field, 0)) for field in LEDGER_COUNTS]
-        rows.append([name, *counts, "yes" if ledgers["reconciled"] and arm["repeats"] else "no"])
+        counts = [ABSENT if field in absent else _known(ledgers[field]) for field in LEDGER_COUNTS]
+        word = {True: "yes", False: "no", None: "not judged"}[ledgers["reconciled"]]
+        rows.append([name, *counts, word if arm["repeats"] else "no"])
+    lacking = [
+        f" Not available: the ledger of {_OWNERS[party]} ({why})." for party, why in no_ledgers.items()
+    ]
     return Table(
         ["Requests", *(field.replace("_", " ") for field in LEDGER_COUNTS), "reconciled"],
         rows,
         "Clients, Envoy and replicas each wrote down every request (warm-up included), and the lists were "
         "joined by request id. Reconciled: every answered request is in each list exactly once, with the "
         "same replica; where requests were tried again, once for each attempt at most. Envoy has no list of "
-        "requests where calls are direct, or where it balances connections (envoy-l4).",
+        "requests where calls are direct, or where it balances connections (envoy-l4)." + "".join(lacking),
     )
+
+
+_OWNERS = {"envoy": "the proxy", "replica": "the replicas"}
+
+
+def _known(count: int | None) -> str:
+    return "not available" if count is None else show(count)
 
 
 def generator_table(arms: Arms) -> Table:

@@ -41,6 +41,12 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
     left behind), LabError when a part fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and
     SIGTERM (the run is marked `interrupted`, with what was measured).
     """
+    told: dict[str, list[str]] = {}
+    if options.testbed == "external":
+        from harness.outside import plan_outside
+
+        outside = plan_outside(experiment, options.external)
+        experiment, told = outside.experiment, outside.manifest
     plans = plan_cells(experiment)
     testbed_of_run = find_testbed(experiment, options)
     if options.web:
@@ -50,7 +56,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory
             experiment.name,
-            _manifest(experiment, options, plans),
+            _manifest(experiment, options, plans) | told,
             experiment_yaml(experiment),
         )
         with _recorded(writer):

@@ -10,6 +10,7 @@ from typing import Any
 from harness.facts import CellFacts, collect_facts
 from harness.judge import CellResult, judge, measure, median
 from harness.ledgers import COUNTS as LEDGER_COUNTS
+from harness.ledgers import Ledgers
 from harness.metrics import METRICS
 from harness.metrics_events import event_metric
 from harness.record import SCHEMA, Run
@@ -36,7 +37,8 @@ def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
     """
     facts = facts_of(run) if facts is None else facts
     results = {arm: [measure(cell) for cell in cells] for arm, cells in facts.items()}
-    verdict = judge(run.experiment, results)
+    not_judged = list(run.manifest.get("not_judged", []))
+    verdict = judge(run.experiment, results, all_left_out=bool(not_judged and not run.experiment.expect))
     return {
         "schema": SCHEMA,
         "experiment": run.name,
@@ -46,7 +48,9 @@ def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
         "question": run.experiment.question,
         "verdict": verdict.verdict,
         "expectations": [asdict(finding) for finding in verdict.findings],
+        "not_judged": not_judged,
         "doubts": verdict.doubts,
+        "notes": list(run.manifest.get("notes", [])),
         "arms": {
             name: _arm(variant, facts.get(name, ()), results.get(name, ()))
             for name, variant in run.experiment.variants.items()
@@ -80,18 +84,26 @@ def _arm(variant: Variant, cells: Sequence[CellFacts], results: Sequence[CellRes
 
 
 def _counts(cells: Sequence[CellFacts]) -> dict[str, Any]:
-    ledgers: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     replicas: Counter[str] = Counter()
     for cell in cells:
-        ledgers.update({name: getattr(cell.ledgers, name) for name in LEDGER_COUNTS})
         errors.update(cell.errors)
         replicas.update(cell.replica_requests)
     return {
         "requests": sum(cell.requests for cell in cells),
         "errors": dict(errors),
         "replicas": dict(replicas),
-        "ledgers": {**ledgers, "reconciled": all(cell.ledgers.reconciled for cell in cells)},
+        "ledgers": _ledgers([cell.ledgers for cell in cells]),
+    }
+
+
+def _ledgers(ledgers: Sequence[Ledgers]) -> dict[str, int | bool | None]:
+    """Totals over the cells; None where one of them lacks the ledger."""
+    words = {one.reconciled for one in ledgers}
+    counts = {name: [getattr(one, name) for one in ledgers] for name in LEDGER_COUNTS}
+    return {
+        **{name: None if None in found else sum(found) for name, found in counts.items()},
+        "reconciled": False if False in words else None if None in words else True,
     }
 
 

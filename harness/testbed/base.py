@@ -19,9 +19,10 @@ class LiveCell:
     `controls`: the same, where LabControl is. `replicas_tls`: the same for TLS; empty where there is none.
     Envoy speaks TLS on its one address. `name_server`: "host:port" of the lab's, where clients ask it.
 
-    What is not the lab's: `no_ledgers`: whose ledgers cannot be had ("envoy", "replica"), and why; `tls`:
-    calls to `envoy_address` are encrypted, `authority`: PEM text of whom to trust; `key_prefix`: of the
-    videos that clients add, where replicas have some from before. A replica may have the address "": unknown.
+    `ours`: the lab has started them. If not: `no_ledgers`: whose ledgers cannot be had ("envoy", "replica"),
+    and why; `tls`: calls to `envoy_address` are encrypted, `authority`: PEM text of whom to trust;
+    `key_prefix`: of the videos that clients add, since replicas have some from before. A replica may have
+    the address "": unknown.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class LiveCell:
     replicas_tls: dict[str, str] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
     name_server: str | None = None
+    ours: bool = True
     no_ledgers: dict[str, str] = field(default_factory=dict)
     tls: bool = False
     authority: str | None = None

@@ -14,7 +14,7 @@ from harness.spec import Experiment
 from harness.testbed.base import Fleet, LiveCell
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.processes import Process
-from harness.testbed.strangers import Strangers, Target, names_behind
+from harness.testbed.strangers import Strangers, Target, confirm_among, names_behind
 from lb.authority import read_authority
 
 NOT_OURS = "the proxy is not the lab's"
@@ -31,7 +31,7 @@ class ExternalTestbed:
         self._target = Target(external.target, external.tls, authority) if external.target else None
         self._load: LoadProcess | None = None
         self._strangers: Strangers | None = None
-        self._names: list[str] | None = None
+        self._replicas: dict[str, str] = {}
         self._live: LiveCell | None = None
         self._calls_before: dict[str, int] = {}
 
@@ -48,14 +48,23 @@ class ExternalTestbed:
         if self._strangers is not None:
             self._strangers.close()
 
-    def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
+    def start_cell(
+        self,
+        experiment: Experiment,
+        plan: CellPlan,
+        folder: Path,
+        epoch_ns: int,  # noqa: ARG002 - replicas that run already have a clock of their own
+    ) -> LiveCell:
         """See Testbed. Starts nothing: finds out who is there.
 
         Raises UserError when the replicas are not reached, or are not as many as planned.
         """
         (folder / "logs").mkdir(exist_ok=True)
-        replicas = self._replicas(experiment)
-        live = LiveCell(folder, replicas, {} if self._strangers is None else dict(replicas))
+        if not self._replicas:
+            self._replicas = self._find(experiment)
+        replicas = dict(self._replicas)
+        controls = {} if self._strangers is None else dict(replicas)
+        live = LiveCell(folder, replicas, controls, ours=False)
         # The replicas go on after a cell and refuse a video that they hold.
         live.key_prefix = f"load-{time.time_ns()}"
         if self._strangers is None:
@@ -70,17 +79,15 @@ class ExternalTestbed:
         self._live = live
         return live
 
-    def _replicas(self, experiment: Experiment) -> dict[str, str]:
-        """Name -> "host:port"; "" where only the name is known."""
+    def _find(self, experiment: Experiment) -> dict[str, str]:
+        """Replica -> "host:port", "" where only its name is known."""
         if self._addresses:
-            self._strangers = self._strangers or Strangers(self._addresses)
-            if self._target is not None and self._names is None:
-                self._names = names_behind(self._target, experiment.replicas.count)
-                _confirm_the_same(self._names, self._strangers.addresses)
-            return dict(self._strangers.addresses)
+            self._strangers = Strangers(self._addresses)
+            if self._target is not None:
+                confirm_among(self._target, list(self._strangers.addresses))
+            return self._strangers.addresses
         assert self._target is not None
-        self._names = self._names or names_behind(self._target, experiment.replicas.count)
-        return dict.fromkeys(self._names, "")
+        return dict.fromkeys(names_behind(self._target, experiment.replicas.count), "")
 
     @property
     def fleet(self) -> Fleet:
@@ -113,12 +120,3 @@ class ExternalTestbed:
             live.no_ledgers["replica"] = str(error)
             for name in live.replicas:
                 (live.folder / f"{name}.csv").unlink(missing_ok=True)
-
-
-def _confirm_the_same(behind: list[str], named: dict[str, str]) -> None:
-    strange = [name for name in behind if name not in named]
-    if strange:
-        raise UserError(
-            f"--replica: {strange[0]} answers behind --target and is none of those named "
-            f"({', '.join(named)}); name all that are there"
-        )

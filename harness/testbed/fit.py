@@ -20,5 +20,7 @@ def misfit(experiment: Experiment, testbed: str) -> str | None:
     if testbed == "local" and need_containers:
         return f"{experiment.name}: do: {need_containers[0]} needs containers; run it with --testbed docker"
     if testbed == "external":
-        return f"{experiment.name}: do: {events[0].do} needs a hand on the parts, and those are yours"
+        kinds = ", ".join(dict.fromkeys(event.do for event in events))
+        told = f"its events ({kinds}) need a hand on the parts, and those are yours"
+        return f"{experiment.name}: {told}; run it with --testbed local or docker"
     return None

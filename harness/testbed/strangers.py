@@ -66,6 +66,16 @@ def names_behind(target: Target, replicas: int) -> list[str]:
     return sorted(names)
 
 
+def confirm_among(target: Target, named: Sequence[str]) -> None:
+    """One call through a balancer. Raises UserError when none of the replicas `named` answers it."""
+    name = _who_answers(target, 0)
+    if name not in named:
+        raise UserError(
+            f"--replica: {name} answers behind --target and is none of those named ({', '.join(named)}); "
+            "name all that are there"
+        )
+
+
 def _who_answers(target: Target, number: int) -> str:
     metadata = (("x-lab-session", f"probe-{time.time_ns()}-{number}"),)
     with target.channel() as channel:
@@ -92,7 +102,9 @@ def _told(error: Any) -> str:
 def _hint(target: Target, error: Any) -> str:
     if error.code() is not grpc.StatusCode.UNAVAILABLE:
         return ""
-    return "; is it TLS that it speaks (--tls)?" if not target.tls else "; is --ca the one that signed for it?"
+    return (
+        "; is it TLS that it speaks (--tls)?" if not target.tls else "; is --ca the one that signed for it?"
+    )
 
 
 class Strangers:
@@ -127,6 +139,8 @@ class Strangers:
         """
         done = self.calls_done()
         for name, stub in self._stubs.items():
+            if done[name] < before[name]:
+                raise UserError(f"--replica {self.addresses[name]}: it was started anew meanwhile")
             rows = stub.GetLedger(pb.GetLedgerRequest(), timeout=LEDGER_TIMEOUT_S)
             try:
                 last = deque(rows, maxlen=done[name] - before[name])
@@ -136,7 +150,8 @@ class Strangers:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerows(
                     itertools.chain(
-                        [REPLICA_COLUMNS], ([getattr(row, column) for column in REPLICA_COLUMNS] for row in last)
+                        [REPLICA_COLUMNS],
+                        ([getattr(row, column) for column in REPLICA_COLUMNS] for row in last),
                     )
                 )
 
@@ -148,10 +163,11 @@ class Strangers:
 
 def _identity(address: str, stub: Any) -> pb.Identity:
     try:
-        return stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
+        identity: pb.Identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
     except grpc.RpcError as error:
         hint = "" if error.code() is not grpc.StatusCode.UNIMPLEMENTED else "; expected a replica of this lab"
         raise UserError(f"--replica {address}: {_told(error)}{hint}") from error
+    return identity
 
 
 def ipv4_of(address: str) -> str:

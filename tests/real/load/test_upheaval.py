@@ -72,7 +72,7 @@ def played(folder: Path, arm: dict[str, Any]) -> Iterator[tuple[CellPlan, Perfor
     with LocalTestbed(folder / "logs", load=False) as testbed:
         live = testbed.start_cell(experiment, plan, folder, epoch_ns)
         work = plan.workload
-        told = client_settings(plan, live.target, epoch_ns)
+        told = client_settings(plan, live, epoch_ns)
         performance = Performance(LoadOrder(plan.load, told, work.warm_up_s, work.duration_s, folder))
         try:
             for act in upheaval(testbed.fleet, proxy):

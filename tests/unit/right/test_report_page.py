@@ -233,7 +233,7 @@ def test_errors_and_attempts_are_told_where_there_are_some(runs, tmp_path):
 
 
 def test_envoy_has_no_list_of_requests_where_it_balances_connections(runs):
-    table = ledgers_table(summarise(read_run(runs["crowded"]))["arms"])
+    table = ledgers_table(summarise(read_run(runs["crowded"]))["arms"], {})
     column = table.head.index("envoy")
     l7, _, l4 = table.rows
     assert l7[column] not in ("0", "–")

@@ -13,6 +13,7 @@ from harness.client_settings import client_settings
 from harness.errors import UserError
 from harness.policies import POLICIES_OF_ROUTE, echo_header, sets_cookie
 from harness.spec import Experiment, experiment_yaml, load_experiment
+from harness.testbed.base import LiveCell
 from services import video_service
 
 BASE: dict[str, Any] = {
@@ -292,7 +293,8 @@ def test_an_experiment_with_everything_is_written_and_read_again_alike(load: Loa
 
 def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
     def settings(arm: dict[str, Any], **sections: Any) -> Any:
-        return client_settings(plan_cells(load(arm, **sections))[0], "127.0.0.1:1", 7)
+        live = LiveCell(Path(), {"replica-0": "127.0.0.1:1"}, {})
+        return client_settings(plan_cells(load(arm, **sections))[0], live, 7)
 
     assert settings(ENVOY).service_config is None
     assert json.loads(settings(ENVOY | {"wait_for_ready": True}).service_config)["methodConfig"][0][

@@ -1,0 +1,162 @@
+"""What of an experiment can be run against parts that the user already has: testbed `external`. Pure.
+
+One target has one policy, and nobody here has a hand on its replicas: the arms that can be run are picked
+out, what speaks of the others is left out, and each of that is told in a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UserError, did_you_mean
+from harness.judge import in_words
+from harness.options import ExternalOptions
+from harness.outside_checks import confirm_addresses, confirm_counts
+from harness.spec import Experiment
+from harness.spec_arm import OWN_WORKLOAD, Arm
+from harness.testbed.fit import confirm_fits
+from harness.variants import Variant
+
+# What an arm asks of the clients alone. All else must be there already.
+_OF_CLIENTS = {
+    *OWN_WORKLOAD,
+    *("connections", "cookie_jar", "await_each_answer", "await_first_answer", "session_lifetime_s"),
+    *("source_addresses", "wait_for_ready", "compression", "keepalive_ms", "reconnect_backoff_ms", "events"),
+    *("retries", "sweep"),
+}
+
+
+@dataclass(frozen=True)
+class OutsidePlan:
+    """The experiment as it can be run, and `manifest`: what the run's manifest is to say of that.
+
+    There `notes` are what was left out and what cannot be had, `not_judged` the expectations that were left
+    out, in words, a line each; `testbed_options` the words of the command line.
+    """
+
+    experiment: Experiment
+    manifest: dict[str, list[str]]
+
+
+def plan_outside(experiment: Experiment, external: ExternalOptions) -> OutsidePlan:
+    """Pick out the arms that `external` can serve.
+
+    Raises UserError: an option that is wrong or says too little, or nothing that can be run.
+    """
+    confirm_addresses(external)
+    variants = experiment.variants
+    if all(experiment.events_of(variant.arm) for variant in variants.values()):
+        confirm_fits(experiment, "external")
+    behind = {name: variant for name, variant in variants.items() if variant.arm.route != "direct"}
+    direct = {name: variant for name, variant in variants.items() if variant.arm.route == "direct"}
+    chosen: dict[str, Variant] = {}
+    why: dict[str, str] = {}
+    if external.target is not None:
+        chosen |= _behind_target(experiment.name, behind, list(direct), external.arm)
+        why |= dict.fromkeys(behind.keys() - chosen.keys(), "the load balancer has another policy")
+    else:
+        why |= dict.fromkeys(behind, "no --target was named")
+    if external.replicas:
+        chosen |= {name: variant for name, variant in direct.items() if variant.arm.discovery == "addresses"}
+        why |= dict.fromkeys(direct.keys() - chosen.keys(), "it needs the lab's own name server")
+    else:
+        why |= dict.fromkeys(direct, "no --replica was named")
+    if not chosen:
+        told = "; ".join(f"{name}: {why[name]}" for name in variants)
+        raise UserError(f"{experiment.name}: none of its arms can be run ({told})")
+    confirm_counts(experiment, external)
+    return _reduced(experiment, chosen, why, external)
+
+
+def _behind_target(
+    experiment: str, behind: Mapping[str, Variant], direct: Sequence[str], wanted: str | None
+) -> dict[str, Variant]:
+    """All arms that ask the same of the load balancer as `wanted`, or as the only one."""
+    if not behind:
+        raise UserError(f"--target: all arms of {experiment} are called directly; leave it out")
+    if wanted is None:
+        asked = list(behind.values())
+        named = f"{experiment} has several policies behind a load balancer"
+    else:
+        asked = [variant for name, variant in behind.items() if wanted in (name, variant.base)]
+        named = f"arm {wanted!r} stands for several"
+    if not asked:
+        if wanted in direct:
+            raise UserError(f"--arm: {wanted!r} is called directly, by --replica; {_choice(behind)}")
+        hint = did_you_mean(str(wanted), behind) or f"; {_choice(behind)}"
+        raise UserError(f"--arm: {experiment} has no arm {wanted!r}{hint}")
+    standing = _standing(asked[0].arm)
+    if any(_standing(variant.arm) != standing for variant in asked):
+        firsts = _one_of_each({variant.name: variant for variant in asked})
+        raise UserError(f"--arm: {named}; name the one that --target has: {', '.join(firsts)}")
+    return {name: variant for name, variant in behind.items() if _standing(variant.arm) == standing}
+
+
+def _choice(arms: Mapping[str, Variant]) -> str:
+    return f"expected one of {', '.join(_one_of_each(arms))}"
+
+
+def _one_of_each(arms: Mapping[str, Variant]) -> list[str]:
+    """The first arm of each set that asks the same of the load balancer."""
+    firsts: list[tuple[str, dict[str, Any]]] = []
+    for name, variant in arms.items():
+        standing = _standing(variant.arm)
+        if all(standing != known for _, known in firsts):
+            firsts.append((name, standing))
+    return [name for name, _ in firsts]
+
+
+def _standing(arm: Arm) -> dict[str, Any]:
+    """What the arm asks of proxy and replicas."""
+    retries = arm.retries if arm.retries is not None and arm.retries.by == "proxy" else None
+    return {**arm.model_dump(exclude=_OF_CLIENTS), "retries": retries}
+
+
+def _reduced(
+    experiment: Experiment, chosen: Mapping[str, Variant], why: Mapping[str, str], external: ExternalOptions
+) -> OutsidePlan:
+    kept = [one for one in experiment.expect if {one.arm, one.of or one.arm} <= chosen.keys()]
+    reduced = experiment.model_copy(update={"arms": _arms(experiment, chosen), "expect": kept})
+    notes = [f"{name} was not run: {why[name]}" for name in experiment.variants if name in why]
+    if external.target is not None:
+        arm = next(one.arm for one in chosen.values() if one.arm.route != "direct")
+        notes.append(
+            f"that {external.target} balances by {arm.policy} was not confirmed: the proxy is not the lab's"
+        )
+    if not external.replicas:
+        notes.append(
+            "replicas are known by their answers alone, their settings were not confirmed: no --replica was named"
+        )
+    left_out = [one for one in experiment.expect if one not in kept]
+    told = {
+        "notes": notes,
+        "not_judged": [in_words(one) for one in left_out],
+        "testbed_options": _words(external),
+    }
+    return OutsidePlan(reduced, told)
+
+
+def _words(external: ExternalOptions) -> list[str]:
+    options = (("--target", external.target), ("--ca", external.ca), ("--arm", external.arm))
+    words = [str(word) for option in options if option[1] is not None for word in option]
+    words += [word for replica in external.replicas for word in ("--replica", replica)]
+    return [*words, "--tls"] if external.tls else words
+
+
+def _arms(experiment: Experiment, chosen: Mapping[str, Variant]) -> dict[str, Arm]:
+    """The chosen arms as the file would have them: one that sweeps stays, where all its values are chosen."""
+    variants = experiment.variants
+    arms: dict[str, Arm] = {}
+    for name, variant in chosen.items():
+        siblings = {other for other, one in variants.items() if one.base == variant.base}
+        whole = siblings <= chosen.keys()
+        arms[variant.base if whole else name] = experiment.arms[variant.base] if whole else variant.arm
+    return {name: arms[name] for name in sorted(arms, key=lambda name: _place(experiment, name))}
+
+
+def _place(experiment: Experiment, name: str) -> int:
+    """Where the arm, or one of its values, stands in the file."""
+    variants = experiment.variants
+    return next(number for number, one in enumerate(variants.values()) if name in (one.name, one.base))
