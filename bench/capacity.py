@@ -31,6 +31,7 @@ def main() -> None:
     options = _options()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     record = read_record(options.out)
+    record["machine"] = options.machine or record["machine"]
     lacking = [point for point in points(options.quick) if not _has(record, point)][: options.most]
     with tempfile.TemporaryDirectory() as scratch, LocalTestbed(Path(scratch) / "logs") as testbed:
         for number, point in enumerate(lacking):
@@ -47,13 +48,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default %(default)s")
     parser.add_argument("--quick", action="store_true", help="one round of every other point: a look")
     parser.add_argument("--most", type=int, metavar="N", help="stop after N points; the next call goes on")
+    parser.add_argument("--machine", metavar="WORDS", help="what to know of this machine, for the page")
     return parser.parse_args()
 
 
 def read_record(path: Path) -> dict[str, Any]:
     """What the file has so far. Ends the program where that is not of this machine and these versions."""
     if not path.exists():
-        return {"schema": SCHEMA, "host": host(), "versions": versions(), "points": []}
+        return {"schema": SCHEMA, "machine": "", "host": host(), "versions": versions(), "points": []}
     record = dict(json.loads(path.read_text()))
     if record["host"] != host() or record["versions"] != versions():
         sys.exit(f"{path} is of another machine or other versions: name another file with --out")

@@ -47,6 +47,7 @@ def _introduction(record: dict[str, Any]) -> str:
     others = spread(point["other_cores"] for point in points if point["what"] == "lab")
     return INTRODUCTION.format(
         cpus=host["cpus"],
+        machine=f" ({record['machine']})" if record["machine"] else "",
         memory_gib=host["memory_bytes"] / GIB,
         python=versions["python"],
         envoy=versions["envoy"],
@@ -122,7 +123,7 @@ def _summaries(record: dict[str, Any]) -> Iterator[str]:
     yield SUMMARY
     yield "| requests in the cell | ledgers on disk | seconds | CPU seconds | peak memory |"
     yield "|---|---|---|---|---|"
-    for found in record["summaries"]:
+    for found in record.get("summaries", []):
         yield (
             f"| {found['requests']:,} | {found['disk_bytes'] / 1e9:.2f} GB | {found['seconds']:.1f} "
             f"| {found['cpu_s']:.1f} | {found['peak_mib'] / 1024:.2f} GiB |"
