@@ -1,0 +1,96 @@
+"""An arm's Envoy by itself, over live replicas: both ways to speak on one port, and its end."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from lab_process import ROOT
+from replica_process import StartReplica
+from tls_calls import make_all_four_calls
+
+TIMEOUT_S = 20
+
+
+@pytest.fixture
+def listen() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+def proxy(listen: str, start_replica: StartReplica, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A proxy over one replica."""
+    command = [
+        *(sys.executable, "-m", "harness.standalone_proxy", "--experiment", "sticky"),
+        *("--replicas", start_replica().address, "--listen", listen),
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def told(proxy: subprocess.Popen[str], pattern: str) -> str:
+    """The group in the first line that has the pattern."""
+    assert proxy.stdout is not None
+    for line in proxy.stdout:
+        if found := re.search(pattern, line):
+            return found.group(1)
+    raise AssertionError(proxy.communicate())
+
+
+def test_clear_text_and_tls_until_sigterm(proxy: subprocess.Popen[str], listen: str) -> None:
+    assert told(proxy, r"Envoy on (\S+),") == listen
+    authority = Path(told(proxy, "authority: (.*)"))
+    await_calls(listen)
+    make_all_four_calls(listen, authority, "over-tls")
+    proxy.send_signal(signal.SIGTERM)
+    _, err = proxy.communicate(timeout=TIMEOUT_S)
+    assert proxy.returncode == 0, err
+    assert not authority.parent.parent.exists()
+
+
+def test_envoy_does_not_outlive_a_proxy_that_is_killed(proxy: subprocess.Popen[str], listen: str) -> None:
+    told(proxy, "(authority)")
+    await_calls(listen)
+    (envoy,) = psutil.Process(proxy.pid).children()
+    proxy.kill()
+    envoy.wait(TIMEOUT_S)
+
+
+def test_an_envoy_that_ends_is_told(proxy: subprocess.Popen[str]) -> None:
+    told(proxy, "(authority)")
+    (envoy,) = psutil.Process(proxy.pid).children()
+    envoy.kill()
+    _, err = proxy.communicate(timeout=TIMEOUT_S)
+    assert proxy.returncode == 4
+    assert err.endswith("error: Envoy ended (status -9); what it said stands above\n")
+
+
+def await_calls(address: str) -> None:
+    """Wait until a call gets through."""
+    for number in range(100):
+        try:
+            make_all_four_calls(address, None, f"first-{number}")
+        except grpc.RpcError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"{address} takes no calls")

@@ -1,0 +1,38 @@
+"""The health check of a container, as its engine runs it: a process and its exit status."""
+
+import os
+import socket
+import subprocess
+import sys
+
+from replica_process import ROOT, Server
+
+from services.video_service_pb2 import SetServingRequest
+
+
+def probe(address: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.health_probe"],
+        cwd=ROOT,
+        env=os.environ | {"LB_LAB_HEALTH": address, "http_proxy": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_replica_is_well_while_it_says_so(server: Server) -> None:
+    assert probe(server.address) == (0, "")
+    server.control.SetServing(SetServingRequest(serving=False))
+    assert probe(server.address) == (1, f"{server.address}: not serving\n")
+
+
+def test_where_nobody_answers_nobody_is_well() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # takes the connection, and says nothing
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        status, told = probe(address)
+    assert status == 1
+    assert told.startswith(f"{address}: ")
+    assert "Traceback" not in told
