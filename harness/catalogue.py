@@ -14,15 +14,20 @@ from harness.errors import LabError
 from harness.options import RunOptions
 from harness.run import EXIT_STATUS, measure_and_report
 from harness.spec import Experiment
+from harness.testbed.fit import misfit
 
-COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow", "failed": "red"}
+LEFT_OUT = "left out"
+COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow", "failed": "red", LEFT_OUT: "dim"}
 # The worst comes first: the exit status of several runs is that of the worst.
 WORST_FIRST = ("failed", "refuted", "inconclusive", "held")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one experiment: `verdict` (or "failed"), expectations held and in all, what to look at."""
+    """What came of one experiment: expectations held and in all, what to look at.
+
+    `verdict`: or "failed", or "left out" where the testbed cannot carry it out.
+    """
 
     name: str
     verdict: str
@@ -34,7 +39,8 @@ class Outcome:
 def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, object]]], options: RunOptions) -> int:
     """Run every experiment (with the overrides that are already part of it); print one summary table.
 
-    An experiment that fails does not stop the others. Returns the exit status of the worst outcome.
+    An experiment that fails does not stop the others, and one that the testbed cannot carry out is left out,
+    with the reason in the table. Returns the exit status of the worst outcome.
     Raises UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM; the
     table of what was done until then is printed all the same.
     """
@@ -54,11 +60,14 @@ def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, object]]], o
 
 def exit_status(outcomes: Sequence[Outcome]) -> int:
     """That of the worst outcome: a lab that failed, then refuted, then inconclusive."""
-    worst = min((outcome.verdict for outcome in outcomes), key=WORST_FIRST.index)
+    verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict != LEFT_OUT]
+    worst = min(verdicts, key=WORST_FIRST.index, default="held")
     return EXIT_STATUS.get(worst, LabError.exit_code)
 
 
 def _run(experiment: Experiment, options: RunOptions) -> Outcome:
+    if why := misfit(experiment, options.testbed):
+        return Outcome(experiment.name, LEFT_OUT, 0, len(experiment.expect), why)
     try:
         report, summary = measure_and_report(experiment, options)
     except LabError as error:

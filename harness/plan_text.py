@@ -9,6 +9,7 @@ from harness.spec import Arm, Event, Experiment, Workload
 from harness.spec_arm import OWN_WORKLOAD
 from harness.spec_checks import BOUNDS, planned_requests
 from harness.spec_replicas import Replicas
+from harness.testbed.fit import misfit
 from lb.plan import client_rate_per_s
 
 Lines = list[tuple[str, str]]
@@ -40,7 +41,8 @@ def _cells(experiment: Experiment) -> Lines:
         f"{plan.order + 1:3}  {plan.arm_name:<{width}}  repeat {plan.repeat}  {_arm(plan.arm)}"
         for plan in plans
     ]
-    return [("cells", count), *(("", line) for line in lines)]
+    why = misfit(experiment, "local")
+    return [*([("testbed", why)] if why else []), ("cells", count), *(("", line) for line in lines)]
 
 
 def _arm(arm: Arm) -> str:

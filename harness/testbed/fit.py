@@ -1,8 +1,13 @@
 """Which experiments a testbed can carry out, and in one line why not."""
 
+from random import Random
+
 from harness.errors import UserError
+from harness.schedule import chosen_targets
 from harness.spec import Experiment
 from harness.spec_events import NEED_CONTAINERS
+
+CONTAINER_TURN_S = 2.0  # to end one container and have it serve again
 
 
 def confirm_fits(experiment: Experiment, testbed: str) -> None:
@@ -14,7 +19,9 @@ def confirm_fits(experiment: Experiment, testbed: str) -> None:
 def misfit(experiment: Experiment, testbed: str) -> str | None:
     """Why an experiment cannot be had on `testbed`, in one line; None where it can."""
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
-    if testbed == "docker" or not events:
+    if testbed == "docker":
+        return _too_short(experiment)
+    if not events:
         return None
     need_containers = [event.do for event in events if event.do in NEED_CONTAINERS]
     if testbed == "local" and need_containers:
@@ -23,4 +30,18 @@ def misfit(experiment: Experiment, testbed: str) -> str | None:
         kinds = ", ".join(dict.fromkeys(event.do for event in events))
         told = f"its events ({kinds}) need a hand on the parts, and those are yours"
         return f"{experiment.name}: {told}; run it with --testbed local or docker"
+    return None
+
+
+def _too_short(experiment: Experiment) -> str | None:
+    """Whether a roll in containers would not come to its end while it is measured."""
+    for arm in experiment.arms.values():
+        for event in experiment.events_of(arm):
+            if event.do != "roll":
+                continue
+            count = len(chosen_targets(event.target, experiment.replicas.names, Random(0)))
+            needed_s = event.at_s + count * ((event.delay_s or 0) + CONTAINER_TURN_S)
+            if needed_s > experiment.workload_of(arm).duration_s:
+                told = f"a roll of {count} containers takes about {needed_s - event.at_s:g} s"
+                return f"{experiment.name}: {told}; measure longer: --duration {needed_s + 1:g}"
     return None
