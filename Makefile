@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test check format schema stubs bench capacity clean
+.PHONY: help setup demo test test-docker check format schema stubs bench capacity clean
 
 help: ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
 setup: $(STAMP) ## make .venv with exactly the locked versions, and the lb-lab command in it
 
@@ -23,9 +23,13 @@ demo: setup ## run the experiment `sticky`
 
 test: setup ## run all tests
 	@# Two at a time they are done in half the time; what a neighbour disturbed must pass by itself.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone" || \
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker" || \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m "alone and not docker"
+	$(MAKE) test-docker
+
+test-docker: setup ## run the tests in containers; without a Docker engine they skip, and say so
+	$(BIN)/python -m pytest -m docker -rs tests/docker
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check .
