@@ -49,30 +49,35 @@ def plan_outside(experiment: Experiment, external: ExternalOptions) -> OutsidePl
     variants = experiment.variants
     if all(experiment.events_of(variant.arm) for variant in variants.values()):
         confirm_fits(experiment, "external")
-    behind = {name: variant for name, variant in variants.items() if variant.arm.route != "direct"}
-    direct = {name: variant for name, variant in variants.items() if variant.arm.route == "direct"}
-    chosen: dict[str, Variant] = {}
-    why: dict[str, str] = {}
-    if external.target is not None:
-        chosen |= _behind_target(experiment.name, behind, list(direct), external.arm)
-        why |= dict.fromkeys(behind.keys() - chosen.keys(), "the load balancer has another policy")
-    else:
-        why |= dict.fromkeys(behind, "no --target was named")
-    if external.replicas:
-        chosen |= {name: variant for name, variant in direct.items() if variant.arm.discovery == "addresses"}
-        why |= dict.fromkeys(direct.keys() - chosen.keys(), "it needs the lab's own name server")
-    else:
-        why |= dict.fromkeys(direct, "no --replica was named")
-    if not chosen:
+    why = _left_out(experiment.name, variants, external)
+    if len(why) == len(variants):
         told = "; ".join(f"{name}: {why[name]}" for name in variants)
         raise UserError(f"{experiment.name}: none of its arms can be run ({told})")
     confirm_counts(experiment, external)
-    return _reduced(experiment, chosen, why, external)
+    return _reduced(experiment, why, external)
+
+
+def _left_out(experiment: str, variants: Mapping[str, Variant], external: ExternalOptions) -> dict[str, str]:
+    """Arm that cannot be run -> why."""
+    behind = {name: variant for name, variant in variants.items() if variant.arm.route != "direct"}
+    direct = {name: variant for name, variant in variants.items() if name not in behind}
+    why: dict[str, str] = {}
+    if external.target is None:
+        why |= dict.fromkeys(behind, "no --target was named")
+    else:
+        alike = _behind_target(experiment, behind, list(direct), external.arm)
+        why |= dict.fromkeys(behind.keys() - alike, "the load balancer has another policy")
+        shared = [name for name in alike if behind[name].arm.connections == "shared"]
+        why |= dict.fromkeys(shared if external.tls else (), "gRPC clients share no connection over TLS")
+    if not external.replicas:
+        why |= dict.fromkeys(direct, "no --replica was named")
+    by_name = [name for name, variant in direct.items() if variant.arm.discovery == "dns"]
+    return why | dict.fromkeys(by_name, "it needs the lab's own name server")
 
 
 def _behind_target(
     experiment: str, behind: Mapping[str, Variant], direct: Sequence[str], wanted: str | None
-) -> dict[str, Variant]:
+) -> set[str]:
     """All arms that ask the same of the load balancer as `wanted`, or as the only one."""
     if not behind:
         raise UserError(f"--target: all arms of {experiment} are called directly; leave it out")
@@ -91,7 +96,7 @@ def _behind_target(
     if any(_standing(variant.arm) != standing for variant in asked):
         firsts = _one_of_each({variant.name: variant for variant in asked})
         raise UserError(f"--arm: {named}; name the one that --target has: {', '.join(firsts)}")
-    return {name: variant for name, variant in behind.items() if _standing(variant.arm) == standing}
+    return {name for name, variant in behind.items() if _standing(variant.arm) == standing}
 
 
 def _choice(arms: Mapping[str, Variant]) -> str:
@@ -114,20 +119,20 @@ def _standing(arm: Arm) -> dict[str, Any]:
     return {**arm.model_dump(exclude=_OF_CLIENTS), "retries": retries}
 
 
-def _reduced(
-    experiment: Experiment, chosen: Mapping[str, Variant], why: Mapping[str, str], external: ExternalOptions
-) -> OutsidePlan:
+def _reduced(experiment: Experiment, why: Mapping[str, str], external: ExternalOptions) -> OutsidePlan:
+    chosen = {name: variant for name, variant in experiment.variants.items() if name not in why}
     kept = [one for one in experiment.expect if {one.arm, one.of or one.arm} <= chosen.keys()]
     reduced = experiment.model_copy(update={"arms": _arms(experiment, chosen), "expect": kept})
     notes = [f"{name} was not run: {why[name]}" for name in experiment.variants if name in why]
-    if external.target is not None:
-        arm = next(one.arm for one in chosen.values() if one.arm.route != "direct")
-        notes.append(
-            f"that {external.target} balances by {arm.policy} was not confirmed: the proxy is not the lab's"
-        )
+    policies = {variant.arm.policy for variant in chosen.values() if variant.arm.route != "direct"}
+    notes += [
+        f"that {external.target} balances by {policy} was not confirmed: the proxy is not the lab's"
+        for policy in policies
+    ]
     if not external.replicas:
         notes.append(
-            "replicas are known by their answers alone, their settings were not confirmed: no --replica was named"
+            "the replicas are known by their answers alone, and their settings were not confirmed: "
+            "no --replica was named"
         )
     left_out = [one for one in experiment.expect if one not in kept]
     told = {
@@ -147,16 +152,9 @@ def _words(external: ExternalOptions) -> list[str]:
 
 def _arms(experiment: Experiment, chosen: Mapping[str, Variant]) -> dict[str, Arm]:
     """The chosen arms as the file would have them: one that sweeps stays, where all its values are chosen."""
-    variants = experiment.variants
     arms: dict[str, Arm] = {}
-    for name, variant in chosen.items():
-        siblings = {other for other, one in variants.items() if one.base == variant.base}
-        whole = siblings <= chosen.keys()
-        arms[variant.base if whole else name] = experiment.arms[variant.base] if whole else variant.arm
-    return {name: arms[name] for name in sorted(arms, key=lambda name: _place(experiment, name))}
-
-
-def _place(experiment: Experiment, name: str) -> int:
-    """Where the arm, or one of its values, stands in the file."""
-    variants = experiment.variants
-    return next(number for number, one in enumerate(variants.values()) if name in (one.name, one.base))
+    for base, arm in experiment.arms.items():
+        values = [variant for variant in experiment.variants.values() if variant.base == base]
+        here = [variant for variant in values if variant.name in chosen]
+        arms |= {base: arm} if here == values else {variant.name: variant.arm for variant in here}
+    return arms

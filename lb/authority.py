@@ -21,7 +21,7 @@ def read_authority(path: Path) -> str:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     certificates = "".join(f"{certificate}\n" for certificate in CERTIFICATE.findall(text))
     try:
-        ssl.create_default_context(cadata=certificates)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates)
     except (ssl.SSLError, ValueError) as error:
         raise ValueError(f"{path}: expected a PEM file with an authority's certificate") from error
     return certificates

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from functools import cache
 
 import grpc
 
@@ -26,13 +25,9 @@ def open_channel(settings: ClientSettings) -> grpc.aio.Channel:
     compression = COMPRESSION.get(settings.compression)
     if not settings.tls:
         return grpc.aio.insecure_channel(target, options=arguments, compression=compression)
-    trusted = _credentials(settings.authority)
+    authority = None if settings.authority is None else settings.authority.encode("ascii")
+    trusted = grpc.ssl_channel_credentials(authority)
     return grpc.aio.secure_channel(target, trusted, options=arguments, compression=compression)
-
-
-@cache  # channels whose credentials are two objects, however alike, share no connection
-def _credentials(authority: str | None) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(None if authority is None else authority.encode("ascii"))
 
 
 def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:

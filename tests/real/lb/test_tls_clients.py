@@ -1,0 +1,120 @@
+"""The lab's own clients over TLS, against a real Envoy: trust, connections, and an ALB's cookies."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import envoy_process
+import pytest
+from clients import SETTINGS, calls, connect, play
+from envoy_process import EnvoyProcess, arm_of, start_envoy_process
+from replica_process import StartReplica
+from test_driver import driver, table
+
+from harness.tls import TlsFiles, make_certificate
+from lb.authority import read_authority
+from lb.client import Client
+from lb.settings import ClientSettings
+
+# What an ALB does with its own cookies: two in each answer, one of them Secure, a new value each time.
+ALB_COOKIES = {
+    "AWSALB": "Expires=Wed, 01 Jan 2098 10:00:00 GMT; Path=/",
+    "AWSALBCORS": "Expires=Wed, 01 Jan 2098 10:00:00 GMT; Path=/; SameSite=None; Secure",
+}
+
+
+def with_alb_cookies(config: str) -> str:
+    """An Envoy that sets them, the value being the request's id, and notes what comes back."""
+    action = "append_action: OVERWRITE_IF_EXISTS_OR_ADD\n"
+    value = "%REQ(X-LAB-REQUEST-ID)%+/=="
+    headers = [
+        f'              - header: {{key: set-cookie, value: "{name}={value}; {attributes}"}}\n'
+        for name, attributes in ALB_COOKIES.items()
+    ]
+    assert action in config
+    config = config.replace(action, action + "".join(headers), 1)
+    return re.sub(r'( +)(path: "%REQ\(:PATH\)%")', r'\1\2\n\1cookie: "%REQ(COOKIE)%"', config)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> TlsFiles:
+    return make_certificate(tmp_path / "tls")
+
+
+@pytest.fixture
+def start_envoy(
+    tmp_path: Path, tls: TlsFiles, start_replica: StartReplica
+) -> Iterator[Callable[[], EnvoyProcess]]:
+    """Starts an Envoy that speaks TLS, round robin over two replicas."""
+    started: list[EnvoyProcess] = []
+
+    def start() -> EnvoyProcess:
+        addresses = {f"replica-{number}": start_replica().address for number in range(2)}
+        envoy = start_envoy_process(tmp_path, arm_of("envoy", "round_robin"), addresses, tls)
+        started.append(envoy)
+        envoy.await_true(lambda: list(envoy.admin.endpoint_health().values()) == [True, True])
+        return envoy
+
+    yield start
+    for envoy in started:
+        envoy.stop()
+
+
+def encrypted(address: str, tls: TlsFiles) -> ClientSettings:
+    return replace(
+        SETTINGS, target=address, service_config=None, tls=True, authority=read_authority(tls.authority)
+    )
+
+
+async def ten_each(clients: list[Client]) -> None:
+    await connect(clients)
+    for client in clients:
+        await calls(client, 10)
+
+
+def test_who_is_trusted_and_that_nothing_is_shared(
+    start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles, tmp_path: Path
+) -> None:
+    address = start_envoy().admin.listener_address()
+    settings = encrypted(address, tls)
+    rows, _ = play(settings, 3, ten_each)
+    assert {row["code"] for row in rows} == {"OK"}
+    assert len({row["connection"] for row in rows}) == 3
+    target = address.replace("127.0.0.1", "localhost")
+    shared = replace(settings, target=target, share_connections=True, key_prefix="shared")
+    rows, _ = play(shared, 3, ten_each)
+    assert {row["code"] for row in rows} == {"OK"}
+    assert len({row["connection"] for row in rows}) == 3  # the harness refuses such an arm
+    stranger = make_certificate(tmp_path / "stranger")
+    for distrustful in (encrypted(address, stranger), replace(settings, authority=None)):
+        rows, _ = play(replace(distrustful, deadline_s=1), 1, lambda clients: calls(clients[0], 1))
+        assert [row["code"] for row in rows] == ["UNAVAILABLE"]
+
+
+def test_the_driver_over_tls(start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles) -> None:
+    address = start_envoy().admin.listener_address()
+    done = driver("--tls", "--ca", str(tls.authority), "-n", "10", address)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert table(done.stdout) == {"replica-0": 5, "replica-1": 5}
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_an_albs_cookies_slide_with_every_answer(
+    secure: bool, start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = envoy_process.render
+    monkeypatch.setattr(envoy_process, "render", lambda *given: with_alb_cookies(render(*given)))
+    envoy = start_envoy()
+    settings = replace(encrypted(envoy.admin.listener_address(), tls), cookie_jar=True, tls=secure)
+    rows, _ = play(settings, 1, lambda clients: calls(clients[0], 4))
+    assert {row["code"] for row in rows} == {"OK"}
+
+    def lines() -> list[dict[str, str]]:
+        return [json.loads(line) for line in envoy.files.access_log.read_text().splitlines()]
+
+    envoy.await_true(lambda: len(lines()) == 4)
+    names = list(ALB_COOKIES) if secure else ["AWSALB"]
+    back = [None, *("; ".join(f"{name}={number}+/==" for name in names) for number in range(3))]
+    assert [line["cookie"] for line in lines()] == back
