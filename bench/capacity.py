@@ -1,46 +1,46 @@
 """`python -m bench.capacity`: what one core carries, measured point by point into a JSON file.
 
-A file that is there already is continued: what it has is not measured again.
+A file that is there already is continued: what it has is not measured again, unless others took much of the
+machine meanwhile.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.capacity_cell import measure
 from bench.capacity_points import Point, points
-from bench.capacity_usage import others_cores
 from harness.provenance import host, versions
 from harness.record import write_json
 from harness.testbed.local import LocalTestbed
 
 SCHEMA = 1
 CALM_CORES = 0.25  # what others may take; the machine's own housekeeping is below half of that
-MOST_TRIES = 3
-LOOK_S, PATIENCE_S = 0.5, 20.0
 DEFAULT_OUT = Path(__file__).resolve().parent.parent / "results" / "capacity" / "capacity.json"
 
 
 def main() -> None:
-    """Measure the points that the file lacks, and append each as soon as it is there."""
+    """Measure what the file lacks, then what was disturbed; keep each point as soon as it is there."""
     options = _options()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     record = read_record(options.out)
     record["machine"] = options.machine or record["machine"]
-    lacking = [point for point in points(options.quick) if not _has(record, point)][: options.most]
+    wanted = points(options.quick)
+    todo = (_missing(record, wanted) + _disturbed(record, wanted))[: options.most]
     with tempfile.TemporaryDirectory() as scratch, LocalTestbed(Path(scratch) / "logs") as testbed:
-        for number, point in enumerate(lacking):
-            measured = _calmest(point, testbed, Path(scratch) / f"point-{number}")
-            record["points"].append(measured)
+        for number, point in enumerate(todo):
+            measured = measure(point, testbed, Path(scratch) / f"point-{number}")
+            _keep(record, point, measured)
             write_json(options.out, record)
             print(_line(measured), flush=True)
-    left = len([point for point in points(options.quick) if not _has(record, point)])
-    print(f"{options.out}: {len(record['points'])} points, {left} still to measure")
+    missing, disturbed = len(_missing(record, wanted)), len(_disturbed(record, wanted))
+    print(f"{options.out}: {missing} of {len(wanted)} points are missing, {disturbed} were disturbed")
+    if missing or disturbed:
+        print("The next call goes on with those.")
 
 
 def _options() -> argparse.Namespace:
@@ -62,21 +62,26 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _has(record: dict[str, Any], point: Point) -> bool:
-    return any(asdict(point).items() <= measured.items() for measured in record["points"])
+def _found(record: dict[str, Any], point: Point) -> dict[str, Any] | None:
+    return next((one for one in record["points"] if asdict(point).items() <= one.items()), None)
 
 
-def _calmest(point: Point, testbed: LocalTestbed, folder: Path) -> dict[str, Any]:
-    """The point, measured again while others take the machine; of those the one with the least of it."""
-    tries = []
-    for number in range(MOST_TRIES):
-        deadline_s = time.monotonic() + PATIENCE_S
-        while others_cores(LOOK_S) > CALM_CORES and time.monotonic() < deadline_s:
-            pass
-        tries.append(measure(point, testbed, folder / str(number)))
-        if tries[-1]["other_cores"] <= CALM_CORES:
-            break
-    return min(tries, key=lambda measured: float(measured["other_cores"]))
+def _missing(record: dict[str, Any], wanted: list[Point]) -> list[Point]:
+    return [point for point in wanted if _found(record, point) is None]
+
+
+def _disturbed(record: dict[str, Any], wanted: list[Point]) -> list[Point]:
+    found = ((point, _found(record, point)) for point in wanted)
+    return [point for point, one in found if one is not None and one["other_cores"] > CALM_CORES]
+
+
+def _keep(record: dict[str, Any], point: Point, measured: dict[str, Any]) -> None:
+    """In the place of an earlier try, if others were calmer now: never by what was found."""
+    earlier = _found(record, point)
+    if earlier is None:
+        record["points"].append(measured)
+    elif measured["other_cores"] < earlier["other_cores"]:
+        earlier |= measured
 
 
 def _line(measured: dict[str, Any]) -> str:

@@ -91,12 +91,5 @@ def _busy_s() -> float:
     return (os.cpu_count() or 1) * time.monotonic() - float(times.idle + getattr(times, "iowait", 0.0))
 
 
-def others_cores(seconds: float) -> float:
-    """Cores that are busy now, over so many seconds in which the caller does nothing."""
-    started_s, busy_s = time.monotonic(), _busy_s()
-    time.sleep(seconds)
-    return (_busy_s() - busy_s) / (time.monotonic() - started_s)
-
-
 def _memory(process: psutil.Process) -> dict[str, float]:
     return {"uss_mib": process.memory_full_info().uss / MIB, "open_files": float(process.num_fds())}
