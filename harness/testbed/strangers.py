@@ -96,7 +96,7 @@ def _who_answers(target: Target, number: int) -> str:
 
 
 def _told(error: Any) -> str:
-    return f"a first call ended with {error.code().name} ({' '.join(str(error.details()).split())[:300]})"
+    return f"a call ended with {error.code().name} ({' '.join(str(error.details()).split())[:300]})"
 
 
 def _hint(target: Target, error: Any) -> str:

@@ -1,0 +1,140 @@
+"""Runs against parts that are there already: replicas and an Envoy, with TLS and without."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from lab_process import StartLab, experiment_file
+
+from harness.cells import plan_cells
+from harness.options import ExternalOptions, RunOptions
+from harness.run import measure_and_report
+from harness.spec import Experiment, load_experiment
+from harness.testbed.base import LiveCell
+from harness.testbed.local import LocalTestbed
+from harness.tls import TlsFiles, make_certificate
+
+ARMS = {
+    "sticky": {"route": "envoy", "policy": "sticky"},
+    "turns": {"route": "envoy", "policy": "round_robin"},
+    "in_turn": {"route": "envoy", "policy": "round_robin", "await_each_answer": True},
+    "client": {"route": "direct", "policy": "round_robin"},
+}
+EXPECT = [
+    {"arm": "turns", "metric": "balance.max_off_fair_requests", "at_most": 1},
+    {"arm": "sticky", "metric": "affinity.purity", "at_least": 1.0},
+    {"arm": "sticky", "metric": "affinity.breaks", "at_most": 0},
+]
+
+
+@dataclass
+class Standing:
+    """What runs already: replicas and an Envoy of one arm."""
+
+    folder: Path
+    live: LiveCell
+    tls: TlsFiles
+
+    @property
+    def target(self) -> str:
+        assert self.live.envoy_address is not None
+        return self.live.envoy_address
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        return tuple(self.live.replicas.values())
+
+    def options(self, **external: Any) -> RunOptions:
+        there = ExternalOptions(**external)
+        return RunOptions(self.folder / "results", quiet=True, testbed="external", external=there)
+
+
+def small(folder: Path, **changes: Any) -> Experiment:
+    """ARMS with EXPECT, unless changed."""
+    return load_experiment(str(experiment_file(folder, **{"arms": ARMS, "expect": EXPECT, **changes})))
+
+
+@contextmanager
+def standing(folder: Path, arm: str) -> Iterator[Standing]:
+    tls, experiment = make_certificate(folder / "tls"), small(folder)
+    there = folder / "there"
+    there.mkdir()
+    with LocalTestbed(there / "logs", load=False, tls=tls) as testbed:
+        plan = next(plan for plan in plan_cells(experiment) if plan.arm_name == arm)
+        yield Standing(folder, testbed.start_cell(experiment, plan, there, time.monotonic_ns()), tls)
+
+
+@pytest.fixture(scope="module")
+def turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """Round robin; it stands while several tests run against it, as such things do."""
+    with standing(tmp_path_factory.mktemp("turns"), "turns") as found:
+        yield found
+
+
+def test_a_target_alone(turns: Standing, tmp_path: Path) -> None:
+    report, summary = measure_and_report(small(tmp_path), turns.options(target=turns.target, arm="turns"))
+    assert (summary["verdict"], summary["doubts"]) == ("held", [])
+    assert list(summary["arms"]) == ["turns", "in_turn"]  # both ask the same of the proxy
+    assert len(summary["not_judged"]) == 2
+    assert "sticky was not run: the load balancer has another policy" in summary["notes"]
+    for arm in summary["arms"].values():
+        assert max(arm["replicas"].values()) - min(arm["replicas"].values()) <= 1
+        unknown = {name for name, value in arm["ledgers"].items() if value is None}
+        assert unknown == {
+            *("envoy", "replica", "matched", "only_client", "only_envoy", "only_replica", "reconciled")
+        }
+        assert (arm["attempts"]["per_request"], arm["answers_lost"]) == (None, None)
+    page = report.read_text()
+    for told in (
+        "the ledger of the proxy (the proxy is not the lab",
+        "the ledger of the replicas (no --replica was named)",
+        "not judged",
+        f"--testbed external --target {turns.target} --arm turns",
+    ):
+        assert told in page
+    cell = json.loads((report.parent / "cells" / "turns.1" / "cell.json").read_text())
+    assert cell["replicas"] == {"replica-0": "", "replica-1": "", "replica-2": ""}
+    assert not list(report.parent.glob("cells/*/replica-*"))
+
+
+def test_named_replicas_give_their_ledgers_cell_by_cell(turns: Standing, tmp_path: Path) -> None:
+    experiment = small(tmp_path, repeats=2, arms={"turns": ARMS["turns"]}, expect=[])
+    options = turns.options(target=turns.target, replicas=turns.replicas)
+    report, summary = measure_and_report(experiment, options)
+    assert (summary["verdict"], summary["doubts"], summary["notes"][1:]) == ("held", [], [])
+    for repeat, figures in enumerate(summary["arms"]["turns"]["repeats"], start=1):
+        rows = pl.read_parquet(report.parent / "cells" / f"turns.{repeat}" / "requests.parquet")
+        ledgers = figures["ledgers"]
+        assert ledgers["reconciled"] is True, ledgers
+        assert ledgers["matched"] == ledgers["client"] == ledgers["replica"] == rows.height > 0
+        assert (ledgers["envoy"], ledgers["only_envoy"]) == (None, None)
+        assert set(rows["code"]) == {"OK"}  # replicas refuse the id of a video that they hold
+        assert figures["balance"]["max_off_fair_requests"] <= 1
+        assert figures["attempts"]["per_request"] == 1
+
+
+def test_over_tls_by_the_command_line(start_lab: StartLab, tmp_path: Path) -> None:
+    with standing(tmp_path, "sticky") as there:
+        target = there.target.replace("127.0.0.1", "localhost")
+        words = ("--testbed", "external", "--target", target, "--tls", "--ca", there.tls.authority)
+        replicas = (word for address in there.replicas for word in ("--replica", address))
+        lab = start_lab("run", tmp_path / "small.yaml", *words, "--arm", "sticky", *replicas)
+        status, out, err = lab.end()
+        assert status == 0, out + err
+        told = " ".join(out.split())
+        assert "not judged turns: balance.max_off_fair_requests at most 1 requests" in told
+        assert f"note that {target} balances by sticky was not confirmed: the proxy is not the lab's" in told
+        summary = json.loads((lab.run / "summary.json").read_text())
+        # A replica that is called directly is called in clear text.
+        assert {name: arm["ledgers"]["reconciled"] for name, arm in summary["arms"].items()} == {
+            "sticky": True,
+            "client": True,
+        }
+        assert "BEGIN CERTIFICATE" in (lab.cell("sticky") / "load-order.json").read_text()
+        assert "BEGIN CERTIFICATE" not in (lab.cell("client") / "load-order.json").read_text()
