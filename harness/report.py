@@ -22,6 +22,7 @@ from harness.report_tables import (
     latency_table,
     ledgers_table,
     units_table,
+    usage_table,
     where_table,
 )
 from harness.spec import Arm, Experiment
@@ -80,6 +81,7 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
         latency=latency_table(arms),
         ledgers=ledgers_table(arms, no_ledgers),
         generator=generator_table(arms),
+        usage=usage_table(arms),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
         facts=_facts(run),

@@ -185,6 +185,26 @@ def _known(count: int | None) -> str:
     return "not available" if count is None else show(count)
 
 
+def usage_table(arms: Arms) -> Table | None:
+    """CPU and memory of every part; None where the testbed did not write them down."""
+    parts = list(dict.fromkeys(part for arm in arms.values() for part in arm.get("usage", {})))
+    if not parts:
+        return None
+    rows = [[name, *(_used(arm["usage"].get(part)) for part in parts)] for name, arm in arms.items()]
+    return Table(
+        ["Cores, MiB", *parts],
+        rows,
+        "CPU cores used while measuring (mean; 1 is a whole core; median of repeats) and the most memory, of "
+        "each container, as its engine counted them.",
+    )
+
+
+def _used(usage: Mapping[str, float] | None) -> str:
+    if usage is None:
+        return ABSENT
+    return f"{usage['cpu_cores']:.3f}, {usage['memory_bytes'] / 2**20:.0f}"
+
+
 def generator_table(arms: Arms) -> Table:
     """What the load generator should send and what it sent."""
     rows = [

@@ -16,6 +16,7 @@ from harness.metrics_events import event_metric
 from harness.record import SCHEMA, Run
 from harness.spread import Number
 from harness.summary_events import events_of_arm
+from harness.usage import usage_of
 from harness.variants import Variant
 
 Facts = Mapping[str, Sequence[CellFacts]]
@@ -53,6 +54,7 @@ def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
         "notes": list(run.manifest.get("notes", [])),
         "arms": {
             name: _arm(variant, facts.get(name, ()), results.get(name, ()))
+            | {"usage": usage_of(run.cells_of(name))}
             for name, variant in run.experiment.variants.items()
         },
     }

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.record import Cell
 
 USAGE_FILE = "usage.csv"
 # ns from the cell's epoch; replica-N, envoy or load; CPU time since its start in ns; memory in bytes.
@@ -19,6 +24,27 @@ class Usage:
 
     cpu_cores: float
     memory_bytes: int
+
+
+def usage_of(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
+    """Part -> {"cpu_cores", "memory_bytes"} over an arm's cells: the median of the means, and the most.
+
+    {} where the testbed wrote nothing.
+    """
+    found = [
+        read_usage(
+            cell.folder / USAGE_FILE, int(cell.info["measure_start_ns"]), int(cell.info["measure_end_ns"])
+        )
+        for cell in cells
+    ]
+    parts = dict.fromkeys(part for usages in found for part in usages)
+    return {
+        part: {
+            "cpu_cores": median(usages[part].cpu_cores for usages in found if part in usages),
+            "memory_bytes": max(usages[part].memory_bytes for usages in found if part in usages),
+        }
+        for part in parts
+    }
 
 
 def read_usage(path: Path, start_ns: int, end_ns: int) -> dict[str, Usage]:
