@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,19 @@ from harness.record import RunWriter, store_rows
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
-from load.order import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE, STOPPED_EARLY, LoadOrder
+from load.order import (
+    AWAIT_WORKERS_S,
+    MESSAGES_FILE,
+    REQUESTS_FILE,
+    STATUS_FILE,
+    STOPPED_EARLY,
+    WORKERS_FILE,
+    LoadOrder,
+)
 
 POLL_S = 0.05
 LOAD_GRACE_S = 30.0  # beyond its plan and the calls' deadline, before a load counts as hung
+PLAYING = ("warm_up", "measure", "done")  # states of a load whose clients are connected
 
 
 class CellRun:
@@ -103,6 +113,8 @@ class CellRun:
         self._order(live).write(order)
         work = self._plan.workload
         patience_s = work.warm_up_s + work.duration_s + 4 * work.deadline_ms / 1000 + LOAD_GRACE_S
+        if self._options.load.expect_workers:
+            patience_s += AWAIT_WORKERS_S
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         self._testbed.start_load(order, self._folder)
@@ -112,7 +124,7 @@ class CellRun:
             while (exit_status := self._testbed.load_status()) is None:
                 elapsed_s = time.monotonic() - started_s
                 status = _load_status(self._folder)
-                if not confirmed and status.get("state", "waiting") != "waiting":
+                if not confirmed and status.get("state") in PLAYING:
                     confirm_clients(self._plan, self._folder)
                     confirmed = True
                 progress.load(elapsed_s, status)
@@ -120,7 +132,8 @@ class CellRun:
                     raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
                 time.sleep(tick(status))
         if exit_status not in (0, STOPPED_EARLY):
-            raise LabError(f"the load failed (status {exit_status}); see {log}")
+            why = _load_status(self._folder).get("error", f"status {exit_status}")
+            raise LabError(f"the load failed ({why}); see {log}")
         self._note("load_ended", exit_status=exit_status)
         return _load_status(self._folder)
 
@@ -146,14 +159,25 @@ class CellRun:
     def _order(self, live: LiveCell) -> LoadOrder:
         work = self._plan.workload
         settings = client_settings(self._plan, live, self._epoch_ns)
-        port = self._options.web_port if self._options.web else None
-        return LoadOrder(self._plan.load, settings, work.warm_up_s, work.duration_s, self._folder, port)
+        return LoadOrder(
+            self._plan.load,
+            settings,
+            work.warm_up_s,
+            work.duration_s,
+            self._folder,
+            web_port=self._options.web_port if self._options.web else None,
+            last=self._plan.order + 1 == len(self._experiment.variants) * self._experiment.repeats,
+            **asdict(self._options.load),
+        )
 
     def _collect(self) -> None:
         """Turn the load's rows into tables, and take over the window that it measured."""
         status = _load_status(self._folder)
         for name in ("measure_start_ns", "measure_end_ns"):
             self._info[name] = status.get(name, 0)
+        workers = self._folder / WORKERS_FILE
+        if workers.exists():
+            self._info["load_workers"] = json.loads(workers.read_text())
         for name, columns in ((REQUESTS_FILE, REQUEST_COLUMNS), (MESSAGES_FILE, MESSAGE_COLUMNS)):
             rows = self._folder / name
             if rows.exists():

@@ -135,6 +135,10 @@ def run(
     """Run an experiment, or all of them: measure, judge, print the table, write the report."""
     if all_ == (experiment is not None):
         raise UserError("run: expected the NAME or FILE of one experiment, or --all (see list)")
+    if all_ and expect_workers:
+        raise UserError(
+            "--expect-workers: load workers play for one run; name one experiment instead of --all"
+        )
     external = ExternalOptions(target, tls, ca, tuple(replica or ()), arm)
     confirm_testbed(testbed, external)
     if web_port is not None and not web:
@@ -227,6 +231,22 @@ def up(
     from harness.hold import hold_open
 
     return hold_open(spec, name)
+
+
+@app.command()
+def worker(
+    master_host: Annotated[
+        str, typer.Option("--master-host", help="The machine of the run that expects it.")
+    ],
+    master_port: Annotated[
+        int, typer.Option("--master-port", min=1, max=65535, help="The run's --master-bind-port.")
+    ] = 5557,
+) -> int:
+    """Make calls for a run on another machine (its --expect-workers), until that is over."""
+    root = Path(__file__).resolve().parent.parent
+    os.chdir(root)
+    words = [sys.executable, "-m", "load.worker", master_host, str(master_port)]
+    os.execv(sys.executable, words)  # noqa: S606 - gRPC wants a process in which nothing has begun
 
 
 @app.command()

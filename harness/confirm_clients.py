@@ -1,6 +1,7 @@
 """Do the clients balance as planned? What gRPC says of its own channels, compared with the arm."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from load.order import CHANNELS_FILE
 
 
 def confirm_clients(plan: CellPlan, folder: Path) -> None:
-    """Compare what the load process read back from gRPC (after connecting, before the first call).
+    """Compare what the load processes read back from gRPC (after connecting, before the first call).
 
+    Connections are a process's own, and so are the numbers of its subchannels.
     Raises LabError naming the first client whose policy or connections are not the planned ones.
     """
     arm, log = plan.arm, folder / "logs" / "load.log"
     policy = POLICIES[arm.policy if arm.route == "direct" else "pick_first"].grpc_name
-    seen: set[int] = set()
+    seen_by: dict[str, set[int]] = defaultdict(set)
     for client in _read(folder / CHANNELS_FILE):
+        seen = seen_by[client.get("worker", "")]
         name, subchannels = f"client {client['client']}", set(client["subchannels"])
         if client["policy"] not in (policy, ""):  # "": not connected yet, which its calls will show
             raise LabError(f"{name} balances by {client['policy']}, planned: {policy}; see {log}")

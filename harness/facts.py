@@ -17,6 +17,7 @@ from harness.incidents import EventFacts, incidents_of
 from harness.lag import lag_after_answers
 from harness.ledgers import Ledgers, reconcile
 from harness.lost_answers import lost_answers
+from harness.lost_workers import lost_workers
 from harness.ranks import percentiles
 from harness.record import Cell
 from harness.sessions import Sessions, sessions_of
@@ -43,7 +44,7 @@ class CellFacts:
     the replicas' ledgers cannot be had.
     longest_gap_ns: see harness.gaps; None without a request. healthy: Envoy's view. events: by time.
     first_replicas: how many there were when measuring began. course: where it was asked for, of a window
-    with requests.
+    with requests. lost_workers: a sentence for each load worker that did not play to its end.
     """
 
     arm: str
@@ -77,6 +78,7 @@ class CellFacts:
     healthy: Healthy = field(default_factory=Healthy)
     events: Sequence[EventFacts] = ()
     course: Course | None = None
+    lost_workers: tuple[str, ...] = ()
 
 
 def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
@@ -139,6 +141,7 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
             healthy=healthy_replicas(cell.endpoint_changes(), start, end),
             events=incidents_of(cell, rows, names, gaps, lost),
             course=course_of(rows, window_s) if with_course and rows.height else None,
+            lost_workers=lost_workers(cell),
         )
 
 

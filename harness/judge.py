@@ -116,6 +116,7 @@ def _doubts(facts: CellFacts) -> list[str]:
         doubts.append(f"the cell is {facts.status}")
     if not facts.requests:
         doubts.append("no request was recorded in the measured window")
+    doubts += facts.lost_workers
     ledgers = facts.ledgers
     if ledgers.reconciled is False:
         doubts.append(

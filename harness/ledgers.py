@@ -9,6 +9,7 @@ import polars as pl
 
 from harness.record import Cell
 from harness.tables import table_errors
+from lb.rows import REQUEST_IDS_PER_CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -36,6 +37,8 @@ class Ledgers:
     unanswered: requests without an answer, given up by the client; they may be in any ledger or in none. So
     may those that did not end with OK on a replica that was killed: it had no time to write its row. Every
     row of a request that ended with OK was written before its answer left.
+    Requests that a client sent whose load worker was lost (Cell.lost_clients) may be in the other ledgers
+    alone; they are rows there, and count as nothing else.
     only_client (answered), only_envoy, only_replica: requests that no other ledger has.
     disagree: any other requests: another replica, or another number of rows.
     envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways; None where it keeps no
@@ -86,7 +89,9 @@ def reconcile(cell: Cell) -> Ledgers:
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
         # Together, so that the access log is read once.
-        tally, *totals = pl.collect_all([_tally(pl.concat(ledgers), agreement), *queries], engine="streaming")
+        tally, *totals = pl.collect_all(
+            [_tally(pl.concat(ledgers), agreement, cell.lost_clients), *queries], engine="streaming"
+        )
     requests = dict(zip(tally["kind"], tally["requests"], strict=True))
     counts = {party: int(tally[party].sum()) for party in _PARTIES}
     counts |= {kind: int(requests.get(kind, 0)) for kind in _KINDS}
@@ -181,12 +186,15 @@ def _after_attempts(most: int, through_envoy: bool, proxy_torn: bool, lacking: C
     )
 
 
-def _tally(rows: pl.LazyFrame, agreement: _Agreement) -> pl.LazyFrame:
+def _tally(rows: pl.LazyFrame, agreement: _Agreement, lost_clients: Collection[int]) -> pl.LazyFrame:
     """Kind of agreement -> requests, and rows of each ledger."""
     by_request = rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.gathered)
     client, envoy, replica, answered = (pl.col(name) for name in (*_PARTIES, "answered"))
+    caller = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     kind = (
-        pl.when(answered == 0, client == 1)
+        pl.when(client == 0, caller.is_in(list(lost_clients)))
+        .then(pl.lit("unheard"))
+        .when(answered == 0, client == 1)
         .then(pl.lit("unanswered"))
         .when(answered == 1, *agreement.holds)
         .then(pl.lit("matched"))

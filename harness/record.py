@@ -199,6 +199,17 @@ class Cell:
         return dict(self.info.get("no_ledgers", {}))
 
     @property
+    def load_workers(self) -> list[dict[str, Any]]:
+        """The processes that made the calls; empty where it was one, without a master."""
+        return list(self.info.get("load_workers", ()))
+
+    @property
+    def lost_clients(self) -> frozenset[int]:
+        """Clients whose load worker was lost: they sent requests that their ledger lacks."""
+        lost = (worker for worker in self.load_workers if worker["ended"] == "lost")
+        return frozenset(client for worker in lost for client in worker["clients"])
+
+    @property
     def awaits_answers(self) -> bool:
         """Whether clients sent on only after their last answer, and so fell behind the plan on purpose."""
         return bool(self.info.get("awaits_answers", False))

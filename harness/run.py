@@ -12,6 +12,7 @@ from harness.cell_run import CellRun
 from harness.cells import CellPlan, plan_cells
 from harness.errors import LabError, UserError
 from harness.interrupt import one_interrupt
+from harness.load_checks import confirm_load
 from harness.options import RunOptions
 from harness.progress import RunProgress
 from harness.provenance import git_commit, host, versions
@@ -48,10 +49,13 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         outside = plan_outside(experiment, options.external)
         experiment, told = outside.experiment, outside.manifest
     plans = plan_cells(experiment)
+    to_start = confirm_load(experiment, options)
     testbed_of_run = find_testbed(experiment, options)
     if options.web:
         _confirm_free(options.web_port)
         print(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", file=sys.stderr)
+    if to_start:
+        print(to_start, file=sys.stderr)
     with one_interrupt():
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory

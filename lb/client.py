@@ -10,10 +10,10 @@ from lb.calls import Answer, Sending, VideoCalls
 from lb.channel import connect, open_channel
 from lb.clock import sleep_until
 from lb.plan import NS_PER_S, PlannedCall
+from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.session import Session
 from lb.settings import ClientSettings
 
-REQUEST_IDS_PER_CLIENT = 1_000_000_000
 Row = tuple[int | str, ...]
 
 

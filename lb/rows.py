@@ -4,6 +4,8 @@ Column name -> Python type. Instants (`*_ns`) are nanoseconds from the cell's ep
 clock. results/README.md explains every column.
 """
 
+REQUEST_IDS_PER_CLIENT = 1_000_000_000  # request_id is client x this + the number of the request
+
 REQUEST_COLUMNS: dict[str, type[int] | type[str]] = {
     "request_id": int,
     "client": int,

@@ -9,9 +9,10 @@ import pytest
 from clients import SETTINGS, calls, play
 from lab_process import StartCell
 
-from lb.client import REQUEST_IDS_PER_CLIENT, Client
+from lb.client import Client
 from lb.plan import PlannedCall
 from lb.policies import service_config
+from lb.rows import REQUEST_IDS_PER_CLIENT
 
 PICK_FIRST = replace(SETTINGS, service_config=service_config("pick_first"))
 

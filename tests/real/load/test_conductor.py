@@ -19,9 +19,9 @@ from clients import SETTINGS
 from lab_process import ROOT, StartCell
 from performance import Performance
 
-from lb.client import REQUEST_IDS_PER_CLIENT
 from lb.plan import NS_PER_S, Load, open_loop
 from lb.policies import service_config
+from lb.rows import REQUEST_IDS_PER_CLIENT
 from load.order import STOPPED_EARLY, LoadOrder
 
 MIX = {"AddVideo": 3.0, "ListVideos": 1.0, "GetVideos": 1.0, "GetVideo": 1.0}
@@ -227,7 +227,7 @@ def test_a_mistake_of_its_own_ends_it_at_once(load: Load, perform: Any) -> None:
 
 def test_the_harness_is_told_at_once_that_measuring_begins(start_cell: StartCell, perform: Any) -> None:
     # Batches would be five seconds apart: what is told sooner is told for its own sake.
-    program = "import sys, load.conductor as it, load.solo as solo; solo.BATCH_S = 5; sys.exit(it.main([sys.argv[1]]))"
+    program = "import sys, load.conductor as it, load.solo; load.solo.BATCH_S = 5; sys.exit(it.main())"
     played = perform(start_cell("direct", "round_robin").target, program=program, warm_up_s=0.3)
     while played.status()["state"] != "measure":
         assert played.process.poll() is None, played.end()
