@@ -39,10 +39,11 @@ def draw_errors(data: PlotData) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 1.4 + 0.3 * len(data.facts)), layout="constrained")
     shares, attempts = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
     _stack_codes(shares, data)
-    tries = [float(np.median(data.values(arm, "attempts.per_request"))) for arm in data.arms]
-    attempts.barh(range(len(tries)), tries, height=0.7, color="#666666")
+    found = {row: data.values(arm, "attempts.per_request") for row, arm in enumerate(data.arms)}
+    tries = {row: float(np.median(values)) for row, values in found.items() if len(values)}
+    attempts.barh(list(tries), list(tries.values()), height=0.7, color="#666666")
     attempts.axvline(1, **FAIR)
-    attempts.set_xlabel("Attempts per request (ratio)")
+    attempts.set_xlabel(f"Attempts per request ({'ratio' if tries else 'not available'})")
     attempts.set_ylabel("Arm (name)")
     for axes in (shares, attempts):
         axes.grid(visible=False, axis="y")
