@@ -24,6 +24,7 @@ IN_THE_IMAGE = ("Dockerfile", "requirements.txt", "run_experiment.py")
 FOLDERS_IN_THE_IMAGE = ("services", "lb", "load", "harness", "envoy", "experiments")
 BASE = "LB_LAB_BASE"  # environment: the image to build on
 BUILD_NETWORK = "LB_LAB_BUILD_NETWORK"  # environment: the network to build in, as `host`
+KEPT_IMAGES = 4  # there may be several clones
 SUBNET_TRIES = 20
 REMOVE_TIMEOUT_S = 10.0
 
@@ -103,7 +104,7 @@ def _sources() -> Iterator[Path]:
 def ensure_image(client: docker.DockerClient, told: Any) -> str:
     """The tag of the image of this source; built where it is missing. `told` is called with a line then.
 
-    Images of earlier sources that nobody uses are removed. Raises LabError when the build fails.
+    Of the images of earlier sources the latest are kept. Raises LabError when the build fails.
     """
     tag = f"{IMAGE}:src-{source_digest()}"
     try:
@@ -111,12 +112,16 @@ def ensure_image(client: docker.DockerClient, told: Any) -> str:
     except ImageNotFound:
         told(f"building the image {tag} (some minutes the first time, seconds later)")
         _build(client, tag)
-        for image in client.images.list(IMAGE):
-            for old in image.tags:
-                if old.startswith(f"{IMAGE}:src-") and old != tag:
-                    with suppress(APIError):  # a run of another clone has it
-                        client.images.remove(old)
+        _remove_old_images(client)
     return tag
+
+
+def _remove_old_images(client: docker.DockerClient) -> None:
+    images = sorted(client.images.list(IMAGE), key=lambda image: image.attrs["Created"], reverse=True)
+    tags = [tag for image in images for tag in image.tags if tag.startswith(f"{IMAGE}:src-")]
+    for tag in tags[KEPT_IMAGES:]:
+        with suppress(APIError):  # a run has it
+            client.images.remove(tag)
 
 
 def _build(client: docker.DockerClient, tag: str) -> None:
