@@ -74,8 +74,7 @@ class ComposeLab:
 
     def address(self, service: str) -> str:
         """Where the one port of that service is published."""
-        container = self.container(service)
-        ((published,),) = container.ports.values()
+        ((published, *_),) = self.container(service).ports.values()
         return f"{published['HostIp']}:{published['HostPort']}"
 
     def run(self, service: str, *words: str) -> tuple[int, str]:

@@ -4,8 +4,10 @@ With LB_LAB_DOCKER=required in the environment, as in continuous integration, th
 and LB_LAB_BUILD_NETWORK say what the image is built on, and in which network.
 """
 
+import gc
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +25,26 @@ REQUIRED = os.environ.get("LB_LAB_DOCKER") == "required"
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     """A client of the engine that the environment names."""
-    try:
-        client = docker.from_env()
-        client.ping()
-    except DockerException as error:
-        reason = f"no Docker engine: {str(error).split('(Caused')[0].strip()}"
+    client, reason = _connect()
+    if client is None:
         if REQUIRED:
             pytest.fail(f"{reason}; and LB_LAB_DOCKER is `required`")
         pytest.skip(reason)
     yield client
     client.close()
+
+
+def _connect() -> tuple[docker.DockerClient | None, str]:
+    """A client of the engine; or None, and why there is none."""
+    try:
+        return docker.from_env(), ""
+    except DockerException as error:
+        reason = f"no Docker engine: {error}"
+    # The library leaves the socket that could not connect to the garbage collector, which warns of it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    return None, reason
 
 
 @pytest.fixture(scope="session")
