@@ -22,12 +22,14 @@ class Use:
     calls_per_s: float
     clients: int
     cores: float
-    alone: bool
 
 
 @dataclass(frozen=True)
 class Law:
-    """Fitted. idle_cores: a; us_per_call: b; us_per_client: c, CPU us a second for each client."""
+    """Fitted. idle_cores: a; us_per_call: b; us_per_client: c, CPU us a second for each client.
+
+    c is 0 where all points have the same number of clients: a has their part.
+    """
 
     idle_cores: float
     us_per_call: float
@@ -62,22 +64,23 @@ def kept(measured: Measured) -> bool:
     )
 
 
-def uses(points: Sequence[Measured], kind: str) -> list[Use]:
-    """What one process of a kind used, at all points at which it was measured and was not overtaxed.
+def uses(points: Sequence[Measured], kind: str, *, alone: bool) -> list[Use]:
+    """What one process of a kind used, alone or in a whole cell, wherever it was not overtaxed.
 
-    A load process counts behind a proxy, where a client has one connection, or alone.
+    In a cell a load process counts behind a proxy only, where a client has one connection.
     """
     found = []
     for point in points:
-        if kind not in point["cores"] or point["rate_per_s"] == 0 or not kept({**_FINE, **point}):
+        if kind not in point["cores"] or alone != (point["what"] != "lab"):
             continue
-        if kind == "load" and point["what"] == "lab" and point["route"] == "direct":
+        if point["rate_per_s"] == 0 or not kept({**_FINE, **point}):
+            continue
+        if kind == "load" and not alone and point["route"] == "direct":
             continue
         # Round robin: every replica gets its part; behind Envoy it has Envoy's connection alone.
-        share = point["replicas"] if kind == "replica" and point["what"] == "lab" else 1
+        share = point["replicas"] if kind == "replica" and not alone else 1
         clients = 1 if kind == "replica" and point["route"] == "envoy" else point["clients"]
-        calls_per_s = point["calls_per_s"] / share
-        found.append(Use(calls_per_s, clients, point["cores"][kind], point["what"] != "lab"))
+        found.append(Use(point["calls_per_s"] / share, clients, point["cores"][kind]))
     return found
 
 
@@ -86,7 +89,8 @@ _FINE = {"sent_share": 1.0, "lag_p99_ms": 0.0, "failed": 0}
 
 def fit(found: Sequence[Use]) -> Law:
     """Least squares of the relative errors: 10 % counts alike at 100 calls/s and at 10,000."""
-    columns = np.array([[1.0, use.calls_per_s / 1e6, use.clients / 1e6] for use in found])
+    several = len({use.clients for use in found}) > 1
+    columns = np.array([[1.0, use.calls_per_s / 1e6, several * use.clients / 1e6] for use in found])
     cores = np.array([use.cores for use in found])
     expected = cores
     for _ in range(ROUNDS_OF_FIT):  # relative to the law, which is not known before

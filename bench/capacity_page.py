@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.capacity_figures import (
@@ -82,17 +83,22 @@ def _needed(full: dict[str, Full]) -> Iterator[str]:
 
 def _law(points: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield LAW
-    yield "| one process | idle (a), cores | a call (b), us | a client (c), us/s | points | off the law |"
+    yield "| one process | calls/s | idle (a), cores | a call (b), us | a client (c), us/s | off the law |"
     yield "|---|---|---|---|---|---|"
     for kind in KINDS:
-        found = uses(points, kind)
-        law = fit(found)
-        off = residuals(law, found)
-        middle = sorted(map(abs, off))[len(off) // 2]
-        yield (
-            f"| {NAMES[kind]} | {law.idle_cores:.3f} | {law.us_per_call:.0f} | {law.us_per_client:.0f} "
-            f"| {len(found)} | half within {middle:.0%}; {min(off):+.0%} to {max(off):+.0%} |"
-        )
+        yield from (_law_row(points, kind, alone) for alone in (False, True))
+
+
+def _law_row(points: Sequence[dict[str, Any]], kind: str, alone: bool) -> str:
+    found = uses(points, kind, alone=alone)
+    law, rates = fit(found), [use.calls_per_s for use in found]
+    off = residuals(law, found)
+    a_client = f"{law.us_per_client:.0f}" if law.us_per_client else ""
+    return (
+        f"| {NAMES[kind]}, {'alone' if alone else 'in a cell'} | {min(rates):,.0f} to {max(rates):,.0f} "
+        f"| {law.idle_cores:.3f} | {law.us_per_call:.0f} | {a_client} "
+        f"| half within {median(map(abs, off)):.0%}, all {min(off):+.0%} to {max(off):+.0%} |"
+    )
 
 
 def _limits(points: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -14,20 +15,20 @@ from bench.capacity_law import KINDS, Law, Use, fit, residuals, uses
 from harness.plot_style import ARM_COLOURS, FAIR, MARKERS, RC, WIDTH_IN
 
 TITLES = {"load": "Load process", "envoy": "Envoy, one worker", "replica": "Replica"}
-LINE_POINTS = 50
-USUAL_CLIENTS = 24
+WHERE = ("in a cell", "alone")
 
 
 def draw(points: Sequence[dict[str, Any]]) -> Figure:
-    """Per part: cores against rate with the fitted law, and below it how far each point is off the law."""
+    """Per part: cores against rate with the fitted laws, and below it how far each point is off its law."""
     figure = Figure(figsize=(WIDTH_IN, 5.2), layout="constrained")
     grid = figure.subplots(2, len(KINDS), sharex="col", sharey="row", height_ratios=(2, 1))
     for number, kind in enumerate(KINDS):
-        found = uses(points, kind)
-        law = fit(found)
         above, below = grid[0][number], grid[1][number]
-        _points(above, below, found, law, ARM_COLOURS[number])
-        _line(above, found, law, ARM_COLOURS[number])
+        for alone in (False, True):
+            found = uses(points, kind, alone=alone)
+            law = fit(found)
+            _draw_uses(above, below, found, law, alone)
+            _draw_law(above, found, law, alone)
         above.set_title(TITLES[kind])
         below.axhline(0, **FAIR)
         below.set_xlabel("Calls answered by one process (1/s)")
@@ -39,22 +40,18 @@ def draw(points: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def _points(above: Axes, below: Axes, found: Sequence[Use], law: Law, colour: str) -> None:
-    off = residuals(law, found)
-    for alone, marker, name in ((False, MARKERS[0], "in a whole cell"), (True, MARKERS[1], "alone")):
-        chosen = [number for number, use in enumerate(found) if use.alone == alone]
-        rates = [found[number].calls_per_s for number in chosen]
-        style: Any = {"linestyle": "", "marker": marker, "color": colour, "markersize": 4}
-        style |= {"markerfacecolor": "white" if alone else colour}
-        above.plot(rates, [found[number].cores for number in chosen], label=name, **style)
-        below.plot(rates, [100 * off[number] for number in chosen], **style)
+def _draw_uses(above: Axes, below: Axes, found: Sequence[Use], law: Law, alone: bool) -> None:
+    rates = [use.calls_per_s for use in found]
+    style: Any = {"linestyle": "", "marker": MARKERS[alone], "color": ARM_COLOURS[alone], "markersize": 4}
+    above.plot(rates, [use.cores for use in found], label=WHERE[alone], **style)
+    below.plot(rates, [100 * off for off in residuals(law, found)], **style)
 
 
-def _line(axes: Axes, found: Sequence[Use], law: Law, colour: str) -> None:
-    most = max(use.calls_per_s for use in found)
-    rates = [most * number / LINE_POINTS for number in range(LINE_POINTS + 1)]
-    label = f"law, {USUAL_CLIENTS} clients"
-    axes.plot(rates, [law.cores(rate, USUAL_CLIENTS) for rate in rates], color=colour, label=label)
+def _draw_law(axes: Axes, found: Sequence[Use], law: Law, alone: bool) -> None:
+    clients = median(use.clients for use in found)
+    ends = [0.0, max(use.calls_per_s for use in found)]
+    cores = [law.cores(rate, clients) for rate in ends]
+    axes.plot(ends, cores, color=ARM_COLOURS[alone], linewidth=1, label=f"law {WHERE[alone]}")
 
 
 def main(source: str, target: str) -> None:

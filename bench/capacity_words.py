@@ -1,7 +1,7 @@
 """The words of the page on capacity; bench.capacity_page puts the figures between them."""
 
 NAMES = {
-    "load": "load process, 24 clients",
+    "load": "load process",
     "envoy": "Envoy, one worker",
     "replica": "replica (asyncio)",
 }
@@ -11,7 +11,8 @@ INTRODUCTION = """\
 How many requests a second, clients and replicas one core carries, part by part; from that, how many cores
 a larger lab needs. Measured, not promised: {points} short measurements on one machine with {cpus} cores
 and {memory_gib:.0f} GiB of memory{machine}, Python {python}, Envoy {envoy}, grpcio {grpcio}. While whole
-cells were measured, all else on it took {others} cores (median, least to most).
+cells were measured, all else on it took {others} cores (median, least to most); of a
+point that was measured more than once the calmest time counts.
 
 Make your own:
 
@@ -45,16 +46,16 @@ is not in here.
 
 ## The law of growth
 `cores of one process = a + b * calls/s + c * clients`: least squares of the relative errors, over all
-points at which the plan was kept. Clients are those that have a connection to the process.
+points at which the plan was kept. Clients are those that have a connection to the process (alone: 24).
 
-![CPU of each part against its rate, the fitted law, and how far each point is off it](images/capacity.png)
+![CPU of each part against its rate, the fitted laws, and how far each point is off them](images/capacity.png)
 """
 
 LIMITS = """
-The points bend: a call costs several times as much CPU at a low rate, where each wakes a sleeping process,
-as at a high one, where a busy process takes many at once. So b is between the two, and the cores for more
-are counted from the full process instead. A client that is silent costs next to no CPU (c): how many a
-process holds is a matter of memory and open files.
+In a cell every call wakes a process that sleeps, and that costs more than the call itself; a process that is
+busy takes several at once. So a call costs two or three times less on the way to a full core, and the cores
+for more are counted from there. In a cell whose processes share cores, count with the dearer law. A silent
+client costs next to no CPU (c): how many a process holds is a matter of memory and open files.
 
 ## Clients, memory, files
 At 400 calls/s in all: straight lines through 6 to 1,536 clients behind Envoy. To a replica, a client is a
