@@ -8,8 +8,10 @@ from statistics import median
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from bench.capacity_law import KINDS, Law, Use, fit, residuals, uses
 from harness.plot_style import ARM_COLOURS, FAIR, MARKERS, RC, WIDTH_IN
@@ -31,11 +33,14 @@ def draw(points: Sequence[dict[str, Any]]) -> Figure:
             _draw_law(above, found, law, alone)
         above.set_title(TITLES[kind])
         below.axhline(0, **FAIR)
-        below.set_xlabel("Calls answered by one process (1/s)")
-    grid[0][0].set_ylim(bottom=0)
-    grid[0][0].set_ylabel("CPU (cores)")
+        below.set_xscale("log")
+        below.set_xlabel("Calls answered by one process (1/s, log scale)")
+    grid[0][0].set_yscale("log")
+    grid[0][0].set_ylabel("CPU (cores, log scale)")
     grid[1][0].set_ylabel("Off the law (%)")
     handles, labels = grid[0][0].get_legend_handles_labels()
+    for axis in (grid[0][0].yaxis, *(axes.xaxis for axes in grid[1])):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
@@ -49,9 +54,9 @@ def _draw_uses(above: Axes, below: Axes, found: Sequence[Use], law: Law, alone: 
 
 def _draw_law(axes: Axes, found: Sequence[Use], law: Law, alone: bool) -> None:
     clients = median(use.clients for use in found)
-    ends = [0.0, max(use.calls_per_s for use in found)]
-    cores = [law.cores(rate, clients) for rate in ends]
-    axes.plot(ends, cores, color=ARM_COLOURS[alone], linewidth=1, label=f"law {WHERE[alone]}")
+    rates = np.geomspace(min(use.calls_per_s for use in found), max(use.calls_per_s for use in found))
+    cores = [law.cores(rate, clients) for rate in rates]
+    axes.plot(rates, cores, color=ARM_COLOURS[alone], linewidth=1, label=f"law {WHERE[alone]}")
 
 
 def main(source: str, target: str) -> None:
