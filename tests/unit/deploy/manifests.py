@@ -23,7 +23,7 @@ Object = dict[str, Any]
 
 def documents(file: Path) -> list[Object]:
     """The objects in one file."""
-    return list(yaml.safe_load_all(file.read_text()))
+    return list(yaml.load_all(file.read_text(), yaml.CSafeLoader))
 
 
 def kustomization(folder: Path) -> Object:

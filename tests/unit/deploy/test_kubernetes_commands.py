@@ -17,6 +17,7 @@ from harness.standalone_proxy import _parser, proxy_plan
 from harness.testbed.replica_args import replica_args
 from harness.testbed.site import CellSite
 from services.options import Options, parse
+from services.service_time import ServiceTime
 
 # Overlay of ours -> its arms.
 RUNS = {
@@ -90,6 +91,13 @@ def test_replicas_are_those_of_the_experiment(name: str) -> None:
 def seen(options: Options) -> tuple[object, ...]:
     """What the lab confirms before it measures, and where it asks."""
     return (options.name, options.listen, options.settings, options.server, options.max_connection_age_ms)
+
+
+def test_the_overlays_settings_come_through() -> None:
+    for name in OVERLAYS:
+        told = settings(name) | {"POD_NAME": "replica-0", "SLOTS": "7", "SERVICE_TIME": "constant:3"}
+        given = parse(words(container(objects(name), "replica"), told)[3:]).settings
+        assert (given.slots, given.service_time) == (7, ServiceTime.parse("constant:3"))
 
 
 @pytest.mark.parametrize("name", BEHIND_ENVOY)

@@ -14,6 +14,7 @@ from manifests import (
     KUBERNETES,
     KUSTOMIZATION,
     OVERLAYS,
+    ROOT,
     WORKLOADS,
     Object,
     containers,
@@ -105,6 +106,17 @@ def in_place(one: Object, config_map: str) -> Object:
         for source in each.get("envFrom", []):
             source["configMapRef"]["name"] = config_map
     return one
+
+
+def test_the_guide_names_what_is_there() -> None:
+    guide = (ROOT / "docs" / "kubernetes.md").read_text()
+    assert {ROOT / folder for folder in re.findall(r" -k (\S+)", guide)} == {overlay("sticky")}
+    for name in ("sticky", "round-robin", "direct"):
+        (row,) = re.findall(rf"^\| `{name}` \| `(\w+)`, arms? `(\w+)`", guide, re.MULTILINE)
+        told = settings(name)
+        assert row == (told["EXPERIMENT"], told["ARM"] or "pick_first")
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \|", guide, re.MULTILINE)
+    assert {word for row in rows for word in re.findall(r"\w+", row)} == settings("sticky").keys()
 
 
 @every_overlay
