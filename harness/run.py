@@ -18,7 +18,7 @@ from harness.progress import RunProgress
 from harness.provenance import git_commit, host, versions
 from harness.record import RunWriter
 from harness.spec import Experiment, experiment_yaml
-from harness.testbed.choice import find_testbed
+from harness.testbed.choice import find_testbed, versions_of_testbed
 
 EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
 
@@ -87,7 +87,7 @@ def _confirm_free(port: int) -> None:
 def _manifest(experiment: Experiment, options: RunOptions, plans: list[CellPlan]) -> dict[str, Any]:
     return {
         "seed": experiment.seed,
-        "versions": versions(),
+        "versions": versions() | versions_of_testbed(options),
         "host": host(),
         "git_commit": git_commit(),
         "testbed": options.testbed,

@@ -27,3 +27,12 @@ def find_testbed(experiment: Experiment, options: RunOptions) -> Callable[[Path]
 
         return lambda logs: ExternalTestbed(logs, options.external)
     return LocalTestbed
+
+
+def versions_of_testbed(options: RunOptions) -> dict[str, str]:
+    """Part -> version of what the testbed adds to the lab's own parts."""
+    if options.testbed != "docker":
+        return {}
+    from harness.testbed.docker import DockerHost
+
+    return DockerHost.find(options).versions

@@ -8,10 +8,12 @@ from typing import Any
 import docker
 from docker.errors import APIError, DockerException
 from docker.models.containers import Container
+from requests.exceptions import RequestException
 
 from harness.errors import LabError
 from harness.testbed.processes import Process
 
+ENGINE_ERRORS = (DockerException, RequestException)  # it refuses; it is not there
 KILLED_BY = 128  # an exit status above is that much more than a signal's number
 
 
@@ -32,12 +34,12 @@ class Part:
 
     def save_log(self) -> None:
         """Write what it has printed so far to its log file."""
-        with suppress(DockerException):
+        with suppress(*ENGINE_ERRORS):
             self.state.log.write_bytes(self.container.logs())
 
     def remove(self) -> None:
         """Have the engine forget it, running or not."""
-        with suppress(DockerException):  # what is left is removed at the end of the run
+        with suppress(*ENGINE_ERRORS):  # what is left is removed at the end of the run
             self.container.remove(force=True)
 
 
@@ -93,5 +95,5 @@ def engine_call(what: str, call: Any, *arguments: Any, **options: Any) -> None:
     except APIError as error:
         if error.status_code != 409:
             raise LabError(f"the engine refused to {what}: {error.explanation}") from error
-    except DockerException as error:
+    except ENGINE_ERRORS as error:
         raise LabError(f"the engine did not {what}: {error}") from error

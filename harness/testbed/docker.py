@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Self
 
 import docker
-from docker.errors import DockerException
 
 from harness.cells import CellPlan
 from harness.endpoints import Endpoint
@@ -28,7 +27,7 @@ from harness.options import RunOptions
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.compose import compose_command, create, service, write_compose
-from harness.testbed.container import EndWatch, Part, engine_call
+from harness.testbed.container import ENGINE_ERRORS, EndWatch, Part, engine_call
 from harness.testbed.docker_fleet import DockerFleet
 from harness.testbed.engine import (
     OWNER,
@@ -41,6 +40,7 @@ from harness.testbed.engine import (
     remove_all,
     remove_leftovers,
     rootless,
+    source_digest,
 )
 from harness.testbed.processes import Process
 from harness.testbed.site import CellSite
@@ -69,6 +69,11 @@ class DockerHost:
             raise UserError(f"{option}: not with --testbed docker, whose load is inside its network")
         client = connect()
         return cls(client, compose_command(), _user(rootless(client)))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Engine and image, for the record."""
+        return {"docker": str(self.client.version()["Version"]), "image": source_digest()}
 
 
 class DockerTestbed:
@@ -224,7 +229,11 @@ class DockerTestbed:
         self._closing.close()
 
     def _remove(self) -> None:
-        remove_all(self._client, owner())
+        try:
+            remove_all(self._client, owner())
+        except ENGINE_ERRORS as error:
+            told = "the Docker engine has gone; what it still has of this run is removed at the next start"
+            raise LabError(told) from error
 
     def _end(self, parts: list[Part]) -> None:
         """Ask all that run to end, and kill those that do not in time."""
@@ -232,7 +241,7 @@ class DockerTestbed:
         try:
             self._end_by(parts, signal.SIGTERM)
             self._end_by(parts, signal.SIGKILL)
-        except (DockerException, LabError):
+        except (*ENGINE_ERRORS, LabError):
             return
 
     def _end_by(self, parts: list[Part], number: signal.Signals) -> None:

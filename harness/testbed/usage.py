@@ -7,9 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from docker.errors import DockerException
-
-from harness.testbed.container import Part
+from harness.testbed.container import ENGINE_ERRORS, Part
 from harness.usage import USAGE_COLUMNS
 
 EVERY_S = 0.5
@@ -39,7 +37,7 @@ class UsageWatch:
             while not last:
                 last = self._closing.wait(EVERY_S)
                 for part in self._parts:
-                    with suppress(DockerException, KeyError):  # one that does not run uses nothing
+                    with suppress(*ENGINE_ERRORS, KeyError):  # one that does not run uses nothing
                         rows.writerow([time.monotonic_ns() - self._epoch_ns, part.name, *_usage(part)])
 
 
