@@ -44,7 +44,7 @@ def service(command: list[str], place: Mapping[str, Any], user: str, folders: li
         "user": user,
         "volumes": [{"type": "bind", "source": _literal(path), "target": _literal(path)} for path in folders],
         "networks": {"lab": dict(place)},
-        "labels": {OWNER: owner()},
+        "labels": {OWNER: owner(), "lb-lab": "run"},
         "healthcheck": {"disable": True},  # it would take CPU time from what is measured
         "restart": "no",
     }

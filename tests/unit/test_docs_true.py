@@ -16,7 +16,7 @@ COMMANDS = sorted(
     {
         line.strip()
         for page in PAGES
-        for line in page.read_text().splitlines()
+        for line in page.read_text().replace("\\\n", " ").splitlines()
         if line.strip().startswith("python run_experiment.py ")
     }
 )
