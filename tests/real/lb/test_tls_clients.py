@@ -93,11 +93,20 @@ def test_who_is_trusted_and_that_nothing_is_shared(
         assert [row["code"] for row in rows] == ["UNAVAILABLE"]
 
 
-def test_the_driver_over_tls(start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles) -> None:
-    address = start_envoy().admin.listener_address()
+def test_the_driver_over_tls(start_replica: StartReplica, tls: TlsFiles) -> None:
+    port = (
+        "--tls-listen",
+        "127.0.0.1:0",
+        "--tls-certificate",
+        str(tls.certificate),
+        "--tls-key",
+        str(tls.key),
+    )
+    ready = start_replica(*port).ledger_path.with_name("ready-0.json")
+    address = json.loads(ready.read_text())["tls_address"]
     done = driver("--tls", "--ca", str(tls.authority), "-n", "10", address)
     assert (done.returncode, done.stderr) == (0, "")
-    assert table(done.stdout) == {"replica-0": 5, "replica-1": 5}
+    assert table(done.stdout) == {"replica-0": 10}
 
 
 @pytest.mark.parametrize("secure", [True, False])

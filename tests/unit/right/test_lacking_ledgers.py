@@ -24,9 +24,10 @@ NEITHER = NO_ENVOY | NO_REPLICA
 
 
 def cell_without(folder, lacking, rows=ROWS, replica=REPLICA, **info):
-    """A cell behind a proxy whose ledgers `lacking` are not there."""
+    """A cell behind a proxy, the ledgers `lacking` not there."""
     cell = write_cell(folder, rows, replica=replica, no_ledgers=lacking, **info)
-    (folder / "access.jsonl").unlink()
+    if "envoy" in lacking:
+        (folder / "access.jsonl").unlink()
     for path in folder.glob("replica-*.csv") if "replica" in lacking else ():
         path.unlink()
     return cell
@@ -38,6 +39,13 @@ def test_the_replicas_ledgers_alone_reconcile(tmp_path, attempts):
     assert (ledgers.client, ledgers.envoy, ledgers.replica, ledgers.matched) == (3, None, 3, 3)
     assert (ledgers.only_client, ledgers.only_envoy, ledgers.only_replica) == (0, None, 0)
     assert ledgers.reconciled is True
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_the_proxys_ledger_alone_reconciles(tmp_path, attempts):
+    ledgers = reconcile(cell_without(tmp_path, NO_REPLICA, most_attempts=attempts))
+    assert (ledgers.client, ledgers.envoy, ledgers.replica, ledgers.matched) == (3, 3, None, 3)
+    assert (ledgers.only_envoy, ledgers.only_replica, ledgers.reconciled) == (0, None, True)
 
 
 @pytest.mark.parametrize(
