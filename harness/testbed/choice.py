@@ -18,7 +18,8 @@ def find_testbed(experiment: Experiment, options: RunOptions) -> Callable[[Path]
     """
     confirm_fits(experiment, options.testbed)
     if options.testbed == "docker":
-        from harness.testbed.docker import DockerHost, DockerTestbed
+        from harness.testbed.docker import DockerTestbed
+        from harness.testbed.docker_host import DockerHost
 
         host = DockerHost.find(options)
         return lambda logs: DockerTestbed(host, logs)
@@ -33,6 +34,6 @@ def versions_of_testbed(options: RunOptions) -> dict[str, str]:
     """Part -> version of what the testbed adds to the lab's own parts."""
     if options.testbed != "docker":
         return {}
-    from harness.testbed.docker import DockerHost
+    from harness.testbed.docker_host import DockerHost
 
     return DockerHost.find(options).versions

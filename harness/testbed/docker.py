@@ -13,34 +13,28 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import docker
-
 from harness.cells import CellPlan
 from harness.endpoints import Endpoint
-from harness.errors import LabError, UserError
-from harness.options import RunOptions
+from harness.errors import LabError
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.compose import compose_command, create, service, write_compose
+from harness.testbed.compose import create, service, write_compose
 from harness.testbed.container import ENGINE_ERRORS, EndWatch, Part, engine_call
 from harness.testbed.docker_fleet import DockerFleet
+from harness.testbed.docker_host import LAB_USER, DockerHost
 from harness.testbed.engine import (
     OWNER,
     ROOT,
     LabNetwork,
-    connect,
     ensure_image,
     make_network,
     owner,
     remove_all,
     remove_leftovers,
-    rootless,
-    source_digest,
 )
 from harness.testbed.processes import Process
 from harness.testbed.site import CellSite
@@ -50,30 +44,6 @@ from harness.usage import USAGE_FILE
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 2.0
 POLL_S = 0.01
-LAB_USER = 10001  # of the image
-
-
-@dataclass(frozen=True)
-class DockerHost:
-    """An engine that answers, the words that Compose answers to, and the user in the containers."""
-
-    client: docker.DockerClient
-    compose: list[str]
-    user: str
-
-    @classmethod
-    def find(cls, options: RunOptions) -> Self:
-        """Raises UserError without an engine, without Compose, or for options that do not fit."""
-        if options.web or options.load.expect_workers:
-            option = "--web" if options.web else "--expect-workers"
-            raise UserError(f"{option}: not with --testbed docker, whose load is inside its network")
-        client = connect()
-        return cls(client, compose_command(), _user(rootless(client)))
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Engine and image, for the record."""
-        return {"docker": str(self.client.version()["Version"]), "image": source_digest()}
 
 
 class DockerTestbed:
@@ -289,15 +259,6 @@ class DockerTestbed:
 def _order(folder: Path) -> Path:
     """The load's order in a cell's folder, which its container is told before it is written."""
     return folder / "load-order.json"
-
-
-def _user(is_rootless: bool) -> str:
-    """The user in the containers: this one, so that files are ours; never root of this machine."""
-    if is_rootless:
-        return "0:0"  # which is this user outside
-    if os.getuid() == 0:
-        return f"{LAB_USER}:{LAB_USER}"
-    return f"{os.getuid()}:{os.getgid()}"
 
 
 def _all_healthy(live: LiveCell) -> bool:
