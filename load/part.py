@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+import traceback
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from load.bookkeeper import Bookkeeper
 from load.clock_offset import SAME_CLOCK, ClockOffset, clock_name, estimate_offset, settled_offset
 from load.environment import BATCH_S, SOON_S, LabEnvironment, listen_for_stop, settle
 from load.forks import set_name
-from load.locusts import KNOCK_S, CellWorker, connect
+from load.locusts import CellWorker, connect
 from load.orchestra import Orchestra
 from load.order import LoadOrder
 from load.readback import ClientChannels
@@ -65,6 +66,12 @@ class MastersCues:
         start = self._start
         self.awaits = None
         self._loop.call_soon_threadsafe(_settle, start, start_ns)
+
+
+def _in_words(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 def _settle(start: asyncio.Future[int], start_ns: int) -> None:
@@ -148,8 +155,9 @@ class Part:
                 self._tell_ready(cues)
                 bookkeeper.batch(orchestra.progress)
         except Exception as error:
-            self._send(messages.FAILED, error=f"{type(error).__name__}: {error}")
-            gevent.sleep(KNOCK_S)  # until it has left
+            traceback.print_exc()  # here: the master may end this process as soon as it knows
+            self._send(messages.FAILED, error=_in_words(error))
+            self._await(messages.BYE)
             raise
         bookkeeper.batch(orchestra.progress)
         self._environment.performance_ended.set()

@@ -49,6 +49,7 @@ def test_check_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
         (["sticky", "--testbed", "dokcer"], "--testbed: 'dokcer' is not known; expected one of local"),
         (["sticky", "--ca", "ca.pem"], "--ca: only --testbed external takes it, not local"),
         (["sticky", "--testbed", "external"], "--testbed external: expected --target HOST:PORT, --replica"),
+        (["worker"], "Missing option '--master-host'"),
         (["sticky", "--web-port", "80"], "--web-port: there is no web page without --web"),
         (["up", "sticky", "--arm", "stiky"], "--arm: sticky has no arm 'stiky'; did you mean 'sticky'?"),
         (["check"], "Missing argument 'NAME|FILE'"),
