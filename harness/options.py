@@ -31,8 +31,8 @@ class ExternalOptions:
     """What the testbed `external` is pointed at, all of it running already.
 
     `target`: "host:port" of a proxy; `replicas`: "host:port" each, called directly; `arm`: the one whose
-    policy the proxy has, None where the experiment leaves no choice. `tls`: calls are encrypted, `ca` the
-    file with the authority's certificate (None: the system's).
+    policy the proxy has, None where the experiment leaves no choice. `tls`: calls to it are encrypted, `ca`
+    the file with the authority's certificate (None: those that gRPC brings along).
     """
 
     target: str | None = None

@@ -1,10 +1,7 @@
 """The load as one process on this machine, whatever it is sent to."""
 
-import signal
-from contextlib import suppress
 from pathlib import Path
 
-from harness.errors import LabError
 from harness.testbed.processes import Process, ProcessFamily
 
 STOP_TIMEOUT_S = 1.0
@@ -26,6 +23,12 @@ class LoadProcess:
         self._process = self._family.spawn_module("load", "load.conductor", [str(order)], log)
         return self._process
 
+    @property
+    def pid(self) -> int:
+        """Process id of the one that was started last."""
+        assert self._process is not None
+        return self._process.pid
+
     def status(self) -> int | None:
         """Exit status of the process that was started last, None while it runs."""
         assert self._process is not None
@@ -34,13 +37,8 @@ class LoadProcess:
 
     def stop(self) -> None:
         """End it early, if there is one; what was finished is on disk when this returns."""
-        if self._process is None:
-            return
-        with suppress(LabError):  # the fork server has died, and the kernel has killed the load with it
-            self._family.send_signal(self._process, signal.SIGTERM)
-            if self._family.wait([self._process], STOP_TIMEOUT_S):
-                self._family.send_signal(self._process, signal.SIGKILL)
-                self._family.wait([self._process], STOP_TIMEOUT_S)
+        if self._process is not None:
+            self._family.end([self._process], STOP_TIMEOUT_S)
 
     def close(self) -> None:
         """Kill what is left."""

@@ -1,9 +1,7 @@
 """The local testbed: replicas, Envoy and the load are processes on this machine, all on loopback."""
 
-import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +12,7 @@ from harness.errors import LabError
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.fleet import LocalFleet
+from harness.testbed.load_process import LoadProcess
 from harness.testbed.processes import Process, ProcessFamily
 from harness.testbed.site import CellSite
 from harness.tls import TlsFiles
@@ -32,20 +31,19 @@ class LocalTestbed:
     def __init__(self, logs: Path, load: bool = True, tls: TlsFiles | None = None) -> None:
         self._logs = logs
         self._tls = tls
-        self._modules: list[tuple[str, dict[str, str]]] = [("services.replica", {})]
-        if load:
-            # Its own fork server, so that the imports run on two cores at once; Locust's take the longest.
-            self._modules.append(("load.conductor", {"LOCUST_SKIP_MONKEY_PATCH": "1"}))
-        self._families: list[ProcessFamily] = []
+        self._with_load = load
+        self._family: ProcessFamily | None = None
+        self._load: LoadProcess | None = None
         self._fleet: LocalFleet | None = None
-        self._load: Process | None = None
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / "forkserver.log"
         try:
-            for module, environment in self._modules:
-                self._families.append(ProcessFamily(module, environment, log))
+            self._family = ProcessFamily("services.replica", {}, log)
+            if self._with_load:
+                # A fork server of its own: the imports run on two cores at once, and Locust's take the longest.
+                self._load = LoadProcess(log)
         except BaseException:
             self.close()
             raise
@@ -58,11 +56,8 @@ class LocalTestbed:
 
     @property
     def _servers(self) -> ProcessFamily:
-        return self._families[0]
-
-    @property
-    def _loads(self) -> ProcessFamily:
-        return self._families[1]
+        assert self._family is not None
+        return self._family
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
         """See Testbed."""
@@ -92,9 +87,8 @@ class LocalTestbed:
 
     def start_load(self, order: Path, folder: Path) -> Process:
         """See Testbed."""
-        log = folder / "logs" / "load.log"
-        self._load = self._loads.spawn_module("load", "load.conductor", [str(order)], log)
-        return self._load
+        assert self._load is not None
+        return self._load.start(order, folder)
 
     @property
     def load_pid(self) -> int:
@@ -105,40 +99,28 @@ class LocalTestbed:
     def load_status(self) -> int | None:
         """See Testbed."""
         assert self._load is not None
-        self._loads.hear()
+        status = self._load.status()
         self.check()
-        return self._load.status
+        return status
 
     def stop_load(self) -> None:
         """See Testbed."""
         if self._load is not None:
-            self._end(self._loads, [self._load])
+            self._load.stop()
 
     def stop_cell(self) -> None:
         """See Testbed."""
         if self._fleet is not None:
-            self._end(self._servers, self._fleet.processes)
+            self._servers.end(self._fleet.processes, STOP_TIMEOUT_S)
             self._fleet.close()
         self._fleet = None
-        self._load = None
 
     def close(self) -> None:
         """Stop everything. Whatever state the testbed is in, no process is left afterwards."""
-        for family in self._families:
-            family.close()
-        self._families = []
-        if self._fleet is not None:
-            self._fleet.close()
-
-    def _end(self, family: ProcessFamily, processes: list[Process]) -> None:
-        # LabError: the fork server has died, and the kernel has killed its processes.
-        with suppress(LabError):
-            for process in processes:
-                family.send_signal(process, signal.SIGCONT)  # one that is frozen would never hear
-                family.send_signal(process, signal.SIGTERM)
-            for process in family.wait(processes, STOP_TIMEOUT_S):
-                family.send_signal(process, signal.SIGKILL)
-            family.wait(processes, STOP_TIMEOUT_S)
+        for part in (self._family, self._load, self._fleet):
+            if part is not None:
+                part.close()
+        self._family = self._load = None
 
     def check(self) -> None:
         """Raise LabError naming the log of a replica or proxy that has died and was not to."""

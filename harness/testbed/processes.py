@@ -92,6 +92,17 @@ class ProcessFamily:
             self.hear(left_s)
         return running
 
+    def end(self, processes: Sequence[Process], timeout_s: float) -> None:
+        """Ask `processes` to end, and kill those that still run after `timeout_s`."""
+        # LabError: the fork server has died, and the kernel has killed its processes.
+        with suppress(LabError):
+            for process in processes:
+                self.send_signal(process, signal.SIGCONT)  # one that is frozen would never hear
+                self.send_signal(process, signal.SIGTERM)
+            for process in self.wait(processes, timeout_s):
+                self.send_signal(process, signal.SIGKILL)
+            self.wait(processes, timeout_s)
+
     def close(self) -> None:
         """Kill every process of the family that is left, and the fork server."""
         assert self._server.stdin is not None
