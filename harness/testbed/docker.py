@@ -174,8 +174,7 @@ class DockerTestbed:
     def stop_load(self) -> None:
         """See Testbed."""
         if self._usage is not None:
-            self._usage.close()
-            self._usage = None
+            self._usage.end()
         if self._load is not None:
             self._end([self._load])
 
@@ -185,6 +184,9 @@ class DockerTestbed:
             return
         fleet, parts = self._fleet, self._fleet.parts
         self._end([part for name, part in parts.items() if name != "load"])
+        if self._usage is not None:
+            self._usage.close()
+            self._usage = None
         fleet.each(lambda name: parts[name].save_log(), list(parts))
         fleet.each(lambda name: parts[name].remove(), list(parts))
         fleet.close()

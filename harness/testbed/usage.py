@@ -3,42 +3,52 @@
 import csv
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from harness.testbed.container import ENGINE_ERRORS, Part
 from harness.usage import USAGE_COLUMNS
 
-EVERY_S = 0.5
+EVERY_S = 0.5  # the engine's own answer takes up to a second more: it counts once a second
 
 
 class UsageWatch:
-    """Writes a row a part every EVERY_S into `path`, from a thread of its own; see harness.usage."""
+    """Writes a row a part about every second into `path`; see harness.usage. A thread a part asks."""
 
     def __init__(self, parts: list[Part], path: Path, epoch_ns: int) -> None:
-        self._parts = parts
-        self._path = path
         self._epoch_ns = epoch_ns
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="usage", daemon=True)
-        self._thread.start()
+        self._ending = threading.Event()
+        self._file = path.open("w", newline="")
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow(USAGE_COLUMNS)
+        self._writing = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._watch, args=(part,), name=f"usage-{part.name}", daemon=True)
+            for part in parts
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """Ask no more; what has been asked is still awaited by `close`."""
+        self._ending.set()
 
     def close(self) -> None:
-        """Take a last row of each part, and end."""
-        self._closing.set()
-        self._thread.join()
+        """End, with all rows on disk."""
+        self.end()
+        for thread in self._threads:
+            thread.join()
+        self._file.close()
 
-    def _watch(self) -> None:
-        with self._path.open("w", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(USAGE_COLUMNS)
-            last = False
-            while not last:
-                last = self._closing.wait(EVERY_S)
-                for part in self._parts:
-                    with suppress(*ENGINE_ERRORS, KeyError):  # one that does not run uses nothing
-                        rows.writerow([time.monotonic_ns() - self._epoch_ns, part.name, *_usage(part)])
+    def _watch(self, part: Part) -> None:
+        while not self._ending.is_set():
+            try:
+                used = _usage(part)
+                with self._writing:
+                    self._rows.writerow((time.monotonic_ns() - self._epoch_ns, part.name, *used))
+            except (*ENGINE_ERRORS, KeyError):
+                pass  # one that does not run uses nothing
+            self._ending.wait(EVERY_S)
 
 
 def _usage(part: Part) -> tuple[int, int]:
