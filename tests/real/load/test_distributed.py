@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def locusts_page(port: int) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/requests", timeout=5) as response:
+        return dict(json.load(response))
+
+
 def start_worker(port: int, *before: str) -> subprocess.Popen[str]:
     words = ["run_experiment.py", "worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
     command = [*before, sys.executable, *words]
@@ -118,10 +124,19 @@ def test_clients_that_share_connections_are_in_one_process(start_cell: StartCell
     assert {row["client"] for row in played.rows()} == {0, 1, 2, 3, 4}
 
 
-def test_sigterm_ends_all_early_with_every_finished_row(start_cell: StartCell, perform: Perform) -> None:
-    played = perform(start_cell("direct", "round_robin").target, processes=2, duration_s=30)
+def test_locusts_page_shows_all_and_sigterm_ends_all_early_with_every_finished_row(
+    start_cell: StartCell, perform: Perform
+) -> None:
+    port = free_port()
+    target = start_cell("direct", "round_robin").target
+    played = perform(target, processes=2, duration_s=30, web_port=port)
     played.await_answers(60)
     workers = [process(played.process.pid, f"load-worker-{number}") for number in range(2)]
+    page = locusts_page(port)
+    assert len(page["workers"]) == 2
+    assert page["user_count"] == OPEN.clients
+    total = next(entry for entry in page["stats"] if entry["name"] == "Aggregated")["num_requests"]
+    assert 0 < total <= played.status()["answered"] + 24  # workers report on their own, twice a second
     played.process.send_signal(signal.SIGTERM)
     assert played.end() == STOPPED_EARLY, played.told
     rows, told = played.rows(), workers_of(played.folder)
