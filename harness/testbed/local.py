@@ -42,7 +42,7 @@ class LocalTestbed:
         try:
             self._family = ProcessFamily("services.replica", {}, log)
             if self._with_load:
-                # A fork server of its own: the imports run on two cores at once, and Locust's take the longest.
+                # A fork server of its own: imports run on two cores at once, and Locust's take the longest.
                 self._load = LoadProcess(log)
         except BaseException:
             self.close()
