@@ -18,6 +18,7 @@ from harness.usage import USAGE_FILE
 pytestmark = pytest.mark.docker
 
 DEAD_PID = 4194305  # above the largest that Linux gives out
+ATTEMPTS = 3
 # Short, and alike for all: what is tested is that each event reaches the real part and is undone.
 CHECKS = {"interval_ms": 200, "timeout_ms": 200, "unhealthy_after": 1, "healthy_after": 1}
 EVENTS = [
@@ -53,11 +54,8 @@ def _nothing_is_left(engine: docker.DockerClient) -> Iterator[None]:
 
 
 def test_verdicts_are_those_of_processes(engine: docker.DockerClient, tmp_path: Path) -> None:
-    in_containers = _run(tmp_path, "sticky", "--quick", "--seed", 5)
-    assert in_containers.end(120)[0] == 0
-    (tmp_path / "local").mkdir()
-    local = Lab(tmp_path / "local", ("run", "sticky", "--quick", "--seed", 5))
-    assert local.end(60)[0] == 0
+    in_containers = _believed(tmp_path / "docker", "docker")
+    local = _believed(tmp_path / "local", "local")
     ours, theirs = _summary(in_containers), _summary(local)
     assert ours["verdict"] == theirs["verdict"] == "held"
     texts = [[(one["text"], one["verdict"]) for one in summary["expectations"]] for summary in (ours, theirs)]
@@ -71,6 +69,20 @@ def test_verdicts_are_those_of_processes(engine: docker.DockerClient, tmp_path: 
     ]
     assert not files[1] - files[0] - {"logs/forkserver.log"}
     _uses_little(in_containers)
+
+
+def _believed(folder: Path, testbed: str) -> Lab:
+    """A quick run of `sticky` whose verdict counts; another one where the machine was too busy for that."""
+    for attempt in range(ATTEMPTS):
+        place = folder / str(attempt)
+        place.mkdir(parents=True)
+        lab = Lab(place, ("run", "sticky", "--quick", "--seed", 5, "--testbed", testbed))
+        status, out, err = lab.end(120)
+        assert status in (0, 3), f"{out}\n{err}"
+        if status == 0:
+            return lab
+        assert all("the generator" in doubt for doubt in _summary(lab)["doubts"])
+    raise AssertionError(f"{testbed}: the machine was too busy {ATTEMPTS} times")
 
 
 def _uses_little(lab: Lab) -> None:
