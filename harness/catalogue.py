@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.errors import LabError
+from harness.errors import LabError, UserError
 from harness.options import RunOptions
 from harness.run import EXIT_STATUS, measure_and_report
 from harness.spec import Experiment
@@ -59,14 +59,19 @@ def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, object]]], o
 
 
 def exit_status(outcomes: Sequence[Outcome]) -> int:
-    """That of the worst outcome: a lab that failed, then refuted, then inconclusive."""
+    """That of the worst outcome: a lab that failed, then refuted, then inconclusive.
+
+    Where all were left out, that of a bad usage: nothing was run.
+    """
     verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict != LEFT_OUT]
-    worst = min(verdicts, key=WORST_FIRST.index, default="held")
+    if not verdicts:
+        return UserError.exit_code
+    worst = min(verdicts, key=WORST_FIRST.index)
     return EXIT_STATUS.get(worst, LabError.exit_code)
 
 
 def _run(experiment: Experiment, options: RunOptions) -> Outcome:
-    if why := misfit(experiment, options.testbed):
+    if why := _unfit(experiment, options):
         return Outcome(experiment.name, LEFT_OUT, 0, len(experiment.expect), why)
     try:
         report, summary = measure_and_report(experiment, options)
@@ -75,6 +80,18 @@ def _run(experiment: Experiment, options: RunOptions) -> Outcome:
             raise
         return Outcome(experiment.name, "failed", 0, len(experiment.expect), str(error))
     return _outcome(experiment.name, summary, report)
+
+
+def _unfit(experiment: Experiment, options: RunOptions) -> str | None:
+    """Why the testbed cannot carry it out; None where it can."""
+    if options.testbed == "external":
+        from harness.outside import plan_outside
+
+        try:
+            plan_outside(experiment, options.external)
+        except UserError as error:
+            return str(error)
+    return misfit(experiment, options.testbed)
 
 
 def _outcome(name: str, summary: dict[str, Any], report: Path) -> Outcome:
