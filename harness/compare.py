@@ -104,6 +104,8 @@ def _described(run: Run) -> dict[str, str]:
     known = {
         "experiment": run.experiment.model_dump(mode="json", exclude={"name", "title", "question", "lesson"}),
         **{name: manifest.get(name) for name in ("status", "versions", "host", "git_commit")},
+        "testbed": manifest.get("testbed", "local"),
+        "load": manifest.get("load", {"processes": 1, "expect_workers": 0}),
     }
     return dict(_flat(known, ""))
 

@@ -150,6 +150,9 @@ def _command(run: Run) -> str:
     testbed = run.manifest.get("testbed", "local")
     if testbed != "local":
         words += ["--testbed", testbed, *run.manifest.get("testbed_options", [])]
+    load = run.manifest.get("load", {})
+    words += ["--processes", str(load["processes"])] if load.get("processes", 1) > 1 else []
+    words += ["--expect-workers", str(load["expect_workers"])] if load.get("expect_workers") else []
     return shlex.join(["python", "run_experiment.py", *words])
 
 

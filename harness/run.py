@@ -91,6 +91,7 @@ def _manifest(experiment: Experiment, options: RunOptions, plans: list[CellPlan]
         "host": host(),
         "git_commit": git_commit(),
         "testbed": options.testbed,
+        "load": {"processes": options.load.processes, "expect_workers": options.load.expect_workers},
         "overrides": options.overrides,
         "cells": [{"arm": plan.arm_name, "repeat": plan.repeat} for plan in plans],
     }

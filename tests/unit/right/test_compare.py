@@ -32,6 +32,7 @@ def test_what_differed_is_named(golden, tmp_path):
     other = shutil.copytree(GOLDEN, tmp_path / "run")
     manifest = json.loads((other / "manifest.json").read_text())
     manifest["versions"]["envoy"] = "9.9.9"
+    manifest |= {"testbed": "docker", "load": {"processes": 2, "expect_workers": 0}}
     (other / "manifest.json").write_text(json.dumps(manifest))
     text = (other / "experiment.yaml").read_text().replace("policy: sticky", "policy: maglev")
     (other / "experiment.yaml").write_text(text)
@@ -39,6 +40,8 @@ def test_what_differed_is_named(golden, tmp_path):
     assert differences(golden, after) == [
         ("experiment.arms.sticky.policy", "sticky", "maglev"),
         ("versions.envoy", "1.40.0", "9.9.9"),
+        ("testbed", "local", "docker"),
+        ("load.processes", "1", "2"),
     ]
     out = StringIO()
     print_comparison(golden, after, Console(file=out, width=120))

@@ -93,6 +93,29 @@ def test_the_page_tells_the_whole_story(page):
     assert "The run did not end" not in page.text
 
 
+def test_a_run_in_containers_says_so_and_what_they_used(tmp_path):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest |= {"testbed": "docker", "load": {"processes": 2, "expect_workers": 0}}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    for cell in (run / "cells").glob("sticky.*"):
+        window = json.loads((cell / "cell.json").read_text())
+        start_ns, end_ns = window["measure_start_ns"], window["measure_end_ns"]
+        used_ns = (end_ns - start_ns) // 8
+        rows = [f"{start_ns},envoy,0,{2**20}", f"{end_ns},envoy,{used_ns},{3 * 2**20}"]
+        (cell / "usage.csv").write_text("t_ns,part,cpu_ns,memory_bytes\n" + "\n".join(rows) + "\n")
+    build_report(run)
+    html = (run / "report.html").read_text()
+    assert "run_experiment.py sticky --seed 1 --testbed docker --processes 2" in html
+    assert "0.125, 3" in html
+    usage = {
+        arm: figures["usage"]
+        for arm, figures in json.loads((run / "summary.json").read_text())["arms"].items()
+    }
+    assert usage["round_robin"] == {}
+    assert usage["sticky"]["envoy"] == {"cpu_cores": pytest.approx(0.125), "memory_bytes": 3 * 2**20}
+
+
 def test_the_page_can_be_read_aloud(page):
     images = [attrs for tag, attrs in page.tags if tag == "img"]
     assert all(len(image["alt"]) > 40 for image in images)
