@@ -39,9 +39,9 @@ def test_what_differed_is_named(golden, tmp_path):
     after = read_run(other)
     assert differences(golden, after) == [
         ("experiment.arms.sticky.policy", "sticky", "maglev"),
-        ("versions.envoy", "1.40.0", "9.9.9"),
-        ("testbed", "local", "docker"),
         ("load.processes", "1", "2"),
+        ("testbed", "local", "docker"),
+        ("versions.envoy", "1.40.0", "9.9.9"),
     ]
     out = StringIO()
     print_comparison(golden, after, Console(file=out, width=120))
