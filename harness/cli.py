@@ -15,6 +15,28 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from harness.cli_options import (
+    ArmOfTarget,
+    Ca,
+    Clients,
+    Duration,
+    ExpectWorkers,
+    ExperimentArgument,
+    MasterBindHost,
+    MasterBindPort,
+    Processes,
+    Rate,
+    Repeats,
+    ReplicaAddresses,
+    Replicas,
+    Results,
+    Seed,
+    Skew,
+    Target,
+    Testbed,
+    Tls,
+    WarmUp,
+)
 from harness.errors import LabError, UserError, did_you_mean
 from harness.options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
 from harness.spec import Experiment, experiment_names, load_experiment
@@ -36,35 +58,6 @@ app = typer.Typer(
     "Exit status: 0 held, 1 refuted, 2 bad usage or bad file, 3 inconclusive, 4 the lab failed, "
     "130 interrupted.",
 )
-
-ExperimentArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME|FILE", help="An experiment's name (see list), or a YAML file (a path has a / or .yaml)."
-    ),
-]
-Replicas = Annotated[int | None, typer.Option("--replicas", help="Number of replicas.")]
-Clients = Annotated[int | None, typer.Option("--clients", help="Number of clients.")]
-Rate = Annotated[float | None, typer.Option("--rate", help="Requests per second, all clients together.")]
-Skew = Annotated[float | None, typer.Option("--skew", help="Zipf exponent of the clients' rates; 0: alike.")]
-WarmUp = Annotated[float | None, typer.Option("--warm-up", help="Seconds of load before measuring.")]
-Duration = Annotated[float | None, typer.Option("--duration", help="Seconds measured in each cell.")]
-Repeats = Annotated[int | None, typer.Option("--repeats", help="Cells per arm.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of arrivals, service times and order.")]
-Results = Annotated[
-    Path | None,
-    typer.Option("--results", metavar="DIR", help="Where runs are kept (default: the lab's results/)."),
-]
-Processes = Annotated[int, typer.Option("--processes", min=1, help="Load processes on this machine.")]
-ExpectWorkers = Annotated[
-    int, typer.Option("--expect-workers", min=0, help="Load workers that you start elsewhere.")
-]
-MasterBindHost = Annotated[
-    str, typer.Option("--master-bind-host", help="Where those workers find this machine.")
-]
-MasterBindPort = Annotated[
-    int, typer.Option("--master-bind-port", min=1, max=65535, help="And at which port.")
-]
 
 
 @app.callback()
@@ -100,27 +93,12 @@ def run(
     repeats: Repeats = None,
     seed: Seed = None,
     results: Results = None,
-    testbed: Annotated[
-        str,
-        typer.Option(
-            "--testbed",
-            help="Where the parts run: local (processes), docker (containers), external (yours).",
-        ),
-    ] = "local",
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="HOST:PORT", help="external: your load balancer.")
-    ] = None,
-    tls: Annotated[bool, typer.Option("--tls", help="external: calls are encrypted.")] = False,
-    ca: Annotated[
-        Path | None, typer.Option("--ca", metavar="FILE", help="external: whom to trust (PEM).")
-    ] = None,
-    replica: Annotated[
-        list[str] | None,
-        typer.Option("--replica", metavar="HOST:PORT", help="external: a replica; may be repeated."),
-    ] = None,
-    arm: Annotated[
-        str | None, typer.Option("--arm", help="external: the arm whose policy your load balancer has.")
-    ] = None,
+    testbed: Testbed = "local",
+    target: Target = None,
+    tls: Tls = False,
+    ca: Ca = None,
+    replica: ReplicaAddresses = None,
+    arm: ArmOfTarget = None,
     processes: Processes = 1,
     expect_workers: ExpectWorkers = 0,
     master_bind_host: MasterBindHost = "127.0.0.1",
