@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Self
 
 from harness.cells import CellPlan
-from harness.endpoints import Endpoint
 from harness.errors import LabError
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell
+from harness.testbed.bring_up import bring_up
 from harness.testbed.compose import create, service, write_compose
 from harness.testbed.container import ENGINE_ERRORS, EndWatch, Part, engine_call
 from harness.testbed.docker_fleet import DockerFleet
@@ -112,18 +112,7 @@ class DockerTestbed:
         site = CellSite(experiment, plan, folder, epoch_ns, None)
         self._fleet = fleet = DockerFleet(site, self._network, self._client, self._sockets)
         self._create(fleet, site)
-        names = experiment.replicas.names
-        for _ in names:
-            fleet.start_new()
-        for name in names:
-            self._await(lambda name=name: fleet.ready(name), name)  # type: ignore[misc]
-        live = fleet.live
-        fleet.publish({name: Endpoint(live.replicas[name]) for name in names})
-        if fleet.has_proxy:
-            fleet.start_proxy()
-            self._await(fleet.proxy_ready, "envoy")
-            self._await(lambda: _all_healthy(live), "envoy")
-        return live
+        return bring_up(fleet, experiment.replicas.names, self._await)
 
     def _create(self, fleet: DockerFleet, site: CellSite) -> None:
         """Have Compose make all containers that the cell will need, and find them."""
@@ -261,9 +250,3 @@ class DockerTestbed:
 def _order(folder: Path) -> Path:
     """The load's order in a cell's folder, which its container is told before it is written."""
     return folder / "load-order.json"
-
-
-def _all_healthy(live: LiveCell) -> bool:
-    assert live.envoy is not None
-    health = live.envoy.endpoint_health()
-    return len(health) == len(live.replicas) and all(health.values())

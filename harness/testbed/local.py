@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from harness.cells import CellPlan
-from harness.endpoints import Endpoint
 from harness.errors import LabError
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell
+from harness.testbed.bring_up import bring_up
 from harness.testbed.fleet import LocalFleet
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.processes import Process, ProcessFamily
@@ -66,18 +66,7 @@ class LocalTestbed:
             self.stop_cell()
         site = CellSite(experiment, plan, folder, epoch_ns, self._tls)
         self._fleet = fleet = LocalFleet(site, self._servers)
-        names = experiment.replicas.names
-        for _ in names:
-            fleet.start_new()
-        for name in names:
-            self._await(lambda name=name: fleet.ready(name), name)  # type: ignore[misc]
-        live = fleet.live
-        fleet.publish({name: Endpoint(live.replicas[name]) for name in names})
-        if fleet.has_proxy:
-            fleet.start_proxy()
-            self._await(fleet.proxy_ready, "envoy")
-            self._await(lambda: _all_healthy(live), "envoy")
-        return live
+        return bring_up(fleet, experiment.replicas.names, self._await)
 
     @property
     def fleet(self) -> LocalFleet:
@@ -138,9 +127,3 @@ class LocalTestbed:
                 log = next(part.log for part in self.fleet.processes if part.name == name)
                 raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {log}")
             time.sleep(POLL_S)
-
-
-def _all_healthy(live: LiveCell) -> bool:
-    assert live.envoy is not None
-    health = live.envoy.endpoint_health()
-    return len(health) == len(live.replicas) and all(health.values())
