@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.capacity_cell import measure
-from bench.capacity_points import Point, points
+from bench.capacity_points import CALM_CORES, Point, points
 from harness.provenance import host, versions
 from harness.record import write_json
 from harness.testbed.local import LocalTestbed
 
 SCHEMA = 1
-CALM_CORES = 0.25  # what others may take; the machine's own housekeeping is below half of that
 DEFAULT_OUT = Path(__file__).resolve().parent.parent / "results" / "capacity" / "capacity.json"
 
 

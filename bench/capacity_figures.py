@@ -90,6 +90,18 @@ def size(points: Sequence[Measured], kind: str) -> Size:
     return Size(mib, mib_per_client * 1024, files, files_per_client)
 
 
+def replicas_by_rate(points: Sequence[Measured], clients: int) -> dict[float, Spread]:
+    """Calls/s that one replica got, as planned -> cores that it used, in whole cells behind Envoy."""
+    cells = at_point(points, what="lab", route="envoy", clients=clients)
+    rates = sorted({cell["rate_per_s"] / cell["replicas"] for cell in cells})
+    return {
+        rate: spread(
+            cell["cores"]["replica"] for cell in cells if cell["rate_per_s"] / cell["replicas"] == rate
+        )
+        for rate in rates
+    }
+
+
 def bytes_per_row(points: Sequence[Measured]) -> Mapping[str, Spread]:
     """On disk, by ledger, for each request."""
     cells = [cell["bytes_per_row"] for cell in at_point(points, what="lab", route="envoy")]

@@ -15,10 +15,23 @@ from bench.capacity_figures import (
     cores_needed,
     full_load,
     full_server,
+    replicas_by_rate,
     size,
 )
 from bench.capacity_law import KINDS, LAG_LIMIT_MS, Spread, fit, residuals, spread, uses
-from bench.capacity_words import AFTERWORD, INTRODUCTION, LAW, LIMITS, NAMES, NEEDED, POINTS, ROWS, SUMMARY
+from bench.capacity_points import CALM_CORES, USUAL_CLIENTS
+from bench.capacity_words import (
+    AFTERWORD,
+    CLIENTS,
+    INTRODUCTION,
+    LAW,
+    NAMES,
+    NEEDED,
+    POINTS,
+    REPLICAS,
+    ROWS,
+    SUMMARY,
+)
 
 RATES_PER_S = (10_000, 100_000, 1_000_000)
 GIB = 2**30
@@ -34,7 +47,8 @@ def page(record: dict[str, Any]) -> str:
         _carried(full),
         _needed(full),
         _law(points),
-        _limits(points),
+        _replicas(points),
+        _clients(points),
         _rows(points),
         _summaries(record),
         AFTERWORD,
@@ -45,7 +59,7 @@ def page(record: dict[str, Any]) -> str:
 
 def _introduction(record: dict[str, Any]) -> str:
     host, versions, points = record["host"], record["versions"], record["points"]
-    others = spread(point["other_cores"] for point in points if point["what"] == "lab")
+    others = spread(point["other_cores"] for point in points)
     return INTRODUCTION.format(
         cpus=host["cpus"],
         machine=f" ({record['machine']})" if record["machine"] else "",
@@ -55,6 +69,7 @@ def _introduction(record: dict[str, Any]) -> str:
         grpcio=versions["grpcio"],
         points=len(points),
         others=_range(others, ".2f"),
+        calm=CALM_CORES,
         lag_ms=LAG_LIMIT_MS,
     )
 
@@ -101,16 +116,28 @@ def _law_row(points: Sequence[dict[str, Any]], kind: str, alone: bool) -> str:
     )
 
 
-def _limits(points: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield LIMITS
-    yield "| one process | memory, MiB | a client more, KiB | open files | a client more | clients in 1 GiB |"
-    yield "|---|---|---|---|---|---|"
+def _replicas(points: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield REPLICAS
+    yield "| calls/s of each replica | cores of one | replicas on one core |"
+    yield "|---|---|---|"
+    for rate_per_s, cores in replicas_by_rate(points, USUAL_CLIENTS).items():
+        yield f"| {rate_per_s:g} | {_range(cores, '.3f')} | {1 / cores.middle:.0f} |"
+
+
+def _clients(points: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield CLIENTS
+    yield (
+        "| one process | memory, MiB | a client more, KiB | clients in 1 GiB (computed) "
+        "| clients a core (computed) | open files | a client more |"
+    )
+    yield "|---|---|---|---|---|---|---|"
     for kind in KINDS:
-        found = size(points, kind)
-        clients = (1024 - found.mib) * 1024 / found.kib_per_client
+        found, law = size(points, kind), fit(uses(points, kind, alone=False))
+        in_memory = (1024 - found.mib) * 1024 / found.kib_per_client
+        on_core = round(1e6 / law.us_per_client, -3)
         yield (
-            f"| {NAMES[kind]} | {found.mib:.0f} | {found.kib_per_client:.0f} | {found.files:.0f} "
-            f"| {found.files_per_client:.1f} | {round(clients, -2):,.0f} (computed) |"
+            f"| {NAMES[kind]} | {found.mib:.0f} | {found.kib_per_client:.0f} | {round(in_memory, -2):,.0f} "
+            f"| {on_core:,.0f} | {found.files:.0f} | {found.files_per_client:.1f} |"
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 What = Literal["lab", "load", "envoy", "replica"]
+CALM_CORES = 0.25  # what others may take; the machine's own housekeeping is below half of that
 ROUNDS = 3
 RATES_PER_S = (100, 200, 400, 800, 1200, 1600)
 CLIENTS = (6, 96, 384, 1536)

@@ -22,7 +22,7 @@ from harness.facts import collect_facts
 from harness.record import Cell, read_run, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
-ID_STEP = 10_000_000  # above what one client of the cell sends, below the step from client to client
+ID_STEP = 10_000  # more than one client of the cell sends; all copies together stay below the next client
 NO_VERDICT_NEEDED = (0, 1, 3)
 REQUEST_ID = re.compile(rb'"request_id":"(\d+)"')
 

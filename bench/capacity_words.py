@@ -10,11 +10,9 @@ INTRODUCTION = """\
 # What one core carries
 How many requests a second, clients and replicas one core carries, part by part; from that, how many cores
 a larger lab needs. Measured, not promised: {points} short measurements on one machine with {cpus} cores
-and {memory_gib:.0f} GiB of memory{machine}, Python {python}, Envoy {envoy}, grpcio {grpcio}. While whole
-cells were measured, all else on it took {others} cores (median, least to most); of a
-point that was measured more than once the calmest time counts.
-
-Make your own:
+and {memory_gib:.0f} GiB of memory{machine}; Python {python}, Envoy {envoy}, grpcio {grpcio}. All else on
+that machine took {others} cores meanwhile (median, least to most): a point at which it took more than
+{calm} was measured again, and its calmest time counts. Make your own:
 
 ```sh
 make capacity    # results/capacity: some twelve minutes; goes on where it was interrupted
@@ -25,9 +23,9 @@ the measured points. A figure is the median of three rounds, with the least and 
 calls are AddVideo, the replicas sleep for 2 ms, logs and ledgers are on, as in an experiment.
 
 ## One process
-Each part alone, with peers that cost little (HTTP/2 frames made beforehand), so that it is the one that
-fills its core. A load process keeps up while 99 % of its calls leave within {lag_ms:.0f} ms of their
-planned time.
+Each part alone, with 24 connections to peers that cost little (HTTP/2 frames made beforehand), so that it
+is the one that fills its core. A load process keeps up while 99 % of its calls leave within {lag_ms:.0f} ms
+of their planned time.
 """
 
 NEEDED = """
@@ -51,16 +49,22 @@ points at which the plan was kept. Clients are those that have a connection to t
 ![CPU of each part against its rate, the fitted laws, and how far each point is off them](images/capacity.png)
 """
 
-LIMITS = """
-In a cell every call wakes a process that sleeps, and that costs more than the call itself; a process that is
-busy takes several at once. So a call costs two or three times less on the way to a full core, and the cores
-for more are counted from there. In a cell whose processes share cores, count with the dearer law. A silent
-client costs next to no CPU (c): how many a process holds is a matter of memory and open files.
+REPLICAS = """
+The nearer a process is to a full core, the less a call costs: compare b in a cell, b alone, and the CPU a
+call of the first table. (The likely reason: an idle process is woken for every call, a busy one takes several
+at once.) The cores for more are counted from the full process; where many processes share few cores, as in
+these cells, count with the dearer law. How much one point differs from round to round is in the last table.
 
+## Replicas on one core
+Computed, 1 / cores, from whole cells with 24 clients behind Envoy.
+"""
+
+CLIENTS = """
 ## Clients, memory, files
 At 400 calls/s in all: straight lines through 6 to 1,536 clients behind Envoy. To a replica, a client is a
 connection, and the clients call it directly. Memory is the process's own (USS): what a load process or a
-replica shares with the fork server that made it is not in it.
+replica shares with the fork server that made it is not in it. Clients a core: 1 / c of the law in a
+cell, which is what they cost beside their calls.
 """
 
 ROWS = """
