@@ -18,7 +18,7 @@ that machine took {others} cores meanwhile (median, least to most): a point at w
 make capacity    # results/capacity: some twelve minutes; goes on where it was interrupted
 ```
 
-Nothing here is written by hand: `python -m bench.capacity_page bench/capacity.json` writes this page from
+`python -m bench.capacity_page bench/capacity.json` writes this page from
 the measured points. A figure is the median of three rounds, with the least and the most in brackets. The
 calls are AddVideo, the replicas sleep for 2 ms, logs and ledgers are on, as in an experiment.
 

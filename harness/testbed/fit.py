@@ -43,5 +43,5 @@ def _too_short(experiment: Experiment) -> str | None:
             needed_s = event.at_s + count * ((event.delay_s or 0) + CONTAINER_TURN_S)
             if needed_s > experiment.workload_of(arm).duration_s:
                 told = f"a roll of {count} containers takes about {needed_s - event.at_s:g} s"
-                return f"{experiment.name}: {told}; measure longer: --duration {needed_s + 1:g}"
+                return f"{experiment.name}: {told}; --testbed local, or --duration {needed_s + 1:g}"
     return None
