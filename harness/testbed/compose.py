@@ -62,16 +62,19 @@ def create(command: list[str], path: Path, project: str, image: str, log: Path) 
     Raises LabError with Compose's last line when it fails; `log` has all of them.
     """
     words = [*command, "-p", project, "-f", str(path), "up", "--no-start", "--no-build"]
-    with log.open("ab") as output:
-        done = subprocess.run(  # noqa: S603
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "LB_LAB_IMAGE": image, "COMPOSE_IGNORE_ORPHANS": "1"},
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+    try:
+        with log.open("ab") as output:
+            done = subprocess.run(  # noqa: S603
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "LB_LAB_IMAGE": image, "COMPOSE_IGNORE_ORPHANS": "1"},
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"Compose created no containers within {TIMEOUT_S:g} s; see {log}") from error
     if done.returncode:
         lines = log.read_text(errors="replace").strip().splitlines()
         raise LabError(f"Compose created no containers: {lines[-1] if lines else 'no word why'}; see {log}")

@@ -44,7 +44,6 @@ class DockerFleet:
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="docker")
         self._starts: list[Future[None]] = []
         self._started: list[str] = []
-        self._ending: set[str] = set()
         self._closing = ExitStack()
         self._closing.callback(self._pool.shutdown)
         self._admin_socket = sockets / "envoy-admin.sock"
