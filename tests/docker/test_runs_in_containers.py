@@ -157,6 +157,20 @@ def test_killed_or_interrupted_and_a_run_beside_it(engine: docker.DockerClient, 
         time.sleep(0.1)
 
 
+def test_a_container_that_dies_is_named(engine: docker.DockerClient, tmp_path: Path) -> None:
+    lab = _run(tmp_path, experiment_file(tmp_path, workload={"duration_s": 30.0}))
+    cell = lab.await_state("measure")
+    labels = [OWNER, "com.docker.compose.service=replica-1"]
+    (container,) = engine.containers.list(filters={"label": labels})
+    container.kill()
+    status, _, err = lab.end()
+    assert status == 4
+    assert f"replica-1 was killed by SIGKILL (status -9); see {cell}/logs/replica-1.log" in err
+    assert "serves on" in (cell / "logs" / "replica-1.log").read_text()
+    assert lab.manifest["status"] == "failed"
+    assert len(lab.rows(json.loads((cell / "cell.json").read_text())["arm"])) > 0
+
+
 def test_what_dead_runs_left_is_removed_and_nothing_else(engine: docker.DockerClient, image: str) -> None:
     namespace = owner().split(".")[0]
     dead = f"{namespace}.{DEAD_PID}.1"
