@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.usage import USAGE_COLUMNS, read_usage
@@ -44,6 +44,7 @@ def test_no_file_no_usage(tmp_path: Path) -> None:
     assert read_usage(tmp_path / "usage.csv", 0, S) == {}
 
 
+@settings(deadline=None)  # each example writes a file
 @given(st.lists(st.integers(0, 10**12), min_size=2, max_size=30), st.integers(1, 10))
 def test_never_negative_and_at_most_what_was_used(cpu_ns: list[int], step_s: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
