@@ -31,6 +31,11 @@ def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[s
     return {cluster: _response(cluster, lb_endpoints) for cluster, lb_endpoints in here.items()}
 
 
+def named_hosts(endpoints: Mapping[str, Endpoint]) -> list[str]:
+    """The addresses, without ports, that a name server is to give out: those of replicas not draining."""
+    return [endpoint.address.rpartition(":")[0] for endpoint in endpoints.values() if not endpoint.draining]
+
+
 def group_of(arm: Arm, replicas: Sequence[str]) -> dict[str, str]:
     """Replica -> its target group; {} for a policy that has no groups.
 

@@ -18,7 +18,7 @@ from harness.progress import RunProgress
 from harness.provenance import git_commit, host, versions
 from harness.record import RunWriter
 from harness.spec import Experiment, experiment_yaml
-from harness.testbed.choice import find_testbed, versions_of_testbed
+from harness.testbed.choice import FoundTestbed, find_testbed
 
 EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
 
@@ -50,7 +50,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         experiment, told = outside.experiment, outside.manifest
     plans = plan_cells(experiment)
     to_start = confirm_load(experiment, options)
-    testbed_of_run = find_testbed(experiment, options)
+    found = find_testbed(experiment, options)
     if options.web:
         _confirm_free(options.web_port)
         print(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", file=sys.stderr)
@@ -60,11 +60,11 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory
             experiment.name,
-            _manifest(experiment, options, plans) | told,
+            _manifest(experiment, options, found, plans) | told,
             experiment_yaml(experiment),
         )
         with _recorded(writer):
-            testbed = testbed_of_run(writer.path / "logs")
+            testbed = found.make(writer.path / "logs")
             with testbed, RunProgress(experiment, len(plans), options.quiet) as progress:
                 for plan in plans:
                     progress.cell(plan)
@@ -84,10 +84,12 @@ def _confirm_free(port: int) -> None:
             ) from error
 
 
-def _manifest(experiment: Experiment, options: RunOptions, plans: list[CellPlan]) -> dict[str, Any]:
+def _manifest(
+    experiment: Experiment, options: RunOptions, found: FoundTestbed, plans: list[CellPlan]
+) -> dict[str, Any]:
     return {
         "seed": experiment.seed,
-        "versions": versions() | versions_of_testbed(options),
+        "versions": versions() | found.versions,
         "host": host(),
         "git_commit": git_commit(),
         "testbed": options.testbed,

@@ -1,6 +1,7 @@
 """Which testbed a command means."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.options import RunOptions
@@ -10,11 +11,22 @@ from harness.testbed.fit import confirm_fits
 from harness.testbed.local import LocalTestbed
 
 
-def find_testbed(experiment: Experiment, options: RunOptions) -> Callable[[Path], Testbed]:
-    """What makes the testbed that `options` name, given the folder for logs of the whole run.
+@dataclass(frozen=True)
+class FoundTestbed:
+    """What makes a testbed, given the folder for logs of the whole run; nothing is started before.
 
-    Starts nothing. Raises UserError when the experiment cannot be had there, or what it stands on is not
-    there. What each testbed needs is imported only with it.
+    versions: part -> version of what the testbed adds to the lab's own parts.
+    """
+
+    make: Callable[[Path], Testbed]
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def find_testbed(experiment: Experiment, options: RunOptions) -> FoundTestbed:
+    """The testbed that `options` name.
+
+    Raises UserError when the experiment cannot be had there, or what it stands on is not there. What each
+    testbed needs is imported only with it.
     """
     confirm_fits(experiment, options.testbed)
     if options.testbed == "docker":
@@ -22,18 +34,9 @@ def find_testbed(experiment: Experiment, options: RunOptions) -> Callable[[Path]
         from harness.testbed.docker_host import DockerHost
 
         host = DockerHost.find(options)
-        return lambda logs: DockerTestbed(host, logs)
+        return FoundTestbed(lambda logs: DockerTestbed(host, logs), host.versions)
     if options.testbed == "external":
         from harness.testbed.external import ExternalTestbed
 
-        return lambda logs: ExternalTestbed(logs, options.external)
-    return LocalTestbed
-
-
-def versions_of_testbed(options: RunOptions) -> dict[str, str]:
-    """Part -> version of what the testbed adds to the lab's own parts."""
-    if options.testbed != "docker":
-        return {}
-    from harness.testbed.docker_host import DockerHost
-
-    return DockerHost.find(options).versions
+        return FoundTestbed(lambda logs: ExternalTestbed(logs, options.external))
+    return FoundTestbed(LocalTestbed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.models.networks import Network
 
-from harness.endpoints import Endpoint
+from harness.endpoints import Endpoint, named_hosts
 from harness.proxy import EnvoyFiles, render, write_endpoints
 from harness.proxy_admin import EnvoyAdmin
 from harness.schedule import new_replicas
@@ -181,8 +181,7 @@ class DockerFleet:
         if self.has_proxy:
             write_endpoints(self._files, endpoints, self._site.plan.arm)
         if self._names is not None:
-            there = [endpoint.address for endpoint in endpoints.values() if not endpoint.draining]
-            self._names.publish([address.rpartition(":")[0] for address in there])
+            self._names.publish(named_hosts(endpoints))
 
     def stop_proxy(self) -> None:
         """See Fleet."""

@@ -6,7 +6,7 @@ import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from harness.endpoints import Endpoint
+from harness.endpoints import Endpoint, named_hosts
 from harness.proxy import write_endpoints
 from harness.testbed.base import LiveCell
 from harness.testbed.envoy_process import LocalEnvoy
@@ -95,8 +95,7 @@ class LocalFleet:
         if self._envoy is not None:
             write_endpoints(self._envoy.files, endpoints, self._site.plan.arm)
         if self._names is not None:
-            there = [endpoint.address for endpoint in endpoints.values() if not endpoint.draining]
-            self._names.publish([address.rpartition(":")[0] for address in there])
+            self._names.publish(named_hosts(endpoints))
 
     def stop_proxy(self) -> None:
         """See Fleet."""
