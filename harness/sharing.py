@@ -11,7 +11,7 @@ from harness.moves import BRINGS, TAKES
 from harness.record_events import AskedEvent
 
 LEAST_OF_FAIR = 0.8
-_LEAST_ANSWERS = 2  # a replica, on average: fewer in a time window say nothing
+_MIN_CARRIED = 2  # a replica, on average: fewer in a time window say nothing
 
 
 def present_after(first: Sequence[str], events: Sequence[AskedEvent]) -> set[str]:
@@ -44,5 +44,5 @@ def fair_share_after(
     if not windows or not counts or not present:
         return float(to_ns - from_ns)
     enough = np.min(counts, axis=0) >= LEAST_OF_FAIR * total / present
-    found = np.flatnonzero(enough & (total >= _LEAST_ANSWERS * present))
+    found = np.flatnonzero(enough & (total >= _MIN_CARRIED * present))
     return float((found[0] + 1) * width_ns) if len(found) else float(to_ns - from_ns)
