@@ -41,11 +41,11 @@ format: setup ## put the code into shape
 	$(BIN)/ruff format .
 
 schema: setup ## write anew what is generated: experiments/schema.json, docs/policies.md, docs/experiment-file.md
-	$(BIN)/python -m harness.policy_page > docs/policies.md.new
+	$(BIN)/python -m harness.policies.page > docs/policies.md.new
 	mv docs/policies.md.new docs/policies.md
-	$(BIN)/python -m harness.file_page > docs/experiment-file.md.new
+	$(BIN)/python -m harness.spec.page > docs/experiment-file.md.new
 	mv docs/experiment-file.md.new docs/experiment-file.md
-	$(BIN)/python -m harness.spec_schema > experiments/schema.json.new
+	$(BIN)/python -m harness.spec.schema > experiments/schema.json.new
 	mv experiments/schema.json.new experiments/schema.json
 
 stubs: setup ## write the gRPC stubs anew

@@ -6,7 +6,7 @@ INTERRUPTED = 130
 
 if __name__ == "__main__":
     try:
-        from harness.cli import main
+        from harness.cli.main import main
 
         sys.exit(main())
     except KeyboardInterrupt:  # while the imports were still under way; later ones are main's

@@ -14,9 +14,9 @@ from typing import Any
 
 from bench.capacity_cell import measure
 from bench.capacity_points import CALM_CORES, Point, points
-from harness.provenance import host, versions
-from harness.record import write_json
-from harness.testbed.local import LocalTestbed
+from harness.record.directory import write_json
+from harness.run.provenance import host, versions
+from harness.testbed.local.testbed import LocalTestbed
 
 SCHEMA = 1
 DEFAULT_OUT = Path(__file__).resolve().parent.parent / "results" / "capacity" / "capacity.json"

@@ -13,11 +13,11 @@ from typing import Any
 from bench.capacity_load import bytes_per_row, play_load
 from bench.capacity_points import Point
 from bench.capacity_usage import Usage
-from harness.cells import plan_cells
-from harness.endpoints import Endpoint
-from harness.spec import load_experiment
+from harness.plan.cells import plan_cells
+from harness.proxy.endpoints import Endpoint
+from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.local import LocalTestbed
+from harness.testbed.local.testbed import LocalTestbed
 
 ROOT = Path(__file__).resolve().parent.parent
 ALONE_S, SETTLE_S = 3.0, 0.5

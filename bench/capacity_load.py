@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 
 from bench.capacity_usage import Usage
-from harness.cells import CellPlan
-from harness.client_settings import client_settings
-from harness.record import store_rows
+from harness.plan.cells import CellPlan
+from harness.plan.client_settings import client_settings
+from harness.record.directory import store_rows
 from harness.testbed.base import LiveCell
-from harness.testbed.local import LocalTestbed
+from harness.testbed.local.testbed import LocalTestbed
 from lb.rows import REQUEST_COLUMNS
 from load.order import REQUESTS_FILE, STATUS_FILE, LoadOrder
 

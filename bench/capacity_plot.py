@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from bench.capacity_law import KINDS, Law, Use, fit, residuals, uses
-from harness.plot_style import ARM_COLOURS, FAIR, MARKERS, RC, WIDTH_IN
+from harness.report.plot_style import ARM_COLOURS, FAIR, MARKERS, RC, WIDTH_IN
 
 TITLES = {"load": "Load process", "envoy": "Envoy, one worker", "replica": "Replica"}
 WHERE = ("in a cell", "alone")

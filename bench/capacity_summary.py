@@ -18,8 +18,8 @@ from typing import Any
 import polars as pl
 
 from bench.capacity import DEFAULT_OUT, read_record
-from harness.facts import collect_facts
-from harness.record import Cell, read_run, write_json
+from harness.analysis.facts import collect_facts
+from harness.record.directory import Cell, read_run, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 ID_STEP = 10_000  # more than one client of the cell sends; all copies together stay below the next client

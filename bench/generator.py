@@ -13,11 +13,11 @@ from pathlib import Path
 import polars as pl
 import psutil
 
-from harness.cells import CellPlan, plan_cells
-from harness.record import store_rows
-from harness.spec import load_experiment
+from harness.plan.cells import CellPlan, plan_cells
+from harness.record.directory import store_rows
+from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.local import LocalTestbed
+from harness.testbed.local.testbed import LocalTestbed
 from lb.plan import Load
 from lb.rows import REQUEST_COLUMNS
 from lb.settings import ClientSettings

@@ -5,10 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-from harness.cells import CellPlan
-from harness.endpoints import Endpoint
-from harness.proxy_admin import EnvoyAdmin
-from harness.spec import Experiment
+from harness.plan.cells import CellPlan
+from harness.proxy.admin import EnvoyAdmin
+from harness.proxy.endpoints import Endpoint
+from harness.spec.experiment import Experiment
 from harness.testbed.processes import Process
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from harness.endpoints import Endpoint
+from harness.proxy.endpoints import Endpoint
 from harness.testbed.base import Fleet, LiveCell
 
 Await = Callable[[Callable[[], bool], str], None]

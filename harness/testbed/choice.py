@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.options import RunOptions
-from harness.spec import Experiment
+from harness.plan.run_options import RunOptions
+from harness.spec.experiment import Experiment
 from harness.testbed.base import Testbed
-from harness.testbed.fit import confirm_fits
-from harness.testbed.local import LocalTestbed
+from harness.testbed.compatibility import confirm_fits
+from harness.testbed.local.testbed import LocalTestbed
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ def find_testbed(experiment: Experiment, options: RunOptions) -> FoundTestbed:
     """
     confirm_fits(experiment, options.testbed)
     if options.testbed == "docker":
-        from harness.testbed.docker import DockerTestbed
-        from harness.testbed.docker_host import DockerHost
+        from harness.testbed.docker.host import DockerHost
+        from harness.testbed.docker.testbed import DockerTestbed
 
         host = DockerHost.find(options)
         return FoundTestbed(lambda logs: DockerTestbed(host, logs), host.versions)
     if options.testbed == "external":
-        from harness.testbed.external import ExternalTestbed
+        from harness.testbed.external.testbed import ExternalTestbed
 
         return FoundTestbed(lambda logs: ExternalTestbed(logs, options.external))
     return FoundTestbed(LocalTestbed)

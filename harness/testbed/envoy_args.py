@@ -2,8 +2,8 @@
 
 import math
 
-from harness.cells import CellPlan
-from harness.proxy import EnvoyFiles
+from harness.plan.cells import CellPlan
+from harness.proxy.render import EnvoyFiles
 
 
 def envoy_args(plan: CellPlan, files: EnvoyFiles) -> list[str]:

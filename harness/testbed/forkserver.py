@@ -23,9 +23,10 @@ import resource
 import signal
 import sys
 import traceback
-from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
+
+from harness.paths import ROOT
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -127,7 +128,7 @@ def main(module: str) -> None:
     # A client is a connection, so the customary soft limit of 1024 open files would stop a large load.
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    sys.path.insert(0, str(ROOT))
     importlib.import_module(module)
     gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the children
     ForkServer().serve()

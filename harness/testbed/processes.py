@@ -14,8 +14,8 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
 from harness.errors import LabError
+from harness.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 30.0
 
 

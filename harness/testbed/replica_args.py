@@ -1,9 +1,9 @@
 """How one replica is told what it is to be, on any testbed: the words after `python -m services.replica`."""
 
-from harness.cells import CellPlan, replica_connection_age_ms
-from harness.spec import Replicas
-from harness.testbed.site import CellSite
-from harness.tls import TlsFiles
+from harness.plan.cells import CellPlan, replica_connection_age_ms
+from harness.proxy.tls import TlsFiles
+from harness.spec.experiment import Replicas
+from harness.testbed.cell_context import CellSite
 
 LEAST_GRACE_S = 1.0
 

@@ -17,7 +17,7 @@ from docker.errors import DockerException
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real"))  # lab_process, tls_calls
 
-from harness.testbed.engine import ensure_image
+from harness.testbed.docker.engine import ensure_image
 
 REQUIRED = os.environ.get("LB_LAB_DOCKER") == "required"
 

@@ -11,9 +11,9 @@ import docker
 import pytest
 from lab_process import Lab, experiment_file
 
-from harness.record import read_run
-from harness.testbed.engine import OWNER, make_network, owner, remove_all, remove_leftovers
-from harness.usage import USAGE_FILE
+from harness.record.directory import read_run
+from harness.record.usage import USAGE_FILE
+from harness.testbed.docker.engine import OWNER, make_network, owner, remove_all, remove_leftovers
 
 pytestmark = pytest.mark.docker
 

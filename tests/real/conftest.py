@@ -11,10 +11,10 @@ import pytest
 from lab_process import MARK, Lab, StartCell, StartLab, experiment_file
 from replica_process import Server, StartReplica, start_server
 
-from harness.cells import plan_cells
-from harness.spec import load_experiment
+from harness.plan.cells import plan_cells
+from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.local import LocalTestbed
+from harness.testbed.local.testbed import LocalTestbed
 
 ENDS_WITHIN_S = 3.0
 

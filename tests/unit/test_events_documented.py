@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from harness.schedule import OPPOSITE
-from harness.spec_events import DOINGS
+from harness.events.event import DOINGS
+from harness.events.schedule import OPPOSITE
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "events.md").read_text()
 ROWS = [re.findall(r"`(\w+)`", first) for first in re.findall(r"^\| (`.*?) \|", TEXT, re.MULTILINE)]

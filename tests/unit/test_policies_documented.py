@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import file_page
-from harness.policies import POLICIES_OF_ROUTE
-from harness.policy_page import page
+from harness.policies.page import page
+from harness.policies.registry import POLICIES_OF_ROUTE
+from harness.spec import page as file_page
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "policies.md"
 

@@ -15,10 +15,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from started_things import listen
 
+from harness.cli.check import plan_text
 from harness.errors import UserError
-from harness.plan_text import plan_text
-from harness.spec import EXPERIMENTS, Experiment, experiment_names, load_experiment
-from harness.spec_events import DOINGS
+from harness.events.event import DOINGS
+from harness.paths import EXPERIMENTS
+from harness.spec.experiment import Experiment, experiment_names, load_experiment
 
 TEXTS = [
     "",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from started_things import listen
 
-from harness.record import RunWriter
+from harness.record.directory import RunWriter
 
 MANIFEST = {"seed": 1, "versions": {}, "host": {}, "git_commit": None, "overrides": {}, "cells": []}
 

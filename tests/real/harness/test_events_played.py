@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
-from harness.doings import DOINGS
-from harness.spec_events import DOINGS as WORDS
+from harness.events.actions import DOINGS
+from harness.events.event import DOINGS as WORDS
 
 QUICK_CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
 PROXY = {"route": "envoy", "policy": "round_robin", "proxy_health_check": QUICK_CHECKS}

@@ -12,13 +12,13 @@ import polars as pl
 import pytest
 from lab_process import StartLab, experiment_file
 
-from harness.cells import plan_cells
-from harness.options import ExternalOptions, RunOptions
-from harness.run import measure_and_report
-from harness.spec import Experiment, load_experiment
+from harness.plan.cells import plan_cells
+from harness.plan.run_options import ExternalOptions, RunOptions
+from harness.proxy.tls import TlsFiles, make_certificate
+from harness.run.experiment import measure_and_report
+from harness.spec.experiment import Experiment, load_experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.local import LocalTestbed
-from harness.tls import TlsFiles, make_certificate
+from harness.testbed.local.testbed import LocalTestbed
 
 ARMS = {
     "sticky": {"route": "envoy", "policy": "sticky"},

@@ -11,7 +11,7 @@ import pytest
 from lab_process import StartLab, experiment_file
 
 from harness.errors import UserError
-from harness.report import build_report
+from harness.report.page import build_report
 
 LONG = {"warm_up_s": 0.5, "duration_s": 30}
 GONE_S = 3.0

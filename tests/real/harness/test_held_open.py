@@ -13,7 +13,7 @@ import pytest
 from lab_process import ROOT, Lab, StartLab, experiment_file
 from tls_calls import make_all_four_calls, refused
 
-from harness.tls import make_certificate
+from harness.proxy.tls import make_certificate
 
 # Word for word those of the article that the video service is from; each with a part of its answer.
 SINGLE_CALLS = [
@@ -156,7 +156,7 @@ def test_a_measured_run_has_no_tls(start_lab: StartLab, tmp_path: Path, temporar
 
 
 def test_a_certificate_is_made_by_nothing_but_up() -> None:
-    code = "import sys, harness.cli, harness.run, harness.hold; print('trustme' in sys.modules)"
+    code = "import sys, harness.cli.main, harness.cli.up; print('trustme' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
 

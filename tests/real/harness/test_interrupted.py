@@ -9,7 +9,7 @@ import psutil
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
-from harness.report import build_report
+from harness.report.page import build_report
 
 LONG = {"warm_up_s": 0.2, "duration_s": 30}
 SLOW_START = {"warm_up_s": 30, "duration_s": 1}

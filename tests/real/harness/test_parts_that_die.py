@@ -11,11 +11,11 @@ import psutil
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
-from harness import proxy
-from harness.cells import plan_cells
 from harness.errors import LabError
-from harness.spec import load_experiment
-from harness.testbed.local import LocalTestbed
+from harness.plan.cells import plan_cells
+from harness.proxy import render as proxy
+from harness.spec.experiment import load_experiment
+from harness.testbed.local.testbed import LocalTestbed
 
 ONE_ARM = {"arm": {"route": "envoy", "policy": "round_robin"}}
 LONG = {"warm_up_s": 0.2, "duration_s": 30}

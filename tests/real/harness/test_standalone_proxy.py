@@ -32,7 +32,7 @@ def listen() -> str:
 def proxy(listen: str, start_replica: StartReplica, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A proxy over one replica."""
     command = [
-        *(sys.executable, "-m", "harness.standalone_proxy", "--experiment", "sticky"),
+        *(sys.executable, "-m", "harness.proxy.standalone", "--experiment", "sticky"),
         *("--replicas", start_replica().address, "--listen", listen),
     ]
     process = subprocess.Popen(

@@ -10,15 +10,15 @@ import pytest
 from lab_process import StartCell, experiment_file
 from replica_process import StartReplica
 
-from harness.cells import plan_cells
-from harness.confirm import confirm_cell
 from harness.errors import UserError
-from harness.options import ExternalOptions
-from harness.spec import load_experiment
+from harness.plan.cells import plan_cells
+from harness.plan.run_options import ExternalOptions
+from harness.proxy.tls import make_certificate
+from harness.run.confirm import confirm_cell
+from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.external import ExternalTestbed
-from harness.testbed.strangers import Strangers, Target, confirm_among, ipv4_of, names_behind
-from harness.tls import make_certificate
+from harness.testbed.external.replicas import Strangers, Target, confirm_among, ipv4_of, names_behind
+from harness.testbed.external.testbed import ExternalTestbed
 from lb.authority import read_authority
 from services.video_service_pb2 import Video
 from services.video_service_pb2_grpc import VideoServiceServicer, add_VideoServiceServicer_to_server

@@ -11,9 +11,9 @@ import pytest
 from clients import SETTINGS, calls, play
 from lab_process import experiment_file
 
-from harness.cells import plan_cells
-from harness.spec import load_experiment
-from harness.testbed.local import LocalTestbed
+from harness.plan.cells import plan_cells
+from harness.spec.experiment import load_experiment
+from harness.testbed.local.testbed import LocalTestbed
 from lb.client import Client
 from lb.settings import ClientSettings
 

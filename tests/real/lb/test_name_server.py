@@ -14,7 +14,7 @@ import pytest
 from clients import SETTINGS, calls, play
 from replica_process import Server, StartReplica
 
-from harness.name_server import NAME, NameServer
+from harness.proxy.name_server import NAME, NameServer
 from lb.client import Client
 from lb.policies import service_config
 

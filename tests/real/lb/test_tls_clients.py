@@ -13,7 +13,7 @@ from envoy_process import EnvoyProcess, arm_of, start_envoy_process
 from replica_process import StartReplica
 from test_driver import driver, table
 
-from harness.tls import TlsFiles, make_certificate
+from harness.proxy.tls import TlsFiles, make_certificate
 from lb.authority import read_authority
 from lb.client import Client
 from lb.settings import ClientSettings

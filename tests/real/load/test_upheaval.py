@@ -12,11 +12,11 @@ import pytest
 from lab_process import experiment_file
 from performance import Performance
 
-from harness.cells import CellPlan, plan_cells
-from harness.client_settings import client_settings
-from harness.spec import load_experiment
+from harness.plan.cells import CellPlan, plan_cells
+from harness.plan.client_settings import client_settings
+from harness.spec.experiment import load_experiment
 from harness.testbed.base import Fleet
-from harness.testbed.local import LocalTestbed
+from harness.testbed.local.testbed import LocalTestbed
 from lb.plan import NS_PER_S, Phase, open_loop
 from load.order import LoadOrder
 

@@ -15,10 +15,10 @@ import uvloop
 from envoy_process import EnvoyProcess, endpoints_of, start_envoy_process
 from replica_process import Server
 
-from harness.endpoints import Endpoint
-from harness.proxy import write_endpoints
-from harness.proxy_admin import confirm_envoy
-from harness.spec_arm import Arm
+from harness.proxy.admin import confirm_envoy
+from harness.proxy.endpoints import Endpoint
+from harness.proxy.render import write_endpoints
+from harness.spec.arm import Arm
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from replica_process import Server, StartReplica
 from tls_calls import make_all_four_calls
 
-from harness.tls import make_certificate
+from harness.proxy.tls import make_certificate
 from services.video_service_pb2 import Behaviour, GetIdentityRequest, GetVideoRequest, Video
 
 QUICK = [(f"grpc.{name}_reconnect_backoff_ms", 50) for name in ("initial", "min", "max")]

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from replica_process import Server, StartReplica, start_server
 
-from harness.testbed.ports import HeldPorts
+from harness.testbed.local.ports import HeldPorts
 from services.ledger import COLUMNS
 from services.video_service_pb2 import GetIdentityRequest, GetLedgerRequest, Video
 

@@ -8,7 +8,7 @@ from replica_process import ROOT, Server, StartReplica
 from test_replica_process import run_replica
 from tls_calls import make_all_four_calls, refused
 
-from harness.tls import TlsFiles, make_certificate
+from harness.proxy.tls import TlsFiles, make_certificate
 
 
 @pytest.fixture

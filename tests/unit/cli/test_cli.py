@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
+from harness.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -94,7 +94,7 @@ def test_debug_adds_a_traceback_wherever_it_stands() -> None:
 def test_an_unexpected_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("harness.cli.experiment_names", lambda: 1 // 0)
+    monkeypatch.setattr("harness.cli.main.experiment_names", lambda: 1 // 0)
     assert main(["list"]) == 4
     told = capsys.readouterr().err
     assert told.startswith(
@@ -107,7 +107,7 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def interrupted() -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.experiment_names", interrupted)
+    monkeypatch.setattr("harness.cli.main.experiment_names", interrupted)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == ""
 

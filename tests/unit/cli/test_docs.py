@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from harness.cli import app
+from harness.cli.main import app
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]

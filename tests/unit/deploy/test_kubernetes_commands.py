@@ -8,14 +8,14 @@ import pytest
 import typer
 from manifests import OVERLAYS, Object, container, objects, of_kind, pods, settings, words
 
-from harness.cells import plan_cells
-from harness.cli import app
-from harness.options import ExternalOptions, confirm_testbed
-from harness.outside import plan_outside
-from harness.spec import load_experiment
-from harness.standalone_proxy import _parser, proxy_plan
+from harness.cli.main import app
+from harness.plan.cells import plan_cells
+from harness.plan.run_options import ExternalOptions, confirm_testbed
+from harness.proxy.standalone import _parser, proxy_plan
+from harness.spec.experiment import load_experiment
+from harness.testbed.cell_context import CellSite
+from harness.testbed.external.plan import plan_outside
 from harness.testbed.replica_args import replica_args
-from harness.testbed.site import CellSite
 from services.options import Options, parse
 from services.service_time import ServiceTime
 
@@ -103,7 +103,7 @@ def test_the_overlays_settings_come_through() -> None:
 @pytest.mark.parametrize("name", BEHIND_ENVOY)
 def test_envoy_has_the_policy_of_the_overlays_arm(name: str) -> None:
     given = words(container(objects(name), "envoy"), settings(name))
-    assert given[:3] == ["python", "-m", "harness.standalone_proxy"]
+    assert given[:3] == ["python", "-m", "harness.proxy.standalone"]
     options = _parser().parse_args(given[3:])
     assert proxy_plan(load_experiment(options.experiment), options.arm).arm_name == settings(name)["ARM"]
     (replicas,) = options.replicas

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cells import plan_cells, planned_in_window
-from harness.spec import Arm, Experiment, load_experiment
+from harness.plan.cells import plan_cells, planned_in_window
+from harness.spec.experiment import Arm, Experiment, load_experiment
 from lb.settings import ClientSettings
 from load.order import LoadOrder
 

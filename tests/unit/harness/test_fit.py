@@ -2,10 +2,10 @@
 
 import pytest
 
-from harness.catalogue import LEFT_OUT, Outcome, exit_status
+from harness.cli.run_all import LEFT_OUT, Outcome, exit_status
 from harness.errors import UserError
-from harness.spec import experiment_names, load_experiment
-from harness.testbed.fit import confirm_fits, misfit
+from harness.spec.experiment import experiment_names, load_experiment
+from harness.testbed.compatibility import confirm_fits, misfit
 
 
 def test_processes_cannot_be_cut_off() -> None:

@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from harness.errors import UserError
-from harness.load_checks import confirm_load
-from harness.options import LoadOptions, RunOptions
-from harness.spec import Experiment, load_experiment
+from harness.plan.run_options import LoadOptions, RunOptions
+from harness.run.load_checks import confirm_load
+from harness.spec.experiment import Experiment, load_experiment
 
 STICKY: Experiment = load_experiment("sticky")  # twelve clients
 FEW: Experiment = load_experiment("few_vs_many")

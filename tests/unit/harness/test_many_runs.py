@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.catalogue import Outcome, exit_status
-from harness.cli import _load
-from harness.spec import experiment_names, load_experiment
+from harness.cli.main import _load
+from harness.cli.run_all import Outcome, exit_status
+from harness.spec.experiment import experiment_names, load_experiment
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.options import ExternalOptions
-from harness.outside import OutsidePlan, plan_outside
-from harness.spec import experiment_names, experiment_yaml, load_experiment
-from harness.tls import make_certificate
+from harness.plan.run_options import ExternalOptions
+from harness.proxy.tls import make_certificate
+from harness.spec.experiment import experiment_names, experiment_yaml, load_experiment
+from harness.testbed.external.plan import OutsidePlan, plan_outside
 
 FOUR = tuple(f"10.0.0.{number}:50051" for number in range(1, 5))
 ALB = "lb.example.com:443"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.spec import load_experiment
-from harness.standalone_proxy import keep_names, main, proxy_plan, resolve
+from harness.proxy.standalone import keep_names, main, proxy_plan, resolve
+from harness.spec.experiment import load_experiment
 
 
 def test_without_a_word_it_is_the_first_arm_that_has_a_proxy() -> None:

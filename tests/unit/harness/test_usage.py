@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.usage import USAGE_COLUMNS, read_usage
+from harness.record.usage import USAGE_COLUMNS, read_usage
 
 S = 1_000_000_000
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.tls import make_certificate
+from harness.proxy.tls import make_certificate
 from lb.authority import read_authority
 
 

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import settings
 
-from harness.plot_data import PlotData
-from harness.record import read_run
-from harness.summary import facts_of
+from harness.analysis.summary import facts_of
+from harness.record.directory import read_run
+from harness.report.plot_data import PlotData
 from tests.unit.right import stories
 from tests.unit.right.invented import GOLDEN, invent_run
 

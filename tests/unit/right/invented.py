@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.record import RunWriter
-from harness.spec import Experiment, load_experiment
-from harness.variants import Variant
+from harness.record.directory import RunWriter
+from harness.spec.arm import Variant
+from harness.spec.experiment import Experiment, load_experiment
 from tests.unit.right.invented_cell import InventedCell
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "good"
@@ -107,7 +107,7 @@ def _invent_cell(
 
 def write_golden(golden: Path) -> None:
     """Replace the golden run by the one invented now, with names and times that never change."""
-    from harness.report import build_report
+    from harness.report.page import build_report
 
     shutil.rmtree(golden, ignore_errors=True)
     invented = invent_run(golden.parent / "new", requests=120)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.record import store_rows
-from harness.spec import Arm, Experiment, Workload
-from harness.tables import REPLICA_COLUMNS
+from harness.record.directory import store_rows
+from harness.record.tables import REPLICA_COLUMNS
+from harness.spec.experiment import Arm, Experiment, Workload
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from tests.unit.right.invented_events import InventedEvents
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.schedule import PlannedEvent, chosen_targets, planned_events
-from harness.spec import Event
+from harness.events.schedule import PlannedEvent, chosen_targets, planned_events
+from harness.spec.experiment import Event
 
 MS = 1_000_000
 NOTICED_NS = 100 * MS  # after this sessions leave a replica that breaks

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.facts import collect_facts
-from harness.judge import measure
+from harness.analysis.facts import collect_facts
+from harness.analysis.judge import measure
 from tests.unit.right.tiny import MS, row, write_cell
 
 

@@ -7,9 +7,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from harness.compare import SHOWN, compare, differences, print_comparison
+from harness.analysis.compare import SHOWN, compare, differences, print_comparison
 from harness.errors import UserError
-from harness.record import read_run
+from harness.record.directory import read_run
 from tests.unit.right import stories
 from tests.unit.right.invented import GOLDEN, invent_run
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.facts import collect_facts
-from harness.metrics import METRICS
-from harness.ranks import percentiles
-from harness.timeline import MOST_WINDOWS, window_width_s
+from harness.analysis.facts import collect_facts
+from harness.analysis.window_series import MOST_WINDOWS, window_width_s
+from harness.metrics.registry import METRICS
+from harness.metrics.spread import percentiles
 from tests.unit.right.tiny import MS, message, row, write_cell
 
 

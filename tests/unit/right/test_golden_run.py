@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from harness.record import read_run
-from harness.summary import summarise
+from harness.analysis.summary import summarise
+from harness.record.directory import read_run
 from tests.unit.right.invented import GOLDEN
 
 SUMMARY = json.loads((GOLDEN / "summary.json").read_text())

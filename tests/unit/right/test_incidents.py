@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.facts import collect_facts
-from harness.judge import measure
-from harness.metrics import METRICS
-from harness.metrics_events import EVENT_METRICS, event_metric
-from harness.moves import BRINGS, TAKES
-from harness.spec_events import DOINGS
+from harness.analysis.facts import collect_facts
+from harness.analysis.judge import measure
+from harness.analysis.session_migration import BRINGS, TAKES
+from harness.events.event import DOINGS
+from harness.metrics.event_metrics import EVENT_METRICS, event_metric
+from harness.metrics.registry import METRICS
 from tests.unit.right.tiny import MS, asked, endpoint, row, took_effect, write_cell
 
 

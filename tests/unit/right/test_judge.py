@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.facts import collect_facts
-from harness.judge import CellResult, judge, measure, median, show
-from harness.metrics import METRICS
-from harness.spec import load_experiment
+from harness.analysis.facts import collect_facts
+from harness.analysis.judge import CellResult, judge, measure, median, show
+from harness.metrics.registry import METRICS
+from harness.spec.experiment import load_experiment
 from tests.unit.right import stories
 from tests.unit.right.invented import EXPERIMENT
 from tests.unit.right.tiny import MS, row, write_cell

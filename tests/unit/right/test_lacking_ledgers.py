@@ -7,13 +7,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from harness.console import print_summary
-from harness.facts import collect_facts
-from harness.judge import measure
-from harness.ledgers import reconcile
-from harness.record import read_run
-from harness.report import build_report
-from harness.summary import summarise
+from harness.analysis.facts import collect_facts
+from harness.analysis.judge import measure
+from harness.analysis.ledgers import reconcile
+from harness.analysis.summary import summarise
+from harness.record.directory import read_run
+from harness.report.page import build_report
+from harness.report.terminal import print_summary
 from tests.unit.right.invented import GOLDEN
 from tests.unit.right.test_ledgers import REPLICA, ROWS
 from tests.unit.right.tiny import row, write_cell

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.ledgers import Ledgers, reconcile
+from harness.analysis.ledgers import Ledgers, reconcile
 from tests.unit.right.tiny import REPLICAS, row, write_cell
 
 ZERO, ONE = REPLICAS.values()

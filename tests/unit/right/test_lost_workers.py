@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.facts import collect_facts
-from harness.judge import measure
-from harness.ledgers import reconcile
+from harness.analysis.facts import collect_facts
+from harness.analysis.judge import measure
+from harness.analysis.ledgers import reconcile
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from tests.unit.right.test_ledgers import ENVOY, REPLICA, ROWS, ZERO
 from tests.unit.right.tiny import MS, row, write_cell

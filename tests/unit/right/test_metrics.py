@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness import metrics, spread
+from harness.metrics import registry as metrics
+from harness.metrics import spread
 
 COUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=64).filter(any)
 

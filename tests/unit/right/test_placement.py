@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.placement import random_max_over_mean
+from harness.analysis.sessions import random_max_over_mean
 
 SESSIONS = st.lists(st.integers(1, 1000), min_size=1, max_size=40)
 

@@ -6,9 +6,9 @@ import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_hex
 
-from harness.plot_data import PlotData
-from harness.plot_style import RC, arm_title, replica_bar, replica_line
-from harness.plots import PLOTS, draw_plots
+from harness.report.plot_data import PlotData
+from harness.report.plot_style import RC, arm_title, replica_bar, replica_line
+from harness.report.plots import PLOTS, draw_plots
 from tests.unit.right.stories import BY_NAME
 
 STORIES = ("golden", *BY_NAME)

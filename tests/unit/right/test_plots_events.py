@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from harness.course import MOST_SESSIONS, MOST_STEPS, course_of
-from harness.event_words import event_label, lasts_until_s
-from harness.plot_style import REPLICA_COLOURS
-from harness.plots import PLOTS
-from harness.plots_ribbon import ribbon_colours
-from harness.record import read_run
-from harness.summary import facts_of
+from harness.analysis.summary import facts_of
+from harness.analysis.window_series import MOST_SESSIONS, MOST_STEPS, course_of
+from harness.record.directory import read_run
+from harness.report.event_tables import event_label, lasts_until_s
+from harness.report.plot_style import REPLICA_COLOURS
+from harness.report.plots import PLOTS
+from harness.report.plots_ribbon import ribbon_colours
 from tests.unit.right.tiny import MS
 
 OF_EVENTS = ("over_time", "session_ribbon", "recovery")

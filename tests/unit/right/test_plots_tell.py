@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from harness.plot_data import PlotData
-from harness.plots import PLOTS
-from harness.record import read_run
-from harness.summary import facts_of
+from harness.analysis.summary import facts_of
+from harness.record.directory import read_run
+from harness.report.plot_data import PlotData
+from harness.report.plots import PLOTS
 from tests.unit.right import stories
 from tests.unit.right.invented import invent_run
 

@@ -6,9 +6,9 @@ import shutil
 import polars as pl
 import pytest
 
+from harness.analysis.summary import summarise
 from harness.errors import UserError
-from harness.record import RunWriter, read_run, store_rows
-from harness.summary import summarise
+from harness.record.directory import RunWriter, read_run, store_rows
 from lb.rows import REQUEST_COLUMNS
 from tests.unit.right.invented import EXPERIMENT, GOLDEN
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.errors import UserError
-from harness.record_events import EndpointChange, Step, read_endpoint_changes, read_events
+from harness.record.events import EndpointChange, Step, read_endpoint_changes, read_events
 from tests.unit.right.tiny import MS, asked, endpoint, took_effect, write_cell
 
 STAGES = [{"t_ns": 5, "event": "parts_ready", "pids": {}}, {"t_ns": 9, "event": "collected"}]

@@ -6,13 +6,13 @@ from statistics import median
 import pytest
 from rich.console import Console
 
-from harness.console import print_summary
-from harness.judge import show
-from harness.record import read_run
-from harness.report import render_report
-from harness.report_events import changes_table, event_tables
-from harness.report_tables import ABSENT
-from harness.summary import summarise
+from harness.analysis.judge import show
+from harness.analysis.summary import summarise
+from harness.record.directory import read_run
+from harness.report.event_tables import changes_table, event_tables
+from harness.report.page import render_report
+from harness.report.tables import ABSENT
+from harness.report.terminal import print_summary
 
 
 @pytest.fixture(scope="module")

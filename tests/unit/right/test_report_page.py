@@ -9,13 +9,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from harness.console import print_summary
+from harness.analysis.judge import show
+from harness.analysis.summary import summarise
 from harness.errors import UserError
-from harness.judge import show
-from harness.record import read_run
-from harness.report import build_report, render_report
-from harness.report_tables import ledgers_table
-from harness.summary import summarise
+from harness.record.directory import read_run
+from harness.report.page import build_report, render_report
+from harness.report.tables import ledgers_table
+from harness.report.terminal import print_summary
 from tests.unit.right import stories
 from tests.unit.right.invented import EXPERIMENT, GOLDEN, invent_run
 

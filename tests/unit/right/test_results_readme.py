@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.metrics import METRICS
-from harness.metrics_events import EVENT_METRICS
-from harness.record import read_run
-from harness.summary import summarise
-from harness.tables import REPLICA_COLUMNS
+from harness.analysis.summary import summarise
+from harness.metrics.event_metrics import EVENT_METRICS
+from harness.metrics.registry import METRICS
+from harness.record.directory import read_run
+from harness.record.tables import REPLICA_COLUMNS
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from tests.unit.right.invented import GOLDEN
 

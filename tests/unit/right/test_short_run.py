@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.turns import off_fair_of_rounds
+from harness.metrics.spread import off_fair_of_rounds
 
 
 def rows(replicas: list[int]) -> pl.DataFrame:

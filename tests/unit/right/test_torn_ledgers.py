@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.ledgers import reconcile
+from harness.analysis.ledgers import reconcile
 from tests.unit.right.test_ledgers import ENVOY, REPLICA, ROWS, TRIED, ZERO
 from tests.unit.right.tiny import row, write_cell
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.record import Cell, store_rows
-from harness.tables import REPLICA_COLUMNS
+from harness.record.directory import Cell, store_rows
+from harness.record.tables import REPLICA_COLUMNS
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
 REPLICAS = {"replica-0": "127.0.0.1:4000", "replica-1": "127.0.0.1:4001"}

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from harness import spec_arm_checks
-from harness.cells import plan_cells
-from harness.client_settings import client_settings
 from harness.errors import UserError
-from harness.policies import POLICIES_OF_ROUTE, echo_header, sets_cookie
-from harness.spec import Experiment, experiment_yaml, load_experiment
+from harness.plan.cells import plan_cells
+from harness.plan.client_settings import client_settings
+from harness.policies.registry import POLICIES_OF_ROUTE, echo_header, sets_cookie
+from harness.spec import arm_checks as spec_arm_checks
+from harness.spec.experiment import Experiment, experiment_yaml, load_experiment
 from harness.testbed.base import LiveCell
 from services import video_service
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.spec import EXPERIMENTS, load_experiment
-from harness.spec_yaml import FILE_LIMIT_BYTES
+from harness.paths import EXPERIMENTS
+from harness.spec.experiment import load_experiment
+from harness.spec.yaml_file import FILE_LIMIT_BYTES
 
 GOOD = (EXPERIMENTS / "sticky.yaml").read_text()
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cells import plan_cells
+from harness.cli.check import plan_text
 from harness.errors import UserError
-from harness.plan_text import plan_text
-from harness.schedule import OPPOSITE, chosen_targets, new_replicas, planned_events
-from harness.spec import Event, Experiment, load_experiment
-from harness.spec_overrides import quick_overrides
-from harness.spec_yaml import dump_tree
+from harness.events.schedule import OPPOSITE, chosen_targets, new_replicas, planned_events
+from harness.plan.cells import plan_cells
+from harness.spec.experiment import Event, Experiment, load_experiment
+from harness.spec.overrides import quick_overrides
+from harness.spec.yaml_file import dump_tree
 
 BASE: dict[str, Any] = {
     "title": "t",

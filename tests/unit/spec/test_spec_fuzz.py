@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from harness.errors import UserError
-from harness.spec import EXPERIMENTS, Experiment, experiment_names, experiment_yaml, load_experiment
-from harness.spec_yaml import dump_tree, read_tree
+from harness.paths import EXPERIMENTS
+from harness.spec.experiment import Experiment, experiment_names, experiment_yaml, load_experiment
+from harness.spec.yaml_file import dump_tree, read_tree
 
 FILES = [(EXPERIMENTS / f"{name}.yaml").read_text() for name in experiment_names()]
 FUZZ = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -185,6 +186,6 @@ def test_a_refusal_is_a_failure_of_these_tests_when_it_is_no_user_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check can fail: an error of another kind is not taken for a refusal."""
-    monkeypatch.setattr("harness.spec.read_tree", lambda *_: 1 / 0)
+    monkeypatch.setattr("harness.spec.experiment.read_tree", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         outcome(write(tmp_path / "x.yaml", "a: 1"))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.plan_text import plan_text
-from harness.spec import EXPERIMENTS, Experiment, experiment_names, experiment_yaml, load_experiment
-from harness.spec_schema import schema_text
+from harness.cli.check import plan_text
+from harness.paths import EXPERIMENTS
+from harness.spec.experiment import Experiment, experiment_names, experiment_yaml, load_experiment
+from harness.spec.schema import schema_text
 
 NAMES = experiment_names()
 FIRST_LINE = "# yaml-language-server: $schema=schema.json\n"
@@ -82,7 +83,7 @@ def test_every_field_is_described() -> None:
 def test_reading_an_experiment_imports_nothing_heavy() -> None:
     heavy = ["polars", "numpy", "grpc", "matplotlib", "jinja2", "locust", "rich"]
     program = (
-        "import sys; from harness.spec import load_experiment; load_experiment('sticky'); "
+        "import sys; from harness.spec.experiment import load_experiment; load_experiment('sticky'); "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run(

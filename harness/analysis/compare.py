@@ -1,0 +1,118 @@
+"""Two runs of one experiment side by side, with what differed between them besides chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.analysis.judge import show
+from harness.analysis.summary import summarise
+from harness.errors import UserError
+from harness.metrics.registry import METRICS
+from harness.record.directory import Run
+from harness.report.tables import value_of
+
+SHOWN = (
+    *("spread.max_over_mean", "affinity.purity", "error_share"),
+    *("latency_ms.p50", "latency_ms.p99", "achieved_rate_per_s"),
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of one arm in both runs: medians over the repeats, and whether their ranges overlap."""
+
+    arm: str
+    metric: str
+    before: float | None
+    after: float | None
+    ranges_overlap: bool
+
+    @property
+    def note(self) -> str:
+        """The change in words: a factor, or why there is none to speak of."""
+        if self.before is None or self.after is None:
+            return "not measured in both"
+        if self.before == self.after:
+            return "same"
+        if self.ranges_overlap:
+            return "not significant"
+        return f"x {self.after / self.before:.3g}" if self.before else "was 0"
+
+
+def compare(before: Run, after: Run) -> list[Change]:
+    """SHOWN for every arm that both runs have.
+
+    A change is significant where the ranges over the repeats do not overlap. With three repeats that says
+    little, and less where other things differed too: see `differences`.
+
+    Raises UserError for runs of different experiments, or without a common arm.
+    """
+    if before.name != after.name:
+        raise UserError(
+            f"{before.path} is a run of {before.name!r} and {after.path} one of {after.name!r}: "
+            "expected two runs of the same experiment"
+        )
+    arms = [arm for arm in before.experiment.variants if arm in after.experiment.variants]
+    if not arms:
+        raise UserError(f"{before.path} and {after.path} have no arm in common")
+    left, right = summarise(before)["arms"], summarise(after)["arms"]
+    return [_change(arm, metric, left[arm], right[arm]) for arm in arms for metric in SHOWN]
+
+
+def differences(before: Run, after: Run) -> list[tuple[str, str, str]]:
+    """What differed: (dotted name, before, after) of experiment, seed, status, versions, host and commit."""
+    left, right = _described(before), _described(after)
+    names = sorted(left.keys() | right.keys())
+    absent = "(none)"
+    return [
+        (name, left.get(name, absent), right.get(name, absent))
+        for name in names
+        if left.get(name, absent) != right.get(name, absent)
+    ]
+
+
+def print_comparison(before: Run, after: Run, console: Console) -> None:
+    """Print what differed between the runs, then every shown metric of every common arm."""
+    changes = compare(before, after)
+    for name, old, new in differences(before, after):
+        console.print(f"differs: {escape(name)}: {escape(old)} -> {escape(new)}", highlight=False)
+    table = Table(header_style="bold", box=None)
+    for heading in ("arm", "metric", "before", "after", "change"):
+        table.add_column(heading, justify="right" if heading in ("before", "after") else "left", no_wrap=True)
+    for change in changes:
+        unit = METRICS[change.metric].unit
+        values = (show(change.before, unit), show(change.after, unit))
+        table.add_row(escape(change.arm), change.metric, *values, change.note)
+    console.print(table)
+
+
+def _change(arm: str, metric: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
+    old = [value for repeat in before["repeats"] if (value := value_of(repeat, metric)) is not None]
+    new = [value for repeat in after["repeats"] if (value := value_of(repeat, metric)) is not None]
+    overlap = bool(old and new) and min(old) <= max(new) and min(new) <= max(old)
+    return Change(arm, metric, value_of(before, metric), value_of(after, metric), overlap)
+
+
+def _described(run: Run) -> dict[str, str]:
+    manifest = run.manifest
+    known = {
+        "experiment": run.experiment.model_dump(mode="json", exclude={"name", "title", "question", "lesson"}),
+        **{name: manifest.get(name) for name in ("status", "versions", "host", "git_commit")},
+        "testbed": manifest.get("testbed", "local"),
+        "load": manifest.get("load", {"processes": 1, "expect_workers": 0}),
+    }
+    return dict(_flat(known, ""))
+
+
+def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, str(tree)

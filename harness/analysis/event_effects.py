@@ -1,0 +1,300 @@
+"""What each event of a cell did: the measured window cut at the events, each part counted for itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness.analysis.lost import attempts_by_part
+from harness.analysis.session_migration import (
+    BRINGS,
+    TAKES,
+    Moves,
+    count_moves,
+    fair_share_after,
+    last_answers,
+    present_after,
+    settled_sessions,
+)
+from harness.analysis.window_series import window_width_s
+from harness.metrics.spread import percentiles
+from harness.record.directory import Cell
+from harness.record.events import AskedEvent
+
+DELAYED_TIMES = 2  # the p99 latency before the first event
+
+_COLUMNS = ("client", "session", "request_id", "replica", "code", "ok", "at_ns", "latency_ns")
+
+
+@dataclass(frozen=True)
+class EventFacts:
+    """One event and its interval: from when it was asked for to the next one's, or to the window's end.
+
+    Requests belong to the interval in which they were planned, failed ones to the event to blame, see
+    `failures`. Durations count from the event. requests: all of the interval; ok: ended with OK.
+    at_s: when it was asked for, seconds from the start of measuring; length_s: of the interval.
+    effects: (seconds from the start of measuring, target, what was seen); took_effect_ns: the last of them.
+    steps: (the same, what, target). details: the event's own parameters.
+    errors: gRPC code -> requests, without OK. failed_sessions: with a failed request.
+    last_failure_ns: until the last failed request ended; 0 when none failed.
+    delayed: requests that ended with OK but took longer than DELAYED_TIMES the 99th percentile latency of
+    those (with OK) planned before the first event; None where there were none.
+    longest_gap_ns: see session_outages; None without a request.
+    moves: see session_migration.
+    breaks: times that a session's next answer, of this interval, came from another replica.
+    first_answer_ns: until one of the replicas that the event brings first answered a request that was planned
+    after it; None where none did, or the event brings none.
+    fair_share_after_ns: see harness.analysis.session_migration; None for an event that brings no replicas.
+    present: replicas that take part once the event is over.
+    answered: requests that name a replica; on_targets: those that name one of the targets, None where those
+    are no replicas.
+    attempts: rows of the replicas for the interval's requests. lost_answers: see harness.analysis.lost.
+    """
+
+    number: int
+    do: str
+    targets: tuple[str, ...]
+    undoes: int | None
+    told: str
+    at_s: float
+    length_s: float
+    requests: int
+    ok: int
+    errors: dict[str, int]
+    failed_sessions: int
+    last_failure_ns: float
+    delayed: int | None
+    longest_gap_ns: float | None
+    moves: Moves
+    breaks: int
+    first_answer_ns: float | None
+    fair_share_after_ns: float | None
+    present: int
+    answered: int
+    on_targets: int | None
+    attempts: int
+    lost_answers: int
+    latency_ns: dict[str, float]
+    took_effect_ns: float | None = None
+    effects: tuple[tuple[float, str, str], ...] = ()
+    steps: tuple[tuple[float, str, str], ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def incidents_of(
+    cell: Cell, rows: pl.DataFrame, names: Sequence[str], gaps: pl.DataFrame, lost: pl.DataFrame
+) -> list[EventFacts]:
+    """The facts of every event of a cell, by time.
+
+    rows: the measured window, one row per request: client, session, request_id, replica (place in `names`,
+    or null), code, ok, at_ns (planned, from the start of measuring), latency_ns. gaps: see gaps_of.
+    lost: request_id of the requests whose answer was lost.
+    """
+    events = cell.events()
+    if not events:
+        return []
+    window = _Window.of(cell, events, rows, names, gaps, lost)
+    return [_facts(window, place) for place in range(len(events))]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The measured window of a cell, cut at its events. Part 0 is what comes before the first of them.
+
+    edges_ns: where each part begins, and the window's end, from the start of measuring. rows: with
+    their part; failed: those that failed, with the part to blame (harness.analysis.event_effects).
+    gaps_ns (the longest), attempts, lost: of each part.
+    answered: the rows that name a replica, with `changed`: whether it is another one than that of the
+    session's answer before. usual_ns: 99th percentile latency of part 0.
+    """
+
+    cell: Cell
+    events: Sequence[AskedEvent]
+    names: Sequence[str]
+    edges_ns: Sequence[int]
+    rows: pl.DataFrame
+    failed: pl.DataFrame
+    gaps_ns: Mapping[int, float]
+    answered: pl.DataFrame
+    attempts: Mapping[int, int]
+    lost: Mapping[int, int]
+    usual_ns: float | None
+
+    @classmethod
+    def of(
+        cls,
+        cell: Cell,
+        events: Sequence[AskedEvent],
+        rows: pl.DataFrame,
+        names: Sequence[str],
+        gaps: pl.DataFrame,
+        lost: pl.DataFrame,
+    ) -> _Window:
+        start_ns, end_ns = (int(cell.info[f"measure_{edge}_ns"]) for edge in ("start", "end"))
+        length_ns = max(0, end_ns - start_ns)
+        asked_ns = [min(max(0, event.asked_ns - start_ns), length_ns) for event in events]
+        cut = _cut(rows.select(_COLUMNS), asked_ns)
+        before = cut.filter("ok", pl.col("part") == 0)
+        failed = failures(cut, [event.do for event in events], asked_ns)
+        return cls(
+            cell,
+            events,
+            names,
+            [0, *asked_ns, length_ns],
+            cut,
+            failed,
+            dict(_cut(gaps, asked_ns).group_by("part").agg(pl.max("gap_ns")).iter_rows()),
+            _answered(cut),
+            attempts_by_part(cell, cut.select("request_id", "part")),
+            Counter(failed.join(lost, on="request_id", how="semi")["part"].to_list()),
+            percentiles(before["latency_ns"]).get("p99"),
+        )
+
+    def number_of(self, names: Sequence[str]) -> list[int]:
+        """Places of replicas; those that answered nothing and never joined have none."""
+        return [self.names.index(name) for name in names if name in self.names]
+
+    def present_after(self, place: int) -> int:
+        """How many replicas take part once that event is over."""
+        return len(present_after(self.cell.first_replicas, self.events[: place + 1]))
+
+    def settled_ns(self, place: int) -> int:
+        """When the event before that one had taken effect, or was asked for where that came too late."""
+        if place == 0:
+            return 0
+        since_ns = self.edges_ns[place]
+        seen_ns = [effect.at_ns for effect in self.events[place - 1].effects]
+        start_ns = int(self.cell.info["measure_start_ns"])
+        settled_ns = max(seen_ns, default=0) - start_ns
+        return settled_ns if since_ns <= settled_ns < self.edges_ns[place + 1] else since_ns
+
+
+def _answered(rows: pl.DataFrame) -> pl.DataFrame:
+    columns = ("client", "session", "request_id", "replica", "at_ns", "part")
+    ordered = rows.filter(pl.col("replica").is_not_null()).select(columns).sort("request_id")
+    changed = (pl.col("replica") != pl.col("replica").shift()).over("client", "session")
+    return ordered.with_columns(changed.fill_null(value=False).alias("changed"))
+
+
+def _cut(rows: pl.DataFrame, asked_ns: Sequence[int]) -> pl.DataFrame:
+    """`rows` (at_ns) with `part`: the how-manieth event they come after."""
+    part = np.searchsorted(np.asarray(asked_ns), rows["at_ns"].to_numpy(), side="right")
+    return rows.with_columns(pl.Series("part", part, dtype=pl.Int64))
+
+
+def _facts(window: _Window, place: int) -> EventFacts:
+    event = window.events[place]
+    from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
+    rows = window.rows.filter(pl.col("part") == place + 1)
+    answered = window.answered.filter(pl.col("part") == place + 1)
+    failed = window.failed.filter(pl.col("part") == place + 1)
+    targets = window.number_of(event.targets)
+    ended_ns = (failed["at_ns"] + failed["latency_ns"]).to_list()
+    start_ns = int(window.cell.info["measure_start_ns"])
+    return EventFacts(
+        number=event.number,
+        do=event.do,
+        targets=event.targets,
+        undoes=event.undoes,
+        told=event.told,
+        at_s=(event.asked_ns - start_ns) / 1e9,
+        length_s=(to_ns - from_ns) / 1e9,
+        requests=rows.height,
+        ok=int(rows["ok"].sum()),
+        errors=dict(sorted(failed["code"].value_counts().iter_rows())),
+        failed_sessions=failed.select("client", "session").n_unique() if failed.height else 0,
+        last_failure_ns=float(max(ended_ns) - from_ns) if ended_ns else 0.0,
+        delayed=_delayed(rows, window.usual_ns),
+        longest_gap_ns=window.gaps_ns.get(place + 1),
+        moves=_moves(window, place, targets, answered),
+        breaks=int(answered["changed"].sum()),
+        first_answer_ns=_first_answer(event.do, rows, targets, from_ns),
+        fair_share_after_ns=_fair_share_after(window, place, targets),
+        present=window.present_after(place),
+        answered=answered.height,
+        on_targets=int(answered["replica"].is_in(targets).sum()) if targets else None,
+        attempts=window.attempts.get(place + 1, 0),
+        lost_answers=window.lost.get(place + 1, 0),
+        latency_ns=percentiles(rows["latency_ns"]),
+        took_effect_ns=max((float(effect.at_ns - event.asked_ns) for effect in event.effects), default=None),
+        effects=tuple(((one.at_ns - start_ns) / 1e9, one.target, one.seen) for one in event.effects),
+        steps=tuple(((one.at_ns - start_ns) / 1e9, one.do, one.target) for one in event.steps),
+        details=event.details,
+    )
+
+
+def _delayed(rows: pl.DataFrame, usual_ns: float | None) -> int | None:
+    if usual_ns is None:
+        return None
+    return rows.filter("ok", pl.col("latency_ns") > DELAYED_TIMES * usual_ns).height
+
+
+def _first_answer(do: str, rows: pl.DataFrame, targets: Sequence[int], from_ns: int) -> float | None:
+    if do not in BRINGS:
+        return None
+    ended = pl.col("at_ns") + pl.col("latency_ns")
+    ended_ns = rows.filter(pl.col("replica").is_in(targets)).select(ended.min()).item()
+    return None if ended_ns is None else float(ended_ns - from_ns)
+
+
+def _moves(window: _Window, place: int, targets: Sequence[int], answered: pl.DataFrame) -> Moves:
+    settled = settled_sessions(window.answered, window.settled_ns(place), window.edges_ns[place + 1])
+    lost = [_pinned_before_loss(window, place, name) for name in window.events[place].targets]
+    return count_moves(
+        window.events[place].do,
+        targets,
+        settled,
+        pl.concat([settled.clear(), *(sessions for sessions in lost if sessions is not None)]),
+        last_answers(answered),
+    )
+
+
+def _pinned_before_loss(window: _Window, place: int, name: str) -> pl.DataFrame | None:
+    """The sessions that were pinned to a replica before it was last taken away, if this event brings it."""
+    if window.events[place].do not in BRINGS:
+        return None
+    for earlier in range(place - 1, -1, -1):
+        event = window.events[earlier]
+        if event.do in TAKES and name in event.targets:
+            pinned = settled_sessions(
+                window.answered, window.settled_ns(earlier), window.edges_ns[earlier + 1]
+            )
+            return pinned.filter(pl.col("replica").is_in(window.number_of([name])))
+    return None
+
+
+def _fair_share_after(window: _Window, place: int, targets: Sequence[int]) -> float | None:
+    event = window.events[place]
+    if event.do not in BRINGS:
+        return None
+    from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
+    width_ns = round(window_width_s(window.edges_ns[-1] / 1e9) * 1e9)
+    if len(targets) < len(event.targets):
+        return float(to_ns - from_ns)  # one of them never joined
+    return fair_share_after(window.answered, from_ns, to_ns, width_ns, targets, window.present_after(place))
+
+
+# What ends calls that are under way. All other events concern calls that come after them.
+BREAKS = ("kill", "stop", "pause", "drain", "roll", "partition", "proxy_restart", "proxy_drain")
+
+
+def failures(rows: pl.DataFrame, doings: Sequence[str], asked_ns: Sequence[int]) -> pl.DataFrame:
+    """The failed ones of `rows` (part, ok, at_ns, latency_ns), `part` being that of the event to blame.
+
+    That is the event after which the request was planned (its part already), or a later one of BREAKS that
+    was asked for before the request ended: a kill fails the calls that are under way. doings, asked_ns: of
+    the events, by time, in nanoseconds as at_ns.
+    """
+    failed = rows.filter(~pl.col("ok"))
+    ended = pl.col("at_ns") + pl.col("latency_ns")
+    part = pl.col("part")
+    for place, (do, at_ns) in enumerate(zip(doings, asked_ns, strict=True)):
+        if do in BREAKS:
+            under_way = (pl.col("at_ns") < at_ns) & (ended >= at_ns)
+            part = pl.when(under_way).then(pl.lit(place + 1, pl.Int64)).otherwise(part)
+    return failed.with_columns(part.alias("part"))

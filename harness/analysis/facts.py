@@ -1,0 +1,221 @@
+"""What happened in one cell, counted once: metrics and plots need nothing else.
+
+Whatever is counted is of the measured window, by planned send; the ledgers alone include the warm-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from harness.analysis.event_effects import EventFacts, incidents_of
+from harness.analysis.generator_lag import lag_after_answers
+from harness.analysis.ledgers import Ledgers, reconcile
+from harness.analysis.lost import lost_answers, lost_workers
+from harness.analysis.session_outages import gaps_of, longest_gap_ns
+from harness.analysis.sessions import Sessions, sessions_of
+from harness.analysis.streams import Streams, streams_of
+from harness.analysis.window_series import Course, Healthy, Timeline, course_of, healthy_replicas, timeline_of
+from harness.metrics.spread import off_fair_of_rounds, percentiles
+from harness.record.directory import Cell
+from harness.record.tables import table_errors
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """One cell, aggregated. Percentiles ("p50" ... "max") are empty where there was no request.
+
+    errors: gRPC code -> requests, without OK. replica_requests: every replica -> requests it answered.
+    client_requests: client -> the same counts in the order of replica_requests.
+    off_fair_of_rounds: see harness.metrics.spread.
+    units: what else is spread over the replicas -> its amount on each, in that order: "connections" and
+    "sessions" that a replica answered a request of, "messages" it sent, "busy_time" (ns of service).
+    connections: of clients, on which a request was answered; None where nobody tells them apart.
+    cache_lookups: answers that say whether the session was in the replica's cache; cache_hits: where it was.
+    planned_rate_per_s: None in a closed loop, where nothing is planned ahead.
+    awaits_answers: clients sent on only after their last answer; their lag counts from that.
+    answers_lost: requests that a replica finished with OK and whose client got something else; None where
+    the replicas' ledgers cannot be had.
+    longest_gap_ns: see session_outages; None without a request. healthy: Envoy's view. events: by time.
+    first_replicas: how many there were when measuring began. course: where it was asked for, of a window
+    with requests. lost_workers: a sentence for each load worker that did not play to its end.
+    """
+
+    arm: str
+    repeat: int
+    status: str
+    window_s: float
+    requests: int
+    errors: dict[str, int]
+    replica_requests: dict[str, int]
+    client_requests: dict[int, list[int]]
+    off_fair_of_rounds: float | None
+    units: dict[str, list[int]]
+    connections: int | None
+    cache_lookups: int
+    cache_hits: int
+    sessions: Sessions
+    latency_ns: dict[str, float]
+    latency_from_send_ns: dict[str, float]
+    lag_ns: dict[str, float]
+    queue_ns: dict[str, float]
+    in_flight: dict[str, float]
+    planned_rate_per_s: float | None
+    achieved_rate_per_s: float
+    streams: Streams
+    timeline: Timeline
+    ledgers: Ledgers
+    awaits_answers: bool = False
+    answers_lost: int | None = 0
+    longest_gap_ns: float | None = None
+    first_replicas: int = 0
+    healthy: Healthy = field(default_factory=Healthy)
+    events: Sequence[EventFacts] = ()
+    course: Course | None = None
+    lost_workers: tuple[str, ...] = ()
+
+
+def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
+    """Read and aggregate the tables of one cell; `with_course`: also what plots of events need.
+
+    Raises UserError naming the file when one is missing or damaged.
+    """
+    start, end = cell.info["measure_start_ns"], cell.info["measure_end_ns"]
+    window_s = max((end - start) / 1e9, 1e-9)
+    table = cell.requests()
+    with table_errors(cell.folder, "request rows written by this lab"):
+        window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
+        foreign_proxy = cell.route == "envoy" and "envoy" in cell.no_ledgers
+        if foreign_proxy:
+            window = window.with_columns(_numbered_connection())
+        counts = _counts(window)
+        names = [*cell.replicas, *sorted(set(counts["replica"]) - {"", *cell.replicas})]
+        counts = counts.with_columns(_number(names))
+        rows = _rows(window, names, start)
+        gaps = gaps_of(rows, end - start)
+        sends = (
+            table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
+        )
+        placed = counts.filter(pl.col("replica").is_not_null())
+        answered = rows.filter(pl.col("replica").is_not_null())
+        closed_loop = cell.info.get("planned_rate_per_s") is None
+        lag_ns = lag_after_answers(table, start, end) if cell.awaits_answers else rows["lag_ns"]
+        lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
+        return CellFacts(
+            arm=cell.arm,
+            repeat=cell.repeat,
+            status=cell.status,
+            window_s=window_s,
+            requests=rows.height,
+            errors=dict(sorted(rows.filter(~pl.col("ok"))["code"].value_counts().iter_rows())),
+            replica_requests=dict(zip(names, _by_replica(placed, "requests", len(names)), strict=True)),
+            client_requests=_client_requests(counts, len(names)),
+            off_fair_of_rounds=off_fair_of_rounds(answered, len(names)),
+            units=_units(placed, len(names)),
+            connections=_connections(placed) or (None if foreign_proxy else 0),
+            cache_lookups=int(counts["lookups"].sum()),
+            cache_hits=int(counts["hits"].sum()),
+            sessions=sessions_of(placed, answered, names, cell.groups),
+            latency_ns=percentiles(rows["latency_ns"]),
+            latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
+            lag_ns=percentiles(lag_ns),
+            queue_ns=percentiles(answered["queue_ns"]),
+            in_flight=percentiles(answered["in_flight"]),
+            # The rate of the plan as drawn, not of the experiment file: a Poisson plan of 2,400 sends is
+            # 2 % off its rate by chance, which is no fault of the generator.
+            planned_rate_per_s=None if closed_loop else cell.info["planned_requests"] / window_s,
+            achieved_rate_per_s=sends.item() / window_s,
+            streams=streams_of(cell.messages(), rows),
+            timeline=timeline_of(answered, len(names), window_s),
+            ledgers=reconcile(cell),
+            awaits_answers=cell.awaits_answers,
+            answers_lost=None if "replica" in cell.no_ledgers else lost.height,
+            longest_gap_ns=longest_gap_ns(gaps),
+            first_replicas=len(cell.first_replicas),
+            healthy=healthy_replicas(cell.endpoint_changes(), start, end),
+            events=incidents_of(cell, rows, names, gaps, lost),
+            course=course_of(rows, window_s) if with_course and rows.height else None,
+            lost_workers=lost_workers(cell),
+        )
+
+
+def _numbered_connection() -> pl.Expr:
+    """Where the lab's Envoy numbered it. What replicas say is the connection that some proxy has to them."""
+    numbered = pl.col("connection").str.contains("^[0-9]+$")
+    return pl.when(numbered).then("connection").otherwise(pl.lit("")).alias("connection")
+
+
+def _connections(placed: pl.DataFrame) -> int:
+    return placed.filter(pl.col("connection") != "")["connection"].n_unique()
+
+
+def _number(names: Sequence[str]) -> pl.Expr:
+    """The replica as a place in `names`, or null."""
+    return pl.col("replica").replace_strict(
+        list(names), list(range(len(names))), default=None, return_dtype=pl.UInt16
+    )
+
+
+def _counts(window: pl.LazyFrame) -> pl.DataFrame:
+    """Client x session x connection x replica -> requests and what they took."""
+    sums = window.group_by("client", "session", "connection", "replica").agg(
+        pl.len().cast(pl.Int64).alias("requests"),
+        pl.col("messages").cast(pl.Int64).sum(),
+        pl.col("service_ns").sum(),
+        (pl.col("cache") != "").cast(pl.Int64).sum().alias("lookups"),
+        (pl.col("cache") == "hit").cast(pl.Int64).sum().alias("hits"),
+    )
+    return sums.collect(engine="streaming")
+
+
+def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataFrame:
+    """The rows of the measured window, narrow."""
+    done = pl.col("done_ns")
+    columns = window.select(
+        "request_id",
+        "client",
+        "session",
+        "queue_ns",
+        "in_flight",
+        pl.col("code").cast(pl.Categorical),
+        (pl.col("code") == "OK").alias("ok"),
+        _number(names),
+        (pl.col("planned_ns") - start_ns).alias("at_ns"),
+        (done - pl.col("planned_ns")).alias("latency_ns"),
+        (done - pl.col("sent_ns")).alias("latency_from_send_ns"),
+        (pl.col("sent_ns") - pl.col("planned_ns")).alias("lag_ns"),
+    )
+    return columns.collect(engine="streaming")
+
+
+def _by_replica(table: pl.DataFrame, column: str, replicas: int) -> list[int]:
+    """Sum of a column for each replica."""
+    sums = [0] * replicas
+    for replica, amount in table.group_by("replica").agg(pl.col(column).sum()).iter_rows():
+        sums[replica] = amount
+    return sums
+
+
+def _units(placed: pl.DataFrame, replicas: int) -> dict[str, list[int]]:
+    def distinct(rows: pl.DataFrame, *columns: str) -> list[int]:
+        each = rows.select(*columns, "replica").unique()
+        return _by_replica(each.with_columns(pl.lit(1).alias("one")), "one", replicas)
+
+    return {
+        "connections": distinct(placed.filter(pl.col("connection") != ""), "connection"),
+        "sessions": distinct(placed, "client", "session"),
+        "messages": _by_replica(placed, "messages", replicas),
+        "busy_time": _by_replica(placed, "service_ns", replicas),
+    }
+
+
+def _client_requests(counts: pl.DataFrame, replicas: int) -> dict[int, list[int]]:
+    table = {client: [0] * replicas for client in sorted(counts["client"].unique())}
+    for client, replica, requests in (
+        counts.group_by("client", "replica").agg(pl.col("requests").sum()).iter_rows()
+    ):
+        if replica is not None:
+            table[client][replica] = requests
+    return table

@@ -1,0 +1,202 @@
+"""Does the claim hold? Expectations against what the arms' cells measured. Pure.
+
+A cell counts only if its record can be believed; an expectation that needs a cell which does not count is
+inconclusive, and so is the run.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.metrics.metric import NS_PER_MS
+from harness.metrics.registry import METRICS
+from harness.metrics.spread import Number
+
+if TYPE_CHECKING:
+    from harness.analysis.facts import CellFacts
+    from harness.spec.experiment import Expectation, Experiment
+
+VerdictWord = Literal["held", "refuted", "inconclusive"]
+
+# Outside this range of achieved / planned sends the replicas saw another load than the experiment states.
+# Nighthawk decides the same way; 5 % is well above the share of sends that cross the window's edges.
+LEAST_ACHIEVED_SHARE = 0.95
+MOST_ACHIEVED_SHARE = 1.05
+# Latency is counted from the planned send, so lag is part of it: a generator later than this for one send
+# in a hundred would itself be the tail that p99 shows.
+MOST_LAG_P99_MS = 50.0
+
+# Of ratios, shares and indices the name says enough.
+_TOLD_UNITS = {
+    *("ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams", "breaks"),
+}
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell for the judge: metric name -> value, and why it does not count (empty: it counts)."""
+
+    repeat: int
+    values: Mapping[str, Number]
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One expectation and what was measured.
+
+    measured: what is held against the bound: the median over the arm's cells, or for "times" the ratio of
+    two arms' medians. None: nothing to compare. figures: the same in words, with the range over repeats.
+    """
+
+    text: str
+    verdict: VerdictWord
+    measured: Number
+    figures: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on a run. doubts: one line per reason why something does not count."""
+
+    verdict: VerdictWord
+    findings: list[Finding]
+    doubts: list[str]
+
+
+def measure(facts: CellFacts) -> CellResult:
+    """Compute every metric of one cell, and whether the cell counts."""
+    values = {name: metric.compute(facts) for name, metric in METRICS.items()}
+    return CellResult(facts.repeat, values, tuple(_doubts(facts)))
+
+
+def judge(
+    experiment: Experiment, results: Mapping[str, Sequence[CellResult]], *, all_left_out: bool = False
+) -> Verdict:
+    """Hold every expectation of `experiment` against `results` (arm -> its cells).
+
+    `all_left_out`: it had expectations, but all speak of arms that were not to be run.
+    """
+    doubts = {arm: _arm_doubts(arm, results.get(arm, ()), experiment.repeats) for arm in experiment.variants}
+    findings = [_find(expectation, results, doubts) for expectation in experiment.expect]
+    words = {finding.verdict for finding in findings}
+    all_doubts = [doubt for arm in doubts.values() for doubt in arm]
+    if all_left_out:
+        all_doubts.append("every expectation speaks of an arm that was not run")
+    verdict: VerdictWord = "held"
+    if "refuted" in words:
+        verdict = "refuted"
+    elif "inconclusive" in words or all_doubts:
+        verdict = "inconclusive"
+    return Verdict(verdict, findings, all_doubts)
+
+
+def median(values: Sequence[Number]) -> Number:
+    """Median of the values that are defined; None if none is."""
+    defined = [value for value in values if value is not None]
+    return statistics.median(defined) if defined else None
+
+
+def show(value: Number, unit: str = "") -> str:
+    """A figure for people: about four digits, and its unit unless it is a bare ratio."""
+    if value is None:
+        return "not measured"
+    text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+    if text in ("0", "1") and value != int(value):
+        text = f"{value:.7g}"  # 0.99998 misses a bound of 1, and must not read as 1
+    return f"{text} {unit}" if unit in _TOLD_UNITS else text
+
+
+def _doubts(facts: CellFacts) -> list[str]:
+    doubts = []
+    if facts.status != "completed":
+        doubts.append(f"the cell is {facts.status}")
+    if not facts.requests:
+        doubts.append("no request was recorded in the measured window")
+    doubts += facts.lost_workers
+    ledgers = facts.ledgers
+    if ledgers.reconciled is False:
+        doubts.append(
+            f"the ledgers do not reconcile ({ledgers.only_client} requests only at the client, "
+            f"{ledgers.only_envoy} only at Envoy, {ledgers.only_replica} only at a replica, "
+            f"{ledgers.disagree} disagree)"
+        )
+    if facts.planned_rate_per_s and not facts.awaits_answers:
+        share = facts.achieved_rate_per_s / facts.planned_rate_per_s
+        if not LEAST_ACHIEVED_SHARE <= share <= MOST_ACHIEVED_SHARE:
+            doubts.append(
+                f"the generator sent {facts.achieved_rate_per_s:.4g} of "
+                f"{facts.planned_rate_per_s:.4g} planned requests/s ({share:.0%})"
+            )
+    lag_ms = facts.lag_ns.get("p99", 0.0) / NS_PER_MS
+    if lag_ms > MOST_LAG_P99_MS:
+        doubts.append(
+            f"the generator lagged {lag_ms:.4g} ms behind its plan at p99 (at most {MOST_LAG_P99_MS:g} ms)"
+        )
+    return doubts
+
+
+def _arm_doubts(arm: str, cells: Sequence[CellResult], repeats: int) -> list[str]:
+    doubts = [f"{arm}, repeat {cell.repeat}: {doubt}" for cell in cells for doubt in cell.doubts]
+    if len(cells) < repeats:
+        doubts.append(f"{arm}: {len(cells)} of {repeats} repeats were recorded")
+    return doubts
+
+
+def _find(
+    expectation: Expectation, results: Mapping[str, Sequence[CellResult]], doubts: Mapping[str, list[str]]
+) -> Finding:
+    unit = METRICS[expectation.metric].unit
+    values = _values(results, expectation.arm, expectation.metric)
+    value, measured = median(values), median(values)
+    figures = f"{show(value, unit)}{_range(values)}"
+    factor: Number = 1.0
+    arms = [expectation.arm]
+    if expectation.of is not None:
+        others = _values(results, expectation.of, expectation.metric)
+        factor = median(others)
+        measured = value / factor if value is not None and factor else None
+        times = "" if measured is None else f"{show(measured)} times: "
+        figures = f"{times}{figures} against {show(factor, unit)}{_range(others)}"
+        arms.append(expectation.of)
+    bound, is_least = _bound(expectation)
+    text = in_words(expectation)
+    if value is None or factor is None or any(doubts[arm] for arm in arms):
+        return Finding(text, "inconclusive", measured, figures)
+    held = value >= bound * factor if is_least else value <= bound * factor
+    return Finding(text, "held" if held else "refuted", measured, figures)
+
+
+def _values(results: Mapping[str, Sequence[CellResult]], arm: str, metric: str) -> list[Number]:
+    return [cell.values[metric] for cell in results.get(arm, ())]
+
+
+def _range(values: Sequence[Number]) -> str:
+    defined = [value for value in values if value is not None]
+    if len(defined) < 2:
+        return ""
+    low, high = show(min(defined)), show(max(defined))
+    return f" ({low} in each repeat)" if low == high else f" ({low} to {high} over repeats)"
+
+
+def in_words(expectation: Expectation) -> str:
+    """The expectation as a sentence: "arm: metric at least 1.5 times that of other"."""
+    bound, is_least = _bound(expectation)
+    words = f"at {'least' if is_least else 'most'} {bound:g}"
+    if expectation.of is not None:
+        return f"{expectation.arm}: {expectation.metric} {words} times that of {expectation.of}"
+    unit = METRICS[expectation.metric].unit
+    return f"{expectation.arm}: {expectation.metric} {words}{f' {unit}' if unit in _TOLD_UNITS else ''}"
+
+
+def _bound(expectation: Expectation) -> tuple[float, bool]:
+    """The bound, and whether it is a least one."""
+    for least in (expectation.at_least, expectation.at_least_times):
+        if least is not None:
+            return least, True
+    most = expectation.at_most if expectation.at_most is not None else expectation.at_most_times
+    assert most is not None
+    return most, False

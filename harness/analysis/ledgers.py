@@ -1,0 +1,209 @@
+"""Join what client, Envoy and replicas wrote down, request by request, and say whether they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from harness.record.directory import Cell
+from harness.record.tables import table_errors
+from lb.rows import REQUEST_IDS_PER_CLIENT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+_PARTIES = ("client", "envoy", "replica")
+_KINDS = ("matched", "unanswered", "only_client", "only_envoy", "only_replica", "disagree")
+COUNTS = (*_PARTIES, *_KINDS)
+
+# In place of a replica's number, for what is no replica of the cell. The row of a replica never has it, so
+# a request that a stranger answered never matches.
+_STRANGER = 65_535
+
+
+@dataclass(frozen=True)
+class Ledgers:
+    """Counts of one cell, warm-up included. Rows without a request id (not the lab's calls) are not counted.
+
+    client, envoy, replica: rows of each ledger; envoy is 0 where Envoy keeps no ledger of requests. None: the
+    ledger cannot be had (Cell.no_ledgers), nor, then, what it alone would have. Every attempt at a request
+    that reaches a replica is a row there, so that replica / client is how many attempts a request took.
+    matched: answered requests with exactly one row in every ledger, all naming the same replica. Where
+    requests may be tried again: with one row of the client, between one row and as many as there may be
+    attempts in each other ledger, and in each of those a row of the replica that the client names. Of an
+    Envoy that was killed or restarted rows may lack. None where there is no ledger but the client's.
+    unanswered: requests without an answer, given up by the client; they may be in any ledger or in none. So
+    may those that did not end with OK on a replica that was killed: it had no time to write its row. Every
+    row of a request that ended with OK was written before its answer left.
+    Requests that a client sent whose load worker was lost (Cell.lost_clients) may be in the other ledgers
+    alone; they are rows there, and count as nothing else.
+    only_client (answered), only_envoy, only_replica: requests that no other ledger has.
+    disagree: any other requests: another replica, or another number of rows.
+    envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways; None where it keeps no
+    ledger of requests, or one without bytes.
+    """
+
+    client: int
+    envoy: int | None
+    replica: int | None
+    matched: int | None
+    unanswered: int
+    only_client: int | None
+    only_envoy: int | None
+    only_replica: int | None
+    disagree: int
+    envoy_bytes: int | None = None
+
+    @property
+    def reconciled(self) -> bool | None:
+        """Nothing is wrong: every answered request is matched, and no ledger has requests of its own.
+
+        None: the client's ledger is the only one, and there is nothing to hold it against.
+        """
+        wrong = self.only_client or self.only_envoy or self.only_replica or self.disagree
+        return False if wrong else None if self.matched is None else True
+
+
+def reconcile(cell: Cell) -> Ledgers:
+    """Join the ledgers of one cell by request id.
+
+    Raises UserError naming the cell's folder when a ledger cannot be read.
+    """
+    lacking = set(cell.no_ledgers)
+    through_envoy = cell.route == "envoy" and "envoy" not in lacking
+    numbers = {name: number for number, name in enumerate(cell.replicas)}
+    ledgers = [_client(cell.requests(), numbers, cell.torn)]
+    ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
+    access_log = cell.access_log()
+    queries = [_bytes(access_log)] if access_log is not None else []
+    if access_log is not None:
+        ledgers.append(
+            _envoy(access_log, {address: numbers[name] for name, address in cell.replicas.items()})
+        )
+    agreement = (
+        _once_each(through_envoy, cell.proxy_torn, lacking)
+        if cell.most_attempts == 1
+        else _after_attempts(cell.most_attempts, through_envoy, cell.proxy_torn, lacking)
+    )
+    with table_errors(cell.folder, "ledgers written by this lab"):
+        # Together, so that the access log is read once.
+        tally, *totals = pl.collect_all(
+            [_tally(pl.concat(ledgers), agreement, cell.lost_clients), *queries], engine="streaming"
+        )
+    requests = dict(zip(tally["kind"], tally["requests"], strict=True))
+    counts = {party: int(tally[party].sum()) for party in _PARTIES}
+    counts |= {kind: int(requests.get(kind, 0)) for kind in _KINDS}
+    unknown = {name for party in lacking for name in (party, f"only_{party}")}
+    if "replica" in lacking and not through_envoy:
+        unknown |= {"matched", "only_client"}
+    known: dict[str, Any] = {name: None if name in unknown else count for name, count in counts.items()}
+    return Ledgers(**known, envoy_bytes=totals[0].item() if totals else None)
+
+
+def _row_of(party: str, who: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
+    """The columns that all ledgers are brought to: who answered (null: nobody), and whose row it is."""
+    return [
+        pl.col("request_id"),
+        who.cast(pl.UInt16).alias("who"),
+        answered.cast(pl.UInt32).alias("answered"),
+        *(pl.lit(int(party == other), pl.UInt32).alias(other) for other in _PARTIES),
+    ]
+
+
+def _number(column: str, numbers: Mapping[str, int]) -> pl.Expr:
+    return pl.col(column).replace_strict(
+        list(numbers), list(numbers.values()), default=_STRANGER, return_dtype=pl.UInt16
+    )
+
+
+def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], torn: Collection[str]) -> pl.LazyFrame:
+    answered = pl.col("replica") != ""
+    if torn:
+        answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(torn))
+    who = pl.when(answered).then(_number("replica", numbers))
+    return requests.select(_row_of("client", who, answered))
+
+
+def _envoy(access_log: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame:
+    calls = access_log.filter(pl.col("request_id") >= 0)
+    who = _number("upstream", numbers)
+    return calls.select(_row_of("envoy", who, pl.lit(False)))
+
+
+def _bytes(access_log: pl.LazyFrame) -> pl.LazyFrame:
+    """One value: the bytes both ways of all requests of the lab; null where none were written down."""
+    both_ways = pl.col("bytes_in") + pl.col("bytes_out")
+    calls = access_log.filter(pl.col("request_id") >= 0)
+    return calls.select(pl.when(both_ways.count() > 0).then(both_ways.sum()))
+
+
+def _replica(ledger: pl.LazyFrame, number: int) -> pl.LazyFrame:
+    calls = ledger.filter(pl.col("request_id") >= 0)
+    return calls.select(_row_of("replica", pl.lit(number), pl.lit(False)))
+
+
+@dataclass(frozen=True)
+class _Agreement:
+    """What it takes that the rows of an answered request agree.
+
+    gathered: aggregates of a request's rows, beside the rows of each party; holds: a predicate on those.
+    """
+
+    gathered: tuple[pl.Expr, ...]
+    holds: tuple[pl.Expr, ...]
+
+
+def _once_each(through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) -> _Agreement:
+    who = pl.col("who")
+    least = int(through_envoy and not proxy_torn)
+    parties = [] if "replica" in lacking else ["replica"]
+    return _Agreement(
+        (who.min().alias("lowest"), who.max().alias("highest")),
+        (
+            pl.col("client") == 1,
+            pl.col("envoy").is_between(least, int(through_envoy)),
+            *(pl.col(party) == 1 for party in parties),
+            pl.col("lowest") == pl.col("highest"),
+        ),
+    )
+
+
+def _after_attempts(most: int, through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) -> _Agreement:
+    whole_envoy = through_envoy and not proxy_torn
+    parties = [*(["envoy"] if whole_envoy else []), *(["replica"] if "replica" not in lacking else [])]
+    named = pl.col("who").filter(pl.col("client") == 1).max()
+
+    def has_named(party: str) -> pl.Expr:
+        return (pl.col("who").filter(pl.col(party) == 1) == named).any().alias(f"{party}_has_named")
+
+    counts = [pl.col(party).is_between(1, most) for party in parties]
+    absent = [] if whole_envoy else [pl.col("envoy") <= (most if through_envoy else 0)]
+    return _Agreement(
+        tuple(has_named(party) for party in parties),
+        (pl.col("client") == 1, *counts, *absent, *(pl.col(f"{party}_has_named") for party in parties)),
+    )
+
+
+def _tally(rows: pl.LazyFrame, agreement: _Agreement, lost_clients: Collection[int]) -> pl.LazyFrame:
+    """Kind of agreement -> requests, and rows of each ledger."""
+    by_request = rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.gathered)
+    client, envoy, replica, answered = (pl.col(name) for name in (*_PARTIES, "answered"))
+    caller = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
+    kind = (
+        pl.when(client == 0, caller.is_in(list(lost_clients)))
+        .then(pl.lit("unheard"))
+        .when(answered == 0, client == 1)
+        .then(pl.lit("unanswered"))
+        .when(answered == 1, *agreement.holds)
+        .then(pl.lit("matched"))
+        .when(client == 1, envoy == 0, replica == 0)
+        .then(pl.lit("only_client"))
+        .when(client == 0, replica == 0)
+        .then(pl.lit("only_envoy"))
+        .when(client == 0, envoy == 0)
+        .then(pl.lit("only_replica"))
+        .otherwise(pl.lit("disagree"))
+    )
+    return by_request.group_by(kind.alias("kind")).agg(pl.len().alias("requests"), pl.col(*_PARTIES).sum())

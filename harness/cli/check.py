@@ -1,0 +1,172 @@
+"""What an experiment plans, in words and figures, before anything is started."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.events.schedule import planned_events
+from harness.plan.cells import load_of, plan_cells
+from harness.spec.arm import OWN_WORKLOAD
+from harness.spec.checks import BOUNDS, planned_requests
+from harness.spec.experiment import Arm, Event, Experiment, Workload
+from harness.spec.replicas import Replicas
+from harness.testbed.compatibility import misfit
+from lb.plan import client_rate_per_s
+
+Lines = list[tuple[str, str]]
+
+
+def plan_text(experiment: Experiment) -> str:
+    """The plan as lines of text: cells in order, requests, time, rates, utilisation.
+
+    Closed loops have no planned rate; what is told of them is at most, as if nothing ever queued.
+    """
+    parts = [
+        [(experiment.name, experiment.title), ("question", experiment.question)],
+        _cells(experiment),
+        _requests(experiment),
+        _workloads(experiment),
+        _unlike(experiment.replicas),
+        _events(experiment),
+        _expectations(experiment),
+    ]
+    return "\n".join(f"{label:<12} {line}".rstrip() for part in parts for label, line in part)
+
+
+def _cells(experiment: Experiment) -> Lines:
+    plans = plan_cells(experiment)
+    arms = len(experiment.variants)
+    count = f"{len(plans)} ({arms} arms x {experiment.repeats} repeats), in this order"
+    width = max(map(len, experiment.variants))
+    lines = [
+        f"{plan.order + 1:3}  {plan.arm_name:<{width}}  repeat {plan.repeat}  {_arm(plan.arm)}"
+        for plan in plans
+    ]
+    why = misfit(experiment, "local")
+    return [*([("testbed", why)] if why else []), ("cells", count), *(("", line) for line in lines)]
+
+
+def _arm(arm: Arm) -> str:
+    """Route, policy, and whatever is not as it is by default."""
+    extras = arm.model_dump(exclude={"route", "policy", "sweep", "events"}, exclude_defaults=True)
+    options = extras.pop("options", {})
+    told = [f"{key} {_value(value)}" for key, value in (options | extras).items()]
+    return ", ".join([f"{arm.route}: {arm.policy}", *told])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_value(entry)}" for key, entry in value.items()) + "}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _requests(experiment: Experiment) -> Lines:
+    work = experiment.workload
+    cells = len(experiment.variants) * experiment.repeats
+    total = planned_requests(experiment)
+    seconds = work.warm_up_s + work.duration_s
+    measured = total / cells * work.duration_s / seconds
+    about = "at most " if work.rate_per_s is None else "about "
+    return [
+        ("requests", f"{about}{measured:,.0f} measured in a cell, {total:,.0f} in all with warm-up"),
+        ("time", f"{seconds * cells:g} s of load ({work.warm_up_s:g} + {work.duration_s:g} s a cell)"),
+    ]
+
+
+def _workloads(experiment: Experiment) -> Lines:
+    """The workload and what it asks of the replicas; once more for each arm that has its own."""
+    lines = _workload(experiment, experiment.workload)
+    for name, variant in experiment.variants.items():
+        if any(getattr(variant.arm, field) is not None for field in OWN_WORKLOAD):
+            own = _workload(experiment, experiment.workload_of(variant.arm))
+            lines += [("", f"{name}:"), *(("", f"  {label}: {line}") for label, line in own)]
+    return lines
+
+
+def _workload(experiment: Experiment, work: Workload) -> Lines:
+    replicas = experiment.replicas
+    return [*_clients(experiment, work), *_capacity(experiment, replicas, work)]
+
+
+def _clients(experiment: Experiment, work: Workload) -> Lines:
+    mix = ", ".join(f"{name} {weight / sum(work.calls.values()):.0%}" for name, weight in work.calls.items())
+    if work.rate_per_s is None:
+        rates = f"closed loop, {work.think_time_ms:g} ms of thinking after each answer"
+    else:
+        load = load_of(work, experiment.seed, 1)
+        first, last = client_rate_per_s(load, 0), client_rate_per_s(load, work.clients - 1)
+        each = f"{first:.4g}/s each" if work.skew == 0 else f"{first:.4g}/s (client 0) to {last:.4g}/s"
+        rates = f"{work.rate_per_s:g}/s together, open loop, {each}, skew {work.skew:g}"
+    return [("clients", f"{work.clients}: {rates}"), ("calls", mix)]
+
+
+def _capacity(experiment: Experiment, replicas: Replicas, work: Workload) -> Lines:
+    time_ms = replicas.service_time_ms
+    capacity_per_s = replicas.slots * 1000 / (time_ms.mean * _service_times_per_call(work))
+    line = (
+        f"{replicas.count} x {replicas.slots} slots, service time {time_ms.mean:g} ms "
+        f"({time_ms.distribution}): {capacity_per_s:,.4g} calls/s each, "
+        f"{capacity_per_s * replicas.count:,.4g}/s in all"
+    )
+    if work.rate_per_s is None:
+        return [("replicas", line)]
+    all_on_one = work.rate_per_s / capacity_per_s
+    busiest = client_rate_per_s(load_of(work, experiment.seed, 1), 0) / capacity_per_s
+    utilisation = (
+        f"{all_on_one / replicas.count:.0%} of each replica when spread evenly; {busiest:.0%} of one by the "
+        f"busiest client alone; {all_on_one:.0%} of one if all go there"
+    )
+    return [("replicas", line), ("utilisation", utilisation)]
+
+
+def _unlike(replicas: Replicas) -> Lines:
+    """What is special about the replicas, or some of them."""
+    common = replicas.model_dump(
+        include={"slow_factor", "slow_share", "fail_share", "fail_code", "outage", "cache", "orca"},
+        exclude_defaults=True,
+    )
+    lines = [("", f"all: {_value(common)[1:-1]}")] if common else []
+    for name, unlike in replicas.different.items():
+        lines.append(("", f"{name}: {_value(unlike.model_dump(exclude_none=True))[1:-1]}"))
+    return lines
+
+
+def _events(experiment: Experiment) -> Lines:
+    """What changes in the course of a cell; once more for each arm that has a timeline of its own."""
+    lines = [("", line) for line in _timeline(experiment.events)] if experiment.events else []
+    for name, variant in experiment.variants.items():
+        if variant.arm.events is not None:
+            own = _timeline(variant.arm.events)
+            lines += [("", f"{name}: {'; '.join(own) or 'nothing'}")]
+    return [("events", lines[0][1]), *lines[1:]] if lines else []
+
+
+def _timeline(events: Sequence[Event]) -> list[str]:
+    told = []
+    for planned in planned_events(events):
+        extras = planned.event.model_dump(exclude={"at_s", "do", "target", "for_s"}, exclude_defaults=True)
+        target = "" if planned.event.target is None else f" {_value(planned.event.target)}"
+        what = [f"{planned.event.do}{target}", *(f"{key} {_value(value)}" for key, value in extras.items())]
+        ends = "" if planned.undoes is None else f" (ends {planned.undoes})"
+        told.append(f"{planned.number}. at {planned.at_s:g} s: {', '.join(what)}{ends}")
+    return told
+
+
+def _service_times_per_call(work: Workload) -> float:
+    """Mean number of service times that a call takes: GetVideo works once for every message."""
+    total = sum(work.calls.values())
+    return sum(
+        weight / total * (work.messages_per_stream if name == "GetVideo" else 1)
+        for name, weight in work.calls.items()
+    )
+
+
+def _expectations(experiment: Experiment) -> Lines:
+    lines = []
+    for expectation in experiment.expect:
+        key, bound = next((key, value) for key in BOUNDS if (value := getattr(expectation, key)) is not None)
+        words = key.replace("_times", "").replace("_", " ")
+        bound_text = f"{bound:g}" if expectation.of is None else f"{bound:g} times that of {expectation.of}"
+        lines.append(("", f"{expectation.arm}: {expectation.metric} {words} {bound_text}"))
+    return [("expect", lines[0][1]), *lines[1:]] if lines else [("expect", "nothing")]

@@ -1,0 +1,122 @@
+"""Plays the events of one cell at their times, while the load goes on."""
+
+import time
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from harness.errors import LabError
+from harness.events.actions import DOINGS
+from harness.events.context import ABSENT, Stage, Steps
+from harness.events.notification import told
+from harness.events.schedule import OF_THE_PROXY, PlannedEvent, chosen_targets
+
+UNTIL_MEASURING_S = 0.02
+SOON_S = 0.005  # between two looks at what is waited for
+WATCH_S = 0.05  # between two looks at the proxy's endpoints
+
+
+class EventPlayer:
+    """To be ticked from the load's start to its end, and closed. `epoch_ns`: monotonic, of the cell."""
+
+    def __init__(self, stage: Stage, epoch_ns: int) -> None:
+        self._stage = stage
+        self._epoch_ns = epoch_ns
+        self._start_ns = 0
+        self._left = list(stage.plan.events)
+        self._running: list[Steps] = []
+        self._targets: dict[int, list[str]] = {}
+        self._watched_s = 0.0
+
+    def tick(self, load_status: Mapping[str, Any]) -> float:
+        """Do what is due; the seconds after which to tick again. Raises LabError when a part refuses.
+
+        `load_status`: what the load process last said; times count from the measure_start_ns in there.
+        """
+        self._start_ns = load_status.get("measure_start_ns", 0)
+        if not self._start_ns:
+            return UNTIL_MEASURING_S
+        self._watch()
+        now_ns = time.monotonic_ns() - self._epoch_ns
+        while self._left and self._due_ns(self._left[0]) <= now_ns:
+            self._running.append(self._play(self._left.pop(0)))
+        self._running = [steps for steps in self._running if _goes_on(steps)]
+        if self._running:
+            return SOON_S
+        wait_s = (self._due_ns(self._left[0]) - now_ns) / 1e9 if self._left else WATCH_S
+        return min(WATCH_S, max(wait_s, 0.0))
+
+    def close(self) -> None:
+        """End what still waits, and close what was opened."""
+        for steps in self._running:
+            steps.close()
+        self._stage.close()
+
+    def _due_ns(self, planned: PlannedEvent) -> int:
+        return self._start_ns + round(planned.at_s * 1e9)
+
+    def _play(self, planned: PlannedEvent) -> Steps:
+        stage, event = self._stage, planned.event
+        targets = yield from self._choose(planned)
+        self._targets[planned.number] = targets
+        stage.concerns(planned, targets)
+        extras = event.model_dump(exclude={"at_s", "do", "target"}, exclude_defaults=True)
+        stage.note(
+            "asked",
+            number=planned.number,
+            do=event.do,
+            targets=targets,
+            planned_ns=self._due_ns(planned),
+            undoes=planned.undoes,
+            told=told(stage.plan.arm, event.do),
+            **extras,
+        )
+        yield from DOINGS[event.do](stage, planned, targets)
+
+    def _choose(self, planned: PlannedEvent) -> Generator[None, None, list[str]]:
+        stage, target = self._stage, planned.event.target
+        if planned.event.do in OF_THE_PROXY:
+            return ["envoy"]
+        if planned.undoes is not None:
+            return self._targets[planned.undoes]
+        if target is None:
+            return [stage.fleet.start_new() for _ in range(planned.event.count or 1)]
+        names = [name for name in stage.live.replicas if stage.fleet.running(name)]
+        if target == "most_loaded":
+            return [(yield from self._most_loaded(names))]
+        return chosen_targets(target, names, stage.rng)
+
+    def _most_loaded(self, names: list[str]) -> Generator[None, None, str]:
+        futures = {name: self._stage.controls.identify(name) for name in names}
+        yield from self._stage.until(lambda: all(future.done() for future in futures.values()))
+        calls = {
+            name: future.result().calls_started
+            for name, future in futures.items()
+            if future.code().name == "OK"
+        }
+        if not calls:
+            raise LabError("no replica says how many calls it has had, so none is the most loaded")
+        return max(calls, key=lambda name: (calls[name], name))
+
+    def _watch(self) -> None:
+        """Look at what the proxy says of its endpoints, and record every change."""
+        stage, now_s = self._stage, time.monotonic()
+        if stage.live.envoy is None or now_s - self._watched_s < WATCH_S:
+            return
+        self._watched_s = now_s
+        try:
+            by_address = stage.live.envoy.endpoint_states()
+        except LabError:
+            return  # it is on its way out or in
+        for name, address in stage.live.replicas.items():
+            state = by_address.get(address, ABSENT)
+            if stage.states.get(name) != state:
+                stage.states[name] = state
+                stage.note("endpoint", replica=name, state=state)
+
+
+def _goes_on(steps: Steps) -> bool:
+    try:
+        next(steps)
+    except StopIteration:
+        return False
+    return True

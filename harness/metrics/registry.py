@@ -1,0 +1,266 @@
+"""METRICS: what can be expected of a cell, by name. Pure arithmetic on CellFacts.
+
+Imports no numpy and no polars: checking an experiment file needs the names, and must stay quick.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from harness.metrics.event_metrics import event_metrics
+from harness.metrics.metric import Compute, Metric, in_ms, share
+from harness.metrics.spread import Number, chi2_p, cv, effective_replicas, jain, max_off_fair, max_over_mean
+
+if TYPE_CHECKING:
+    from harness.analysis.facts import CellFacts
+
+NAMED_REPLICAS = 8  # those whose share is a metric of its own
+COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")
+
+
+def _of_spread(function: Callable[[Sequence[int]], Number]) -> Compute:
+    return lambda facts: function(list(facts.replica_requests.values()))
+
+
+def _off_fair_per_client(facts: CellFacts) -> Number:
+    return max(
+        (off for row in facts.client_requests.values() if (off := max_off_fair(row)) is not None),
+        default=None,
+    )
+
+
+def _replicas_per_client(facts: CellFacts) -> Number:
+    used = [sum(map(bool, row)) for row in facts.client_requests.values() if any(row)]
+    return statistics.median(used) if used else None
+
+
+def _group_purity(facts: CellFacts) -> Number:
+    on_most_used = facts.sessions.group_requests
+    return None if on_most_used is None else share(on_most_used, facts.sessions.requests)
+
+
+def _bytes_per_request(facts: CellFacts) -> Number:
+    carried = facts.ledgers.envoy_bytes
+    return None if carried is None else share(carried, facts.ledgers.client)
+
+
+_RANKS = {
+    "p50": "Median",
+    "p90": "90th percentile",
+    "p95": "95th percentile",
+    "p99": "99th percentile",
+    "p999": "99.9th percentile",
+    "max": "Largest",
+}
+
+_WAITS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[str], str]] = {
+    "latency_ms": (
+        lambda f: f.latency_ns,
+        tuple(_RANKS),
+        "the time from the planned send to the end of the call",
+    ),
+    "latency_from_send_ms": (
+        lambda f: f.latency_from_send_ns,
+        tuple(_RANKS),
+        "the time from the send to the end of the call",
+    ),
+    "message_latency_ms": (
+        lambda f: f.streams.message_latency_ns,
+        ("p50", "p90", "p99", "max"),
+        "the time from a stream message's planned send to its answer",
+    ),
+    "lag_ms": (
+        lambda f: f.lag_ns,
+        ("p50", "p99", "max"),
+        "how late the load generator sent (sent - planned)",
+    ),
+    "queue_ms": (
+        lambda f: f.queue_ns,
+        ("p50", "p90", "p99", "max"),
+        "the time that a request waited for a slot in its replica",
+    ),
+}
+
+_UNITS = {
+    "connections": "connections that a replica answered a request of",
+    "sessions": "sessions that a replica answered a request of",
+    "messages": "messages that a replica sent",
+    "busy_time": "time that a replica was busy with answered requests, summed over its slots",
+}
+
+
+def _waits() -> Iterator[tuple[str, Metric]]:
+    for prefix, (percentiles, names, what) in _WAITS.items():
+        for name in names:
+            yield f"{prefix}.{name}", Metric("ms", f"{_RANKS[name]} of {what}", _rank(percentiles, name))
+
+
+def _rank(percentiles: Callable[[CellFacts], dict[str, float]], name: str) -> Compute:
+    return lambda facts: in_ms(percentiles(facts).get(name))
+
+
+def _spread_of_units() -> Iterator[tuple[str, Metric]]:
+    functions = {
+        "max_over_mean": ("ratio", "Busiest replica / fair share", max_over_mean),
+        "cv": ("ratio", "Standard deviation / mean over the replicas", cv),
+        "effective_replicas": ("replicas", "1 / sum(share^2) over the replicas", effective_replicas),
+    }
+    for unit, what in _UNITS.items():
+        for name, (scale, meaning, function) in functions.items():
+            yield f"{unit}.{name}", Metric(scale, f"{meaning}, counting {what}", _of_unit(unit, function))
+
+
+def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
+    return lambda facts: function(facts.units[unit])
+
+
+def _share_of(replica: str) -> Compute:
+    def of(facts: CellFacts) -> Number:
+        requests = facts.replica_requests.get(replica)
+        return None if requests is None else share(requests, sum(facts.replica_requests.values()))
+
+    return of
+
+
+def _error_share(code: str) -> Compute:
+    return lambda facts: share(facts.errors.get(code, 0), facts.requests)
+
+
+METRICS: dict[str, Metric] = {
+    "requests": Metric(
+        "requests", "Requests planned for and made in the measured window", lambda f: f.requests
+    ),
+    "error_share": Metric(
+        "share",
+        "Requests that did not end with OK / all",
+        lambda f: share(sum(f.errors.values()), f.requests),
+    ),
+    **{
+        f"errors.{code}": Metric("share", f"Requests that ended with {code} / all", _error_share(code))
+        for code in COUNTED_CODES
+    },
+    "goodput_per_s": Metric(
+        "requests/s",
+        "Requests that ended with OK / length of the measured window",
+        lambda f: (f.requests - sum(f.errors.values())) / f.window_s,
+    ),
+    "attempts.per_request": Metric(
+        "ratio",
+        "Rows of the replicas / rows of the clients, warm-up included: attempts that reach a replica",
+        lambda f: None if f.ledgers.replica is None else share(f.ledgers.replica, f.ledgers.client),
+    ),
+    "bytes.per_request": Metric(
+        "bytes",
+        "Bytes of the bodies that Envoy carried both ways / requests, warm-up included; route envoy",
+        _bytes_per_request,
+    ),
+    "spread.max_over_mean": Metric(
+        "ratio", "Busiest replica's requests / fair share; 1 is even", _of_spread(max_over_mean)
+    ),
+    "spread.cv": Metric(
+        "ratio", "Standard deviation / mean of the replicas' requests; 0 is even", _of_spread(cv)
+    ),
+    "spread.jain": Metric("index", "Jain's fairness index, 1/n (all on one) to 1 (even)", _of_spread(jain)),
+    "spread.effective_replicas": Metric(
+        "replicas",
+        "1 / sum(share^2): how many evenly used replicas the load amounts to",
+        _of_spread(effective_replicas),
+    ),
+    "spread.chi2_p": Metric(
+        "probability", "Chance that replicas drawn at random would be at least as uneven", _of_spread(chi2_p)
+    ),
+    "spread.used_replicas": Metric(
+        "replicas", "Replicas that answered a request", _of_spread(lambda counts: sum(map(bool, counts)))
+    ),
+    "random_placement.max_over_mean": Metric(
+        "ratio",
+        "A model, not a measurement: spread.max_over_mean as expected when each of these sessions, with its "
+        "requests, goes to a replica drawn at random",
+        lambda f: f.sessions.random_max_over_mean,
+    ),
+    **dict(_spread_of_units()),
+    "connections.count": Metric(
+        "connections", "Connections of clients with an answered request", lambda f: f.connections
+    ),
+    **{
+        f"share.replica-{number}": Metric(
+            "share", f"Share of the answered requests on replica-{number}", _share_of(f"replica-{number}")
+        )
+        for number in range(NAMED_REPLICAS)
+    },
+    "per_client.replicas": Metric(
+        "replicas", "Replicas that answered a client, median over the clients", _replicas_per_client
+    ),
+    "balance.max_off_fair_requests": Metric(
+        "requests", "Largest distance of a replica's requests from the fair share", _of_spread(max_off_fair)
+    ),
+    "balance.max_off_fair_per_client_requests": Metric(
+        "requests", "The same counted for each client alone, the worst client", _off_fair_per_client
+    ),
+    "balance.round_off_fair_requests": Metric(
+        "requests",
+        "Of every 3 x replicas successive requests: the largest distance of a replica from 3, on average",
+        lambda f: f.off_fair_of_rounds,
+    ),
+    "affinity.sessions": Metric("sessions", "Sessions with an answered request", lambda f: f.sessions.count),
+    "affinity.purity": Metric(
+        "share",
+        "Share of a session's requests on its most used replica, over sessions weighted by requests",
+        lambda f: share(f.sessions.top_requests, f.sessions.requests),
+    ),
+    "affinity.group_purity": Metric(
+        "share", "The same for target groups; policy target_groups", _group_purity
+    ),
+    "affinity.breaks": Metric(
+        "breaks", "Times that a session's next request went to another replica", lambda f: f.sessions.breaks
+    ),
+    "cache.hit_share": Metric(
+        "share",
+        "Answers from a replica that remembered the session / answers of replicas with a cache",
+        lambda f: share(f.cache_hits, f.cache_lookups),
+    ),
+    "stream.count": Metric("streams", "Streams with an answered message", lambda f: f.streams.count),
+    "stream.purity": Metric(
+        "share",
+        "Streams whose messages all name one replica / streams with an answered message",
+        lambda f: share(f.streams.pure, f.streams.count),
+    ),
+    **dict(_waits()),
+    "in_flight.p99": Metric(
+        "requests",
+        "99th percentile of the requests inside the answering replica",
+        lambda f: f.in_flight.get("p99"),
+    ),
+    "in_flight.max": Metric(
+        "requests", "Most requests inside one replica at a time", lambda f: f.in_flight.get("max")
+    ),
+    "answers_lost": Metric(
+        "requests",
+        "Requests that a replica finished with OK and whose client got something else",
+        lambda f: f.answers_lost,
+    ),
+    "longest_gap_ms": Metric(
+        "ms",
+        "Longest time that a session waited, from a request's planned send to its next good answer",
+        lambda f: in_ms(f.longest_gap_ns),
+    ),
+    "endpoints.healthy_min": Metric(
+        "replicas",
+        "Least replicas that Envoy had as healthy at a time; where there are events",
+        lambda f: f.healthy.least,
+    ),
+    "endpoints.healthy_mean": Metric(
+        "replicas",
+        "Replicas that Envoy had as healthy, mean over the window; where there are events",
+        lambda f: f.healthy.mean,
+    ),
+    "planned_rate_per_s": Metric(
+        "requests/s", "Planned sends in the measured window / its length", lambda f: f.planned_rate_per_s
+    ),
+    "achieved_rate_per_s": Metric(
+        "requests/s", "Sends in the measured window / its length", lambda f: f.achieved_rate_per_s
+    ),
+    **dict(event_metrics()),
+}

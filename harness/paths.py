@@ -1,0 +1,8 @@
+"""Where the lab's own files are: the folders beside the packages."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = ROOT / "experiments"
+ENVOY_TEMPLATES = ROOT / "envoy"
+RESULTS = ROOT / "results"

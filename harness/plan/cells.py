@@ -1,0 +1,81 @@
+"""The plan of a run: which cells, in which order, each with what."""
+
+import random
+from dataclasses import dataclass
+
+from harness.events.schedule import PlannedEvent, planned_events
+from harness.policies.registry import sets_cookie
+from harness.spec.arm import Variant
+from harness.spec.experiment import Arm, Experiment, Workload
+from lb.plan import Load, planned_requests
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One arm x one repeat. `order` counts the cells of the run from 0, `repeat` those of the arm from 1.
+
+    `workload`: the experiment's, with what the arm has of its own; `load`: what the clients make of it;
+    `events`: what changes while they are measured.
+    """
+
+    arm_name: str
+    arm: Arm
+    repeat: int
+    order: int
+    workload: Workload
+    load: Load
+    events: tuple[PlannedEvent, ...] = ()
+
+    @property
+    def cookies(self) -> bool:
+        """Whether the clients keep cookies: asked for, and there is a proxy that sets some."""
+        return self.arm.cookie_jar and sets_cookie(self.arm)
+
+
+def plan_cells(experiment: Experiment) -> list[CellPlan]:
+    """All cells of a run. Within each repeat the arms come in an order shuffled by the seed.
+
+    Interleaved, so that a machine that changes while the run goes on touches every arm alike.
+    """
+    rng = random.Random(f"order/{experiment.seed}")
+    variants = experiment.variants
+    order: list[tuple[str, int]] = []
+    for repeat in range(1, experiment.repeats + 1):
+        names = list(variants)
+        rng.shuffle(names)
+        order += [(name, repeat) for name in names]
+    return [_cell(experiment, variants[name], repeat, number) for number, (name, repeat) in enumerate(order)]
+
+
+def _cell(experiment: Experiment, variant: Variant, repeat: int, order: int) -> CellPlan:
+    workload = experiment.workload_of(variant.arm)
+    load = load_of(workload, experiment.seed, repeat)
+    events = planned_events(experiment.events_of(variant.arm))
+    return CellPlan(variant.name, variant.arm, repeat, order, workload, load, events)
+
+
+def load_of(work: Workload, seed: int, repeat: int) -> Load:
+    """What the clients send in one repeat: arms with the same workload meet the same arrivals."""
+    return Load(
+        clients=work.clients,
+        rate_per_s=work.rate_per_s,
+        think_time_ms=work.think_time_ms,
+        skew=work.skew,
+        calls={str(name): weight for name, weight in work.calls.items()},
+        seed=seed,
+        repeat=repeat,
+    )
+
+
+def replica_connection_age_ms(arm: Arm) -> int | None:
+    """When the replicas end a connection: only where the clients' own connections reach them."""
+    if arm.max_connection_age_s is None or arm.route == "envoy":
+        return None
+    return round(arm.max_connection_age_s * 1000)
+
+
+def planned_in_window(plan: CellPlan) -> int:
+    """Requests planned in the measured window; 0 for a closed loop, whose number is not planned."""
+    if plan.load.rate_per_s is None:
+        return 0
+    return planned_requests(plan.load, plan.workload.warm_up_s, plan.workload.duration_s)

@@ -1,0 +1,109 @@
+"""Writes docs/policies.md from the tables of policies: python -m harness.policies.page > docs/policies.md"""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from harness.policies.envoy_policies import EnvoyPolicy
+from harness.policies.registry import POLICIES_OF_ROUTE
+from lb.policies import ClientPolicy
+
+INTRODUCTION = """\
+# Policies
+Every way to pick a replica that the lab has, by route. An arm names one and sets its options:
+
+```yaml
+arms:
+  two_choices: {route: envoy, policy: least_request, options: {choices: 2}}
+```
+
+`python -m harness.policies.page` writes this page from the tables that the lab itself goes by.
+What each policy promises is tested, with its tolerance: [tests/real/oracles](../tests/real/oracles).
+
+Behind Envoy, whatever the policy, this is not an ALB: no TLS in measured runs, one proxy node instead of
+several, and Envoy picks in each of its worker threads by itself (`proxy_workers`).
+"""
+
+ROUTES = {
+    "envoy": "A proxy that understands HTTP/2 picks a replica for each request (layer 7, as an ALB).",
+    "envoy-l4": "A proxy that passes bytes on picks a replica for each connection (layer 4, as an NLB).",
+    "direct": "The client holds all addresses and picks for itself, call by call; there is no proxy.",
+}
+
+# The table has a column for it.
+TOLD_DEFAULT = re.compile(r" \(default[^()]*\)")
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield INTRODUCTION
+    for route, policies in POLICIES_OF_ROUTE.items():
+        yield f"## Route `{route}`\n{ROUTES[route]}\n"
+        for name, policy in policies.items():
+            yield f"### `{name}`, route `{route}`"
+            yield f"{_sentence(policy.meaning)}\n"
+            yield f"*In ALB terms:* {policy.alb}.\n"
+            yield from _options(policy.options)
+            yield f"{_source(policy)}\n"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _source(policy: EnvoyPolicy | ClientPolicy) -> str:
+    if isinstance(policy, EnvoyPolicy):
+        return f"Envoy's configuration: [envoy/{policy.template}](../envoy/{policy.template})"
+    return f"gRPC's name: `{policy.grpc_name}`, in a service config: [lb/policies.py](../lb/policies.py)"
+
+
+def _options(model: type[BaseModel]) -> Iterator[str]:
+    schema = model.model_json_schema()
+    if not schema["properties"]:
+        yield "No options.\n"
+        return
+    yield "| option | values | default | meaning |\n|---|---|---|---|"
+    for name, option in schema["properties"].items():
+        meaning = TOLD_DEFAULT.sub("", option["description"])
+        yield f"| `{name}` | {_values(option)} | {default_in_words(option)} | {meaning} |"
+    yield ""
+
+
+def default_in_words(part: Mapping[str, Any]) -> str:
+    """The default of one key of a model, by its part of the JSON Schema."""
+    if "default" not in part:
+        return "must be given"
+    default = part["default"]
+    if default is None or default in ({}, []):
+        return "none"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _values(option: Mapping[str, Any]) -> str:
+    """What an option may be, in words."""
+    if "anyOf" in option:
+        option = next(choice for choice in option["anyOf"] if choice["type"] != "null")
+    if "enum" in option:
+        return ", ".join(f"`{choice}`" for choice in option["enum"])
+    kind = option["type"]
+    if kind == "boolean":
+        return "`true`, `false`"
+    if kind == "array":
+        return f"a list, each {_values(option['items'])}"
+    if kind == "object":
+        return "a mapping"
+    least = (
+        f"above {option['exclusiveMinimum']:g}" if "exclusiveMinimum" in option else f"{option['minimum']}"
+    )
+    return f"{'whole number, ' if kind == 'integer' else ''}{least} to {option['maximum']}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

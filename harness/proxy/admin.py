@@ -1,0 +1,202 @@
+"""Reads a running Envoy back through its admin interface, and refuses one that is not as planned."""
+
+import http.client
+import json
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+
+from harness.errors import LabError
+from harness.proxy.render import LISTENER
+
+TIMEOUT_S = 5.0
+SHOWN_LENGTH = 300  # of a value that is told
+HIDDEN = "[redacted]"  # what Envoy shows of a secret
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?s?")
+KNOWN_AS_WELL = ("HEALTHY", "UNKNOWN")  # what EDS may say of an endpoint; unknown where it says nothing
+
+EndpointState = Literal["healthy", "unhealthy", "ejected", "draining"]
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over the Unix socket at `path`."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(self._path)
+
+
+class EnvoyAdmin:
+    """One Envoy's admin interface; `log` is what that Envoy writes.
+
+    `address`: "host:port" on loopback, or the path of a Unix socket.
+    """
+
+    def __init__(self, address: str, log: Path) -> None:
+        self.address = address
+        self._log = log
+
+    def get(self, path: str) -> str:
+        """The body of GET `path`. Raises LabError when Envoy does not answer 200."""
+        return self._ask("GET", path)
+
+    def post(self, path: str) -> str:
+        """The body of POST `path`, which changes something. Raises LabError when the answer is not 200."""
+        return self._ask("POST", path)
+
+    def _ask(self, method: str, path: str) -> str:
+        connection = self._connection()
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            body = response.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            raise LabError(
+                f"Envoy's admin interface did not answer {method} {path}: {error}; see {self._log}"
+            ) from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise LabError(f"Envoy's admin interface answered {path} with {response.status}: {body[:200]}")
+        return body
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.address.startswith("/"):
+            return _UnixConnection(self.address)
+        host, _, port = self.address.rpartition(":")
+        return http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+
+    def get_json(self, path: str) -> Any:
+        """The body of GET `path`, parsed."""
+        return json.loads(self.get(path))
+
+    def listener_address(self) -> str:
+        """The "host:port" that the kernel gave to the lab's listener."""
+        for listener in self.get_json("/listeners?format=json")["listener_statuses"]:
+            if listener["name"] == LISTENER:
+                return _address(listener["local_address"])
+        raise LabError("Envoy has no listener of the lab")
+
+    def endpoint_states(self) -> dict[str, EndpointState]:
+        """Each endpoint "host:port" of the lab's clusters -> what it is to Envoy now."""
+        return {
+            _address(host["address"]): _state(host["health_status"])
+            for hosts in self._hosts().values()
+            for host in hosts
+        }
+
+    def endpoint_health(self) -> dict[str, bool]:
+        """Each endpoint "host:port" of the lab's clusters -> whether Envoy would send to it."""
+        return {address: state == "healthy" for address, state in self.endpoint_states().items()}
+
+    def endpoint_weights(self) -> dict[str, dict[str, int]]:
+        """Each cluster of the lab -> its endpoints "host:port" -> the weight in force."""
+        return {
+            name: {_address(host["address"]): int(host["weight"]) for host in hosts}
+            for name, hosts in self._hosts().items()
+        }
+
+    def _hosts(self) -> dict[str, list[Any]]:
+        return {
+            cluster["name"]: cluster.get("host_statuses", [])
+            for cluster in self.get_json("/clusters?format=json")["cluster_statuses"]
+        }
+
+
+def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], workers: int) -> None:
+    """Compare what is in force in the live Envoy with what was planned.
+
+    `config` is the file Envoy was started with (its endpoints are in the files that it names), `addresses`
+    name -> "host:port" of the replicas, `workers` the planned number of worker threads. Raises LabError
+    naming the first difference.
+    """
+    _same("worker threads", workers, admin.get_json("/server_info")["command_line_options"]["concurrency"])
+    planned = YAML(typ="safe", pure=True).load(config)["static_resources"]
+    live = admin.get_json("/config_dump")
+    for kind in ("clusters", "listeners"):
+        _same_tree(kind, _by_name(planned[kind]), _by_name(_live(live, kind)))
+    weights = {cluster["name"]: _planned_weights(cluster) for cluster in planned["clusters"]}
+    _same("endpoints", sorted(addresses.values()), sorted(admin.endpoint_health()))
+    _same("endpoints' weights", weights, admin.endpoint_weights())
+    sick = [address for address, healthy in admin.endpoint_health().items() if not healthy]
+    if sick:
+        raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")
+
+
+def _same(what: str, planned: object, live: object) -> None:
+    if planned != live:
+        differ = f"planned {_short(planned)}, live {_short(live)}"
+        raise LabError(f"what is in force in Envoy is not as planned: {what}: {differ}")
+
+
+def _same_tree(where: str, planned: Any, live: Any) -> None:
+    """Compare two parts of a configuration and name the first field in which they differ."""
+    planned, live = _canonical(planned), _canonical(live)
+    if isinstance(planned, dict) and isinstance(live, dict):
+        for key in [*planned, *(key for key in live if key not in planned)]:
+            _same_tree(f"{where}.{key}", planned.get(key), live.get(key))
+    elif isinstance(planned, list) and isinstance(live, list) and len(planned) == len(live):
+        for number, (one, other) in enumerate(zip(planned, live, strict=True)):
+            _same_tree(f"{where}[{number}]", one, other)
+    elif live != HIDDEN:
+        _same(where, planned, live)
+
+
+def _canonical(value: Any) -> Any:
+    """One form for what protobuf's JSON may write in several: 64-bit numbers and durations."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value.rstrip("s"))
+    return value
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
+
+
+def _live(dump: Any, kind: str) -> list[Any]:
+    """The clusters or listeners of a config_dump that Envoy was started with."""
+    return [
+        {key: value for key, value in entry[kind.removesuffix("s")].items() if key != "@type"}
+        for section in dump["configs"]
+        for entry in section.get(f"static_{kind}", [])
+    ]
+
+
+def _by_name(entries: list[Any]) -> dict[str, Any]:
+    return {entry["name"]: entry for entry in entries}
+
+
+def _planned_weights(cluster: Mapping[str, Any]) -> dict[str, int]:
+    """The cluster's endpoints "host:port" and their weights, from the file that it watches."""
+    path = cluster["eds_cluster_config"]["eds_config"]["path_config_source"]["path"]
+    (assignment,) = json.loads(Path(path).read_text())["resources"]
+    return {
+        _address(entry["endpoint"]["address"]): entry.get("load_balancing_weight", 1)
+        for part in assignment["endpoints"]
+        for entry in part["lb_endpoints"]
+    }
+
+
+def _address(entry: Mapping[str, Any]) -> str:
+    place = entry["socket_address"]
+    return f"{place['address']}:{place['port_value']}"
+
+
+def _state(status: Mapping[str, Any]) -> EndpointState:
+    """One state of the several that Envoy can count at once. What was asked of it (EDS) comes first."""
+    if status.get("eds_health_status") == "DRAINING":
+        return "draining"
+    if status.get("failed_outlier_check") and not status.get("failed_active_health_check"):
+        return "ejected"
+    failed = any(value is True for key, value in status.items() if key.startswith("failed_"))
+    return "unhealthy" if failed or status.get("eds_health_status") not in KNOWN_AS_WELL else "healthy"

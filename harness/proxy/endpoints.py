@@ -1,0 +1,103 @@
+"""What the proxy is to know of the replicas: endpoints, in clusters, as EDS has them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.policies.envoy_options import TargetGroupsOptions, WeightedOptions
+from harness.policies.envoy_policies import POLICIES_OF_PROXY
+from harness.spec.arm import Arm
+
+CLUSTER = "videos"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One replica at "host:port". `draining`: no new sessions; `weight`: None for the one of the policy."""
+
+    address: str
+    draining: bool = False
+    weight: int | None = None
+
+
+def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[str, Any]]:
+    """Each of the arm's clusters -> its EDS DiscoveryResponse, of any of the replicas (name -> endpoint)."""
+    groups, weights = group_of(arm, list(endpoints)), _policy_weights(arm, list(endpoints))
+    here: dict[str, list[dict[str, object]]] = {cluster: [] for cluster in clusters_of(arm)}
+    for name, endpoint in endpoints.items():
+        cluster = _cluster(groups[name]) if groups else CLUSTER
+        weight = weights.get(name) if endpoint.weight is None else endpoint.weight
+        here[cluster].append(_lb_endpoint(endpoint, weight))
+    return {cluster: _response(cluster, lb_endpoints) for cluster, lb_endpoints in here.items()}
+
+
+def named_hosts(endpoints: Mapping[str, Endpoint]) -> list[str]:
+    """The addresses, without ports, that a name server is to give out: those of replicas not draining."""
+    return [endpoint.address.rpartition(":")[0] for endpoint in endpoints.values() if not endpoint.draining]
+
+
+def group_of(arm: Arm, replicas: Sequence[str]) -> dict[str, str]:
+    """Replica -> its target group; {} for a policy that has no groups.
+
+    replica-0 and those after it are dealt out in order, whether or not the earlier ones are among
+    `replicas`; those beyond all groups joined later and belong to the last.
+    """
+    options = _options(arm)
+    if not isinstance(options, TargetGroupsOptions):
+        return {}
+    dealt = [group for group, part in options.groups.items() for _ in range(part.replicas)]
+    return {name: dealt[min(_number(name), len(dealt) - 1)] for name in replicas}
+
+
+def clusters_of(arm: Arm) -> list[str]:
+    """The names of Envoy's clusters: one a target group, or the one of all replicas."""
+    options = _options(arm)
+    if isinstance(options, TargetGroupsOptions):
+        return [_cluster(group) for group in options.groups]
+    return [CLUSTER]
+
+
+def _cluster(group: str) -> str:
+    return f"{CLUSTER}.{group}"
+
+
+def _options(arm: Arm) -> object:
+    return POLICIES_OF_PROXY[arm.route][arm.policy].chosen(arm.options)
+
+
+def _policy_weights(arm: Arm, replicas: Sequence[str]) -> dict[str, int]:
+    """The weights that the policy names; a replica that joined later has none, which to Envoy is 1."""
+    options = _options(arm)
+    if not isinstance(options, WeightedOptions):
+        return {}
+    named = dict(enumerate(options.weights))
+    return {name: named[_number(name)] for name in replicas if _number(name) in named}
+
+
+def _number(replica: str) -> int:
+    return int(replica.rpartition("-")[2])
+
+
+def _lb_endpoint(endpoint: Endpoint, weight: int | None) -> dict[str, object]:
+    host, _, port = endpoint.address.rpartition(":")
+    entry: dict[str, object] = {
+        "endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
+    }
+    if endpoint.draining:
+        entry["health_status"] = "DRAINING"
+    if weight is not None:
+        entry["load_balancing_weight"] = weight
+    return entry
+
+
+def _response(cluster: str, lb_endpoints: list[dict[str, object]]) -> dict[str, Any]:
+    return {
+        "version_info": "1",
+        "resources": [
+            {
+                "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+                "cluster_name": cluster,
+                "endpoints": [{"lb_endpoints": lb_endpoints}],
+            }
+        ],
+    }

@@ -1,0 +1,128 @@
+"""Renders Envoy's configuration from the templates in envoy/ and writes its endpoints (EDS)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.paths import ENVOY_TEMPLATES
+from harness.policies.envoy_policies import POLICIES_OF_PROXY, RETRY_ON
+from harness.proxy.endpoints import Endpoint, assignments, clusters_of
+from harness.proxy.tls import TlsFiles
+from harness.spec.arm import Arm
+from harness.spec.proxy_settings import ProxyHealthCheck
+
+LISTENER = "lab"
+ANY_ADDRESS = "127.0.0.1:0"  # a port that the kernel picks
+MAX_CONNECTION_AGE_S = 3600.0  # an ALB's client keepalive duration
+IDLE_TIMEOUT_S = {"envoy": 60.0, "envoy-l4": 350.0}  # an ALB's and an NLB's
+PANIC_THRESHOLD_PERCENT = 1  # nearest to an ALB, which fails open when no target is healthy
+MAX_REQUESTS = 100_000  # out of the way
+
+
+@dataclass(frozen=True)
+class EnvoyFiles:
+    """Where one Envoy's files live: all in `folder`, except the access log beside it."""
+
+    folder: Path
+    access_log: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "envoy.yaml"
+
+    @property
+    def endpoints_folder(self) -> Path:
+        return self.folder / "eds"
+
+    @property
+    def admin_address(self) -> Path:
+        return self.folder / "admin-address.txt"
+
+
+def render(
+    arm: Arm,
+    files: EnvoyFiles,
+    tls: TlsFiles | None = None,
+    listen: str = ANY_ADDRESS,
+    admin_socket: Path | None = None,
+) -> str:
+    """Envoy's whole configuration for an arm on route envoy or envoy-l4, as YAML text.
+
+    `listen`: the "host:port" that clients call. With `tls` that address speaks TLS as well. `admin_socket`:
+    the Unix socket of its admin interface (None: a free port of 127.0.0.1). Raises KeyError for a policy that
+    the route does not have or a code that Envoy does not retry, ValueError for bad options (the spec was
+    validated before).
+    """
+    # Imported here: naming the policies, as the spec does at start-up, needs no template engine.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Environment(
+        loader=FileSystemLoader(ENVOY_TEMPLATES),
+        undefined=StrictUndefined,
+        keep_trailing_newline=False,
+        autoescape=False,  # noqa: S701 - YAML for Envoy, not HTML; paths go through tojson
+    )
+    templates.filters |= {"duration": _duration, "milliseconds": lambda ms: _duration(ms / 1000)}
+    policy = POLICIES_OF_PROXY[arm.route][arm.policy]
+    host, _, port = listen.rpartition(":")
+    text = templates.get_template(policy.template).render(
+        options=policy.chosen(arm.options),
+        clusters=clusters_of(arm),
+        retries=_proxy_retries(arm),
+        **_health(arm),
+        idle_timeout_s=arm.idle_timeout_s or IDLE_TIMEOUT_S[arm.route],
+        max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
+        max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
+        listen={"host": host, "port": int(port)},
+        admin_socket=admin_socket and str(admin_socket),
+        access_log=str(files.access_log),
+        endpoints_folder=str(files.endpoints_folder),
+        tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},
+    )
+    return text + "\n"
+
+
+def write_endpoints(files: EnvoyFiles, endpoints: Mapping[str, Endpoint], arm: Arm) -> None:
+    """Publish the replicas (name -> endpoint; any of them, or none) to Envoy: one file a cluster.
+
+    By atomic rename: Envoy watches for moves only, and a half-written file would be refused.
+    """
+    files.endpoints_folder.mkdir(parents=True, exist_ok=True)
+    for cluster, response in assignments(arm, endpoints).items():
+        target = files.endpoints_folder / f"{cluster}.json"
+        temporary = target.with_suffix(".tmp")
+        temporary.write_text(json.dumps(response, indent=1))
+        temporary.replace(target)
+
+
+def _proxy_retries(arm: Arm) -> dict[str, Any] | None:
+    """The arm's retries as route.yaml.j2 takes them."""
+    if arm.retries is None or arm.retries.by != "proxy":
+        return None
+    return {
+        "on": ",".join(RETRY_ON[code] for code in arm.retries.on),
+        "again": arm.retries.attempts - 1,
+        "backoff_s": arm.retries.backoff_ms / 1000,
+        "budget_percent": arm.retries.budget_percent,
+        "attempt_timeout_s": arm.retries.attempt_timeout_ms and arm.retries.attempt_timeout_ms / 1000,
+    }
+
+
+def _health(arm: Arm) -> dict[str, Any]:
+    """What health.yaml.j2 takes, and what proxy.yaml.j2 does to replicas that are not well."""
+    check = arm.proxy_health_check or ProxyHealthCheck()
+    kind = check.kind or ("grpc" if arm.route == "envoy" else "tcp")
+    panic = PANIC_THRESHOLD_PERCENT if arm.panic_threshold_percent is None else arm.panic_threshold_percent
+    return {
+        "check": check.model_copy(update={"kind": kind}),
+        "outlier": arm.outlier_detection,
+        # As Envoy shows it, which leaves out zeros.
+        "panic_threshold": {"value": panic} if panic else {},
+    }
+
+
+def _duration(seconds: float) -> str:
+    # Protobuf's JSON form: at most nine decimals, no exponent.
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"

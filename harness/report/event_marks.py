@@ -1,0 +1,152 @@
+"""Events in plots over time: a line when one was asked for, shade while it lasted, its name or number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from harness.analysis.facts import CellFacts
+from harness.report.event_tables import event_label, lasts_until_s
+from harness.report.plot_data import PlotData
+
+Label = Literal["name", "number", "none"]
+
+MOST_LABELS = 8
+MOST_SHADES = 8
+_MOST_LINES = 3  # of one label
+_CLOSE = 0.05  # of the window: events that share a label
+_TOLD_STEP = {"roll": "drain", "drain": "stop"}  # what a longer event does -> the step that is drawn
+
+_ROOM: dict[Label, float] = {"name": 1.45, "number": 1.15, "none": 1.0}
+_LINE: Any = {"color": "#333333", "linestyle": (0, (4, 2)), "linewidth": 0.9, "zorder": 3}
+_STEP: Any = {"color": "#333333", "linestyle": (0, (1, 3)), "linewidth": 0.8, "zorder": 3}
+_SHADE: Any = {"color": "#888888", "alpha": 0.16, "linewidth": 0, "zorder": 0}
+_BOX: Any = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+
+
+def mark_events(axes: Axes, cell: CellFacts, *, label: Label = "name", shaded: bool = True) -> None:
+    """Draw the events of a cell over `axes`, whose x is seconds from the start of measuring.
+
+    label: what stands at the upper end of the lines. Of very many events only the first ones have labels
+    and shades.
+    """
+    marks = _marks(cell)
+    for mark in marks:
+        axes.axvline(mark.at_s, **(_LINE if mark.number else _STEP))
+    for event in cell.events[:MOST_SHADES] if shaded else ():
+        until_s = lasts_until_s(event, cell.events, cell.window_s)
+        if until_s is not None:
+            axes.axvspan(event.at_s, until_s, **_SHADE)
+    if label == "name":
+        for group in _groups(marks, cell.window_s)[:MOST_LABELS]:
+            _name(axes, group, cell.window_s)
+    elif label == "number":
+        for group in _groups([mark for mark in marks if mark.number], cell.window_s)[:MOST_LABELS]:
+            _number(axes, group, cell.window_s)
+
+
+def room_above(data: PlotData, label: Label) -> float:
+    """How much higher than its content a panel best is, so that labels cover nothing; 1 without events."""
+    eventful = any(cell.events for cells in data.facts.values() for cell in cells)
+    return _ROOM[label] if eventful else 1.0
+
+
+def label_of(data: PlotData, most_named: int) -> Label:
+    """Names where panels are large, since arms are few; else numbers, for which `event_legend` is."""
+    return "name" if len(data.facts) <= most_named else "number"
+
+
+def event_legend(data: PlotData) -> list[Line2D]:
+    """Handles of a legend that says what the numbers stand for."""
+    return [Line2D([], [], linestyle="", label=event_title(data, number)) for number in numbers_of(data)]
+
+
+def numbers_of(data: PlotData) -> list[int]:
+    """The numbers of the events that any cell had, up to MOST_LABELS."""
+    numbers = {event.number for cells in data.facts.values() for cell in cells for event in cell.events}
+    return sorted(numbers)[:MOST_LABELS]
+
+
+def event_title(data: PlotData, number: int) -> str:
+    """The event's number and name; where arms or repeats differ in it, the first two."""
+    labels = dict.fromkeys(
+        event_label(event.do, event.targets)
+        for cells in data.facts.values()
+        for cell in cells
+        for event in cell.events
+        if event.number == number
+    )
+    return f"{number}: {' or '.join([*labels][:2])}{', ...' if len(labels) > 2 else ''}"
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """An event, or a step of one (number 0)."""
+
+    at_s: float
+    text: str
+    number: int
+
+
+def _marks(cell: CellFacts) -> list[_Mark]:
+    """The cell's events, and the turns that a longer one takes, by time."""
+    marks = [_Mark(event.at_s, event_label(event.do, event.targets), event.number) for event in cell.events]
+    for event in cell.events:
+        told = _TOLD_STEP.get(event.do)
+        marks += [
+            _Mark(at_s, target if event.do == "roll" else f"{do} {target}", 0)
+            for at_s, do, target in event.steps
+            if do == told
+        ]
+    return sorted(marks, key=lambda mark: (mark.at_s, mark.number == 0))
+
+
+def _groups(marks: Sequence[_Mark], window_s: float) -> list[list[_Mark]]:
+    """Marks by time, those together whose names would cover each other."""
+    groups: list[list[_Mark]] = []
+    for mark in marks:
+        if groups and mark.at_s - groups[-1][0].at_s < _CLOSE * window_s:
+            groups[-1].append(mark)
+        else:
+            groups.append([mark])
+    return groups
+
+
+def _name(axes: Axes, group: Sequence[_Mark], window_s: float) -> None:
+    lines = [mark.text for mark in group]
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[: _MOST_LINES - 1], f"and {len(lines) - _MOST_LINES + 1} more"]
+    at_s = group[0].at_s
+    beyond = at_s < 0.1 * window_s  # left of the line there is no room
+    axes.text(
+        at_s + (0.008 if beyond else -0.008) * window_s,
+        0.97,
+        "\n".join(lines),
+        transform=axes.get_xaxis_transform(),
+        rotation=90,
+        verticalalignment="top",
+        horizontalalignment="left" if beyond else "right",
+        fontsize=6.5,
+        linespacing=1.0,
+        bbox=_BOX,
+        zorder=4,
+        clip_on=True,
+    )
+
+
+def _number(axes: Axes, group: Sequence[_Mark], window_s: float) -> None:
+    axes.text(
+        group[0].at_s - 0.005 * window_s,
+        0.985,
+        ",".join(str(mark.number) for mark in group),
+        transform=axes.get_xaxis_transform(),
+        verticalalignment="top",
+        horizontalalignment="right",
+        fontsize=6.5,
+        zorder=4,
+        clip_on=True,
+    )

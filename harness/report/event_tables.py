@@ -1,0 +1,170 @@
+"""The report's tables of events, made from the arms of summary.json: one for each event, an arm a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.analysis.event_effects import EventFacts
+from harness.analysis.judge import show
+from harness.analysis.session_migration import BRINGS
+from harness.report.tables import ABSENT, Arms, Table, value_of
+
+MOST_TABLES = 12
+_COLUMNS = {
+    "failed": "failed_requests",
+    "sessions with failures": "failed_sessions",
+    "last failure, ms": "last_failure_ms",
+    "delayed": "delayed_requests",
+    "longest gap, ms": "longest_gap_ms",
+    "moved": "moved_sessions",
+    "had to": "needed_moves",
+    "lost answers": "lost_answers",
+    "attempts per request": "attempts_per_request",
+    "goodput, requests/s": "goodput_per_s",
+    "p99, ms": "latency_p99_ms",
+    "took effect, ms": "took_effect_ms",
+}
+_OF_PINNED = ("moved_sessions", "needed_moves")
+_COLUMNS_OF_ARRIVAL = {
+    "first answer, ms": "first_answer_ms",
+    "fair share after, ms": "fair_share_after_ms",
+    "share now": "target_share",
+    "returned": "returned_share",
+}
+_CAPTION = (
+    "Counted from the event to the next one, or to the end; medians over repeats. Failed: requests that did "
+    "not end with OK. Delayed: OK, but slower than twice the p99 before the first event. Longest gap: that a "
+    "session waited for a good answer. Moved: pinned sessions that another replica answers now; had to: "
+    "those that could not stay or went to a replica that came (only where sessions are pinned). Lost "
+    "answers: finished by a replica, never seen by the client."
+)
+_CAPTION_OF_ARRIVAL = (
+    " Fair share after: until each replica that came had 80 % of its share. Returned: sessions back on the "
+    "replica that had been taken from them."
+)
+
+
+def event_tables(arms: Arms) -> Iterator[Table]:
+    """A table for each event number that any arm has, up to MOST_TABLES."""
+    numbers = sorted({event["number"] for arm in arms.values() for event in arm["events"]})
+    for number in numbers[:MOST_TABLES]:
+        yield _table(number, {name: found for name, arm in arms.items() if (found := _event(arm, number))})
+
+
+def _event(arm: Mapping[str, Any], number: int) -> Mapping[str, Any] | None:
+    return next((event for event in arm["events"] if event["number"] == number), None)
+
+
+def _table(number: int, events: Mapping[str, Mapping[str, Any]]) -> Table:
+    arrival = any(event["do"] in BRINGS for event in events.values())
+    columns = {**_COLUMNS, **(_COLUMNS_OF_ARRIVAL if arrival else {})}
+    words = {
+        "what": {name: what_happened(event) for name, event in events.items()},
+        "how it is learned": {name: event["told"] or ABSENT for name, event in events.items()},
+    }
+    # What is the same in all arms is told once.
+    alike = [next(iter(told.values())) for told in words.values() if len(set(told.values())) == 1]
+    unlike = {heading: told for heading, told in words.items() if len(set(told.values())) > 1}
+    rows = [
+        [
+            name,
+            *(told[name] for told in unlike.values()),
+            *(_shown(event, metric) for metric in columns.values()),
+        ]
+        for name, event in events.items()
+    ]
+    said = "".join(f" {told[:1].upper()}{told[1:]}." for told in alike if told != ABSENT)
+    caption = f"Event {number}.{said} {_CAPTION}{_CAPTION_OF_ARRIVAL if arrival else ''}"
+    return Table(["Arm", *unlike, *columns], rows, caption)
+
+
+def what_happened(event: Mapping[str, Any]) -> str:
+    """As "kill replica-1 at 1.5 s"; of an arm's repeats with different targets all of these are counted."""
+    return f"{event_label(event['do'], event['targets'])} at {show(round(event['at_s'], 2))} s"
+
+
+def _shown(event: Mapping[str, Any], metric: str) -> str:
+    by_chance = metric in _OF_PINNED and event["moved_over_needed"] is None
+    return ABSENT if by_chance or event[metric] is None else show(event[metric])
+
+
+def changes_table(arms: Arms) -> Table | None:
+    """What sessions and Envoy went through in the whole window; None where nothing was changed."""
+    if not any(arm["events"] for arm in arms.values()):
+        return None
+    metrics = {
+        "longest gap, ms": "longest_gap_ms",
+        "lost answers": "answers_lost",
+        "breaks": "affinity.breaks",
+        "healthy, least": "endpoints.healthy_min",
+        "healthy, mean": "endpoints.healthy_mean",
+    }
+    rows = []
+    for name, arm in arms.items():
+        values = [value_of(arm, metric) for metric in metrics.values()]
+        rows.append([name, *(ABSENT if value is None else show(value) for value in values)])
+    return Table(
+        ["Arm", *metrics],
+        rows,
+        "The whole window; medians over repeats. Longest gap: the longest that a session waited for a good "
+        "answer. Lost answers: finished by a replica, never seen by the client. Breaks: a session's next "
+        "answer came from another replica. Healthy: replicas that Envoy had as healthy.",
+    )
+
+
+def event_line(arm: Mapping[str, Any]) -> str:
+    """The gist of an arm's events on one line, the first ones first; empty without any."""
+    return "; ".join(_gist(event) for event in arm["events"])
+
+
+def _gist(event: Mapping[str, Any]) -> str:
+    told = f"{event_label(event['do'], event['targets'])}: {show(event['failed_requests'])} failed"
+    if event["longest_gap_ms"] is not None:
+        told += f", gap {show(round(event['longest_gap_ms']))} ms"
+    if event["moved_over_needed"] is not None:
+        told += f", moved {show(event['moved_sessions'])} ({show(event['needed_moves'])} had to)"
+    return told
+
+
+_LASTING = (
+    "kill",
+    "stop",
+    "pause",
+    "not_serving",
+    "drain",
+    "remove",
+    "slow",
+    "fail",
+    "partition",
+    "limit_cpu",
+)
+_ENDING = (*BRINGS, "heal", "unlimit_cpu")
+_TRANSIENT = ("roll", "proxy_restart", "proxy_drain")
+
+
+def event_label(do: str, targets: Sequence[str]) -> str:
+    """As "kill replica-1", "stop 3 replicas" or "proxy restart"."""
+    words = do.replace("_", " ")
+    if do.startswith("proxy") or not targets:
+        return words
+    return f"{words} {targets[0] if len(targets) == 1 else f'{len(targets)} replicas'}"
+
+
+def lasts_until_s(event: EventFacts, events: Sequence[EventFacts], window_s: float) -> float | None:
+    """Seconds from the start of measuring at which the event was over; None for a change that stays.
+
+    Over is when another event ended it on one of its targets; where none did, the window's end.
+    """
+    if event.do in _TRANSIENT:
+        took_ns = event.took_effect_ns
+        return window_s if took_ns is None else min(window_s, event.at_s + took_ns / 1e9)
+    if event.do not in _LASTING:
+        return None
+    later = [other for other in events if other.at_s > event.at_s or other.undoes == event.number]
+    for other in later:
+        if other.undoes == event.number:
+            return other.at_s
+        if other.undoes is None and other.do in _ENDING and set(other.targets) & set(event.targets):
+            return other.at_s
+    return window_s

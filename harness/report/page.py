@@ -1,0 +1,173 @@
+"""report.html: a whole run on one page that opens from disk, built from the run directory alone."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from harness.analysis.summary import facts_of, summarise
+from harness.errors import UserError
+from harness.record.directory import Run, read_run, write_json, write_text
+from harness.report.event_tables import changes_table, event_tables
+from harness.report.plots import PLOTS, draw_plots
+from harness.report.tables import (
+    ABSENT,
+    Table,
+    errors_table,
+    generator_table,
+    latency_table,
+    ledgers_table,
+    units_table,
+    usage_table,
+    where_table,
+)
+from harness.spec.arm import OWN_WORKLOAD
+from harness.spec.experiment import Arm, Experiment
+from harness.spec.overrides import OPTIONS
+
+_VERDICTS = {
+    "held": "Everything that was expected is what was measured.",
+    "refuted": "At least one expectation is not what was measured.",
+    "inconclusive": "The record does not allow a verdict; the figures are shown all the same.",
+}
+
+
+def build_report(run_dir: Path) -> Path:
+    """Derive summary.json, plots/ and report.html from a run directory; return the path of the report.
+
+    Raises UserError when the directory is no run of this lab, is damaged, or cannot be written.
+    """
+    run = read_run(run_dir)
+    facts = facts_of(run)
+    summary = summarise(run, facts)
+    try:
+        write_json(run_dir / "summary.json", summary)
+        plots = draw_plots(run.experiment, facts, run_dir / "plots")
+        write_text(run_dir / "report.html", render_report(run, summary, plots))
+    except OSError as error:
+        raise UserError(
+            f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"
+        ) from error
+    return run_dir / "report.html"
+
+
+def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
+    """The page. `plots`: plot name -> path of its SVG."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    arms = summary["arms"]
+    no_ledgers = {party: why for cell in run.cells for party, why in cell.no_ledgers.items()}
+    return environment.get_template("report.html.j2").render(
+        summary=summary,
+        error=run.manifest.get("error"),
+        verdict_meaning=_VERDICTS[summary["verdict"]],
+        difference=_difference(run.experiment),
+        lesson=[" ".join(part.split()) for part in run.experiment.lesson.split("\n\n") if part.strip()],
+        where=where_table(arms),
+        units=units_table(arms),
+        errors=errors_table(arms),
+        changes=changes_table(arms),
+        events=list(event_tables(arms)),
+        latency=latency_table(arms),
+        ledgers=ledgers_table(arms, no_ledgers),
+        generator=generator_table(arms),
+        usage=usage_table(arms),
+        plots=[_embedded(name, path) for name, path in plots.items()],
+        command=_command(run),
+        facts=_facts(run),
+    )
+
+
+def _difference(experiment: Experiment) -> dict[str, Any]:
+    """The fields in which the arms differ, and each arm's values.
+
+    Of arms with the same policy every option is a field.
+    """
+    variants = experiment.variants
+    one_policy = len({(variant.arm.route, variant.arm.policy) for variant in variants.values()}) == 1
+    arms = {name: _fields(variant.arm, one_policy) for name, variant in variants.items()}
+    names = dict.fromkeys(field for arm in arms.values() for field in arm)
+    fields = [field for field in names if len({arm.get(field, "default") for arm in arms.values()}) > 1]
+    all_else = (
+        "All else is the same."
+        if set(fields) & set(OWN_WORKLOAD)
+        else "Replicas, workload and plan are the same."
+    )
+    if len(arms) == 1:
+        text = "There is one arm; it is compared with nothing."
+    elif not fields:
+        text = "Nothing: the arms are the same, so what differs between them is chance."
+    elif len(fields) == 1:
+        text = f"One thing: {fields[0]}. {all_else}"
+    else:
+        text = f"{len(fields)} things: {', '.join(fields)}. {all_else}"
+    rows = {name: [arm.get(field, "default") for field in fields] for name, arm in arms.items()}
+    return {"text": text, "fields": fields, "rows": rows}
+
+
+def _fields(arm: Arm, one_policy: bool) -> dict[str, str]:
+    """Name -> value in words, of everything that the arm says."""
+    fields = arm.model_dump(exclude={"sweep"})
+    if one_policy:
+        fields |= {f"options.{name}": value for name, value in fields.pop("options").items()}
+    return {name: _word(value) for name, value in fields.items()}
+
+
+def _word(value: object) -> str:
+    if value is None or value == {}:
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_word(own)}" for name, own in value.items())
+    if isinstance(value, list):
+        return ", ".join(_word(own) for own in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _embedded(name: str, path: Path) -> dict[str, str]:
+    title = name.replace("_", " ").capitalize()
+    svg = base64.b64encode(path.read_bytes()).decode("ascii")
+    return {"title": title, "caption": PLOTS[name].caption, "svg": svg}
+
+
+def _command(run: Run) -> str:
+    options = {
+        OPTIONS[field]: value for field, value in run.manifest["overrides"].items() if field in OPTIONS
+    }
+    options.setdefault("--seed", run.manifest["seed"])
+    words = [run.name, *(str(word) for option in options.items() for word in option)]
+    testbed = run.manifest.get("testbed", "local")
+    if testbed != "local":
+        words += ["--testbed", testbed, *run.manifest.get("testbed_options", [])]
+    load = run.manifest.get("load", {})
+    words += ["--processes", str(load["processes"])] if load.get("processes", 1) > 1 else []
+    words += ["--expect-workers", str(load["expect_workers"])] if load.get("expect_workers") else []
+    return shlex.join(["python", "run_experiment.py", *words])
+
+
+def _facts(run: Run) -> Table:
+    manifest = run.manifest
+    rows = [
+        ["run", f"{run.name}/{manifest['run']}"],
+        ["started", manifest["started_utc"]],
+        ["finished", manifest.get("finished_utc") or "not finished"],
+        ["status", manifest["status"]],
+        ["testbed", manifest.get("testbed", "local")],
+        ["cells", f"{len(run.cells)} recorded of {len(manifest['cells'])} planned"],
+        ["seed", str(manifest["seed"])],
+        ["commit", manifest.get("git_commit") or "unknown"],
+        ["versions", ", ".join(f"{part} {version}" for part, version in manifest["versions"].items())],
+        ["host", ", ".join(f"{name}: {value}" for name, value in manifest["host"].items())],
+    ]
+    return Table([], rows)

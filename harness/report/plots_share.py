@@ -1,0 +1,208 @@
+"""Plots of where the requests went: shares per replica, over time, of each client."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from harness.analysis.facts import CellFacts
+from harness.analysis.window_series import Floats
+from harness.report.event_marks import event_legend, label_of, mark_events, room_above
+from harness.report.plot_data import PlotData, median_and_range
+from harness.report.plot_style import (
+    FAIR,
+    UNIT_COLOURS,
+    WIDTH_IN,
+    from_zero,
+    fullest,
+    name_rows,
+    panels,
+    replica_bar,
+    replica_legend,
+    replica_lines,
+)
+
+MOST_BARS = 40  # in a panel of half the width
+MOST_NAMED = 8  # replicas in a legend
+
+
+def draw_share_per_replica(data: PlotData) -> Figure:
+    """Bars: every repeat's shares, then their medians with the range as whiskers; dashed: the fair share.
+
+    Repeats are shown apart because which replica is busiest may be chance: the medians alone would hide
+    that one always is. Where bars would be too many, the medians stand alone.
+    """
+    cells_of = data.facts
+    replicas = max(len(cell.replica_requests) for cells in cells_of.values() for cell in cells)
+    groups = max(len(cells) + 1 for cells in cells_of.values())
+    apart = replicas * groups <= MOST_BARS
+    columns = 1 if replicas > MOST_BARS // 2 else 2
+    many = len(cells_of) > 6
+    figure, axes_of = panels(data.arms, columns=columns + many, height_in=2.0 if many else 2.5)
+    for arm, cells in cells_of.items():
+        axes = axes_of[arm]
+        shares = 100 * np.array([np.divide(_counts(cell), sum(_counts(cell))) for cell in cells])
+        repeats = [*shares] if apart and len(cells) > 1 else []
+        for group, heights in enumerate(repeats):
+            _share_bars(axes, heights, group * (replicas + 1))
+        place = len(repeats) * (replicas + 1)
+        middle, whiskers = median_and_range(shares)
+        _share_bars(axes, middle, place, labelled=True)
+        places = place + np.arange(len(middle))
+        axes.errorbar(places, middle, whiskers, fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5)
+        axes.axhline(100 / len(middle), label="fair share", **FAIR)
+        axes.grid(visible=False, axis="x")
+        axes.set_ylabel("Requests (%)")
+        if repeats:
+            _name_groups(axes, [*(str(cell.repeat) for cell in cells), "median"], replicas)
+        else:
+            axes.set_xlim(-0.6, len(middle) - 0.4)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=16 if replicas <= 16 else 24, integer=True))
+            axes.set_xlabel("Replica (number)")
+    replica_legend(figure, next(iter(axes_of.values())))
+    return figure
+
+
+def draw_share_over_time(data: PlotData) -> Figure:
+    """One line per replica: its share of the requests of each time window, in one repeat."""
+    arms = len(data.facts)
+    columns = min(arms, 2) if arms <= 6 else 3
+    label = label_of(data, 6)
+    figure, axes_of = panels(data.arms, columns=columns, height_in=2.6 if arms <= 6 else 2.1)
+    for arm, cell in data.first_cells().items():
+        axes, timeline = axes_of[arm], cell.timeline
+        total = timeline.requests.sum(axis=1, keepdims=True)
+        shares = np.divide(
+            100 * timeline.requests, total, out=np.full_like(timeline.requests, math.nan), where=total > 0
+        )
+        replica_lines(axes, cell, shares)
+        _fair_line(axes, cell)
+        mark_events(axes, cell, label=label)
+        axes.set_xlabel("Time (s since the start of measuring)")
+        axes.set_ylabel("Requests (%)")
+    from_zero(axes_of.values(), room=room_above(data, label))
+    replica_legend(figure, fullest(axes_of.values()), event_legend(data) if label == "number" else [])
+    return figure
+
+
+def _fair_line(axes: Axes, cell: CellFacts) -> None:
+    """The fair share, in steps where replicas come and go."""
+    present = [cell.first_replicas, *(event.present for event in cell.events)]
+    edges_s = [0.0, *(event.at_s for event in cell.events), cell.window_s]
+    fair = [100 / max(1, count) for count in present]
+    axes.plot(edges_s, [*fair, fair[-1]], drawstyle="steps-post", label="fair share", **FAIR)
+
+
+def draw_clients_by_replica(data: PlotData) -> Figure:
+    """A heat map: each client's share of requests on each replica, in one repeat."""
+    first = data.first_cells()
+    clients = max(len(cell.client_requests) for cell in first.values())
+    tallest = 7.0 if len(first) <= 3 else 3.5 if len(first) <= 6 else 2.4
+    height_in = min(tallest, max(2.1, 0.9 + 0.11 * clients))
+    figure, axes_of = panels(
+        data.arms, columns=3 if len(first) <= 6 else 4, height_in=height_in, sharey=False
+    )
+    image: Any = None
+    for arm, cell in first.items():
+        axes = axes_of[arm]
+        counts = np.array(list(cell.client_requests.values()), dtype=float)
+        total = counts.sum(axis=1, keepdims=True)
+        shares = np.divide(100 * counts, total, out=np.zeros_like(counts), where=total > 0)
+        image = axes.imshow(
+            shares, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0, vmax=100, origin="upper"
+        )
+        axes.grid(visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        _client_ticks(axes, list(cell.client_requests))
+        axes.set_xlabel("Replica (number)")
+        axes.set_ylabel("Client (number)")
+    thin = 7 * figure.get_figheight()
+    colours = figure.colorbar(image, ax=list(axes_of.values()), shrink=0.9, pad=0.02, aspect=thin)
+    colours.set_label("Share of the client's requests (%)")
+    return figure
+
+
+def _counts(cell: CellFacts) -> list[int]:
+    return list(cell.replica_requests.values())
+
+
+def _share_bars(axes: Axes, heights: Floats, place: int, *, labelled: bool = False) -> None:
+    for number, height in enumerate(heights):
+        label = f"replica-{number}" if labelled and len(heights) <= MOST_NAMED else None
+        axes.bar(place + number, height, width=0.9, label=label, **replica_bar(number))
+
+
+def _name_groups(axes: Axes, names: Sequence[str], replicas: int) -> None:
+    middles = [number * (replicas + 1) + (replicas - 1) / 2 for number in range(len(names))]
+    axes.set_xticks(middles, names)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlabel("Repeat (number; one bar a replica)")
+
+
+def _client_ticks(axes: Axes, clients: Sequence[int]) -> None:
+    step = math.ceil(len(clients) / 12)
+    places = list(range(0, len(clients), step))
+    axes.set_yticks(places, [str(clients[place]) for place in places])
+
+
+UNITS = {
+    "connections": "connections",
+    "sessions": "sessions",
+    "spread": "RPCs",
+    "messages": "messages",
+    "busy_time": "busy time",
+}
+LEAST_DIFFERENCE = 0.1  # of busiest / fair: what one sees
+
+
+def units_differ(data: PlotData) -> bool:
+    """Whether there are streams, or an arm whose spread depends on the unit."""
+    return any(cell.streams.count for cells in data.facts.values() for cell in cells) or any(
+        np.ptp([np.median(values) for values in _by_unit(data, arm).values()]) > LEAST_DIFFERENCE
+        for arm in data.arms
+    )
+
+
+def draw_spread_by_unit(data: PlotData) -> Figure:
+    """Per arm one bar a unit: the busiest replica's amount / the fair share."""
+    figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.62 * len(data.facts)), layout="constrained")
+    axes = figure.subplots()
+    thick = 0.84 / len(UNITS)
+    for number, (unit, label) in enumerate(UNITS.items()):
+        rows = [
+            (row, found[unit]) for row, arm in enumerate(data.arms) if unit in (found := _by_unit(data, arm))
+        ]
+        if not rows:
+            continue
+        ranges = [median_and_range(values) for _, values in rows]
+        middle, whiskers = (np.array(part).T for part in zip(*ranges, strict=True))
+        axes.barh(
+            [row + (number - (len(UNITS) - 1) / 2) * thick for row, _ in rows],
+            middle,
+            height=thick,
+            xerr=whiskers,
+            label=label,
+            color=UNIT_COLOURS[number],
+            edgecolor="white",
+            linewidth=0.4,
+            error_kw={"ecolor": "#333333", "elinewidth": 0.8, "capsize": 1.5},
+        )
+    axes.axvline(1, **FAIR)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(left=0)
+    axes.set_xlabel("Busiest replica / fair share (ratio)")
+    name_rows(axes, data.arms)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(UNITS))
+    return figure
+
+
+def _by_unit(data: PlotData, arm: str) -> dict[str, Floats]:
+    found = {unit: data.values(arm, f"{unit}.max_over_mean") for unit in UNITS}
+    return {unit: values for unit, values in found.items() if len(values)}

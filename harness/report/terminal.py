@@ -1,0 +1,92 @@
+"""What a run tells on the terminal when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.analysis.judge import show
+from harness.report.event_tables import event_line
+from harness.report.tables import COUNTS, where_table
+
+MOST_ARM_COLUMNS = 5
+WIDE = 105  # characters: room for all columns beside an arm's name
+
+_COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow"}
+
+
+def print_summary(summary: Mapping[str, Any], console: Console, report: Path | None = None) -> None:
+    """Print where requests went in each arm, what its events did, the verdict, and the path of the report."""
+    console.print(_where(summary["arms"], wide=console.width >= WIDE))
+    for name, arm in summary["arms"].items():
+        if arm["events"]:
+            line = f"  [bold]{escape(name)}[/]  {escape(event_line(arm))}"
+            console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
+    verdict = summary["verdict"]
+    console.print(f"[bold {_COLOURS[verdict]}]{verdict}[/]  [dim]{escape(summary['question'])}[/]")
+    for expectation in summary["expectations"]:
+        word = expectation["verdict"]
+        text, figures = escape(expectation["text"]), escape(expectation["figures"])
+        console.print(
+            f"  [{_COLOURS[word]}]{word:<12}[/] {text}, measured [bold]{figures}[/]", highlight=False
+        )
+    for text in summary["not_judged"]:
+        console.print(f"  [dim]not judged[/]   {escape(text)}, an arm was not run", highlight=False)
+    for note in summary["notes"]:
+        console.print(f"  [dim]note[/]         {escape(note)}", highlight=False)
+    for doubt in summary["doubts"]:
+        console.print(f"  [yellow]doubt[/]        {escape(doubt)}", highlight=False)
+    if report is not None:
+        console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
+
+
+def _where(arms: Mapping[str, Mapping[str, Any]], *, wide: bool) -> Table:
+    """The report's table of where requests went, with latency.
+
+    A few arms are columns, since their names are long and replicas may be many; more are rows, on a narrow
+    terminal without the counts of replicas: busiest / fair says the gist of them.
+    """
+    few = len(arms) <= MOST_ARM_COLUMNS
+    where = where_table(arms) if few else where_table(arms, most_replicas=0)
+    waits = [
+        [f"{rank} ms", *(show(arm["latency_ms"][rank]) for arm in arms.values())] for rank in ("p50", "p99")
+    ]
+    columns = [[escape(cell) for cell in column] for column in zip(where.head, *where.rows, strict=True)]
+    if few:
+        return _arms_as_columns([*columns, *waits])
+    kept = [column for column in columns if wide or column[0] not in COUNTS]
+    return _arms_as_rows([*kept, *waits])
+
+
+def _arms_as_columns(columns: Sequence[Sequence[str]]) -> Table:
+    table = Table(title="Requests answered, by replica", title_justify="left", header_style="bold")
+    table.add_column("", no_wrap=True)
+    for arm in columns[0][1:]:
+        table.add_column(arm, justify="right", overflow="fold")
+    for heading, *cells in columns[1:]:
+        table.add_row(heading, *cells)
+    return table
+
+
+def _arms_as_rows(columns: Sequence[Sequence[str]]) -> Table:
+    table = Table(
+        title="Requests answered, by replica",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("", overflow="fold")
+    for heading, *cells in columns[1:]:
+        # Headings break between words, figures never.
+        width = max(map(len, [*heading.split(), *cells]))
+        table.add_column(heading, justify="right", min_width=width)
+    for row in zip(*(column[1:] for column in columns), strict=True):
+        table.add_row(*row)
+    return table

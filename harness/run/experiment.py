@@ -1,0 +1,131 @@
+"""The story of one experiment: start, confirm, warm up, measure, stop, judge, tell."""
+
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LabError, UserError
+from harness.interrupt import one_interrupt
+from harness.plan.cells import CellPlan, plan_cells
+from harness.plan.run_options import RunOptions
+from harness.record.directory import RunWriter
+from harness.run.cell import CellRun
+from harness.run.load_checks import confirm_load
+from harness.run.progress import RunProgress
+from harness.run.provenance import git_commit, host, versions
+from harness.spec.experiment import Experiment, experiment_yaml
+from harness.testbed.choice import FoundTestbed, find_testbed
+
+EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
+
+
+def run_experiment(experiment: Experiment, options: RunOptions) -> int:
+    """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
+    report, summary = measure_and_report(experiment, options)
+    # Polars and matplotlib are imported after the last cell, not before the first.
+    from rich.console import Console
+
+    from harness.report.terminal import print_summary
+
+    print_summary(summary, Console(), report)
+    return EXIT_STATUS[summary["verdict"]]
+
+
+def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Path, dict[str, Any]]:
+    """Run every cell, judge, write the report; return its path and the content of summary.json.
+
+    Raises UserError when the results folder cannot be written or the web page's port is taken (nothing is
+    left behind), LabError when a part fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and
+    SIGTERM (the run is marked `interrupted`, with what was measured).
+    """
+    told: dict[str, list[str]] = {}
+    if options.testbed == "external":
+        from harness.testbed.external.plan import plan_outside
+
+        outside = plan_outside(experiment, options.external)
+        experiment, told = outside.experiment, outside.manifest
+    plans = plan_cells(experiment)
+    to_start = confirm_load(experiment, options)
+    found = find_testbed(experiment, options)
+    if options.web:
+        _confirm_free(options.web_port)
+        print(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", file=sys.stderr)
+    if to_start:
+        print(to_start, file=sys.stderr)
+    with one_interrupt():
+        writer = RunWriter.create(
+            options.results.absolute(),  # the parts have another working directory
+            experiment.name,
+            _manifest(experiment, options, found, plans) | told,
+            experiment_yaml(experiment),
+        )
+        with _recorded(writer):
+            testbed = found.make(writer.path / "logs")
+            with testbed, RunProgress(experiment, len(plans), options.quiet) as progress:
+                for plan in plans:
+                    progress.cell(plan)
+                    answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+                    progress.cell_done(plan, answered)
+        return _derive(writer.path)
+
+
+def _confirm_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(
+                f"--web-port: port {port} of 127.0.0.1 cannot be had ({error.strerror}); name another"
+            ) from error
+
+
+def _manifest(
+    experiment: Experiment, options: RunOptions, found: FoundTestbed, plans: list[CellPlan]
+) -> dict[str, Any]:
+    return {
+        "seed": experiment.seed,
+        "versions": versions() | found.versions,
+        "host": host(),
+        "git_commit": git_commit(),
+        "testbed": options.testbed,
+        "load": {"processes": options.load.processes, "expect_workers": options.load.expect_workers},
+        "overrides": options.overrides,
+        "cells": [{"arm": plan.arm_name, "repeat": plan.repeat} for plan in plans],
+    }
+
+
+@contextmanager
+def _recorded(writer: RunWriter) -> Iterator[None]:
+    """Write into the manifest how the run ended."""
+    try:
+        yield
+        writer.finish("completed")
+    except KeyboardInterrupt:
+        _finish(writer, "interrupted")
+        raise
+    except OSError as error:
+        message = f"cannot write {error.filename or writer.path}: {error.strerror or error}"
+        _finish(writer, "failed", message)
+        raise LabError(message) from error
+    except BaseException as error:
+        _finish(writer, "failed", str(error) or type(error).__name__)
+        raise
+
+
+def _finish(writer: RunWriter, status: str, message: str | None = None) -> None:
+    # Where nothing can be written any more, the manifest goes on saying "interrupted", as it began.
+    with suppress(OSError):
+        writer.finish(status, message)
+
+
+def _derive(run: Path) -> tuple[Path, dict[str, Any]]:
+    """Derive everything from the run directory; the report's path and the content of summary.json."""
+    from harness.report.page import build_report
+
+    report = build_report(run)
+    return report, json.loads((run / "summary.json").read_text())

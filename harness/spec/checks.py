@@ -1,0 +1,141 @@
+"""What only shows in the whole experiment: arms that cannot be, expectations about nothing, sheer size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.errors import did_you_mean
+from harness.metrics.registry import METRICS
+from harness.spec.arm import variants_of_arm
+from harness.spec.arm_checks import arm_problems
+from harness.spec.event_checks import event_problems
+from harness.spec.problems import Problem, dotted, shown
+
+if TYPE_CHECKING:
+    from harness.spec.arm import Variant
+    from harness.spec.experiment import Expectation, Experiment
+
+PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
+
+BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
+MOST_CHOICES = 12  # told in one line
+MOST_ARMS = 32  # as they are run, with those that sweeps stand for
+
+
+def problems_of(experiment: Experiment) -> Iterator[Problem]:
+    """Everything that is wrong in the whole, in the order of the file."""
+    yield from _loop_problems(experiment)
+    yield from _replica_problems(experiment)
+    for name, arm in experiment.arms.items():
+        yield from arm_problems(experiment, name, arm)
+        own = ("arms", name, "events")
+        yield from event_problems(experiment, arm, ("events",) if arm.events is None else own)
+    # From here on every arm is known to be one that can be run.
+    yield from _name_problems(experiment)
+    yield from _size_problems(experiment)
+    for index, expectation in enumerate(experiment.expect):
+        yield from _expectation_problems(index, expectation, list(experiment.variants))
+
+
+def planned_requests(experiment: Experiment) -> float:
+    """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued."""
+    cells = sum(_planned_requests_of_cell(experiment, variant) for variant in experiment.variants.values())
+    return cells * experiment.repeats
+
+
+def _planned_requests_of_cell(experiment: Experiment, variant: Variant) -> float:
+    workload = experiment.workload_of(variant.arm)
+    rate_per_s = workload.rate_per_s
+    if rate_per_s is None:
+        think_ms = workload.think_time_ms or 0.0
+        cycle_ms = think_ms + experiment.replicas.service_time_ms.mean
+        rate_per_s = workload.clients * 1000 / cycle_ms
+    return rate_per_s * (workload.warm_up_s + workload.duration_s)
+
+
+def _loop_problems(experiment: Experiment) -> Iterator[Problem]:
+    rate, think = ("workload", "rate_per_s"), ("workload", "think_time_ms")
+    workload = experiment.workload
+    if (workload.rate_per_s is None) == (workload.think_time_ms is None):
+        given = "neither" if workload.rate_per_s is None else "both"
+        yield Problem(
+            (rate, think),
+            f"workload: {given} of rate_per_s (open loop) and think_time_ms (closed loop) given; "
+            "expected exactly one",
+        )
+
+
+def _replica_problems(experiment: Experiment) -> Iterator[Problem]:
+    if experiment.workload.payload_bytes and "AddVideo" not in experiment.workload.calls:
+        payload = ("workload", "payload_bytes")
+        told = "changes nothing without AddVideo among the calls; leave it out"
+        yield Problem((payload,), f"{dotted(payload)}: {told}")
+    names = experiment.replicas.names
+    for name in experiment.replicas.different:
+        if name not in names:
+            path = ("replicas", "different", name)
+            yield Problem(
+                (path,), f"{dotted(path)}: there is no such replica; expected {names[0]} to {names[-1]}"
+            )
+
+
+def _name_problems(experiment: Experiment) -> Iterator[Problem]:
+    names = [variant.name for name, arm in experiment.arms.items() for variant in variants_of_arm(name, arm)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        yield Problem((("arms",),), f"arms: two arms would be called '{twice}' when run; rename one")
+    if len(names) > MOST_ARMS:
+        told = f"arms: {len(names)} arms to run, each swept value counted; expected at most {MOST_ARMS}"
+        yield Problem((("arms",),), told)
+
+
+def _size_problems(experiment: Experiment) -> Iterator[Problem]:
+    planned = planned_requests(experiment)
+    if planned > PLANNED_REQUESTS_LIMIT:
+        causes = (
+            ("workload", "rate_per_s"),
+            ("workload", "clients"),
+            ("workload", "duration_s"),
+            ("workload", "warm_up_s"),
+            ("repeats",),
+        )
+        yield Problem(
+            causes,
+            f"workload: {planned:.3g} requests planned in all (rate x seconds x arms x repeats); "
+            f"expected at most {PLANNED_REQUESTS_LIMIT:.3g}",
+        )
+
+
+def _expectation_problems(index: int, expectation: Expectation, arms: list[str]) -> Iterator[Problem]:
+    where = ("expect", index)
+    for key, name in (("arm", expectation.arm), ("of", expectation.of)):
+        if name is not None and name not in arms:
+            yield _unknown((*where, key), name, "arm", arms)
+    if expectation.metric not in METRICS:
+        yield _unknown((*where, "metric"), expectation.metric, "metric", list(METRICS))
+    bounds = [key for key in BOUNDS if getattr(expectation, key) is not None]
+    if len(bounds) != 1:
+        told = " and ".join(bounds) if bounds else "no bound"
+        yield Problem((where,), f"{dotted(where)}: {told} given; expected exactly one of {', '.join(BOUNDS)}")
+    elif bounds[0].endswith("_times") and expectation.of is None:
+        yield Problem(
+            (where,), f"{dotted(where)}: {bounds[0]} without 'of'; expected of: the arm to compare with"
+        )
+    elif not bounds[0].endswith("_times") and expectation.of is not None:
+        yield Problem(
+            ((*where, "of"),),
+            f"{dotted(where)}: 'of' with {bounds[0]}; expected at_most_times or at_least_times",
+        )
+    elif expectation.of == expectation.arm:
+        yield Problem(((*where, "of"),), f"{dotted(where)}: compares arm '{expectation.arm}' with itself")
+
+
+def _unknown(path: tuple[str | int, ...], name: str, what: str, known: list[str]) -> Problem:
+    few = len(known) <= MOST_CHOICES
+    hint = did_you_mean(name, known) or (f"; expected {_choice(known)}" if few else "; see results/README.md")
+    return Problem((path,), f"{dotted(path)}: unknown {what} {shown(name)}{hint}")
+
+
+def _choice(names: list[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)

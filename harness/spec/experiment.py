@@ -1,0 +1,161 @@
+"""The experiment file: what it may say, and how it is read.
+
+An Experiment is always valid: types and ranges are in the fields, what only shows in the whole (an arm
+that cannot be, an expectation about nothing) is in spec_checks.py. Units stand last in the names.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from harness.errors import UserError, did_you_mean
+from harness.events.event import MOST_EVENTS
+from harness.events.event import Event as Event
+from harness.paths import EXPERIMENTS
+from harness.spec.arm import OWN_WORKLOAD, Variant, variants_of
+from harness.spec.arm import Arm as Arm
+from harness.spec.checks import problems_of
+from harness.spec.fields import ArmName, Bound, FileName, Line, Model, Text, Times
+from harness.spec.overrides import apply_overrides, overriding_option
+from harness.spec.problems import WHOLE, Problem, first_problem
+from harness.spec.replicas import Replicas as Replicas
+from harness.spec.workload import Workload as Workload
+from harness.spec.yaml_file import Tree, dump_tree, read_tree
+
+
+class Expectation(Model):
+    """What is expected before it is measured: one metric of one arm, and exactly one bound."""
+
+    arm: str = Field(description="the arm that is spoken of")
+    metric: str = Field(description="the metric's dotted name; over repeats the median counts")
+    at_most: Bound | None = Field(default=None, description="the metric is at most this, in its own unit")
+    at_least: Bound | None = Field(default=None, description="the metric is at least this, in its own unit")
+    at_most_times: Times | None = Field(
+        default=None, description="the metric is at most this many times that of the arm `of`"
+    )
+    at_least_times: Times | None = Field(
+        default=None, description="the metric is at least this many times that of the arm `of`"
+    )
+    of: str | None = Field(
+        default=None, description="the arm compared with, for at_most_times, at_least_times"
+    )
+
+
+class Experiment(Model):
+    """One question: replicas, a workload, arms, expectations. One YAML file in experiments/."""
+
+    name: FileName = Field(description="the file's name without its ending; not a key of the file")
+    title: Line = Field(description="what the experiment shows, one line")
+    question: Line = Field(description="the question that it answers, one line")
+    lesson: Text = Field(description="what to look at and what it means; paragraphs of plain text")
+    replicas: Replicas = Field(description="the servers that are balanced")
+    workload: Workload = Field(description="who sends what, how fast, for how long")
+    arms: dict[ArmName, Arm] = Field(
+        min_length=1, max_length=16, description="the ways to balance, by name (a-z, 0-9, _)"
+    )
+    events: list[Event] = Field(
+        default=[], max_length=MOST_EVENTS, description="what changes while a cell is measured, and when"
+    )
+    repeats: int = Field(
+        default=3, ge=1, le=100, description="cells per arm, each with fresh parts (default 3)"
+    )
+    seed: int = Field(
+        default=1,
+        ge=0,
+        le=2**31 - 1,
+        description="seed of arrivals, service times and the order of cells (default 1)",
+    )
+    expect: list[Expectation] = Field(
+        default=[], max_length=100, description="what is expected before it is measured"
+    )
+
+    @property
+    def variants(self) -> dict[str, Variant]:
+        """The arms as they are run: an arm that sweeps a factor stands for one for each value."""
+        return variants_of(self.arms)
+
+    def workload_of(self, arm: Arm) -> Workload:
+        """The workload with what the arm says of it for itself."""
+        own = {field: value for field in OWN_WORKLOAD if (value := getattr(arm, field)) is not None}
+        return self.workload.model_copy(update=own)
+
+    def events_of(self, arm: Arm) -> list[Event]:
+        """What changes while the arm is measured: its own timeline, or the experiment's."""
+        return self.events if arm.events is None else arm.events
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        for problem in problems_of(self):
+            raise PydanticCustomError(
+                WHOLE, "{message}", {"message": problem.message, "paths": problem.paths}
+            )
+        return self
+
+
+def load_experiment(
+    name_or_path: str, overrides: Mapping[str, object] | None = None, *, name: str | None = None
+) -> Experiment:
+    """The experiment of that name in experiments/, or of that file anywhere (a path has a / or .yaml).
+
+    `overrides`: dotted field name -> value, as {"workload.rate_per_s": 300}; validated like the file.
+    `name`: the experiment's name where it is not the file's.
+    Raises UserError: one line that names file, line, field, value and what was expected.
+    """
+    path = find_experiment(name_or_path)
+    label = str(path) if _is_path(name_or_path) else f"experiments/{path.name}"
+    tree = read_tree(path, label)
+    return _validated(tree, label, name if name is not None else path.stem, overrides or {})
+
+
+def find_experiment(name_or_path: str) -> Path:
+    """The file of an experiment; a file that is named by its path is not looked at. Raises UserError."""
+    if _is_path(name_or_path):
+        return Path(name_or_path)
+    known = experiment_names()
+    if name_or_path in known:
+        return EXPERIMENTS / f"{name_or_path}.yaml"
+    shown = name_or_path if len(name_or_path) <= 80 else name_or_path[:77] + "..."
+    hint = did_you_mean(name_or_path, known) or f"; there are: {', '.join(known)}"
+    raise UserError(f"no experiment is called {shown!r}{hint}")
+
+
+def experiment_names() -> list[str]:
+    """The names of the experiments that come with the lab, sorted."""
+    return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+
+
+def experiment_yaml(experiment: Experiment) -> str:
+    """The experiment as a file that loads again equal (its name apart: that is the file's)."""
+    return dump_tree(experiment.model_dump(exclude={"name"}, exclude_none=True))
+
+
+def _is_path(name_or_path: str) -> bool:
+    return "/" in name_or_path or name_or_path.endswith((".yaml", ".yml"))
+
+
+def _validated(tree: Tree, label: str, name: str, overrides: Mapping[str, object]) -> Experiment:
+    if "name" in tree.value:
+        raise UserError(
+            f"{label}:{tree.line(('name',))}: unknown key 'name'; an experiment is called as its file is"
+        )
+    apply_overrides(tree.value, overrides)
+    try:
+        return Experiment.model_validate({"name": name, **tree.value})
+    except ValidationError as error:
+        problem = first_problem(error, _schema(), tree)
+        raise UserError(_told(problem, tree, label, overrides)) from None
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Experiment.model_json_schema()
+
+
+def _told(problem: Problem, tree: Tree, label: str, overrides: Mapping[str, object]) -> str:
+    option = overriding_option(problem.paths, overrides)
+    where = option if option is not None else f"{label}:{tree.line(problem.paths[0])}"
+    return f"{where}: {problem.message}"

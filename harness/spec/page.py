@@ -1,0 +1,82 @@
+"""Writes docs/experiment-file.md from the models: python -m harness.spec.page > docs/experiment-file.md"""
+
+import sys
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from harness.policies.page import TOLD_DEFAULT, default_in_words
+from harness.spec.arm import FACTORS, Retries
+from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
+from harness.spec.problems import in_words, schema_at
+from harness.spec.replicas import Outage, ServiceTime, SessionCache, Unlike
+
+INTRODUCTION = """\
+# The experiment file
+Every key that a file in `experiments/` may have. Editors complete and check them with
+`experiments/schema.json`; `python run_experiment.py check FILE` says in one line what is wrong, and shows the
+plan. Units stand last in the names.
+
+`python -m harness.spec.page` writes this page from the models that check the files.
+"""
+
+SWEEP = f"""\
+A sweep puts one factor on the horizontal axis: `sweep: {{clients: [4, 12, 40]}}` stands for three arms,
+`<arm>_4`, `<arm>_12`, `<arm>_40`, which is how expectations call them. What can be swept:
+{", ".join(f"`{name}`" for name in FACTORS)}, and a policy's own numbers as `options.NAME`.
+
+What would change nothing is refused with the reason: an arm with `cookie_jar: false` where no cookie is set,
+`hedging` (gRPC's C-core ignores it), `timeout` in gRPC's method config (it does not work there; use
+`deadline_ms`).
+"""
+
+SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
+    ("The file", "", Experiment, ""),
+    ("`replicas`", "", Replicas, ""),
+    ("`replicas.service_time_ms`", "", ServiceTime, ""),
+    ("`replicas.cache`", "What stickiness is for.", SessionCache, ""),
+    ("`replicas.outage`", "", Outage, ""),
+    ("`replicas.different.replica-N`", "Replicas unlike the others.", Unlike, ""),
+    ("`workload`", "", Workload, ""),
+    (
+        "`arms.NAME`",
+        "Policies and their options: [policies.md](policies.md). Keys of the workload that an arm has, too, "
+        "hold for that arm alone.",
+        Arm,
+        SWEEP,
+    ),
+    ("`arms.NAME.retries`", "", Retries, ""),
+    ("`expect[]`", "Metrics: [results/README.md](../results/README.md).", Expectation, ""),
+)
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield INTRODUCTION
+    for title, before, model, after in SECTIONS:
+        yield f"## {title}"
+        if before:
+            yield f"{before}\n"
+        yield from _table(model)
+        if after:
+            yield after
+
+
+def _table(model: type[BaseModel]) -> Iterator[str]:
+    schema = model.model_json_schema()
+    yield "| key | values | default | meaning |\n|---|---|---|---|"
+    for name, field in schema["properties"].items():
+        if (model, name) != (Experiment, "name"):
+            values = in_words(schema_at(schema, (name,))).replace("'", "`")
+            values = "a gRPC status" if "`DATA_LOSS`" in values else values
+            meaning = TOLD_DEFAULT.sub("", field["description"])
+            yield f"| `{name}` | {values} | {default_in_words(field)} | {meaning} |"
+    yield ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,56 @@
+"""The JSON Schema of experiment files, with which editors complete and check them.
+
+Written by `python -m harness.spec.schema > experiments/schema.json`, or `make schema`.
+"""
+
+import json
+import sys
+from typing import Any
+
+from pydantic import BaseModel
+
+from harness.metrics.registry import METRICS
+from harness.policies.registry import POLICIES_OF_ROUTE
+from harness.spec.checks import BOUNDS
+from harness.spec.experiment import Experiment
+
+
+def schema_text() -> str:
+    """The schema as the text of experiments/schema.json.
+
+    More than the models say: the names of policies (by route) and of metrics, and which keys exclude
+    each other.
+    """
+    schema = Experiment.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    del schema["properties"]["name"]
+    schema["required"].remove("name")
+    parts = schema["$defs"]
+    parts["Arm"]["allOf"] = [
+        _if({"route": route}, {"policy": {"enum": list(policies)}})
+        for route, policies in POLICIES_OF_ROUTE.items()
+    ] + [
+        _if({"route": route, "policy": name}, {"options": _options(policy.options, parts)})
+        for route, policies in POLICIES_OF_ROUTE.items()
+        for name, policy in policies.items()
+    ]
+    parts["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
+    parts["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
+    parts["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _options(model: type[BaseModel], parts: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a policy's options; the models inside of it go to `parts`, where references look."""
+    schema = model.model_json_schema()
+    parts |= schema.pop("$defs", {})
+    return schema
+
+
+def _if(given: dict[str, str], properties: dict[str, Any]) -> dict[str, Any]:
+    constants = {key: {"const": value} for key, value in given.items()}
+    return {"if": {"properties": constants}, "then": {"properties": properties}}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

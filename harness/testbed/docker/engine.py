@@ -1,0 +1,208 @@
+"""The Docker engine of this machine: the lab's image and network in it, and what it must not leave there."""
+
+import hashlib
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, BuildError, DockerException, ImageNotFound, NotFound
+from docker.types import IPAMConfig, IPAMPool
+
+from harness.errors import LabError, UserError
+from harness.paths import ROOT
+
+OWNER = "lb-lab.owner"  # label of all that a run has in the engine: see owner()
+IMAGE = "lb-lab"
+IN_THE_IMAGE = ("Dockerfile", "requirements.txt", "run_experiment.py")
+FOLDERS_IN_THE_IMAGE = ("services", "lb", "load", "harness", "envoy", "experiments")
+BASE = "LB_LAB_BASE"  # environment: the image to build on
+BUILD_NETWORK = "LB_LAB_BUILD_NETWORK"  # environment: the network to build in, as `host`
+KEPT_IMAGES = 4  # there may be several clones
+SUBNET_TRIES = 20
+REMOVE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class LabNetwork:
+    """A network of the run's own. Addresses from FIRST_HOST on are the lab's to give."""
+
+    name: str
+    subnet: IPv4Network
+
+    @property
+    def gateway(self) -> str:
+        """This machine's address in it."""
+        return str(self.subnet.network_address + 1)
+
+    def host(self, number: int) -> str:
+        """The address of part `number`, 0 and up."""
+        return str(IPv4Address(int(self.subnet.network_address) + 16 + number))
+
+
+def owner() -> str:
+    """The label's value for this process: its namespace, its id, and its start, since ids come again."""
+    return f"{_namespace()}.{os.getpid()}.{_start_ticks(os.getpid())}"
+
+
+def _namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino
+
+
+def _start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks since boot (proc(5)). Raises OSError when there is none."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def connect() -> docker.DockerClient:
+    """A client of the engine. Raises UserError where none answers, or it is not on this machine."""
+    try:
+        client = docker.from_env()
+        host = str(client.api.base_url)
+        told = client.info()
+    except DockerException as error:
+        reason = str(error).split("(Caused")[0].strip()
+        raise UserError(
+            f"--testbed docker: no Docker engine answers ({reason}); start it, or leave --testbed out"
+        ) from error
+    # docker-py has this address for Unix sockets.
+    if host != "http+docker://localhost" or "Docker Desktop" in told["OperatingSystem"]:
+        # Clocks, sockets and files of the containers must be those of this machine.
+        raise UserError(
+            f"--testbed docker: the engine ({told['OperatingSystem']}, {host}) is not one of this Linux "
+            "machine; run the lab inside the machine where it is"
+        )
+    return client
+
+
+def rootless(client: docker.DockerClient) -> bool:
+    """Whether root in a container is the unprivileged user who runs the engine."""
+    return any("rootless" in option for option in client.info().get("SecurityOptions") or [])
+
+
+def source_digest() -> str:
+    """A name for what is in the image: 12 hex digits of a hash over its files."""
+    digest = hashlib.sha256(os.environ.get(BASE, "").encode())
+    for path in _sources():
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _sources() -> Iterator[Path]:
+    yield from (ROOT / name for name in IN_THE_IMAGE)
+    for folder in FOLDERS_IN_THE_IMAGE:
+        paths = sorted((ROOT / folder).rglob("*"))
+        yield from (path for path in paths if path.is_file() and "__pycache__" not in path.parts)
+
+
+def ensure_image(client: docker.DockerClient, told: Any) -> str:
+    """The tag of the image of this source; built where it is missing. `told` is called with a line then.
+
+    Of the images of earlier sources the latest are kept. Raises LabError when the build fails.
+    """
+    tag = f"{IMAGE}:src-{source_digest()}"
+    try:
+        client.images.get(tag)
+    except ImageNotFound:
+        told(f"building the image {tag} (some minutes the first time, seconds later)")
+        _build(client, tag)
+        _remove_old_images(client)
+    return tag
+
+
+def _remove_old_images(client: docker.DockerClient) -> None:
+    images = sorted(client.images.list(IMAGE), key=lambda image: image.attrs["Created"], reverse=True)
+    tags = [tag for image in images for tag in image.tags if tag.startswith(f"{IMAGE}:src-")]
+    for tag in tags[KEPT_IMAGES:]:
+        with suppress(APIError):  # a run has it
+            client.images.remove(tag)
+
+
+def _build(client: docker.DockerClient, tag: str) -> None:
+    arguments = {"BASE": os.environ[BASE]} if BASE in os.environ else {}
+    try:
+        client.images.build(
+            path=str(ROOT),
+            tag=tag,
+            buildargs=arguments,
+            network_mode=os.environ.get(BUILD_NETWORK),
+            rm=True,
+            forcerm=True,
+        )
+    except BuildError as error:
+        lines = [line["stream"].strip() for line in error.build_log if line.get("stream", "").strip()]
+        raise LabError(
+            f"the image {tag} could not be built: {error.msg}; {' | '.join(lines[-3:])}"
+        ) from error
+    except APIError as error:
+        raise LabError(f"the image {tag} could not be built: {error.explanation}") from error
+
+
+def make_network(client: docker.DockerClient, name: str) -> LabNetwork:
+    """A network of its own subnet (a /22 of 10.0.0.0/8 that the engine does not use), without a way out."""
+    for _ in range(SUBNET_TRIES):
+        # Not seeded: two runs at once must not try the same ones in the same order.
+        number = random.SystemRandom().randrange(64 * 156)
+        subnet = IPv4Network(f"10.{100 + number // 64}.{number % 64 * 4}.0/22")
+        network = LabNetwork(name, subnet)
+        pool = IPAMPool(subnet=str(subnet), gateway=network.gateway)
+        try:
+            client.networks.create(
+                name, internal=True, ipam=IPAMConfig(pool_configs=[pool]), labels={OWNER: owner()}
+            )
+            return network
+        except APIError as error:
+            if "overlap" not in str(error.explanation).lower():
+                raise LabError(f"the engine made no network: {error.explanation}") from error
+    raise LabError(
+        f"the engine has no room for a network: {SUBNET_TRIES} subnets of 10.0.0.0/8 overlap others"
+    )
+
+
+def remove_all(client: docker.DockerClient, label: str) -> None:
+    """Remove containers, networks and volumes of that owner; those that are gone already do not matter.
+
+    Raises LabError naming what is still there after REMOVE_TIMEOUT_S.
+    """
+    filters: dict[str, str | list[str] | bool] = {"label": f"{OWNER}={label}"}
+    deadline_s = time.monotonic() + REMOVE_TIMEOUT_S
+    while True:
+        left: list[Any] = [
+            *client.containers.list(all=True, filters=filters, ignore_removed=True),
+            *client.networks.list(filters=filters),
+            *client.volumes.list(filters=filters),
+        ]
+        if not left:
+            return
+        for thing in left:
+            with suppress(NotFound, APIError):  # being removed, or a network with a container still in it
+                thing.remove(force=True) if hasattr(thing, "logs") else thing.remove()
+        if time.monotonic() > deadline_s:
+            raise LabError(f"the engine did not remove {', '.join(str(thing.name) for thing in left)}")
+
+
+def remove_leftovers(client: docker.DockerClient) -> None:
+    """Remove what runs left whose process is no more: killed together with their guard, or a reboot."""
+    things = [
+        *client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True),
+        *client.networks.list(filters={"label": OWNER}),
+    ]
+    labels = {(thing.attrs.get("Labels") or thing.attrs["Config"]["Labels"])[OWNER] for thing in things}
+    for label in labels:
+        if not _alive(label):
+            remove_all(client, label)
+
+
+def _alive(label: str) -> bool:
+    """Whether the process is there. One of another namespace cannot be seen, and counts as alive."""
+    namespace, pid, ticks = map(int, label.split("."))
+    try:
+        return namespace != _namespace() or _start_ticks(pid) == ticks
+    except OSError:
+        return False

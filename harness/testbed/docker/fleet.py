@@ -1,0 +1,223 @@
+"""The parts of one cell in containers, and the hand on them: see Fleet."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker
+from docker.models.networks import Network
+
+from harness.events.schedule import new_replicas
+from harness.proxy.admin import EnvoyAdmin
+from harness.proxy.endpoints import Endpoint, named_hosts
+from harness.proxy.render import EnvoyFiles, render, write_endpoints
+from harness.testbed.base import REPLICAS_NAME, LiveCell
+from harness.testbed.cell_context import CellSite
+from harness.testbed.docker.container import Part, engine_call
+from harness.testbed.docker.engine import LabNetwork
+from harness.testbed.envoy_args import envoy_args
+from harness.testbed.replica_args import replica_args
+
+if TYPE_CHECKING:
+    from harness.proxy.name_server import NameServer
+
+REPLICA_PORT, ENVOY_PORT = 50051, 8080
+ENVOY_NUMBER, LOAD_NUMBER, FIRST_REPLICA_NUMBER = 0, 1, 2
+CPU_PERIOD_US = 100_000  # of the kernel's bandwidth control; Docker's own default
+# Events after which Docker's DNS would still name a replica that is to get no more calls.
+NOT_IN_DNS = ("drain", "roll", "remove", "add")
+
+
+class DockerFleet:
+    """Replicas and proxy of one cell; `parts`: name -> container, filled in once Compose has made them."""
+
+    def __init__(
+        self, site: CellSite, network: LabNetwork, client: docker.DockerClient, sockets: Path
+    ) -> None:
+        self._site = site
+        self._network = network
+        self._client = client
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="docker")
+        self._starts: list[Future[None]] = []
+        self._started: list[str] = []
+        self._closing = ExitStack()
+        self._closing.callback(self._pool.shutdown)
+        self._admin_socket = sockets / "envoy-admin.sock"
+        self._files = EnvoyFiles(site.folder / "envoy", site.folder / "access.jsonl")
+        self._names: NameServer | None = None
+        self.parts: dict[str, Part] = {}
+        self.live = LiveCell(site.folder, replicas={}, controls={})
+        self._find_names()
+
+    def _find_names(self) -> None:
+        """How clients with discovery by DNS ask: Docker's own DNS, or the lab's where that would not do."""
+        arm = self._site.plan.arm
+        if arm.discovery != "dns":
+            return
+        if any(planned.event.do in NOT_IN_DNS for planned in self._site.plan.events):
+            from harness.proxy.name_server import NameServer
+
+            self._names = self._closing.enter_context(NameServer(self._network.gateway))
+            self.live.name_server = self._names.address
+        else:
+            self.live.name_server = ""  # whatever the container asks
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether the route has one."""
+        return self._site.plan.arm.route != "direct"
+
+    @property
+    def epoch_ns(self) -> int:
+        """The cell's start (monotonic)."""
+        return self._site.epoch_ns
+
+    def commands(self) -> dict[str, list[str]]:
+        """Part -> the words of its container, for all replicas that there will be, and for the proxy."""
+        count = self._site.experiment.replicas.count + new_replicas(self._site.plan.events)
+        names = [f"replica-{number}" for number in range(count)]
+        replicas = {
+            name: ["python", "-m", "services.replica", *replica_args(self._site, name, self._address(name))]
+            for name in names
+        }
+        if not self.has_proxy:
+            return replicas
+        return {**replicas, "envoy": ["envoy", *envoy_args(self._site.plan, self._files)]}
+
+    def place(self, name: str) -> dict[str, Any]:
+        """Where a part is in the network, as Compose has it. All replicas have one name in Docker's DNS."""
+        place: dict[str, Any] = {"ipv4_address": self._host(name)}
+        if name.startswith("replica-"):
+            place["aliases"] = [REPLICAS_NAME]
+        return place
+
+    def _host(self, name: str) -> str:
+        fixed = {"envoy": ENVOY_NUMBER, "load": LOAD_NUMBER}
+        number = fixed[name] if name in fixed else FIRST_REPLICA_NUMBER + int(name.rpartition("-")[2])
+        return self._network.host(number)
+
+    def _address(self, name: str) -> str:
+        return f"{self._host(name)}:{ENVOY_PORT if name == 'envoy' else REPLICA_PORT}"
+
+    def kill(self, name: str) -> None:
+        """See Fleet."""
+        self._signal(name, signal.SIGKILL)
+
+    def stop(self, name: str) -> None:
+        """See Fleet."""
+        self._signal(name, signal.SIGTERM)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        part = self.parts[name]
+        part.state.may_end = True
+        engine_call(f"signal {name}", part.container.kill, number.name)
+
+    def pause(self, name: str) -> None:
+        """See Fleet."""
+        engine_call(f"pause {name}", self.parts[name].container.pause)
+
+    def resume(self, name: str) -> None:
+        """See Fleet."""
+        engine_call(f"unpause {name}", self.parts[name].container.unpause)
+
+    def partition(self, name: str) -> None:
+        """See Fleet."""
+        engine_call(
+            f"disconnect {name}", self._lab_network().disconnect, self.parts[name].container, force=True
+        )
+
+    def rejoin(self, name: str) -> None:
+        """See Fleet."""
+        place = self.place(name)
+        connect = self._lab_network().connect
+        engine_call(f"connect {name}", connect, self.parts[name].container, **place)
+
+    def limit_cpu(self, name: str, cores: float | None) -> None:
+        """See Fleet."""
+        quota_us = -1 if cores is None else round(cores * CPU_PERIOD_US)
+        update = self.parts[name].container.update
+        engine_call(f"limit the CPU of {name}", update, cpu_period=CPU_PERIOD_US, cpu_quota=quota_us)
+
+    def _lab_network(self) -> Network:
+        return self._client.networks.get(self._network.name)
+
+    def start(self, name: str) -> None:
+        """See Fleet."""
+        self._site.ready_file(name).unlink(missing_ok=True)
+        self._start(name)
+
+    def _start(self, name: str) -> None:
+        # Half a second in the engine: not one in which the harness waits.
+        part = self.parts[name]
+        part.state.status, part.state.may_end = None, False
+        self._starts.append(self._pool.submit(engine_call, f"start {name}", part.container.start))
+
+    def start_new(self) -> str:
+        """See Fleet."""
+        name = f"replica-{len(self._started)}"
+        self._started.append(name)
+        self.start(name)
+        return name
+
+    def running(self, name: str) -> bool:
+        """See Fleet."""
+        return self.parts[name].state.status is None
+
+    def ready(self, name: str) -> bool:
+        """See Fleet."""
+        entry = self._site.ready(name)
+        if entry is None:
+            return False
+        self.live.replicas[name] = entry["address"]
+        self.live.controls[name] = entry["control_address"]
+        return True
+
+    def publish(self, endpoints: dict[str, Endpoint]) -> None:
+        """See Fleet. Docker's own DNS is not told: it names the containers that run."""
+        if self.has_proxy:
+            write_endpoints(self._files, endpoints, self._site.plan.arm)
+        if self._names is not None:
+            self._names.publish(named_hosts(endpoints))
+
+    def stop_proxy(self) -> None:
+        """See Fleet."""
+        self._signal("envoy", signal.SIGTERM)
+
+    def start_proxy(self) -> None:
+        """See Fleet."""
+        self._files.admin_address.unlink(missing_ok=True)
+        text = render(
+            self._site.plan.arm, self._files, None, self._address("envoy"), admin_socket=self._admin_socket
+        )
+        self._files.config.write_text(text)
+        self._start("envoy")
+
+    def proxy_running(self) -> bool:
+        """See Fleet."""
+        return self.has_proxy and self.running("envoy")
+
+    def proxy_ready(self) -> bool:
+        """See Fleet."""
+        if not self.has_proxy or not self._files.admin_address.exists():
+            return False
+        self.live.envoy = EnvoyAdmin(str(self._admin_socket), self._site.log("envoy"))
+        self.live.envoy_address = self._address("envoy")
+        return True
+
+    def check(self) -> None:
+        """Raise LabError when the engine did not start a part that it was to start."""
+        for start in [start for start in self._starts if start.done()]:
+            self._starts.remove(start)
+            start.result()
+
+    def each(self, call: Any, names: list[str]) -> None:
+        """Call `call(name)` for every one of `names`, at the same time."""
+        list(self._pool.map(call, names))
+
+    def close(self) -> None:
+        """End threads and name server; the containers have been removed before."""
+        self._closing.close()

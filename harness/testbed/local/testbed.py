@@ -1,0 +1,129 @@
+"""The local testbed: replicas, Envoy and the load are processes on this machine, all on loopback."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.errors import LabError
+from harness.plan.cells import CellPlan
+from harness.proxy.tls import TlsFiles
+from harness.spec.experiment import Experiment
+from harness.testbed.base import LiveCell
+from harness.testbed.bring_up import bring_up
+from harness.testbed.cell_context import CellSite
+from harness.testbed.load_process import LoadProcess
+from harness.testbed.local.fleet import LocalFleet
+from harness.testbed.processes import Process, ProcessFamily
+
+READY_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 1.0
+POLL_S = 0.005
+
+
+class LocalTestbed:
+    """Owns every process of a run. To be entered in the main thread; `logs` is the fork servers' folder.
+
+    `load`: whether there will be one. `tls`: replicas and Envoy speak TLS as well as clear text.
+    """
+
+    def __init__(self, logs: Path, load: bool = True, tls: TlsFiles | None = None) -> None:
+        self._logs = logs
+        self._tls = tls
+        self._with_load = load
+        self._family: ProcessFamily | None = None
+        self._load: LoadProcess | None = None
+        self._fleet: LocalFleet | None = None
+
+    def __enter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / "forkserver.log"
+        try:
+            self._family = ProcessFamily("services.replica", {}, log)
+            if self._with_load:
+                # A fork server of its own: imports run on two cores at once, and Locust's take the longest.
+                self._load = LoadProcess(log)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _servers(self) -> ProcessFamily:
+        assert self._family is not None
+        return self._family
+
+    def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
+        """See Testbed."""
+        (folder / "logs").mkdir(exist_ok=True)
+        if self._fleet is not None:
+            self.stop_cell()
+        site = CellSite(experiment, plan, folder, epoch_ns, self._tls)
+        self._fleet = fleet = LocalFleet(site, self._servers)
+        return bring_up(fleet, experiment.replicas.names, self._await)
+
+    @property
+    def fleet(self) -> LocalFleet:
+        """See Testbed."""
+        assert self._fleet is not None
+        return self._fleet
+
+    def start_load(self, order: Path, folder: Path) -> Process:
+        """See Testbed."""
+        assert self._load is not None
+        return self._load.start(order, folder)
+
+    @property
+    def load_pid(self) -> int:
+        """Process id of the load that was started last."""
+        assert self._load is not None
+        return self._load.pid
+
+    def load_status(self) -> int | None:
+        """See Testbed."""
+        assert self._load is not None
+        status = self._load.status()
+        self.check()
+        return status
+
+    def stop_load(self) -> None:
+        """See Testbed."""
+        if self._load is not None:
+            self._load.stop()
+
+    def stop_cell(self) -> None:
+        """See Testbed."""
+        if self._fleet is not None:
+            self._servers.end(self._fleet.processes, STOP_TIMEOUT_S)
+            self._fleet.close()
+        self._fleet = None
+
+    def close(self) -> None:
+        """Stop everything. Whatever state the testbed is in, no process is left afterwards."""
+        for part in (self._family, self._load, self._fleet):
+            if part is not None:
+                part.close()
+        self._family = self._load = None
+
+    def check(self) -> None:
+        """Raise LabError naming the log of a replica or proxy that has died and was not to."""
+        self._servers.hear()
+        for part in self.fleet.processes:
+            if part.status is not None and not part.may_end:
+                raise LabError(part.died())
+
+    def _await(self, ready: Callable[[], bool], name: str) -> None:
+        """Look until it is ready. Raises LabError when a part dies or time runs out."""
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline_s:
+                log = next(part.log for part in self.fleet.processes if part.name == name)
+                raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {log}")
+            time.sleep(POLL_S)
