@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 
 from harness.analysis.lost import attempts_by_part
+from harness.analysis.percentiles import percentiles
 from harness.analysis.session_migration import (
     BRINGS,
     TAKES,
-    Moves,
+    SessionMigration,
     count_moves,
     fair_share_after,
     last_answers,
@@ -22,7 +23,6 @@ from harness.analysis.session_migration import (
     settled_sessions,
 )
 from harness.analysis.window_series import window_width_s
-from harness.metrics.spread import percentiles
 from harness.record.directory import Cell
 from harness.record.events import AskedEvent
 
@@ -32,7 +32,7 @@ _COLUMNS = ("client", "session", "request_id", "replica", "code", "ok", "at_ns",
 
 
 @dataclass(frozen=True)
-class EventFacts:
+class EventEffects:
     """One event and its interval: from when it was asked for to the next one's, or to the window's end.
 
     Requests belong to the interval in which they were planned, failed ones to the event to blame, see
@@ -70,7 +70,7 @@ class EventFacts:
     last_failure_ns: float
     delayed: int | None
     longest_gap_ns: float | None
-    moves: Moves
+    moves: SessionMigration
     breaks: int
     first_answer_ns: float | None
     fair_share_after_ns: float | None
@@ -86,14 +86,14 @@ class EventFacts:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def incidents_of(
+def event_effects_of(
     cell: Cell, rows: pl.DataFrame, names: Sequence[str], gaps: pl.DataFrame, lost: pl.DataFrame
-) -> list[EventFacts]:
+) -> list[EventEffects]:
     """The facts of every event of a cell, by time.
 
     rows: the measured window, one row per request: client, session, request_id, replica (place in `names`,
-    or null), code, ok, at_ns (planned, from the start of measuring), latency_ns. gaps: see gaps_of.
-    lost: request_id of the requests whose answer was lost.
+    or null), code, ok, at_ns (planned, from the start of measuring), latency_ns.
+    gaps: see session_outages_of. lost: request_id of the requests whose answer was lost.
     """
     events = cell.events()
     if not events:
@@ -187,7 +187,7 @@ def _cut(rows: pl.DataFrame, asked_ns: Sequence[int]) -> pl.DataFrame:
     return rows.with_columns(pl.Series("part", part, dtype=pl.Int64))
 
 
-def _facts(window: _Window, place: int) -> EventFacts:
+def _facts(window: _Window, place: int) -> EventEffects:
     event = window.events[place]
     from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
     rows = window.rows.filter(pl.col("part") == place + 1)
@@ -196,7 +196,7 @@ def _facts(window: _Window, place: int) -> EventFacts:
     targets = window.number_of(event.targets)
     ended_ns = (failed["at_ns"] + failed["latency_ns"]).to_list()
     start_ns = int(window.cell.info["measure_start_ns"])
-    return EventFacts(
+    return EventEffects(
         number=event.number,
         do=event.do,
         targets=event.targets,
@@ -242,7 +242,7 @@ def _first_answer(do: str, rows: pl.DataFrame, targets: Sequence[int], from_ns: 
     return None if ended_ns is None else float(ended_ns - from_ns)
 
 
-def _moves(window: _Window, place: int, targets: Sequence[int], answered: pl.DataFrame) -> Moves:
+def _moves(window: _Window, place: int, targets: Sequence[int], answered: pl.DataFrame) -> SessionMigration:
     settled = settled_sessions(window.answered, window.settled_ns(place), window.edges_ns[place + 1])
     lost = [_pinned_before_loss(window, place, name) for name in window.events[place].targets]
     return count_moves(

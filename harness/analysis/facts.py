@@ -10,15 +10,23 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from harness.analysis.event_effects import EventFacts, incidents_of
+from harness.analysis.event_effects import EventEffects, event_effects_of
 from harness.analysis.generator_lag import lag_after_answers
 from harness.analysis.ledgers import Ledgers, reconcile
 from harness.analysis.lost import lost_answers, lost_workers
-from harness.analysis.session_outages import gaps_of, longest_gap_ns
+from harness.analysis.percentiles import percentiles
+from harness.analysis.session_outages import longest_gap_ns, session_outages_of
 from harness.analysis.sessions import Sessions, sessions_of
+from harness.analysis.short_run_fairness import short_run_unfairness
 from harness.analysis.streams import Streams, streams_of
-from harness.analysis.window_series import Course, Healthy, Timeline, course_of, healthy_replicas, timeline_of
-from harness.metrics.spread import off_fair_of_rounds, percentiles
+from harness.analysis.window_series import (
+    Healthy,
+    Timeline,
+    WindowSeries,
+    healthy_replicas,
+    timeline_of,
+    window_series_of,
+)
 from harness.record.directory import Cell
 from harness.record.tables import table_errors
 
@@ -29,7 +37,7 @@ class CellFacts:
 
     errors: gRPC code -> requests, without OK. replica_requests: every replica -> requests it answered.
     client_requests: client -> the same counts in the order of replica_requests.
-    off_fair_of_rounds: see harness.metrics.spread.
+    short_run_unfairness: see harness.metrics.spread.
     units: what else is spread over the replicas -> its amount on each, in that order: "connections" and
     "sessions" that a replica answered a request of, "messages" it sent, "busy_time" (ns of service).
     connections: of clients, on which a request was answered; None where nobody tells them apart.
@@ -39,7 +47,7 @@ class CellFacts:
     answers_lost: requests that a replica finished with OK and whose client got something else; None where
     the replicas' ledgers cannot be had.
     longest_gap_ns: see session_outages; None without a request. healthy: Envoy's view. events: by time.
-    first_replicas: how many there were when measuring began. course: where it was asked for, of a window
+    first_replicas: how many there were when measuring began. series: where it was asked for, of a window
     with requests. lost_workers: a sentence for each load worker that did not play to its end.
     """
 
@@ -51,7 +59,7 @@ class CellFacts:
     errors: dict[str, int]
     replica_requests: dict[str, int]
     client_requests: dict[int, list[int]]
-    off_fair_of_rounds: float | None
+    short_run_unfairness: float | None
     units: dict[str, list[int]]
     connections: int | None
     cache_lookups: int
@@ -72,13 +80,13 @@ class CellFacts:
     longest_gap_ns: float | None = None
     first_replicas: int = 0
     healthy: Healthy = field(default_factory=Healthy)
-    events: Sequence[EventFacts] = ()
-    course: Course | None = None
+    events: Sequence[EventEffects] = ()
+    series: WindowSeries | None = None
     lost_workers: tuple[str, ...] = ()
 
 
-def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
-    """Read and aggregate the tables of one cell; `with_course`: also what plots of events need.
+def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
+    """Read and aggregate the tables of one cell; `with_series`: also what plots of events need.
 
     Raises UserError naming the file when one is missing or damaged.
     """
@@ -94,7 +102,7 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
         names = [*cell.replicas, *sorted(set(counts["replica"]) - {"", *cell.replicas})]
         counts = counts.with_columns(_number(names))
         rows = _rows(window, names, start)
-        gaps = gaps_of(rows, end - start)
+        gaps = session_outages_of(rows, end - start)
         sends = (
             table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
         )
@@ -112,7 +120,7 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
             errors=dict(sorted(rows.filter(~pl.col("ok"))["code"].value_counts().iter_rows())),
             replica_requests=dict(zip(names, _by_replica(placed, "requests", len(names)), strict=True)),
             client_requests=_client_requests(counts, len(names)),
-            off_fair_of_rounds=off_fair_of_rounds(answered, len(names)),
+            short_run_unfairness=short_run_unfairness(answered, len(names)),
             units=_units(placed, len(names)),
             connections=_connections(placed) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),
@@ -135,8 +143,8 @@ def collect_facts(cell: Cell, *, with_course: bool = False) -> CellFacts:
             longest_gap_ns=longest_gap_ns(gaps),
             first_replicas=len(cell.first_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), start, end),
-            events=incidents_of(cell, rows, names, gaps, lost),
-            course=course_of(rows, window_s) if with_course and rows.height else None,
+            events=event_effects_of(cell, rows, names, gaps, lost),
+            series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
         )
 

@@ -23,8 +23,8 @@ VerdictWord = Literal["held", "refuted", "inconclusive"]
 
 # Outside this range of achieved / planned sends the replicas saw another load than the experiment states.
 # Nighthawk decides the same way; 5 % is well above the share of sends that cross the window's edges.
-LEAST_ACHIEVED_SHARE = 0.95
-MOST_ACHIEVED_SHARE = 1.05
+MIN_ACHIEVED_SHARE = 0.95
+MAX_ACHIEVED_SHARE = 1.05
 # Latency is counted from the planned send, so lag is part of it: a generator later than this for one send
 # in a hundred would itself be the tail that p99 shows.
 MOST_LAG_P99_MS = 50.0
@@ -126,7 +126,7 @@ def _doubts(facts: CellFacts) -> list[str]:
         )
     if facts.planned_rate_per_s and not facts.awaits_answers:
         share = facts.achieved_rate_per_s / facts.planned_rate_per_s
-        if not LEAST_ACHIEVED_SHARE <= share <= MOST_ACHIEVED_SHARE:
+        if not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
             doubts.append(
                 f"the generator sent {facts.achieved_rate_per_s:.4g} of "
                 f"{facts.planned_rate_per_s:.4g} planned requests/s ({share:.0%})"

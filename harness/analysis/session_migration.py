@@ -16,11 +16,11 @@ TAKES = ("kill", "stop", "pause", "not_serving", "drain", "remove", "roll", "par
 BRINGS = ("start", "resume", "serving", "add", "rejoin")
 
 _SESSION = ("client", "session")
-_LEAST_ANSWERS = 2
+_MIN_ANSWERS = 2
 
 
 @dataclass(frozen=True)
-class Moves:
+class SessionMigration:
     """Sessions, by what an event did to them.
 
     seen: with two answers or more from when the event before had taken effect (for the first: from the
@@ -63,7 +63,7 @@ def settled_sessions(answered: pl.DataFrame, since_ns: int, until_ns: int) -> pl
         pl.col("replica").max().alias("other"),
     )
     one = pl.when(pl.col("replica") == pl.col("other")).then("replica").alias("replica")
-    return each.filter(pl.col("answers") >= _LEAST_ANSWERS).select(*_SESSION, one)
+    return each.filter(pl.col("answers") >= _MIN_ANSWERS).select(*_SESSION, one)
 
 
 def last_answers(answered: pl.DataFrame) -> pl.DataFrame:
@@ -74,7 +74,7 @@ def last_answers(answered: pl.DataFrame) -> pl.DataFrame:
 
 def count_moves(
     do: str, targets: Collection[int], settled: pl.DataFrame, lost: pl.DataFrame, last: pl.DataFrame
-) -> Moves:
+) -> SessionMigration:
     """What the event `do` on `targets` (numbers of replicas) did to sessions.
 
     settled: before the event. lost: those that were pinned to a target that it brings back, before that was
@@ -93,10 +93,10 @@ def count_moves(
     )
     seen = lost.join(last, on=_SESSION, how="inner")
     back = seen.select((pl.col("last") == pl.col("replica")).mean()).item() if seen.height else None
-    return Moves(seen=settled.height, **counts.row(0, named=True), returned_share=back)
+    return SessionMigration(seen=settled.height, **counts.row(0, named=True), returned_share=back)
 
 
-LEAST_OF_FAIR = 0.8
+MIN_OF_FAIR = 0.8
 _MIN_CARRIED = 2  # a replica, on average: fewer in a time window say nothing
 
 
@@ -117,7 +117,7 @@ def fair_share_after(
     """ns from `from_ns` to the end of the first time window in which each target has its share, or nearly so.
 
     The time from `from_ns` to `to_ns` is cut into windows of `width_ns`; the fair share is 1 / `present` of a
-    window's answered requests, whatever the replicas' sizes and weights, and LEAST_OF_FAIR of it is enough.
+    window's answered requests, whatever the replicas' sizes and weights, and MIN_OF_FAIR of it is enough.
     Windows with less than two answers a replica do not count. `to_ns - from_ns` when it never comes.
     answered: at_ns, replica (number).
     """
@@ -129,6 +129,6 @@ def fair_share_after(
     total = np.bincount(place, minlength=windows)
     if not windows or not counts or not present:
         return float(to_ns - from_ns)
-    enough = np.min(counts, axis=0) >= LEAST_OF_FAIR * total / present
+    enough = np.min(counts, axis=0) >= MIN_OF_FAIR * total / present
     found = np.flatnonzero(enough & (total >= _MIN_CARRIED * present))
     return float((found[0] + 1) * width_ns) if len(found) else float(to_ns - from_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 
-def gaps_of(rows: pl.DataFrame, window_ns: int) -> pl.DataFrame:
+def session_outages_of(rows: pl.DataFrame, window_ns: int) -> pl.DataFrame:
     """at_ns (planned) of every request, and gap_ns: how long its session waited.
 
     The gap of a request is the time from its planned send to the first good answer (OK) that its session got

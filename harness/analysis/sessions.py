@@ -69,8 +69,8 @@ def _breaks(answered: pl.DataFrame) -> int:
 
 # Placements of one session that are drawn in all. A cell of a few hundred sessions gets all the draws; with
 # very many sessions the busiest replica differs little from draw to draw, and fewer will do.
-_MOST_PLACEMENTS = 4_000_000
-_MOST_DRAWS, _LEAST_DRAWS = 2_000, 20
+_MAX_PLACEMENTS = 4_000_000
+_MAX_DRAWS, _MIN_DRAWS = 2_000, 20
 
 
 def random_max_over_mean(session_requests: npt.NDArray[np.int64], replicas: int) -> float | None:
@@ -87,7 +87,7 @@ def random_max_over_mean(session_requests: npt.NDArray[np.int64], replicas: int)
     sizes = np.sort(session_requests)
     generator = np.random.default_rng(0)
     sessions = len(session_requests)
-    draws = min(_MOST_DRAWS, max(_LEAST_DRAWS, _MOST_PLACEMENTS // sessions))
+    draws = min(_MAX_DRAWS, max(_MIN_DRAWS, _MAX_PLACEMENTS // sessions))
     at_once = max(1, 1_000_000 // sessions)  # keeps the tables small
     busiest = 0.0
     for first in range(0, draws, at_once):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from harness.metrics.spread import percentiles
+from harness.analysis.percentiles import percentiles
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.analysis.event_effects import EventFacts
+from harness.analysis.event_effects import EventEffects
 from harness.analysis.facts import CellFacts, collect_facts
 from harness.analysis.judge import CellResult, judge, measure, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
@@ -26,7 +26,7 @@ def facts_of(run: Run) -> dict[str, list[CellFacts]]:
     """Arm as run (in the experiment's order) -> the facts of its recorded cells, by repeat."""
     eventful = any(cell.events() for cell in run.cells)
     return {
-        name: [collect_facts(cell, with_course=eventful) for cell in run.cells_of(name)]
+        name: [collect_facts(cell, with_series=eventful) for cell in run.cells_of(name)]
         for name in run.experiment.variants
     }
 
@@ -131,7 +131,7 @@ def events_of_arm(cells: Sequence[CellFacts]) -> list[dict[str, Any]]:
     return [_event([event for cell in cells for event in cell.events if event.number == n]) for n in numbers]
 
 
-def _event(repeats: Sequence[EventFacts]) -> dict[str, Any]:
+def _event(repeats: Sequence[EventEffects]) -> dict[str, Any]:
     first = repeats[0]
     errors: Counter[str] = Counter()
     for event in repeats:
@@ -154,5 +154,5 @@ def _event(repeats: Sequence[EventFacts]) -> dict[str, Any]:
     }
 
 
-def _effects(event: EventFacts) -> list[dict[str, Any]]:
+def _effects(event: EventEffects) -> list[dict[str, Any]]:
     return [{"at_s": at_s, "target": target, "seen": seen} for at_s, target, seen in event.effects]

@@ -12,7 +12,7 @@ import polars as pl
 
 from harness.record.events import EndpointChange
 
-MOST_WINDOWS = 30
+MAX_WINDOWS = 30
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ class Timeline:
     in_flight: Floats
 
 
-def window_width_s(duration_s: float, most: int = MOST_WINDOWS) -> float:
+def window_width_s(duration_s: float, most: int = MAX_WINDOWS) -> float:
     """The smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... s that cuts `duration_s` into `most` or less."""
     smallest = duration_s / most
     power = 10.0 ** math.floor(math.log10(smallest))
@@ -66,20 +66,20 @@ def timeline_of(answered: pl.DataFrame, replicas: int, window_s: float) -> Timel
     )
 
 
-MOST_STEPS = 80
-MOST_SESSIONS = 24
+MAX_STEPS = 80
+MAX_SESSIONS = 24
 
 Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Course:
+class WindowSeries:
     """The window cut into equal steps, by planned send. Arrays: (steps,); ribbon arrays: (sessions, steps).
 
     starts_s: start of each step, seconds after the start of measuring; width_s: their width.
     good, failed: requests that did and did not end with OK. p50_ns, p99_ns: latency from the planned send,
     whatever the outcome; NaN where nothing was planned.
-    sessions: (client, session) of the ribbon's rows: the MOST_SESSIONS that lasted longest, the lower
+    sessions: (client, session) of the ribbon's rows: the MAX_SESSIONS that lasted longest, the lower
     numbers among equals, in the order of the replicas that answered them first.
     replicas: place of the replica of a session's last answer in a step, -1 where it has none; lapses: its
     requests that did not end with OK.
@@ -96,9 +96,9 @@ class Course:
     lapses: Places
 
 
-def course_of(rows: pl.DataFrame, window_s: float) -> Course:
+def window_series_of(rows: pl.DataFrame, window_s: float) -> WindowSeries:
     """The course of a window. rows: client, session, request_id, replica, ok, at_ns, latency_ns."""
-    width_s = window_width_s(window_s, MOST_STEPS)
+    width_s = window_width_s(window_s, MAX_STEPS)
     steps = math.ceil(round(window_s / width_s, 6))
     step = (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).clip(0, steps - 1).alias("step")
     stepped = rows.select("client", "session", "request_id", "replica", "ok", "at_ns", "latency_ns", step)
@@ -116,7 +116,7 @@ def course_of(rows: pl.DataFrame, window_s: float) -> Course:
         return values
 
     sessions, replicas, lapses = _ribbon(stepped, steps)
-    return Course(
+    return WindowSeries(
         starts_s=np.arange(steps, dtype=np.float64) * width_s,
         width_s=width_s,
         good=over_steps("good", 0.0),
@@ -135,7 +135,7 @@ def _ribbon(stepped: pl.DataFrame, steps: int) -> tuple[list[tuple[int, int]], P
         stepped.group_by("client", "session")
         .agg((pl.col("step").max() - pl.col("step").min()).alias("lasted"))
         .sort("lasted", "client", "session", descending=[True, False, False])
-        .head(MOST_SESSIONS)
+        .head(MAX_SESSIONS)
     )
     shown = stepped.join(lasting, on=["client", "session"], how="semi")
     order = (

@@ -9,7 +9,7 @@ from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import BOUNDS, planned_requests
 from harness.spec.experiment import Arm, Event, Experiment, Workload
 from harness.spec.replicas import Replicas
-from harness.testbed.compatibility import misfit
+from harness.testbed.compatibility import incompatibility
 from lb.plan import client_rate_per_s
 
 Lines = list[tuple[str, str]]
@@ -41,7 +41,7 @@ def _cells(experiment: Experiment) -> Lines:
         f"{plan.order + 1:3}  {plan.arm_name:<{width}}  repeat {plan.repeat}  {_arm(plan.arm)}"
         for plan in plans
     ]
-    why = misfit(experiment, "local")
+    why = incompatibility(experiment, "local")
     return [*([("testbed", why)] if why else []), ("cells", count), *(("", line) for line in lines)]
 
 

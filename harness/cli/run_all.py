@@ -14,7 +14,7 @@ from harness.errors import LabError, UserError
 from harness.plan.run_options import RunOptions
 from harness.run.experiment import EXIT_STATUS, measure_and_report
 from harness.spec.experiment import Experiment
-from harness.testbed.compatibility import misfit
+from harness.testbed.compatibility import incompatibility
 
 LEFT_OUT = "left out"
 COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow", "failed": "red", LEFT_OUT: "dim"}
@@ -85,13 +85,13 @@ def _run(experiment: Experiment, options: RunOptions) -> Outcome:
 def _unfit(experiment: Experiment, options: RunOptions) -> str | None:
     """Why the testbed cannot carry it out; None where it can."""
     if options.testbed == "external":
-        from harness.testbed.external.plan import plan_outside
+        from harness.testbed.external.plan import plan_external
 
         try:
-            plan_outside(experiment, options.external)
+            plan_external(experiment, options.external)
         except UserError as error:
             return str(error)
-    return misfit(experiment, options.testbed)
+    return incompatibility(experiment, options.testbed)
 
 
 def _outcome(name: str, summary: dict[str, Any], report: Path) -> Outcome:

@@ -27,7 +27,7 @@ class Note(Protocol):
     def __call__(self, event: str, /, **details: object) -> None: ...
 
 
-class Stage:
+class EventContext:
     """One cell while it is measured. `states`: replica -> what the proxy last said of its endpoint.
 
     `killed`: replicas that ended without warning; `proxy_restarted`: whether Envoy did.

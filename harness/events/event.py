@@ -4,11 +4,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from harness.spec.fields import Code, Model, ReplicaName, SlowFactor
+from harness.fields import Code, Model, ReplicaName, SlowFactor
 
 FleetShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Target = Literal["any", "most_loaded", "all"] | ReplicaName | FleetShare
-Doing = Literal[
+EventName = Literal[
     "kill",
     "stop",
     "pause",
@@ -31,20 +31,20 @@ Doing = Literal[
     "limit_cpu",
     "unlimit_cpu",
 ]
-DOINGS: tuple[Doing, ...] = get_args(Doing)
-LEAST_AT_S = 0.2
-MOST_EVENTS = 50
+ACTIONS: tuple[EventName, ...] = get_args(EventName)
+MIN_AT_S = 0.2
+MAX_EVENTS = 50
 # What only an engine of containers can do to a replica.
-NEED_CONTAINERS: tuple[Doing, ...] = ("partition", "rejoin", "limit_cpu", "unlimit_cpu")
+NEED_CONTAINERS: tuple[EventName, ...] = ("partition", "rejoin", "limit_cpu", "unlimit_cpu")
 
 
 class Event(Model):
     """One change at a planned time."""
 
     at_s: float = Field(
-        ge=LEAST_AT_S, le=3600, allow_inf_nan=False, description="seconds from the start of measuring"
+        ge=MIN_AT_S, le=3600, allow_inf_nan=False, description="seconds from the start of measuring"
     )
-    do: Doing = Field(
+    do: EventName = Field(
         description="kill: SIGKILL; stop: graceful end; pause, resume: SIGSTOP, SIGCONT; start: one that was "
         "killed or stopped, at its address; slow: other service times; fail: a share of the calls fails; "
         "heal: both as at the start; "

@@ -1,6 +1,6 @@
 """How clients and proxy learn of each kind of event: what the record says of it."""
 
-from harness.events.event import Doing
+from harness.events.event import EventName
 from harness.spec.arm import Arm
 
 _BY_CONNECTION = "broken connections"
@@ -8,7 +8,7 @@ _BY_GOAWAY = "GOAWAY"
 _BY_SILENCE = "nobody is told: connections stay, answers do not come"
 _BY_ANSWERS = "nobody is told: only its answers show it"
 
-_OF_ITSELF: dict[Doing, str] = {
+_OF_ITSELF: dict[EventName, str] = {
     "kill": _BY_CONNECTION,
     "stop": f"health service, {_BY_GOAWAY}",
     "start": "its address takes connections again",
@@ -27,7 +27,7 @@ _OF_ITSELF: dict[Doing, str] = {
     "proxy_drain": f"{_BY_GOAWAY}, then {_BY_CONNECTION}",
 }
 # What changes the list of endpoints.
-_OF_THE_LIST: dict[Doing, str] = {
+_OF_THE_LIST: dict[EventName, str] = {
     "drain": f", then health service, {_BY_GOAWAY}",
     "roll": f", then health service, {_BY_GOAWAY}",
     "remove": "",
@@ -36,7 +36,7 @@ _OF_THE_LIST: dict[Doing, str] = {
 }
 
 
-def told(arm: Arm, do: Doing) -> str:
+def told(arm: Arm, do: EventName) -> str:
     """How the parties of this arm learn of the event, in a few words."""
     if do not in _OF_THE_LIST:
         return _OF_ITSELF[do]

@@ -5,8 +5,8 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from harness.errors import LabError
-from harness.events.actions import DOINGS
-from harness.events.context import ABSENT, Stage, Steps
+from harness.events.actions import ACTIONS
+from harness.events.context import ABSENT, EventContext, Steps
 from harness.events.notification import told
 from harness.events.schedule import OF_THE_PROXY, PlannedEvent, chosen_targets
 
@@ -18,11 +18,11 @@ WATCH_S = 0.05  # between two looks at the proxy's endpoints
 class EventPlayer:
     """To be ticked from the load's start to its end, and closed. `epoch_ns`: monotonic, of the cell."""
 
-    def __init__(self, stage: Stage, epoch_ns: int) -> None:
-        self._stage = stage
+    def __init__(self, context: EventContext, epoch_ns: int) -> None:
+        self._context = context
         self._epoch_ns = epoch_ns
         self._start_ns = 0
-        self._left = list(stage.plan.events)
+        self._left = list(context.plan.events)
         self._running: list[Steps] = []
         self._targets: dict[int, list[str]] = {}
         self._watched_s = 0.0
@@ -49,45 +49,45 @@ class EventPlayer:
         """End what still waits, and close what was opened."""
         for steps in self._running:
             steps.close()
-        self._stage.close()
+        self._context.close()
 
     def _due_ns(self, planned: PlannedEvent) -> int:
         return self._start_ns + round(planned.at_s * 1e9)
 
     def _play(self, planned: PlannedEvent) -> Steps:
-        stage, event = self._stage, planned.event
+        context, event = self._context, planned.event
         targets = yield from self._choose(planned)
         self._targets[planned.number] = targets
-        stage.concerns(planned, targets)
+        context.concerns(planned, targets)
         extras = event.model_dump(exclude={"at_s", "do", "target"}, exclude_defaults=True)
-        stage.note(
+        context.note(
             "asked",
             number=planned.number,
             do=event.do,
             targets=targets,
             planned_ns=self._due_ns(planned),
             undoes=planned.undoes,
-            told=told(stage.plan.arm, event.do),
+            told=told(context.plan.arm, event.do),
             **extras,
         )
-        yield from DOINGS[event.do](stage, planned, targets)
+        yield from ACTIONS[event.do](context, planned, targets)
 
     def _choose(self, planned: PlannedEvent) -> Generator[None, None, list[str]]:
-        stage, target = self._stage, planned.event.target
+        context, target = self._context, planned.event.target
         if planned.event.do in OF_THE_PROXY:
             return ["envoy"]
         if planned.undoes is not None:
             return self._targets[planned.undoes]
         if target is None:
-            return [stage.fleet.start_new() for _ in range(planned.event.count or 1)]
-        names = [name for name in stage.live.replicas if stage.fleet.running(name)]
+            return [context.fleet.start_new() for _ in range(planned.event.count or 1)]
+        names = [name for name in context.live.replicas if context.fleet.running(name)]
         if target == "most_loaded":
             return [(yield from self._most_loaded(names))]
-        return chosen_targets(target, names, stage.rng)
+        return chosen_targets(target, names, context.rng)
 
     def _most_loaded(self, names: list[str]) -> Generator[None, None, str]:
-        futures = {name: self._stage.controls.identify(name) for name in names}
-        yield from self._stage.until(lambda: all(future.done() for future in futures.values()))
+        futures = {name: self._context.controls.identify(name) for name in names}
+        yield from self._context.until(lambda: all(future.done() for future in futures.values()))
         calls = {
             name: future.result().calls_started
             for name, future in futures.items()
@@ -99,19 +99,19 @@ class EventPlayer:
 
     def _watch(self) -> None:
         """Look at what the proxy says of its endpoints, and record every change."""
-        stage, now_s = self._stage, time.monotonic()
-        if stage.live.envoy is None or now_s - self._watched_s < WATCH_S:
+        context, now_s = self._context, time.monotonic()
+        if context.live.envoy is None or now_s - self._watched_s < WATCH_S:
             return
         self._watched_s = now_s
         try:
-            by_address = stage.live.envoy.endpoint_states()
+            by_address = context.live.envoy.endpoint_states()
         except LabError:
             return  # it is on its way out or in
-        for name, address in stage.live.replicas.items():
+        for name, address in context.live.replicas.items():
             state = by_address.get(address, ABSENT)
-            if stage.states.get(name) != state:
-                stage.states[name] = state
-                stage.note("endpoint", replica=name, state=state)
+            if context.states.get(name) != state:
+                context.states[name] = state
+                context.note("endpoint", replica=name, state=state)
 
 
 def _goes_on(steps: Steps) -> bool:

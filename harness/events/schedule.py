@@ -4,10 +4,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.events.event import Doing, Event
+from harness.events.event import Event, EventName
 
 # What ends what: events with for_s are followed by their opposite.
-OPPOSITE: dict[Doing, Doing] = {
+OPPOSITE: dict[EventName, EventName] = {
     "kill": "start",
     "stop": "start",
     "pause": "resume",
@@ -19,7 +19,7 @@ OPPOSITE: dict[Doing, Doing] = {
     "partition": "rejoin",
     "limit_cpu": "unlimit_cpu",
 }
-OF_THE_PROXY: tuple[Doing, ...] = ("proxy_restart", "proxy_drain")
+OF_THE_PROXY: tuple[EventName, ...] = ("proxy_restart", "proxy_drain")
 
 
 @dataclass(frozen=True)

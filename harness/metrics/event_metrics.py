@@ -2,7 +2,7 @@
 
 An event's interval is from when it was asked for to when the next one was, or to the end of the window;
 requests belong to the interval in which they were planned, failed ones to the event to blame. Definitions:
-harness.analysis.event_effects.EventFacts, harness.analysis.event_effects.
+harness.analysis.event_effects.EventEffects, harness.analysis.event_effects.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from harness.metrics.metric import Metric, in_ms, share
 from harness.metrics.spread import Number
 
 if TYPE_CHECKING:
-    from harness.analysis.event_effects import EventFacts
+    from harness.analysis.event_effects import EventEffects
     from harness.analysis.facts import CellFacts
 
 NAMED_EVENTS = 6  # those with metrics of their own; the summary has all
 
-OfEvent = Callable[["EventFacts"], Number]
+OfEvent = Callable[["EventEffects"], Number]
 
 
-def _failed(event: EventFacts) -> int:
+def _failed(event: EventEffects) -> int:
     return sum(event.errors.values())
 
 

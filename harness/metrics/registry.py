@@ -202,7 +202,7 @@ METRICS: dict[str, Metric] = {
     "balance.round_off_fair_requests": Metric(
         "requests",
         "Of every 3 x replicas successive requests: the largest distance of a replica from 3, on average",
-        lambda f: f.off_fair_of_rounds,
+        lambda f: f.short_run_unfairness,
     ),
     "affinity.sessions": Metric("sessions", "Sessions with an answered request", lambda f: f.sessions.count),
     "affinity.purity": Metric(

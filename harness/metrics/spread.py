@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-import polars as pl
-
 Number = float | None
 
 
@@ -69,36 +66,3 @@ def chi2_p(counts: Sequence[int]) -> Number:
         return None
     mean = mean_of(counts)
     return chi2_survival(sum((count - mean) ** 2 for count in counts) / mean, len(counts) - 1)
-
-
-TURNS_A_ROUND = 3  # of each replica
-
-
-def off_fair_of_rounds(answered: pl.DataFrame, replicas: int) -> float | None:
-    """Mean over rounds of the largest distance of a replica from its TURNS_A_ROUND requests, in requests.
-
-    A round is TURNS_A_ROUND x `replicas` successive requests by planned send (columns at_ns, replica). A
-    balancer that takes strict turns is at 0 to 0.75 (a round may begin anywhere), one that draws at random
-    at about 2 with four replicas. None where there is no whole round.
-    """
-    size = TURNS_A_ROUND * replicas
-    rounds = answered.height // size
-    if not rounds:
-        return None
-    in_turn = answered.select("at_ns", "replica").sort("at_ns")["replica"].to_numpy()[: rounds * size]
-    cells = in_turn + replicas * np.repeat(np.arange(rounds), size)
-    counts = np.bincount(cells, minlength=rounds * replicas).reshape(rounds, replicas)
-    return float(np.abs(counts - TURNS_A_ROUND).max(axis=1).mean())
-
-
-RANKS = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
-
-
-def percentiles(values: pl.Series) -> dict[str, float]:
-    """RANKS of `values` by nearest rank: the smallest value that at least this share does not exceed."""
-    count = len(values)
-    if count == 0:
-        return {}
-    places = {name: math.ceil(round(rank * count, 6)) - 1 for name, rank in RANKS.items()}
-    placed = np.partition(values.to_numpy(), sorted(set(places.values())))
-    return {name: float(placed[place]) for name, place in places.items()}

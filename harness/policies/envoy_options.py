@@ -7,8 +7,8 @@ from pydantic import Field, StringConstraints, model_validator
 from lb.policies import PolicyOptions, WeightedRoundRobinOptions
 
 STICKY_HEADER = "x-lab-sticky"
-MOST_RING_POINTS = 8_388_608  # Envoy's own limit
-MOST_TABLE_SLOTS = 5_000_011  # Envoy's own limit
+MAX_RING_POINTS = 8_388_608  # Envoy's own limit
+MAX_TABLE_SLOTS = 5_000_011  # Envoy's own limit
 
 HashKey = Literal["header", "cookie", "source_address"]
 GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
@@ -84,10 +84,10 @@ class RingHashOptions(HashOptions):
     """Options of ring_hash."""
 
     min_ring_size: int = Field(
-        default=1024, ge=1, le=MOST_RING_POINTS, description="points on the ring, all replicas together"
+        default=1024, ge=1, le=MAX_RING_POINTS, description="points on the ring, all replicas together"
     )
     max_ring_size: int = Field(
-        default=MOST_RING_POINTS, ge=1, le=MOST_RING_POINTS, description="points on the ring, at most"
+        default=MAX_RING_POINTS, ge=1, le=MAX_RING_POINTS, description="points on the ring, at most"
     )
 
     @model_validator(mode="after")
@@ -104,7 +104,7 @@ class MaglevOptions(HashOptions):
     """Options of maglev."""
 
     table_size: int = Field(
-        default=65_537, ge=2, le=MOST_TABLE_SLOTS, description="slots of the table, a prime number"
+        default=65_537, ge=2, le=MAX_TABLE_SLOTS, description="slots of the table, a prime number"
     )
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ def options_of(arm: Arm) -> BaseModel:
     return POLICIES_OF_ROUTE[arm.route][arm.policy].options.model_validate(arm.options)
 
 
-def misfit(arm: Arm, replicas: int) -> str | None:
+def incompatibility(arm: Arm, replicas: int) -> str | None:
     """What of the policy's (valid) options does not fit that number of replicas; None: nothing."""
     options = options_of(arm)
     if isinstance(options, WeightedOptions) and len(options.weights) != replicas:

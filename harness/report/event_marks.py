@@ -15,9 +15,9 @@ from harness.report.plot_data import PlotData
 
 Label = Literal["name", "number", "none"]
 
-MOST_LABELS = 8
-MOST_SHADES = 8
-_MOST_LINES = 3  # of one label
+MAX_LABELS = 8
+MAX_SHADES = 8
+_MAX_LINES = 3  # of one label
 _CLOSE = 0.05  # of the window: events that share a label
 _TOLD_STEP = {"roll": "drain", "drain": "stop"}  # what a longer event does -> the step that is drawn
 
@@ -37,15 +37,15 @@ def mark_events(axes: Axes, cell: CellFacts, *, label: Label = "name", shaded: b
     marks = _marks(cell)
     for mark in marks:
         axes.axvline(mark.at_s, **(_LINE if mark.number else _STEP))
-    for event in cell.events[:MOST_SHADES] if shaded else ():
+    for event in cell.events[:MAX_SHADES] if shaded else ():
         until_s = lasts_until_s(event, cell.events, cell.window_s)
         if until_s is not None:
             axes.axvspan(event.at_s, until_s, **_SHADE)
     if label == "name":
-        for group in _groups(marks, cell.window_s)[:MOST_LABELS]:
+        for group in _groups(marks, cell.window_s)[:MAX_LABELS]:
             _name(axes, group, cell.window_s)
     elif label == "number":
-        for group in _groups([mark for mark in marks if mark.number], cell.window_s)[:MOST_LABELS]:
+        for group in _groups([mark for mark in marks if mark.number], cell.window_s)[:MAX_LABELS]:
             _number(axes, group, cell.window_s)
 
 
@@ -66,9 +66,9 @@ def event_legend(data: PlotData) -> list[Line2D]:
 
 
 def numbers_of(data: PlotData) -> list[int]:
-    """The numbers of the events that any cell had, up to MOST_LABELS."""
+    """The numbers of the events that any cell had, up to MAX_LABELS."""
     numbers = {event.number for cells in data.facts.values() for cell in cells for event in cell.events}
-    return sorted(numbers)[:MOST_LABELS]
+    return sorted(numbers)[:MAX_LABELS]
 
 
 def event_title(data: PlotData, number: int) -> str:
@@ -118,8 +118,8 @@ def _groups(marks: Sequence[_Mark], window_s: float) -> list[list[_Mark]]:
 
 def _name(axes: Axes, group: Sequence[_Mark], window_s: float) -> None:
     lines = [mark.text for mark in group]
-    if len(lines) > _MOST_LINES:
-        lines = [*lines[: _MOST_LINES - 1], f"and {len(lines) - _MOST_LINES + 1} more"]
+    if len(lines) > _MAX_LINES:
+        lines = [*lines[: _MAX_LINES - 1], f"and {len(lines) - _MAX_LINES + 1} more"]
     at_s = group[0].at_s
     beyond = at_s < 0.1 * window_s  # left of the line there is no room
     axes.text(

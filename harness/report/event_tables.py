@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.analysis.event_effects import EventFacts
+from harness.analysis.event_effects import EventEffects
 from harness.analysis.judge import show
 from harness.analysis.session_migration import BRINGS
 from harness.report.tables import ABSENT, Arms, Table, value_of
 
-MOST_TABLES = 12
+MAX_TABLES = 12
 _COLUMNS = {
     "failed": "failed_requests",
     "sessions with failures": "failed_sessions",
@@ -46,9 +46,9 @@ _CAPTION_OF_ARRIVAL = (
 
 
 def event_tables(arms: Arms) -> Iterator[Table]:
-    """A table for each event number that any arm has, up to MOST_TABLES."""
+    """A table for each event number that any arm has, up to MAX_TABLES."""
     numbers = sorted({event["number"] for arm in arms.values() for event in arm["events"]})
-    for number in numbers[:MOST_TABLES]:
+    for number in numbers[:MAX_TABLES]:
         yield _table(number, {name: found for name, arm in arms.items() if (found := _event(arm, number))})
 
 
@@ -151,7 +151,7 @@ def event_label(do: str, targets: Sequence[str]) -> str:
     return f"{words} {targets[0] if len(targets) == 1 else f'{len(targets)} replicas'}"
 
 
-def lasts_until_s(event: EventFacts, events: Sequence[EventFacts], window_s: float) -> float | None:
+def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s: float) -> float | None:
     """Seconds from the start of measuring at which the event was over; None for a change that stays.
 
     Over is when another event ended it on one of its targets; where none did, the window's end.

@@ -23,7 +23,7 @@ from harness.report.plot_data import PlotData, median_and_range
 from harness.report.plot_style import ARM_COLOURS, MARKERS, WIDTH_IN, arm_title, name_rows
 from harness.report.plots_wait import log_latency
 
-MOST_WIDE = 6  # arms that have the page's width each
+MAX_WIDE = 6  # arms that have the page's width each
 _GOOD, _FAILED = "#77AADD", "#EE8866"
 _P50, _P99 = "#222222", "#882255"
 _TIME: dict[Label, str] = {"name": "Time (s since the start of measuring)", "number": "Time (s)"}
@@ -42,7 +42,7 @@ def with_events(data: PlotData) -> bool:
 def draw_over_time(data: PlotData) -> Figure:
     """Two panels an arm, of its first repeat: requests that came through and failed, and latency."""
     first = data.first_cells()
-    label = label_of(data, MOST_WIDE)
+    label = label_of(data, MAX_WIDE)
     abreast = 1 if label == "name" else 2
     rows = -(-len(first) // abreast)
     figure = Figure(figsize=(WIDTH_IN, (2.3 if abreast == 1 else 1.9) * rows + 0.5), layout="constrained")
@@ -72,28 +72,28 @@ def draw_over_time(data: PlotData) -> Figure:
 
 
 def _most_per_s(cell: CellFacts) -> float:
-    course = cell.course
-    assert course is not None
-    return float((course.good + course.failed).max()) / course.width_s
+    series = cell.series
+    assert series is not None
+    return float((series.good + series.failed).max()) / series.width_s
 
 
 def _draw_rates(axes: Axes, cell: CellFacts, label: Label) -> None:
-    course = cell.course
-    assert course is not None
-    edges = np.append(course.starts_s, course.starts_s[-1] + course.width_s)
-    good, failed = course.good / course.width_s, course.failed / course.width_s
+    series = cell.series
+    assert series is not None
+    edges = np.append(series.starts_s, series.starts_s[-1] + series.width_s)
+    good, failed = series.good / series.width_s, series.failed / series.width_s
     axes.stairs(good, edges, fill=True, color=_GOOD, label="ended with OK")
     axes.stairs(good + failed, edges, baseline=good, fill=True, color=_FAILED, label="failed")
     axes.set_ylabel("Requests (per second)")
     mark_events(axes, cell, label=label)
-    axes.set_xlim(0, max(cell.window_s, course.width_s))
+    axes.set_xlim(0, max(cell.window_s, series.width_s))
 
 
 def _draw_waits(axes: Axes, cell: CellFacts) -> None:
-    course = cell.course
-    assert course is not None
-    middles = course.starts_s + course.width_s / 2
-    for percentile, colour, name in ((course.p50_ns, _P50, "median"), (course.p99_ns, _P99, "99 %")):
+    series = cell.series
+    assert series is not None
+    middles = series.starts_s + series.width_s / 2
+    for percentile, colour, name in ((series.p50_ns, _P50, "median"), (series.p99_ns, _P99, "99 %")):
         line = "--" if colour == _P50 else "-"
         axes.plot(
             middles,
@@ -106,7 +106,7 @@ def _draw_waits(axes: Axes, cell: CellFacts) -> None:
     log_latency(axes)
     mark_events(axes, cell, label="none")
     axes.set_ylabel("Latency (ms, log scale)")
-    axes.set_xlim(0, max(cell.window_s, course.width_s))
+    axes.set_xlim(0, max(cell.window_s, series.width_s))
 
 
 def draw_recovery(data: PlotData) -> Figure:

@@ -21,13 +21,13 @@ from harness.report.plot_style import (
     name_rows,
 )
 
-LEAST_SHARE = 0.0005  # of requests: less is one call that was cut off, no picture
+MIN_SHARE = 0.0005  # of requests: less is one call that was cut off, no picture
 
 
 def with_errors(data: PlotData) -> bool:
     """Whether requests failed, or were tried more than once."""
     return _with_retries(data) or any(
-        np.median(data.values(arm, "error_share")) >= LEAST_SHARE for arm in data.arms
+        np.median(data.values(arm, "error_share")) >= MIN_SHARE for arm in data.arms
     )
 
 

@@ -28,8 +28,8 @@ from harness.report.plot_style import (
     replica_lines,
 )
 
-MOST_BARS = 40  # in a panel of half the width
-MOST_NAMED = 8  # replicas in a legend
+MAX_BARS = 40  # in a panel of half the width
+MAX_NAMED = 8  # replicas in a legend
 
 
 def draw_share_per_replica(data: PlotData) -> Figure:
@@ -41,8 +41,8 @@ def draw_share_per_replica(data: PlotData) -> Figure:
     cells_of = data.facts
     replicas = max(len(cell.replica_requests) for cells in cells_of.values() for cell in cells)
     groups = max(len(cells) + 1 for cells in cells_of.values())
-    apart = replicas * groups <= MOST_BARS
-    columns = 1 if replicas > MOST_BARS // 2 else 2
+    apart = replicas * groups <= MAX_BARS
+    columns = 1 if replicas > MAX_BARS // 2 else 2
     many = len(cells_of) > 6
     figure, axes_of = panels(data.arms, columns=columns + many, height_in=2.0 if many else 2.5)
     for arm, cells in cells_of.items():
@@ -134,7 +134,7 @@ def _counts(cell: CellFacts) -> list[int]:
 
 def _share_bars(axes: Axes, heights: Floats, place: int, *, labelled: bool = False) -> None:
     for number, height in enumerate(heights):
-        label = f"replica-{number}" if labelled and len(heights) <= MOST_NAMED else None
+        label = f"replica-{number}" if labelled and len(heights) <= MAX_NAMED else None
         axes.bar(place + number, height, width=0.9, label=label, **replica_bar(number))
 
 
@@ -158,13 +158,13 @@ UNITS = {
     "messages": "messages",
     "busy_time": "busy time",
 }
-LEAST_DIFFERENCE = 0.1  # of busiest / fair: what one sees
+MIN_DIFFERENCE = 0.1  # of busiest / fair: what one sees
 
 
 def units_differ(data: PlotData) -> bool:
     """Whether there are streams, or an arm whose spread depends on the unit."""
     return any(cell.streams.count for cells in data.facts.values() for cell in cells) or any(
-        np.ptp([np.median(values) for values in _by_unit(data, arm).values()]) > LEAST_DIFFERENCE
+        np.ptp([np.median(values) for values in _by_unit(data, arm).values()]) > MIN_DIFFERENCE
         for arm in data.arms
     )
 

@@ -16,7 +16,7 @@ from harness.report.plot_data import PlotData, median_and_range
 from harness.report.plot_style import WIDTH_IN, arm_line, arm_title
 from harness.report.plots_wait import log_latency
 
-MOST_METRICS = 6
+MAX_METRICS = 6
 ALWAYS = ("spread.max_over_mean", "latency_ms.p99")
 LOG_FROM = 8.0  # largest / smallest value of the factor
 LOG_LATENCY_FROM = 20.0  # largest / smallest latency in a panel
@@ -58,7 +58,7 @@ def _metrics(data: PlotData, factor: str) -> list[str]:
     """Those that are expected of arms which sweep the factor, and those that always matter."""
     swept = {variant.name for variant in data.experiment.variants.values() if variant.factor == factor}
     expected = [one.metric for one in data.experiment.expect if one.arm in swept or one.of in swept]
-    metrics = [*dict.fromkeys(metric for metric in expected if metric != _MODEL)][: MOST_METRICS - 2]
+    metrics = [*dict.fromkeys(metric for metric in expected if metric != _MODEL)][: MAX_METRICS - 2]
     metrics = list(dict.fromkeys([*metrics, *ALWAYS]))
     return [metric for metric in metrics if any(len(data.values(arm, metric)) for arm in swept)]
 

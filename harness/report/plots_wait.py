@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
+from harness.analysis.percentiles import RANKS
 from harness.analysis.window_series import Floats
 from harness.metrics.metric import NS_PER_MS
-from harness.metrics.spread import RANKS
 from harness.report.plot_data import PlotData, median_and_range
 from harness.report.plot_style import (
     ARM_COLOURS,
@@ -28,8 +28,8 @@ from harness.report.plot_style import (
     replica_lines,
 )
 
-MOST_LINES = 6  # that one can tell apart in one panel
-MOST_PAIRS = 4  # arms with a panel of queue time and one of requests in flight
+MAX_LINES = 6  # that one can tell apart in one panel
+MAX_PAIRS = 4  # arms with a panel of queue time and one of requests in flight
 _RANK_LABELS = dict(zip(RANKS, ("50", "90", "95", "99", "99.9", "max"), strict=True))
 _ROW_RANKS = ("p50", "p90", "p99", "max")
 
@@ -46,7 +46,7 @@ def draw_latency(data: PlotData) -> Figure:
         )
         for arm, cells in data.facts.items()
     }
-    return _latency_lines(data, tables) if len(tables) <= MOST_LINES else _latency_rows(tables)
+    return _latency_lines(data, tables) if len(tables) <= MAX_LINES else _latency_rows(tables)
 
 
 def _table(repeats: list[dict[str, float]]) -> Floats:
@@ -131,7 +131,7 @@ def draw_queues(data: PlotData) -> Figure:
 
     Of many arms the queue time alone.
     """
-    return _queues_and_flights(data) if len(data.facts) <= MOST_PAIRS else _queues_alone(data)
+    return _queues_and_flights(data) if len(data.facts) <= MAX_PAIRS else _queues_alone(data)
 
 
 def _queues_and_flights(data: PlotData) -> Figure:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analysis.judge import LEAST_ACHIEVED_SHARE, MOST_LAG_P99_MS, show
+from harness.analysis.judge import MIN_ACHIEVED_SHARE, MOST_LAG_P99_MS, show
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.metrics.registry import METRICS
 
-MOST_REPLICA_COLUMNS = 8
+MAX_REPLICA_COLUMNS = 8
 COUNTS = ("least", "median", "most")  # columns in place of the replicas' where they are many
 ABSENT = "–"
 
@@ -35,7 +35,7 @@ def value_of(figures: Mapping[str, Any], metric: str) -> float | None:
     return None if found is None else float(found)
 
 
-def where_table(arms: Arms, most_replicas: int = MOST_REPLICA_COLUMNS) -> Table:
+def where_table(arms: Arms, most_replicas: int = MAX_REPLICA_COLUMNS) -> Table:
     """Requests per replica and arm, all repeats; the least, median and most where replicas are many."""
     names = list(dict.fromkeys(name for arm in arms.values() for name in arm["replicas"]))
     few = len(names) <= most_replicas
@@ -219,6 +219,6 @@ def generator_table(arms: Arms) -> Table:
         ["Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"],
         rows,
         "The load generator: what it should send and what it sent, and how late (medians over repeats). A "
-        f"cell counts when it achieved {LEAST_ACHIEVED_SHARE:.0%} of the plan or more and lagged at most "
+        f"cell counts when it achieved {MIN_ACHIEVED_SHARE:.0%} of the plan or more and lagged at most "
         f"{MOST_LAG_P99_MS:g} ms at p99.",
     )

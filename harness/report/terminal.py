@@ -15,7 +15,7 @@ from harness.analysis.judge import show
 from harness.report.event_tables import event_line
 from harness.report.tables import COUNTS, where_table
 
-MOST_ARM_COLUMNS = 5
+MAX_ARM_COLUMNS = 5
 WIDE = 105  # characters: room for all columns beside an arm's name
 
 _COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -52,7 +52,7 @@ def _where(arms: Mapping[str, Mapping[str, Any]], *, wide: bool) -> Table:
     A few arms are columns, since their names are long and replicas may be many; more are rows, on a narrow
     terminal without the counts of replicas: busiest / fair says the gist of them.
     """
-    few = len(arms) <= MOST_ARM_COLUMNS
+    few = len(arms) <= MAX_ARM_COLUMNS
     where = where_table(arms) if few else where_table(arms, most_replicas=0)
     waits = [
         [f"{rank} ms", *(show(arm["latency_ms"][rank]) for arm in arms.values())] for rank in ("p50", "p99")

@@ -143,16 +143,16 @@ class CellRun:
         if not self._plan.events:
             yield lambda _status: POLL_S
             return
-        from harness.events.context import Stage
+        from harness.events.context import EventContext
         from harness.events.player import EventPlayer
 
-        stage = Stage(self._experiment, self._plan, live, self._testbed.fleet, self._note)
-        player = EventPlayer(stage, self._epoch_ns)
+        context = EventContext(self._experiment, self._plan, live, self._testbed.fleet, self._note)
+        player = EventPlayer(context, self._epoch_ns)
         try:
             yield player.tick
         finally:
             player.close()
-            self._info |= {"torn": sorted(stage.killed), "proxy_torn": stage.proxy_restarted}
+            self._info |= {"torn": sorted(context.killed), "proxy_torn": context.proxy_restarted}
             if self._info["groups"]:  # those that joined have one, too
                 self._info["groups"] = group_of(self._plan.arm, list(live.replicas))
 

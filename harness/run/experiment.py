@@ -44,9 +44,9 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
     """
     told: dict[str, list[str]] = {}
     if options.testbed == "external":
-        from harness.testbed.external.plan import plan_outside
+        from harness.testbed.external.plan import plan_external
 
-        outside = plan_outside(experiment, options.external)
+        outside = plan_external(experiment, options.external)
         experiment, told = outside.experiment, outside.manifest
     plans = plan_cells(experiment)
     to_start = confirm_load(experiment, options)

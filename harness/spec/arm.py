@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.events.event import MOST_EVENTS, Event
-from harness.spec.fields import (
+from harness.events.event import MAX_EVENTS, Event
+from harness.fields import (
     Calls,
     Clients,
     Code,
@@ -184,7 +184,7 @@ class Arm(Model):
     )
     events: list[Event] | None = Field(
         default=None,
-        max_length=MOST_EVENTS,
+        max_length=MAX_EVENTS,
         description="what changes in this arm while it is measured (default: what changes in all)",
     )
     clients: Clients | None = Field(default=None, description="clients of this arm (default: the workload's)")

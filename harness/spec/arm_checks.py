@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import did_you_mean
 from harness.policies.envoy_policies import RETRY_ON
-from harness.policies.registry import POLICIES_OF_ROUTE, misfit, options_of, sets_cookie
+from harness.policies.registry import POLICIES_OF_ROUTE, incompatibility, options_of, sets_cookie
 from harness.spec.arm import FACTORS, OPTIONS_PREFIX, variants_of_arm
 from harness.spec.problems import Problem, dotted, nested_problem, shown
 from lb.policies import LEAST_BACKOFF_MS
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from harness.spec.yaml_file import Where
 
 STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
-MOST_IDS = 1000  # services/video_service.py
-MOST_LIST_GAP_MS = 60_000  # services/video_service.py
+MAX_IDS = 1000  # services/video_service.py
+MAX_LIST_GAP_MS = 60_000  # services/video_service.py
 ORCA_POLICIES = ("client_side_weighted_round_robin", "weighted_round_robin")
 
 
@@ -84,7 +84,7 @@ def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterato
     except ValidationError as error:
         yield nested_problem(error, model.model_json_schema(), (*where, "options"))
         return
-    wrong = misfit(arm, experiment.replicas.count)
+    wrong = incompatibility(arm, experiment.replicas.count)
     if wrong:
         path = (*where, "options")
         yield Problem((path, ("replicas", "count")), f"{dotted(path)}.{wrong}")
@@ -134,11 +134,11 @@ def _stream_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator
             f"{work.messages_per_stream} messages take {lasts_ms} ms, the deadline is {work.deadline_ms:g} ms"
         )
         yield Problem((gap, messages), f"{dotted(gap)}: {told}; expected streams shorter than their deadline")
-    if "GetVideos" in calls and work.messages_per_stream > MOST_IDS:
-        told = f"GetVideos takes {MOST_IDS} messages at most, not {work.messages_per_stream}"
+    if "GetVideos" in calls and work.messages_per_stream > MAX_IDS:
+        told = f"GetVideos takes {MAX_IDS} messages at most, not {work.messages_per_stream}"
         yield Problem((messages,), f"{dotted(messages)}: {told}")
-    if "ListVideos" in calls and work.message_gap_ms > MOST_LIST_GAP_MS:
-        told = f"ListVideos waits {MOST_LIST_GAP_MS} ms between messages at most, not {work.message_gap_ms}"
+    if "ListVideos" in calls and work.message_gap_ms > MAX_LIST_GAP_MS:
+        told = f"ListVideos waits {MAX_LIST_GAP_MS} ms between messages at most, not {work.message_gap_ms}"
         yield Problem((gap,), f"{dotted(gap)}: {told}")
 
 

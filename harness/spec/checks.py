@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
 BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
-MOST_CHOICES = 12  # told in one line
-MOST_ARMS = 32  # as they are run, with those that sweeps stand for
+MAX_CHOICES = 12  # told in one line
+MAX_ARMS = 32  # as they are run, with those that sweeps stand for
 
 
 def problems_of(experiment: Experiment) -> Iterator[Problem]:
@@ -85,8 +85,8 @@ def _name_problems(experiment: Experiment) -> Iterator[Problem]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         yield Problem((("arms",),), f"arms: two arms would be called '{twice}' when run; rename one")
-    if len(names) > MOST_ARMS:
-        told = f"arms: {len(names)} arms to run, each swept value counted; expected at most {MOST_ARMS}"
+    if len(names) > MAX_ARMS:
+        told = f"arms: {len(names)} arms to run, each swept value counted; expected at most {MAX_ARMS}"
         yield Problem((("arms",),), told)
 
 
@@ -132,7 +132,7 @@ def _expectation_problems(index: int, expectation: Expectation, arms: list[str])
 
 
 def _unknown(path: tuple[str | int, ...], name: str, what: str, known: list[str]) -> Problem:
-    few = len(known) <= MOST_CHOICES
+    few = len(known) <= MAX_CHOICES
     hint = did_you_mean(name, known) or (f"; expected {_choice(known)}" if few else "; see results/README.md")
     return Problem((path,), f"{dotted(path)}: unknown {what} {shown(name)}{hint}")
 

@@ -10,13 +10,13 @@ from harness.events.schedule import OF_THE_PROXY, OPPOSITE, planned_events
 from harness.spec.problems import Problem, dotted
 
 if TYPE_CHECKING:
-    from harness.events.event import Doing, Event
+    from harness.events.event import Event, EventName
     from harness.spec.arm import Arm
     from harness.spec.experiment import Experiment
     from harness.spec.yaml_file import Where
 
 # The keys that an event may have besides at_s, do, target and for_s.
-KEYS: dict[Doing, tuple[str, ...]] = {
+KEYS: dict[EventName, tuple[str, ...]] = {
     "slow": ("factor",),
     "fail": ("share", "code", "after_headers", "after_work"),
     "stop": ("delay_s",),
@@ -27,12 +27,12 @@ KEYS: dict[Doing, tuple[str, ...]] = {
     "add": ("count",),
     "limit_cpu": ("cores",),
 }
-REQUIRED: dict[Doing, str] = {"slow": "factor", "weight": "weight", "limit_cpu": "cores"}
+REQUIRED: dict[EventName, str] = {"slow": "factor", "weight": "weight", "limit_cpu": "cores"}
 EXTRA_KEYS = ("factor", "share", "code", "after_headers", "after_work", "delay_s", "weight", "count", "cores")
 
 # What a replica must be for an event to make sense, and what it is afterwards.
-BEFORE: dict[Doing, str] = {"start": "ended", "resume": "paused", "rejoin": "partitioned"}
-AFTER: dict[Doing, str] = {
+BEFORE: dict[EventName, str] = {"start": "ended", "resume": "paused", "rejoin": "partitioned"}
+AFTER: dict[EventName, str] = {
     "kill": "ended",
     "stop": "ended",
     "drain": "ended",

@@ -13,13 +13,13 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.errors import UserError, did_you_mean
-from harness.events.event import MOST_EVENTS
+from harness.events.event import MAX_EVENTS
 from harness.events.event import Event as Event
+from harness.fields import ArmName, Bound, FileName, Line, Model, Text, Times
 from harness.paths import EXPERIMENTS
 from harness.spec.arm import OWN_WORKLOAD, Variant, variants_of
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
-from harness.spec.fields import ArmName, Bound, FileName, Line, Model, Text, Times
 from harness.spec.overrides import apply_overrides, overriding_option
 from harness.spec.problems import WHOLE, Problem, first_problem
 from harness.spec.replicas import Replicas as Replicas
@@ -58,7 +58,7 @@ class Experiment(Model):
         min_length=1, max_length=16, description="the ways to balance, by name (a-z, 0-9, _)"
     )
     events: list[Event] = Field(
-        default=[], max_length=MOST_EVENTS, description="what changes while a cell is measured, and when"
+        default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured, and when"
     )
     repeats: int = Field(
         default=3, ge=1, le=100, description="cells per arm, each with fresh parts (default 3)"

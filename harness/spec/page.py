@@ -9,7 +9,7 @@ from harness.policies.page import TOLD_DEFAULT, default_in_words
 from harness.spec.arm import FACTORS, Retries
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
 from harness.spec.problems import in_words, schema_at
-from harness.spec.replicas import Outage, ServiceTime, SessionCache, Unlike
+from harness.spec.replicas import Outage, ReplicaOverrides, ServiceTime, SessionCache
 
 INTRODUCTION = """\
 # The experiment file
@@ -36,7 +36,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("`replicas.service_time_ms`", "", ServiceTime, ""),
     ("`replicas.cache`", "What stickiness is for.", SessionCache, ""),
     ("`replicas.outage`", "", Outage, ""),
-    ("`replicas.different.replica-N`", "Replicas unlike the others.", Unlike, ""),
+    ("`replicas.different.replica-N`", "Replicas unlike the others.", ReplicaOverrides, ""),
     ("`workload`", "", Workload, ""),
     (
         "`arms.NAME`",

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.spec.fields import Model
+from harness.fields import Model
 
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.spec.fields import Code, Model, ReplicaName, Share, Slots, SlowFactor
+from harness.fields import Code, Model, ReplicaName, Share, Slots, SlowFactor
 
 Utilisation = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 LoadReport = Literal["measured"] | Utilisation
@@ -47,7 +47,7 @@ class SessionCache(Model):
     )
 
 
-class Unlike(Model):
+class ReplicaOverrides(Model):
     """In what one replica differs from the others; what is left out is as in all of them."""
 
     slots: Slots | None = Field(default=None, description="requests that it works on at once")
@@ -81,7 +81,7 @@ class Replicas(Model):
         description="ORCA load reports in trailing metadata: measured, or a fixed CPU utilisation; "
         "none (default): no reports",
     )
-    different: dict[ReplicaName, Unlike] = Field(
+    different: dict[ReplicaName, ReplicaOverrides] = Field(
         default={}, max_length=256, description="replicas unlike the others, by name (replica-0 is the first)"
     )
 
@@ -92,8 +92,8 @@ class Replicas(Model):
 
     def traits(self, name: str) -> dict[str, Any]:
         """Slots, slow_factor, slow_share, fail_share, fail_code and orca of one replica."""
-        own = self.different.get(name, Unlike())
+        own = self.different.get(name, ReplicaOverrides())
         return {
             field: getattr(self, field) if (value := getattr(own, field)) is None else value
-            for field in Unlike.model_fields
+            for field in ReplicaOverrides.model_fields
         }

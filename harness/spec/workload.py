@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from harness.spec.fields import Calls, Clients, Deadline, Gap, Messages, Milliseconds, Model, Rate, Skew
+from harness.fields import Calls, Clients, Deadline, Gap, Messages, Milliseconds, Model, Rate, Skew
 from lb.settings import MOST_PAYLOAD_BYTES
 
 

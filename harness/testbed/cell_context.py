@@ -10,7 +10,7 @@ from harness.spec.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class CellSite:
+class CellContext:
     """What all parts of a cell have in common.
 
     folder: the cell's; epoch_ns: its start (monotonic); tls: None where they speak clear text alone.

@@ -12,11 +12,11 @@ CONTAINER_TURN_S = 2.0  # to end one container and have it serve again
 
 def confirm_fits(experiment: Experiment, testbed: str) -> None:
     """Raise UserError for an experiment that cannot be had on `testbed`."""
-    if why := misfit(experiment, testbed):
+    if why := incompatibility(experiment, testbed):
         raise UserError(why)
 
 
-def misfit(experiment: Experiment, testbed: str) -> str | None:
+def incompatibility(experiment: Experiment, testbed: str) -> str | None:
     """Why an experiment cannot be had on `testbed`, in one line; None where it can."""
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
     if testbed == "docker":

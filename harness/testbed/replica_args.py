@@ -3,14 +3,14 @@
 from harness.plan.cells import CellPlan, replica_connection_age_ms
 from harness.proxy.tls import TlsFiles
 from harness.spec.experiment import Replicas
-from harness.testbed.cell_context import CellSite
+from harness.testbed.cell_context import CellContext
 
-LEAST_GRACE_S = 1.0
+MIN_GRACE_S = 1.0
 
 
-def replica_args(site: CellSite, name: str, listen: str) -> list[str]:
+def replica_args(context: CellContext, name: str, listen: str) -> list[str]:
     """The arguments of services.replica for the replica `name` that serves on `listen` ("host:port")."""
-    experiment, plan, number = site.experiment, site.plan, int(name.rpartition("-")[2])
+    experiment, plan, number = context.experiment, context.plan, int(name.rpartition("-")[2])
     replicas, age_ms = experiment.replicas, replica_connection_age_ms(plan.arm)
     service = replicas.service_time_ms
     return [
@@ -19,21 +19,21 @@ def replica_args(site: CellSite, name: str, listen: str) -> list[str]:
         *(["--burn-cpu"] if service.burn_cpu else []),
         *_trait_args(replicas, name),
         *(["--server", plan.arm.server] if plan.arm.server != "asyncio" else []),
-        *(["--grace-s", repr(grace_s)] if (grace_s := _grace_s(plan)) != LEAST_GRACE_S else []),
+        *(["--grace-s", repr(grace_s)] if (grace_s := _grace_s(plan)) != MIN_GRACE_S else []),
         *(["--max-connection-age-ms", str(age_ms)] if age_ms else []),
         # The same in every arm of a repeat, another for each repeat and replica.
         *("--seed", str((experiment.seed * 1000 + plan.repeat) * 1000 + number)),
-        *("--ledger", str(site.folder / f"{name}.csv")),
-        *("--ready", str(site.ready_file(name))),
-        *("--epoch-ns", str(site.epoch_ns)),
-        *(_tls_args(site.tls) if site.tls else []),
+        *("--ledger", str(context.folder / f"{name}.csv")),
+        *("--ready", str(context.ready_file(name))),
+        *("--epoch-ns", str(context.epoch_ns)),
+        *(_tls_args(context.tls) if context.tls else []),
     ]
 
 
 def _grace_s(plan: CellPlan) -> float:
     """How long calls in hand may take when a replica is stopped: what the events say, a second at least."""
     delays_s = [planned.event.delay_s or 0.0 for planned in plan.events if planned.event.do == "stop"]
-    return max([LEAST_GRACE_S, *delays_s])
+    return max([MIN_GRACE_S, *delays_s])
 
 
 def _trait_args(replicas: Replicas, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.endpoints import Endpoint, named_hosts
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.testbed.base import REPLICAS_NAME, LiveCell
-from harness.testbed.cell_context import CellSite
+from harness.testbed.cell_context import CellContext
 from harness.testbed.docker.container import Part, engine_call
 from harness.testbed.docker.engine import LabNetwork
 from harness.testbed.envoy_args import envoy_args
@@ -36,9 +36,9 @@ class DockerFleet:
     """Replicas and proxy of one cell; `parts`: name -> container, filled in once Compose has made them."""
 
     def __init__(
-        self, site: CellSite, network: LabNetwork, client: docker.DockerClient, sockets: Path
+        self, context: CellContext, network: LabNetwork, client: docker.DockerClient, sockets: Path
     ) -> None:
-        self._site = site
+        self._context = context
         self._network = network
         self._client = client
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="docker")
@@ -47,18 +47,18 @@ class DockerFleet:
         self._closing = ExitStack()
         self._closing.callback(self._pool.shutdown)
         self._admin_socket = sockets / "envoy-admin.sock"
-        self._files = EnvoyFiles(site.folder / "envoy", site.folder / "access.jsonl")
+        self._files = EnvoyFiles(context.folder / "envoy", context.folder / "access.jsonl")
         self._names: NameServer | None = None
         self.parts: dict[str, Part] = {}
-        self.live = LiveCell(site.folder, replicas={}, controls={})
+        self.live = LiveCell(context.folder, replicas={}, controls={})
         self._find_names()
 
     def _find_names(self) -> None:
         """How clients with discovery by DNS ask: Docker's own DNS, or the lab's where that would not do."""
-        arm = self._site.plan.arm
+        arm = self._context.plan.arm
         if arm.discovery != "dns":
             return
-        if any(planned.event.do in NOT_IN_DNS for planned in self._site.plan.events):
+        if any(planned.event.do in NOT_IN_DNS for planned in self._context.plan.events):
             from harness.proxy.name_server import NameServer
 
             self._names = self._closing.enter_context(NameServer(self._network.gateway))
@@ -69,24 +69,29 @@ class DockerFleet:
     @property
     def has_proxy(self) -> bool:
         """Whether the route has one."""
-        return self._site.plan.arm.route != "direct"
+        return self._context.plan.arm.route != "direct"
 
     @property
     def epoch_ns(self) -> int:
         """The cell's start (monotonic)."""
-        return self._site.epoch_ns
+        return self._context.epoch_ns
 
     def commands(self) -> dict[str, list[str]]:
         """Part -> the words of its container, for all replicas that there will be, and for the proxy."""
-        count = self._site.experiment.replicas.count + new_replicas(self._site.plan.events)
+        count = self._context.experiment.replicas.count + new_replicas(self._context.plan.events)
         names = [f"replica-{number}" for number in range(count)]
         replicas = {
-            name: ["python", "-m", "services.replica", *replica_args(self._site, name, self._address(name))]
+            name: [
+                "python",
+                "-m",
+                "services.replica",
+                *replica_args(self._context, name, self._address(name)),
+            ]
             for name in names
         }
         if not self.has_proxy:
             return replicas
-        return {**replicas, "envoy": ["envoy", *envoy_args(self._site.plan, self._files)]}
+        return {**replicas, "envoy": ["envoy", *envoy_args(self._context.plan, self._files)]}
 
     def place(self, name: str) -> dict[str, Any]:
         """Where a part is in the network, as Compose has it. All replicas have one name in Docker's DNS."""
@@ -147,7 +152,7 @@ class DockerFleet:
 
     def start(self, name: str) -> None:
         """See Fleet."""
-        self._site.ready_file(name).unlink(missing_ok=True)
+        self._context.ready_file(name).unlink(missing_ok=True)
         self._start(name)
 
     def _start(self, name: str) -> None:
@@ -169,7 +174,7 @@ class DockerFleet:
 
     def ready(self, name: str) -> bool:
         """See Fleet."""
-        entry = self._site.ready(name)
+        entry = self._context.ready(name)
         if entry is None:
             return False
         self.live.replicas[name] = entry["address"]
@@ -179,7 +184,7 @@ class DockerFleet:
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
         """See Fleet. Docker's own DNS is not told: it names the containers that run."""
         if self.has_proxy:
-            write_endpoints(self._files, endpoints, self._site.plan.arm)
+            write_endpoints(self._files, endpoints, self._context.plan.arm)
         if self._names is not None:
             self._names.publish(named_hosts(endpoints))
 
@@ -191,7 +196,7 @@ class DockerFleet:
         """See Fleet."""
         self._files.admin_address.unlink(missing_ok=True)
         text = render(
-            self._site.plan.arm, self._files, None, self._address("envoy"), admin_socket=self._admin_socket
+            self._context.plan.arm, self._files, None, self._address("envoy"), admin_socket=self._admin_socket
         )
         self._files.config.write_text(text)
         self._start("envoy")
@@ -204,7 +209,7 @@ class DockerFleet:
         """See Fleet."""
         if not self.has_proxy or not self._files.admin_address.exists():
             return False
-        self.live.envoy = EnvoyAdmin(str(self._admin_socket), self._site.log("envoy"))
+        self.live.envoy = EnvoyAdmin(str(self._admin_socket), self._context.log("envoy"))
         self.live.envoy_address = self._address("envoy")
         return True
 

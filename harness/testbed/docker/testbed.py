@@ -24,7 +24,7 @@ from harness.record.usage import USAGE_FILE
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.bring_up import bring_up
-from harness.testbed.cell_context import CellSite
+from harness.testbed.cell_context import CellContext
 from harness.testbed.docker.compose import create, service, write_compose
 from harness.testbed.docker.container import ENGINE_ERRORS, EndWatch, Part, engine_call
 from harness.testbed.docker.engine import (
@@ -109,19 +109,21 @@ class DockerTestbed:
         self._own([folder, *folder.iterdir()])
         if self._fleet is not None:
             self.stop_cell()
-        site = CellSite(experiment, plan, folder, epoch_ns, None)
-        self._fleet = fleet = DockerFleet(site, self._network, self._client, self._sockets)
-        self._create(fleet, site)
+        context = CellContext(experiment, plan, folder, epoch_ns, None)
+        self._fleet = fleet = DockerFleet(context, self._network, self._client, self._sockets)
+        self._create(fleet, context)
         return bring_up(fleet, experiment.replicas.names, self._await)
 
-    def _create(self, fleet: DockerFleet, site: CellSite) -> None:
+    def _create(self, fleet: DockerFleet, context: CellContext) -> None:
         """Have Compose make all containers that the cell will need, and find them."""
-        commands = fleet.commands() | {"load": ["python", "-m", "load.conductor", str(_order(site.folder))]}
+        commands = fleet.commands() | {
+            "load": ["python", "-m", "load.conductor", str(_order(context.folder))]
+        }
         services = {}
         for name, command in commands.items():
-            folders = [site.folder, *([self._sockets] if name == "envoy" else [])]
+            folders = [context.folder, *([self._sockets] if name == "envoy" else [])]
             services[name] = service(command, fleet.place(name), self._user, folders)
-        compose_file = site.folder / "compose.json"
+        compose_file = context.folder / "compose.json"
         write_compose(compose_file, services, self._network)
         self._cells += 1
         project = f"{self._project}-{self._cells}"
@@ -131,7 +133,7 @@ class DockerTestbed:
         )
         for container in found:
             name = container.labels["com.docker.compose.service"]
-            part = Part(name, container, site.log(name))
+            part = Part(name, container, context.log(name))
             self._parts[str(container.id)] = part
             fleet.parts[name] = part
         if missing := set(commands) - set(fleet.parts):

@@ -45,7 +45,7 @@ class OutsidePlan:
     manifest: dict[str, list[str]]
 
 
-def plan_outside(experiment: Experiment, external: ExternalOptions) -> OutsidePlan:
+def plan_external(experiment: Experiment, external: ExternalOptions) -> OutsidePlan:
     """Pick out the arms that `external` can serve.
 
     Raises UserError: an option that is wrong or says too little, or nothing that can be run.

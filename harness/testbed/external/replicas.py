@@ -107,7 +107,7 @@ def _hint(target: Target, error: Any) -> str:
     )
 
 
-class Strangers:
+class ExternalReplicas:
     """Replicas at `addresses` ("host:port" each), called in clear text. `close` it."""
 
     def __init__(self, addresses: Sequence[str]) -> None:

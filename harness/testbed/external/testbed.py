@@ -12,7 +12,7 @@ from harness.plan.cells import CellPlan
 from harness.plan.run_options import ExternalOptions
 from harness.spec.experiment import Experiment
 from harness.testbed.base import Fleet, LiveCell
-from harness.testbed.external.replicas import Strangers, Target, confirm_among, names_behind
+from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_among, names_behind
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.processes import Process
 from lb.authority import read_authority
@@ -30,7 +30,7 @@ class ExternalTestbed:
         authority = None if external.ca is None else read_authority(external.ca)
         self._target = Target(external.target, external.tls, authority) if external.target else None
         self._load: LoadProcess | None = None
-        self._strangers: Strangers | None = None
+        self._strangers: ExternalReplicas | None = None
         self._replicas: dict[str, str] = {}
         self._live: LiveCell | None = None
         self._calls_before: dict[str, int] = {}
@@ -82,7 +82,7 @@ class ExternalTestbed:
     def _find(self, experiment: Experiment) -> dict[str, str]:
         """Replica -> "host:port", "" where only its name is known."""
         if self._addresses:
-            self._strangers = Strangers(self._addresses)
+            self._strangers = ExternalReplicas(self._addresses)
             if self._target is not None:
                 confirm_among(self._target, list(self._strangers.addresses))
             return self._strangers.addresses

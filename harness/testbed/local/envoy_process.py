@@ -4,7 +4,7 @@ import signal
 
 from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.render import EnvoyFiles, render
-from harness.testbed.cell_context import CellSite
+from harness.testbed.cell_context import CellContext
 from harness.testbed.envoy_args import envoy_args
 from harness.testbed.local.ports import HeldPorts
 from harness.testbed.processes import Process, ProcessFamily
@@ -13,13 +13,13 @@ from harness.testbed.processes import Process, ProcessFamily
 class LocalEnvoy:
     """The proxy of one cell. Its files are below the cell's; its endpoints must be there before it starts."""
 
-    def __init__(self, site: CellSite, family: ProcessFamily) -> None:
+    def __init__(self, context: CellContext, family: ProcessFamily) -> None:
         self._family = family
-        self._plan = site.plan
-        self._tls = site.tls
+        self._plan = context.plan
+        self._tls = context.tls
         self._ports = HeldPorts()
-        self._log = site.log("envoy")
-        self.files = EnvoyFiles(site.folder / "envoy", site.folder / "access.jsonl")
+        self._log = context.log("envoy")
+        self.files = EnvoyFiles(context.folder / "envoy", context.folder / "access.jsonl")
         self.address = self._ports.hold("127.0.0.1")
         self.process: Process | None = None
 

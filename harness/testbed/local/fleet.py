@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.proxy.endpoints import Endpoint, named_hosts
 from harness.proxy.render import write_endpoints
 from harness.testbed.base import LiveCell
-from harness.testbed.cell_context import CellSite
+from harness.testbed.cell_context import CellContext
 from harness.testbed.local.envoy_process import LocalEnvoy
 from harness.testbed.local.replicas import LocalReplicas
 from harness.testbed.processes import Process, ProcessFamily
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 class LocalFleet:
     """Replicas, proxy and name server of one cell; `live` is what others know of them."""
 
-    def __init__(self, site: CellSite, family: ProcessFamily) -> None:
-        plan = site.plan
-        self._site = site
+    def __init__(self, context: CellContext, family: ProcessFamily) -> None:
+        plan = context.plan
+        self._context = context
         self._closing = ExitStack()
-        self.live = LiveCell(site.folder, replicas={}, controls={})
-        self._replicas = LocalReplicas(site, family)
+        self.live = LiveCell(context.folder, replicas={}, controls={})
+        self._replicas = LocalReplicas(context, family)
         self._closing.callback(self._replicas.close)
         self._envoy: LocalEnvoy | None = None
         self._names: NameServer | None = None
         if plan.arm.route != "direct":
-            self._envoy = LocalEnvoy(site, family)
+            self._envoy = LocalEnvoy(context, family)
             self._closing.callback(self._envoy.close)
         elif plan.arm.discovery == "dns":
             self._names = self._closing.enter_context(_name_server())
@@ -81,7 +81,7 @@ class LocalFleet:
 
     def ready(self, name: str) -> bool:
         """See Fleet."""
-        entry = self._site.ready(name)
+        entry = self._context.ready(name)
         if entry is None:
             return False
         self.live.replicas[name] = entry["address"]
@@ -93,7 +93,7 @@ class LocalFleet:
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
         """See Fleet."""
         if self._envoy is not None:
-            write_endpoints(self._envoy.files, endpoints, self._site.plan.arm)
+            write_endpoints(self._envoy.files, endpoints, self._context.plan.arm)
         if self._names is not None:
             self._names.publish(named_hosts(endpoints))
 

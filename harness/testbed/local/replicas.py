@@ -3,7 +3,7 @@
 import signal
 
 from harness.events.schedule import new_replicas
-from harness.testbed.cell_context import CellSite
+from harness.testbed.cell_context import CellContext
 from harness.testbed.local.ports import HeldPorts
 from harness.testbed.processes import Process, ProcessFamily
 from harness.testbed.replica_args import replica_args
@@ -16,16 +16,16 @@ class LocalReplicas:
     discovery by dns each replica has an address of its own (127.0.1.1, ...) and all have one port.
     """
 
-    def __init__(self, site: CellSite, family: ProcessFamily) -> None:
-        self._site = site
+    def __init__(self, context: CellContext, family: ProcessFamily) -> None:
+        self._context = context
         self._family = family
         self._ports = HeldPorts()
         self.processes: dict[str, Process] = {}
         self._addresses = self._hold()
 
     def _hold(self) -> list[str]:
-        count = self._site.experiment.replicas.count + new_replicas(self._site.plan.events)
-        if self._site.plan.arm.discovery == "dns":
+        count = self._context.experiment.replicas.count + new_replicas(self._context.plan.events)
+        if self._context.plan.arm.discovery == "dns":
             return self._ports.hold_same([f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(count)])
         return [self._ports.hold("127.0.0.1") for _ in range(count)]
 
@@ -39,11 +39,11 @@ class LocalReplicas:
         return self._addresses[_number(name)]
 
     def start(self, name: str) -> None:
-        """Start the process of a replica that is not running; CellSite.ready tells when it serves."""
-        self._site.ready_file(name).unlink(missing_ok=True)
-        log = self._site.log(name)
+        """Start the process of a replica that is not running; CellContext.ready tells when it serves."""
+        self._context.ready_file(name).unlink(missing_ok=True)
+        log = self._context.log(name)
         self.processes[name] = self._family.spawn_module(
-            name, "services.replica", replica_args(self._site, name, self.address(name)), log
+            name, "services.replica", replica_args(self._context, name, self.address(name)), log
         )
 
     def start_new(self) -> str:

@@ -12,7 +12,7 @@ from harness.proxy.tls import TlsFiles
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.bring_up import bring_up
-from harness.testbed.cell_context import CellSite
+from harness.testbed.cell_context import CellContext
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.local.fleet import LocalFleet
 from harness.testbed.processes import Process, ProcessFamily
@@ -64,8 +64,8 @@ class LocalTestbed:
         (folder / "logs").mkdir(exist_ok=True)
         if self._fleet is not None:
             self.stop_cell()
-        site = CellSite(experiment, plan, folder, epoch_ns, self._tls)
-        self._fleet = fleet = LocalFleet(site, self._servers)
+        context = CellContext(experiment, plan, folder, epoch_ns, self._tls)
+        self._fleet = fleet = LocalFleet(context, self._servers)
         return bring_up(fleet, experiment.replicas.names, self._await)
 
     @property

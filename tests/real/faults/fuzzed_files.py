@@ -17,7 +17,7 @@ from started_things import listen
 
 from harness.cli.check import plan_text
 from harness.errors import UserError
-from harness.events.event import DOINGS
+from harness.events.event import ACTIONS
 from harness.paths import EXPERIMENTS
 from harness.spec.experiment import Experiment, experiment_names, load_experiment
 
@@ -37,12 +37,12 @@ TEXTS = [
     "0x1f",
 ]
 NUMBERS = [0, -1, 1, 2, 0.5, 1e-300, 1e308, 10**40, float("nan"), float("inf"), -0.0, 65536, 3600]
-MOST_FINDINGS = 5
+MAX_FINDINGS = 5
 
 
 def event(rng: random.Random) -> dict[str, Any]:
     """Something like an event; often one that is possible."""
-    found: dict[str, Any] = {"at_s": rng.choice([0.2, 0.5, 1, 1.5, 2.5]), "do": rng.choice(DOINGS)}
+    found: dict[str, Any] = {"at_s": rng.choice([0.2, 0.5, 1, 1.5, 2.5]), "do": rng.choice(ACTIONS)}
     extras = {
         **{"target": rng.choice(["replica-0", "replica-1", "any", "most_loaded", "all", 0.5])},
         **{"for_s": 0.5, "factor": 10, "share": 0.5, "code": "UNAVAILABLE", "delay_s": 0.3},
@@ -171,7 +171,7 @@ def run(count: int, seed: int, folder: Path, keep: int) -> dict[str, Any]:
         tally["accepted" if accepted else "refused"] += 1
         wrong = wrong or "; ".join(started)
         started.clear()
-        if wrong and len(tally["findings"]) < MOST_FINDINGS:
+        if wrong and len(tally["findings"]) < MAX_FINDINGS:
             tally["findings"].append(f"file {number}: {wrong}\n{data.decode(errors='replace')[:2000]}")
         if not accepted and tally["refused"] <= keep:
             (folder / f"refused-{seed}-{number}.yaml").write_bytes(data)

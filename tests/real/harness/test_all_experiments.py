@@ -11,7 +11,7 @@ import pytest
 from lab_process import Lab, StartLab
 
 from harness.spec.experiment import experiment_names, load_experiment
-from harness.testbed.compatibility import misfit
+from harness.testbed.compatibility import incompatibility
 
 # What a machine that is busy with something else does to a cell; any other doubt is a fault of the lab.
 MACHINE_DOUBTS = ("the generator lagged", "the generator sent")
@@ -55,7 +55,7 @@ def test_the_whole_catalogue(start_lab: StartLab) -> None:
     for name in experiment_names():
         assert f" {name} " in out, "announced"
         assert f"│ {name} " in out, "has its line in the table"
-    ran = [name for name in experiment_names() if misfit(load_experiment(name), "local") is None]
+    ran = [name for name in experiment_names() if incompatibility(load_experiment(name), "local") is None]
     assert sorted(path.name for path in lab.results.iterdir()) == sorted(ran)
     refuted = [name for name in ran if _summary(lab.results / name)["verdict"] == "refuted"]
     assert len(refuted) <= len(ran) / 10, refuted

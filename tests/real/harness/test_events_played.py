@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
-from harness.events.actions import DOINGS
-from harness.events.event import DOINGS as WORDS
+from harness.events.actions import ACTIONS
+from harness.events.event import ACTIONS as WORDS
 
 QUICK_CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
 PROXY = {"route": "envoy", "policy": "round_robin", "proxy_health_check": QUICK_CHECKS}
@@ -71,7 +71,7 @@ def play(
 
 
 def test_every_word_has_a_doing() -> None:
-    assert set(DOINGS) == set(WORDS)
+    assert set(ACTIONS) == set(WORDS)
 
 
 def test_a_killed_replica_is_gone_and_comes_back_to_its_address(start_lab: StartLab, tmp_path: Path) -> None:

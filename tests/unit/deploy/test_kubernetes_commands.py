@@ -13,8 +13,8 @@ from harness.plan.cells import plan_cells
 from harness.plan.run_options import ExternalOptions, confirm_testbed
 from harness.proxy.standalone import _parser, proxy_plan
 from harness.spec.experiment import load_experiment
-from harness.testbed.cell_context import CellSite
-from harness.testbed.external.plan import plan_outside
+from harness.testbed.cell_context import CellContext
+from harness.testbed.external.plan import plan_external
 from harness.testbed.replica_args import replica_args
 from services.options import Options, parse
 from services.service_time import ServiceTime
@@ -81,7 +81,7 @@ def test_replicas_are_those_of_the_experiment(name: str) -> None:
             continue
         for number in range(experiment.replicas.count):
             pod = f"{one['metadata']['name']}-{number}"
-            site = CellSite(experiment, plan, Path(), 0, None)
+            site = CellContext(experiment, plan, Path(), 0, None)
             planned = parse(replica_args(site, pod, "0.0.0.0:50051"))
             given = words(container(objects(name), "replica"), settings(name) | {"POD_NAME": pod})
             assert given[:3] == ["python", "-m", "services.replica"]
@@ -119,7 +119,7 @@ def test_the_run_is_one_that_the_lab_can_do(name: str, tmp_path: Path) -> None:
     external = ExternalOptions(replicas=tuple(run["replica"]), **told)
     assert run["testbed"] == "external"
     confirm_testbed("external", external)
-    plan = plan_outside(load_experiment(str(run["experiment"])), external)
+    plan = plan_external(load_experiment(str(run["experiment"])), external)
     assert list(plan.experiment.variants) == RUNS.get(name, list(plan.experiment.variants))
     assert list(external.replicas) == replicas_of(name)
     if external.target:

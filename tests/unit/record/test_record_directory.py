@@ -1,0 +1,229 @@
+"""The run directory: written whole, read back, and refused with one clear line when it is damaged."""
+
+import json
+import shutil
+
+import polars as pl
+import pytest
+
+from harness.analysis.summary import summarise
+from harness.errors import UserError
+from harness.record.directory import RunWriter, read_run, store_rows
+from lb.rows import REQUEST_COLUMNS
+from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN
+
+MANIFEST = {"seed": 1, "versions": {}, "host": {}, "git_commit": None, "overrides": {}, "cells": []}
+HEADER = ",".join(REQUEST_COLUMNS) + "\n"
+LINE = "3000000017,3,0,AddVideo,1,2,3,OK,,0,0,0,1,127.0.0.1:8\n"
+
+
+@pytest.fixture
+def golden(tmp_path):
+    return shutil.copytree(GOLDEN, tmp_path / "run")
+
+
+def test_a_run_is_interrupted_until_it_is_finished(tmp_path):
+    writer = RunWriter.create(tmp_path, "sticky", MANIFEST, EXPERIMENT)
+    manifest = json.loads((writer.path / "manifest.json").read_text())
+    assert (manifest["status"], manifest["finished_utc"], manifest["schema"]) == ("interrupted", None, 1)
+    assert not (tmp_path / "sticky" / "latest").exists()
+    writer.finish("completed")
+    manifest = json.loads((writer.path / "manifest.json").read_text())
+    assert manifest["status"] == "completed"
+    assert manifest["finished_utc"] >= manifest["started_utc"]
+    assert (tmp_path / "sticky" / "latest").readlink().name == writer.path.name
+    stored = read_run(tmp_path / "sticky" / "latest")
+    assert stored.name == stored.experiment.name == "sticky"
+
+
+def test_latest_is_the_newest_completed_run(tmp_path):
+    first, second, third = (RunWriter.create(tmp_path, "sticky", MANIFEST, EXPERIMENT) for _ in range(3))
+    first.finish("completed")
+    second.finish("completed")
+    third.finish("failed", "no Envoy")
+    assert (tmp_path / "sticky" / "latest").resolve() == second.path.resolve()
+    assert json.loads((third.path / "manifest.json").read_text())["error"] == "no Envoy"
+
+
+def test_results_that_cannot_be_written_are_the_users_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"results folder .*file: cannot be written"):
+        RunWriter.create(tmp_path / "file", "sticky", MANIFEST, EXPERIMENT)
+
+
+def test_a_cell_is_never_written_twice(tmp_path):
+    writer = RunWriter.create(tmp_path, "sticky", MANIFEST, EXPERIMENT)
+    writer.cell("sticky", 1)
+    with pytest.raises(FileExistsError):
+        writer.cell("sticky", 1)
+
+
+@pytest.mark.parametrize("torn", ["", "3", "3000000017,3,0,Add", LINE[:-1], "-", '"', "\x00\x00"])
+@pytest.mark.parametrize("lines", [1, 50_000])
+def test_a_torn_last_line_is_dropped(tmp_path, torn, lines):
+    csv, parquet = tmp_path / "requests.csv", tmp_path / "requests.parquet"
+    csv.write_text(HEADER + LINE * lines + torn)
+    store_rows(csv, parquet, REQUEST_COLUMNS)
+    stored = pl.read_parquet(parquet)
+    assert stored.height == lines
+    assert stored.row(-1)[0] == 3000000017
+    assert stored["replica"][-1] == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["requests.parquet"]
+
+
+@pytest.mark.parametrize("content", ["", HEADER[:5], HEADER])
+def test_a_ledger_without_rows_is_an_empty_table(tmp_path, content):
+    (tmp_path / "requests.csv").write_text(content)
+    store_rows(tmp_path / "requests.csv", tmp_path / "requests.parquet", REQUEST_COLUMNS)
+    assert pl.read_parquet(tmp_path / "requests.parquet").height == 0
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", HEADER + "x" + LINE])
+def test_a_foreign_csv_is_refused_and_kept(tmp_path, content):
+    (tmp_path / "requests.csv").write_text(content)
+    with pytest.raises(UserError, match=r"requests\.csv: expected"):
+        store_rows(tmp_path / "requests.csv", tmp_path / "requests.parquet", REQUEST_COLUMNS)
+    assert [path.name for path in tmp_path.iterdir()] == ["requests.csv"]
+
+
+def cut(path, to=0.5):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * to)])
+
+
+def edit(path, **fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def without(path, field):
+    content = json.loads(path.read_text())
+    del content[field]
+    path.write_text(json.dumps(content))
+
+
+CELL = "cells/sticky.1"
+DAMAGE = {
+    "no manifest": (lambda run: (run / "manifest.json").unlink(), "not a run directory"),
+    "torn manifest": (lambda run: cut(run / "manifest.json"), r"manifest\.json: expected JSON"),
+    "foreign manifest": (lambda run: (run / "manifest.json").write_text("[]"), "with schema 1"),
+    "newer manifest": (lambda run: edit(run / "manifest.json", schema=2), "written by a newer lb-lab"),
+    "newer cell": (lambda run: edit(run / CELL / "cell.json", schema=2), r"cell\.json: written by a newer"),
+    "field missing": (lambda run: without(run / "manifest.json", "host"), "host: expected an object"),
+    "field of another type": (lambda run: edit(run / CELL / "cell.json", replicas=[]), "replicas: expected"),
+    "odd cells": (lambda run: edit(run / "manifest.json", cells=[1]), "cells: expected objects"),
+    "no experiment": (lambda run: (run / "experiment.yaml").unlink(), r"experiment\.yaml: expected"),
+    "torn experiment": (lambda run: cut(run / "experiment.yaml"), r"experiment\.yaml"),
+    "no cell": (lambda run: shutil.rmtree(run / CELL), r"cell\.json: expected this file"),
+    "no cell.json": (lambda run: (run / CELL / "cell.json").unlink(), r"cell\.json: expected this file"),
+    "no rows": (lambda run: (run / CELL / "requests.parquet").unlink(), r"requests\.parquet: expected"),
+    "torn parquet": (lambda run: cut(run / CELL / "requests.parquet"), r"requests\.parquet: expected"),
+    "empty parquet": (lambda run: cut(run / CELL / "requests.parquet", 0), r"requests\.parquet: expected"),
+    "foreign parquet": (
+        lambda run: pl.DataFrame({"a": [1]}).write_parquet(run / CELL / "requests.parquet"),
+        r"requests\.parquet: expected a column request_id of type Int64, found None",
+    ),
+    "foreign ledger": (
+        lambda run: (run / CELL / "replica-0.csv").write_text("a,b\n1,2\n"),
+        r"replica-0\.csv: expected the columns",
+    ),
+    "broken access log": (
+        lambda run: (run / CELL / "access.jsonl").write_text("not json\n"),
+        r"sticky\.1: expected ledgers",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_refused_in_one_line_naming_the_file(golden, damage):
+    harm, message = DAMAGE[damage]
+    harm(golden)
+    with pytest.raises(UserError, match=message) as caught:
+        summarise(read_run(golden))
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_gone_bad_inside_a_parquet_file_are_refused(golden):
+    path = golden / CELL / "requests.parquet"
+    content = bytearray(path.read_bytes())
+    content[40:400] = b"\xff" * 360
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"sticky\.1: expected request rows"):
+        summarise(read_run(golden))
+
+
+def test_of_an_interrupted_run_what_is_there_is_reported(golden):
+    edit(golden / "manifest.json", status="interrupted")
+    shutil.rmtree(golden / "cells" / "round_robin.2")
+    (golden / "cells" / "sticky.2" / "cell.json").unlink()
+    summary = summarise(read_run(golden))
+    assert (summary["status"], summary["verdict"]) == ("interrupted", "inconclusive")
+    assert [len(arm["repeats"]) for arm in summary["arms"].values()] == [1, 1]
+    assert summary["doubts"] == [
+        "sticky: 1 of 2 repeats were recorded",
+        "round_robin: 1 of 2 repeats were recorded",
+    ]
+
+
+def test_rows_that_a_killed_run_left_as_csv_are_read(golden):
+    edit(golden / "manifest.json", status="interrupted")
+    parquet = golden / CELL / "requests.parquet"
+    whole = pl.read_parquet(parquet)
+    whole.write_csv(parquet.with_suffix(".csv"))
+    parquet.unlink()
+    with parquet.with_suffix(".csv").open("a") as file:
+        file.write("12,")
+    assert read_run(golden).cells_of("sticky")[0].requests().collect().equals(whole)
+
+
+def test_an_access_log_torn_in_its_last_line_is_read(golden):
+    log = golden / CELL / "access.jsonl"
+    lines = log.read_text().count("\n")
+    with log.open("a") as file:
+        file.write('{"request_id": "1')
+    assert read_run(golden).cells_of("sticky")[0].access_log().collect().height == lines
+
+
+def test_a_run_directory_may_lie_in_a_folder_with_any_name(golden, tmp_path):
+    odd = tmp_path / "a [1] *é"
+    golden.rename(odd)
+    assert all(arm["ledgers"]["reconciled"] for arm in summarise(read_run(odd))["arms"].values())
+
+
+def without_columns(parquet, *columns):
+    pl.read_parquet(parquet).drop(columns).write_parquet(parquet)
+
+
+def test_a_record_of_an_earlier_lab_still_reads(golden):
+    """Without the columns, fields and bytes that later labs write down."""
+    expected = summarise(read_run(golden))
+    for folder in (golden / "cells").iterdir():
+        without_columns(folder / "requests.parquet", "cache")
+        without_columns(folder / "messages.parquet", "planned_ns")
+        log = folder / "access.jsonl"
+        log.write_text(log.read_text().replace("bytes_", "octets_"))
+        info = json.loads((folder / "cell.json").read_text())
+        for field in ("most_attempts", "groups", "proxy_workers"):
+            del info[field]
+        (folder / "cell.json").write_text(json.dumps(info))
+    run = read_run(golden)
+    for name, arm in summarise(run)["arms"].items():
+        for group in ("spread", "affinity", "latency_ms", "ledgers", "stream", "cache"):
+            assert arm[group] == expected["arms"][name][group], (name, group)
+        assert arm["bytes"]["per_request"] is None
+    messages = run.cells_of("sticky")[0].messages().collect()
+    assert messages["planned_ns"].to_list() == messages["sent_ns"].to_list()
+
+
+def test_rows_that_an_earlier_lab_left_as_csv_are_read(golden):
+    edit(golden / "manifest.json", status="interrupted")
+    parquet = golden / CELL / "requests.parquet"
+    whole = pl.read_parquet(parquet)
+    whole.drop("cache").write_csv(parquet.with_suffix(".csv"))
+    parquet.unlink()
+    assert read_run(golden).cells_of("sticky")[0].requests().collect().equals(whole)
+
+
+def test_a_column_of_another_type_is_refused_though_earlier_labs_lack_it(golden):
+    parquet = golden / CELL / "requests.parquet"
+    pl.read_parquet(parquet).with_columns(pl.lit(1).alias("cache")).write_parquet(parquet)
+    with pytest.raises(UserError, match=r"requests\.parquet: expected a column cache of type String"):
+        summarise(read_run(golden))

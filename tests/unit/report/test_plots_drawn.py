@@ -1,0 +1,123 @@
+"""Plots: every axis says what it shows and in which unit, replicas keep their colour, nothing is cut off."""
+
+from statistics import median
+
+import matplotlib as mpl
+import pytest
+from matplotlib.colors import to_hex
+
+from harness.report.plot_data import PlotData
+from harness.report.plot_style import RC, arm_title, replica_bar, replica_line
+from harness.report.plots import PLOTS, draw_plots
+from tests.unit.synthetic.stories import BY_NAME
+
+STORIES = ("golden", *BY_NAME)
+
+
+@pytest.fixture
+def golden(told):
+    return told["golden"]
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_plot_applies_to_some_run(told, name):
+    assert any(PLOTS[name].applies(data) for data in told.values())
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_axis_has_a_label_with_its_unit(told, name, story):
+    if not PLOTS[name].applies(told[story]):
+        return
+    for axes in PLOTS[name].draw(told[story]).axes:
+        labels = (
+            [axes.get_ylabel()]
+            if axes.get_label() == "<colorbar>"
+            else [axes.get_xlabel(), axes.get_ylabel()]
+        )
+        for label in labels:
+            assert label.rstrip().endswith(")"), label
+            assert "(" in label, label
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("name", PLOTS)
+def test_nothing_overlaps_or_is_cut_off(told, name, story):
+    if not PLOTS[name].applies(told[story]):
+        return
+    with mpl.rc_context(RC):
+        figure = PLOTS[name].draw(told[story])
+        figure.draw_without_rendering()
+        boxes = [axes.get_tightbbox() for axes in figure.axes]
+    boxes += [legend.get_window_extent() for legend in figure.legends]
+    page = figure.bbox
+    for place, box in enumerate(boxes):
+        assert box.x0 >= page.x0 - 2
+        assert box.y0 >= page.y0 - 2
+        assert box.x1 <= page.x1 + 2
+        assert box.y1 <= page.y1 + 2
+        for other in boxes[:place]:
+            overlap = (
+                min(box.x1, other.x1) - max(box.x0, other.x0),
+                min(box.y1, other.y1) - max(box.y0, other.y0),
+            )
+            assert min(overlap) <= 2, (name, overlap)
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_whatever_is_drawn_lies_within_its_axes(told, story):
+    for name in ("share_over_time", "queues", "share_per_replica"):
+        for axes in PLOTS[name].draw(told[story]).axes:
+            low, high = axes.get_ylim()
+            inside = axes.dataLim
+            assert low <= inside.y0, name
+            assert inside.y1 <= high, name
+
+
+def test_a_replica_has_the_same_colour_in_every_plot(golden):
+    for arm_axes in PLOTS["share_over_time"].draw(golden).axes:
+        for number, line in enumerate(arm_axes.lines[:4]):
+            assert line.get_color() == replica_bar(number)["color"] == replica_line(number)["color"]
+    for arm_axes in PLOTS["share_per_replica"].draw(golden).axes:
+        for place, bar in enumerate(arm_axes.patches):  # 4 replicas, group after group
+            assert to_hex(bar.get_facecolor()).upper() == replica_line(place % 4)["color"]
+
+
+def test_an_arm_keeps_its_colour_when_another_has_no_answer(golden):
+    less = PlotData.of(golden.experiment, {**golden.facts, "sticky": []})
+    assert less.arms == ["round_robin"]
+    whole, part = (PLOTS["latency"].draw(data).axes[0].lines for data in (golden, less))
+    assert {line.get_color() for line in part} < {line.get_color() for line in whole}
+    assert part[0].get_color() != whole[0].get_color()
+
+
+def test_many_replicas_are_still_told_apart():
+    lines = {(s["color"], s["linestyle"], s["marker"]) for s in map(replica_line, range(64))}
+    bars = {(s["color"], s["hatch"]) for s in map(replica_bar, range(64))}
+    assert len(lines) == len(bars) == 64
+
+
+def test_the_bars_show_the_shares(golden):
+    axes = PLOTS["share_per_replica"].draw(golden).axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
+    groups = [heights[place : place + 4] for place in range(0, len(heights), 4)]
+    cells = next(iter(golden.facts.values()))
+    for group, cell in zip(groups, cells, strict=False):
+        counts = list(cell.replica_requests.values())
+        assert group == pytest.approx([100 * count / sum(counts) for count in counts])
+    assert len(groups) == len(cells) + 1  # and the medians
+    assert groups[-1] == pytest.approx([median(heights) for heights in zip(*groups[:-1], strict=True)])
+    assert 25 in [line.get_ydata()[0] for line in axes.lines]  # the fair share
+
+
+def test_long_names_are_broken_at_an_underscore():
+    assert arm_title("round_robin") == "round_robin"
+    assert arm_title("no_cookie_jar_but_with_awaited_first") == "no_cookie_jar_but_\nwith_awaited_first"
+
+
+def test_nothing_answered_draws_nothing_and_removes_what_was_drawn(golden, tmp_path):
+    folder = tmp_path / "plots"
+    folder.mkdir()
+    (folder / "of_an_earlier_lab.svg").write_text("<svg/>")
+    assert draw_plots(golden.experiment, {"sticky": []}, folder) == {}
+    assert list(folder.iterdir()) == []

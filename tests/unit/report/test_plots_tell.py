@@ -1,0 +1,126 @@
+"""Plots that are drawn only where they say something: when that is, and that they say the figures."""
+
+import numpy as np
+import pytest
+
+from harness.analysis.summary import facts_of
+from harness.record.directory import read_run
+from harness.report.plot_data import PlotData
+from harness.report.plots import PLOTS
+from tests.unit.synthetic import stories
+from tests.unit.synthetic.synthetic_run import synthesise_run
+
+ALWAYS = {"share_per_replica", "share_over_time", "clients_by_replica", "latency", "queues"}
+
+
+def drawn(data):
+    return {name for name, plot in PLOTS.items() if plot.applies(data)}
+
+
+def panel(figure, title):
+    return next(axes for axes in figure.axes if axes.get_title() == title)
+
+
+def test_each_is_drawn_where_it_says_something(told):
+    assert drawn(told["swept"]) - {"errors"} == ALWAYS | {"sweep", "spread_by_unit"}
+    assert drawn(told["cached"]) - {"errors"} == ALWAYS | {"trade_off", "spread_by_unit"}
+    assert drawn(told["twelve"]) - {"spread_by_unit"} == ALWAYS | {"errors"}
+    assert drawn(told["lonely"]) - {"errors"} == ALWAYS
+
+
+def test_a_sweep_draws_medians_over_the_factor_and_lines_for_arms_without_it(told):
+    data = told["swept"]
+    axes = panel(PLOTS["sweep"].draw(data), "spread.max_over_mean")
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "clients (number)"
+    lines = {bars.get_label(): bars.lines[0] for bars in axes.containers}
+    for arm in ("sticky", "round_robin"):
+        medians = [np.median(data.values(f"{arm}_{n}", "spread.max_over_mean")) for n in (4, 12, 40)]
+        assert list(lines[arm].get_xdata()) == [4, 12, 40]
+        assert list(lines[arm].get_ydata()) == pytest.approx(medians)
+    flat = next(line for line in axes.lines if line.get_label() == "direct")
+    assert set(flat.get_ydata()) == {np.median(data.values("direct", "spread.max_over_mean"))}
+
+
+def test_the_model_stands_beside_sessions_that_stay_and_not_beside_others(told):
+    axes = panel(PLOTS["sweep"].draw(told["swept"]), "spread.max_over_mean")
+    models = {bars.get_label(): bars.lines[0] for bars in axes.containers if "random" in bars.get_label()}
+    assert list(models) == ["sticky: random placement predicts"]
+    (line,) = models.values()
+    assert line.get_linestyle() == "--"
+    model = [
+        np.median(told["swept"].values(f"sticky_{n}", "random_placement.max_over_mean")) for n in (4, 12, 40)
+    ]
+    assert list(line.get_ydata()) == pytest.approx(model)
+
+
+def test_a_sweep_has_a_panel_for_each_metric_that_is_expected(told):
+    titles = [axes.get_title() for axes in PLOTS["sweep"].draw(told["swept"]).axes]
+    assert titles == ["affinity.purity", "spread.max_over_mean", "latency_ms.p99"]
+
+
+def test_the_trade_off_puts_each_arm_at_its_imbalance_and_hits_with_its_latency(told):
+    data = told["cached"]
+    axes = PLOTS["trade_off"].draw(data).axes[0]
+    points = {line.get_label(): line for line in axes.lines}
+    texts = {text.get_text() for text in axes.texts}
+    for arm in data.arms:
+        imbalance, hits, p99 = (
+            data.values(arm, metric)[0]
+            for metric in ("spread.max_over_mean", "cache.hit_share", "latency_ms.p99")
+        )
+        assert points[arm].get_xdata()[0] == pytest.approx(imbalance)
+        assert points[arm].get_ydata()[0] == pytest.approx(100 * hits)
+        assert f"p99 {p99:.3g} ms" in texts
+    assert len(axes.texts) == len(data.arms)
+
+
+def test_errors_are_stacked_by_code_beside_attempts(told):
+    data = told["twelve"]
+    shares, attempts = PLOTS["errors"].draw(data).axes
+    bars = {container.get_label(): container for container in shares.containers}
+    assert list(bars) == ["INTERNAL", "UNAVAILABLE"]
+    for row, arm in enumerate(data.arms):
+        ends = [container[row].get_width() for container in bars.values()]
+        assert sum(ends) == pytest.approx(100 * data.values(arm, "error_share")[0])
+        first, second = (container[row] for container in bars.values())
+        assert second.get_x() == pytest.approx(first.get_width())
+        tries = attempts.containers[0][row].get_width()
+        assert tries == pytest.approx(data.values(arm, "attempts.per_request")[0])
+        assert (tries > 1) == (row >= 6)
+    assert [label.get_text().replace("\n", "") for label in shares.get_yticklabels()] == data.arms
+
+
+def test_units_have_a_bar_each(told):
+    data = told["cached"]
+    axes = PLOTS["spread_by_unit"].draw(data).axes[0]
+    bars = [container for container in axes.containers if hasattr(container, "patches")]
+    assert [one.get_label() for one in bars] == ["connections", "sessions", "RPCs", "messages", "busy time"]
+    for unit, container in zip(
+        ("connections", "sessions", "spread", "messages", "busy_time"), bars, strict=True
+    ):
+        expected = [np.median(data.values(arm, f"{unit}.max_over_mean")) for arm in data.arms]
+        assert [bar.get_width() for bar in container] == pytest.approx(expected)
+
+
+def test_long_names_of_rows_are_broken(told):
+    labels = PLOTS["spread_by_unit"].draw(told["crowded"]).axes[0].get_yticklabels()
+    assert [label.get_text().count("\n") for label in labels] == [1, 1, 0]
+
+
+def test_many_arms_are_rows_of_latency_few_are_lines(told):
+    few, many = (PLOTS["latency"].draw(told[name]) for name in ("golden", "twelve"))
+    assert few.axes[0].get_ylabel() == "Latency (ms, log scale)"
+    assert many.axes[0].get_xlabel() == "Latency (ms, log scale)"
+    assert len(many.axes[0].get_yticklabels()) == 12
+
+
+def test_retries_that_leave_no_error_are_told_by_their_attempts(tmp_path):
+    tried = stories.experiment(
+        {"tried": "route: envoy, policy: random, retries: {by: proxy, attempts: 5}"},
+        replicas=", fail_share: 0.1",
+    )
+    run = read_run(synthesise_run(tmp_path, tried, requests=100))
+    data = PlotData.of(run.experiment, facts_of(run))
+    assert data.values("tried", "error_share")[0] == 0
+    assert "errors" in drawn(data)

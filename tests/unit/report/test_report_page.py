@@ -1,0 +1,287 @@
+"""The report: whole, safe, without network, readable by machines that read aloud."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from harness.analysis.judge import show
+from harness.analysis.summary import summarise
+from harness.errors import UserError
+from harness.record.directory import read_run
+from harness.report.page import build_report, render_report
+from harness.report.tables import ledgers_table
+from harness.report.terminal import print_summary
+from tests.unit.synthetic import stories
+from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN, synthesise_run
+
+DRAWN = (
+    *("share_per_replica", "spread_by_unit", "share_over_time", "clients_by_replica", "errors"),
+    *("latency", "queues"),
+)
+EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}'
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = shutil.copytree(GOLDEN, tmp_path_factory.mktemp("report") / "run")
+    assert build_report(run) == run / "report.html"
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+def rendered(run_dir):
+    run = read_run(run_dir)
+    return render_report(run, summarise(run), {})
+
+
+def test_what_is_derived_is_there(run):
+    assert json.loads((run / "summary.json").read_text())["schema"] == 1
+    for name in DRAWN:
+        assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (run / "plots" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_the_page_loads_nothing(run, page):
+    loads = [
+        value for _, attrs in page.tags for key, value in attrs.items() if key in ("src", "href", "srcset")
+    ]
+    assert len(loads) == len(DRAWN)
+    assert all(value.startswith("data:image/svg+xml;base64,") for value in loads)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    html = (run / "report.html").read_text()
+    assert not re.search(r"https?://|@import|url\(", html)
+
+
+def test_the_page_tells_the_whole_story(page):
+    for words in (
+        "Sticky sessions overload a replica",
+        "Where do they go when the balancer is sticky?",
+        "Verdict: refuted",
+        "sticky: spread.max_over_mean at least 1.4",
+        "One thing: policy.",
+        "A busy client drags all of its requests to one replica.",
+        "python run_experiment.py sticky --seed 1",
+        "envoy 1.40.0",
+        "4 recorded of 4 planned",
+        "sticky, from the planned send",
+    ):
+        assert words in page.text, words
+    assert "The run did not end" not in page.text
+
+
+def test_a_run_in_containers_says_so_and_what_they_used(tmp_path):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest |= {"testbed": "docker", "load": {"processes": 2, "expect_workers": 0}}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    for cell in (run / "cells").glob("sticky.*"):
+        window = json.loads((cell / "cell.json").read_text())
+        start_ns, end_ns = window["measure_start_ns"], window["measure_end_ns"]
+        used_ns = (end_ns - start_ns) // 8
+        rows = [f"{start_ns},envoy,0,{2**20}", f"{end_ns},envoy,{used_ns},{3 * 2**20}"]
+        (cell / "usage.csv").write_text("t_ns,part,cpu_ns,memory_bytes\n" + "\n".join(rows) + "\n")
+    build_report(run)
+    html = (run / "report.html").read_text()
+    assert "run_experiment.py sticky --seed 1 --testbed docker --processes 2" in html
+    assert "0.125, 3" in html
+    usage = {
+        arm: figures["usage"]
+        for arm, figures in json.loads((run / "summary.json").read_text())["arms"].items()
+    }
+    assert usage["round_robin"] == {}
+    assert usage["sticky"]["envoy"] == {"cpu_cores": pytest.approx(0.125), "memory_bytes": 3 * 2**20}
+
+
+def test_the_page_can_be_read_aloud(page):
+    images = [attrs for tag, attrs in page.tags if tag == "img"]
+    assert all(len(image["alt"]) > 40 for image in images)
+    assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.tags if tag == "th")
+    assert page.tags[0] == ("html", {"lang": "en"})
+
+
+def test_a_report_is_the_same_each_time(run, tmp_path):
+    again = shutil.copytree(GOLDEN, tmp_path / "run")
+    build_report(again)
+    for path in ("report.html", "summary.json", *(f"plots/{name}.svg" for name in DRAWN)):
+        assert (again / path).read_bytes() == (run / path).read_bytes(), path
+
+
+def test_what_users_write_is_escaped(tmp_path):
+    quoted = json.dumps(EVIL)
+    evil = re.sub(r"(?m)^(title|question): .*$", lambda match: f"{match[1]}: {quoted}", EXPERIMENT)
+    evil = re.sub(r"(?s)lesson: \|.*?(?=replicas:)", lambda _: f"lesson: {quoted}\n", evil)
+    run = synthesise_run(tmp_path, evil, requests=20)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest |= {"error": EVIL, "status": "failed", "versions": {EVIL: EVIL}, "host": {EVIL: EVIL}}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    cell = json.loads((run / "cells/sticky.1/cell.json").read_text())
+    (run / "cells/sticky.1/cell.json").write_text(json.dumps(cell | {"status": EVIL}))
+    page = Page(rendered(run))
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert page.text.count(EVIL) >= 9
+
+
+@pytest.mark.parametrize(("status", "words"), [("interrupted", "did not end"), ("failed", "The lab failed")])
+def test_an_unfinished_run_says_so_first(tmp_path, status, words):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest |= {"status": status, "error": "replica-2 died; see logs/replica-2.log"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    shutil.rmtree(run / "cells/sticky.2")
+    text = Page(rendered(run)).text
+    assert text.index(f"Run {status}") < text.index(words) < text.index("Verdict:")
+    assert "replica-2 died" in text
+    assert "3 recorded of 4 planned" in text
+
+
+def test_a_run_of_which_nothing_is_left_still_has_a_report(tmp_path):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    shutil.rmtree(run / "cells")
+    text = Page(build_report(run).read_text()).text
+    assert "Verdict: inconclusive" in text
+    assert "not measured" in text
+
+
+def test_a_report_that_cannot_be_written_is_the_users_error(tmp_path):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    (run / "summary.json").unlink()
+    (run / "summary.json").mkdir()
+    with pytest.raises(UserError, match="the report cannot be written"):
+        build_report(run)
+
+
+def test_the_terminal_tells_table_verdict_figures_and_path(run):
+    out = StringIO()
+    summary = json.loads((run / "summary.json").read_text())
+    summary["expectations"][0]["text"] = "[bold]as is[/bold]"
+    print_summary(summary, Console(file=out, width=120), run / "report.html")
+    text = out.getvalue()
+    for words in ("replica-3", "round_robin", "p99 ms", "refuted", "[bold]as is[/bold], measured 1.004"):
+        assert words in text, words
+    assert str(run / "report.html") in text.replace("\n", "")
+
+
+def test_many_replicas_are_told_by_least_median_and_most(tmp_path):
+    experiment = EXPERIMENT.replace("count: 4", "count: 20")
+    summary = summarise(read_run(synthesise_run(tmp_path, experiment, requests=60)))
+    out = StringIO()
+    print_summary(summary, Console(file=out, width=120))
+    assert "median" in out.getvalue()
+    assert "replica-3" not in out.getvalue()
+
+
+def test_an_arm_that_sweeps_is_one_arm_a_value(runs):
+    run = read_run(runs["swept"])
+    summary = summarise(run)
+    names = [f"{arm}_{n}" for arm in ("sticky", "round_robin") for n in (4, 12, 40)]
+    assert list(summary["arms"]) == [*names, "direct"]
+    arm = summary["arms"]["sticky_12"]
+    assert (arm["base"], arm["factor"], arm["value"]) == ("sticky", "clients", 12)
+    assert "base" not in summary["arms"]["direct"]
+    assert summary["verdict"] == "held"
+    page = Page(render_report(run, summary, {}))
+    assert "sticky_40" in page.text
+    assert "3 things: route, policy, clients" in page.text
+
+
+@pytest.mark.parametrize(
+    ("arms", "words"),
+    [
+        (
+            {"a": "policy: sticky", "b": "policy: sticky, options: {strict: true}"},
+            "One thing: options.strict.",
+        ),
+        (
+            {"a": "policy: maglev, options: {key: cookie}", "b": "policy: sticky"},
+            "2 things: policy, options. Replicas",
+        ),
+        (
+            {"a": "policy: random", "b": "policy: random, retries: {by: proxy, attempts: 2}"},
+            "One thing: retries. Replicas, workload",
+        ),
+        (
+            {"a": "policy: random, clients: 3", "b": "policy: random"},
+            "One thing: clients. All else is the same.",
+        ),
+    ],
+)
+def test_what_differs_between_the_arms_is_named(tmp_path, arms, words):
+    text = stories.experiment({name: f"route: envoy, {fields}" for name, fields in arms.items()})
+    assert words in Page(rendered(synthesise_run(tmp_path, text, requests=20))).text
+
+
+def test_every_unit_and_the_streams_have_columns(runs):
+    text = Page(rendered(runs["cached"])).text
+    for words in ("by connections", "by busy time", "on one replica", "cache hits", "group purity"):
+        assert words in text, words
+
+
+def test_errors_and_attempts_are_told_where_there_are_some(runs, tmp_path):
+    text = Page(rendered(runs["twelve"])).text
+    for words in ("How the requests ended", "INTERNAL", "attempts per request"):
+        assert words in text, words
+    failing = stories.experiment(
+        {"only": "route: envoy, policy: random"}, replicas=", fail_share: 0.5, fail_code: INTERNAL"
+    )
+    assert "INTERNAL" in Page(rendered(synthesise_run(tmp_path, failing, requests=20))).text
+    quiet = synthesise_run(tmp_path, stories.LONELY, requests=10)
+    assert not any(arm["errors"] for arm in summarise(read_run(quiet))["arms"].values())
+    assert "How the requests ended" not in Page(rendered(quiet)).text
+
+
+def test_envoy_has_no_list_of_requests_where_it_balances_connections(runs):
+    table = ledgers_table(summarise(read_run(runs["crowded"]))["arms"], {})
+    column = table.head.index("envoy")
+    l7, _, l4 = table.rows
+    assert l7[column] not in ("0", "–")
+    assert l4[column] == l4[table.head.index("only envoy")] == "–"
+    assert (l7[-1], l4[-1]) == ("yes", "yes")
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+@pytest.mark.parametrize("story", ["twelve", "swept"])
+def test_many_arms_are_rows_and_no_figure_is_lost(runs, story, width):
+    summary = summarise(read_run(runs[story]))
+    out = StringIO()
+    print_summary(summary, Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    joined = "".join(line.split("  ")[0].strip() for line in lines)  # names may be folded
+    for name, arm in summary["arms"].items():
+        assert name in joined, name
+        p99 = show(arm["latency_ms"]["p99"])
+        assert any(p99 in line.split() for line in lines), (name, p99)
+    assert any("median" in line.split() for line in lines) == (width >= 110)
+
+
+def test_five_arms_are_columns(runs):
+    out = StringIO()
+    print_summary(summarise(read_run(runs["cached"])), Console(file=out, width=110))
+    assert "replica-3" in out.getvalue()
+    assert "cache hits" in out.getvalue()

@@ -1,0 +1,103 @@
+"""Events of an synthetic cell: when each replica was away, and the lines of events.jsonl that say so."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harness.events.schedule import PlannedEvent, chosen_targets, planned_events
+from harness.spec.experiment import Event
+
+MS = 1_000_000
+NOTICED_NS = 100 * MS  # after this sessions leave a replica that breaks
+ROLL_NS = 150 * MS  # a replica's turn
+
+Line = dict[str, Any]
+
+
+class InventedEvents:
+    """What became of the replicas `names`; `end_ns` and all instants as in the cell."""
+
+    def __init__(self, events: Sequence[Event], names: Sequence[str], start_ns: int, end_ns: int) -> None:
+        self.start_ns, self.end_ns = start_ns, end_ns
+        self.first = list(names)
+        self.names = list(names)
+        self.torn: set[str] = set()
+        self.away: list[tuple[str, int, int, bool]] = []  # replica, from, to, whether callers see it break
+        self.joined: dict[str, int] = {}
+        self.lines: list[Line] = [
+            {"t_ns": start_ns, "event": "endpoint", "replica": name, "state": "healthy"} for name in names
+        ]
+        targets: dict[int, list[str]] = {}
+        for planned in planned_events(events):
+            targets[planned.number] = self._targets(planned, targets)
+            self._play(planned, targets[planned.number])
+
+    def broken(self, name: str, at_ns: int) -> bool:
+        """Whether calls to it fail, since nobody has noticed yet."""
+        return any(n == name and breaks and a <= at_ns < a + NOTICED_NS for n, a, _, breaks in self.away)
+
+    def there(self, name: str, at_ns: int) -> bool:
+        """Whether it is among those to pick from."""
+        if self.broken(name, at_ns):
+            return True
+        gone = any(n == name and a <= at_ns < b for n, a, b, _ in self.away)
+        return not gone and self.joined.get(name, 0) <= at_ns
+
+    def _targets(self, planned: PlannedEvent, earlier: dict[int, list[str]]) -> list[str]:
+        event = planned.event
+        if planned.undoes is not None:
+            return earlier[planned.undoes]
+        if event.do in ("proxy_restart", "proxy_drain"):
+            return ["envoy"]
+        if event.do == "add" and event.target is None:
+            new = [f"replica-{len(self.names) + number}" for number in range(event.count or 1)]
+            self.names += new
+            return new
+        if event.target in ("any", "most_loaded"):
+            return self.first[:1]
+        return chosen_targets(event.target, self.first, None)  # type: ignore[arg-type]
+
+    def _play(self, planned: PlannedEvent, targets: list[str]) -> None:
+        at_ns = self.start_ns + round(planned.at_s * 1e9)
+        event = planned.event
+        extras = event.model_dump(exclude={"at_s", "do", "target"}, exclude_defaults=True)
+        common = {"number": planned.number, "do": event.do, "targets": targets, "planned_ns": at_ns}
+        self._note(at_ns + MS, "asked", **common, undoes=planned.undoes, told="broken connections", **extras)
+        last_ns = at_ns + MS
+        for place, name in enumerate(targets):
+            last_ns = max(last_ns, self._become(planned, name, at_ns + MS + place * ROLL_NS))
+        self._note(last_ns, "took_effect", number=planned.number, target=targets[-1], seen="process ended")
+
+    def _become(self, planned: PlannedEvent, name: str, at_ns: int) -> int:
+        """Do it to one replica; returns when it had taken effect."""
+        do = planned.event.do
+        if do in ("kill", "pause", "stop", "drain", "remove", "not_serving"):
+            breaks = do in ("kill", "pause")
+            self.torn |= {name} if do == "kill" else set()
+            self.away.append((name, at_ns, self.end_ns, breaks))
+            self._state(at_ns + NOTICED_NS * breaks, name, "unhealthy" if breaks else "absent")
+            return at_ns + NOTICED_NS * breaks
+        if do in ("start", "resume", "serving", "add"):
+            self.joined.setdefault(name, 0 if name in self.first else at_ns + NOTICED_NS)
+            self.away = [(n, a, at_ns if n == name else b, breaks) for n, a, b, breaks in self.away]
+            self._state(at_ns + NOTICED_NS, name, "healthy")
+            return at_ns + NOTICED_NS
+        if do == "roll":
+            for part, (step, state) in enumerate(
+                (("drain", "draining"), ("stop", "absent"), ("start", "healthy"))
+            ):
+                step_ns = at_ns + part * ROLL_NS // 3
+                self._note(step_ns, "step", number=planned.number, do=step, target=name)
+                self._state(step_ns, name, state)
+            self.away.append((name, at_ns, at_ns + ROLL_NS, False))
+            return at_ns + ROLL_NS
+        return at_ns
+
+    def _state(self, at_ns: int, name: str, state: str) -> None:
+        self._note(at_ns, "endpoint", replica=name, state=state)
+
+    def _note(self, at_ns: int, what: str, **details: object) -> None:
+        self.lines.append({"t_ns": at_ns, "event": what, **details})
+
+    def told(self) -> Iterator[Line]:
+        """The lines in the order of time."""
+        yield from sorted(self.lines, key=lambda line: line["t_ns"])

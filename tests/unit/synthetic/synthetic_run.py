@@ -1,0 +1,131 @@
+"""Invents run directories: the record of a run that never was, quick to make and the same every time.
+
+`python -m tests.unit.synthetic.synthetic_run` writes the golden run again.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness.record.directory import RunWriter
+from harness.spec.arm import Variant
+from harness.spec.experiment import Experiment, load_experiment
+from tests.unit.synthetic.synthetic_cell import InventedCell
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "good"
+
+EXPERIMENT = """\
+title: Sticky sessions overload a replica
+question: A few clients send many requests. Where do they go when the balancer is sticky?
+lesson: |
+  A busy client drags all of its requests to one replica.
+
+  Look at the share of the busiest replica.
+replicas: {count: 4, slots: 2, service_time_ms: {distribution: exponential, mean: 10}}
+workload:
+  clients: 12
+  rate_per_s: 600
+  skew: 1.0
+  calls: {AddVideo: 3, ListVideos: 1}
+  warm_up_s: 0.2
+  duration_s: 1
+arms:
+  sticky: {route: envoy, policy: sticky}
+  round_robin: {route: envoy, policy: round_robin}
+repeats: 2
+expect:
+  - {arm: round_robin, metric: spread.max_over_mean, at_most: 1.02}
+  - {arm: sticky, metric: affinity.purity, at_least: 1.0}
+  - {arm: sticky, metric: spread.max_over_mean, at_least: 1.4}
+  - {arm: sticky, metric: latency_ms.p99, at_least_times: 1.5, of: round_robin}
+"""
+
+
+def synthesise_run(
+    results: Path, experiment_yaml: str = EXPERIMENT, *, requests: int = 300, name: str = "sticky"
+) -> Path:
+    """Write a completed run of the experiment below `results` and return its directory.
+
+    `requests`: planned in the window of each cell, whatever the experiment's rate.
+    """
+    experiment = _read(experiment_yaml, name)
+    order = [(n, arm) for n in range(1, experiment.repeats + 1) for arm in experiment.variants.values()]
+    manifest = {
+        "seed": 1,
+        "versions": {"lb-lab": "0.1.0", "envoy": "1.40.0", "grpcio": "1.85.1"},
+        "host": {"system": "Linux", "cpus": 2},
+        "git_commit": None,
+        "overrides": {},
+        "cells": [{"arm": arm.name, "repeat": repeat} for repeat, arm in order],
+    }
+    writer = RunWriter.create(results, name, manifest, experiment_yaml)
+    for place, (repeat, arm) in enumerate(order):
+        folder = writer.cell(arm.name, repeat)
+        writer.write_cell(
+            folder, {"order": place} | _synthesise_cell(folder, experiment, arm, repeat, requests)
+        )
+    writer.finish("completed")
+    return writer.path
+
+
+def _read(experiment_yaml: str, name: str) -> Experiment:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(experiment_yaml)
+        file.flush()
+        return load_experiment(file.name, name=name)
+
+
+def _synthesise_cell(
+    folder: Path, experiment: Experiment, variant: Variant, repeat: int, requests: int
+) -> dict[str, Any]:
+    arm = variant.arm
+    cell = InventedCell(
+        experiment, arm, experiment.workload_of(arm), requests, seed=f"{variant.name}.{repeat}"
+    )
+    planned = cell.write(folder)
+    return {
+        "arm": variant.name,
+        "repeat": repeat,
+        "route": arm.route,
+        "policy": arm.policy,
+        "status": "completed",
+        "replicas": cell.replicas,
+        "planned_requests": planned,
+        "planned_rate_per_s": requests / experiment.workload.duration_s,
+        "measure_start_ns": cell.start_ns,
+        "measure_end_ns": cell.end_ns,
+        "epoch_unix_ns": 1_790_000_000_000_000_000,
+        "proxy_workers": arm.proxy_workers,
+        "most_attempts": arm.retries.attempts if arm.retries else 1,
+        "groups": cell.groups,
+        "first_replicas": cell.events.first,
+        "torn": sorted(cell.events.torn),
+        "proxy_torn": False,
+        "awaits_answers": arm.await_each_answer,
+    }
+
+
+def write_golden(golden: Path) -> None:
+    """Replace the golden run by the one synthetic now, with names and times that never change."""
+    from harness.report.page import build_report
+
+    shutil.rmtree(golden, ignore_errors=True)
+    synthetic = synthesise_run(golden.parent / "new", requests=120)
+    shutil.move(synthetic, golden)
+    shutil.rmtree(golden.parent / "new")
+    manifest = json.loads((golden / "manifest.json").read_text())
+    manifest |= {
+        "run": "20260101T000000Z-0000aa",
+        "started_utc": "2026-01-01T00:00:00Z",
+        "finished_utc": "2026-01-01T00:00:09Z",
+    }
+    (golden / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    build_report(golden)
+    shutil.rmtree(golden / "plots")
+    (golden / "report.html").unlink()
+
+
+if __name__ == "__main__":
+    write_golden(GOLDEN)
