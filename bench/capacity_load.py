@@ -9,8 +9,8 @@ import polars as pl
 
 from bench.capacity_usage import Usage
 from harness.plan.cells import CellPlan
-from harness.plan.client_settings import client_settings
 from harness.record.directory import store_rows
+from harness.run.client_settings import client_settings
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
 from lb.rows import REQUEST_COLUMNS

@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.analysis.judge import show
-from harness.analysis.summary import summarise
+from harness.analysis.summary import summarise, value_of
 from harness.errors import UserError
+from harness.metrics.figures import show
 from harness.metrics.registry import METRICS
 from harness.record.directory import Run
-from harness.report.tables import value_of
 
 SHOWN = (
     *("spread.max_over_mean", "affinity.purity", "error_share"),

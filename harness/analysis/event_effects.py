@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -15,7 +14,6 @@ from harness.analysis.percentiles import percentiles
 from harness.analysis.session_migration import (
     BRINGS,
     TAKES,
-    SessionMigration,
     count_moves,
     fair_share_after,
     last_answers,
@@ -23,67 +21,13 @@ from harness.analysis.session_migration import (
     settled_sessions,
 )
 from harness.analysis.window_series import window_width_s
+from harness.metrics.event_facts import EventEffects, SessionMigration
 from harness.record.directory import Cell
 from harness.record.events import AskedEvent
 
 DELAYED_TIMES = 2  # the p99 latency before the first event
 
 _COLUMNS = ("client", "session", "request_id", "replica", "code", "ok", "at_ns", "latency_ns")
-
-
-@dataclass(frozen=True)
-class EventEffects:
-    """One event and its interval: from when it was asked for to the next one's, or to the window's end.
-
-    Requests belong to the interval in which they were planned, failed ones to the event to blame, see
-    `failures`. Durations count from the event. requests: all of the interval; ok: ended with OK.
-    at_s: when it was asked for, seconds from the start of measuring; length_s: of the interval.
-    effects: (seconds from the start of measuring, target, what was seen); took_effect_ns: the last of them.
-    steps: (the same, what, target). details: the event's own parameters.
-    errors: gRPC code -> requests, without OK. failed_sessions: with a failed request.
-    last_failure_ns: until the last failed request ended; 0 when none failed.
-    delayed: requests that ended with OK but took longer than DELAYED_TIMES the 99th percentile latency of
-    those (with OK) planned before the first event; None where there were none.
-    longest_gap_ns: see session_outages; None without a request.
-    moves: see session_migration.
-    breaks: times that a session's next answer, of this interval, came from another replica.
-    first_answer_ns: until one of the replicas that the event brings first answered a request that was planned
-    after it; None where none did, or the event brings none.
-    fair_share_after_ns: see harness.analysis.session_migration; None for an event that brings no replicas.
-    present: replicas that take part once the event is over.
-    answered: requests that name a replica; on_targets: those that name one of the targets, None where those
-    are no replicas.
-    attempts: rows of the replicas for the interval's requests. lost_answers: see harness.analysis.lost.
-    """
-
-    number: int
-    do: str
-    targets: tuple[str, ...]
-    undoes: int | None
-    told: str
-    at_s: float
-    length_s: float
-    requests: int
-    ok: int
-    errors: dict[str, int]
-    failed_sessions: int
-    last_failure_ns: float
-    delayed: int | None
-    longest_gap_ns: float | None
-    moves: SessionMigration
-    breaks: int
-    first_answer_ns: float | None
-    fair_share_after_ns: float | None
-    present: int
-    answered: int
-    on_targets: int | None
-    attempts: int
-    lost_answers: int
-    latency_ns: dict[str, float]
-    took_effect_ns: float | None = None
-    effects: tuple[tuple[float, str, str], ...] = ()
-    steps: tuple[tuple[float, str, str], ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def event_effects_of(

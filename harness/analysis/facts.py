@@ -6,83 +6,22 @@ Whatever is counted is of the measured window, by planned send; the ledgers alon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
 
-from harness.analysis.event_effects import EventEffects, event_effects_of
+from harness.analysis.event_effects import event_effects_of
 from harness.analysis.generator_lag import lag_after_answers
-from harness.analysis.ledgers import Ledgers, reconcile
+from harness.analysis.ledgers import reconcile
 from harness.analysis.lost import lost_answers, lost_workers
 from harness.analysis.percentiles import percentiles
 from harness.analysis.session_outages import longest_gap_ns, session_outages_of
-from harness.analysis.sessions import Sessions, sessions_of
+from harness.analysis.sessions import sessions_of
 from harness.analysis.short_run_fairness import short_run_unfairness
-from harness.analysis.streams import Streams, streams_of
-from harness.analysis.window_series import (
-    Healthy,
-    Timeline,
-    WindowSeries,
-    healthy_replicas,
-    timeline_of,
-    window_series_of,
-)
+from harness.analysis.streams import streams_of
+from harness.analysis.window_series import healthy_replicas, timeline_of, window_series_of
+from harness.metrics.facts import CellFacts
 from harness.record.directory import Cell
 from harness.record.tables import table_errors
-
-
-@dataclass(frozen=True)
-class CellFacts:
-    """One cell, aggregated. Percentiles ("p50" ... "max") are empty where there was no request.
-
-    errors: gRPC code -> requests, without OK. replica_requests: every replica -> requests it answered.
-    client_requests: client -> the same counts in the order of replica_requests.
-    short_run_unfairness: see harness.metrics.spread.
-    units: what else is spread over the replicas -> its amount on each, in that order: "connections" and
-    "sessions" that a replica answered a request of, "messages" it sent, "busy_time" (ns of service).
-    connections: of clients, on which a request was answered; None where nobody tells them apart.
-    cache_lookups: answers that say whether the session was in the replica's cache; cache_hits: where it was.
-    planned_rate_per_s: None in a closed loop, where nothing is planned ahead.
-    awaits_answers: clients sent on only after their last answer; their lag counts from that.
-    answers_lost: requests that a replica finished with OK and whose client got something else; None where
-    the replicas' ledgers cannot be had.
-    longest_gap_ns: see session_outages; None without a request. healthy: Envoy's view. events: by time.
-    first_replicas: how many there were when measuring began. series: where it was asked for, of a window
-    with requests. lost_workers: a sentence for each load worker that did not play to its end.
-    """
-
-    arm: str
-    repeat: int
-    status: str
-    window_s: float
-    requests: int
-    errors: dict[str, int]
-    replica_requests: dict[str, int]
-    client_requests: dict[int, list[int]]
-    short_run_unfairness: float | None
-    units: dict[str, list[int]]
-    connections: int | None
-    cache_lookups: int
-    cache_hits: int
-    sessions: Sessions
-    latency_ns: dict[str, float]
-    latency_from_send_ns: dict[str, float]
-    lag_ns: dict[str, float]
-    queue_ns: dict[str, float]
-    in_flight: dict[str, float]
-    planned_rate_per_s: float | None
-    achieved_rate_per_s: float
-    streams: Streams
-    timeline: Timeline
-    ledgers: Ledgers
-    awaits_answers: bool = False
-    answers_lost: int | None = 0
-    longest_gap_ns: float | None = None
-    first_replicas: int = 0
-    healthy: Healthy = field(default_factory=Healthy)
-    events: Sequence[EventEffects] = ()
-    series: WindowSeries | None = None
-    lost_workers: tuple[str, ...] = ()
 
 
 def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:

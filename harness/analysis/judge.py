@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from harness.metrics.figures import show
 from harness.metrics.metric import NS_PER_MS
 from harness.metrics.registry import METRICS
 from harness.metrics.spread import Number
 
 if TYPE_CHECKING:
-    from harness.analysis.facts import CellFacts
+    from harness.metrics.facts import CellFacts
     from harness.spec.experiment import Expectation, Experiment
 
 VerdictWord = Literal["held", "refuted", "inconclusive"]
@@ -27,12 +28,7 @@ MIN_ACHIEVED_SHARE = 0.95
 MAX_ACHIEVED_SHARE = 1.05
 # Latency is counted from the planned send, so lag is part of it: a generator later than this for one send
 # in a hundred would itself be the tail that p99 shows.
-MOST_LAG_P99_MS = 50.0
-
-# Of ratios, shares and indices the name says enough.
-_TOLD_UNITS = {
-    *("ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams", "breaks"),
-}
+MAX_LAG_P99_MS = 50.0
 
 
 @dataclass(frozen=True)
@@ -100,16 +96,6 @@ def median(values: Sequence[Number]) -> Number:
     return statistics.median(defined) if defined else None
 
 
-def show(value: Number, unit: str = "") -> str:
-    """A figure for people: about four digits, and its unit unless it is a bare ratio."""
-    if value is None:
-        return "not measured"
-    text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
-    if text in ("0", "1") and value != int(value):
-        text = f"{value:.7g}"  # 0.99998 misses a bound of 1, and must not read as 1
-    return f"{text} {unit}" if unit in _TOLD_UNITS else text
-
-
 def _doubts(facts: CellFacts) -> list[str]:
     doubts = []
     if facts.status != "completed":
@@ -132,9 +118,9 @@ def _doubts(facts: CellFacts) -> list[str]:
                 f"{facts.planned_rate_per_s:.4g} planned requests/s ({share:.0%})"
             )
     lag_ms = facts.lag_ns.get("p99", 0.0) / NS_PER_MS
-    if lag_ms > MOST_LAG_P99_MS:
+    if lag_ms > MAX_LAG_P99_MS:
         doubts.append(
-            f"the generator lagged {lag_ms:.4g} ms behind its plan at p99 (at most {MOST_LAG_P99_MS:g} ms)"
+            f"the generator lagged {lag_ms:.4g} ms behind its plan at p99 (at most {MAX_LAG_P99_MS:g} ms)"
         )
     return doubts
 
@@ -162,8 +148,8 @@ def _find(
         times = "" if measured is None else f"{show(measured)} times: "
         figures = f"{times}{figures} against {show(factor, unit)}{_range(others)}"
         arms.append(expectation.of)
-    bound, is_least = _bound(expectation)
-    text = in_words(expectation)
+    bound, is_least = expectation.bound
+    text = expectation.in_words()
     if value is None or factor is None or any(doubts[arm] for arm in arms):
         return Finding(text, "inconclusive", measured, figures)
     held = value >= bound * factor if is_least else value <= bound * factor
@@ -180,23 +166,3 @@ def _range(values: Sequence[Number]) -> str:
         return ""
     low, high = show(min(defined)), show(max(defined))
     return f" ({low} in each repeat)" if low == high else f" ({low} to {high} over repeats)"
-
-
-def in_words(expectation: Expectation) -> str:
-    """The expectation as a sentence: "arm: metric at least 1.5 times that of other"."""
-    bound, is_least = _bound(expectation)
-    words = f"at {'least' if is_least else 'most'} {bound:g}"
-    if expectation.of is not None:
-        return f"{expectation.arm}: {expectation.metric} {words} times that of {expectation.of}"
-    unit = METRICS[expectation.metric].unit
-    return f"{expectation.arm}: {expectation.metric} {words}{f' {unit}' if unit in _TOLD_UNITS else ''}"
-
-
-def _bound(expectation: Expectation) -> tuple[float, bool]:
-    """The bound, and whether it is a least one."""
-    for least in (expectation.at_least, expectation.at_least_times):
-        if least is not None:
-            return least, True
-    most = expectation.at_most if expectation.at_most is not None else expectation.at_most_times
-    assert most is not None
-    return most, False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from harness.metrics.facts import Ledgers
 from harness.record.directory import Cell
 from harness.record.tables import table_errors
 from lb.rows import REQUEST_IDS_PER_CLIENT
@@ -21,49 +22,6 @@ COUNTS = (*_PARTIES, *_KINDS)
 # In place of a replica's number, for what is no replica of the cell. The row of a replica never has it, so
 # a request that a stranger answered never matches.
 _STRANGER = 65_535
-
-
-@dataclass(frozen=True)
-class Ledgers:
-    """Counts of one cell, warm-up included. Rows without a request id (not the lab's calls) are not counted.
-
-    client, envoy, replica: rows of each ledger; envoy is 0 where Envoy keeps no ledger of requests. None: the
-    ledger cannot be had (Cell.no_ledgers), nor, then, what it alone would have. Every attempt at a request
-    that reaches a replica is a row there, so that replica / client is how many attempts a request took.
-    matched: answered requests with exactly one row in every ledger, all naming the same replica. Where
-    requests may be tried again: with one row of the client, between one row and as many as there may be
-    attempts in each other ledger, and in each of those a row of the replica that the client names. Of an
-    Envoy that was killed or restarted rows may lack. None where there is no ledger but the client's.
-    unanswered: requests without an answer, given up by the client; they may be in any ledger or in none. So
-    may those that did not end with OK on a replica that was killed: it had no time to write its row. Every
-    row of a request that ended with OK was written before its answer left.
-    Requests that a client sent whose load worker was lost (Cell.lost_clients) may be in the other ledgers
-    alone; they are rows there, and count as nothing else.
-    only_client (answered), only_envoy, only_replica: requests that no other ledger has.
-    disagree: any other requests: another replica, or another number of rows.
-    envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways; None where it keeps no
-    ledger of requests, or one without bytes.
-    """
-
-    client: int
-    envoy: int | None
-    replica: int | None
-    matched: int | None
-    unanswered: int
-    only_client: int | None
-    only_envoy: int | None
-    only_replica: int | None
-    disagree: int
-    envoy_bytes: int | None = None
-
-    @property
-    def reconciled(self) -> bool | None:
-        """Nothing is wrong: every answered request is matched, and no ledger has requests of its own.
-
-        None: the client's ledger is the only one, and there is nothing to hold it against.
-        """
-        wrong = self.only_client or self.only_envoy or self.only_replica or self.disagree
-        return False if wrong else None if self.matched is None else True
 
 
 def reconcile(cell: Cell) -> Ledgers:

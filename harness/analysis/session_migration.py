@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from harness.metrics.event_facts import SessionMigration
 from harness.record.events import AskedEvent
 
 # What takes its targets away from sessions, and what brings replicas to them. A replica that fails or is
@@ -17,37 +17,6 @@ BRINGS = ("start", "resume", "serving", "add", "rejoin")
 
 _SESSION = ("client", "session")
 _MIN_ANSWERS = 2
-
-
-@dataclass(frozen=True)
-class SessionMigration:
-    """Sessions, by what an event did to them.
-
-    seen: with two answers or more from when the event before had taken effect (for the first: from the
-    start of measuring) until this one was asked for. pinned: of these, all answers came from one replica.
-    moved: pinned ones whose last answer of the interval came from another replica.
-    needed: pinned ones that could not stay, or had a reason to go: their replica was a target that was taken
-    away, or their last answer came from another replica that the event brought.
-    returned_share: of the sessions that had been pinned to a target before the last event that took it
-    away, and that have an answer in the interval, the share whose last one is from that target. None where
-    there is no such session, or the event brings nothing back.
-    """
-
-    seen: int = 0
-    pinned: int = 0
-    moved: int = 0
-    needed: int = 0
-    returned_share: float | None = None
-
-    @property
-    def moved_over_needed(self) -> float | None:
-        """moved / needed, the latter counted as 1 at the least.
-
-        None where less than half of the sessions seen were pinned: the others are then so by chance.
-        """
-        if not self.pinned or 2 * self.pinned < self.seen:
-            return None
-        return self.moved / max(1, self.needed)
 
 
 def settled_sessions(answered: pl.DataFrame, since_ns: int, until_ns: int) -> pl.DataFrame:

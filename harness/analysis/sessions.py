@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harness.metrics.facts import Sessions
+
 _SESSION = ("client", "session")
-
-
-@dataclass(frozen=True)
-class Sessions:
-    """Sessions with an answered request; `requests`: their answered requests.
-
-    top_requests: sum over sessions of the requests on the session's most used replica; group_requests: the
-    same for target groups, None where there are none.
-    breaks: times that a session's next request, in the order in which the client made them, changed replica.
-    random_max_over_mean: what placing these sessions at random predicts, see harness/analysis/sessions.py.
-    """
-
-    count: int
-    requests: int
-    top_requests: int
-    group_requests: int | None
-    breaks: int
-    random_max_over_mean: float | None
 
 
 def sessions_of(

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import polars as pl
 
 from harness.analysis.percentiles import percentiles
-
-
-@dataclass(frozen=True)
-class Streams:
-    """Streams of which a message was answered. pure: those whose messages all name one replica.
-
-    message_latency_ns: percentiles of received - planned over their messages; empty without any.
-    """
-
-    count: int = 0
-    pure: int = 0
-    message_latency_ns: dict[str, float] = field(default_factory=dict)
+from harness.metrics.facts import Streams
 
 
 def streams_of(messages: pl.LazyFrame | None, measured: pl.DataFrame) -> Streams:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.analysis.event_effects import EventEffects
-from harness.analysis.facts import CellFacts, collect_facts
+from harness.analysis.facts import collect_facts
 from harness.analysis.judge import CellResult, judge, measure, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
-from harness.analysis.ledgers import Ledgers
+from harness.metrics.event_facts import EventEffects
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
+from harness.metrics.facts import CellFacts, Ledgers
 from harness.metrics.registry import METRICS
 from harness.metrics.spread import Number
 from harness.record.directory import SCHEMA, Run
@@ -156,3 +156,11 @@ def _event(repeats: Sequence[EventEffects]) -> dict[str, Any]:
 
 def _effects(event: EventEffects) -> list[dict[str, Any]]:
     return [{"at_s": at_s, "target": target, "seen": seen} for at_s, target, seen in event.effects]
+
+
+def value_of(figures: Mapping[str, Any], metric: str) -> float | None:
+    """A metric (other than errors.*) by its dotted name, of an arm or of one of its repeats."""
+    found: Any = figures
+    for name in metric.split("."):
+        found = found[name]
+    return None if found is None else float(found)

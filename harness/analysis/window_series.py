@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harness.metrics.facts import Healthy, Timeline, WindowSeries
 from harness.record.events import EndpointChange
 
 MAX_WINDOWS = 30
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """The measured window cut into equal time windows, by planned send. Arrays: (windows, replicas).
-
-    starts_s: start of each window, seconds after the start of measuring; width_s: their width.
-    requests: answered requests. queue_ns: 99th percentile; in_flight: mean; NaN where none was answered.
-    """
-
-    starts_s: Floats
-    width_s: float
-    requests: Floats
-    queue_ns: Floats
-    in_flight: Floats
 
 
 def window_width_s(duration_s: float, most: int = MAX_WINDOWS) -> float:
@@ -70,30 +55,6 @@ MAX_STEPS = 80
 MAX_SESSIONS = 24
 
 Places = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class WindowSeries:
-    """The window cut into equal steps, by planned send. Arrays: (steps,); ribbon arrays: (sessions, steps).
-
-    starts_s: start of each step, seconds after the start of measuring; width_s: their width.
-    good, failed: requests that did and did not end with OK. p50_ns, p99_ns: latency from the planned send,
-    whatever the outcome; NaN where nothing was planned.
-    sessions: (client, session) of the ribbon's rows: the MAX_SESSIONS that lasted longest, the lower
-    numbers among equals, in the order of the replicas that answered them first.
-    replicas: place of the replica of a session's last answer in a step, -1 where it has none; lapses: its
-    requests that did not end with OK.
-    """
-
-    starts_s: Floats
-    width_s: float
-    good: Floats
-    failed: Floats
-    p50_ns: Floats
-    p99_ns: Floats
-    sessions: list[tuple[int, int]]
-    replicas: Places
-    lapses: Places
 
 
 def window_series_of(rows: pl.DataFrame, window_s: float) -> WindowSeries:
@@ -162,14 +123,6 @@ def _ribbon(stepped: pl.DataFrame, steps: int) -> tuple[list[tuple[int, int]], P
 
 
 ONE_LOOK_NS = 25_000_000  # what is written down that soon was seen in one look, half the time between two
-
-
-@dataclass(frozen=True)
-class Healthy:
-    """Least and mean (over time) number of healthy replicas; None where Envoy was not watched."""
-
-    least: int | None = None
-    mean: float | None = None
 
 
 def healthy_replicas(changes: Sequence[EndpointChange], start_ns: int, end_ns: int) -> Healthy:

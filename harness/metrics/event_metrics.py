@@ -14,8 +14,8 @@ from harness.metrics.metric import Metric, in_ms, share
 from harness.metrics.spread import Number
 
 if TYPE_CHECKING:
-    from harness.analysis.event_effects import EventEffects
-    from harness.analysis.facts import CellFacts
+    from harness.metrics.event_facts import EventEffects
+    from harness.metrics.facts import CellFacts
 
 NAMED_EVENTS = 6  # those with metrics of their own; the summary has all
 

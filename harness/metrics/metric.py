@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.metrics.spread import Number
 
 if TYPE_CHECKING:
-    from harness.analysis.facts import CellFacts
+    from harness.metrics.facts import CellFacts
 
 NS_PER_MS = 1e6
 

@@ -14,7 +14,7 @@ from harness.metrics.metric import Compute, Metric, in_ms, share
 from harness.metrics.spread import Number, chi2_p, cv, effective_replicas, jain, max_off_fair, max_over_mean
 
 if TYPE_CHECKING:
-    from harness.analysis.facts import CellFacts
+    from harness.metrics.facts import CellFacts
 
 NAMED_REPLICAS = 8  # those whose share is a metric of its own
 COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")

@@ -24,10 +24,10 @@ from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
 from harness.policies.envoy_policies import POLICIES_OF_PROXY
 from harness.proxy.endpoints import Endpoint
+from harness.proxy.envoy_args import envoy_args
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.proxy.tls import make_certificate
 from harness.spec.experiment import Experiment, load_experiment
-from harness.testbed.envoy_args import envoy_args
 from lb.target import split_address
 
 RESOLVE_EVERY_S = 1.0

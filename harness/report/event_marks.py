@@ -9,7 +9,7 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from harness.analysis.facts import CellFacts
+from harness.metrics.facts import CellFacts
 from harness.report.event_tables import event_label, lasts_until_s
 from harness.report.plot_data import PlotData
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.analysis.event_effects import EventEffects
-from harness.analysis.judge import show
 from harness.analysis.session_migration import BRINGS
-from harness.report.tables import ABSENT, Arms, Table, value_of
+from harness.analysis.summary import value_of
+from harness.metrics.event_facts import EventEffects
+from harness.metrics.figures import show
+from harness.report.tables import ABSENT, Arms, Table
 
 MAX_TABLES = 12
 _COLUMNS = {

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.facts import CellFacts
 from harness.analysis.window_series import Floats
+from harness.metrics.facts import CellFacts
 from harness.metrics.registry import METRICS
 
 if TYPE_CHECKING:

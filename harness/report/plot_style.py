@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.analysis.facts import CellFacts
 from harness.analysis.window_series import Floats
+from harness.metrics.facts import CellFacts
 
 WIDTH_IN = 9.6
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from harness.analysis.facts import CellFacts
+from harness.metrics.facts import CellFacts
 from harness.report.plot_data import PlotData
 from harness.report.plot_style import RC
 from harness.report.plots_events import draw_over_time, draw_recovery, with_events

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from harness.analysis.facts import CellFacts
 from harness.metrics.event_metrics import NAMED_EVENTS
+from harness.metrics.facts import CellFacts
 from harness.metrics.metric import NS_PER_MS
 from harness.report.event_marks import (
     Label,

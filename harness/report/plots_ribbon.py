@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from harness.analysis.facts import CellFacts
-from harness.analysis.window_series import Floats, WindowSeries
+from harness.analysis.window_series import Floats
+from harness.metrics.facts import CellFacts, WindowSeries
 from harness.report.event_marks import Label, event_legend, label_of, mark_events, room_above
 from harness.report.plot_data import PlotData
 from harness.report.plot_style import REPLICA_COLOURS, panels

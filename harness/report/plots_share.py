@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.analysis.facts import CellFacts
 from harness.analysis.window_series import Floats
+from harness.metrics.facts import CellFacts
 from harness.report.event_marks import event_legend, label_of, mark_events, room_above
 from harness.report.plot_data import PlotData, median_and_range
 from harness.report.plot_style import (

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analysis.judge import MIN_ACHIEVED_SHARE, MOST_LAG_P99_MS, show
+from harness.analysis.judge import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
+from harness.analysis.summary import value_of
+from harness.metrics.figures import show
 from harness.metrics.registry import METRICS
 
 MAX_REPLICA_COLUMNS = 8
@@ -25,14 +27,6 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
-
-
-def value_of(figures: Mapping[str, Any], metric: str) -> float | None:
-    """A metric (other than errors.*) by its dotted name, of an arm or of one of its repeats."""
-    found: Any = figures
-    for name in metric.split("."):
-        found = found[name]
-    return None if found is None else float(found)
 
 
 def where_table(arms: Arms, most_replicas: int = MAX_REPLICA_COLUMNS) -> Table:
@@ -220,5 +214,5 @@ def generator_table(arms: Arms) -> Table:
         rows,
         "The load generator: what it should send and what it sent, and how late (medians over repeats). A "
         f"cell counts when it achieved {MIN_ACHIEVED_SHARE:.0%} of the plan or more and lagged at most "
-        f"{MOST_LAG_P99_MS:g} ms at p99.",
+        f"{MAX_LAG_P99_MS:g} ms at p99.",
     )

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.analysis.judge import show
+from harness.metrics.figures import show
 from harness.report.event_tables import event_line
 from harness.report.tables import COUNTS, where_table
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from harness.errors import LabError, UserError
 from harness.plan.cells import CellPlan, planned_in_window
-from harness.plan.client_settings import client_settings
 from harness.plan.run_options import RunOptions
 from harness.proxy.endpoints import group_of
 from harness.record.directory import RunWriter, store_rows
+from harness.run.client_settings import client_settings
 from harness.run.confirm import confirm_clients
 from harness.run.progress import RunProgress
 from harness.spec.experiment import Experiment

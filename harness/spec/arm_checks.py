@@ -6,21 +6,18 @@ What would change nothing is refused, not ignored: the report would name it as w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import did_you_mean
 from harness.policies.envoy_policies import RETRY_ON
 from harness.policies.registry import POLICIES_OF_ROUTE, incompatibility, options_of, sets_cookie
-from harness.spec.arm import FACTORS, OPTIONS_PREFIX, variants_of_arm
+from harness.spec.arm import FACTORS, OPTIONS_PREFIX, Arm, Retries, variants_of_arm
+from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted, nested_problem, shown
+from harness.spec.yaml_file import Where
 from lb.policies import LEAST_BACKOFF_MS
-
-if TYPE_CHECKING:
-    from harness.spec.arm import Arm, Retries
-    from harness.spec.experiment import Experiment
-    from harness.spec.yaml_file import Where
 
 STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
 MAX_IDS = 1000  # services/video_service.py
@@ -28,7 +25,7 @@ MAX_LIST_GAP_MS = 60_000  # services/video_service.py
 ORCA_POLICIES = ("client_side_weighted_round_robin", "weighted_round_robin")
 
 
-def arm_problems(experiment: Experiment, name: str, arm: Arm) -> Iterator[Problem]:
+def arm_problems(experiment: ExperimentModel, name: str, arm: Arm) -> Iterator[Problem]:
     """Everything that is wrong with one arm of the file, its swept values included."""
     where = ("arms", name)
     if arm.sweep:
@@ -77,7 +74,7 @@ def _is_given(arm: Arm, factor: str) -> bool:
     return bool(getattr(arm, factor) != type(arm).model_fields[factor].default)
 
 
-def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> Iterator[Problem]:
     model = POLICIES_OF_ROUTE[arm.route][arm.policy].options
     try:
         options = options_of(arm)
@@ -123,7 +120,7 @@ def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
             yield Problem(((*where, "on", index),), f"{dotted((*where, 'on', index))}: {told}")
 
 
-def _stream_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+def _stream_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> Iterator[Problem]:
     """Streams that cannot be: longer than their deadline, or than a replica takes."""
     work = experiment.workload_of(arm)
     calls = STREAMS & set(work.calls)
@@ -147,7 +144,7 @@ def _place(where: Where, arm: Arm, key: str) -> Where:
     return ("workload", key) if getattr(arm, key) is None else (*where, key)
 
 
-def _changes_nothing(experiment: Experiment, arm: Arm, options: BaseModel) -> Iterator[tuple[str, str]]:
+def _changes_nothing(experiment: ExperimentModel, arm: Arm, options: BaseModel) -> Iterator[tuple[str, str]]:
     """Keys of the arm that are set and without effect there, with the reason."""
     through = f"route '{arm.route}' with policy '{arm.policy}'"
     if not arm.cookie_jar and not sets_cookie(arm):
@@ -185,7 +182,7 @@ def _proxy_keys_without_proxy(arm: Arm) -> Iterator[tuple[str, str]]:
             yield key, "only the proxy of route 'envoy' sees single calls"
 
 
-def _server_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator[Problem]:
+def _server_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> Iterator[Problem]:
     """What the threaded servers have not, and a health check that an NLB has not."""
     check = arm.proxy_health_check
     if check is not None and arm.route == "envoy-l4" and check.kind in ("grpc", "code_12"):
@@ -204,7 +201,7 @@ def _server_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterator
             yield Problem((path,), f"{dotted(path)}: {told}")
 
 
-def _reports_load(experiment: Experiment) -> bool:
+def _reports_load(experiment: ExperimentModel) -> bool:
     return all(experiment.replicas.traits(name)["orca"] is not None for name in experiment.replicas.names)
 
 

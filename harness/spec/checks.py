@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from harness.errors import did_you_mean
 from harness.metrics.registry import METRICS
-from harness.spec.arm import variants_of_arm
+from harness.spec.arm import Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import event_problems
+from harness.spec.expectation import Expectation
+from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted, shown
-
-if TYPE_CHECKING:
-    from harness.spec.arm import Variant
-    from harness.spec.experiment import Expectation, Experiment
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
@@ -23,7 +20,7 @@ MAX_CHOICES = 12  # told in one line
 MAX_ARMS = 32  # as they are run, with those that sweeps stand for
 
 
-def problems_of(experiment: Experiment) -> Iterator[Problem]:
+def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     """Everything that is wrong in the whole, in the order of the file."""
     yield from _loop_problems(experiment)
     yield from _replica_problems(experiment)
@@ -38,13 +35,13 @@ def problems_of(experiment: Experiment) -> Iterator[Problem]:
         yield from _expectation_problems(index, expectation, list(experiment.variants))
 
 
-def planned_requests(experiment: Experiment) -> float:
+def planned_requests(experiment: ExperimentModel) -> float:
     """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued."""
     cells = sum(_planned_requests_of_cell(experiment, variant) for variant in experiment.variants.values())
     return cells * experiment.repeats
 
 
-def _planned_requests_of_cell(experiment: Experiment, variant: Variant) -> float:
+def _planned_requests_of_cell(experiment: ExperimentModel, variant: Variant) -> float:
     workload = experiment.workload_of(variant.arm)
     rate_per_s = workload.rate_per_s
     if rate_per_s is None:
@@ -54,7 +51,7 @@ def _planned_requests_of_cell(experiment: Experiment, variant: Variant) -> float
     return rate_per_s * (workload.warm_up_s + workload.duration_s)
 
 
-def _loop_problems(experiment: Experiment) -> Iterator[Problem]:
+def _loop_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     rate, think = ("workload", "rate_per_s"), ("workload", "think_time_ms")
     workload = experiment.workload
     if (workload.rate_per_s is None) == (workload.think_time_ms is None):
@@ -66,7 +63,7 @@ def _loop_problems(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _replica_problems(experiment: Experiment) -> Iterator[Problem]:
+def _replica_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     if experiment.workload.payload_bytes and "AddVideo" not in experiment.workload.calls:
         payload = ("workload", "payload_bytes")
         told = "changes nothing without AddVideo among the calls; leave it out"
@@ -80,7 +77,7 @@ def _replica_problems(experiment: Experiment) -> Iterator[Problem]:
             )
 
 
-def _name_problems(experiment: Experiment) -> Iterator[Problem]:
+def _name_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     names = [variant.name for name, arm in experiment.arms.items() for variant in variants_of_arm(name, arm)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -90,7 +87,7 @@ def _name_problems(experiment: Experiment) -> Iterator[Problem]:
         yield Problem((("arms",),), told)
 
 
-def _size_problems(experiment: Experiment) -> Iterator[Problem]:
+def _size_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     planned = planned_requests(experiment)
     if planned > PLANNED_REQUESTS_LIMIT:
         causes = (

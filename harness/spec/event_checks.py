@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from harness.errors import did_you_mean
+from harness.events.event import Event, EventName
 from harness.events.schedule import OF_THE_PROXY, OPPOSITE, planned_events
+from harness.spec.arm import Arm
+from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted
-
-if TYPE_CHECKING:
-    from harness.events.event import Event, EventName
-    from harness.spec.arm import Arm
-    from harness.spec.experiment import Experiment
-    from harness.spec.yaml_file import Where
+from harness.spec.yaml_file import Where
 
 # The keys that an event may have besides at_s, do, target and for_s.
 KEYS: dict[EventName, tuple[str, ...]] = {
@@ -45,7 +42,7 @@ AFTER: dict[EventName, str] = {
 }
 
 
-def event_problems(experiment: Experiment, arm: Arm, where: Where) -> Iterator[Problem]:
+def event_problems(experiment: ExperimentModel, arm: Arm, where: Where) -> Iterator[Problem]:
     """Everything that is wrong with the events that an arm has. `where`: the list that they stand in."""
     events = experiment.events_of(arm)
     found = [
@@ -58,7 +55,7 @@ def event_problems(experiment: Experiment, arm: Arm, where: Where) -> Iterator[P
         yield from _story_problems(experiment, where, events)
 
 
-def _event_problems(experiment: Experiment, arm: Arm, where: Where, event: Event) -> Iterator[Problem]:
+def _event_problems(experiment: ExperimentModel, arm: Arm, where: Where, event: Event) -> Iterator[Problem]:
     for key in EXTRA_KEYS:
         given = getattr(event, key) != type(event).model_fields[key].default
         if given and key not in KEYS.get(event.do, ()):
@@ -93,7 +90,7 @@ def _target_problems(where: Where, event: Event) -> Iterator[Problem]:
         yield _problem((*where, "count"), "counts new replicas; expected it without target")
 
 
-def _time_problems(experiment: Experiment, arm: Arm, where: Where, event: Event) -> Iterator[Problem]:
+def _time_problems(experiment: ExperimentModel, arm: Arm, where: Where, event: Event) -> Iterator[Problem]:
     ends_s = experiment.workload_of(arm).duration_s
     if event.at_s >= ends_s:
         told = f"{event.at_s:g}: measuring has ended at {ends_s:g} s; expected less"
@@ -104,7 +101,7 @@ def _time_problems(experiment: Experiment, arm: Arm, where: Where, event: Event)
         yield Problem(paths, f"{dotted((*where, 'for_s'))}: {told}; expected less, or leave it out")
 
 
-def _story_problems(experiment: Experiment, where: Where, events: Sequence[Event]) -> Iterator[Problem]:
+def _story_problems(experiment: ExperimentModel, where: Where, events: Sequence[Event]) -> Iterator[Problem]:
     """Replicas that do not exist at that time, or are not in a state in which the event makes sense.
 
     Once a target is left to chance or to the load, what is known of the others is not looked at any more.

@@ -9,17 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.errors import UserError, did_you_mean
-from harness.events.event import MAX_EVENTS
 from harness.events.event import Event as Event
-from harness.fields import ArmName, Bound, FileName, Line, Model, Text, Times
 from harness.paths import EXPERIMENTS
-from harness.spec.arm import OWN_WORKLOAD, Variant, variants_of
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
+from harness.spec.expectation import Expectation as Expectation
+from harness.spec.model import ExperimentModel
 from harness.spec.overrides import apply_overrides, overriding_option
 from harness.spec.problems import WHOLE, Problem, first_problem
 from harness.spec.replicas import Replicas as Replicas
@@ -27,65 +26,8 @@ from harness.spec.workload import Workload as Workload
 from harness.spec.yaml_file import Tree, dump_tree, read_tree
 
 
-class Expectation(Model):
-    """What is expected before it is measured: one metric of one arm, and exactly one bound."""
-
-    arm: str = Field(description="the arm that is spoken of")
-    metric: str = Field(description="the metric's dotted name; over repeats the median counts")
-    at_most: Bound | None = Field(default=None, description="the metric is at most this, in its own unit")
-    at_least: Bound | None = Field(default=None, description="the metric is at least this, in its own unit")
-    at_most_times: Times | None = Field(
-        default=None, description="the metric is at most this many times that of the arm `of`"
-    )
-    at_least_times: Times | None = Field(
-        default=None, description="the metric is at least this many times that of the arm `of`"
-    )
-    of: str | None = Field(
-        default=None, description="the arm compared with, for at_most_times, at_least_times"
-    )
-
-
-class Experiment(Model):
+class Experiment(ExperimentModel):
     """One question: replicas, a workload, arms, expectations. One YAML file in experiments/."""
-
-    name: FileName = Field(description="the file's name without its ending; not a key of the file")
-    title: Line = Field(description="what the experiment shows, one line")
-    question: Line = Field(description="the question that it answers, one line")
-    lesson: Text = Field(description="what to look at and what it means; paragraphs of plain text")
-    replicas: Replicas = Field(description="the servers that are balanced")
-    workload: Workload = Field(description="who sends what, how fast, for how long")
-    arms: dict[ArmName, Arm] = Field(
-        min_length=1, max_length=16, description="the ways to balance, by name (a-z, 0-9, _)"
-    )
-    events: list[Event] = Field(
-        default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured, and when"
-    )
-    repeats: int = Field(
-        default=3, ge=1, le=100, description="cells per arm, each with fresh parts (default 3)"
-    )
-    seed: int = Field(
-        default=1,
-        ge=0,
-        le=2**31 - 1,
-        description="seed of arrivals, service times and the order of cells (default 1)",
-    )
-    expect: list[Expectation] = Field(
-        default=[], max_length=100, description="what is expected before it is measured"
-    )
-
-    @property
-    def variants(self) -> dict[str, Variant]:
-        """The arms as they are run: an arm that sweeps a factor stands for one for each value."""
-        return variants_of(self.arms)
-
-    def workload_of(self, arm: Arm) -> Workload:
-        """The workload with what the arm says of it for itself."""
-        own = {field: value for field in OWN_WORKLOAD if (value := getattr(arm, field)) is not None}
-        return self.workload.model_copy(update=own)
-
-    def events_of(self, arm: Arm) -> list[Event]:
-        """What changes while the arm is measured: its own timeline, or the experiment's."""
-        return self.events if arm.events is None else arm.events
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:

@@ -1,13 +1,11 @@
 """Options of the command line that change an experiment: dotted field name -> option, and back."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import UserError
+from harness.spec.model import ExperimentModel
 from harness.spec.yaml_file import Where
-
-if TYPE_CHECKING:
-    from harness.spec.experiment import Experiment
 
 OPTIONS: dict[str, str] = {
     "replicas.count": "--replicas",
@@ -38,7 +36,7 @@ def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> No
         place[last] = value
 
 
-def quick_overrides(experiment: "Experiment") -> dict[str, object]:
+def quick_overrides(experiment: ExperimentModel) -> dict[str, object]:
     """Overrides for a quick look: one repeat, half the time. Enough for a test, not for a figure.
 
     With events the time stays as it is: they need theirs, as health checks and time-outs do.

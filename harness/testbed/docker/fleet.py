@@ -14,12 +14,12 @@ from docker.models.networks import Network
 from harness.events.schedule import new_replicas
 from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.endpoints import Endpoint, named_hosts
+from harness.proxy.envoy_args import envoy_args
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.testbed.base import REPLICAS_NAME, LiveCell
 from harness.testbed.cell_context import CellContext
 from harness.testbed.docker.container import Part, engine_call
 from harness.testbed.docker.engine import LabNetwork
-from harness.testbed.envoy_args import envoy_args
 from harness.testbed.replica_args import replica_args
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.judge import in_words
 from harness.errors import UserError, did_you_mean
 from harness.plan.run_options import ExternalOptions
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
@@ -142,7 +141,7 @@ def _reduced(experiment: Experiment, why: Mapping[str, str], external: ExternalO
     left_out = [one for one in experiment.expect if one not in kept]
     told = {
         "notes": notes,
-        "not_judged": [in_words(one) for one in left_out],
+        "not_judged": [one.in_words() for one in left_out],
         "testbed_options": _words(external),
     }
     return OutsidePlan(reduced, told)

@@ -3,9 +3,9 @@
 import signal
 
 from harness.proxy.admin import EnvoyAdmin
+from harness.proxy.envoy_args import envoy_args
 from harness.proxy.render import EnvoyFiles, render
 from harness.testbed.cell_context import CellContext
-from harness.testbed.envoy_args import envoy_args
 from harness.testbed.local.ports import HeldPorts
 from harness.testbed.processes import Process, ProcessFamily
 

@@ -13,7 +13,7 @@ from lab_process import experiment_file
 from performance import Performance
 
 from harness.plan.cells import CellPlan, plan_cells
-from harness.plan.client_settings import client_settings
+from harness.run.client_settings import client_settings
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import Fleet
 from harness.testbed.local.testbed import LocalTestbed

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.analysis.ledgers import Ledgers, reconcile
+from harness.analysis.ledgers import reconcile
+from harness.metrics.facts import Ledgers
 from tests.unit.synthetic.handwritten_cell import REPLICAS, row, write_cell
 
 ZERO, ONE = REPLICAS.values()

@@ -6,8 +6,8 @@ from statistics import median
 import pytest
 from rich.console import Console
 
-from harness.analysis.judge import show
 from harness.analysis.summary import summarise
+from harness.metrics.figures import show
 from harness.record.directory import read_run
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.page import render_report

@@ -9,9 +9,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from harness.analysis.judge import show
 from harness.analysis.summary import summarise
 from harness.errors import UserError
+from harness.metrics.figures import show
 from harness.record.directory import read_run
 from harness.report.page import build_report, render_report
 from harness.report.tables import ledgers_table
