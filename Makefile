@@ -40,13 +40,17 @@ format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: setup ## write anew what is generated: experiments/schema.json, docs/policies.md, docs/experiment-file.md
+schema: setup ## write again what is generated: experiments/schema.json, pages in docs/, the README's table
 	$(BIN)/python -m harness.policies.page > docs/policies.md.new
 	mv docs/policies.md.new docs/policies.md
 	$(BIN)/python -m harness.spec.page > docs/experiment-file.md.new
 	mv docs/experiment-file.md.new docs/experiment-file.md
 	$(BIN)/python -m harness.spec.schema > experiments/schema.json.new
 	mv experiments/schema.json.new experiments/schema.json
+	$(BIN)/python -m harness.spec.lessons_page > docs/lessons.md.new
+	mv docs/lessons.md.new docs/lessons.md
+	$(BIN)/python -m harness.spec.lessons_page --readme > README.md.new
+	mv README.md.new README.md
 
 stubs: setup ## write the gRPC stubs anew
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/video_service.proto

@@ -40,7 +40,8 @@ from harness.cli.arguments import (
 from harness.errors import LabError, UserError, did_you_mean
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
-from harness.spec.experiment import Experiment, experiment_names, load_experiment
+from harness.spec.catalogue import catalogue
+from harness.spec.experiment import Experiment, load_experiment
 from harness.spec.overrides import OPTIONS, quick_overrides
 
 BAD_USAGE, LAB_FAILED, INTERRUPTED, BROKEN_PIPE = 2, 4, 130, 141
@@ -142,7 +143,7 @@ def run(
         external=external,
     )
     if experiment is None:
-        loaded = [_load(name, overrides, quick) for name in experiment_names()]
+        loaded = [_load(name, overrides, quick) for name in (one.name for one in catalogue())]
         from harness.cli.run_all import run_catalogue
 
         return run_catalogue(loaded, options)
@@ -155,11 +156,9 @@ def run(
 @app.command(name="list")
 def list_() -> int:
     """Show the experiments with their questions."""
-    names = experiment_names()
-    width = max((len(name) for name in names), default=0)
-    for name in names:
-        print(f"{name:<{width}}  {load_experiment(name).question}")
-    print(f"\nRun one: {_program()} {names[0] if names else 'FILE'}    All options: {_program()} run --help")
+    from harness.cli.listing import listing
+
+    print(listing(_program()))
     return 0
 
 

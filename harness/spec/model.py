@@ -7,6 +7,7 @@ from harness.fields import ArmName, FileName, Line, Model, Text
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
 from harness.spec.expectation import Expectation
 from harness.spec.replicas import Replicas
+from harness.spec.teaching import Teaching
 from harness.spec.workload import Workload
 
 
@@ -17,6 +18,9 @@ class ExperimentModel(Model):
     title: Line = Field(description="what the experiment shows, one line")
     question: Line = Field(description="the question that it answers, one line")
     lesson: Text = Field(description="what to look at and what it means; paragraphs of plain text")
+    teaching: Teaching | None = Field(
+        default=None, description="where it stands among the lessons, and an exercise (default: nowhere)"
+    )
     replicas: Replicas = Field(description="the servers that are balanced")
     workload: Workload = Field(description="who sends what, how fast, for how long")
     arms: dict[ArmName, Arm] = Field(

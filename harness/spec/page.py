@@ -10,6 +10,7 @@ from harness.spec.arm import FACTORS, Retries
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
 from harness.spec.problems import in_words, schema_at
 from harness.spec.replicas import Outage, ReplicaOverrides, ServiceTime, SessionCache
+from harness.spec.teaching import Teaching
 
 INTRODUCTION = """\
 # The experiment file
@@ -32,6 +33,7 @@ What would change nothing is refused with the reason: an arm with `cookie_jar: f
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("The file", "", Experiment, ""),
+    ("`teaching`", "", Teaching, ""),
     ("`replicas`", "", Replicas, ""),
     ("`replicas.service_time_ms`", "", ServiceTime, ""),
     ("`replicas.cache`", "What stickiness is for.", SessionCache, ""),

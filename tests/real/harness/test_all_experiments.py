@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from lab_process import Lab, StartLab
 
+from harness.spec.catalogue import catalogue
 from harness.spec.experiment import experiment_names, load_experiment
 from harness.testbed.compatibility import incompatibility
 
@@ -63,7 +64,7 @@ def test_the_whole_catalogue(start_lab: StartLab) -> None:
 
 def test_a_results_folder_that_cannot_be_written_ends_it_at_once(start_lab: StartLab, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / experiment_names()[0]).write_text("a file where a folder is needed")
+    (tmp_path / "results" / catalogue()[0].name).write_text("a file where a folder is needed")
     status, _, err = start_lab("run", "--all", "--quick").end()
     assert status == 2
     assert "cannot be written" in err
@@ -74,7 +75,7 @@ def _summary(runs: Path) -> dict[str, Any]:
 
 
 def test_ctrl_c_ends_it_with_the_table_of_what_was_done(start_lab: StartLab) -> None:
-    first, second = experiment_names()[:2]
+    first, second = (one.name for one in catalogue()[:2])
     lab = start_lab("run", "--all", "--quick")
     while not list((lab.results / second).glob("*/cells/*")):
         assert lab.process.poll() is None, lab.end()

@@ -22,7 +22,7 @@ def lab(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 def test_the_experiments_with_their_questions_from_any_folder(words: list[str], tmp_path: Path) -> None:
     done = lab(*words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^sticky +A few clients send many requests\.", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +sticky +A few clients send many requests\.", done.stdout, re.MULTILINE)
     assert "Run one: python run_experiment.py " in done.stdout
 
 
@@ -94,7 +94,7 @@ def test_debug_adds_a_traceback_wherever_it_stands() -> None:
 def test_an_unexpected_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("harness.cli.main.experiment_names", lambda: 1 // 0)
+    monkeypatch.setattr("harness.spec.catalogue.experiment_names", lambda: 1 // 0)
     assert main(["list"]) == 4
     told = capsys.readouterr().err
     assert told.startswith(
@@ -107,7 +107,7 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def interrupted() -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.main.experiment_names", interrupted)
+    monkeypatch.setattr("harness.spec.catalogue.experiment_names", interrupted)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == ""
 

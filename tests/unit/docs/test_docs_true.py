@@ -8,6 +8,7 @@ import pytest
 
 from harness.cli.main import app, main
 from harness.spec.experiment import experiment_names, load_experiment
+from harness.spec.lessons_page import lessons_page, readme_page
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "results" / "README.md"])
@@ -57,10 +58,15 @@ def _of_the_plan(words: list[str]) -> list[str]:
     return _of_the_plan(rest[1:]) if word in OF_THE_RUN else [word, *_of_the_plan(rest)]
 
 
-def test_readme_asks_every_experiments_question() -> None:
+def test_readme_lists_every_experiment_with_its_question() -> None:
     readme = (ROOT / "README.md").read_text()
+    assert readme_page(readme) == readme
     for name in experiment_names():
         assert f"| `{name}` | {load_experiment(name).question} |" in readme
+
+
+def test_the_page_of_lessons_is_current() -> None:
+    assert (ROOT / "docs" / "lessons.md").read_text() == lessons_page()
 
 
 def test_the_picture_is_there() -> None:

@@ -1,0 +1,97 @@
+"""Writes docs/lessons.md and the README's table of experiments from the experiment files.
+
+`python -m harness.spec.lessons_page` prints docs/lessons.md; with `--readme` it prints README.md with its
+table made anew.
+"""
+
+import sys
+from collections.abc import Iterator
+
+from harness.events.event import NEED_CONTAINERS
+from harness.paths import ROOT
+from harness.spec.catalogue import catalogue
+from harness.spec.experiment import Experiment
+from harness.spec.teaching import CHAPTERS
+
+TABLE_BEGINS, TABLE_ENDS = "<!-- experiments: made by `make schema` -->\n", "<!-- end of experiments -->\n"
+
+INTRODUCTION = """\
+# Lessons
+Each experiment is one step. For each: the question, the command, what to read, and one thing to change. The
+experiment's report holds the full lesson, with what it means for a real AWS Application Load Balancer. Begin
+with `sticky`. All experiments in one go, with one table at the end: `python run_experiment.py run --all`
+(half an hour), or `run --all --quick` for a look.
+
+`make schema` writes this page from the key `teaching` of the files in `experiments/`.
+"""
+
+INCONCLUSIVE = """\
+## When a run says `inconclusive`
+Then the lab does not believe its own record, and the report names the cell and the reason: the generator fell
+behind its plan (another program kept the processors busy), or the ledgers disagree. Close other programs, or
+lower `--rate`, and run it again. The same file on another machine should give the same verdict, not the same
+milliseconds.
+"""
+
+
+def lessons_page() -> str:
+    """Return docs/lessons.md, as Markdown."""
+    return "\n".join([INTRODUCTION, *_chapters(), INCONCLUSIVE])
+
+
+def readme_page(readme: str) -> str:
+    """Return the text of README.md with its table of experiments made anew."""
+    before, begins, rest = readme.partition(TABLE_BEGINS)
+    _, ends, after = rest.partition(TABLE_ENDS)
+    assert begins and ends, "README.md has lost the marks of its table of experiments"
+    return f"{before}{begins}{experiment_table()}{ends}{after}"
+
+
+def experiment_table() -> str:
+    """Return the table of all experiments, by chapter: name and question."""
+    lines = ["| experiment | question |", "|---|---|"]
+    chapter = None
+    for experiment in catalogue():
+        if experiment.teaching is not None and experiment.teaching.chapter != chapter:
+            chapter = experiment.teaching.chapter
+            lines.append(f"| **{CHAPTERS[chapter][0]}** | |")
+        lines.append(f"| `{experiment.name}` | {experiment.question} |")
+    return "\n".join(lines) + "\n"
+
+
+def _chapters() -> Iterator[str]:
+    number = 0
+    for chapter, (heading, introduction) in CHAPTERS.items():
+        yield f"## {heading}\n{introduction}\n"
+        for experiment in catalogue():
+            if experiment.teaching is not None and experiment.teaching.chapter == chapter:
+                number += 1
+                yield _lesson(number, experiment)
+
+
+def _lesson(number: int, experiment: Experiment) -> str:
+    teaching = experiment.teaching
+    assert teaching is not None
+    option = " --testbed docker" if _needs_containers(experiment) else ""
+    return (
+        f"### {number}. {teaching.heading}: `{experiment.name}`\n"
+        f"*{experiment.question}*\n\n"
+        f"```sh\npython run_experiment.py {experiment.name}{option}\n```\n\n"
+        f"{teaching.read.strip()}\n\n"
+        f"Change one thing: {teaching.exercise.strip()}\n"
+    )
+
+
+def _needs_containers(experiment: Experiment) -> bool:
+    arms = experiment.arms.values()
+    return any(event.do in NEED_CONTAINERS for arm in arms for event in experiment.events_of(arm))
+
+
+def main() -> None:
+    """Print the page that the command line names."""
+    readme = sys.argv[1:] == ["--readme"]
+    sys.stdout.write(readme_page((ROOT / "README.md").read_text()) if readme else lessons_page())
+
+
+if __name__ == "__main__":
+    main()
