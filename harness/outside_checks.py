@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.options import ExternalOptions
-from lb.authority import read_authority
+from lb.ca_certificates import read_ca_certificates
 from lb.target import resolver_target, split_address
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def confirm_addresses(external: ExternalOptions) -> None:
     if external.ca is not None:
         if not external.tls:
             raise UserError("--ca: trusts nobody without --tls; give both, or neither")
-        _confirm("--ca", lambda path: read_authority(Path(path)), str(external.ca))
+        _confirm("--ca", lambda path: read_ca_certificates(Path(path)), str(external.ca))
 
 
 def _confirm(option: str, read: Callable[[str], object], text: str) -> None:

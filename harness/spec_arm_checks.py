@@ -15,7 +15,7 @@ from harness.errors import did_you_mean
 from harness.policies import POLICIES_OF_ROUTE, misfit, options_of, sets_cookie
 from harness.spec_problems import Problem, dotted, nested_problem, shown
 from harness.variants import FACTORS, OPTIONS_PREFIX, variants_of_arm
-from lb.policies import LEAST_BACKOFF_MS
+from lb.policies import MIN_BACKOFF_MS
 
 if TYPE_CHECKING:
     from harness.spec import Experiment
@@ -108,9 +108,9 @@ def _variant_problems(experiment: Experiment, where: Where, arm: Arm) -> Iterato
 
 def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
     """Retries that gRPC or Envoy cannot make."""
-    if retries.by == "client" and retries.backoff_ms < LEAST_BACKOFF_MS:
+    if retries.by == "client" and retries.backoff_ms < MIN_BACKOFF_MS:
         path = (*where, "backoff_ms")
-        told = f"shorter waits make gRPC lose calls; expected {LEAST_BACKOFF_MS} or more"
+        told = f"shorter waits make gRPC lose calls; expected {MIN_BACKOFF_MS} or more"
         yield Problem((path,), f"{dotted(path)}: {retries.backoff_ms:g}: {told}")
     seen = retries.by == "proxy" and "UNAVAILABLE" in retries.on
     if retries.attempt_timeout_ms is not None and not seen:

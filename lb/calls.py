@@ -10,7 +10,7 @@ import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from lb.clock import NS_PER_MS, sleep_until
-from lb.settings import MOST_PAYLOAD_BYTES
+from lb.settings import MAX_PAYLOAD_BYTES
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
@@ -24,7 +24,7 @@ MASK = "Internal error from Core"  # the details of the INTERNAL that grpc.aio m
 MASKED_STATUS_MS = 1000  # patience with the status that it hides; seen within some ms
 
 
-class Sending(NamedTuple):
+class OutgoingCall(NamedTuple):
     """What one call is given.
 
     `key`: the id of a video to add; `planned_ns`: monotonic; `hear`: told of the headers that a stream's
@@ -72,7 +72,7 @@ class VideoCalls:
         self._gap_ns = self._gap_ms * NS_PER_MS
         self._texts = video_texts(payload_bytes)
 
-    async def add_video(self, sending: Sending) -> Answer:
+    async def add_video(self, sending: OutgoingCall) -> Answer:
         """Unary: add a video with the id `sending.key`."""
         video = pb.Video(id=sending.key, duration=1, **self._texts)
         call = self._stub.AddVideo(video, metadata=sending.metadata, timeout=sending.timeout_s)
@@ -80,7 +80,7 @@ class VideoCalls:
         done_ns = time.monotonic_ns()
         return Answer(code.name, done_ns, await call.initial_metadata(), await call.trailing_metadata(), [])
 
-    async def list_videos(self, sending: Sending) -> Answer:
+    async def list_videos(self, sending: OutgoingCall) -> Answer:
         """Server stream, paced by the replica. A message's `sent_ns` is that of the one request."""
         count, gap_ns = len(self._ids), self._gap_ns
         request = pb.ListVideosRequest(limit=count, cycle=True, gap_ms=self._gap_ms)
@@ -98,7 +98,7 @@ class VideoCalls:
 
         return await _stream(call, exchange, messages)
 
-    async def get_videos(self, sending: Sending) -> Answer:
+    async def get_videos(self, sending: OutgoingCall) -> Answer:
         """Client stream: ids in, one reply, which is every message's answer."""
         call = self._stub.GetVideos(metadata=sending.metadata, timeout=sending.timeout_s)
         messages: list[Message] = []
@@ -121,7 +121,7 @@ class VideoCalls:
 
         return await _stream(call, exchange, messages)
 
-    async def get_video(self, sending: Sending) -> Answer:
+    async def get_video(self, sending: OutgoingCall) -> Answer:
         """Bidirectional ping-pong: an id, its video; the next id at its time, but not before that video."""
         call = self._stub.GetVideo(metadata=sending.metadata, timeout=sending.timeout_s)
         messages: list[Message] = []
@@ -143,7 +143,7 @@ class VideoCalls:
 
         return await _stream(call, exchange, messages)
 
-    def by_method(self) -> dict[str, Callable[[Sending], Awaitable[Answer]]]:
+    def by_method(self) -> dict[str, Callable[[OutgoingCall], Awaitable[Answer]]]:
         """Method name of the proto -> the call."""
         return {
             "AddVideo": self.add_video,
@@ -159,12 +159,12 @@ METHODS = ("AddVideo", "ListVideos", "GetVideos", "GetVideo")
 def video_texts(payload_bytes: int) -> dict[str, str]:
     """The texts of a video to add, by field: a few words, or `payload_bytes` ASCII characters in all.
 
-    Raises ValueError for more than MOST_PAYLOAD_BYTES.
+    Raises ValueError for more than MAX_PAYLOAD_BYTES.
     """
     if not payload_bytes:
         return {"title": "Load", "author": "lb-lab", "url": "https://example.com/v.mp4"}
-    if not 0 < payload_bytes <= MOST_PAYLOAD_BYTES:
-        raise ValueError(f"payload_bytes is {payload_bytes}, expected 0 to {MOST_PAYLOAD_BYTES}")
+    if not 0 < payload_bytes <= MAX_PAYLOAD_BYTES:
+        raise ValueError(f"payload_bytes is {payload_bytes}, expected 0 to {MAX_PAYLOAD_BYTES}")
     text = (FILLER * (payload_bytes // len(FILLER) + 1))[:payload_bytes]
     fields = ("title", "author", "url")
     return {

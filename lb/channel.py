@@ -36,7 +36,7 @@ def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:
         ("grpc.use_local_subchannel_pool", int(not settings.share_connections)),
         # A proxy named in the environment is meant for the web, and would stand between client and replica.
         ("grpc.enable_http_proxy", 0),
-        # With gRPC's own 4 kB a channel to 32 addresses forgets which policy it has: load.readback asks.
+        # With gRPC's own 4 kB a channel to 32 addresses forgets which policy it has: load.channelz asks.
         ("grpc.max_channel_trace_event_memory_per_node", TRACE_BYTES),
     ]
     if settings.service_config is not None:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lb.calls import Answer, Sending, VideoCalls
+from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
 from lb.clock import sleep_until
 from lb.plan import NS_PER_S, PlannedCall
@@ -46,7 +46,7 @@ class Client:
         """Connect before the first call is due; see lb.channel.connect."""
         await asyncio.gather(*(connect(channel) for channel in self._channels))
 
-    async def play_open_loop(
+    async def run_open_loop(
         self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None = None
     ) -> None:
         """Send every call at its planned time, whatever the earlier ones do; return when all have ended.
@@ -56,7 +56,7 @@ class Client:
         after the phase's end are not sent (None: all are).
         """
         if self._settings.await_each_answer:
-            await self._play_in_turn(plan, start_ns, end_ns)
+            await self._run_in_turn(plan, start_ns, end_ns)
             return
         async with asyncio.TaskGroup() as calls:
             for call in plan:
@@ -64,7 +64,7 @@ class Client:
                 await sleep_until(planned_ns)
                 calls.create_task(self.call(call.method, planned_ns))
 
-    async def _play_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
+    async def _run_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
         patience_ns = round(self._settings.deadline_s * NS_PER_S)
         for call in plan:
             planned_ns = start_ns + call.at_ns
@@ -73,7 +73,7 @@ class Client:
                 return
             await self.call(call.method, planned_ns)
 
-    async def play_closed_loop(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int) -> None:
+    async def run_closed_loop(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int) -> None:
         """Send each call a think time after the last answer, until `end_ns` (monotonic ns)."""
         planned_ns = start_ns
         for call in plan:
@@ -93,7 +93,7 @@ class Client:
             await session.opened.wait()
         session.begun = True
         request_id = self._number * REQUEST_IDS_PER_CLIENT + sequence
-        sending = Sending(
+        sending = OutgoingCall(
             f"{self._settings.key_prefix}-{request_id}",
             session.metadata(request_id),
             self._settings.deadline_s,

@@ -24,7 +24,7 @@ from lb.driver_options import parse
 from lb.rows import REQUEST_COLUMNS
 from lb.settings import ClientSettings
 
-NOBODY = "(no answer)"
+NO_ANSWER = "(no answer)"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def _tell(options: argparse.Namespace, rows: list[Row]) -> int:
     print(f"{len(rows)} calls of {options.method}, policy {options.policy}, to {options.target}")
     print(f"{'replica':<16}{'calls':>9}{'share':>9}")
     for replica, calls in sorted(Counter(column["replica"]).items()):
-        print(f"{replica or NOBODY:<16}{calls:>9}{calls / len(rows):>9.1%}")
+        print(f"{replica or NO_ANSWER:<16}{calls:>9}{calls / len(rows):>9.1%}")
     codes = Counter(column["code"])
     print("codes: " + ", ".join(f"{code} {calls}" for code, calls in codes.most_common()))
     took_ms = sorted(

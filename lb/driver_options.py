@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lb.authority import read_authority
+from lb.ca_certificates import read_ca_certificates
 from lb.calls import METHODS
-from lb.policies import MOST_ATTEMPTS, POLICIES, ClientRetries, service_config
+from lb.policies import MAX_ATTEMPTS, POLICIES, ClientRetries, service_config
 from lb.target import resolver_target
 
-MOST_CALLS = 10_000_000
-MOST_MS = 86_400_000
+MAX_CALLS = 10_000_000
+MAX_MS = 86_400_000
 TARGETS = "HOST:PORT, or several: HOST:PORT,HOST:PORT,..., or dns://NAME_SERVER:PORT/NAME:PORT"
 
 
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--policy", choices=list(POLICIES), default="pick_first", help="how the client picks (below)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the policy (below)")
-    add("-n", "--calls", type=_number(1, MOST_CALLS), default=100, metavar="N", help="(default 100)")
+    add("-n", "--calls", type=_number(1, MAX_CALLS), default=100, metavar="N", help="(default 100)")
     add("--method", choices=METHODS, default="AddVideo", help="which call (default AddVideo)")
     add("--messages", type=_number(1, 10_000), default=3, metavar="N", help="messages a stream (default 3)")
     add("--clients", type=_number(1, 10_000), default=1, metavar="N", help="each a session (default 1)")
@@ -54,12 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls", action="store_true", help="encrypt the calls")
     add("--ca", type=_authority, metavar="FILE", help="whom to trust (PEM; default: public authorities)")
     add("--cookie-jar", action="store_true", help="send cookies back, as sticky proxies need")
-    add("--deadline", type=_number(1, MOST_MS), default=10_000, metavar="MS", help="(default 10000)")
-    add("--retries", type=_number(0, MOST_ATTEMPTS - 1), default=0, metavar="N", help="after UNAVAILABLE")
+    add("--deadline", type=_number(1, MAX_MS), default=10_000, metavar="MS", help="(default 10000)")
+    add("--retries", type=_number(0, MAX_ATTEMPTS - 1), default=0, metavar="N", help="after UNAVAILABLE")
     add("--wait-for-ready", action="store_true", help="wait for a connection instead of failing")
     add("--health-check", action="store_true", help="leave out replicas that say they do not serve")
     add("--compression", choices=("none", "gzip", "deflate"), default="none", help="of requests")
-    add("--keepalive", type=_number(1000, MOST_MS), metavar="MS", help="PING after so long a silence")
+    add("--keepalive", type=_number(1000, MAX_MS), metavar="MS", help="PING after so long a silence")
     return parser
 
 
@@ -117,7 +117,7 @@ def _target(text: str) -> str:
 
 def _authority(text: str) -> str:
     try:
-        return read_authority(Path(text))
+        return read_ca_certificates(Path(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

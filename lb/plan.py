@@ -90,7 +90,7 @@ def planned_requests(
     return sum(1 for client in numbers for _ in open_loop(load, client, "measure", duration_s, opens))
 
 
-def deal_clients(load: Load, workers: int) -> list[list[int]]:
+def split_clients(load: Load, workers: int) -> list[list[int]]:
     """Which clients each worker plays: every client in one hand, numbers ascending.
 
     The client with the highest rate first, each to the worker that has least to send so far. In a closed

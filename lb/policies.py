@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 REQUEST_HASH_HEADER = "x-lab-session"
 HEALTH_SERVICE = "video_service.VideoService"
 RING_SIZE_CAP = 4096  # C-core cuts larger rings down without a word (grpc.lb.ring_hash.ring_size_cap)
-MOST_ATTEMPTS = 5  # C-core cuts more down to this without a word
+MAX_ATTEMPTS = 5  # C-core cuts more down to this without a word
 # With a first wait of 1 ms C-core let 41 and 52 of 300 calls hang until their deadline, nearly all that had
 # to be retried (a known bug, grpc/grpc#41036). From 2 ms on none of 2,000; below 1 ms it refuses the config.
-LEAST_BACKOFF_MS = 5
+MIN_BACKOFF_MS = 5
 BACKOFF_GROWTH = 2
-MOST_BACKOFFS = 10  # the longest wait, in first waits, as in Envoy
+MAX_BACKOFFS = 10  # the longest wait, in first waits, as in Envoy
 
 Config = dict[str, object]
 
@@ -100,7 +100,7 @@ class ClientPolicy:
 
 
 THROTTLE_TOKENS = 10
-MOST_BUDGET_PERCENT = 100
+MAX_BUDGET_PERCENT = 100
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,12 @@ class ClientRetries:
     budget_percent: float | None = None
 
     def __post_init__(self) -> None:
-        if self.budget_percent is not None and not 0 < self.budget_percent <= MOST_BUDGET_PERCENT:
+        if self.budget_percent is not None and not 0 < self.budget_percent <= MAX_BUDGET_PERCENT:
             raise ValueError(f"budget_percent is {self.budget_percent:g}, expected above 0, to 100")
-        if not 2 <= self.attempts <= MOST_ATTEMPTS:
-            raise ValueError(f"attempts is {self.attempts}, expected 2 to {MOST_ATTEMPTS}")
-        if self.backoff_ms < LEAST_BACKOFF_MS:
-            raise ValueError(f"backoff_ms is {self.backoff_ms:g}, expected {LEAST_BACKOFF_MS} or more")
+        if not 2 <= self.attempts <= MAX_ATTEMPTS:
+            raise ValueError(f"attempts is {self.attempts}, expected 2 to {MAX_ATTEMPTS}")
+        if self.backoff_ms < MIN_BACKOFF_MS:
+            raise ValueError(f"backoff_ms is {self.backoff_ms:g}, expected {MIN_BACKOFF_MS} or more")
 
 
 def _weighted(options: WeightedRoundRobinOptions) -> Config:
@@ -210,7 +210,7 @@ def _retry_policy(retries: ClientRetries) -> Config:
     return {
         "maxAttempts": retries.attempts,
         "initialBackoff": _duration(first_s),
-        "maxBackoff": _duration(first_s * MOST_BACKOFFS),
+        "maxBackoff": _duration(first_s * MAX_BACKOFFS),
         "backoffMultiplier": BACKOFF_GROWTH,
         "retryableStatusCodes": list(retries.on),
     }

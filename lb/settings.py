@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-MOST_PAYLOAD_BYTES = 2500  # what the text fields of a video can hold besides its id
+MAX_PAYLOAD_BYTES = 2500  # what the text fields of a video can hold besides its id
 
 Compression = Literal["none", "gzip", "deflate"]
 
@@ -23,7 +23,7 @@ class ClientSettings:
     `reconnect_backoff_ms`: longest wait before a connection that broke is tried again, 100 at least; None:
     gRPC's own, 1 s and 1.6 times more after each failure, to 120 s.
     `message_gap_ms`: message k of a stream is planned k gaps after the stream's start. `payload_bytes`: text
-    in an AddVideo instead of its usual few words, at most MOST_PAYLOAD_BYTES. `tls`: calls are encrypted, and
+    in an AddVideo instead of its usual few words, at most MAX_PAYLOAD_BYTES. `tls`: calls are encrypted, and
     no two channels share a connection, share_connections or not: gRPC Python makes credentials anew for each.
     `authority`: PEM text of the certificates to trust, None for gRPC's own list of public ones.
     """

@@ -4,8 +4,8 @@ import random
 import time
 
 from services.call import Call
+from services.errors import RpcStatusError
 from services.load_report import MEASURED, LoadMeter, fixed_report
-from services.refused import RefusedError
 from services.service_time import Sleeper, burn
 from services.session_cache import SessionCache
 from services.settings import FAIL_CODES, Settings
@@ -55,14 +55,14 @@ class Behaviour:
     def admit(self, call: Call) -> None:
         """Settle what a call that arrives will meet: failure, slowness, its session's data or not.
 
-        Raises RefusedError with fail_code for fail_share of the calls, or leaves it in the call for when its
-        work is done.
+        Raises RpcStatusError with fail_code for fail_share of the calls, or stores it in the call, to be
+        raised when its work is done.
         """
         settings = self.settings
         if settings.fail_share and self._failure_rng.random() < settings.fail_share:
             code = FAIL_CODES[settings.fail_code]
             told = f"failed on purpose: {settings.fail_share:g} of the calls end with {code.name}"
-            refusal = RefusedError(code, told, after_headers=settings.fail_after_headers)
+            refusal = RpcStatusError(code, told, after_headers=settings.fail_after_headers)
             if not settings.fail_after_work:
                 raise refusal
             call.refusal = refusal
@@ -75,7 +75,7 @@ class Behaviour:
     async def work(self, call: Call) -> None:
         """Wait for a slot, hold it for one service time; add both times to the call, also if cancelled.
 
-        Raises RefusedError for a call that is to fail after its work.
+        Raises RpcStatusError for a call that is to fail after its work.
         """
         arrived_ns = time.monotonic_ns()
         try:

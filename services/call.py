@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 
 # Quoted: only the type checker knows gRPC's classes as generic.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -40,7 +40,7 @@ class Call:
     cache: str = ""
     data_here: bool = False
     slow_draw: float = 0.0
-    refusal: RefusedError | None = None
+    refusal: RpcStatusError | None = None
 
     def session(self) -> str:
         """The `x-lab-session` that the caller named; "" without one."""

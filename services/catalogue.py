@@ -4,7 +4,7 @@ from itertools import chain, islice
 
 import grpc
 
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 from services.video_service_pb2 import Video
 
 SAMPLES = 10
@@ -29,11 +29,11 @@ class Catalogue:
     def add(self, video: Video) -> None:
         """Add a video; its `served_by` becomes this replica.
 
-        Raises RefusedError: INVALID_ARGUMENT for a bad video, ALREADY_EXISTS for an id that is held.
+        Raises RpcStatusError: INVALID_ARGUMENT for a bad video, ALREADY_EXISTS for an id that is held.
         """
         _check(video)
         if self.find(video.id) is not None:
-            raise RefusedError(grpc.StatusCode.ALREADY_EXISTS, f"video {video.id!r} exists already")
+            raise RpcStatusError(grpc.StatusCode.ALREADY_EXISTS, f"video {video.id!r} exists already")
         video.served_by = self._replica
         self._added[video.id] = video
         if len(self._added) > self._size:
@@ -72,6 +72,6 @@ def _check(video: Video) -> None:
         raise _bad(video, "duration", f"is {video.duration}, expected 0 or more seconds")
 
 
-def _bad(video: Video, field: str, problem: str) -> RefusedError:
+def _bad(video: Video, field: str, problem: str) -> RpcStatusError:
     which = f"video {video.id[:40]!r}" if video.id else "video"
-    return RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"{which}: {field} {problem}")
+    return RpcStatusError(grpc.StatusCode.INVALID_ARGUMENT, f"{which}: {field} {problem}")

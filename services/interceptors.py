@@ -14,9 +14,9 @@ import grpc
 
 from services.behaviour import Behaviour
 from services.call import CALL, Call, Clock, Context, address_of, request_id_of
+from services.errors import RpcStatusError
 from services.ledger import Ledger
 from services.load_report import METADATA_KEY
-from services.refused import RefusedError
 
 PREFIX = "/video_service.VideoService/"
 
@@ -154,7 +154,7 @@ class LedgerInterceptor(VideoServiceInterceptor):
         context.set_trailing_metadata(trailing)
 
     async def _fail(self, call: Call, context: Context, error: BaseException) -> NoReturn:
-        if isinstance(error, RefusedError):
+        if isinstance(error, RpcStatusError):
             self._finish(call, context, error.code.name)
             await context.abort(error.code, error.message)
         elif isinstance(error, asyncio.CancelledError):
@@ -183,7 +183,7 @@ class IdentityInterceptor(VideoServiceInterceptor):
         async def handle(request: Any, context: Context) -> Any:
             try:
                 answer = await method.handle(request, context)
-            except RefusedError as error:
+            except RpcStatusError as error:
                 if error.after_headers:
                     await self._introduce(context)
                 raise
@@ -203,7 +203,7 @@ class IdentityInterceptor(VideoServiceInterceptor):
                         await self._introduce(context)
                         introduced = True
                     yield answer
-            except RefusedError as error:
+            except RpcStatusError as error:
                 if error.after_headers and not introduced:
                     await self._introduce(context)
                 raise

@@ -18,7 +18,7 @@ CPU_LIMIT = 10.0
 RPS_LIMIT = 1e9
 # A balancer ignores a report with utilisation 0. The floor leaves a replica that did next to nothing for its
 # calls, as one that fails them all at once, a finite weight.
-LEAST_UTILIZATION = 0.001
+MIN_UTILIZATION = 0.001
 
 _BUCKET_NS = 100_000_000
 _BUCKETS = 10  # so the window is 0.9 to 1 s long
@@ -93,7 +93,7 @@ class LoadMeter:
         busy = sum(bucket.busy_ns for bucket in self._buckets) / (window_ns * slots)
         per_s = 1e9 / window_ns
         return LoadReport(
-            cpu_utilization=max(busy, LEAST_UTILIZATION),
+            cpu_utilization=max(busy, MIN_UTILIZATION),
             rps_fractional=sum(bucket.ended for bucket in self._buckets) * per_s,
             eps=sum(bucket.failed for bucket in self._buckets) * per_s,
         )

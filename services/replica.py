@@ -21,14 +21,15 @@ from grpc_reflection.v1alpha import reflection
 from services.behaviour import Behaviour
 from services.call import Clock
 from services.catalogue import Catalogue
-from services.control import LabControl
+from services.errors import CannotStartError
 from services.interceptors import BehaviourInterceptor, IdentityInterceptor, LedgerInterceptor
+from services.lab_control import LabControl
 from services.ledger import Ledger
 from services.options import Options, Tls, parse
 from services.outages import Outages
-from services.server import CannotStartError, Server
+from services.server import Server
 from services.threaded_health import ThreadedHealth
-from services.threads import ThreadedServer, threaded_server
+from services.threaded_server import ThreadedServer, threaded_server
 from services.video_service import VideoService
 from services.video_service_pb2 import DESCRIPTOR, Identity
 from services.video_service_pb2_grpc import (

@@ -9,7 +9,7 @@ import grpc
 
 from services.call import Context
 from services.catalogue import Catalogue
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 from services.video_service_pb2 import (
     AddVideoReply,
     GetVideoRequest,
@@ -31,7 +31,7 @@ class VideoService(VideoServiceServicer):
         self._catalogue = catalogue
 
     async def AddVideo(self, request: Video, context: Context) -> AddVideoReply:  # noqa: N802, ARG002
-        """Add a video and give it back. RefusedError: INVALID_ARGUMENT, ALREADY_EXISTS."""
+        """Add a video and give it back. RpcStatusError: INVALID_ARGUMENT, ALREADY_EXISTS."""
         self._catalogue.add(request)
         return AddVideoReply(video=request)
 
@@ -42,7 +42,7 @@ class VideoService(VideoServiceServicer):
     ) -> AsyncIterator[Video]:
         """The videos, newest first, as they are when the call is served; over and over, at a pace, if asked.
 
-        A stream that is paced takes no slot while it waits. RefusedError: INVALID_ARGUMENT.
+        A stream that is paced takes no slot while it waits. RpcStatusError: INVALID_ARGUMENT.
         """
         _check(request)
         videos: Iterable[Video] = self._catalogue.newest(request.limit)
@@ -60,14 +60,14 @@ class VideoService(VideoServiceServicer):
         request_iterator: AsyncIterator[GetVideoRequest],
         context: Context,  # noqa: ARG002
     ) -> GetVideosReply:
-        """The videos found and the ids unknown, as asked. RefusedError: INVALID_ARGUMENT, too many ids."""
+        """The videos found and the ids unknown, as asked. RpcStatusError: INVALID_ARGUMENT, too many ids."""
         reply = GetVideosReply()
         count = 0
         async for request in request_iterator:
             count += 1
             if count > IDS_LIMIT:
                 message = f"more than {IDS_LIMIT} ids in one call"
-                raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, message)
+                raise RpcStatusError(grpc.StatusCode.INVALID_ARGUMENT, message)
             video = self._catalogue.find(request.id)
             if video is None:
                 reply.unknown_ids.append(request.id)
@@ -80,11 +80,11 @@ class VideoService(VideoServiceServicer):
         request_iterator: AsyncIterator[GetVideoRequest],
         context: Context,  # noqa: ARG002
     ) -> AsyncIterator[Video]:
-        """For each id its video, at once. RefusedError: NOT_FOUND, which ends the call."""
+        """For each id its video, at once. RpcStatusError: NOT_FOUND, which ends the call."""
         async for request in request_iterator:
             video = self._catalogue.find(request.id)
             if video is None:
-                raise RefusedError(grpc.StatusCode.NOT_FOUND, f"no video with id {request.id[:40]!r} here")
+                raise RpcStatusError(grpc.StatusCode.NOT_FOUND, f"no video with id {request.id[:40]!r} here")
             yield video
 
 
@@ -95,4 +95,4 @@ def _check(request: ListVideosRequest) -> None:
         problem = f"gap_ms is {request.gap_ms}, expected at most {GAP_LIMIT_MS}"
     else:
         return
-    raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, problem)
+    raise RpcStatusError(grpc.StatusCode.INVALID_ARGUMENT, problem)

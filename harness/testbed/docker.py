@@ -116,7 +116,7 @@ class DockerTestbed:
 
     def _create(self, fleet: DockerFleet, site: CellSite) -> None:
         """Have Compose make all containers that the cell will need, and find them."""
-        commands = fleet.commands() | {"load": ["python", "-m", "load.conductor", str(_order(site.folder))]}
+        commands = fleet.commands() | {"load": ["python", "-m", "load.main", str(_order(site.folder))]}
         services = {}
         for name, command in commands.items():
             folders = [site.folder, *([self._sockets] if name == "envoy" else [])]

@@ -33,11 +33,11 @@ def play(
     rows = Rows()
 
     async def perform() -> None:
-        orchestra = [Client(number, settings, rows) for number in range(clients)]
+        engine = [Client(number, settings, rows) for number in range(clients)]
         try:
-            await script(orchestra)
+            await script(engine)
         finally:
-            for client in orchestra:
+            for client in engine:
                 await client.close()
 
     uvloop.run(perform())

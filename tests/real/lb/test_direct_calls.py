@@ -71,8 +71,8 @@ def test_a_row_tells_what_client_and_replica_know(start_cell: StartCell) -> None
     async def script(clients: list[Client]) -> None:
         start_ns = time.monotonic_ns()
         plan = [PlannedCall(0, "AddVideo"), *(PlannedCall(1_000_000, "AddVideo") for _ in range(2))]
-        await clients[0].play_open_loop(iter(plan), start_ns)
-        await clients[1].play_open_loop(iter(plan[:1]), start_ns)
+        await clients[0].run_open_loop(iter(plan), start_ns)
+        await clients[1].run_open_loop(iter(plan[:1]), start_ns)
 
     epoch_ns = time.monotonic_ns()
     settings = replace(PICK_FIRST, target=live.target, epoch_ns=epoch_ns)
@@ -154,7 +154,7 @@ def test_a_session_opens_with_one_answered_call(start_cell: StartCell) -> None:
 
     async def script(clients: list[Client]) -> None:
         plan = (PlannedCall(0, "AddVideo") for _ in range(3))
-        await clients[0].play_open_loop(plan, time.monotonic_ns())
+        await clients[0].run_open_loop(plan, time.monotonic_ns())
 
     def sent_after_first_answer(await_first_answer: bool) -> list[bool]:
         prefix = f"await-{await_first_answer}"

@@ -64,7 +64,7 @@ def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
     plan = [PlannedCall(round(at_s * NS_PER_S), "AddVideo") for at_s in (0, 0.01, 0.02, 0.10, 0.11, 0.25)]
 
     async def script(clients: list[Client]) -> None:
-        await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+        await clients[0].run_open_loop(iter(plan), time.monotonic_ns())
 
     settings = replace(
         SETTINGS, target=live.target, session_lifetime_s=LIFETIME_S, await_first_answer=await_first_answer
@@ -90,9 +90,9 @@ def test_a_first_call_that_fails_holds_up_nobody(start_replica: StartReplica) ->
 
     async def script(clients: list[Client]) -> None:
         async with asyncio.timeout(20):
-            await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+            await clients[0].run_open_loop(iter(plan), time.monotonic_ns())
         assert server.control.SetBehaviour(Behaviour(fail_share=0)).fail_share == 0
-        await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+        await clients[0].run_open_loop(iter(plan), time.monotonic_ns())
 
     rows, _ = play(replace(SETTINGS, target=server.address), 1, script)
     assert [row["code"] for row in rows] == ["UNAVAILABLE"] * 4 + ["OK"] * 4

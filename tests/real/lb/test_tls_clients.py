@@ -14,7 +14,7 @@ from replica_process import StartReplica
 from test_driver import driver, table
 
 from harness.tls import TlsFiles, make_certificate
-from lb.authority import read_authority
+from lb.ca_certificates import read_ca_certificates
 from lb.client import Client
 from lb.settings import ClientSettings
 
@@ -64,7 +64,7 @@ def start_envoy(
 
 def encrypted(address: str, tls: TlsFiles) -> ClientSettings:
     return replace(
-        SETTINGS, target=address, service_config=None, tls=True, authority=read_authority(tls.authority)
+        SETTINGS, target=address, service_config=None, tls=True, authority=read_ca_certificates(tls.authority)
     )
 
 

@@ -28,7 +28,7 @@ def played(
         await connect(clients)
         start_ns.append(time.monotonic_ns())
         end_ns = None if end_after_ms is None else start_ns[0] + end_after_ms * MS
-        await clients[0].play_open_loop(iter(plan), start_ns[0], end_ns)
+        await clients[0].run_open_loop(iter(plan), start_ns[0], end_ns)
 
     rows, _ = play(settings, 1, script)
     for row in rows:

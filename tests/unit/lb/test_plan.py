@@ -14,9 +14,9 @@ from lb.plan import (
     Load,
     client_rate_per_s,
     closed_loop,
-    deal_clients,
     open_loop,
     planned_requests,
+    split_clients,
 )
 
 MIX = {"AddVideo": 5.0, "ListVideos": 2.0, "GetVideos": 2.0, "GetVideo": 1.0}
@@ -145,7 +145,7 @@ def test_a_closed_loop_has_no_planned_rate() -> None:
 @given(loads, st.integers(1, 60))
 @settings(deadline=None)
 def test_every_client_is_dealt_to_one_worker_and_no_worker_goes_without(load: Load, workers: int) -> None:
-    hands = deal_clients(load, workers)
+    hands = split_clients(load, workers)
     assert sorted(client for hand in hands for client in hand) == list(range(load.clients))
     assert all(hand == sorted(hand) for hand in hands)
     assert sum(bool(hand) for hand in hands) == min(workers, load.clients)
@@ -154,7 +154,7 @@ def test_every_client_is_dealt_to_one_worker_and_no_worker_goes_without(load: Lo
 @given(loads, st.integers(1, 8))
 @settings(deadline=None)
 def test_no_worker_has_more_than_its_fair_share_and_one_client(load: Load, workers: int) -> None:
-    rates = [sum(client_rate_per_s(load, client) for client in hand) for hand in deal_clients(load, workers)]
+    rates = [sum(client_rate_per_s(load, client) for client in hand) for hand in split_clients(load, workers)]
     # Graham's bound for greedy lists: what was there when the last client came was no more than fair.
     most = max(
         sum(rates) / workers + client_rate_per_s(load, min(load.clients - 1, workers)),
@@ -164,7 +164,7 @@ def test_no_worker_has_more_than_its_fair_share_and_one_client(load: Load, worke
 
 
 def test_what_the_workers_plan_adds_up() -> None:
-    hands = deal_clients(LOAD, 3)
+    hands = split_clients(LOAD, 3)
     shares = [planned_requests(LOAD, 0, 2, hand) for hand in hands]
     assert sum(shares) == planned_requests(LOAD, 0, 2)
     assert all(shares)
@@ -172,9 +172,9 @@ def test_what_the_workers_plan_adds_up() -> None:
 
 def test_clients_of_a_closed_loop_count_alike() -> None:
     load = replace(LOAD, rate_per_s=None, think_time_ms=1.0, clients=10)
-    assert sorted(len(hand) for hand in deal_clients(load, 4)) == [2, 2, 3, 3]
+    assert sorted(len(hand) for hand in split_clients(load, 4)) == [2, 2, 3, 3]
 
 
 def test_nobody_to_deal_to() -> None:
     with pytest.raises(ValueError, match="0 workers, expected at least 1"):
-        deal_clients(LOAD, 0)
+        split_clients(LOAD, 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.behaviour import Behaviour
 from services.call import Call
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 from services.service_time import ServiceTime
 from services.settings import Settings
 from services.video_service_pb2 import Behaviour as BehaviourMessage
@@ -62,7 +62,7 @@ def test_failures_do_not_shift_the_service_times() -> None:
     for _ in range(10):
         try:
             shaken.admit(new_call())
-        except RefusedError:
+        except RpcStatusError:
             continue
     draw = failing.service_time.draw_ns
     assert draw(plain._service_rng) == draw(shaken._service_rng)
@@ -82,7 +82,7 @@ def test_a_share_of_the_calls_fails_with_the_code() -> None:
     for _ in range(4000):
         try:
             behaviour.admit(new_call())
-        except RefusedError as refused:
+        except RpcStatusError as refused:
             failures += 1
             assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert 900 <= failures <= 1100
@@ -135,7 +135,7 @@ def test_slow_calls_shift_neither_service_times_nor_failures(share: float, fail_
         for _ in range(50):
             try:
                 behaviour.admit(new_call())
-            except RefusedError:
+            except RpcStatusError:
                 times.append(None)
             else:
                 times.append(plain.service_time.draw_ns(behaviour._service_rng))
@@ -188,7 +188,7 @@ def test_a_session_that_was_here_before_finds_its_data() -> None:
 def test_a_call_that_fails_on_purpose_leaves_no_data() -> None:
     message = BehaviourMessage(cache_sessions=2, fail_share=1)
     behaviour = Behaviour(CONSTANT_5.changed(message), "1")
-    with pytest.raises(RefusedError):
+    with pytest.raises(RpcStatusError):
         behaviour.admit(new_call("0.0"))
     behaviour.apply(behaviour.settings.changed(BehaviourMessage(fail_share=0)))
     call = new_call("0.0")

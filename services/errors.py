@@ -1,9 +1,9 @@
-"""The one exception by which the video service says no to its caller."""
+"""The errors of a replica."""
 
 import grpc
 
 
-class RefusedError(Exception):
+class RpcStatusError(Exception):
     """Ends a call with a gRPC status other than OK and a message for the caller.
 
     after_headers: initial metadata goes first, so that it is no trailers-only answer.
@@ -14,3 +14,7 @@ class RefusedError(Exception):
         self.after_headers = after_headers
         self.code = code
         self.message = message
+
+
+class CannotStartError(Exception):
+    """The replica cannot serve; the message says why."""

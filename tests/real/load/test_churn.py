@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from lab_process import experiment_file
-from performance import Performance
+from load_process import LoadProcess
 
 from harness.cells import CellPlan, plan_cells
 from harness.client_settings import client_settings
@@ -59,7 +59,7 @@ def upheaval(fleet: Fleet, proxy: bool) -> Iterator[Act]:
 
 
 @contextmanager
-def played(folder: Path, arm: dict[str, Any]) -> Iterator[tuple[CellPlan, Performance]]:
+def running_load(folder: Path, arm: dict[str, Any]) -> Iterator[tuple[CellPlan, LoadProcess]]:
     """A load process that plays to its end while everything comes and goes."""
     fast = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 1, "healthy_after": 1}
     proxy = arm["route"] != "direct"
@@ -73,17 +73,17 @@ def played(folder: Path, arm: dict[str, Any]) -> Iterator[tuple[CellPlan, Perfor
         live = testbed.start_cell(experiment, plan, folder, epoch_ns)
         work = plan.workload
         told = client_settings(plan, live, epoch_ns)
-        performance = Performance(LoadOrder(plan.load, told, work.warm_up_s, work.duration_s, folder))
+        run = LoadProcess(LoadOrder(plan.load, told, work.warm_up_s, work.duration_s, folder))
         try:
             for act in upheaval(testbed.fleet, proxy):
-                if performance.process.poll() is not None or time.monotonic_ns() > epoch_ns + PATIENCE_NS:
+                if run.process.poll() is not None or time.monotonic_ns() > epoch_ns + PATIENCE_NS:
                     break
                 act()
                 time.sleep(STEP_S)
-            yield plan, performance
+            yield plan, run
         finally:
-            performance.process.kill()
-            performance.process.communicate()
+            run.process.kill()
+            run.process.communicate()
 
 
 def planned(plan: CellPlan) -> Counter[tuple[int, str]]:
@@ -111,13 +111,13 @@ def planned(plan: CellPlan) -> Counter[tuple[int, str]]:
     ids=lambda arm: "-".join(str(arm[key]) for key in ("route", "policy", "discovery") if key in arm),
 )
 def test_every_planned_call_ends_with_a_row(arm: dict[str, Any], tmp_path: Path) -> None:
-    with played(tmp_path, arm) as (plan, performance):
-        assert performance.end() == 0, performance.told
-        rows = performance.rows()
-    assert "Traceback" not in performance.told
-    assert "never retrieved" not in performance.told
+    with running_load(tmp_path, arm) as (plan, run):
+        assert run.end() == 0, run.stderr
+        rows = run.rows()
+    assert "Traceback" not in run.stderr
+    assert "never retrieved" not in run.stderr
     assert Counter((row["client"], row["method"]) for row in rows) == planned(plan)
-    assert len({row["request_id"] for row in rows}) == len(rows) == performance.status()["answered"]
+    assert len({row["request_id"] for row in rows}) == len(rows) == run.status()["answered"]
     codes = Counter(row["code"] for row in rows)
     assert set(codes) <= CODES
     assert codes["OK"] > 0 < codes["UNAVAILABLE"]
