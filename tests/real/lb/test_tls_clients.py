@@ -64,7 +64,11 @@ def start_envoy(
 
 def encrypted(address: str, tls: TlsFiles) -> ClientSettings:
     return replace(
-        SETTINGS, target=address, service_config=None, tls=True, authority=read_ca_certificates(tls.authority)
+        SETTINGS,
+        target=address,
+        service_config=None,
+        tls=True,
+        ca_certificates=read_ca_certificates(tls.authority),
     )
 
 
@@ -88,7 +92,7 @@ def test_who_is_trusted_and_that_nothing_is_shared(
     assert {row["code"] for row in rows} == {"OK"}
     assert len({row["connection"] for row in rows}) == 3  # the harness refuses such an arm
     stranger = make_certificate(tmp_path / "stranger")
-    for distrustful in (encrypted(address, stranger), replace(settings, authority=None)):
+    for distrustful in (encrypted(address, stranger), replace(settings, ca_certificates=None)):
         rows, _ = play(replace(distrustful, deadline_s=1), 1, lambda clients: calls(clients[0], 1))
         assert [row["code"] for row in rows] == ["UNAVAILABLE"]
 

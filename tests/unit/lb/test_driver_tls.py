@@ -18,7 +18,7 @@ def test_ca_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--ca", "{authority}"], "argument --ca: trusts nobody without --tls; give both, or neither"),
+        (["--ca", "{authority}"], "argument --ca: has no effect without --tls; give both, or neither"),
         (
             ["--tls", "--ca", "{key}"],
             "argument --ca: {key}: expected a PEM file with an authority's certificate",

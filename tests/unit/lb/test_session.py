@@ -26,12 +26,12 @@ def test_a_call_carries_its_own_number_and_its_sessions() -> None:
 
 def test_what_an_answer_brings_is_carried_back() -> None:
     session = Session(0, 0, 0, replace(SETTINGS, echo_header="x-lab-sticky"))
-    session.hear([("x-lab-replica", "replica-0")])
+    session.update([("x-lab-replica", "replica-0")])
     assert set(carried(session)) == {"x-lab-request-id", "x-lab-session"}
-    session.hear([COOKIE, STICKY])
+    session.update([COOKIE, STICKY])
     assert carried(session)["cookie"] == "LABALB=abc"
     assert carried(session)["x-lab-sticky"] == STICKY[1]
-    session.hear([("x-lab-sticky", "bmV3")])
+    session.update([("x-lab-sticky", "bmV3")])
     assert carried(session)["x-lab-sticky"] == "bmV3"
 
 
@@ -45,7 +45,7 @@ def test_what_an_answer_brings_is_carried_back() -> None:
 )
 def test_only_what_is_asked_for_is_kept(settings: ClientSettings, kept: set[str]) -> None:
     session = Session(0, 0, 0, settings)
-    session.hear([COOKIE, STICKY, ("x-lab-sticky-bin", b"1")])
+    session.update([COOKIE, STICKY, ("x-lab-sticky-bin", b"1")])
     assert set(carried(session)) - {"x-lab-request-id", "x-lab-session"} == kept
 
 
