@@ -1,4 +1,4 @@
-"""The videos of one replica: a few samples that never go, and the videos added, bounded in number."""
+"""The videos of one replica: some samples that stay, and a limited number of added videos."""
 
 from itertools import chain, islice
 
@@ -8,13 +8,13 @@ from services.errors import RpcStatusError
 from services.video_service_pb2 import Video
 
 SAMPLES = 10
-TEXT_LIMIT = 1000  # characters in one field: with the number of videos this bounds the memory
+TEXT_LIMIT = 1000  # characters of one field; with the limit of videos this limits the memory
 
 
 class Catalogue:
-    """Videos by id. Beyond `size` added videos the oldest added one goes; samples do not count.
+    """Videos by id. When more than `size` videos were added, the oldest added one is removed.
 
-    Each is kept with `replica` in `served_by`, ready to be sent.
+    Each video is kept with the name `replica` in `served_by`, ready to be sent.
     """
 
     def __init__(self, size: int, replica: str) -> None:
@@ -27,9 +27,9 @@ class Catalogue:
         return len(self._samples) + len(self._added)
 
     def add(self, video: Video) -> None:
-        """Add a video; its `served_by` becomes this replica.
+        """Add a video and set its `served_by` to this replica.
 
-        Raises RpcStatusError: INVALID_ARGUMENT for a bad video, ALREADY_EXISTS for an id that is held.
+        Raises RpcStatusError: INVALID_ARGUMENT for a bad video, ALREADY_EXISTS for an id that is in use.
         """
         _check(video)
         if self.find(video.id) is not None:
@@ -40,11 +40,11 @@ class Catalogue:
             del self._added[next(iter(self._added))]
 
     def find(self, video_id: str) -> Video | None:
-        """The video with this id, None without one."""
+        """Return the video with this id, or None."""
         return self._added.get(video_id) or self._samples.get(video_id)
 
     def newest(self, limit: int) -> list[Video]:
-        """The videos added, newest first, then the samples; at most `limit`, 0 for all."""
+        """Return the added videos, newest first, then the samples; at most `limit`, 0 for all."""
         newest_first = chain(reversed(self._added.values()), self._samples.values())
         return list(islice(newest_first, limit or None))
 

@@ -4,9 +4,9 @@ import grpc
 
 
 class RpcStatusError(Exception):
-    """Ends a call with a gRPC status other than OK and a message for the caller.
+    """Ends a call with this gRPC status, which is not OK, and a message for the caller.
 
-    after_headers: initial metadata goes first, so that it is no trailers-only answer.
+    `after_headers`: initial metadata is sent before the status. Otherwise the answer is trailers-only.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str, *, after_headers: bool = False) -> None:
@@ -17,4 +17,4 @@ class RpcStatusError(Exception):
 
 
 class CannotStartError(Exception):
-    """The replica cannot serve; the message says why."""
+    """The replica cannot start; the message says why."""
