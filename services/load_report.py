@@ -1,8 +1,8 @@
 """Load reports (ORCA): a replica reports its load after each call, and balancers derive its weight from it.
 
 The weight is rps / (utilization + eps / rps * penalty). It estimates how many calls a second the replica
-could serve. Sources: gRFC A51 (reports travel in the trailing metadata of each answer), gRFC A58 (the weight; rps
-counts all calls, whatever their result), Envoy's client_side_weighted_round_robin.
+could serve. Sources: gRFC A51 (reports travel in the trailing metadata of each answer), gRFC A58 (the weight;
+rps counts all calls, whatever their result), Envoy's client_side_weighted_round_robin.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A real load process, as the tests see it."""
+"""Starts a real load process for tests."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from load.order import LoadOrder
 
 
 class LoadProcess:
-    """One load process playing one order; `program`: Python to run in place of load.main itself."""
+    """A load process for one order. `program`: Python code to run instead of load.main."""
 
     def __init__(self, order: LoadOrder, program: str | None = None) -> None:
         order.write(order.folder / "order.json")

@@ -17,7 +17,7 @@ from replica_process import StartReplica
 from lb.policies import POLICIES, service_config
 from lb.settings import ClientSettings
 
-pytestmark = pytest.mark.alone  # connections that take long are not there when they are looked at
+pytestmark = pytest.mark.alone  # on a busy machine connections may not be ready when they are read
 
 SCRIPT = """
 import asyncio, json, sys
@@ -56,12 +56,12 @@ def test_the_policy_in_force_is_read_back(policy: str, start_replica: StartRepli
     assert {len(one["subchannels"]) for one in found} == {held[policy]}
 
 
-def test_nothing_asked_for_is_pick_first(start_replica: StartReplica) -> None:
+def test_the_default_policy_is_pick_first(start_replica: StartReplica) -> None:
     found = channels_of(replace(SETTINGS, target=start_replica().address, service_config=None))
     assert {one["policy"] for one in found} == {"pick_first"}
 
 
-def test_shared_subchannels_are_the_same_ones(start_replica: StartReplica) -> None:
+def test_shared_connections_have_the_same_subchannels(start_replica: StartReplica) -> None:
     settings = replace(SETTINGS, target=",".join(start_replica().address for _ in range(2)))
     own, shared = (channels_of(replace(settings, share_connections=share)) for share in (False, True))
     several = channels_of(replace(settings, connections=3))
@@ -70,7 +70,7 @@ def test_shared_subchannels_are_the_same_ones(start_replica: StartReplica) -> No
     assert [(one["channels"], len(one["subchannels"])) for one in several] == [(3, 6)] * 4
 
 
-def test_other_channels_in_the_process_are_noticed() -> None:
+def test_other_channels_in_the_process_are_an_error() -> None:
     script = SCRIPT.replace("read_client_channels(range(4),", "read_client_channels(range(3),")
     settings = json.dumps(asdict(replace(SETTINGS, target="127.0.0.1:1")))
     command = [sys.executable, "-c", script, settings, "none"]

@@ -1,4 +1,4 @@
-"""Several load processes: the same plan as one, every row in one place, and the lost ones named."""
+"""Several load processes: the same plan as one, all rows in one file, and lost workers recorded."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from load.order import STOPPED_EARLY, LoadOrder
 MIX = {"AddVideo": 3.0, "ListVideos": 1.0, "GetVideos": 1.0, "GetVideo": 1.0}
 OPEN = Load(clients=5, rate_per_s=120, think_time_ms=None, skew=1.0, calls=MIX, seed=7, repeat=1)
 ARMS = {"round_robin": {"route": "envoy", "policy": "round_robin"}}
-# Another monotonic clock, as another machine has: 5,000 s ahead.
+# Another machine has another monotonic clock. This one is 5,000 s ahead.
 ELSEWHERE = ["unshare", "--time", "--monotonic", "5000"]
 
 StartLoad = Callable[..., LoadProcess]
@@ -96,7 +96,7 @@ def test_one_two_and_four_processes_send_the_same_requests_at_the_same_times(
             for row in rows
             if row["planned_ns"] >= start_ns
         }
-        # The warm-up of all is answered before anything measured is sent by anybody.
+        # All calls of the warm-up end before any worker sends a measured call.
         before = [row for row in rows if row["planned_ns"] < start_ns]
         assert before
         assert all(row["done_ns"] <= start_ns for row in before)
@@ -138,17 +138,19 @@ def test_locusts_page_shows_all_and_sigterm_ends_all_early_with_every_finished_r
     assert len(page["workers"]) == 2
     assert page["user_count"] == OPEN.clients
     total = next(entry for entry in page["stats"] if entry["name"] == "Aggregated")["num_requests"]
-    assert 0 < total <= run.status()["answered"] + 24  # workers report on their own, twice a second
+    assert (
+        0 < total <= run.status()["answered"] + 24
+    )  # workers report to Locust independently, twice a second
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == STOPPED_EARLY, run.stderr
-    rows, told = run.rows(), workers_of(run.folder)
+    rows, states = run.rows(), workers_of(run.folder)
     assert len(rows) == run.status()["answered"] >= 60
-    assert {worker["ended"] for worker in told} == {"stopped"}
+    assert {worker["ended"] for worker in states} == {"stopped"}
     assert {row["client"] for row in rows} == set(range(OPEN.clients))
     served = sum(
         len((run.folder.parent / f"replica-{number}.csv").read_text().splitlines()) - 1 for number in range(3)
     )
-    assert served - 24 <= len(rows) <= served  # what is in flight, or was sent in 0.2 s
+    assert served - 24 <= len(rows) <= served  # open calls, at most those sent in 0.2 s
     assert not any(worker.is_running() for worker in workers)
 
 
@@ -163,7 +165,7 @@ def test_workers_end_with_a_master_that_is_killed(start_cell: StartCell, start_l
     assert len(run.rows()) >= 20
 
 
-def test_a_workers_own_mistake_ends_it_all_at_once(start_load: StartLoad) -> None:
+def test_an_error_in_a_worker_ends_the_load_at_once(start_load: StartLoad) -> None:
     wrong = replace(OPEN, calls={"NoSuchCall": 1.0})
     run = start_load("127.0.0.1:1", load=wrong, processes=2, duration_s=25)
     assert run.end() not in (0, STOPPED_EARLY)
@@ -187,13 +189,13 @@ def test_a_worker_with_other_code_is_refused(start_load: StartLoad) -> None:
         f"it.run_session('127.0.0.1', {port}, 20)"
     )
     run = start_load("127.0.0.1:1", expect_workers=1, master_bind_port=port)
-    stranger = subprocess.Popen([sys.executable, "-c", other], cwd=ROOT, stderr=subprocess.DEVNULL)
+    other_worker = subprocess.Popen([sys.executable, "-c", other], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         assert run.end() not in (0, STOPPED_EARLY)
         assert run.status()["error"].endswith("has another version of the lab")
     finally:
-        stranger.kill()
-        stranger.wait()
+        other_worker.kill()
+        other_worker.wait()
 
 
 def run_small(start_lab: StartLab, folder: Path, *words: object, **changes: Any) -> Lab:
@@ -213,19 +215,21 @@ def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tm
     doubts = [doubt for doubt in summary["doubts"] if "achieved" not in doubt and "generator" not in doubt]
     assert len(doubts) == 1, doubts
     assert "round_robin, repeat 1: load worker load-worker-1 was lost " in doubts[0]
-    told = json.loads((cell / "cell.json").read_text())["load_workers"]
-    lost, kept = told[1], told[0]
+    states = json.loads((cell / "cell.json").read_text())["load_workers"]
+    lost, kept = states[1], states[0]
     missing = lost["planned_requests"] - lost["measured_requests"]
     assert f"{missing} of its {lost['planned_requests']} planned requests are missing" in doubts[0]
     rows = lab.rows("round_robin")
-    assert [worker["ended"] for worker in told] == ["done", "lost"]
+    assert [worker["ended"] for worker in states] == ["done", "lost"]
     assert kept["planned_requests"] == kept["measured_requests"]
     mine = rows["client"].is_in(lost["clients"])
     assert (mine.sum(), (~mine).sum()) == (lost["rows"], kept["rows"])
     assert lost["rows"] > 10
 
 
-def test_workers_by_hand_play_every_cell_and_leave_with_the_run(start_lab: StartLab, tmp_path: Path) -> None:
+def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
+    start_lab: StartLab, tmp_path: Path
+) -> None:
     port = free_port()
     workers = [start_worker(port, *before) for before in ([], ELSEWHERE if has_other_clocks() else [])]
     words = ("--expect-workers", 2, "--master-bind-port", port)
@@ -235,9 +239,9 @@ def test_workers_by_hand_play_every_cell_and_leave_with_the_run(start_lab: Start
         status, out, err = lab.end()
         assert (status, f"worker --master-host 127.0.0.1 --master-port {port}" in err) == (0, True), out + err
         for worker in workers:
-            _, told = worker.communicate(timeout=10)
-            assert worker.returncode == 0, told
-            assert told.endswith("load worker: finished a cell\nload worker: the run is over\n")
+            _, stderr = worker.communicate(timeout=10)
+            assert worker.returncode == 0, stderr
+            assert stderr.endswith("load worker: finished a cell\nload worker: the run is over\n")
     finally:
         for worker in workers:
             worker.kill()
@@ -247,13 +251,13 @@ def test_workers_by_hand_play_every_cell_and_leave_with_the_run(start_lab: Start
         assert [worker["ended"] for worker in info["load_workers"]] == ["done"] * 3
         ahead = sorted(worker["offset_ns"] for worker in info["load_workers"])[0]
         assert ahead == 0 or abs(ahead + 5000e9) < 1e9
-    # Translated to one clock, everybody's requests are in the window, and Envoy's turns are even.
+    # All rows are on the master's clock, so all requests are in the window and round robin is even.
     assert json.loads((lab.run / "summary.json").read_text())["doubts"] == []
     answers = lab.rows("round_robin")["replica"].value_counts()["count"]
     assert answers.max() - answers.min() <= 1
 
 
-def test_a_worker_that_is_told_to_leave_sends_what_it_has(
+def test_a_worker_that_gets_sigterm_sends_its_finished_rows(
     start_cell: StartCell, start_load: StartLoad
 ) -> None:
     port = free_port()
@@ -263,8 +267,8 @@ def test_a_worker_that_is_told_to_leave_sends_what_it_has(
     try:
         run.await_answers(80)
         os.kill(worker.pid, signal.SIGTERM)
-        _, told = worker.communicate(timeout=10)
-        assert worker.returncode == 130, told
+        _, stderr = worker.communicate(timeout=10)
+        assert worker.returncode == 130, stderr
         assert run.end() == 0, run.stderr
     finally:
         worker.kill()
@@ -279,5 +283,5 @@ def test_a_worker_that_is_told_to_leave_sends_what_it_has(
         for line in (run.folder.parent / f"replica-{number}.csv").read_text().splitlines()[1:]
     }
     sent = {number for number in served if number // 10**9 in left["clients"]}
-    # In flight when it was told: what a few milliseconds hold, not what a batch does.
+    # Calls that were open at SIGTERM: those of a few milliseconds, not those of a whole batch.
     assert len(sent - {row["request_id"] for row in mine}) <= 4

@@ -1,4 +1,4 @@
-"""`python -m load.main`: it plays its order exactly, and every finished call is on disk."""
+"""`python -m load.main` makes exactly the planned calls, and every finished call is on disk."""
 
 import itertools
 import json
@@ -88,7 +88,7 @@ def test_every_planned_call_is_sent_once_at_its_time(
     )
     before = [row for row in rows if row["planned_ns"] < status["measure_start_ns"]]
     assert Counter((row["client"], row["method"]) for row in before) == opening
-    # The warm-up is answered before anything measured is sent.
+    # All calls of the warm-up end before the first measured call is sent.
     assert all(row["done_ns"] <= status["measure_start_ns"] for row in before)
     assert all(row["planned_ns"] <= row["sent_ns"] <= row["done_ns"] for row in rows)
     for client in range(OPEN.clients):
@@ -105,16 +105,14 @@ def test_messages_of_streams_are_rows_of_their_own(start_cell: StartCell, start_
     assert all(message["replica"] == streams[message["request_id"]]["replica"] for message in messages)
 
 
-def test_what_grpc_says_of_the_channels_is_left_for_the_harness(
-    start_cell: StartCell, start_load: Any
-) -> None:
+def test_the_channels_file_holds_what_grpc_reports(start_cell: StartCell, start_load: Any) -> None:
     run = start_load(start_cell("direct", "round_robin").target)
     assert run.end() == 0, run.stderr
-    told = json.loads((run.folder / "channels.json").read_text())
-    assert [(one["client"], one["channels"], one["policy"]) for one in told] == [
+    channels = json.loads((run.folder / "channels.json").read_text())
+    assert [(one["client"], one["channels"], one["policy"]) for one in channels] == [
         (client, 1, "round_robin") for client in range(OPEN.clients)
     ]
-    subchannels = [number for one in told for number in one["subchannels"]]
+    subchannels = [number for one in channels for number in one["subchannels"]]
     assert len(subchannels) == len(set(subchannels)) == OPEN.clients * 3
 
 
@@ -139,14 +137,14 @@ def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCe
     rows, start_ns = run.rows(), run.status()["measure_start_ns"]
     planned = sum(len(list(open_loop(load, client, "measure", 1, True))) for client in range(2))
     assert len(rows) == planned
-    # Three times what the replica can do: answers trail far behind, sending does not.
+    # Three times the replica's capacity: answers come late, calls are still sent on time.
     opened_ns = max(min(row["done_ns"] for row in rows if row["client"] == client) for client in (0, 1))
     sent_in_time = [row for row in rows if row["sent_ns"] - start_ns <= 1.1 * NS_PER_S]
     assert opened_ns - start_ns < NS_PER_S
     assert len(sent_in_time) == len(rows)
     assert max(row["done_ns"] for row in rows) - start_ns > 2 * NS_PER_S
     assert max(row["in_flight"] for row in rows) > 10
-    assert not (run.folder / "messages.csv").exists()  # where there are no streams
+    assert not (run.folder / "messages.csv").exists()  # because there are no streams
 
 
 def test_a_closed_loop_waits_for_answers(start_cell: StartCell, start_load: Any) -> None:
@@ -163,7 +161,7 @@ def test_a_closed_loop_waits_for_answers(start_cell: StartCell, start_load: Any)
         assert len(rows) > 10
         for earlier, later in itertools.pairwise(rows):
             assert later["planned_ns"] >= earlier["done_ns"]
-        # The next answer would have come after about 30 ms, were it not for the end of the window.
+        # The next call would follow after about 30 ms, but the window has ended.
         last_ns = rows[-1]["planned_ns"]
         assert status["measure_start_ns"] < last_ns < status["measure_end_ns"]
 
@@ -178,7 +176,7 @@ def test_sigterm_ends_early_with_every_finished_call_on_disk(start_cell: StartCe
     rows = run.rows()
     assert len(rows) == run.status()["answered"] >= answered_before
     assert run.status()["state"] != "done"
-    # The replicas' ledgers may have more, calls in flight: what is sent in 0.2 s, at most.
+    # The replicas' ledgers may have more rows: open calls, at most those sent in 0.2 s.
     served = sum(
         len((run.folder.parent / f"{name}.csv").read_text().splitlines()) - 1 for name in live.replicas
     )
@@ -220,22 +218,22 @@ def test_calls_that_fail_are_rows_and_locusts_failures(start_load: Any) -> None:
     ],
     ids=["open", "closed"],
 )
-def test_a_mistake_of_its_own_ends_it_at_once(load: Load, start_load: Any) -> None:
+def test_an_error_in_the_engine_ends_the_load_at_once(load: Load, start_load: Any) -> None:
     run = start_load("127.0.0.1:1", load, duration_s=25)
     assert run.end() not in (0, STOPPED_EARLY)
     assert "KeyError: 'NoSuchCall'" in run.stderr
     assert "never retrieved" not in run.stderr
 
 
-def test_the_harness_is_told_at_once_that_measuring_begins(start_cell: StartCell, start_load: Any) -> None:
-    # Batches would be five seconds apart: what is told sooner is told for its own sake.
+def test_the_status_file_says_at_once_that_measuring_begins(start_cell: StartCell, start_load: Any) -> None:
+    # Batches are five seconds apart here, so an earlier status was not written with a batch.
     program = "import sys, load.main as it; it.BATCH_INTERVAL_S = 5; sys.exit(it.main())"
     run = start_load(start_cell("direct", "round_robin").target, program=program, warm_up_s=0.3)
     while run.status()["state"] != "measure":
         assert run.process.poll() is None, run.end()
         time.sleep(0.005)
-    told_ns, start_ns = time.monotonic_ns() - run.epoch_ns, run.status()["measure_start_ns"]
-    assert told_ns - start_ns < 1 * NS_PER_S
+    noticed_ns, start_ns = time.monotonic_ns() - run.epoch_ns, run.status()["measure_start_ns"]
+    assert noticed_ns - start_ns < 1 * NS_PER_S
     assert run.end() == 0, run.stderr
 
 

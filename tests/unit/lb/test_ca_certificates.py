@@ -1,4 +1,4 @@
-"""Whom to trust: what is read from a file, and what is refused."""
+"""CA certificates are read from a file; a file without one is refused."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from harness.tls import make_certificate
 from lb.ca_certificates import read_ca_certificates
 
 
-def test_certificates_alone_are_read_whatever_stands_between(tmp_path: Path) -> None:
+def test_only_certificates_are_read_from_a_file(tmp_path: Path) -> None:
     files = make_certificate(tmp_path / "tls")
     authority, certificate = files.authority.read_text(), files.certificate.read_text()
     bundle = tmp_path / "bundle.pem"

@@ -1,4 +1,4 @@
-"""The catalogue: bounded, newest first, samples always there, refusals with the right status."""
+"""The catalogue: limited size, newest first, permanent samples, errors with the right status."""
 
 import grpc
 import pytest
@@ -50,7 +50,7 @@ def test_the_ids_of_the_examples_are_free() -> None:
 
 
 @pytest.mark.parametrize("video_id", ["mine", "sample-3"])
-def test_an_id_that_is_held_is_refused(video_id: str) -> None:
+def test_an_id_that_is_in_use_is_refused(video_id: str) -> None:
     catalogue = Catalogue(5, "replica-7")
     catalogue.add(video("mine"))
     with pytest.raises(RpcStatusError, match=f"video '{video_id}' exists already") as refused:

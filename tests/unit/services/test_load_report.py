@@ -1,4 +1,4 @@
-"""Load reports: the bytes of ORCA, and utilisation and rates over the last second."""
+"""Load reports: the bytes of ORCA, and utilization and rates over the last second."""
 
 import struct
 
@@ -43,7 +43,7 @@ def test_the_share_of_busy_slots() -> None:
     assert report.rps_fractional == report.eps == pytest.approx(2)
 
 
-def test_what_is_over_is_forgotten_after_a_second() -> None:
+def test_the_meter_forgets_after_a_second() -> None:
     meter = LoadMeter(EPOCH_NS)
     meter.enter(EPOCH_NS)
     for number in range(100):
@@ -78,9 +78,9 @@ def test_calls_that_take_no_slot_still_have_a_utilisation() -> None:
     calls=st.integers(1, 40),
 )
 def test_rate_over_utilisation_is_the_capacity(slots: int, service_ms: int, gap_ms: int, calls: int) -> None:
-    """Whatever the load: that quotient is what a balancer takes for the replica's weight.
+    """A balancer uses rate / utilization as the replica's weight. It is the capacity under any load.
 
-    Exact up to the one call that the window may cut in two.
+    The window may cut one call in two, so the quotient is exact up to one call.
     """
     meter, now_ns = LoadMeter(EPOCH_NS), EPOCH_NS
     for _ in range(calls):
