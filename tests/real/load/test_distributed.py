@@ -138,9 +138,8 @@ def test_locusts_page_shows_all_and_sigterm_ends_all_early_with_every_finished_r
     assert len(page["workers"]) == 2
     assert page["user_count"] == OPEN.clients
     total = next(entry for entry in page["stats"] if entry["name"] == "Aggregated")["num_requests"]
-    assert (
-        0 < total <= run.status()["answered"] + 24
-    )  # workers report to Locust independently, twice a second
+    # Workers report to Locust independently, twice a second.
+    assert 0 < total <= run.status()["answered"] + 24
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == STOPPED_EARLY, run.stderr
     rows, states = run.rows(), workers_of(run.folder)
