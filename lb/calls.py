@@ -1,4 +1,4 @@
-"""The four calls of VideoService, one of each kind that gRPC knows, each returning the same Answer."""
+"""The four calls of VideoService, one of each kind that gRPC has. Each returns an Answer."""
 
 import asyncio
 import contextlib
@@ -10,36 +10,37 @@ import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from lb.clock import NS_PER_MS, sleep_until
-from lb.settings import MOST_PAYLOAD_BYTES
+from lb.settings import MAX_PAYLOAD_BYTES
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
 Metadata = tuple[tuple[str, str], ...]
 
-FIELD_LIMIT = 1000  # characters of one field that a replica's catalogue takes
-FILLER = "A video about where requests really go. "  # compresses about as well as prose does
+MAX_FIELD_LENGTH = 1000  # characters; a replica refuses videos with longer fields
+FILLER = "A video about where requests really go. "  # prose, so that it compresses like prose
 CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 OK = 0
-MASK = "Internal error from Core"  # the details of the INTERNAL that grpc.aio makes of a failed write
-MASKED_STATUS_MS = 1000  # patience with the status that it hides; seen within some ms
+# grpc.aio ends a call whose write fails with INTERNAL and these details, which hide the true status.
+MASKING_DETAILS = "Internal error from Core"
+TRUE_STATUS_TIMEOUT_MS = 1000  # the true status usually arrives within some ms
 
 
-class Sending(NamedTuple):
-    """What one call is given.
+class OutgoingCall(NamedTuple):
+    """What the client passes to one call.
 
-    `key`: the id of a video to add; `planned_ns`: monotonic; `hear`: told of the headers that a stream's
-    first message brings, while the stream goes on.
+    `video_id`: id of the video that AddVideo adds. `planned_ns`: monotonic. `on_headers`: a stream calls it
+    with its initial metadata when its first message has arrived.
     """
 
-    key: str
+    video_id: str
     metadata: Metadata
     timeout_s: float
     planned_ns: int
-    hear: Callable[[Any], None]
+    on_headers: Callable[[Any], None]
 
 
 class Message(NamedTuple):
-    """One message of a stream, in monotonic ns. `replica`: who the message itself says that it is from."""
+    """One message of a stream. Instants are monotonic ns. `replica`: the sender that the message names."""
 
     planned_ns: int
     sent_ns: int
@@ -48,7 +49,10 @@ class Message(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """How one call ended, and when (monotonic ns). `initial`, `trailing`: grpc.aio.Metadata."""
+    """The end of one call: its gRPC code and when it ended (monotonic ns).
+
+    `initial`, `trailing`: its metadata, grpc.aio.Metadata. `messages`: those of a stream, else empty.
+    """
 
     code: str
     done_ns: int
@@ -58,9 +62,10 @@ class Answer(NamedTuple):
 
 
 class VideoCalls:
-    """Calls over one channel. Streams have `messages` messages, message k planned k gaps after the call.
+    """Makes calls over one channel.
 
-    Gaps are whole milliseconds, as timers and ListVideosRequest count.
+    Streams have `messages` messages. Message k is planned k gaps after the call. A gap is rounded to whole
+    milliseconds, the unit of timers and of ListVideosRequest.
     """
 
     def __init__(
@@ -72,40 +77,40 @@ class VideoCalls:
         self._gap_ns = self._gap_ms * NS_PER_MS
         self._texts = video_texts(payload_bytes)
 
-    async def add_video(self, sending: Sending) -> Answer:
-        """Unary: add a video with the id `sending.key`."""
-        video = pb.Video(id=sending.key, duration=1, **self._texts)
-        call = self._stub.AddVideo(video, metadata=sending.metadata, timeout=sending.timeout_s)
+    async def add_video(self, outgoing: OutgoingCall) -> Answer:
+        """Unary call: add a video."""
+        video = pb.Video(id=outgoing.video_id, duration=1, **self._texts)
+        call = self._stub.AddVideo(video, metadata=outgoing.metadata, timeout=outgoing.timeout_s)
         code = await call.code()
         done_ns = time.monotonic_ns()
         return Answer(code.name, done_ns, await call.initial_metadata(), await call.trailing_metadata(), [])
 
-    async def list_videos(self, sending: Sending) -> Answer:
-        """Server stream, paced by the replica. A message's `sent_ns` is that of the one request."""
+    async def list_videos(self, outgoing: OutgoingCall) -> Answer:
+        """Server stream: the replica sends a message every gap. `sent_ns` of each is that of the request."""
         count, gap_ns = len(self._ids), self._gap_ns
         request = pb.ListVideosRequest(limit=count, cycle=True, gap_ms=self._gap_ms)
         sent_ns = time.monotonic_ns()
-        call = self._stub.ListVideos(request, metadata=sending.metadata, timeout=sending.timeout_s)
+        call = self._stub.ListVideos(request, metadata=outgoing.metadata, timeout=outgoing.timeout_s)
         messages: list[Message] = []
 
         async def exchange() -> None:
-            planned_ns = sending.planned_ns
+            planned_ns = outgoing.planned_ns
             async for video in call:
                 messages.append(Message(planned_ns, sent_ns, time.monotonic_ns(), video.served_by))
                 planned_ns += gap_ns
                 if len(messages) == 1:
-                    sending.hear(await call.initial_metadata())
+                    outgoing.on_headers(await call.initial_metadata())
 
         return await _stream(call, exchange, messages)
 
-    async def get_videos(self, sending: Sending) -> Answer:
-        """Client stream: ids in, one reply, which is every message's answer."""
-        call = self._stub.GetVideos(metadata=sending.metadata, timeout=sending.timeout_s)
+    async def get_videos(self, outgoing: OutgoingCall) -> Answer:
+        """Client stream: send ids. The one reply answers all messages."""
+        call = self._stub.GetVideos(metadata=outgoing.metadata, timeout=outgoing.timeout_s)
         messages: list[Message] = []
 
         async def exchange() -> None:
             instants = []
-            planned_ns = sending.planned_ns
+            planned_ns = outgoing.planned_ns
             for video_id in self._ids:
                 await sleep_until(planned_ns)
                 instants.append((planned_ns, time.monotonic_ns()))
@@ -121,13 +126,13 @@ class VideoCalls:
 
         return await _stream(call, exchange, messages)
 
-    async def get_video(self, sending: Sending) -> Answer:
-        """Bidirectional ping-pong: an id, its video; the next id at its time, but not before that video."""
-        call = self._stub.GetVideo(metadata=sending.metadata, timeout=sending.timeout_s)
+    async def get_video(self, outgoing: OutgoingCall) -> Answer:
+        """Bidirectional stream: send an id, wait for its video, send the next id when it is due."""
+        call = self._stub.GetVideo(metadata=outgoing.metadata, timeout=outgoing.timeout_s)
         messages: list[Message] = []
 
         async def exchange() -> None:
-            planned_ns = sending.planned_ns
+            planned_ns = outgoing.planned_ns
             for video_id in self._ids:
                 await sleep_until(planned_ns)
                 sent_ns = time.monotonic_ns()
@@ -138,13 +143,13 @@ class VideoCalls:
                 messages.append(Message(planned_ns, sent_ns, time.monotonic_ns(), video.served_by))
                 planned_ns += self._gap_ns
                 if len(messages) == 1:
-                    sending.hear(await call.initial_metadata())
+                    outgoing.on_headers(await call.initial_metadata())
             await call.done_writing()
 
         return await _stream(call, exchange, messages)
 
-    def by_method(self) -> dict[str, Callable[[Sending], Awaitable[Answer]]]:
-        """Method name of the proto -> the call."""
+    def by_method(self) -> dict[str, Callable[[OutgoingCall], Awaitable[Answer]]]:
+        """Return the calls by their method names in the proto."""
         return {
             "AddVideo": self.add_video,
             "ListVideos": self.list_videos,
@@ -157,26 +162,27 @@ METHODS = ("AddVideo", "ListVideos", "GetVideos", "GetVideo")
 
 
 def video_texts(payload_bytes: int) -> dict[str, str]:
-    """The texts of a video to add, by field: a few words, or `payload_bytes` ASCII characters in all.
+    """Return the text fields of a video to add: a few words, or `payload_bytes` ASCII characters in total.
 
-    Raises ValueError for more than MOST_PAYLOAD_BYTES.
+    Raises ValueError for more than MAX_PAYLOAD_BYTES.
     """
     if not payload_bytes:
         return {"title": "Load", "author": "lb-lab", "url": "https://example.com/v.mp4"}
-    if not 0 < payload_bytes <= MOST_PAYLOAD_BYTES:
-        raise ValueError(f"payload_bytes is {payload_bytes}, expected 0 to {MOST_PAYLOAD_BYTES}")
+    if not 0 < payload_bytes <= MAX_PAYLOAD_BYTES:
+        raise ValueError(f"payload_bytes is {payload_bytes}, expected 0 to {MAX_PAYLOAD_BYTES}")
     text = (FILLER * (payload_bytes // len(FILLER) + 1))[:payload_bytes]
     fields = ("title", "author", "url")
     return {
-        name: text[number * FIELD_LIMIT : (number + 1) * FIELD_LIMIT] for number, name in enumerate(fields)
+        name: text[number * MAX_FIELD_LENGTH : (number + 1) * MAX_FIELD_LENGTH]
+        for number, name in enumerate(fields)
     }
 
 
 async def _stream(call: Any, exchange: Callable[[], Awaitable[None]], messages: list[Message]) -> Answer:
     ends: list[tuple[int, Any]] = []
-    # A stream may be cut off between two of its messages, long before the next one finds out.
+    # A stream may break between two messages. Only this callback learns when.
     call.add_done_callback(lambda call: ends.append((time.monotonic_ns(), call._cython_call._status)))
-    # The call's own status, read below, says why an exchange ended early.
+    # The call's status, read below, says why the exchange ended early.
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, cygrpc.InternalError):
         await exchange()
     await call.code()
@@ -188,14 +194,14 @@ async def _stream(call: Any, exchange: Callable[[], Awaitable[None]], messages: 
 
 
 async def _true_status(call: Any, first: Any) -> Any:
-    """What came over the wire as the call's status; `first`: the status that it had first.
+    """Return the status that the server sent. `first`: the status that the call had first.
 
-    A write that fails because the call has ended makes grpc.aio put an INTERNAL of its own in the place of
-    the status, which came before or comes a little later (grpc/grpc#36066).
+    When a write fails because the call has ended, grpc.aio replaces the call's status by INTERNAL. The
+    server's status came before or comes a little later (grpc/grpc#36066).
     """
-    for _ in range(MASKED_STATUS_MS):
+    for _ in range(TRUE_STATUS_TIMEOUT_MS):
         for status in (first, call._cython_call._status):
-            if status.details() != MASK:
+            if status.details() != MASKING_DETAILS:
                 return status
         await asyncio.sleep(0.001)
     return first

@@ -1,4 +1,4 @@
-"""One client: a caller with its own connections, its sessions, its plan, its calls, its rows."""
+"""One client: it makes its planned calls over its own connections and records a row for each."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lb.calls import Answer, Sending, VideoCalls
+from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
 from lb.clock import sleep_until
 from lb.plan import NS_PER_S, PlannedCall
@@ -19,14 +19,14 @@ Row = tuple[int | str, ...]
 
 @dataclass
 class Rows:
-    """Rows on their way to a file, in the order of lb.rows; one thread appends, another may take."""
+    """Finished rows, with the columns of lb.rows. One thread appends while another removes."""
 
     requests: deque[Row] = field(default_factory=deque)
     messages: deque[Row] = field(default_factory=deque)
 
 
 class Client:
-    """To be made and used on one event loop. `number` names it in every ledger."""
+    """A client. Create and use it on one event loop. Every ledger names it by `number`."""
 
     def __init__(self, number: int, settings: ClientSettings, rows: Rows) -> None:
         self._number = number
@@ -43,20 +43,20 @@ class Client:
         self._session: Session | None = None
 
     async def connect(self) -> None:
-        """Connect before the first call is due; see lb.channel.connect."""
+        """Connect all channels: see lb.channel.connect."""
         await asyncio.gather(*(connect(channel) for channel in self._channels))
 
-    async def play_open_loop(
+    async def run_open_loop(
         self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None = None
     ) -> None:
-        """Send every call at its planned time, whatever the earlier ones do; return when all have ended.
+        """Send each call at its planned time and return when all have ended.
 
-        `start_ns`, `end_ns`: monotonic ns of the phase's start and end. With await_each_answer a call is sent
-        once its last one has been answered, if later than planned; those whose turn has not come one deadline
-        after the phase's end are not sent (None: all are).
+        `start_ns`, `end_ns`: start and end of the phase (monotonic ns). Without await_each_answer earlier
+        calls delay nothing. With it a call waits until the call before it has ended, and calls that would be
+        sent later than one deadline after `end_ns` are not sent (None: all are sent).
         """
         if self._settings.await_each_answer:
-            await self._play_in_turn(plan, start_ns, end_ns)
+            await self._run_in_turn(plan, start_ns, end_ns)
             return
         async with asyncio.TaskGroup() as calls:
             for call in plan:
@@ -64,17 +64,17 @@ class Client:
                 await sleep_until(planned_ns)
                 calls.create_task(self.call(call.method, planned_ns))
 
-    async def _play_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
-        patience_ns = round(self._settings.deadline_s * NS_PER_S)
+    async def _run_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
+        deadline_ns = round(self._settings.deadline_s * NS_PER_S)
         for call in plan:
             planned_ns = start_ns + call.at_ns
             await sleep_until(planned_ns)
-            if end_ns is not None and time.monotonic_ns() > end_ns + patience_ns:
+            if end_ns is not None and time.monotonic_ns() > end_ns + deadline_ns:
                 return
             await self.call(call.method, planned_ns)
 
-    async def play_closed_loop(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int) -> None:
-        """Send each call a think time after the last answer, until `end_ns` (monotonic ns)."""
+    async def run_closed_loop(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int) -> None:
+        """Send each call one think time after the last answer, until `end_ns` (monotonic ns)."""
         planned_ns = start_ns
         for call in plan:
             planned_ns += call.at_ns
@@ -85,32 +85,32 @@ class Client:
             planned_ns = time.monotonic_ns()
 
     async def call(self, method: str, planned_ns: int) -> None:
-        """Make one call, planned for `planned_ns` (monotonic ns), and write its row."""
+        """Make one call, planned for `planned_ns` (monotonic ns), and record its row."""
         session, sequence = self._session_at(planned_ns), self._sequence
         self._sequence += 1
-        if session.begun and self._settings.await_first_answer:
-            # The first answer brings the cookie; a call sent before it would be balanced as a stranger's.
-            await session.opened.wait()
-        session.begun = True
+        if session.first_call_sent and self._settings.await_first_answer:
+            # The first answer brings the cookie. Before that the balancer cannot know the session.
+            await session.first_call_ended.wait()
+        session.first_call_sent = True
         request_id = self._number * REQUEST_IDS_PER_CLIENT + sequence
-        sending = Sending(
+        outgoing = OutgoingCall(
             f"{self._settings.key_prefix}-{request_id}",
             session.metadata(request_id),
             self._settings.deadline_s,
             planned_ns,
-            session.hear,
+            session.update,
         )
         sent_ns = time.monotonic_ns()
         try:
-            answer = await self._calls[sequence % len(self._calls)][method](sending)
-            session.hear(answer.initial)
-            session.hear(answer.trailing)
+            answer = await self._calls[sequence % len(self._calls)][method](outgoing)
+            session.update(answer.initial)
+            session.update(answer.trailing)
         finally:
-            session.opened.set()  # answered or not: a first call that fails holds up nobody
+            session.first_call_ended.set()  # also after an error, so that later calls do not wait for ever
         self._record((request_id, self._number, session.number, method), (planned_ns, sent_ns), answer)
 
     def _session_at(self, planned_ns: int) -> Session:
-        """The session that a call of that planned time belongs to; a new one where the last has ended."""
+        """Return the session of a call planned for that time. Opens a new one if the last has ended."""
         session = self._session
         if session is None or (session.ends_ns is not None and planned_ns >= session.ends_ns):
             number = 0 if session is None else session.number + 1
@@ -142,5 +142,5 @@ class Client:
             self._rows.messages.append((identity[0], number, planned_ns, sent_ns, received_ns, replica))
 
     async def close(self) -> None:
-        """Close the connections; calls that are still running end with CANCELLED."""
+        """Close the connections. Calls that are still open end with CANCELLED."""
         await asyncio.gather(*(channel.close() for channel in self._channels))

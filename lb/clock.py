@@ -1,4 +1,4 @@
-"""Waiting for an instant of the monotonic clock, which every process of a machine shares."""
+"""Waits for instants of the monotonic clock, which all processes of a machine share."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ NS_PER_MS = 1_000_000
 
 
 async def sleep_until(instant_ns: int) -> None:
-    """Return once the monotonic clock shows `instant_ns`; at once if it does already."""
-    # uvloop's timers count whole milliseconds: rounded up, so that nothing is sent early and nothing spins.
+    """Return when the monotonic clock has reached `instant_ns`."""
+    # uvloop's timers count whole milliseconds. Rounding up sends nothing early and does not spin.
     while (left_ns := instant_ns - time.monotonic_ns()) > 0:
         await asyncio.sleep(-(-left_ns // NS_PER_MS) / 1000)

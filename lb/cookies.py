@@ -1,7 +1,7 @@
-"""A cookie jar for gRPC: without one, a sticky balancer's cookie is never sent back.
+"""A cookie jar for gRPC, which sends a sticky balancer's cookie back.
 
-gRPC has no cookies of its own: whoever makes the calls must keep what `set-cookie` brings, in initial
-metadata or, in an error without a body, in trailing metadata, and add it to the next call's metadata.
+gRPC itself has no cookies. The caller must keep the values of `set-cookie` and add them to the metadata of
+the next call. It is in the initial metadata, or in the trailing metadata of an error without a body.
 """
 
 import re
@@ -11,14 +11,15 @@ from email.utils import parsedate_to_datetime
 from http.cookies import CookieError, SimpleCookie
 
 WHOLE_NUMBER = re.compile("-?[0-9]+")
-SERVICE = "/video_service.VideoService"  # the path of every call is one below it
+SERVICE = "/video_service.VideoService"  # the path of every call starts with it
 
 
 class CookieJar:
-    """The cookies of one session, name -> value, for one target and its VideoService.
+    """The cookies of one session (name -> value) for calls of VideoService on one target.
 
-    `secure`: calls are encrypted; otherwise cookies that are Secure are not kept. A cookie for another path
-    is not kept either. Source: RFC 6265, sections 5.2 to 5.4; there is one host, so Domain says nothing.
+    `secure`: calls are encrypted. Without it cookies with the attribute Secure are not kept. Cookies for
+    other paths are never kept. Domain is ignored, because there is one host. Source: RFC 6265, sections 5.2
+    to 5.4.
     """
 
     def __init__(self, secure: bool = False) -> None:
@@ -26,7 +27,7 @@ class CookieJar:
         self._cookies: dict[str, tuple[str, float]] = {}
 
     def header(self) -> str | None:
-        """The one `cookie` header to send now, or None when the jar holds nothing that is still valid."""
+        """Return the value of the `cookie` header to send now, or None if the jar holds no valid cookie."""
         if not self._cookies:
             return None
         now_s = time.monotonic()
@@ -34,7 +35,7 @@ class CookieJar:
         return "; ".join(live) or None
 
     def keep(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
-        """Take over every `set-cookie` of a call's metadata. A malformed one is ignored, as browsers do."""
+        """Keep each cookie in a call's metadata. Ignores malformed ones, as browsers do."""
         for key, value in metadata or ():
             if key == "set-cookie" and isinstance(value, str):
                 self._set(value)
@@ -45,22 +46,22 @@ class CookieJar:
             morsels = SimpleCookie(pair)
         except CookieError:
             return
-        # By hand: SimpleCookie drops a whole cookie for an attribute that it does not know.
+        # Attributes are parsed here: SimpleCookie drops a cookie that has an unknown attribute.
         named = (attribute.partition("=") for attribute in rest)
         attributes = {name.strip().lower(): value.strip() for name, _, value in named}
         for name, morsel in morsels.items():
-            if (self._secure or "secure" not in attributes) and _is_here(attributes.get("path", "")):
-                # The coded value goes back byte for byte: Envoy quotes its base64.
+            if (self._secure or "secure" not in attributes) and _applies(attributes.get("path", "")):
+                # The coded value is sent back byte for byte: Envoy puts its base64 in quotes.
                 self._cookies[name] = (morsel.coded_value, time.monotonic() + _lifetime_s(attributes))
 
 
-def _is_here(path: str) -> bool:
-    """Whether a cookie with that attribute Path goes with the calls of SERVICE; others are ignored."""
+def _applies(path: str) -> bool:
+    """Return whether a cookie with this attribute Path is sent with the calls of SERVICE."""
     return not path.startswith("/") or f"{SERVICE}/".startswith(f"{path.rstrip('/')}/")
 
 
 def _lifetime_s(attributes: Mapping[str, str]) -> float:
-    """Seconds from now; 0 or less: the cookie is deleted. Max-Age goes before Expires."""
+    """Return the seconds until the cookie expires; 0 or less deletes it. Max-Age goes before Expires."""
     if WHOLE_NUMBER.fullmatch(attributes.get("max-age", "")):
         return int(attributes["max-age"])
     try:

@@ -8,27 +8,27 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lb.authority import read_authority
+from lb.ca_certificates import read_ca_certificates
 from lb.calls import METHODS
-from lb.policies import MOST_ATTEMPTS, POLICIES, ClientRetries, service_config
+from lb.policies import MAX_ATTEMPTS, POLICIES, ClientRetries, service_config
 from lb.target import resolver_target
 
-MOST_CALLS = 10_000_000
-MOST_MS = 86_400_000
+MAX_CALLS = 10_000_000
+MAX_MS = 86_400_000
 TARGETS = "HOST:PORT, or several: HOST:PORT,HOST:PORT,..., or dns://NAME_SERVER:PORT/NAME:PORT"
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """From the command line (None: this process's own), with `service_config` as JSON, `ca` as PEM text.
+    """Return the options of a command line (None: this process's).
 
-    A bad one ends in one line and exit code 2.
+    `service_config` is JSON, `ca` is PEM text. On bad usage prints one line and exits with status 2.
     """
     parser = _parser()
     given = parser.parse_args(argv)
     try:
         given.service_config = _service_config(given)
         if given.ca is not None and not given.tls:
-            raise ValueError("argument --ca: trusts nobody without --tls; give both, or neither")
+            raise ValueError("argument --ca: has no effect without --tls; give both, or neither")
     except ValueError as error:
         parser.error(str(error))
     return given
@@ -43,28 +43,88 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("target", type=_target, help=TARGETS)
     add = parser.add_argument
-    add("--policy", choices=list(POLICIES), default="pick_first", help="how the client picks (below)")
+    add(
+        "--policy",
+        choices=list(POLICIES),
+        default="pick_first",
+        help="how the client picks a replica (below)",
+    )
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the policy (below)")
-    add("-n", "--calls", type=_number(1, MOST_CALLS), default=100, metavar="N", help="(default 100)")
-    add("--method", choices=METHODS, default="AddVideo", help="which call (default AddVideo)")
-    add("--messages", type=_number(1, 10_000), default=3, metavar="N", help="messages a stream (default 3)")
-    add("--clients", type=_number(1, 10_000), default=1, metavar="N", help="each a session (default 1)")
-    add("--connections", type=_number(1, 100), default=1, metavar="N", help="channels a client (default 1)")
-    add("--concurrency", type=_number(1, 10_000), default=1, metavar="N", help="calls at once (default 1)")
+    add(
+        "-n",
+        "--calls",
+        type=_whole_number(1, MAX_CALLS),
+        default=100,
+        metavar="N",
+        help="number of calls (default 100)",
+    )
+    add("--method", choices=METHODS, default="AddVideo", help="method to call (default AddVideo)")
+    add(
+        "--messages",
+        type=_whole_number(1, 10_000),
+        default=3,
+        metavar="N",
+        help="messages of a stream (default 3)",
+    )
+    add(
+        "--clients",
+        type=_whole_number(1, 10_000),
+        default=1,
+        metavar="N",
+        help="clients; each is a session (default 1)",
+    )
+    add(
+        "--connections",
+        type=_whole_number(1, 100),
+        default=1,
+        metavar="N",
+        help="channels of a client (default 1)",
+    )
+    add(
+        "--concurrency",
+        type=_whole_number(1, 10_000),
+        default=1,
+        metavar="N",
+        help="calls at once (default 1)",
+    )
     add("--tls", action="store_true", help="encrypt the calls")
-    add("--ca", type=_authority, metavar="FILE", help="whom to trust (PEM; default: public authorities)")
+    add(
+        "--ca",
+        type=_ca_certificates,
+        metavar="FILE",
+        help="CA certificates to trust (PEM; default: those of gRPC)",
+    )
     add("--cookie-jar", action="store_true", help="send cookies back, as sticky proxies need")
-    add("--deadline", type=_number(1, MOST_MS), default=10_000, metavar="MS", help="(default 10000)")
-    add("--retries", type=_number(0, MOST_ATTEMPTS - 1), default=0, metavar="N", help="after UNAVAILABLE")
+    add(
+        "--deadline",
+        type=_whole_number(1, MAX_MS),
+        default=10_000,
+        metavar="MS",
+        help="of each call (default 10000)",
+    )
+    add(
+        "--retries",
+        type=_whole_number(0, MAX_ATTEMPTS - 1),
+        default=0,
+        metavar="N",
+        help="after UNAVAILABLE (default 0)",
+    )
     add("--wait-for-ready", action="store_true", help="wait for a connection instead of failing")
-    add("--health-check", action="store_true", help="leave out replicas that say they do not serve")
+    add(
+        "--health-check", action="store_true", help="leave out replicas whose health service says NOT_SERVING"
+    )
     add("--compression", choices=("none", "gzip", "deflate"), default="none", help="of requests")
-    add("--keepalive", type=_number(1000, MOST_MS), metavar="MS", help="PING after so long a silence")
+    add(
+        "--keepalive",
+        type=_whole_number(1000, MAX_MS),
+        metavar="MS",
+        help="send a PING after MS without data",
+    )
     return parser
 
 
 def _policies_and_options() -> str:
-    lines = ["policies, and their options:"]
+    lines = ["policies and their options:"]
     for name, policy in POLICIES.items():
         lines.append(f"  {name}: {policy.meaning}")
         lines += [
@@ -74,7 +134,7 @@ def _policies_and_options() -> str:
 
 
 def _service_config(given: argparse.Namespace) -> str:
-    """Raises ValueError, with a message for the user, for options that the policy does not take."""
+    """Return the service config as JSON. Raises ValueError with a message for the user for a bad option."""
     retries = ClientRetries(given.retries + 1) if given.retries else None
     options = dict(_option(given.policy, text) for text in given.option)
     try:
@@ -115,17 +175,17 @@ def _target(text: str) -> str:
     return text
 
 
-def _authority(text: str) -> str:
+def _ca_certificates(text: str) -> str:
     try:
-        return read_authority(Path(text))
+        return read_ca_certificates(Path(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _number(least: int, most: int) -> Callable[[str], int]:
+def _whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        if not text.isdecimal() or not minimum <= int(text) <= maximum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {minimum} to {maximum}")
         return int(text)
 
     return parse

@@ -1,7 +1,7 @@
-"""The plan of a load: which client sends which call when, from a seed alone.
+"""The plan of a load: which client sends which call at what time. It follows from a seed.
 
-Nothing is stored: the same (seed, repeat, client, phase) gives the same calls at the same times on any
-machine, so every arm of a repeat meets the same arrivals and processes may share the clients out freely.
+The plan is not stored. The same (seed, repeat, client, phase) gives the same calls at the same times on any
+machine. So all arms of a repeat get the same arrivals, and any process may run any client.
 """
 
 import functools
@@ -18,7 +18,10 @@ Phase = Literal["warm_up", "measure"]
 
 @dataclass(frozen=True)
 class Load:
-    """What all clients together send. Exactly one of `rate_per_s` (open loop) and `think_time_ms` is set."""
+    """The load of all clients together. Open loop: `rate_per_s` is set. Closed loop: `think_time_ms` is set.
+
+    `skew`: exponent of the Zipf law of the clients' rates; 0: all alike. `calls`: method -> weight.
+    """
 
     clients: int
     rate_per_s: float | None
@@ -30,14 +33,14 @@ class Load:
 
 
 class PlannedCall(NamedTuple):
-    """One call of the plan. `at_ns`: open loop, from the phase's start; closed loop, from the last answer."""
+    """One planned call. `at_ns`: from the phase's start (open loop) or the last answer (closed loop)."""
 
     at_ns: int
     method: str
 
 
 def client_rate_per_s(load: Load, client: int) -> float:
-    """The client's share of an open loop's rate: proportional to 1 / (client + 1) ** skew (Zipf)."""
+    """Return the client's rate in an open loop: proportional to 1 / (client + 1) ** skew (Zipf's law)."""
     if load.rate_per_s is None:
         raise ValueError("a closed loop has no planned rate")
     weight: float = (client + 1) ** -load.skew
@@ -51,14 +54,14 @@ def _zipf_total(clients: int, skew: float) -> float:
 
 
 def first_phase(warm_up_s: float) -> Phase:
-    """The phase in which every client opens its session."""
+    """Return the phase in which every client opens its session."""
     return "warm_up" if warm_up_s else "measure"
 
 
 def open_loop(load: Load, client: int, phase: Phase, duration_s: float, opens: bool) -> Iterator[PlannedCall]:
-    """The client's Poisson arrivals in [0, duration_s): exponential gaps at its own rate.
+    """Yield the client's Poisson arrivals in [0, duration_s): exponential gaps with the client's rate.
 
-    `opens`: the session opens in this phase, with one more call at 0.
+    `opens`: the session opens in this phase, with one additional call at 0.
     """
     rate_per_s = client_rate_per_s(load, client)
     rng = _generator(load, client, phase)
@@ -72,7 +75,7 @@ def open_loop(load: Load, client: int, phase: Phase, duration_s: float, opens: b
 
 
 def closed_loop(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:
-    """The client's calls without end, each after an exponential think time that follows the last answer."""
+    """Yield the client's calls without end. Each follows the last answer after an exponential think time."""
     assert load.think_time_ms is not None
     rng = _generator(load, client, phase)
     methods, weights = list(load.calls), list(itertools.accumulate(load.calls.values()))
@@ -84,31 +87,31 @@ def closed_loop(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:
 def planned_requests(
     load: Load, warm_up_s: float, duration_s: float, clients: Iterable[int] | None = None
 ) -> int:
-    """How many calls the measured phase of an open loop plans, these clients (None: all) together."""
+    """Return how many calls these clients (None: all) plan in the measured phase of an open loop."""
     opens = first_phase(warm_up_s) == "measure"
     numbers = range(load.clients) if clients is None else clients
     return sum(1 for client in numbers for _ in open_loop(load, client, "measure", duration_s, opens))
 
 
-def deal_clients(load: Load, workers: int) -> list[list[int]]:
-    """Which clients each worker plays: every client in one hand, numbers ascending.
+def split_clients(load: Load, workers: int) -> list[list[int]]:
+    """Return the clients of each worker, in ascending order. Every client belongs to one worker.
 
-    The client with the highest rate first, each to the worker that has least to send so far. In a closed
-    loop all clients count alike. Raises ValueError without a worker.
+    Each client goes to the worker with the lowest rate so far; the client with the highest rate comes first.
+    In a closed loop all clients count alike. Raises ValueError without a worker.
     """
     if workers < 1:
         raise ValueError(f"{workers} workers, expected at least 1")
-    hands: list[list[int]] = [[] for _ in range(workers)]
-    least_first = [(0.0, 0, worker) for worker in range(workers)]
-    # Rates fall with the client's number, so the order of numbers is that of rates.
+    shares: list[list[int]] = [[] for _ in range(workers)]
+    lowest_first = [(0.0, 0, worker) for worker in range(workers)]
+    # Rates fall with the client's number, so clients come in the order of their rates.
     for client in range(load.clients):
-        sent_per_s, held, worker = least_first[0]
-        hands[worker].append(client)
+        rate_per_s, count, worker = lowest_first[0]
+        shares[worker].append(client)
         weight = 1.0 if load.rate_per_s is None else client_rate_per_s(load, client)
-        heapq.heapreplace(least_first, (sent_per_s + weight, held + 1, worker))
-    return hands
+        heapq.heapreplace(lowest_first, (rate_per_s + weight, count + 1, worker))
+    return shares
 
 
 def _generator(load: Load, client: int, phase: Phase) -> random.Random:
-    # A text seed is hashed (SHA-512), so neighbouring clients get unrelated streams.
+    # random.Random hashes a text seed (SHA-512), so neighbouring clients get independent numbers.
     return random.Random(f"{load.seed}/{load.repeat}/{client}/{phase}")

@@ -1,8 +1,8 @@
-"""POLICIES: how a gRPC client picks a replica by itself, as gRPC service configs.
+"""POLICIES: the client-side policies of gRPC, and their service configs.
 
 Sources: the gRPC service config (`loadBalancingConfig`, `methodConfig`) and gRFCs A42 (ring hash), A58
-(weighted round robin), A62 (pick first), A76 (request hash header); what C-core 1.85 has of them was tried.
-A config without a policy that C-core knows leaves the channel dead: INVALID_ARGUMENT on every call.
+(weighted round robin), A62 (pick first), A76 (request hash header). Tests on C-core 1.85 confirmed what it
+supports. With a config that names no policy known to C-core, every call ends with INVALID_ARGUMENT.
 """
 
 import json
@@ -14,25 +14,25 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 REQUEST_HASH_HEADER = "x-lab-session"
 HEALTH_SERVICE = "video_service.VideoService"
-RING_SIZE_CAP = 4096  # C-core cuts larger rings down without a word (grpc.lb.ring_hash.ring_size_cap)
-MOST_ATTEMPTS = 5  # C-core cuts more down to this without a word
-# With a first wait of 1 ms C-core let 41 and 52 of 300 calls hang until their deadline, nearly all that had
-# to be retried (a known bug, grpc/grpc#41036). From 2 ms on none of 2,000; below 1 ms it refuses the config.
-LEAST_BACKOFF_MS = 5
-BACKOFF_GROWTH = 2
-MOST_BACKOFFS = 10  # the longest wait, in first waits, as in Envoy
+RING_SIZE_CAP = 4096  # C-core silently reduces larger rings to this (grpc.lb.ring_hash.ring_size_cap)
+MAX_ATTEMPTS = 5  # C-core silently reduces larger numbers to this
+# With a first backoff of 1 ms, 41 and 52 of 300 calls hung until their deadline: nearly all that needed a
+# retry (a known bug, grpc/grpc#41036). With 2 ms or more none of 2,000 did. C-core refuses less than 1 ms.
+MIN_BACKOFF_MS = 5
+BACKOFF_MULTIPLIER = 2
+MAX_BACKOFF_FACTOR = 10  # longest backoff / first backoff, as in Envoy
 
 Config = dict[str, object]
 
 
 class PolicyOptions(BaseModel):
-    """The options of one policy: exactly the fields named, each of its own type."""
+    """Options of a policy. Unknown fields and values of another type are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class NoOptions(PolicyOptions):
-    """A policy that has nothing to choose."""
+    """Options of a policy that has none."""
 
 
 class PickFirstOptions(PolicyOptions):
@@ -62,7 +62,7 @@ class WeightedRoundRobinOptions(PolicyOptions):
 
 
 class RingHashOptions(PolicyOptions):
-    """Options of ring_hash (gRFC A42). The request's key is the header x-lab-session."""
+    """Options of ring_hash (gRFC A42). The header x-lab-session is the key."""
 
     min_ring_size: int = Field(
         default=1024, ge=1, le=RING_SIZE_CAP, description="points on the ring, at least (default 1024)"
@@ -88,8 +88,8 @@ class RingHashOptions(PolicyOptions):
 class ClientPolicy:
     """One client-side policy.
 
-    `grpc_name`: as C-core knows it; `meaning`: what it does; `alb`: what it is in ALB terms, and where it is
-    not an ALB; `options`: the model of its options; `config`: options -> its entry in the service config.
+    `grpc_name`: its name in C-core. `meaning`: what it does. `alb`: its equivalent in an AWS ALB, and how it
+    differs. `options`: the model of its options. `config`: options -> its entry in the service config.
     """
 
     grpc_name: str
@@ -100,17 +100,18 @@ class ClientPolicy:
 
 
 THROTTLE_TOKENS = 10
-MOST_BUDGET_PERCENT = 100
+MAX_BUDGET_PERCENT = 100
 
 
 @dataclass(frozen=True)
 class ClientRetries:
-    """gRPC's retries: `attempts` in all, 2 to 5; `on`: gRPC code names; `backoff_ms`: the first wait, from 5.
+    """Retries made by gRPC.
 
-    `budget_percent`: retries in percent of the calls that succeed, by gRPC's retryThrottling (A6): a channel
-    holds THROTTLE_TOKENS tokens, a failure takes one, a success gives budget_percent / 100, and with half of
-    them or less nothing is tried again. None: no limit.
-    Raises ValueError outside these bounds.
+    `attempts`: of one call, the first included, 2 to 5. `on`: names of the gRPC codes that are retried.
+    `backoff_ms`: wait before the first retry, 5 or more. `budget_percent`: retries allowed, in percent of the
+    calls that succeed; None: no limit. It becomes gRPC's retryThrottling (gRFC A6): a channel starts with
+    THROTTLE_TOKENS tokens, a failure takes one, a success adds budget_percent / 100, and gRPC retries only
+    while more than half of the tokens are there. Raises ValueError outside these bounds.
     """
 
     attempts: int
@@ -119,12 +120,12 @@ class ClientRetries:
     budget_percent: float | None = None
 
     def __post_init__(self) -> None:
-        if self.budget_percent is not None and not 0 < self.budget_percent <= MOST_BUDGET_PERCENT:
+        if self.budget_percent is not None and not 0 < self.budget_percent <= MAX_BUDGET_PERCENT:
             raise ValueError(f"budget_percent is {self.budget_percent:g}, expected above 0, to 100")
-        if not 2 <= self.attempts <= MOST_ATTEMPTS:
-            raise ValueError(f"attempts is {self.attempts}, expected 2 to {MOST_ATTEMPTS}")
-        if self.backoff_ms < LEAST_BACKOFF_MS:
-            raise ValueError(f"backoff_ms is {self.backoff_ms:g}, expected {LEAST_BACKOFF_MS} or more")
+        if not 2 <= self.attempts <= MAX_ATTEMPTS:
+            raise ValueError(f"attempts is {self.attempts}, expected 2 to {MAX_ATTEMPTS}")
+        if self.backoff_ms < MIN_BACKOFF_MS:
+            raise ValueError(f"backoff_ms is {self.backoff_ms:g}, expected {MIN_BACKOFF_MS} or more")
 
 
 def _weighted(options: WeightedRoundRobinOptions) -> Config:
@@ -181,11 +182,11 @@ def service_config(
     wait_for_ready: bool = False,
     retries: ClientRetries | None = None,
 ) -> str:
-    """The JSON for the channel argument `grpc.service_config`.
+    """Return the JSON for the channel argument `grpc.service_config`.
 
-    `policy`: a name of POLICIES; `options`: its options by name; `health_check`: ask each replica's health
-    service (pick_first does not listen to it); `wait_for_ready`: wait for a connection instead of failing.
-    Raises KeyError for an unknown policy, ValueError (pydantic's) for options that it does not take.
+    `policy`: a name of POLICIES. `options`: its options by name. `health_check`: watch each replica's health
+    service; pick_first ignores it. `wait_for_ready`: calls wait for a connection instead of failing.
+    Raises KeyError for an unknown policy, ValidationError (a ValueError) for bad options.
     """
     entry = POLICIES[policy]
     chosen = entry.options.model_validate(dict(options or {}))
@@ -210,12 +211,12 @@ def _retry_policy(retries: ClientRetries) -> Config:
     return {
         "maxAttempts": retries.attempts,
         "initialBackoff": _duration(first_s),
-        "maxBackoff": _duration(first_s * MOST_BACKOFFS),
-        "backoffMultiplier": BACKOFF_GROWTH,
+        "maxBackoff": _duration(first_s * MAX_BACKOFF_FACTOR),
+        "backoffMultiplier": BACKOFF_MULTIPLIER,
         "retryableStatusCodes": list(retries.on),
     }
 
 
 def _duration(seconds: float) -> str:
-    # Protobuf's JSON form of a Duration: at most nine decimals, no exponent.
+    # The JSON form of a protobuf Duration has at most nine decimals and no exponent.
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"

@@ -1,10 +1,10 @@
-"""What a client writes down: one row per RPC, one row per stream message.
+"""The columns of the client's ledger: one row for each RPC, and one row for each message of a stream.
 
-Column name -> Python type. Instants (`*_ns`) are nanoseconds from the cell's epoch on the monotonic
-clock. results/README.md explains every column.
+Column name -> Python type. Instants (`*_ns`) are nanoseconds from the cell's epoch on the monotonic clock.
+results/README.md explains every column.
 """
 
-REQUEST_IDS_PER_CLIENT = 1_000_000_000  # request_id is client x this + the number of the request
+REQUEST_IDS_PER_CLIENT = 1_000_000_000  # request_id = client * this + number of the client's request
 
 REQUEST_COLUMNS: dict[str, type[int] | type[str]] = {
     "request_id": int,

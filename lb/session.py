@@ -1,4 +1,4 @@
-"""A session: a client's run of calls under one identity, which is what stickiness is about."""
+"""A session: calls of one client with the same identity. Sticky policies keep a session on one replica."""
 
 import asyncio
 from collections.abc import Iterable
@@ -10,17 +10,18 @@ from lb.settings import ClientSettings
 
 
 class Session:
-    """Its key, its cookies and the header that it echoes; all of them end with it.
+    """The identity of a session: its key, its cookies and the header that it echoes.
 
-    `opens_ns`: the planned instant of its first call (any clock; `ends_ns` is on the same).
+    `opens_ns`: planned instant of its first call, on any clock. `ends_ns`: when it ends, on the same clock;
+    None: never. `first_call_sent`, `first_call_ended`: set by the client.
     """
 
     def __init__(self, client: int, number: int, opens_ns: int, settings: ClientSettings) -> None:
         self.number = number
         lifetime_s = settings.session_lifetime_s
         self.ends_ns = None if lifetime_s is None else opens_ns + round(lifetime_s * NS_PER_S)
-        self.begun = False
-        self.opened = asyncio.Event()
+        self.first_call_sent = False
+        self.first_call_ended = asyncio.Event()
         self._jar = CookieJar(secure=settings.tls) if settings.cookie_jar else None
         self._echo_header = settings.echo_header
         self._echo: str | None = None
@@ -29,7 +30,7 @@ class Session:
             self._fixed = (*self._fixed, ("x-forwarded-for", source_address(client)))
 
     def metadata(self, request_id: int) -> Metadata:
-        """What a call of this session sends now."""
+        """Return the metadata of the session's next call."""
         metadata = (("x-lab-request-id", str(request_id)), *self._fixed)
         if self._jar is not None and (cookies := self._jar.header()):
             metadata = (*metadata, ("cookie", cookies))
@@ -37,8 +38,8 @@ class Session:
             metadata = (*metadata, (self._echo_header, self._echo))
         return metadata
 
-    def hear(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        """Keep what an answer's initial or trailing metadata brings for the calls to come."""
+    def update(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Keep the cookies and the echo header of an answer's initial or trailing metadata."""
         if self._jar is not None:
             self._jar.keep(metadata)
         if self._echo_header is not None:
@@ -48,6 +49,6 @@ class Session:
 
 
 def source_address(client: int) -> str:
-    """An address of the client's own, 10.x.y.z; alike only for clients 2**24 - 2 apart."""
+    """Return an address 10.x.y.z for the client. Only clients 2**24 - 2 apart get the same one."""
     number = client % (2**24 - 2) + 1
     return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"

@@ -1,31 +1,37 @@
-"""How the clients of one arm call."""
+"""The settings of the clients of one arm."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-MOST_PAYLOAD_BYTES = 2500  # what the text fields of a video can hold besides its id
+MAX_PAYLOAD_BYTES = 2500  # what the text fields of a video hold, the id not counted
 
 Compression = Literal["none", "gzip", "deflate"]
 
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """How clients call: alike for all clients of an arm. Instants count from `epoch_ns` (monotonic).
+    """How clients make calls. All clients of an arm have the same settings.
 
-    `target`: HOST:PORT, or several, comma separated. `service_config`: gRPC's, as JSON (lb.policies); None
-    for gRPC's defaults. `connections`: channels of a client, taken in turn call by call, each with TCP
-    connections of its own; `share_connections`: instead, all clients of a process are on the same ones.
-    `session_lifetime_s`: how long a session lasts before its client opens the next; None for ever.
-    `echo_header`: a header that an answer brings and that the session's next calls carry back.
-    `own_source_address`: every client names an address of its own in x-forwarded-for.
-    `await_each_answer`: a call planned while the client's last one is under way waits for its end.
-    `dns_interval_ms`: least time between two questions of gRPC's DNS resolver; None: gRPC's own, 30 s.
-    `reconnect_backoff_ms`: longest wait before a connection that broke is tried again, 100 at least; None:
-    gRPC's own, 1 s and 1.6 times more after each failure, to 120 s.
-    `message_gap_ms`: message k of a stream is planned k gaps after the stream's start. `payload_bytes`: text
-    in an AddVideo instead of its usual few words, at most MOST_PAYLOAD_BYTES. `tls`: calls are encrypted, and
-    no two channels share a connection, share_connections or not: gRPC Python makes credentials anew for each.
-    `authority`: PEM text of the certificates to trust, None for gRPC's own list of public ones.
+    `target`: HOST:PORT, or several with commas between them. `service_config`: gRPC's, as JSON (lb.policies);
+    None: gRPC's defaults. `cookie_jar`: sessions send cookies back. `await_first_answer`: the other calls of
+    a session wait until its first call has ended. `messages_per_stream`: messages of each stream.
+    `deadline_s`: of each call. `epoch_ns`: the instant (monotonic ns) from which rows count.
+    `key_prefix`: start of the ids of added videos.
+    `connections`: channels of a client. It uses them in turn, call by call; each has its own TCP connections.
+    `share_connections`: all clients of a process share the same connections instead.
+    `session_lifetime_s`: after this time a client opens a new session; None: never.
+    `echo_header`: a header of answers that the session's next calls send back.
+    `own_source_address`: each client sends its own address in x-forwarded-for.
+    `compression`: of requests. `keepalive_ms`: gRPC sends a PING after this time without data; None: never.
+    `message_gap_ms`: message k of a stream is planned k gaps after the stream's start.
+    `await_each_answer`: a call waits until the client's call before it has ended.
+    `dns_interval_ms`: minimum time between two queries of gRPC's DNS resolver; None: gRPC's default, 30 s.
+    `reconnect_backoff_ms`: longest wait before gRPC connects again, at least 100; None: gRPC's default, 1 s
+    and 1.6 times more after each failure, up to 120 s.
+    `payload_bytes`: length of the text in an AddVideo, at most MAX_PAYLOAD_BYTES; 0: a few words.
+    `tls`: calls are encrypted. Channels then never share a connection, even with share_connections, because
+    gRPC Python creates new credentials for each channel.
+    `ca_certificates`: certificates to trust, as PEM text; None: gRPC's list of public authorities.
     """
 
     target: str
@@ -49,4 +55,4 @@ class ClientSettings:
     reconnect_backoff_ms: float | None = None
     payload_bytes: int = 0
     tls: bool = False
-    authority: str | None = None
+    ca_certificates: str | None = None

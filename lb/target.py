@@ -1,17 +1,17 @@
-"""What a target is called: HOST:PORT as users write it, and in gRPC's naming."""
+"""Targets of calls: HOST:PORT as users write them, and in gRPC's name syntax."""
 
 import ipaddress
 import re
 
 HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)  # a name, or an IPv6 address in brackets
-DNS = "dns://"  # a target that names its name server, as dns://AUTHORITY/NAME:PORT
+DNS = "dns://"  # start of a target that names its name server: dns://NAME_SERVER:PORT/NAME:PORT
 
 
 def resolver_target(target: str) -> str:
-    """`target` in gRPC's naming: `ipv4:` for lists of addresses, `dns:///` for one host name.
+    """Return `target` in gRPC's name syntax: `ipv4:` for a list of addresses, `dns:///` for one host name.
 
-    dns://NAME_SERVER:PORT/NAME:PORT stays as it is: gRPC asks that name server for the addresses.
-    Raises ValueError for anything else: gRPC resolves no list of names.
+    dns://NAME_SERVER:PORT/NAME:PORT is returned unchanged: gRPC asks that name server for the addresses.
+    Raises ValueError for anything else. gRPC cannot resolve a list of names.
     """
     if target.startswith(DNS):
         name_server, _, name = target.removeprefix(DNS).partition("/")
@@ -28,7 +28,7 @@ def resolver_target(target: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT. Raises ValueError for anything else."""
+    """Return host and port of HOST:PORT. Raises ValueError for anything else."""
     host, colon, port = address.rpartition(":")
     whole = colon and HOST.fullmatch(host) and port.isascii() and port.isdigit()
     if not whole or not 0 < int(port) < 65536:

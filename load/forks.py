@@ -1,4 +1,4 @@
-"""Processes that are forked and end with their parent, whatever ends it."""
+"""Forked child processes. The kernel kills them when their parent ends in any way."""
 
 import ctypes
 import os
@@ -15,70 +15,73 @@ PR_SET_NAME = 15
 
 @dataclass
 class Fork:
-    """One forked process. `alive`: it has not been seen to end."""
+    """One forked child process. `alive`: its end has not been noticed yet."""
 
     name: str
     pid: int
     alive: bool = True
 
-    def look(self) -> bool:
-        """Whether it still runs."""
+    def is_running(self) -> bool:
+        """Return whether the process still runs, and update `alive`."""
         if self.alive:
             try:
                 ended, _ = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:  # somebody has waited for it
+            except ChildProcessError:  # another caller has already waited for it
                 ended = self.pid
             self.alive = not ended
         return self.alive
 
     def kill(self) -> None:
-        """End it at once, and wait for that."""
-        if self.look():
+        """Kill the process and wait until it has ended."""
+        if self.is_running():
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self.alive = False
 
 
-def fork(name: str, play: Callable[[], int]) -> Fork:
-    """Run `play` in a child, whose exit status it returns; `name` is what top shows.
+def fork(name: str, run: Callable[[], int]) -> Fork:
+    """Call `run` in a child process, which exits with the status that `run` returns. top shows `name`.
 
-    To be called before anything has threads or an event loop: neither gRPC nor ZeroMQ nor gevent's hub
-    lives through a fork.
+    Call this before the process has threads or an event loop: gRPC, ZeroMQ and gevent's hub do not survive
+    a fork.
     """
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(name, play, parent)
+        _run_child(name, run, parent)
     return Fork(name, pid)
 
 
 class PortFork:
-    """A fork that plays at the port that it is told later, since the port is found after the fork."""
+    """A fork that waits for a port number and then calls `run` with it.
 
-    def __init__(self, name: str, play: Callable[[int], int]) -> None:
+    The master opens its port after the fork, so that the child inherits no socket.
+    """
+
+    def __init__(self, name: str, run: Callable[[int], int]) -> None:
         read, self._write = os.pipe()
-        self.fork = fork(name, lambda: play(int(os.read(read, 16))))
+        self.fork = fork(name, lambda: run(int(os.read(read, 16))))
         os.close(read)
 
-    def tell_port(self, port: int) -> None:
-        """Let it play."""
+    def send_port(self, port: int) -> None:
+        """Send the port to the child, which then runs."""
         os.write(self._write, str(port).encode())
         os.close(self._write)
 
 
-def set_name(name: str) -> None:
-    """Name this process as top and ps -o comm show it; 15 characters count."""
+def set_process_name(name: str) -> None:
+    """Set the name of this process that top and ps -o comm show. The kernel keeps 15 characters."""
     ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
 
 
-def _become(name: str, play: Callable[[], int], parent: int) -> NoReturn:
+def _run_child(name: str, run: Callable[[], int], parent: int) -> NoReturn:
     status = 1
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
-            os._exit(1)  # the parent died before the kernel knew that it matters
-        set_name(name)
-        status = play()
+            os._exit(1)  # the parent died before the line above took effect
+        set_process_name(name)
+        status = run()
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
     except BaseException:

@@ -1,7 +1,7 @@
-"""The master of several load processes: it deals the clients, names the starts, and keeps every row.
+"""The master of several load processes: it assigns the clients, starts the phases, and writes all rows.
 
-Locust's master and workers do the talking (ZeroMQ) and the statistics; what is said besides is in
-load.messages.
+Locust's master and workers carry the messages (ZeroMQ) and the statistics. load.protocol lists the messages
+that the lab adds.
 """
 
 import json
@@ -13,255 +13,270 @@ import gevent
 import gevent.event
 
 from lb.plan import NS_PER_S, Phase
-from load import messages
+from load import protocol
 from load.clock_offset import ClockOffset, clock_name
-from load.dispatcher import DealtDispatcher
-from load.environment import BATCH_S, SOON_S, LabEnvironment, listen_for_stop, settle
+from load.engine import Progress, prepare_process
 from load.forks import Fork, PortFork
-from load.locusts import CellMaster
-from load.orchestra import Progress
-from load.order import AWAIT_WORKERS_S, CHANNELS_FILE, STATUS_FILE, STOPPED_EARLY, WORKERS_FILE, LoadOrder
-from load.part import play_part
-from load.roster import LoadWorker, deal
-from load.rowfiles import Batch, RowFiles
+from load.locust_adapter import FixedDispatcher, LabEnvironment, LabMasterRunner, listen_for_stop
+from load.order import (
+    CHANNELS_FILE,
+    EXPECTED_WORKERS_TIMEOUT_S,
+    STATUS_FILE,
+    STOPPED_EARLY,
+    WORKERS_FILE,
+    LoadOrder,
+)
+from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowBatch, RowFiles
+from load.worker_session import run_session
+from load.worker_state import Ended, WorkerState, assign_clients
 
-LEAD_IN_S = 0.1  # between the word that names a phase's start and that start
-OWN_WORKERS_S = 30.0  # until the master's own workers have come
-STOP_S = 0.6  # for the last rows of those that are told to stop; the harness waits for a second
-ANYWHERE = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what the user may bind to
+START_DELAY_S = 0.1  # from the START message to the start of the phase
+LOCAL_WORKERS_TIMEOUT_S = 30.0  # until the workers of this machine have joined
+STOP_TIMEOUT_S = 0.6  # for the last rows of stopped workers; the harness waits for one second
+# Address that the master listens on -> address at which its own workers reach it.
+LOOPBACK_OF = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - users may choose it
 
 
 class LoadError(Exception):
-    """The load cannot be made; the text says why."""
+    """The load failed; the text says why."""
 
 
 class StoppedError(Exception):
     """The load is to end early."""
 
 
-def conduct(order: LoadOrder) -> int:
-    """Have the order's workers play it; the exit status. Raises LoadError, told in the status file, too."""
-    host = ANYWHERE.get(order.master_bind_host, order.master_bind_host)
+def run_master(order: LoadOrder) -> int:
+    """Carry out the order with several workers and return the exit status.
 
-    def own(name: str) -> PortFork:
-        return PortFork(name, lambda port: play_part(host, port, OWN_WORKERS_S, name))
+    Raises LoadError when the load fails. The status file then holds the reason.
+    """
+    host = LOOPBACK_OF.get(order.master_bind_host, order.master_bind_host)
 
-    forks = [own(f"load-worker-{number}") for number in range(order.processes)]
-    settle()
+    def fork_worker(name: str) -> PortFork:
+        return PortFork(name, lambda port: run_session(host, port, LOCAL_WORKERS_TIMEOUT_S, name))
+
+    forks = [fork_worker(f"load-worker-{number}") for number in range(order.processes)]
+    prepare_process()
     try:
-        conducting = Conducting(order, [one.fork for one in forks])
-        for one in forks:
-            one.tell_port(conducting.port)
-        return conducting.run()
+        master = Master(order, [worker.fork for worker in forks])
+        for worker in forks:
+            worker.send_port(master.port)
+        return master.run()
     except LoadError as error:
         (order.folder / STATUS_FILE).write_text(json.dumps({"state": "failed", "error": str(error)}))
         raise
     finally:
-        for one in forks:
-            one.fork.kill()
+        for worker in forks:
+            worker.fork.kill()
 
 
-class Conducting:
-    """One order, from the first worker's hello to the last one's bye."""
+class Master:
+    """Carries out one order with the workers that join. `forks`: the workers that this process has forked."""
 
     def __init__(self, order: LoadOrder, forks: list[Fork]) -> None:
         self._order = order
-        self._forks = {own.name: own for own in forks}
-        self._workers: dict[str, LoadWorker] = {}
+        self._forks = {fork.name: fork for fork in forks}
+        self._workers: dict[str, WorkerState] = {}
         self._error: str | None = None
         self._stop = gevent.event.Event()
         self._files = RowFiles(order.folder)
         self._progress = Progress()
         self._environment: Any = LabEnvironment(order.settings.target, dispatcher_class=self._dispatcher)
-        # On loopback a free port, so that two runs at once do not meet.
+        # Without workers from elsewhere the kernel picks a free port, so that two runs do not meet.
         port = order.master_bind_port if order.expect_workers else 0
-        self._runner = CellMaster(self._environment, order.master_bind_host, port)
+        self._runner = LabMasterRunner(self._environment, order.master_bind_host, port)
         self._environment.runner = self._runner
-        for kind in messages.TO_MASTER:
-            self._runner.register_message(kind, self._take)
+        for kind in protocol.TO_MASTER:
+            self._runner.register_message(kind, self._receive)
         listen_for_stop(self._environment, self._stop.set)
 
     @property
     def port(self) -> int:
-        """Where the workers find the master."""
+        """The TCP port on which the master listens."""
         return self._runner.port
 
     def run(self) -> int:
-        """Conduct; the exit status. Raises LoadError."""
+        """Carry out the order and return the exit status. Raises LoadError."""
         self._environment.open_web_page(self._order.web_port)
         try:
-            self._gather()
-            self._play()
+            self._wait_for_workers()
+            self._run_phases()
             self._progress.state = "done"
         except StoppedError:
-            self._stop_early()
+            self._stop_workers()
             self._progress.state = "stopped"
         finally:
-            self._files.tell(self._progress)
-            self._record()
-            self._bye()
+            self._files.write_status(self._progress)
+            self._write_workers_file()
+            self._dismiss_workers()
             self._files.close()
             self._environment.close_web_page()
         return 0 if self._progress.state == "done" else STOPPED_EARLY
 
-    def _gather(self) -> None:
-        """Wait for every worker, and deal the clients."""
+    def _wait_for_workers(self) -> None:
+        """Wait until every worker has joined, and send each one its clients."""
         order = self._order
         wanted = order.processes + order.expect_workers
-        patience_s = AWAIT_WORKERS_S if order.expect_workers else OWN_WORKERS_S
-        if not self._until(lambda: len(self._workers) == wanted, SOON_S, patience_s):
+        timeout_s = EXPECTED_WORKERS_TIMEOUT_S if order.expect_workers else LOCAL_WORKERS_TIMEOUT_S
+        if not self._wait_until(lambda: len(self._workers) == wanted, POLL_INTERVAL_S, timeout_s):
             came = sum(worker.name not in self._forks for worker in self._workers.values())
             raise LoadError(
-                f"{came} of {order.expect_workers} expected load workers came within {patience_s:g} s"
+                f"{came} of {order.expect_workers} expected load workers came within {timeout_s:g} s"
                 if order.expect_workers
-                else f"{len(self._workers)} of {wanted} load processes were ready within {patience_s:g} s"
+                else f"{len(self._workers)} of {wanted} load processes were ready within {timeout_s:g} s"
             )
-        self._runner.is_open = False
-        workers = self._by_name()
-        deal(order, workers)
-        self._record()
+        self._runner.accepts_workers = False
+        workers = self._workers_by_name()
+        assign_clients(order, workers)
+        self._write_workers_file()
         for worker in workers:
             self._send(
-                worker, messages.ORDER, name=worker.name, order=order.as_dict(), clients=worker.clients
+                worker, protocol.ORDER, name=worker.name, order=order.as_dict(), clients=worker.clients
             )
         gevent.spawn(self._runner.start, order.load.clients, spawn_rate=1)
 
-    def _play(self) -> None:
+    def _run_phases(self) -> None:
         order = self._order
         if order.warm_up_s:
-            self._begin("warm_up")
-        start_ns = self._begin("measure")
-        self._progress.measuring(start_ns - order.settings.epoch_ns, order.duration_s)
-        self._files.tell(self._progress)
-        self._until(lambda: not self._playing(), BATCH_S)
+            self._start_phase("warm_up")
+        start_ns = self._start_phase("measure")
+        self._progress.start_measuring(start_ns - order.settings.epoch_ns, order.duration_s)
+        self._files.write_status(self._progress)
+        self._wait_until(lambda: not self._active_workers(), BATCH_INTERVAL_S)
 
-    def _begin(self, phase: Phase) -> int:
-        """Name the start of `phase` as soon as all are ready for it; the start, monotonic ns."""
-        self._until(lambda: all(worker.ready == phase for worker in self._playing()), SOON_S)
+    def _start_phase(self, phase: Phase) -> int:
+        """Wait until all workers are ready for `phase`, send them its start, and return it (monotonic ns)."""
+        self._wait_until(
+            lambda: all(worker.ready == phase for worker in self._active_workers()), POLL_INTERVAL_S
+        )
         if phase == self._order.first_phase:
-            channels = [one for worker in self._playing() for one in worker.records_of_channels()]
-            channels.sort(key=lambda one: int(one["client"]))
+            channels = [record for worker in self._active_workers() for record in worker.channel_records()]
+            channels.sort(key=lambda record: int(record["client"]))
             (self._order.folder / CHANNELS_FILE).write_text(json.dumps(channels))
-        slowest_ns = max(worker.offset.uncertainty_ns for worker in self._playing())
-        start_ns = time.monotonic_ns() + round(LEAD_IN_S * NS_PER_S) + 4 * slowest_ns
-        for worker in self._playing():
-            self._send(worker, messages.START, phase=phase, start_ns=start_ns)
+        uncertainty_ns = max(worker.offset.uncertainty_ns for worker in self._active_workers())
+        start_ns = time.monotonic_ns() + round(START_DELAY_S * NS_PER_S) + 4 * uncertainty_ns
+        for worker in self._active_workers():
+            self._send(worker, protocol.START, phase=phase, start_ns=start_ns)
         if phase == "warm_up":
             self._progress.state = "warm_up"
-            self._files.tell(self._progress)
+            self._files.write_status(self._progress)
         return start_ns
 
-    def _by_name(self) -> list[LoadWorker]:
+    def _workers_by_name(self) -> list[WorkerState]:
         return sorted(self._workers.values(), key=lambda worker: (len(worker.name), worker.name))
 
-    def _playing(self) -> list[LoadWorker]:
-        return [worker for worker in self._workers.values() if worker.plays]
+    def _active_workers(self) -> list[WorkerState]:
+        return [worker for worker in self._workers.values() if worker.active]
 
-    def _until(self, reached: Callable[[], bool], look_s: float, patience_s: float | None = None) -> bool:
-        """Look until it is so; False where that takes longer than `patience_s`.
+    def _wait_until(
+        self, condition: Callable[[], bool], interval_s: float, timeout_s: float | None = None
+    ) -> bool:
+        """Wait until `condition` holds and return True; return False after `timeout_s` seconds.
 
-        Raises StoppedError once the load is to end, LoadError when a worker fails or none is left.
+        Raises StoppedError when the load is to end early, LoadError when a worker fails or none is left.
         """
-        deadline_s = time.monotonic() + (patience_s or float("inf"))
-        while not reached():
-            if self._stop.wait(look_s):
+        deadline_s = time.monotonic() + (timeout_s or float("inf"))
+        while not condition():
+            if self._stop.wait(interval_s):
                 raise StoppedError
             if self._error is not None:
                 raise LoadError(self._error)
-            self._look_for_lost()
-            self._files.tell(self._progress)
+            self._find_lost_workers()
+            self._files.write_status(self._progress)
             if time.monotonic() > deadline_s:
                 return False
         return True
 
-    def _look_for_lost(self) -> None:
-        came = {worker.name for worker in self._workers.values()}
-        for own in self._forks.values():
-            if not own.look() and own.name not in came:
-                raise LoadError(f"{own.name} died before it began")
-        silent_s = time.monotonic() - messages.SILENCE_S
-        for worker in self._playing():
+    def _find_lost_workers(self) -> None:
+        joined = {worker.name for worker in self._workers.values()}
+        for fork in self._forks.values():
+            if not fork.is_running() and fork.name not in joined:
+                raise LoadError(f"{fork.name} died before it began")
+        silent_since_s = time.monotonic() - protocol.SILENCE_TIMEOUT_S
+        for worker in self._active_workers():
             own_fork = self._forks.get(worker.name)
-            if self._runner.heard_s[worker.key] < silent_s or (own_fork is not None and not own_fork.alive):
-                self._end(worker, "lost")
-        if came and not any(worker.ended != "lost" for worker in self._workers.values()):
+            silent = self._runner.last_message_s[worker.key] < silent_since_s
+            if silent or (own_fork is not None and not own_fork.alive):
+                self._mark_ended(worker, "lost")
+        if joined and not any(worker.ended != "lost" for worker in self._workers.values()):
             raise LoadError("every load worker has died")
 
-    def _end(self, worker: LoadWorker, how: Any) -> None:
-        worker.ended, worker.ended_ns = how, time.monotonic_ns() - self._order.settings.epoch_ns
-        if how == "lost":
-            self._runner.show_lost(worker.key)
-        self._record()
+    def _mark_ended(self, worker: WorkerState, ended: Ended) -> None:
+        worker.ended, worker.ended_ns = ended, time.monotonic_ns() - self._order.settings.epoch_ns
+        if ended == "lost":
+            self._runner.mark_missing(worker.key)
+        self._write_workers_file()
 
-    def _stop_early(self) -> None:
-        """Let everybody stop, and take their last rows."""
-        for worker in self._playing():
-            self._send(worker, messages.STOP)
-        deadline_s = time.monotonic() + STOP_S
-        while self._playing() and time.monotonic() < deadline_s:
-            gevent.sleep(SOON_S)
+    def _stop_workers(self) -> None:
+        """Tell all workers to stop, and wait for their last rows."""
+        for worker in self._active_workers():
+            self._send(worker, protocol.STOP)
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while self._active_workers() and time.monotonic() < deadline_s:
+            gevent.sleep(POLL_INTERVAL_S)
 
-    def _bye(self) -> None:
+    def _dismiss_workers(self) -> None:
         last = self._order.last or self._progress.state != "done"
         for worker in self._workers.values():
-            self._send(worker, messages.BYE, last=last)
-        self._runner.leave()
+            self._send(worker, protocol.BYE, last=last)
+        self._runner.close()
 
-    def _record(self) -> None:
+    def _write_workers_file(self) -> None:
         path = self._order.folder / WORKERS_FILE
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps([worker.record() for worker in self._by_name()]))
+        temporary.write_text(json.dumps([worker.record() for worker in self._workers_by_name()]))
         temporary.replace(path)
 
-    def _send(self, worker: LoadWorker, kind: str, **data: object) -> None:
+    def _send(self, worker: WorkerState, kind: str, **data: object) -> None:
         self._runner.send_message(kind, data, worker.key)
 
-    def _take(self, environment: object, msg: Any) -> None:  # noqa: ARG002 - Locust calls it so
-        """Take one word of a worker's."""
+    def _receive(self, environment: object, msg: Any) -> None:  # noqa: ARG002 - Locust's signature
+        """Handle one message of a worker."""
         key, data = msg.node_id, msg.data
-        if msg.type == messages.PING:
+        if msg.type == protocol.PING:
             answer = {"sent_ns": data["sent_ns"], "master_ns": time.monotonic_ns(), "clock": clock_name()}
-            self._runner.send_message(messages.PONG, answer, key)
-        elif msg.type == messages.HELLO:
-            self._welcome(key, data)
+            self._runner.send_message(protocol.PONG, answer, key)
+        elif msg.type == protocol.HELLO:
+            self._admit(key, data)
         elif key in self._workers:
-            self._take_from(self._workers[key], msg.type, data)
+            self._handle(self._workers[key], msg.type, data)
 
-    def _welcome(self, key: str, data: dict[str, Any]) -> None:
+    def _admit(self, key: str, data: dict[str, Any]) -> None:
+        """Let a worker join if its code is the same and a place is free."""
         order = self._order
         number = order.processes + sum(worker.name not in self._forks for worker in self._workers.values())
         name = data["name"] or f"load-worker-{number}"
-        if data["code"] != messages.code_digest():
+        if data["code"] != protocol.code_digest():
             self._error = f"the load worker on {data['host']} has another version of the lab"
         elif name not in self._forks and number >= order.processes + order.expect_workers:
-            self._runner.send_message(messages.BYE, {"last": False}, key)
+            self._runner.send_message(protocol.BYE, {"last": False}, key)
         else:
             offset = ClockOffset(data["offset_ns"], data["uncertainty_ns"])
-            self._workers[key] = LoadWorker(name, key, data["host"], offset)
+            self._workers[key] = WorkerState(name, key, data["host"], offset)
 
-    def _take_from(self, worker: LoadWorker, kind: str, data: dict[str, Any]) -> None:
-        if kind == messages.READY:
+    def _handle(self, worker: WorkerState, kind: str, data: dict[str, Any]) -> None:
+        if kind == protocol.READY:
             worker.ready = data["phase"]
             worker.channels += data["channels"]
-        elif kind == messages.ROWS:
-            self._files.put(Batch(**data))
+        elif kind == protocol.ROWS:
+            self._files.append(RowBatch(**data))
             worker.rows += data["rows"]
             worker.measured += data["measured"]
-        elif kind == messages.ENDED:
-            self._ended(worker, data)
-        elif kind == messages.FAILED:
+        elif kind == protocol.ENDED:
+            self._handle_ended(worker, data)
+        elif kind == protocol.FAILED:
             self._error = f"{worker.name} failed: {data['error']}"
 
-    def _ended(self, worker: LoadWorker, data: dict[str, Any]) -> None:
-        """It says that it has ended: with its part, as it was told to, or unasked."""
-        whole = data["rows"] == worker.rows
-        if data["state"] == "done" and whole:
-            self._end(worker, "done")
-        elif self._stop.is_set() and whole:
-            self._end(worker, "stopped")
+    def _handle_ended(self, worker: WorkerState, data: dict[str, Any]) -> None:
+        """Record how a worker ended. It counts as lost if rows are missing or if nobody told it to stop."""
+        complete = data["rows"] == worker.rows
+        if data["state"] == "done" and complete:
+            self._mark_ended(worker, "done")
+        elif self._stop.is_set() and complete:
+            self._mark_ended(worker, "stopped")
         else:
-            self._end(worker, "lost")
-            self._send(worker, messages.BYE, last=True)
+            self._mark_ended(worker, "lost")
+            self._send(worker, protocol.BYE, last=True)
 
-    def _dispatcher(self, worker_nodes: object, user_classes: object) -> DealtDispatcher:  # noqa: ARG002
-        return DealtDispatcher({worker.key: len(worker.clients) for worker in self._workers.values()})
+    def _dispatcher(self, worker_nodes: object, user_classes: object) -> FixedDispatcher:  # noqa: ARG002
+        return FixedDispatcher({worker.key: len(worker.clients) for worker in self._workers.values()})

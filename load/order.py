@@ -1,4 +1,4 @@
-"""The order that the harness leaves for the load process: one JSON file."""
+"""The load order: the JSON file in which the harness tells the load process what to do."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -11,11 +11,13 @@ from lb.settings import ClientSettings
 
 @dataclass(frozen=True)
 class LoadOrder:
-    """All that the load needs to know. `web_port`: where Locust's UI listens on loopback, or None.
+    """Everything that the load process must know to load one cell.
 
-    `processes`: those that make the calls, on this machine; with more than one, or with `expect_workers`
-    from elsewhere, the load process is their master. It listens for the latter on `master_bind_host` and
-    `master_bind_port`, else on a free port of loopback. `last`: no other cell of the run follows.
+    `folder`: where it writes its files. `web_port`: port of Locust's web page on loopback; None: no page.
+    `processes`: processes on this machine that make the calls. With more than one, or with `expect_workers`
+    workers from elsewhere, the load process is their master and makes no calls. For workers from elsewhere it
+    listens on `master_bind_host`:`master_bind_port`, otherwise on a free port of loopback. `last`: no other
+    cell of the run follows.
     """
 
     load: Load
@@ -37,25 +39,25 @@ class LoadOrder:
 
     @property
     def distributed(self) -> bool:
-        """Whether a master conducts and others make the calls."""
+        """Whether the load process is a master and its workers make the calls."""
         return self.processes > 1 or self.expect_workers > 0
 
     def write(self, path: Path) -> None:
-        """Leave the order at `path`."""
+        """Write the order to `path` as JSON."""
         path.write_text(json.dumps(self.as_dict(), indent=1))
 
     @classmethod
     def read(cls, path: Path) -> "LoadOrder":
-        """The order at `path`, as written by `write`."""
-        return cls.of_dict(json.loads(path.read_text()))
+        """Return the order that `write` wrote to `path`."""
+        return cls.from_dict(json.loads(path.read_text()))
 
     def as_dict(self) -> dict[str, Any]:
-        """The order in what JSON and Locust's messages can carry."""
+        """Return the order as a dict that JSON and Locust's messages can carry."""
         return asdict(self) | {"folder": str(self.folder)}
 
     @classmethod
-    def of_dict(cls, raw: dict[str, Any]) -> "LoadOrder":
-        """The order of which `as_dict` made `raw`."""
+    def from_dict(cls, raw: dict[str, Any]) -> "LoadOrder":
+        """Return the order that `as_dict` turned into `raw`."""
         raw = dict(raw)
         return cls(
             load=Load(**raw.pop("load")),
@@ -65,10 +67,11 @@ class LoadOrder:
         )
 
 
+# Files that the load process writes.
 REQUESTS_FILE = "requests.csv"
 MESSAGES_FILE = "messages.csv"
 STATUS_FILE = "load-status.json"
-WORKERS_FILE = "load-workers.json"  # who played which clients, and how that ended; with a master only
-CHANNELS_FILE = "channels.json"  # what gRPC says of each client's channels, before the first call
-AWAIT_WORKERS_S = 60.0  # until those that are expected from elsewhere have come
+WORKERS_FILE = "load-workers.json"  # each worker with its clients and how it ended; written by a master only
+CHANNELS_FILE = "channels.json"  # the channels of each client as gRPC reports them, before the first call
+EXPECTED_WORKERS_TIMEOUT_S = 60.0  # until the workers from elsewhere have joined
 STOPPED_EARLY = 3  # exit status of a load process that was told to stop

@@ -1,27 +1,27 @@
-"""How a replica behaves: slots, a line, seeded service times, slowness and failures made on purpose."""
+"""Carries out a replica's settings: slots, seeded service times, injected slowness and failures."""
 
 import random
 import time
 
 from services.call import Call
+from services.errors import RpcStatusError
 from services.load_report import MEASURED, LoadMeter, fixed_report
-from services.refused import RefusedError
 from services.service_time import Sleeper, burn
 from services.session_cache import SessionCache
 from services.settings import FAIL_CODES, Settings
 from services.slots import Slots
 
-_NO_ERRORS = ("OK", "CANCELLED")  # a call that its caller gave up says nothing of the replica
+_NO_ERRORS = ("OK", "CANCELLED")  # a call that its caller cancelled is not the replica's error
 
 
 class Behaviour:
-    """The replica at work, after its settings. The same seed gives the same service times in order."""
+    """Does the work of each call as the settings say. The same seed gives the same service times."""
 
     def __init__(self, settings: Settings, seed: str) -> None:
         self.settings = settings
         self.slots = Slots(settings.slots)
         self._sleeper = Sleeper()
-        # A generator each, so that failures and slowness made on purpose do not shift the service times.
+        # Separate generators, so that injected failures and slowness do not change the service times.
         self._service_rng = random.Random(f"{seed}/service")
         self._failure_rng = random.Random(f"{seed}/failure")
         self._slow_rng = random.Random(f"{seed}/slow")
@@ -31,7 +31,7 @@ class Behaviour:
         self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
-        """Put other settings in force, for calls from now on; calls at work finish as they began."""
+        """Change the settings for calls that start from now on. Calls in progress keep the old settings."""
         self.settings = settings
         self.slots.resize(settings.slots)
         self._apply_cache(settings.cache_sessions)
@@ -53,29 +53,29 @@ class Behaviour:
             self._meter = LoadMeter(time.monotonic_ns())
 
     def admit(self, call: Call) -> None:
-        """Settle what a call that arrives will meet: failure, slowness, its session's data or not.
+        """Decide whether an arriving call fails, is slow, and hits the session cache; store that in the call.
 
-        Raises RefusedError with fail_code for fail_share of the calls, or leaves it in the call for when its
-        work is done.
+        For fail_share of the calls, raises RpcStatusError with fail_code. With fail_after_work, stores it in
+        the call instead: work() raises it at its end.
         """
         settings = self.settings
         if settings.fail_share and self._failure_rng.random() < settings.fail_share:
             code = FAIL_CODES[settings.fail_code]
-            told = f"failed on purpose: {settings.fail_share:g} of the calls end with {code.name}"
-            refusal = RefusedError(code, told, after_headers=settings.fail_after_headers)
+            message = f"failed on purpose: {settings.fail_share:g} of the calls end with {code.name}"
+            error = RpcStatusError(code, message, after_headers=settings.fail_after_headers)
             if not settings.fail_after_work:
-                raise refusal
-            call.refusal = refusal
+                raise error
+            call.error = error
         if settings.slow_share < 1:
             call.slow_draw = self._slow_rng.random()
         if self._cache is not None and (session := call.session()):
-            call.data_here = self._cache.use(session)
-            call.cache = "hit" if call.data_here else "miss"
+            call.session_cached = self._cache.use(session)
+            call.cache = "hit" if call.session_cached else "miss"
 
     async def work(self, call: Call) -> None:
-        """Wait for a slot, hold it for one service time; add both times to the call, also if cancelled.
+        """Wait for a slot and hold it for one service time. Adds both times to the call, also when cancelled.
 
-        Raises RefusedError for a call that is to fail after its work.
+        Raises RpcStatusError for a call that fails after its work.
         """
         arrived_ns = time.monotonic_ns()
         try:
@@ -94,23 +94,23 @@ class Behaviour:
             call.service_ns += done_ns - started_ns
             if meter is not None:
                 meter.leave(done_ns)
-        if call.refusal is not None:
-            raise call.refusal
+        if call.error is not None:
+            raise call.error
 
     async def _serve(self, call: Call) -> None:
         settings = self.settings
         factor = settings.slow_factor if call.slow_draw < settings.slow_share else 1.0
-        if call.data_here:
+        if call.session_cached:
             factor *= settings.cache_hit_factor
         duration_ns = round(settings.service_time.draw_ns(self._service_rng) * factor)
         if settings.burn_cpu:
             await burn(duration_ns)
         elif duration_ns:
             await self._sleeper.sleep(duration_ns)
-        call.data_here = call.cache != ""  # the first message of a stream has fetched it for the others
+        call.session_cached = call.cache != ""  # later messages of a stream find the data
 
     def load_report(self, code: str) -> bytes:
-        """Count a call that ends with this gRPC name; the load report that goes with its end, or nothing."""
+        """Count the end of a call with this gRPC code name; return its serialized load report, or b""."""
         meter = self._meter
         if meter is None:
             return self._fixed_report

@@ -1,4 +1,4 @@
-"""One call of VideoService while the replica has it: what the three interceptors share."""
+"""The state of one call of VideoService in the replica. The three interceptors share it."""
 
 import time
 from collections.abc import Iterable
@@ -8,24 +8,24 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 
-# Quoted: only the type checker knows gRPC's classes as generic.
+# A string, because gRPC's classes are generic for the type checker only.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 NO_REQUEST_ID = -1
-_INT64_DIGITS = 18  # every number of 18 digits fits an int64
+_INT64_DIGITS = 18  # every number of 18 digits fits into an int64
 
 
 @dataclass(slots=True)
 class Call:
-    """What is known so far of one call; `*_ns` instants are from the replica's epoch.
+    """The state of one call. Instants (`*_ns`) are nanoseconds from the replica's epoch.
 
-    cache: "hit" or "miss" where the replica has a cache and the caller named a session, else "".
-    data_here: the session's data is in the cache. slow_draw: below slow_share, the call is a slow one.
-    refusal: what the call ends with once its work is done.
+    `cache`: "hit" or "miss" if the replica has a cache and the caller named a session, else "".
+    `session_cached`: the session's data is in the cache. `slow_draw`: the call is slow if this is below
+    slow_share. `error`: raised when the work of the call is done.
     """
 
     request_id: int
@@ -38,35 +38,35 @@ class Call:
     messages: int = 0
     metadata: Metadata = ()
     cache: str = ""
-    data_here: bool = False
+    session_cached: bool = False
     slow_draw: float = 0.0
-    refusal: RefusedError | None = None
+    error: RpcStatusError | None = None
 
     def session(self) -> str:
-        """The `x-lab-session` that the caller named; "" without one."""
+        """Return the caller's `x-lab-session`; "" without one."""
         for key, value in self.metadata:
             if key == "x-lab-session":
                 return str(value)
         return ""
 
 
-# gRPC runs each call in a task of its own, so the value never crosses from one call to another.
+# gRPC runs each call in its own task, so each call has its own value.
 CALL: ContextVar[Call] = ContextVar("call")
 
 
 class Clock:
-    """Nanoseconds since an epoch on the monotonic clock, which every process of a machine shares."""
+    """Counts nanoseconds from an epoch on the monotonic clock, which all processes of a machine share."""
 
     def __init__(self, epoch_ns: int) -> None:
         self._epoch_ns = epoch_ns
 
     def now_ns(self) -> int:
-        """The current instant, in nanoseconds from the epoch."""
+        """Return the current instant in nanoseconds from the epoch."""
         return time.monotonic_ns() - self._epoch_ns
 
 
 def request_id_of(metadata: Metadata) -> int:
-    """The `x-lab-request-id` among the (key, value) pairs of a call; NO_REQUEST_ID without a usable one."""
+    """Return the `x-lab-request-id` of a call's metadata; NO_REQUEST_ID without a valid one."""
     for key, value in metadata:
         if key == "x-lab-request-id":
             usable = isinstance(value, str) and value.isascii() and value.isdigit()
@@ -75,6 +75,6 @@ def request_id_of(metadata: Metadata) -> int:
 
 
 def address_of(peer: str) -> str:
-    """The caller as "127.0.0.1:4321" or "[::1]:4321", from gRPC's "ipv4:..." or "ipv6:%5B::1%5D:..."."""
+    """Return "127.0.0.1:4321" or "[::1]:4321" for gRPC's peer "ipv4:..." or "ipv6:%5B::1%5D:..."."""
     address = peer.removeprefix("ipv4:").removeprefix("ipv6:")
     return address.replace("%5B", "[").replace("%5D", "]")

@@ -1,20 +1,20 @@
-"""The videos of one replica: a few samples that never go, and the videos added, bounded in number."""
+"""The videos of one replica: some samples that stay, and a limited number of added videos."""
 
 from itertools import chain, islice
 
 import grpc
 
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 from services.video_service_pb2 import Video
 
 SAMPLES = 10
-TEXT_LIMIT = 1000  # characters in one field: with the number of videos this bounds the memory
+TEXT_LIMIT = 1000  # characters of one field; with the limit of videos this limits the memory
 
 
 class Catalogue:
-    """Videos by id. Beyond `size` added videos the oldest added one goes; samples do not count.
+    """Videos by id. When more than `size` videos were added, the oldest added one is removed.
 
-    Each is kept with `replica` in `served_by`, ready to be sent.
+    Each video is kept with the name `replica` in `served_by`, ready to be sent.
     """
 
     def __init__(self, size: int, replica: str) -> None:
@@ -27,24 +27,24 @@ class Catalogue:
         return len(self._samples) + len(self._added)
 
     def add(self, video: Video) -> None:
-        """Add a video; its `served_by` becomes this replica.
+        """Add a video and set its `served_by` to this replica.
 
-        Raises RefusedError: INVALID_ARGUMENT for a bad video, ALREADY_EXISTS for an id that is held.
+        Raises RpcStatusError: INVALID_ARGUMENT for a bad video, ALREADY_EXISTS for an id that is in use.
         """
         _check(video)
         if self.find(video.id) is not None:
-            raise RefusedError(grpc.StatusCode.ALREADY_EXISTS, f"video {video.id!r} exists already")
+            raise RpcStatusError(grpc.StatusCode.ALREADY_EXISTS, f"video {video.id!r} exists already")
         video.served_by = self._replica
         self._added[video.id] = video
         if len(self._added) > self._size:
             del self._added[next(iter(self._added))]
 
     def find(self, video_id: str) -> Video | None:
-        """The video with this id, None without one."""
+        """Return the video with this id, or None."""
         return self._added.get(video_id) or self._samples.get(video_id)
 
     def newest(self, limit: int) -> list[Video]:
-        """The videos added, newest first, then the samples; at most `limit`, 0 for all."""
+        """Return the added videos, newest first, then the samples; at most `limit`, 0 for all."""
         newest_first = chain(reversed(self._added.values()), self._samples.values())
         return list(islice(newest_first, limit or None))
 
@@ -72,6 +72,6 @@ def _check(video: Video) -> None:
         raise _bad(video, "duration", f"is {video.duration}, expected 0 or more seconds")
 
 
-def _bad(video: Video, field: str, problem: str) -> RefusedError:
+def _bad(video: Video, field: str, problem: str) -> RpcStatusError:
     which = f"video {video.id[:40]!r}" if video.id else "video"
-    return RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"{which}: {field} {problem}")
+    return RpcStatusError(grpc.StatusCode.INVALID_ARGUMENT, f"{which}: {field} {problem}")

@@ -1,7 +1,7 @@
-"""Asks a gRPC server for its health, as a container's health check: `python -m services.health_probe`.
+"""The health check of a container: asks a gRPC server for its health. `python -m services.health_probe`.
 
-Asks $LB_LAB_HEALTH ("host:port", clear text; 127.0.0.1:50051 if unset) for its overall health. Exit status:
-0 it is SERVING, 1 it is not, or did not answer in TIMEOUT_S.
+It asks the server at $LB_LAB_HEALTH ("host:port" without TLS; 127.0.0.1:50051 if unset) for the health of the
+whole server. Exit status: 0 it answered SERVING, 1 it answered otherwise or not within TIMEOUT_S.
 """
 
 import os
@@ -12,14 +12,14 @@ import grpc
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 CHECK = "/grpc.health.v1.Health/Check"
 EVERYTHING = b""  # a HealthCheckRequest that names no service
-SERVING = b"\x08\x01"  # a HealthCheckResponse; two bytes are not worth the protobuf library at each check
+SERVING = b"\x08\x01"  # a HealthCheckResponse, as bytes: importing protobuf for each check would be slow
 TIMEOUT_S = 2.0
 
 
 def main() -> int:
-    """Ask once; returns the exit status."""
+    """Ask once and return the exit status."""
     address = os.environ.get("LB_LAB_HEALTH") or DEFAULT_ADDRESS
-    # A proxy of the environment is for the world outside.
+    # A web proxy from the environment must not be used.
     with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
         try:
             answer: bytes = channel.unary_unary(CHECK, bytes, bytes)(EVERYTHING, timeout=TIMEOUT_S)

@@ -1,7 +1,7 @@
-"""What happens around each call of VideoService: ledger, identity and behaviour, one server interceptor each.
+"""The server interceptors around each call of VideoService: ledger, identity and behaviour.
 
-In a server they stand in this order, the ledger outermost. Each wraps a method's handler once and keeps
-it: afterwards a call costs one dictionary look-up, and the other services of the server nothing else.
+A server has them in this order; the ledger's is the outermost. Each interceptor wraps the handler of a method
+once and keeps it, so a call costs one dictionary look-up. Calls of other services are not wrapped.
 Source: gRPC Python's `grpc.aio.ServerInterceptor`, which returns a handler for each call.
 """
 
@@ -14,9 +14,9 @@ import grpc
 
 from services.behaviour import Behaviour
 from services.call import CALL, Call, Clock, Context, address_of, request_id_of
+from services.errors import RpcStatusError
 from services.ledger import Ledger
 from services.load_report import METADATA_KEY
-from services.refused import RefusedError
 
 PREFIX = "/video_service.VideoService/"
 
@@ -26,10 +26,10 @@ AnswerMany = Callable[[Any, Context], Any]
 
 @dataclass(frozen=True)
 class Method:
-    """One method of VideoService, as the next interceptor or the service itself handles it.
+    """One method of VideoService, with the handler of the next interceptor or of the service.
 
-    `handle(request, context)` takes one request or an iterator over many; it is a coroutine function
-    that returns one answer, or an async generator function of many.
+    `handle(request, context)` takes one request or an iterator of requests. It is a coroutine function that
+    returns one answer, or an async generator function that yields answers.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Method:
 
 
 class VideoServiceInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of VideoService, whose methods answer with one message or with a stream."""
+    """Wraps the handlers of VideoService. A method answers with one message or with a stream."""
 
     def __init__(self) -> None:
         self._wrapped: dict[str, Any] = {}
@@ -48,7 +48,7 @@ class VideoServiceInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """The wrapped handler of a VideoService method; any other method's handler as it is."""
+        """Return the wrapped handler of a VideoService method, or the unchanged handler of another method."""
         path = handler_call_details.method
         if path in self._wrapped:
             return self._wrapped[path]
@@ -58,7 +58,7 @@ class VideoServiceInterceptor(grpc.aio.ServerInterceptor):
         return handler
 
     def wrap(self, handler: Any, name: str) -> Any:
-        """The handler of the method called `name`, wrapped."""
+        """Return the wrapped handler of the method `name`."""
         kind = f"{_arity(handler.request_streaming)}_{_arity(handler.response_streaming)}"
         wrap = self.answer_many if handler.response_streaming else self.answer_one
         wrapped = wrap(Method(name, handler.request_streaming, getattr(handler, kind)))
@@ -66,11 +66,11 @@ class VideoServiceInterceptor(grpc.aio.ServerInterceptor):
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
     def answer_one(self, method: Method) -> AnswerOne:
-        """A handler around a method that returns one answer."""
+        """Return a handler around a method that returns one answer."""
         raise NotImplementedError
 
     def answer_many(self, method: Method) -> AnswerMany:
-        """A handler around a method that yields its answers."""
+        """Return a handler around a method that yields answers."""
         raise NotImplementedError
 
 
@@ -79,7 +79,10 @@ def _arity(streaming: bool) -> str:
 
 
 class LedgerInterceptor(VideoServiceInterceptor):
-    """Opens a Call when one arrives; writes its row and sets its trailing metadata before its end leaves."""
+    """Creates a Call when a call arrives. Before the call ends, writes its row and sets trailing metadata.
+
+    `started`, `done`: numbers of calls so far.
+    """
 
     def __init__(self, replica: str, ledger: Ledger, clock: Clock, behaviour: Behaviour) -> None:
         super().__init__()
@@ -91,7 +94,7 @@ class LedgerInterceptor(VideoServiceInterceptor):
         self.done = 0
 
     def answer_one(self, method: Method) -> AnswerOne:
-        """Record a call that is answered with one message."""
+        """Record a call that has one answer."""
 
         async def handle(request: Any, context: Context) -> Any:
             call = self._arrive(method.name, context)
@@ -106,7 +109,7 @@ class LedgerInterceptor(VideoServiceInterceptor):
         return handle
 
     def answer_many(self, method: Method) -> AnswerMany:
-        """Record a call that is answered with a stream."""
+        """Record a call that has a stream of answers."""
 
         async def handle(request: Any, context: Context) -> None:
             call = self._arrive(method.name, context)
@@ -115,8 +118,8 @@ class LedgerInterceptor(VideoServiceInterceptor):
                     await context.write(answer)
                     call.messages += 1
                 if method.request_streaming:
-                    # The requests of a cancelled call end like those of a caller who has no more. One more
-                    # read, which finds nothing, returns only after the cancellation has reached this task.
+                    # When a caller cancels, its requests end as if it had sent all of them. One more read
+                    # finds nothing, but returns only after the cancellation has reached this task.
                     await context.read()
             except BaseException as error:
                 await self._fail(call, context, error)
@@ -154,11 +157,11 @@ class LedgerInterceptor(VideoServiceInterceptor):
         context.set_trailing_metadata(trailing)
 
     async def _fail(self, call: Call, context: Context, error: BaseException) -> NoReturn:
-        if isinstance(error, RefusedError):
+        if isinstance(error, RpcStatusError):
             self._finish(call, context, error.code.name)
             await context.abort(error.code, error.message)
         elif isinstance(error, asyncio.CancelledError):
-            # gRPC cancels the handler alike when its caller gives up and when the deadline passes.
+            # gRPC cancels the handler both when the caller cancels and when the deadline passes.
             late = context.time_remaining() == 0
             self._finish(call, context, "DEADLINE_EXCEEDED" if late else "CANCELLED")
         else:
@@ -167,10 +170,10 @@ class LedgerInterceptor(VideoServiceInterceptor):
 
 
 class IdentityInterceptor(VideoServiceInterceptor):
-    """Says who answers, in initial metadata just before the first message.
+    """Sends the replica's name in initial metadata, just before the first message.
 
-    An error before any message sends none, so that it stays a trailers-only answer: retries and Envoy's
-    outlier detection see only those. Unless it says itself that it comes after headers.
+    An error before the first message is sent without initial metadata. It stays a trailers-only answer, the
+    only kind that retries and Envoy's outlier detection see. An error with `after_headers` is the exception.
     """
 
     def __init__(self, replica: str) -> None:
@@ -178,54 +181,54 @@ class IdentityInterceptor(VideoServiceInterceptor):
         self._replica = replica
 
     def answer_one(self, method: Method) -> AnswerOne:
-        """Initial metadata between the work and its answer."""
+        """Send initial metadata after the work and before the answer."""
 
         async def handle(request: Any, context: Context) -> Any:
             try:
                 answer = await method.handle(request, context)
-            except RefusedError as error:
+            except RpcStatusError as error:
                 if error.after_headers:
-                    await self._introduce(context)
+                    await self._send_identity(context)
                 raise
-            await self._introduce(context)
+            await self._send_identity(context)
             return answer
 
         return handle
 
     def answer_many(self, method: Method) -> AnswerMany:
-        """Initial metadata before the first answer, or at the end of a stream without answers."""
+        """Send initial metadata before the first answer, or at the end of a stream without answers."""
 
         async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
-            introduced = False
+            identity_sent = False
             try:
                 async for answer in method.handle(request, context):
-                    if not introduced:
-                        await self._introduce(context)
-                        introduced = True
+                    if not identity_sent:
+                        await self._send_identity(context)
+                        identity_sent = True
                     yield answer
-            except RefusedError as error:
-                if error.after_headers and not introduced:
-                    await self._introduce(context)
+            except RpcStatusError as error:
+                if error.after_headers and not identity_sent:
+                    await self._send_identity(context)
                 raise
-            if not introduced:
-                await self._introduce(context)
+            if not identity_sent:
+                await self._send_identity(context)
 
         return handle
 
-    async def _introduce(self, context: Context) -> None:
+    async def _send_identity(self, context: Context) -> None:
         peer = CALL.get().peer
         await context.send_initial_metadata((("x-lab-replica", self._replica), ("x-lab-connection", peer)))
 
 
 class BehaviourInterceptor(VideoServiceInterceptor):
-    """Makes each call do its work: once before the answer, in GetVideo once for each message."""
+    """Does the work of each call: once before the answer; in GetVideo once for each message."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         super().__init__()
         self._behaviour = behaviour
 
     def answer_one(self, method: Method) -> AnswerOne:
-        """Work before the answer; for a stream of requests after the last of them."""
+        """Work before the answer; with a stream of requests, after the last request."""
 
         async def handle(request: Any, context: Context) -> Any:
             call = CALL.get()
@@ -239,7 +242,7 @@ class BehaviourInterceptor(VideoServiceInterceptor):
         return handle
 
     def answer_many(self, method: Method) -> AnswerMany:
-        """Work before the stream of answers; for a stream of requests before passing on each of them."""
+        """Work before the stream of answers; with a stream of requests, before each request is passed on."""
 
         async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
             call = CALL.get()

@@ -1,4 +1,4 @@
-"""The replica's own ledger: one CSV row per call of VideoService, in the file before the answer leaves."""
+"""The replica's ledger: a CSV file with a row for each call of VideoService, written before the answer."""
 
 import os
 import tempfile
@@ -27,20 +27,20 @@ _CHUNK_BYTES = 1 << 16
 
 
 class Ledger:
-    """An append-only CSV file; each row is one write, so a killed process loses no row already written.
+    """A CSV file to which rows are appended. A killed process loses no row: each row is one write.
 
-    A file that is there already is continued, without a torn last row. Without a path the file has no name
-    and goes with the process. Raises OSError if it cannot be opened.
+    An existing file is continued; an incomplete last row is removed. Without a path the file is temporary
+    and is deleted with the process. Raises OSError if the file cannot be opened.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._fd = _open(path)
-        _drop_torn_row(self._fd)
+        _drop_incomplete_row(self._fd)
         if os.fstat(self._fd).st_size == 0:
             os.write(self._fd, (",".join(COLUMNS) + "\n").encode())
 
     def append(self, call: Call, done_ns: int, code: str) -> None:
-        """Write the row of a call that is over. `done_ns` is from the epoch, `code` a gRPC name."""
+        """Write the row of a call that has ended. `done_ns`: from the epoch. `code`: a gRPC code name."""
         row = (
             f"{call.request_id},{call.method},{call.peer},{call.arrived_ns},{done_ns},"
             f"{call.queue_ns},{call.service_ns},{call.in_flight},{call.messages},{code}\n"
@@ -48,7 +48,7 @@ class Ledger:
         os.write(self._fd, row.encode())
 
     def rows(self) -> Iterator[LedgerRow]:
-        """The rows that are there now, oldest first."""
+        """Yield the rows in the file, oldest first."""
         offset, rest, header = 0, b"", True
         while chunk := os.pread(self._fd, _CHUNK_BYTES, offset):
             offset += len(chunk)
@@ -58,7 +58,7 @@ class Ledger:
             header = header and not lines
 
     def close(self) -> None:
-        """Close the file; nothing can be written from now on."""
+        """Close the file. No row can be written after that."""
         os.close(self._fd)
 
 
@@ -75,9 +75,9 @@ def _open(path: Path | None) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def _drop_torn_row(fd: int) -> None:
-    """Cut off what follows the last line end: a kill or a full disk may leave a part of one write."""
+def _drop_incomplete_row(fd: int) -> None:
+    """Remove what follows the last line end. A kill or a full disk may leave a part of a write."""
     size = os.fstat(fd).st_size
     end = os.pread(fd, _CHUNK_BYTES, max(0, size - _CHUNK_BYTES))
-    if torn := len(end) - end.rfind(b"\n") - 1:
-        os.ftruncate(fd, size - torn)
+    if incomplete := len(end) - end.rfind(b"\n") - 1:
+        os.ftruncate(fd, size - incomplete)

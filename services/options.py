@@ -17,7 +17,7 @@ GRACE_LIMIT_S = 3600.0
 
 @dataclass(frozen=True)
 class Tls:
-    """A second port, for TLS: where it listens; PEM files of its certificate chain and private key."""
+    """The second port, for TLS: its address "host:port", and PEM files of certificate chain and key."""
 
     listen: str
     certificate: Path
@@ -26,7 +26,7 @@ class Tls:
 
 @dataclass(frozen=True)
 class Options:
-    """What a replica is started with."""
+    """The options of a replica: see the help texts of the command line."""
 
     name: str
     listen: str
@@ -43,7 +43,10 @@ class Options:
 
 
 def parse(argv: list[str] | None) -> Options:
-    """From the command line (None: this process's own). A bad one ends in one line and exit code 2."""
+    """Return the options of a command line (None: this process's).
+
+    On bad usage prints one line and exits with status 2.
+    """
     parser = _parser()
     given = parser.parse_args(argv)
     try:
@@ -155,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_grace_s,
         default=1.0,
         metavar="S",
-        help="seconds that calls in hand may take once it is asked to stop",
+        help="seconds that open calls may still take when the replica stops",
     )
     return parser
 

@@ -1,13 +1,14 @@
-"""Outages on purpose: every so often a replica is away for a while, as a server that crashes and restarts.
+"""Planned outages: at regular times a replica goes away for a while, like a server that crashes and restarts.
 
-What its callers saw (grpcio 1.85.1, pick_first, 250 calls/s, 0.3 s away every 2.5 s, single runs):
-- Calls in hand, and those sent in that moment, end with UNAVAILABLE "Socket closed", wait_for_ready or not.
-- Without wait_for_ready the calls after them fail at once, UNAVAILABLE "failed to connect to all addresses",
-  for longer than the replica is away: until the channel's next try, after its reconnect backoff of about 1 s
-  (grpc.initial_reconnect_backoff_ms). An outage of 0.3 s cost 1.1 s of calls; with 50 ms, 0.4 s.
-- With wait_for_ready they wait for that next try, up to 1.5 s, and are served: 5 errors in 1500, not 463.
-- 0.3 s away every second, and the try comes as often as not in the next outage: 76 % of the calls failed, and
-  with wait_for_ready they piled up to be broken together.
+What callers saw (grpcio 1.85.1, pick_first, 250 calls/s, away for 0.3 s every 2.5 s, single runs):
+- Open calls, and calls sent at that moment, end with UNAVAILABLE "Socket closed", also with wait_for_ready.
+- Without wait_for_ready later calls fail at once: UNAVAILABLE "failed to connect to all addresses". They
+  fail for longer than the outage lasts, until the channel connects again after its backoff of about 1 s
+  (grpc.initial_reconnect_backoff_ms). An outage of 0.3 s cost 1.1 s of calls; with a backoff of 50 ms, 0.4 s.
+- With wait_for_ready later calls wait for that moment, up to 1.5 s, and are served: 5 errors in 1500
+  calls instead of 463.
+- With 0.3 s every second the channel often connects during the next outage: 76 % of the calls failed. With
+  wait_for_ready the calls accumulated and the next outage broke them together.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from collections.abc import Awaitable, Callable
 
 
 class Outages:
-    """Plays the planned outages: `go_away` at the beginning of each, `come_back` at its end.
+    """Carries out the planned outages: calls `go_away` at the start of each and `come_back` at its end.
 
-    Both are always finished once begun. To be made on a running event loop.
+    Neither is ever cancelled. Create this on a running event loop.
     """
 
     def __init__(
@@ -26,42 +27,43 @@ class Outages:
         self._go_away = go_away
         self._come_back = come_back
         self._loop = asyncio.get_running_loop()
-        self._every_s = self._for_s = self._begun_s = 0.0
-        self._news = asyncio.Event()
+        self._every_s = self._for_s = self._planned_at_s = 0.0
+        self._changed = asyncio.Event()
         self._stopped = False
 
     def plan(self, every_s: float, for_ms: float) -> None:
-        """From now on an outage of `for_ms` milliseconds every `every_s` seconds; 0 and 0: none."""
-        self._every_s, self._for_s, self._begun_s = every_s, for_ms / 1000, self._loop.time()
-        self._news.set()
+        """From now on make an outage of `for_ms` ms every `every_s` seconds; 0 and 0: no outages."""
+        self._every_s, self._for_s, self._planned_at_s = every_s, for_ms / 1000, self._loop.time()
+        self._changed.set()
 
     def stop(self) -> None:
-        """Let `run` end; a replica that is away stays away."""
+        """Let `run` return. A replica that is away stays away."""
         self._stopped = True
-        self._news.set()
+        self._changed.set()
 
     async def run(self) -> None:
-        """Play until `stop`. Raises what going away or coming back raises."""
+        """Carry out outages until `stop`. Raises the errors of `go_away` and `come_back`."""
         while not self._stopped:
-            self._news.clear()
+            self._changed.clear()
             if self._every_s:
-                await self._play()
+                await self._run_plan()
             else:
-                await self._news.wait()
+                await self._changed.wait()
 
-    async def _play(self) -> None:
-        begins_s = self._begun_s + self._every_s
-        while not await self._news_before(begins_s):
+    async def _run_plan(self) -> None:
+        begins_s = self._planned_at_s + self._every_s
+        while not await self._changed_before(begins_s):
             await self._go_away()
-            await self._news_before(begins_s + self._for_s)
+            await self._changed_before(begins_s + self._for_s)
             if not self._stopped:
                 await self._come_back()
             begins_s += self._every_s
 
-    async def _news_before(self, instant_s: float) -> bool:
+    async def _changed_before(self, instant_s: float) -> bool:
+        """Wait until `instant_s` and return False. Returns True as soon as `plan` or `stop` is called."""
         try:
             async with asyncio.timeout_at(instant_s):
-                await self._news.wait()
+                await self._changed.wait()
         except TimeoutError:
             return False
         return True

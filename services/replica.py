@@ -1,8 +1,8 @@
-"""One replica: the process that serves VideoService, LabControl, health and reflection.
+"""The replica process: a gRPC server with VideoService, LabControl, health and reflection.
 
     python -m services.replica --name replica-0 --listen 127.0.0.1:0 --slots 2 --service-time exponential:10
 
-Importing this module creates nothing of gRPC, so a process may import it once and fork many replicas.
+Importing this module creates no gRPC objects, so a process may import it once and fork many replicas.
 """
 
 import asyncio
@@ -21,14 +21,15 @@ from grpc_reflection.v1alpha import reflection
 from services.behaviour import Behaviour
 from services.call import Clock
 from services.catalogue import Catalogue
-from services.control import LabControl
+from services.errors import CannotStartError
 from services.interceptors import BehaviourInterceptor, IdentityInterceptor, LedgerInterceptor
+from services.lab_control import LabControl
 from services.ledger import Ledger
 from services.options import Options, Tls, parse
 from services.outages import Outages
-from services.server import CannotStartError, Server
+from services.server import Server
 from services.threaded_health import ThreadedHealth
-from services.threads import ThreadedServer, threaded_server
+from services.threaded_server import ThreadedServer, threaded_server
 from services.video_service import VideoService
 from services.video_service_pb2 import DESCRIPTOR, Identity
 from services.video_service_pb2_grpc import (
@@ -42,11 +43,11 @@ SERVICES = (
     reflection.SERVICE_NAME,
 )
 
-LAME_DUCK_S = 0.05  # NOT_SERVING and still there
+LAME_DUCK_S = 0.05  # from NOT_SERVING to the stop of the server
 
 
 class Replica:
-    """The server and its parts. Raises CannotStartError when the ledger or the port cannot be had."""
+    """A replica. Raises CannotStartError if the ledger cannot be written or a port is taken."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -89,7 +90,7 @@ class Replica:
         self.control_address = self.address
         self._control_server: Server | None = None
         if self._threaded:
-            # The lab's own calls never wait for a thread.
+            # LabControl has its own asyncio server: its calls must not wait for a thread.
             self._control_server = Server(self._make_control)
             host = options.listen.rpartition(":")[0]
             self.control_address = self._control_server.bind(f"{host}:0", None)
@@ -97,10 +98,10 @@ class Replica:
         self.tls_address = self._server.bind(tls.listen, _credentials(tls)) if tls else None
 
     def _arguments(self) -> list[tuple[str, int]]:
-        # Without the first a second server binds the same port in silence and takes half of the calls.
+        # By default a second server may bind the same port and takes half of the calls.
         arguments = [("grpc.so_reuseport", 0)]
         if self._options.max_connection_age_ms:
-            # Calls in hand may finish, however long they take: gRPC's default grace has no end.
+            # Open calls may finish, however long they take: gRPC's default grace time is unlimited.
             arguments.append(("grpc.max_connection_age_ms", self._options.max_connection_age_ms))
         return arguments
 
@@ -123,7 +124,7 @@ class Replica:
         return threaded_server(slots, self._arguments(), self._videos, self._interceptors, self._health)
 
     async def run(self, asked_to_stop: asyncio.Event) -> None:
-        """Serve until asked to stop, outages apart. Raises CannotStartError."""
+        """Serve until `asked_to_stop` is set, except during outages. Raises CannotStartError."""
         await self._start()
         outages = asyncio.create_task(self._outages.run())
         asked = asyncio.create_task(asked_to_stop.wait())
@@ -136,7 +137,7 @@ class Replica:
             await self._stop()
 
     async def _start(self) -> None:
-        """Serve, and say so: in the ready file and on standard output."""
+        """Start to serve, then write the ready file and print a line."""
         await self._server.start()
         if self._control_server is not None:
             await self._control_server.start()
@@ -160,13 +161,14 @@ class Replica:
         }
 
     async def _stop(self) -> None:
-        """Say NOT_SERVING, take no more calls, let those here finish for the grace time, close the ledger.
+        """Report NOT_SERVING, accept no more calls, give open calls the grace time, close the ledger.
 
-        All calls that gRPC has handed over finish. Those that reach it while it shuts down, and those that it
-        had not taken up yet, end with CANCELLED at the caller and have no row: about 1 a stop at 400 calls/s,
-        1.5 at 1,200/s; in threads 0.3 and, hard pressed, 20 (grpcio 1.85.1, 12 connections). Python cannot
-        send GOAWAY before it shuts down. Callers who watch the health service leave in LAME_DUCK_S: at 400
-        calls/s 10 stops cost them 13 calls without it and none with it, in threads 4.
+        All calls that gRPC has passed to a handler finish. Calls that arrive during the shutdown, or that
+        gRPC has not yet passed on, end with CANCELLED at the caller and have no row. With grpcio 1.85.1 and
+        12 connections that is about 1 call a stop at 400 calls/s and 1.5 at 1,200/s; with threads 0.3, and
+        20 under overload. Python cannot send GOAWAY before the shutdown. Callers that watch the health
+        service leave within LAME_DUCK_S. At 400 calls/s 10 stops cost them 13 calls without that time and
+        none with it; with threads 4.
         """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(min(LAME_DUCK_S, self._options.grace_s))
@@ -184,18 +186,18 @@ class Replica:
         await self._server.start()
 
     async def _rows_written(self) -> None:
-        while self._calls.started > self._calls.done:  # cancelled by the server, about to write their rows
+        while self._calls.started > self._calls.done:  # cancelled calls still have to write their rows
             await asyncio.sleep(0.001)
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    """Raises CannotStartError for files that gRPC's core would take, to fail in every handshake."""
+    """Return the credentials. Raises CannotStartError for bad files: gRPC would fail in every handshake."""
     try:
         pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
     except ssl.SSLError as error:
-        told = f"{tls.certificate} and {tls.key} are not a certificate and its private key in PEM"
-        raise CannotStartError(f"{told}: {error.strerror}") from None
+        problem = f"{tls.certificate} and {tls.key} are not a certificate and its private key in PEM"
+        raise CannotStartError(f"{problem}: {error.strerror}") from None
     except OSError as error:
         raise CannotStartError(f"cannot read {error.filename}: {error.strerror}") from None
     return grpc.ssl_server_credentials([pair])
@@ -207,12 +209,12 @@ async def serve(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     replica = Replica(options)
-    gc.freeze()  # what is there now stays: not worth looking at again in each collection
+    gc.freeze()  # objects of the start-up live on; without them each collection is shorter
     await replica.run(asked_to_stop)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a replica; returns the exit code: 0 after a stop that was asked for, 1 if it cannot start."""
+    """Run a replica and return the exit status: 0 it was asked to stop, 1 it cannot start."""
     options = parse(argv)
     try:
         uvloop.run(serve(options))

@@ -1,4 +1,4 @@
-"""How long one piece of work takes: a distribution with its mean, drawn from a seeded generator."""
+"""Service times: distributions with a mean, and ways to spend the time."""
 
 import asyncio
 import math
@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 DISTRIBUTIONS = ("constant", "exponential", "lognormal")
-LOGNORMAL_SIGMA = 1.0  # of the logarithm: a coefficient of variation of 1.31
+LOGNORMAL_SIGMA = 1.0  # standard deviation of the logarithm; the coefficient of variation is 1.31
 MEAN_LIMIT_MS = 60_000.0
 
 _TICK_NS = 1_000_000  # uvloop's timers count whole milliseconds (libuv's uv_timer)
@@ -16,9 +16,9 @@ _SLICE_NS = 500_000
 
 @dataclass(frozen=True)
 class ServiceTime:
-    """A distribution of service times, by name and mean in milliseconds.
+    """A distribution of service times: its name and its mean in milliseconds.
 
-    Raises ValueError, with a message for the user, for an unknown name or an impossible mean.
+    Raises ValueError with a message for the user for an unknown name or a mean out of bounds.
     """
 
     distribution: str
@@ -34,7 +34,7 @@ class ServiceTime:
 
     @classmethod
     def parse(cls, text: str) -> "ServiceTime":
-        """From "exponential:10": the name and the mean in milliseconds. Raises ValueError."""
+        """Return the distribution for a text like "exponential:10" (mean in ms). Raises ValueError."""
         distribution, _, mean = text.partition(":")
         try:
             mean_ms = float(mean)
@@ -43,7 +43,7 @@ class ServiceTime:
         return cls(distribution, mean_ms)
 
     def draw_ns(self, rng: random.Random) -> int:
-        """One service time, in nanoseconds."""
+        """Return one random service time in nanoseconds."""
         if self.mean_ms == 0:
             return 0
         if self.distribution == "exponential":
@@ -57,16 +57,16 @@ class ServiceTime:
 
 
 class Sleeper:
-    """Sleeps whose mean is right, although the event loop's timers only know whole milliseconds.
+    """Sleeps with a correct mean, although the event loop's timers count whole milliseconds.
 
-    What one sleep missed, up to a millisecond, is taken into account by the next one.
+    The error of one sleep, up to a millisecond, is corrected in the next one.
     """
 
     def __init__(self) -> None:
         self._owed_ns = 0
 
     async def sleep(self, duration_ns: int) -> None:
-        """Let `duration_ns` pass, give or take one millisecond."""
+        """Sleep for `duration_ns`, to within one millisecond."""
         started_ns = time.monotonic_ns()
         wanted_ns = duration_ns + self._owed_ns
         self._owed_ns = 0
@@ -78,7 +78,7 @@ class Sleeper:
 
 
 async def burn(duration_ns: int) -> None:
-    """Compute for `duration_ns` of this thread's CPU time, in slices, so that the event loop goes on."""
+    """Use `duration_ns` of this thread's CPU time, in slices between which the event loop runs."""
     left_ns = duration_ns
     while left_ns > 0:
         started_ns = time.thread_time_ns()

@@ -1,10 +1,13 @@
-"""What stickiness is for: a replica keeps the data of the sessions that it served last."""
+"""The session cache: a replica keeps the data of the sessions that it served last.
+
+Sticky policies make such a cache useful.
+"""
 
 from collections import OrderedDict
 
 
 class SessionCache:
-    """The `size` sessions used last; who was used longest ago goes first (LRU)."""
+    """A cache of `size` sessions. The least recently used session is removed first (LRU)."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -14,7 +17,7 @@ class SessionCache:
         return len(self._sessions)
 
     def use(self, session: str) -> bool:
-        """Whether the session was here; from now on it is the one used last."""
+        """Return whether the session was in the cache, and make it the most recently used one."""
         hit = session in self._sessions
         self._sessions[session] = None
         self._sessions.move_to_end(session)
@@ -22,7 +25,7 @@ class SessionCache:
         return hit
 
     def resize(self, size: int) -> None:
-        """Keep `size` sessions from now on."""
+        """Change the size of the cache."""
         self._size = size
         self._trim()
 

@@ -1,4 +1,4 @@
-"""What a replica does with a call: every setting checked, shown to LabControl and changed by it."""
+"""The settings of a replica: how it treats calls. LabControl shows and changes them."""
 
 import difflib
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ FAIL_CODES = {code.name: code for code in grpc.StatusCode if code is not grpc.St
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings in force; a field has the name and meaning of that of LabControl's Behaviour.
+    """The settings of a replica. Names and meanings are those of the fields of LabControl's Behaviour.
 
-    Raises ValueError, with a message for the user, for a bad value.
+    Raises ValueError with a message for the user for a bad value.
     """
 
     slots: int
@@ -71,7 +71,7 @@ class Settings:
             raise ValueError(f"outage_for_ms is {for_ms:g}, expected {least}")
 
     def check_threads(self, threads: int) -> None:
-        """Raises ValueError for what a replica with this many threads cannot do."""
+        """Check that a replica with `threads` threads can carry out the settings. Raises ValueError."""
         if self.slots != threads:
             raise ValueError(f"slots is {self.slots}, expected {threads}: the threads that it started with")
         if self.outage_every_s:
@@ -79,7 +79,7 @@ class Settings:
             raise ValueError(f"{every_s}, expected 0: threads cannot be made to leave their calls")
 
     def changed(self, message: BehaviourMessage) -> "Settings":
-        """These settings with the fields that the message sets. Raises ValueError."""
+        """Return these settings with the fields changed that the message sets. Raises ValueError."""
         given = {field.name: value for field, value in message.ListFields()}
         service_time = ServiceTime(
             given.pop("distribution", self.service_time.distribution),
@@ -88,7 +88,7 @@ class Settings:
         return replace(self, service_time=service_time, **given)
 
     def to_message(self) -> BehaviourMessage:
-        """These settings as LabControl shows them."""
+        """Return these settings as LabControl's message."""
         return BehaviourMessage(
             slots=self.slots,
             distribution=self.service_time.distribution,

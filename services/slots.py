@@ -1,56 +1,56 @@
-"""The places where calls are worked on, and the line before them."""
+"""Slots: how many calls a replica works on at once. The others wait in a queue."""
 
 import asyncio
 from collections import deque
 
 
 class Slots:
-    """At most `count` holders at once; who comes later waits in line, first come first served."""
+    """A semaphore of `count` slots whose queue is first come, first served."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._held = 0
-        self._line: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[asyncio.Future[None]] = deque()
 
     @property
     def held(self) -> int:
-        """Slots in use now; above the count for a while after a resize downwards."""
+        """Number of slots in use. After a resize to fewer slots it may exceed the count for a while."""
         return self._held
 
     @property
     def waiting(self) -> int:
-        """Callers in line now."""
-        return len(self._line)
+        """Number of callers in the queue."""
+        return len(self._queue)
 
     def resize(self, count: int) -> None:
-        """Change the number of slots; holders keep theirs."""
+        """Change the number of slots. Callers that hold a slot keep it."""
         self._count = count
-        self._serve_line()
+        self._grant_slots()
 
     async def acquire(self) -> None:
-        """Wait for a slot and take it. A cancelled caller leaves the line holding nothing."""
-        if self._held < self._count:  # then nobody is in line
+        """Wait for a slot and take it. A cancelled caller leaves the queue without a slot."""
+        if self._held < self._count:  # then the queue is empty
             self._held += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append(turn)
+        self._queue.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # a slot was granted in the same turn of the event loop
+            if not turn.cancelled():  # it got a slot in the same iteration of the event loop
                 self.release()
-            elif turn in self._line:
-                self._line.remove(turn)
+            elif turn in self._queue:
+                self._queue.remove(turn)
             raise
 
     def release(self) -> None:
-        """Give a slot back, to the first in line."""
+        """Give a slot back. The first caller in the queue gets it."""
         self._held -= 1
-        self._serve_line()
+        self._grant_slots()
 
-    def _serve_line(self) -> None:
-        while self._line and self._held < self._count:
-            turn = self._line.popleft()
+    def _grant_slots(self) -> None:
+        while self._queue and self._held < self._count:
+            turn = self._queue.popleft()
             if not turn.done():
                 self._held += 1
                 turn.set_result(None)

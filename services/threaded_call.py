@@ -1,7 +1,7 @@
-"""A call that has a thread of its own while its work is done on an event loop.
+"""A call of a threaded server: it has a thread, and its handler runs as a coroutine on an event loop.
 
-The coroutine asks, the thread does what blocks there: it reads the caller's messages and sends the answers.
-So a stream goes no faster than its caller takes it, and needs no thread besides.
+The thread does what blocks: it reads the caller's messages and sends the answers when the coroutine asks for
+that. So a stream is sent no faster than its caller reads it, and needs no second thread.
 """
 
 import asyncio
@@ -14,11 +14,12 @@ import grpc
 
 _READ: Any = object()
 _END: Any = object()
-_NEWS_S = 0.002  # when a caller goes, gRPC may tell the end of its requests a little before
+# When a caller cancels, gRPC may report the end of its requests slightly before the cancellation.
+_CANCELLATION_DELAY_S = 0.002
 
 
 class AbortedError(Exception):
-    """The handler ends its call with this status."""
+    """A handler ends its call with this status."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -27,7 +28,7 @@ class AbortedError(Exception):
 
 
 class LoopWork:
-    """What threads have under way on one event loop."""
+    """The coroutines that threads have started on one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -35,7 +36,7 @@ class LoopWork:
         self._cut_off = False
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> "Future[Any]":
-        """Run it on the loop, from any thread."""
+        """Run a coroutine on the loop and return its future. May be called from any thread."""
         done = asyncio.run_coroutine_threadsafe(work, self.loop)
         self._running.add(done)
         done.add_done_callback(self._running.discard)
@@ -44,23 +45,23 @@ class LoopWork:
         return done
 
     def cut_off(self) -> None:
-        """Cancel everything under way, and from now on everything as it begins."""
+        """Cancel all running coroutines, and later ones as soon as they start."""
         self._cut_off = True
         for done in list(self._running):
             done.cancel()
 
 
 class ThreadedCall:
-    """One call of a threaded server; for its handler, what a grpc.aio context would be.
+    """One call of a threaded server. Its handler uses it like a grpc.aio context.
 
-    `requests`: the caller's messages where they are a stream.
+    `requests`: the caller's messages if they are a stream.
     """
 
     def __init__(self, context: grpc.ServicerContext, requests: Iterator[Any], work: LoopWork) -> None:
         self._context = context
         self._requests = requests
         self._work = work
-        self._asked: SimpleQueue[tuple[Any, asyncio.Future[Any]] | None] = SimpleQueue()
+        self._operations: SimpleQueue[tuple[Any, asyncio.Future[Any]] | None] = SimpleQueue()
         self.answer: Any = None
         self.invocation_metadata = context.invocation_metadata
         self.peer = context.peer
@@ -68,25 +69,25 @@ class ThreadedCall:
         self.set_trailing_metadata = context.set_trailing_metadata
 
     def run(self, handler: Coroutine[Any, Any, Any]) -> Iterator[Any]:
-        """Serve the handler's wishes on the call's thread; yields each message that is to be sent.
+        """Run the handler, and serve its reads and writes on the call's thread. Yields each message to send.
 
-        At the end `answer` is what the handler returned. Raises what it raised, concurrent.futures'
-        CancelledError if it was cancelled: cut off, or its caller found to have gone.
+        At the end `answer` is the handler's result. Raises the handler's error, or CancelledError of
+        concurrent.futures if it was cancelled, by cut_off() or because its caller has gone.
         """
         done = self._work.begin(handler)
-        done.add_done_callback(lambda _: self._asked.put(None))
+        done.add_done_callback(lambda _: self._operations.put(None))
         try:
-            while (asked := self._asked.get()) is not None:
-                wish, granted = asked
-                if wish is _READ:
+            while (operation := self._operations.get()) is not None:
+                wanted, granted = operation
+                if wanted is _READ:
                     reply = self._read(done)
                 else:
-                    yield wish
+                    yield wanted
                     reply = None
                 self._work.loop.call_soon_threadsafe(_grant, granted, reply)
             self.answer = done.result()
         finally:
-            done.cancel()  # gRPC drops the iterator of a stream that nobody reads any more
+            done.cancel()  # gRPC closes the iterator of a stream when its caller has gone
 
     def _read(self, done: "Future[Any]") -> Any:
         try:
@@ -96,35 +97,35 @@ class ThreadedCall:
             return _END
 
     async def requests(self) -> AsyncIterator[Any]:
-        """The caller's messages, one at a time."""
+        """Yield the caller's messages."""
         while (request := await self._ask(_READ)) is not _END:
             yield request
 
     async def write(self, message: Any) -> None:
-        """Send one message of a stream; returns when gRPC has taken it."""
+        """Send one message of a stream. Returns when gRPC has taken it."""
         await self._ask(message)
 
     async def read(self) -> Any:
-        """The end of the requests, for who has had them all. CancelledError: because the caller has gone."""
-        await asyncio.sleep(_NEWS_S)
+        """Return EOF after the last request. Raises CancelledError if the caller has gone."""
+        await asyncio.sleep(_CANCELLATION_DELAY_S)
         if not self._context.is_active():
             raise asyncio.CancelledError
         return grpc.aio.EOF
 
     async def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
-        """Send the headers now. CancelledError: the caller has gone."""
+        """Send the initial metadata. Raises CancelledError if the caller has gone."""
         try:
             self._context.send_initial_metadata(tuple(metadata))
         except grpc.RpcError:
             raise asyncio.CancelledError from None
 
     async def abort(self, code: grpc.StatusCode, message: str) -> NoReturn:
-        """End the call with this status."""
+        """End the call with this status: raises AbortedError."""
         raise AbortedError(code, message)
 
-    async def _ask(self, wish: Any) -> Any:
+    async def _ask(self, wanted: Any) -> Any:
         granted: asyncio.Future[Any] = self._work.loop.create_future()
-        self._asked.put((wish, granted))
+        self._operations.put((wanted, granted))
         return await granted
 
 

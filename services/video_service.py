@@ -1,4 +1,4 @@
-"""VideoService: one method of each kind that gRPC knows, over the catalogue."""
+"""VideoService: one method of each kind that gRPC has, on the videos of the catalogue."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import grpc
 
 from services.call import Context
 from services.catalogue import Catalogue
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 from services.video_service_pb2 import (
     AddVideoReply,
     GetVideoRequest,
@@ -19,19 +19,19 @@ from services.video_service_pb2 import (
 )
 from services.video_service_pb2_grpc import VideoServiceServicer
 
-IDS_LIMIT = 1000  # ids in one GetVideos: bounds the reply
-CYCLE_LIMIT = 100_000  # messages in one ListVideos that cycles
+IDS_LIMIT = 1000  # ids in one GetVideos; limits the size of the reply
+CYCLE_LIMIT = 100_000  # messages in one ListVideos with cycle
 GAP_LIMIT_MS = 60_000
 
 
 class VideoService(VideoServiceServicer):
-    """The four methods; refusals are turned into gRPC statuses by the ledger's interceptor."""
+    """The four methods. LedgerInterceptor turns RpcStatusError into the status of the call."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     async def AddVideo(self, request: Video, context: Context) -> AddVideoReply:  # noqa: N802, ARG002
-        """Add a video and give it back. RefusedError: INVALID_ARGUMENT, ALREADY_EXISTS."""
+        """Add a video and return it. Raises RpcStatusError: INVALID_ARGUMENT, ALREADY_EXISTS."""
         self._catalogue.add(request)
         return AddVideoReply(video=request)
 
@@ -40,18 +40,19 @@ class VideoService(VideoServiceServicer):
         request: ListVideosRequest,
         context: Context,  # noqa: ARG002
     ) -> AsyncIterator[Video]:
-        """The videos, newest first, as they are when the call is served; over and over, at a pace, if asked.
+        """Send the videos, newest first, as they are at the start of the call.
 
-        A stream that is paced takes no slot while it waits. RefusedError: INVALID_ARGUMENT.
+        `cycle` sends them again and again; `gap_ms` is the time between two messages. The stream holds no
+        slot while it waits. Raises RpcStatusError: INVALID_ARGUMENT.
         """
         _check(request)
         videos: Iterable[Video] = self._catalogue.newest(request.limit)
         if request.cycle:
             videos = islice(cycle(videos), request.limit)
         gap_s = request.gap_ms / 1000
-        begun_s = time.monotonic()
+        started_s = time.monotonic()
         for number, video in enumerate(videos):
-            if gap_s and (wait_s := begun_s + number * gap_s - time.monotonic()) > 0:
+            if gap_s and (wait_s := started_s + number * gap_s - time.monotonic()) > 0:
                 await asyncio.sleep(wait_s)
             yield video
 
@@ -60,14 +61,14 @@ class VideoService(VideoServiceServicer):
         request_iterator: AsyncIterator[GetVideoRequest],
         context: Context,  # noqa: ARG002
     ) -> GetVideosReply:
-        """The videos found and the ids unknown, as asked. RefusedError: INVALID_ARGUMENT, too many ids."""
+        """Return the videos found and the unknown ids. Raises RpcStatusError: INVALID_ARGUMENT."""
         reply = GetVideosReply()
         count = 0
         async for request in request_iterator:
             count += 1
             if count > IDS_LIMIT:
                 message = f"more than {IDS_LIMIT} ids in one call"
-                raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, message)
+                raise RpcStatusError(grpc.StatusCode.INVALID_ARGUMENT, message)
             video = self._catalogue.find(request.id)
             if video is None:
                 reply.unknown_ids.append(request.id)
@@ -80,11 +81,11 @@ class VideoService(VideoServiceServicer):
         request_iterator: AsyncIterator[GetVideoRequest],
         context: Context,  # noqa: ARG002
     ) -> AsyncIterator[Video]:
-        """For each id its video, at once. RefusedError: NOT_FOUND, which ends the call."""
+        """Send the video of each id when the id arrives. Raises RpcStatusError: NOT_FOUND."""
         async for request in request_iterator:
             video = self._catalogue.find(request.id)
             if video is None:
-                raise RefusedError(grpc.StatusCode.NOT_FOUND, f"no video with id {request.id[:40]!r} here")
+                raise RpcStatusError(grpc.StatusCode.NOT_FOUND, f"no video with id {request.id[:40]!r} here")
             yield video
 
 
@@ -95,4 +96,4 @@ def _check(request: ListVideosRequest) -> None:
         problem = f"gap_ms is {request.gap_ms}, expected at most {GAP_LIMIT_MS}"
     else:
         return
-    raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, problem)
+    raise RpcStatusError(grpc.StatusCode.INVALID_ARGUMENT, problem)

@@ -20,7 +20,7 @@ from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import (
-    AWAIT_WORKERS_S,
+    EXPECTED_WORKERS_TIMEOUT_S,
     MESSAGES_FILE,
     REQUESTS_FILE,
     STATUS_FILE,
@@ -114,7 +114,7 @@ class CellRun:
         work = self._plan.workload
         patience_s = work.warm_up_s + work.duration_s + 4 * work.deadline_ms / 1000 + LOAD_GRACE_S
         if self._options.load.expect_workers:
-            patience_s += AWAIT_WORKERS_S
+            patience_s += EXPECTED_WORKERS_TIMEOUT_S
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         self._testbed.start_load(order, self._folder)

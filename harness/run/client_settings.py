@@ -33,7 +33,7 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         payload_bytes=work.payload_bytes,
         key_prefix=live.key_prefix,
         tls=live.tls,
-        authority=live.authority,
+        ca_certificates=live.authority,
     )
 
 

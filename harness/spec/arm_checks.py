@@ -17,7 +17,7 @@ from harness.spec.arm import FACTORS, OPTIONS_PREFIX, Arm, Retries, variants_of_
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted, nested_problem, shown
 from harness.spec.yaml_file import Where
-from lb.policies import LEAST_BACKOFF_MS
+from lb.policies import MIN_BACKOFF_MS
 
 STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
 MAX_IDS = 1000  # services/video_service.py
@@ -105,9 +105,9 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
 
 def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
     """Retries that gRPC or Envoy cannot make."""
-    if retries.by == "client" and retries.backoff_ms < LEAST_BACKOFF_MS:
+    if retries.by == "client" and retries.backoff_ms < MIN_BACKOFF_MS:
         path = (*where, "backoff_ms")
-        told = f"shorter waits make gRPC lose calls; expected {LEAST_BACKOFF_MS} or more"
+        told = f"shorter waits make gRPC lose calls; expected {MIN_BACKOFF_MS} or more"
         yield Problem((path,), f"{dotted(path)}: {retries.backoff_ms:g}: {told}")
     seen = retries.by == "proxy" and "UNAVAILABLE" in retries.on
     if retries.attempt_timeout_ms is not None and not seen:

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from harness.fields import Calls, Clients, Deadline, Gap, Messages, Milliseconds, Model, Rate, Skew
-from lb.settings import MOST_PAYLOAD_BYTES
+from lb.settings import MAX_PAYLOAD_BYTES
 
 
 class Workload(Model):
@@ -34,7 +34,7 @@ class Workload(Model):
     payload_bytes: int = Field(
         default=0,
         ge=0,
-        le=MOST_PAYLOAD_BYTES,
+        le=MAX_PAYLOAD_BYTES,
         description="text that an AddVideo carries besides (default 0)",
     )
     warm_up_s: float = Field(

@@ -14,13 +14,13 @@ class LoadProcess:
     """
 
     def __init__(self, log: Path) -> None:
-        self._family = ProcessFamily("load.conductor", {"LOCUST_SKIP_MONKEY_PATCH": "1"}, log)
+        self._family = ProcessFamily("load.main", {"LOCUST_SKIP_MONKEY_PATCH": "1"}, log)
         self._process: Process | None = None
 
     def start(self, order: Path, folder: Path) -> Process:
         """Play the order in that file; the log goes below `folder`."""
         log = folder / "logs" / "load.log"
-        self._process = self._family.spawn_module("load", "load.conductor", [str(order)], log)
+        self._process = self._family.spawn_module("load", "load.main", [str(order)], log)
         return self._process
 
     @property

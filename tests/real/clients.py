@@ -1,4 +1,4 @@
-"""Clients that play a script against real parts."""
+"""Runs clients with a script against real parts."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from lb.policies import service_config
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from lb.settings import ClientSettings
 
-# As the load process and the driver set it: without it ring_hash takes no key from a header.
+# The load process and the driver set this too: otherwise ring_hash reads no key from a header.
 HASH_KEY_SWITCH = "GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY"
 
 SETTINGS = ClientSettings(
@@ -26,21 +26,21 @@ SETTINGS = ClientSettings(
 )
 
 
-def play(
+def run_clients(
     settings: ClientSettings, clients: int, script: Callable[[list[Client]], Awaitable[None]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Let `clients` clients play `script`; their request rows and message rows by column name."""
+    """Run `script` with `clients` clients; return their request rows and message rows by column name."""
     rows = Rows()
 
-    async def perform() -> None:
-        orchestra = [Client(number, settings, rows) for number in range(clients)]
+    async def run_script() -> None:
+        started = [Client(number, settings, rows) for number in range(clients)]
         try:
-            await script(orchestra)
+            await script(started)
         finally:
-            for client in orchestra:
+            for client in started:
                 await client.close()
 
-    uvloop.run(perform())
+    uvloop.run(run_script())
     return (
         [dict(zip(REQUEST_COLUMNS, row, strict=True)) for row in rows.requests],
         [dict(zip(MESSAGE_COLUMNS, row, strict=True)) for row in rows.messages],

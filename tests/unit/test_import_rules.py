@@ -10,7 +10,15 @@ OURS = ("services", "lb", "load", "harness")
 
 STUBS = {"services.video_service_pb2", "services.video_service_pb2_grpc"}
 # What of `lb` and `load` is plain data, and what the harness may therefore use of them.
-LOAD_DATA = {"lb.authority", "lb.policies", "lb.plan", "lb.rows", "lb.settings", "lb.target", "load.order"}
+LOAD_DATA = {
+    "lb.ca_certificates",
+    "lb.policies",
+    "lb.plan",
+    "lb.rows",
+    "lb.settings",
+    "lb.target",
+    "load.order",
+}
 
 ALLOWED = {
     "services": {"services"},

@@ -116,9 +116,7 @@ class DockerTestbed:
 
     def _create(self, fleet: DockerFleet, context: CellContext) -> None:
         """Have Compose make all containers that the cell will need, and find them."""
-        commands = fleet.commands() | {
-            "load": ["python", "-m", "load.conductor", str(_order(context.folder))]
-        }
+        commands = fleet.commands() | {"load": ["python", "-m", "load.main", str(_order(context.folder))]}
         services = {}
         for name, command in commands.items():
             folders = [context.folder, *([self._sockets] if name == "envoy" else [])]

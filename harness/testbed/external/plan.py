@@ -16,7 +16,7 @@ from harness.plan.run_options import ExternalOptions
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
 from harness.spec.experiment import Experiment
 from harness.testbed.compatibility import confirm_fits
-from lb.authority import read_authority
+from lb.ca_certificates import read_ca_certificates
 from lb.target import resolver_target, split_address
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def confirm_addresses(external: ExternalOptions) -> None:
     if external.ca is not None:
         if not external.tls:
             raise UserError("--ca: trusts nobody without --tls; give both, or neither")
-        _confirm("--ca", lambda path: read_authority(Path(path)), str(external.ca))
+        _confirm("--ca", lambda path: read_ca_certificates(Path(path)), str(external.ca))
 
 
 def _confirm(option: str, read: Callable[[str], object], text: str) -> None:

@@ -15,7 +15,7 @@ from harness.testbed.base import Fleet, LiveCell
 from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_among, names_behind
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.processes import Process
-from lb.authority import read_authority
+from lb.ca_certificates import read_ca_certificates
 
 NOT_OURS = "the proxy is not the lab's"
 NOT_NAMED = "no --replica was named"
@@ -27,7 +27,7 @@ class ExternalTestbed:
     def __init__(self, logs: Path, external: ExternalOptions) -> None:
         self._logs = logs
         self._addresses = external.replicas
-        authority = None if external.ca is None else read_authority(external.ca)
+        authority = None if external.ca is None else read_ca_certificates(external.ca)
         self._target = Target(external.target, external.tls, authority) if external.target else None
         self._load: LoadProcess | None = None
         self._strangers: ExternalReplicas | None = None

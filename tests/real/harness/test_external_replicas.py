@@ -19,7 +19,7 @@ from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_among, ipv4_of, names_behind
 from harness.testbed.external.testbed import ExternalTestbed
-from lb.authority import read_authority
+from lb.ca_certificates import read_ca_certificates
 from services.video_service_pb2 import Video
 from services.video_service_pb2_grpc import VideoServiceServicer, add_VideoServiceServicer_to_server
 
@@ -75,7 +75,7 @@ def test_nobody_a_stranger_or_the_wrong_kind_of_port(
     server = start_replica(*tls, "--tls-key", str(files.key))
     ready = server.ledger_path.with_name("ready-0.json").read_text()
     encrypted = ready.partition('"tls_address": "')[2].partition('"')[0]
-    trusted, untrusted = read_authority(files.authority), read_authority(other.authority)
+    trusted, untrusted = read_ca_certificates(files.authority), read_ca_certificates(other.authority)
     assert names_behind(Target(encrypted, True, trusted), 1) == ["replica-0"]
     for target, told in (
         (Target("127.0.0.1:1"), r"ended with UNAVAILABLE .*; is it TLS that it speaks \(--tls\)"),

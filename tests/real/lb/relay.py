@@ -1,4 +1,4 @@
-"""A TCP relay that counts what passes: what is really on the wire between client and replica."""
+"""A TCP relay between client and replica. It counts the bytes on the wire."""
 
 import socket
 import threading
@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 class Relay:
-    """Listens on `address` and passes everything on to `target` ("host:port"), until closed."""
+    """Listens on `address` and forwards all bytes to `target` ("host:port") until it is closed."""
 
     def __init__(self, target: str) -> None:
         host, port = target.split(":")

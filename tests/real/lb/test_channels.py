@@ -1,4 +1,4 @@
-"""What a client's channels share, compress and keep alive, seen from the replica and from the wire."""
+"""Settings of a client's channels, as the replica and the wire show them: sharing, compression, keepalive."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clients import HASH_KEY_SWITCH, SETTINGS, calls, connect, play
+from clients import HASH_KEY_SWITCH, SETTINGS, calls, connect, run_clients
 from relay import Relay
 from replica_process import Server, StartReplica
 
@@ -36,22 +36,22 @@ def peers(server: Server) -> Counter[str]:
     ids=["own", "one", "five", "shared"],
 )
 def test_connections_of_six_clients(changes: dict[str, Any], connections: int, server: Server) -> None:
-    rows, _ = play(replace(SETTINGS, target=server.address, **changes), 6, five_each)
+    rows, _ = run_clients(replace(SETTINGS, target=server.address, **changes), 6, five_each)
     assert [row["code"] for row in rows] == ["OK"] * 30
     assert Counter(row["connection"] for row in rows) == peers(server)
     assert len(peers(server)) == connections
 
 
-def test_shared_connections_are_one_a_replica(start_replica: StartReplica) -> None:
+def test_shared_connections_are_one_for_each_replica(start_replica: StartReplica) -> None:
     servers = [start_replica() for _ in range(2)]
     target = ",".join(server.address for server in servers)
-    play(replace(SETTINGS, target=target, share_connections=True), 6, five_each)
+    run_clients(replace(SETTINGS, target=target, share_connections=True), 6, five_each)
     assert [len(peers(server)) for server in servers] == [1, 1]
 
 
 def test_several_connections_are_taken_in_turn(server: Server) -> None:
     settings = replace(SETTINGS, target=server.address, connections=3)
-    rows, _ = play(settings, 1, lambda clients: calls(clients[0], 9))
+    rows, _ = run_clients(settings, 1, lambda clients: calls(clients[0], 9))
     taken = [row["connection"] for row in rows]
     assert len(set(taken)) == 3
     assert taken == taken[:3] * 3
@@ -64,11 +64,11 @@ def relay(server: Server) -> Iterator[Relay]:
     relay.close()
 
 
-def test_compression_shows_on_the_wire(relay: Relay) -> None:
+def test_compression_reduces_the_bytes_on_the_wire(relay: Relay) -> None:
     def sent_bytes(**changes: Any) -> int:
         before = relay.sent_bytes
         settings = replace(SETTINGS, target=relay.address, key_prefix=f"{time.monotonic_ns()}", **changes)
-        rows, _ = play(settings, 1, lambda clients: calls(clients[0], 20))
+        rows, _ = run_clients(settings, 1, lambda clients: calls(clients[0], 20))
         assert [row["code"] for row in rows] == ["OK"] * 20
         return relay.sent_bytes - before
 
@@ -76,11 +76,11 @@ def test_compression_shows_on_the_wire(relay: Relay) -> None:
     assert 20 * 2500 < plain < 20 * 2700
     for compression in ("gzip", "deflate"):
         assert sent_bytes(payload_bytes=2500, compression=compression) < plain / 5
-    # A few words are not worth it: they are sent as they are, or longer.
+    # Compression does not make a few words shorter.
     assert sent_bytes(compression="gzip") > sent_bytes() * 0.8
 
 
-def test_keepalive_pings_show_on_the_wire(relay: Relay) -> None:
+def test_keepalive_pings_are_on_the_wire(relay: Relay) -> None:
     def idle_bytes(settings: ClientSettings) -> tuple[int, list[str]]:
         sent: list[int] = []
 
@@ -91,7 +91,7 @@ def test_keepalive_pings_show_on_the_wire(relay: Relay) -> None:
             await asyncio.sleep(1.2)
             sent.append(relay.sent_bytes - before)
 
-        rows, _ = play(settings, 1, script)
+        rows, _ = run_clients(settings, 1, script)
         return sent[0], [row["code"] for row in rows]
 
     settings = replace(SETTINGS, target=relay.address)
@@ -102,10 +102,10 @@ def test_keepalive_pings_show_on_the_wire(relay: Relay) -> None:
 
 
 def test_pings_too_often_end_the_calls_of_their_connection(start_replica: StartReplica) -> None:
-    # gRPC pings once a second at most. A Python server bears three pings of a silent connection, not four.
+    # gRPC sends one ping a second at most. A Python server accepts three pings without data, not four.
     server = start_replica("--service-time", "constant:9000")
     settings = replace(SETTINGS, target=server.address, keepalive_ms=1000, deadline_s=20)
-    (row,), _ = play(settings, 1, lambda clients: calls(clients[0], 1))
+    (row,), _ = run_clients(settings, 1, lambda clients: calls(clients[0], 1))
     assert row["code"] == "UNAVAILABLE"
     assert 2.5e9 < row["done_ns"] - row["sent_ns"] < 8e9
 
@@ -119,7 +119,7 @@ def test_how_often_a_connection_that_fails_is_tried_again(
         listener.settimeout(0.05)
 
         async def script(clients: list[Client]) -> None:
-            # Gives up after two seconds. gRPC itself waits for 1 s, 1.6 s, 2.6 s ...
+            # connect() returns after two seconds. gRPC's backoff is 1 s, 1.6 s, 2.6 s ...
             connecting = asyncio.ensure_future(connect(clients))
             while not connecting.done():
                 with suppress(TimeoutError):
@@ -128,7 +128,7 @@ def test_how_often_a_connection_that_fails_is_tried_again(
                     tried.append(time.monotonic())
 
         target = f"127.0.0.1:{listener.getsockname()[1]}"
-        play(replace(SETTINGS, target=target, reconnect_backoff_ms=backoff_ms), 1, script)
+        run_clients(replace(SETTINGS, target=target, reconnect_backoff_ms=backoff_ms), 1, script)
     assert least <= len(tried) <= most
 
 
@@ -145,7 +145,7 @@ def test_connecting_returns_soon_where_a_policy_connects_by_itself_later(
         await calls(clients[0], 1)
 
     lazy = replace(SETTINGS, target=server.address, service_config=service_config("ring_hash"))
-    (row,), _ = play(lazy, 1, script)
+    (row,), _ = run_clients(lazy, 1, script)
     assert row["code"] == "OK"
-    play(replace(SETTINGS, target="127.0.0.1:1"), 1, script)
+    run_clients(replace(SETTINGS, target="127.0.0.1:1"), 1, script)
     assert took_s[0] < 1 < took_s[1] < 5

@@ -1,4 +1,4 @@
-"""Clients that balance for themselves: who answers, over which connections, and what the rows say."""
+"""Clients with client-side balancing: which replicas answer, over which connections, and the rows."""
 
 import time
 from collections import Counter
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from clients import SETTINGS, calls, play
+from clients import SETTINGS, calls, run_clients
 from lab_process import StartCell
 
 from lb.client import Client
@@ -24,10 +24,10 @@ def test_round_robin_is_even_once_every_connection_is_ready(start_cell: StartCel
         for client in clients:
             await calls(client, 45)
 
-    rows, _ = play(replace(SETTINGS, target=live.target), 3, script)
+    rows, _ = run_clients(replace(SETTINGS, target=live.target), 3, script)
     for number in range(3):
         answered = [row["replica"] for row in rows if row["client"] == number]
-        # Until the last connection stands, turns are taken among fewer replicas.
+        # Before the last connection is ready, round robin uses fewer replicas.
         ready = max(answered.index(name) for name in live.replicas)
         spread = Counter(answered[ready + 1 :])
         assert ready <= 10
@@ -42,7 +42,7 @@ def test_pick_first_stays_on_one_replica(start_cell: StartCell) -> None:
         for client in clients:
             await calls(client, 20)
 
-    rows, _ = play(replace(PICK_FIRST, target=live.target), 2, script)
+    rows, _ = run_clients(replace(PICK_FIRST, target=live.target), 2, script)
     assert Counter(row["replica"] for row in rows) == {"replica-0": 40}
 
 
@@ -57,7 +57,7 @@ def test_every_client_has_a_connection_of_its_own(start_cell: StartCell) -> None
         established = psutil.Process(live.pids["replica-0"]).net_connections("tcp")
         open_at_once.append(sum(c.status == "ESTABLISHED" and c.laddr.port == port for c in established))
 
-    rows, _ = play(replace(PICK_FIRST, target=live.target), 10, script)
+    rows, _ = run_clients(replace(PICK_FIRST, target=live.target), 10, script)
     assert open_at_once == [10]
     assert len({row["connection"] for row in rows}) == 10
     assert len({(row["client"], row["connection"]) for row in rows}) == 10
@@ -71,21 +71,21 @@ def test_a_row_tells_what_client_and_replica_know(start_cell: StartCell) -> None
     async def script(clients: list[Client]) -> None:
         start_ns = time.monotonic_ns()
         plan = [PlannedCall(0, "AddVideo"), *(PlannedCall(1_000_000, "AddVideo") for _ in range(2))]
-        await clients[0].play_open_loop(iter(plan), start_ns)
-        await clients[1].play_open_loop(iter(plan[:1]), start_ns)
+        await clients[0].run_open_loop(iter(plan), start_ns)
+        await clients[1].run_open_loop(iter(plan[:1]), start_ns)
 
     epoch_ns = time.monotonic_ns()
     settings = replace(PICK_FIRST, target=live.target, epoch_ns=epoch_ns)
-    rows, messages = play(settings, 2, script)
+    rows, messages = run_clients(settings, 2, script)
     assert messages == []
     assert [row["request_id"] for row in rows] == [0, 1, 2, REQUEST_IDS_PER_CLIENT]
     for row in rows:
         assert (row["replica"], row["code"], row["method"]) == ("replica-0", "OK", "AddVideo")
         assert (row["session"], row["messages"]) == (0, 1)
         assert 0 <= row["planned_ns"] <= row["sent_ns"] < row["done_ns"]
-        # A replica's sleeps are right to one millisecond.
+        # A replica sleeps to within one millisecond.
         assert 38e6 <= row["service_ns"] <= row["done_ns"] - row["sent_ns"]
-    # One slot: of two sent at once, the second waits in line for the first.
+    # The replica has one slot. Of two calls sent at once, the second waits for the first.
     assert rows[0]["queue_ns"] < 30e6 < rows[2]["queue_ns"]
     assert rows[2]["in_flight"] >= 1
 
@@ -99,7 +99,7 @@ def test_all_four_calls_and_their_messages(method: str, messages: int, start_cel
     async def script(clients: list[Client]) -> None:
         await calls(clients[0], 2, method)
 
-    rows, sent = play(replace(SETTINGS, target=live.target), 1, script)
+    rows, sent = run_clients(replace(SETTINGS, target=live.target), 1, script)
     assert [(row["code"], row["replica"], row["messages"]) for row in rows] == [
         ("OK", "replica-0", messages or 1)
     ] * 2
@@ -112,25 +112,25 @@ def test_all_four_calls_and_their_messages(method: str, messages: int, start_cel
         assert message["replica"] == "replica-0"
 
 
-def test_what_goes_wrong_is_a_row_with_its_code(start_cell: StartCell) -> None:
+def test_a_failed_call_is_a_row_with_its_code(start_cell: StartCell) -> None:
     live = start_cell("direct", "round_robin", count=1)
     settings = replace(SETTINGS, target=live.target)
 
     async def script(clients: list[Client]) -> None:
         await calls(clients[0], 1)
 
-    play(settings, 1, script)
-    (again,), _ = play(settings, 1, script)  # the same ids once more
+    run_clients(settings, 1, script)
+    (again,), _ = run_clients(settings, 1, script)  # again with the same ids
     assert (again["code"], again["replica"], again["messages"]) == ("ALREADY_EXISTS", "replica-0", 0)
 
 
 @pytest.mark.parametrize("method", ["AddVideo", "ListVideos", "GetVideos", "GetVideo"])
-def test_nobody_there_is_a_row_without_a_replica(method: str) -> None:
+def test_a_call_without_a_server_is_a_row_without_a_replica(method: str) -> None:
     async def script(clients: list[Client]) -> None:
         await calls(clients[0], 1, method)
 
-    # Port 1 (tcpmux) is not listened on.
-    (row,), messages = play(replace(SETTINGS, target="127.0.0.1:1"), 1, script)
+    # Nothing listens on port 1 (tcpmux).
+    (row,), messages = run_clients(replace(SETTINGS, target="127.0.0.1:1"), 1, script)
     assert (row["code"], row["replica"], row["messages"], row["connection"]) == ("UNAVAILABLE", "", 0, "")
     assert messages == []
 
@@ -143,7 +143,7 @@ def test_the_deadline_ends_a_call(method: str, start_cell: StartCell) -> None:
     async def script(clients: list[Client]) -> None:
         await calls(clients[0], 1, method)
 
-    (row,), _ = play(replace(SETTINGS, target=live.target, deadline_s=0.1), 1, script)
+    (row,), _ = run_clients(replace(SETTINGS, target=live.target, deadline_s=0.1), 1, script)
     assert row["code"] == "DEADLINE_EXCEEDED"
     assert 100e6 <= row["done_ns"] - row["sent_ns"] < 900e6
 
@@ -154,14 +154,14 @@ def test_a_session_opens_with_one_answered_call(start_cell: StartCell) -> None:
 
     async def script(clients: list[Client]) -> None:
         plan = (PlannedCall(0, "AddVideo") for _ in range(3))
-        await clients[0].play_open_loop(plan, time.monotonic_ns())
+        await clients[0].run_open_loop(plan, time.monotonic_ns())
 
     def sent_after_first_answer(await_first_answer: bool) -> list[bool]:
         prefix = f"await-{await_first_answer}"
         settings = replace(
             SETTINGS, target=live.target, await_first_answer=await_first_answer, key_prefix=prefix
         )
-        rows, _ = play(settings, 1, script)
+        rows, _ = run_clients(settings, 1, script)
         opening, *others = sorted(rows, key=lambda row: row["request_id"])
         return [row["sent_ns"] >= opening["done_ns"] for row in others]
 

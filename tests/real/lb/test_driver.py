@@ -1,4 +1,4 @@
-"""`python -m lb.driver` as a user meets it."""
+"""The command `python -m lb.driver`."""
 
 import re
 import subprocess
@@ -17,11 +17,11 @@ def driver(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def table(output: str) -> dict[str, int]:
-    """Replica -> calls, from the printed table."""
+    """Return calls by replica, from the printed table."""
     return {name: int(calls) for name, calls in re.findall(r"^(replica-\d) +(\d+) +[\d.]+%$", output, re.M)}
 
 
-def test_who_answered_which_of_all_four_calls(start_cell: StartCell) -> None:
+def test_the_table_counts_the_answers_of_each_replica(start_cell: StartCell) -> None:
     live = start_cell("direct", "round_robin")
     for method in ("AddVideo", "ListVideos", "GetVideos", "GetVideo"):
         done = driver("--policy", "round_robin", "-n", "60", "--method", method, live.target)
@@ -31,18 +31,18 @@ def test_who_answered_which_of_all_four_calls(start_cell: StartCell) -> None:
         assert re.search(r"^latency: p50 [\d.]+ ms, p99 [\d.]+ ms, max [\d.]+ ms$", done.stdout, re.M)
         spread = table(done.stdout)
         assert (set(spread), sum(spread.values())) == (set(live.replicas), 60)
-        # A third each, less what was sent before the last connection stood.
+        # A third each, less the calls that were sent before the last connection was ready.
         assert min(spread.values()) >= 15
 
 
-def test_pick_first_is_what_grpc_does_by_itself(start_cell: StartCell) -> None:
+def test_pick_first_is_the_default(start_cell: StartCell) -> None:
     live = start_cell("direct", "pick_first")
     done = driver("-n", "20", "--concurrency", "5", live.target)
     assert (done.returncode, table(done.stdout)) == (0, {"replica-0": 20})
 
 
 @pytest.mark.parametrize("method", ["AddVideo", "GetVideo"])
-def test_the_jar_makes_sticky_stick(method: str, start_cell: StartCell) -> None:
+def test_with_a_cookie_jar_all_calls_go_to_one_replica(method: str, start_cell: StartCell) -> None:
     live = start_cell("envoy", "sticky")
     with_jar, without = (
         driver("-n", "12", "--method", method, *more, live.target) for more in (["--cookie-jar"], [])
@@ -51,7 +51,7 @@ def test_the_jar_makes_sticky_stick(method: str, start_cell: StartCell) -> None:
     assert list(table(without.stdout).values()) == [4, 4, 4]
 
 
-def test_every_policy_can_be_driven(start_cell: StartCell) -> None:
+def test_the_driver_knows_every_policy(start_cell: StartCell) -> None:
     live = start_cell("direct", "round_robin")
     for policy in POLICIES:
         done = driver("--policy", policy, "-n", "30", "--clients", "10", live.target)
@@ -67,7 +67,7 @@ def test_options_reach_the_policy(start_cell: StartCell) -> None:
     assert (shuffled.returncode, len(table(shuffled.stdout))) == (0, 3)
 
 
-def test_what_a_client_may_have_besides(start_replica: StartReplica) -> None:
+def test_connections_compression_keepalive_and_retries(start_replica: StartReplica) -> None:
     server = start_replica("--fail-share", "0.3")
     calls = ("-n", "40", "--clients", "2", "--connections", "3", "--compression", "gzip")
     done = driver(*calls, "--keepalive", "5000", "--wait-for-ready", "--retries", "4", server.address)
@@ -78,7 +78,7 @@ def test_what_a_client_may_have_besides(start_replica: StartReplica) -> None:
     assert driver("-n", "40", server.address).returncode == 1
 
 
-def test_calls_that_fail_are_told_and_exit_1(start_cell: StartCell) -> None:
+def test_failed_calls_are_counted_and_exit_with_1(start_cell: StartCell) -> None:
     slow = {"distribution": "constant", "mean": 1000}
     live = start_cell("direct", "round_robin", service_time_ms=slow)
     done = driver("-n", "2", "--deadline", "50", live.target)
@@ -86,7 +86,7 @@ def test_calls_that_fail_are_told_and_exit_1(start_cell: StartCell) -> None:
     assert "codes: DEADLINE_EXCEEDED 2" in done.stdout
 
 
-def test_nobody_there_exits_1() -> None:
+def test_no_server_exits_with_1() -> None:
     done = driver("-n", "3", "127.0.0.1:1")
     assert (done.returncode, done.stderr) == (1, "")
     assert re.search(r"^\(no answer\) +3 +100.0%$", done.stdout, re.M)

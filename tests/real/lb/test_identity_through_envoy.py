@@ -1,4 +1,4 @@
-"""What clients tell a balancer of themselves, besides cookies: an echoed header, an address of their own."""
+"""How clients identify themselves to a balancer without cookies: an echoed header, a source address."""
 
 import time
 from collections import defaultdict
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients import SETTINGS, calls, play
+from clients import SETTINGS, calls, run_clients
 from lab_process import experiment_file
 
 from harness.plan.cells import plan_cells
@@ -22,7 +22,7 @@ CLIENTS = 24
 
 @pytest.fixture
 def behind(tmp_path: Path) -> Iterator[Any]:
-    """Starts three replicas behind an Envoy with one policy; returns settings of clients that call it."""
+    """Return a function that starts three replicas behind an Envoy and returns client settings for it."""
     with LocalTestbed(tmp_path / "logs", load=False) as testbed:
 
         def start(policy: str, **options: object) -> ClientSettings:
@@ -35,13 +35,13 @@ def behind(tmp_path: Path) -> Iterator[Any]:
 
 
 def homes(settings: ClientSettings) -> dict[int, set[str]]:
-    """Client -> the replicas that answered its four calls."""
+    """Return, for each client, the replicas that answered its four calls."""
 
     async def script(clients: list[Client]) -> None:
         for client in clients:
             await calls(client, 4)
 
-    rows, _ = play(settings, CLIENTS, script)
+    rows, _ = run_clients(settings, CLIENTS, script)
     assert {row["code"] for row in rows} == {"OK"}
     found = defaultdict(set)
     for row in rows:
@@ -58,7 +58,7 @@ def test_a_sticky_header_must_be_echoed(behind: Any) -> None:
     assert {len(replicas) for replicas in silent.values()} == {3}
 
 
-def test_clients_of_one_address_are_one_client_unless_each_names_its_own(behind: Any) -> None:
+def test_clients_of_one_address_are_told_apart_by_x_forwarded_for(behind: Any) -> None:
     settings = behind("ring_hash", key="source_address")
     own = homes(replace(settings, own_source_address=True))
     assert {len(replicas) for replicas in own.values()} == {1}

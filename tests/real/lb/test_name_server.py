@@ -1,4 +1,4 @@
-"""The lab's name server, asked by a DNS client and by gRPC's own resolver."""
+"""The lab's name server, queried by a DNS client and by gRPC's resolver."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import pytest
-from clients import SETTINGS, calls, play
+from clients import SETTINGS, calls, run_clients
 from replica_process import Server, StartReplica
 
 from harness.proxy.name_server import NAME, NameServer
@@ -34,7 +34,7 @@ def addresses(answer: dns.message.Message) -> list[str]:
     return [record.address for rrset in answer.answer for record in rrset]
 
 
-def test_a_name_has_what_was_published_last(names: NameServer) -> None:
+def test_a_name_resolves_to_the_addresses_published_last(names: NameServer) -> None:
     assert addresses(ask(names)) == []
     names.publish(["127.0.1.1", "127.0.1.2"])
     answer = ask(names)
@@ -44,14 +44,14 @@ def test_a_name_has_what_was_published_last(names: NameServer) -> None:
     assert names.queries == 3
 
 
-def test_a_question_for_something_else(names: NameServer) -> None:
+def test_a_query_of_another_type_or_name(names: NameServer) -> None:
     names.publish(["127.0.1.1"])
     other, ipv6 = ask(names, "other.lab"), ask(names, kind="AAAA")
     assert (other.rcode(), addresses(other)) == (dns.rcode.NXDOMAIN, [])
     assert (ipv6.rcode(), addresses(ipv6)) == (dns.rcode.NOERROR, [])
 
 
-def test_what_is_no_question_is_passed_over(names: NameServer) -> None:
+def test_a_packet_that_is_no_query_is_ignored(names: NameServer) -> None:
     host, port = names.address.split(":")
     answer = dns.message.make_response(dns.message.make_query(NAME, "A"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -72,7 +72,7 @@ def test_closing_gives_the_port_back() -> None:
 
 
 def start_three(start_replica: StartReplica) -> tuple[list[Server], str]:
-    """Replicas at 127.0.1.1, .2 and .3, all on one port."""
+    """Replicas at 127.0.1.1, .2 and .3, all with the same port."""
     first = start_replica("--listen", "127.0.1.1:0")
     port = first.address.rpartition(":")[2]
     return [first, *(start_replica("--listen", f"127.0.1.{host}:{port}") for host in (2, 3))], port
@@ -102,7 +102,7 @@ def test_grpc_learns_of_a_change_when_a_connection_ends_and_not_before(
         asked.append(names.queries)
 
     settings = replace(SETTINGS, target=f"dns://{names.address}/{NAME}:{port}", dns_interval_ms=50)
-    rows, _ = play(settings, 1, script)
+    rows, _ = run_clients(settings, 1, script)
     assert asked[0] == asked[1] < asked[2]
     before = {row["replica"] for row in rows[:40]}
     after: list[dict[str, Any]] = rows[40:]
@@ -119,7 +119,9 @@ def test_pick_first_takes_the_address_that_was_published_first(
     settings = replace(
         SETTINGS, target=f"dns://{names.address}/{NAME}:{port}", service_config=service_config("pick_first")
     )
-    rows, _ = play(settings, 4, lambda clients: asyncio.gather(*(calls(client, 1) for client in clients)))
+    rows, _ = run_clients(
+        settings, 4, lambda clients: asyncio.gather(*(calls(client, 1) for client in clients))
+    )
     assert [row["replica"] for row in rows] == [f"replica-{first}"] * 4
 
 
@@ -133,5 +135,5 @@ def test_as_many_addresses_as_a_cell_may_have_replicas(
     settings = replace(
         SETTINGS, target=f"dns://{names.address}/{NAME}:{port}", service_config=service_config("pick_first")
     )
-    (row,), _ = play(settings, 1, lambda clients: calls(clients[0], 1))
+    (row,), _ = run_clients(settings, 1, lambda clients: calls(clients[0], 1))
     assert (row["code"], row["replica"]) == ("OK", "replica-0")

@@ -1,6 +1,6 @@
-"""Clients that balance for themselves: what is known of each policy beforehand, with its tolerance.
+"""Client-side policies: each result is known beforehand, with a tolerance.
 
-Every oracle stands beside a control with another configuration, for which it must not hold.
+Each test has a control with another configuration, whose result must be different.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from clients import HASH_KEY_SWITCH, SETTINGS, calls, connect, play
+from clients import HASH_KEY_SWITCH, SETTINGS, calls, connect, run_clients
 from replica_process import Server, StartReplica
 
 from lb.client import Client
@@ -34,12 +34,12 @@ def rows_by_id(server: Server) -> dict[int, dict[str, str]]:
 
 @pytest.fixture
 def reporting(start_replica: StartReplica) -> list[Server]:
-    """Four replicas that report a load of 0.2, 0.4, 0.8 and 0.8, whatever they do."""
+    """Four replicas that always report a load of 0.2, 0.4, 0.8 and 0.8."""
     return [start_replica("--orca", load) for load in ("0.2", "0.4", "0.8", "0.8")]
 
 
 def weighted_shares(settings: ClientSettings) -> list[float]:
-    """Of 1,600 calls, once each replica has reported: the share of each."""
+    """Return each replica's share of 1,600 calls that follow its first report."""
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
@@ -47,7 +47,7 @@ def weighted_shares(settings: ClientSettings) -> list[float]:
         await asyncio.sleep(0.4)  # more than one update of the weights
         await calls(clients[0], 1600)
 
-    rows, _ = play(settings, 1, script)
+    rows, _ = run_clients(settings, 1, script)
     assert {row["code"] for row in rows} == {"OK"}
     spread = Counter(row["replica"] for row in rows[40:])
     return [spread[f"replica-{number}"] / 1600 for number in range(4)]
@@ -55,7 +55,7 @@ def weighted_shares(settings: ClientSettings) -> list[float]:
 
 def test_orca_reports_weigh_half_a_quarter_an_eighth_an_eighth(reporting: list[Server]) -> None:
     settings = settings_for(reporting, "weighted_round_robin", blackout_ms=0, weight_update_ms=100)
-    # gRFC A58: weight = rps / utilisation, all of one rate here.
+    # gRFC A58: weight = rps / utilization. Here all report the same rate.
     assert weighted_shares(settings) == pytest.approx([1 / 2, 1 / 4, 1 / 8, 1 / 8], rel=0.02)
 
 
@@ -76,14 +76,14 @@ def test_every_message_of_a_stream_is_of_one_replica(method: str, start_replica:
         await connect(clients)
         await calls(clients[0], 24, method)
 
-    rows, messages = play(settings, 1, script)
+    rows, messages = run_clients(settings, 1, script)
     assert {row["code"] for row in rows} == {"OK"}
     said = defaultdict(list)
     for message in messages:
         said[message["request_id"]].append(message["replica"])
     ledgers = {f"replica-{number}": rows_by_id(server) for number, server in enumerate(servers)}
     for row in rows:
-        # The messages themselves, the call's headers and the replicas' own ledgers name one replica.
+        # The messages, the call's headers and the replicas' ledgers name the same replica.
         assert said[row["request_id"]] == [row["replica"]] * 50
         assert [name for name, ledger in ledgers.items() if row["request_id"] in ledger] == [row["replica"]]
         sent = int(ledgers[row["replica"]][row["request_id"]]["messages"])
@@ -100,7 +100,7 @@ def _keys_from_headers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keys_homes(settings: ClientSettings) -> dict[int, set[str]]:
-    """Session -> replicas, for 90 sessions of three calls each, one of another's in between."""
+    """Return the replicas of 90 sessions. Each has three calls with a call of another session in between."""
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
@@ -108,7 +108,7 @@ def keys_homes(settings: ClientSettings) -> dict[int, set[str]]:
             for client in clients:
                 await calls(client, 1)
 
-    rows, _ = play(settings, 90, script)
+    rows, _ = run_clients(settings, 90, script)
     assert {row["code"] for row in rows} == {"OK"}
     homes = defaultdict(set)
     for row in rows:
@@ -117,7 +117,7 @@ def keys_homes(settings: ClientSettings) -> dict[int, set[str]]:
 
 
 @pytest.mark.usefixtures("_keys_from_headers")
-def test_one_key_one_replica_whoever_asks_and_whenever(start_replica: StartReplica) -> None:
+def test_a_key_always_maps_to_the_same_replica(start_replica: StartReplica) -> None:
     servers = [start_replica() for _ in range(3)]
     settings = settings_for(servers, "ring_hash")
     homes = keys_homes(settings)
@@ -137,7 +137,7 @@ def test_a_new_session_is_a_new_key(start_replica: StartReplica) -> None:
         for number in range(40):
             await clients[0].call("AddVideo", number * 1_000_000)
 
-    rows, _ = play(settings, 1, script)
+    rows, _ = run_clients(settings, 1, script)
     assert [row["session"] for row in rows] == list(range(40))
     assert len({row["replica"] for row in rows}) == 3
 
@@ -154,8 +154,8 @@ def test_pick_first_shuffles_by_client(shuffle: bool, used: int, start_replica: 
         for client in clients:
             await calls(client, 2)
 
-    # All forty on three replicas only: once in 25,000 times.
-    rows, _ = play(settings_for(servers, "pick_first", shuffle=shuffle), 40, script)
+    # By chance all forty use three replicas only once in 25,000 runs.
+    rows, _ = run_clients(settings_for(servers, "pick_first", shuffle=shuffle), 40, script)
     assert len({row["replica"] for row in rows}) == used
     assert len({(row["client"], row["replica"]) for row in rows}) == 40
 
@@ -174,10 +174,10 @@ def test_retries_hide_failures_and_cost_attempts(
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
-        await asyncio.sleep(0.1)  # both connections stand: attempts of one call go to both replicas
+        await asyncio.sleep(0.1)  # both connections are ready: attempts of one call go to both replicas
         await calls(clients[0], 200)
 
-    rows, _ = play(settings, 1, script)
+    rows, _ = run_clients(settings, 1, script)
     errors = sum(row["code"] != "OK" for row in rows)
     ledgers = [server.ledger() for server in servers]
     failed = sum(row["code"] == "UNAVAILABLE" for row in ledgers[0])
@@ -188,7 +188,7 @@ def test_retries_hide_failures_and_cost_attempts(
 
 @pytest.fixture
 def late(start_replica: StartReplica) -> Iterator[str]:
-    """An address where a replica begins to serve half a second from now."""
+    """Return an address at which a replica starts to serve in half a second."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*probe.getsockname())
@@ -202,19 +202,21 @@ def late(start_replica: StartReplica) -> Iterator[str]:
 def test_wait_for_ready_waits_for_a_replica(wait_for_ready: bool, code: str, late: str) -> None:
     config = service_config("round_robin", wait_for_ready=wait_for_ready)
     settings = replace(SETTINGS, target=late, service_config=config, deadline_s=10)
-    (row,), _ = play(settings, 1, lambda clients: calls(clients[0], 1))
+    (row,), _ = run_clients(settings, 1, lambda clients: calls(clients[0], 1))
     assert row["code"] == code
 
 
 def test_wait_for_ready_ends_with_the_deadline() -> None:
     config = service_config("round_robin", wait_for_ready=True)
     settings = replace(SETTINGS, target="127.0.0.1:1", service_config=config, deadline_s=0.3)
-    (row,), _ = play(settings, 1, lambda clients: calls(clients[0], 1))
+    (row,), _ = run_clients(settings, 1, lambda clients: calls(clients[0], 1))
     assert row["code"] == "DEADLINE_EXCEEDED"
 
 
 @pytest.mark.parametrize("health_check", [True, False])
-def test_health_checks_leave_out_who_does_not_serve(health_check: bool, start_replica: StartReplica) -> None:
+def test_health_checks_exclude_replicas_that_do_not_serve(
+    health_check: bool, start_replica: StartReplica
+) -> None:
     servers = [start_replica() for _ in range(2)]
     servers[0].control.SetServing(pb.SetServingRequest(serving=False))
     settings = settings_for(servers, "round_robin")
@@ -225,6 +227,6 @@ def test_health_checks_leave_out_who_does_not_serve(health_check: bool, start_re
         await asyncio.sleep(0.2)
         await calls(clients[0], 20)
 
-    rows, _ = play(replace(settings, service_config=config), 1, script)
+    rows, _ = run_clients(replace(settings, service_config=config), 1, script)
     spread = Counter(row["replica"] for row in rows)
     assert spread == ({"replica-1": 20} if health_check else {"replica-0": 10, "replica-1": 10})

@@ -1,4 +1,4 @@
-"""A client's sessions, one after the other: what each carries, where it lands, when it opens."""
+"""A client's consecutive sessions: their metadata, their replicas, and when they open."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clients import SETTINGS, calls, play
+from clients import SETTINGS, calls, run_clients
 from lab_process import StartCell
 from replica_process import StartReplica
 
@@ -30,28 +30,28 @@ def by_session(rows: list[dict[str, Any]]) -> dict[tuple[int, int], list[dict[st
 
 
 async def thirty_each(clients: list[Client]) -> None:
-    """Thirty calls a client, 10 ms apart by plan: three sessions' worth."""
+    """Thirty calls of each client, planned 10 ms apart. They make three sessions."""
     start_ns = time.monotonic_ns()
     for number, client in itertools.product(range(30), clients):
         await client.call("AddVideo", start_ns + number * 10_000_000)
 
 
-def test_sessions_of_a_client_land_each_on_a_replica_of_its_own(start_cell: StartCell) -> None:
+def test_each_session_of_a_client_is_balanced_anew(start_cell: StartCell) -> None:
     live = start_cell("envoy", "sticky")
-    rows, _ = play(replace(STICKY, target=live.target), 2, thirty_each)
+    rows, _ = run_clients(replace(STICKY, target=live.target), 2, thirty_each)
     assert {row["code"] for row in rows} == {"OK"}
     sessions = by_session(rows)
     assert list(sessions) == [(client, number) for client in (0, 1) for number in range(3)]
     assert {len(session) for session in sessions.values()} == {10}
     homes = {key: {row["replica"] for row in session} for key, session in sessions.items()}
     assert {len(replicas) for replicas in homes.values()} == {1}
-    # Each session's first pick is a turn of its own: six sessions, three replicas, twice each.
+    # Round robin picks for each session's first call: six sessions, so each of three replicas gets two.
     assert Counter(min(home) for home in homes.values()) == dict.fromkeys(live.replicas, 2)
 
 
 def test_one_session_without_a_lifetime(start_cell: StartCell) -> None:
     live = start_cell("envoy", "sticky")
-    rows, _ = play(replace(STICKY, target=live.target, session_lifetime_s=None), 2, thirty_each)
+    rows, _ = run_clients(replace(STICKY, target=live.target, session_lifetime_s=None), 2, thirty_each)
     assert list(by_session(rows)) == [(0, 0), (1, 0)]
 
 
@@ -64,12 +64,12 @@ def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
     plan = [PlannedCall(round(at_s * NS_PER_S), "AddVideo") for at_s in (0, 0.01, 0.02, 0.10, 0.11, 0.25)]
 
     async def script(clients: list[Client]) -> None:
-        await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+        await clients[0].run_open_loop(iter(plan), time.monotonic_ns())
 
     settings = replace(
         SETTINGS, target=live.target, session_lifetime_s=LIFETIME_S, await_first_answer=await_first_answer
     )
-    rows, _ = play(settings, 1, script)
+    rows, _ = run_clients(settings, 1, script)
     sessions = by_session(rows)
     assert [(key, len(session)) for key, session in sessions.items()] == [
         ((0, 0), 3),
@@ -79,27 +79,27 @@ def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
     first_ns = min(row["planned_ns"] for row in rows)
     assert sorted(row["planned_ns"] - first_ns for row in rows) == [call.at_ns for call in plan]
     for opening, *others in sessions.values():
-        # The opening waits for nobody, not even for the calls of the session before.
+        # The first call of a session waits for no other call, not even of the session before.
         assert opening["sent_ns"] - opening["planned_ns"] < 0.04 * NS_PER_S
         assert all((row["sent_ns"] >= opening["done_ns"]) is await_first_answer for row in others)
 
 
-def test_a_first_call_that_fails_holds_up_nobody(start_replica: StartReplica) -> None:
+def test_a_failed_first_call_delays_no_other_call(start_replica: StartReplica) -> None:
     server = start_replica("--fail-share", "1", "--fail-code", "UNAVAILABLE")
     plan = [PlannedCall(at_ms * 1_000_000, "AddVideo") for at_ms in (0, 5, 10, 15)]
 
     async def script(clients: list[Client]) -> None:
         async with asyncio.timeout(20):
-            await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+            await clients[0].run_open_loop(iter(plan), time.monotonic_ns())
         assert server.control.SetBehaviour(Behaviour(fail_share=0)).fail_share == 0
-        await clients[0].play_open_loop(iter(plan), time.monotonic_ns())
+        await clients[0].run_open_loop(iter(plan), time.monotonic_ns())
 
-    rows, _ = play(replace(SETTINGS, target=server.address), 1, script)
+    rows, _ = run_clients(replace(SETTINGS, target=server.address), 1, script)
     assert [row["code"] for row in rows] == ["UNAVAILABLE"] * 4 + ["OK"] * 4
     assert {row["session"] for row in rows} == {0}
 
 
-def test_a_new_cookie_takes_the_place_of_the_old(start_cell: StartCell) -> None:
+def test_a_new_cookie_replaces_the_old_one(start_cell: StartCell) -> None:
     live = start_cell("envoy", "sticky")
     settings = replace(SETTINGS, target=live.target, service_config=None, cookie_jar=True)
 
@@ -107,12 +107,12 @@ def test_a_new_cookie_takes_the_place_of_the_old(start_cell: StartCell) -> None:
         for client in clients:
             await calls(client, 1)
         os.kill(live.pids["replica-0"], signal.SIGKILL)
-        # The session that it had fails until Envoy has noticed, and then has a new home.
+        # The calls of its session fail until Envoy notices that the replica is gone. Then it moves.
         for _ in range(80):
             await asyncio.gather(*(calls(client, 1) for client in clients))
             await asyncio.sleep(0.05)
 
-    rows, _ = play(settings, 3, script)
+    rows, _ = run_clients(settings, 3, script)
     assert sorted(row["replica"] for row in rows[:3]) == list(live.replicas)
     lately = rows[-60:]
     assert {row["code"] for row in lately} == {"OK"}

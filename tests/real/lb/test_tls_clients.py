@@ -1,4 +1,4 @@
-"""The lab's own clients over TLS, against a real Envoy: trust, connections, and an ALB's cookies."""
+"""The lab's clients over TLS and a real Envoy: trust, connections, and an ALB's cookies."""
 
 import json
 import re
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import envoy_process
 import pytest
-from clients import SETTINGS, calls, connect, play
+from clients import SETTINGS, calls, connect, run_clients
 from envoy_process import EnvoyProcess, arm_of, start_envoy_process
 from replica_process import StartReplica
 from test_driver import driver, table
 
 from harness.proxy.tls import TlsFiles, make_certificate
-from lb.authority import read_authority
+from lb.ca_certificates import read_ca_certificates
 from lb.client import Client
 from lb.settings import ClientSettings
 
-# What an ALB does with its own cookies: two in each answer, one of them Secure, a new value each time.
+# An ALB sends two cookies in each answer, one of them Secure, each time with a new value.
 ALB_COOKIES = {
     "AWSALB": "Expires=Wed, 01 Jan 2098 10:00:00 GMT; Path=/",
     "AWSALBCORS": "Expires=Wed, 01 Jan 2098 10:00:00 GMT; Path=/; SameSite=None; Secure",
@@ -26,7 +26,7 @@ ALB_COOKIES = {
 
 
 def with_alb_cookies(config: str) -> str:
-    """An Envoy that sets them, the value being the request's id, and notes what comes back."""
+    """An Envoy that sets these cookies to the request's id and logs the cookies that come back."""
     action = "append_action: OVERWRITE_IF_EXISTS_OR_ADD\n"
     value = "%REQ(X-LAB-REQUEST-ID)%+/=="
     headers = [
@@ -47,7 +47,7 @@ def tls(tmp_path: Path) -> TlsFiles:
 def start_envoy(
     tmp_path: Path, tls: TlsFiles, start_replica: StartReplica
 ) -> Iterator[Callable[[], EnvoyProcess]]:
-    """Starts an Envoy that speaks TLS, round robin over two replicas."""
+    """Return a function that starts an Envoy with TLS and round robin over two replicas."""
     started: list[EnvoyProcess] = []
 
     def start() -> EnvoyProcess:
@@ -64,7 +64,11 @@ def start_envoy(
 
 def encrypted(address: str, tls: TlsFiles) -> ClientSettings:
     return replace(
-        SETTINGS, target=address, service_config=None, tls=True, authority=read_authority(tls.authority)
+        SETTINGS,
+        target=address,
+        service_config=None,
+        tls=True,
+        ca_certificates=read_ca_certificates(tls.authority),
     )
 
 
@@ -74,22 +78,22 @@ async def ten_each(clients: list[Client]) -> None:
         await calls(client, 10)
 
 
-def test_who_is_trusted_and_that_nothing_is_shared(
+def test_trusted_certificates_and_separate_connections(
     start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles, tmp_path: Path
 ) -> None:
     address = start_envoy().admin.listener_address()
     settings = encrypted(address, tls)
-    rows, _ = play(settings, 3, ten_each)
+    rows, _ = run_clients(settings, 3, ten_each)
     assert {row["code"] for row in rows} == {"OK"}
     assert len({row["connection"] for row in rows}) == 3
     target = address.replace("127.0.0.1", "localhost")
     shared = replace(settings, target=target, share_connections=True, key_prefix="shared")
-    rows, _ = play(shared, 3, ten_each)
+    rows, _ = run_clients(shared, 3, ten_each)
     assert {row["code"] for row in rows} == {"OK"}
     assert len({row["connection"] for row in rows}) == 3  # the harness refuses such an arm
     stranger = make_certificate(tmp_path / "stranger")
-    for distrustful in (encrypted(address, stranger), replace(settings, authority=None)):
-        rows, _ = play(replace(distrustful, deadline_s=1), 1, lambda clients: calls(clients[0], 1))
+    for distrustful in (encrypted(address, stranger), replace(settings, ca_certificates=None)):
+        rows, _ = run_clients(replace(distrustful, deadline_s=1), 1, lambda clients: calls(clients[0], 1))
         assert [row["code"] for row in rows] == ["UNAVAILABLE"]
 
 
@@ -110,14 +114,14 @@ def test_the_driver_over_tls(start_replica: StartReplica, tls: TlsFiles) -> None
 
 
 @pytest.mark.parametrize("secure", [True, False])
-def test_an_albs_cookies_slide_with_every_answer(
+def test_an_albs_cookies_are_renewed_with_every_answer(
     secure: bool, start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     render = envoy_process.render
     monkeypatch.setattr(envoy_process, "render", lambda *given: with_alb_cookies(render(*given)))
     envoy = start_envoy()
     settings = replace(encrypted(envoy.admin.listener_address(), tls), cookie_jar=True, tls=secure)
-    rows, _ = play(settings, 1, lambda clients: calls(clients[0], 4))
+    rows, _ = run_clients(settings, 1, lambda clients: calls(clients[0], 4))
     assert {row["code"] for row in rows} == {"OK"}
 
     def lines() -> list[dict[str, str]]:

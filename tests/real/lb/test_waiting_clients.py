@@ -1,4 +1,4 @@
-"""Clients that wait for each answer before they send on: planned as ever, sent later."""
+"""Clients with await_each_answer: the plan stays, and calls wait for the answer to the call before."""
 
 import itertools
 import time
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clients import SETTINGS, connect, play
+from clients import SETTINGS, connect, run_clients
 from replica_process import StartReplica
 
 from lb.client import Client
@@ -18,19 +18,19 @@ PLAN_MS = (0, 10, 20, 30, 300)
 WAITING = replace(SETTINGS, await_each_answer=True, await_first_answer=False, messages_per_stream=3)
 
 
-def played(
+def rows_of(
     settings: ClientSettings, plan: list[PlannedCall], end_after_ms: int | None = None
 ) -> list[dict[str, Any]]:
-    """The rows in the order of request ids, instants in ns from the phase's start."""
+    """Return the rows, sorted by request id. Instants are ns from the phase's start."""
     start_ns: list[int] = []
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
         start_ns.append(time.monotonic_ns())
         end_ns = None if end_after_ms is None else start_ns[0] + end_after_ms * MS
-        await clients[0].play_open_loop(iter(plan), start_ns[0], end_ns)
+        await clients[0].run_open_loop(iter(plan), start_ns[0], end_ns)
 
-    rows, _ = play(settings, 1, script)
+    rows, _ = run_clients(settings, 1, script)
     for row in rows:
         for name in ("planned_ns", "sent_ns", "done_ns"):
             row[name] -= start_ns[0]
@@ -43,7 +43,7 @@ def test_a_call_waits_for_the_last_ones_answer_and_keeps_its_planned_time(
 ) -> None:
     server = start_replica("--service-time", "constant:40", "--slots", "8")
     plan = [PlannedCall(at_ms * MS, method) for at_ms in PLAN_MS]
-    rows = played(replace(WAITING, target=server.address), plan)
+    rows = rows_of(replace(WAITING, target=server.address), plan)
     assert [row["code"] for row in rows] == ["OK"] * 5
     assert [row["planned_ns"] for row in rows] == [call.at_ns for call in plan]
     for before, after in itertools.pairwise(rows):
@@ -51,27 +51,27 @@ def test_a_call_waits_for_the_last_ones_answer_and_keeps_its_planned_time(
     assert rows[3]["sent_ns"] - rows[3]["planned_ns"] > 3 * 35 * MS - 30 * MS
 
 
-def test_the_others_send_as_planned_whatever_the_answers_do(start_replica: StartReplica) -> None:
+def test_other_clients_send_as_planned(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:40", "--slots", "8")
     settings = replace(WAITING, target=server.address, await_each_answer=False)
-    rows = played(settings, [PlannedCall(at_ms * MS, "AddVideo") for at_ms in PLAN_MS])
+    rows = rows_of(settings, [PlannedCall(at_ms * MS, "AddVideo") for at_ms in PLAN_MS])
     assert all(row["sent_ns"] < rows[0]["done_ns"] for row in rows[:3])
 
 
-def test_what_falls_behind_by_more_than_a_deadline_is_not_sent(start_replica: StartReplica) -> None:
+def test_calls_later_than_one_deadline_are_not_sent(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:5000")
     settings = replace(WAITING, target=server.address, deadline_s=0.15)
     plan = [PlannedCall(0, "AddVideo") for _ in range(6)]
-    rows = played(settings, plan, end_after_ms=200)
-    # Sent at about 0, 150 and 300 ms: whose turn comes after 350 ms is too late.
+    rows = rows_of(settings, plan, end_after_ms=200)
+    # Calls are sent at about 0, 150 and 300 ms. After 350 ms it is too late to send one.
     assert 2 <= len(rows) <= 3
     assert all(row["sent_ns"] <= 350 * MS for row in rows)
-    assert len(played(replace(settings, key_prefix="patient"), plan)) == 6
+    assert len(rows_of(replace(settings, key_prefix="patient"), plan)) == 6
 
 
-def test_a_call_that_nobody_answers_holds_up_the_next_until_its_deadline(start_replica: StartReplica) -> None:
+def test_an_unanswered_call_delays_the_next_until_its_deadline(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:5000")
     settings = replace(WAITING, target=server.address, deadline_s=0.1)
-    rows = played(settings, [PlannedCall(0, "AddVideo"), PlannedCall(0, "AddVideo")])
+    rows = rows_of(settings, [PlannedCall(0, "AddVideo"), PlannedCall(0, "AddVideo")])
     assert [row["code"] for row in rows] == ["DEADLINE_EXCEEDED"] * 2
     assert rows[1]["sent_ns"] >= rows[0]["done_ns"] >= 99 * MS

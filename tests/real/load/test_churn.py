@@ -1,4 +1,4 @@
-"""Replicas and proxy come and go under every kind of call: each planned call ends with a row, in time."""
+"""Replicas and proxy stop and start during all kinds of calls: each planned call gets a row, in time."""
 
 import itertools
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from lab_process import experiment_file
-from performance import Performance
+from load_process import LoadProcess
 
 from harness.plan.cells import CellPlan, plan_cells
 from harness.run.client_settings import client_settings
@@ -20,7 +20,7 @@ from harness.testbed.local.testbed import LocalTestbed
 from lb.plan import NS_PER_S, Phase, open_loop
 from load.order import LoadOrder
 
-pytestmark = pytest.mark.alone  # it tells milliseconds apart
+pytestmark = pytest.mark.alone  # it measures milliseconds
 
 WORK = {
     **{"clients": 6, "rate_per_s": 240, "warm_up_s": 0.3, "duration_s": 5.0, "deadline_ms": 600},
@@ -30,14 +30,14 @@ WORK = {
 STEP_S = 0.12
 LATE_S = 5  # on a busy machine
 PATIENCE_NS = 60 * NS_PER_S
-# What a call may end with when its connection, its replica or its proxy goes, or its time is over.
+# Codes of calls whose connection, replica or proxy goes, or whose deadline passes.
 CODES = {"OK", "UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL"}
 
 Act = Callable[[], object]
 
 
-def upheaval(fleet: Fleet, proxy: bool) -> Iterator[Act]:
-    """One thing after another, again and again; with it the connections' own end (GOAWAY) at an age."""
+def churn(fleet: Fleet, proxy: bool) -> Iterator[Act]:
+    """Yield changes to replicas and proxy for ever. Connections also end by GOAWAY at their maximum age."""
 
     def start(name: str) -> Act:
         return lambda: fleet.running(name) or fleet.start(name)
@@ -59,35 +59,35 @@ def upheaval(fleet: Fleet, proxy: bool) -> Iterator[Act]:
 
 
 @contextmanager
-def played(folder: Path, arm: dict[str, Any]) -> Iterator[tuple[CellPlan, Performance]]:
-    """A load process that plays to its end while everything comes and goes."""
+def running_load(folder: Path, arm: dict[str, Any]) -> Iterator[tuple[CellPlan, LoadProcess]]:
+    """Run a load process to its end while replicas and proxy stop and start."""
     fast = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 1, "healthy_after": 1}
     proxy = arm["route"] != "direct"
-    settings = {**arm, "max_connection_age_s": 0.7, **({"proxy_health_check": fast} if proxy else {})}
+    changed_arm = {**arm, "max_connection_age_s": 0.7, **({"proxy_health_check": fast} if proxy else {})}
     replicas = {"slots": 4, "service_time_ms": {"distribution": "exponential", "mean": 3}}
     experiment = load_experiment(
-        str(experiment_file(folder, arms={"arm": settings}, workload=WORK, replicas=replicas))
+        str(experiment_file(folder, arms={"arm": changed_arm}, workload=WORK, replicas=replicas))
     )
     plan, epoch_ns = plan_cells(experiment)[0], time.monotonic_ns()
     with LocalTestbed(folder / "logs", load=False) as testbed:
         live = testbed.start_cell(experiment, plan, folder, epoch_ns)
         work = plan.workload
-        told = client_settings(plan, live, epoch_ns)
-        performance = Performance(LoadOrder(plan.load, told, work.warm_up_s, work.duration_s, folder))
+        settings = client_settings(plan, live, epoch_ns)
+        run = LoadProcess(LoadOrder(plan.load, settings, work.warm_up_s, work.duration_s, folder))
         try:
-            for act in upheaval(testbed.fleet, proxy):
-                if performance.process.poll() is not None or time.monotonic_ns() > epoch_ns + PATIENCE_NS:
+            for act in churn(testbed.fleet, proxy):
+                if run.process.poll() is not None or time.monotonic_ns() > epoch_ns + PATIENCE_NS:
                     break
                 act()
                 time.sleep(STEP_S)
-            yield plan, performance
+            yield plan, run
         finally:
-            performance.process.kill()
-            performance.process.communicate()
+            run.process.kill()
+            run.process.communicate()
 
 
 def planned(plan: CellPlan) -> Counter[tuple[int, str]]:
-    """(client, method) -> calls, in both phases."""
+    """Return the planned calls of both phases by (client, method)."""
     phases: list[tuple[Phase, float]] = [
         ("warm_up", plan.workload.warm_up_s),
         ("measure", plan.workload.duration_s),
@@ -111,17 +111,17 @@ def planned(plan: CellPlan) -> Counter[tuple[int, str]]:
     ids=lambda arm: "-".join(str(arm[key]) for key in ("route", "policy", "discovery") if key in arm),
 )
 def test_every_planned_call_ends_with_a_row(arm: dict[str, Any], tmp_path: Path) -> None:
-    with played(tmp_path, arm) as (plan, performance):
-        assert performance.end() == 0, performance.told
-        rows = performance.rows()
-    assert "Traceback" not in performance.told
-    assert "never retrieved" not in performance.told
+    with running_load(tmp_path, arm) as (plan, run):
+        assert run.end() == 0, run.stderr
+        rows = run.rows()
+    assert "Traceback" not in run.stderr
+    assert "never retrieved" not in run.stderr
     assert Counter((row["client"], row["method"]) for row in rows) == planned(plan)
-    assert len({row["request_id"] for row in rows}) == len(rows) == performance.status()["answered"]
+    assert len({row["request_id"] for row in rows}) == len(rows) == run.status()["answered"]
     codes = Counter(row["code"] for row in rows)
     assert set(codes) <= CODES
     assert codes["OK"] > 0 < codes["UNAVAILABLE"]
-    if arm["route"] != "envoy":  # Envoy itself ends a broken stream with INTERNAL once it has begun
+    if arm["route"] != "envoy":  # Envoy ends a broken stream with INTERNAL after its first message
         assert codes["INTERNAL"] == 0
     longest_ns = max(row["done_ns"] - row["sent_ns"] for row in rows)
     assert longest_ns < (0.6 + LATE_S) * NS_PER_S

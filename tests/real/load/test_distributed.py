@@ -1,4 +1,4 @@
-"""Several load processes: the same plan as one, every row in one place, and the lost ones named."""
+"""Several load processes: the same plan as one, all rows in one file, and lost workers recorded."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import psutil
 import pytest
 from clients import SETTINGS
 from lab_process import ROOT, Lab, StartCell, StartLab, experiment_file
-from performance import Performance
+from load_process import LoadProcess
 
 from lb.plan import Load
 from load.order import STOPPED_EARLY, LoadOrder
@@ -25,29 +25,29 @@ from load.order import STOPPED_EARLY, LoadOrder
 MIX = {"AddVideo": 3.0, "ListVideos": 1.0, "GetVideos": 1.0, "GetVideo": 1.0}
 OPEN = Load(clients=5, rate_per_s=120, think_time_ms=None, skew=1.0, calls=MIX, seed=7, repeat=1)
 ARMS = {"round_robin": {"route": "envoy", "policy": "round_robin"}}
-# Another monotonic clock, as another machine has: 5,000 s ahead.
+# Another machine has another monotonic clock. This one is 5,000 s ahead.
 ELSEWHERE = ["unshare", "--time", "--monotonic", "5000"]
 
-Perform = Callable[..., Performance]
+StartLoad = Callable[..., LoadProcess]
 
 
 @pytest.fixture
-def perform(tmp_path: Path) -> Iterator[Perform]:
-    performances: list[Performance] = []
+def start_load(tmp_path: Path) -> Iterator[StartLoad]:
+    started: list[LoadProcess] = []
 
-    def start(target: str, program: str | None = None, **order: Any) -> Performance:
+    def start(target: str, program: str | None = None, **order: Any) -> LoadProcess:
         settings = replace(SETTINGS, target=target, messages_per_stream=2, epoch_ns=time.monotonic_ns())
-        folder = tmp_path / f"load-{len(performances)}"
+        folder = tmp_path / f"load-{len(started)}"
         folder.mkdir()
         times = {"warm_up_s": 0.3, "duration_s": 0.7}
         made = LoadOrder(**{"load": OPEN, "settings": settings, "folder": folder, **times, **order})
-        performances.append(Performance(made, program))
-        return performances[-1]
+        started.append(LoadProcess(made, program))
+        return started[-1]
 
     yield start
-    for performance in performances:
-        performance.process.kill()
-        performance.process.communicate()
+    for run in started:
+        run.process.kill()
+        run.process.communicate()
 
 
 def workers_of(folder: Path) -> list[dict[str, Any]]:
@@ -81,31 +81,31 @@ def has_other_clocks() -> bool:
 
 
 def test_one_two_and_four_processes_send_the_same_requests_at_the_same_times(
-    start_cell: StartCell, perform: Perform
+    start_cell: StartCell, start_load: StartLoad
 ) -> None:
     target = start_cell("direct", "round_robin").target
     plans = {}
-    for played in [perform(target, processes=processes) for processes in (1, 2, 4)]:
-        assert played.end() == 0, played.told
-        rows, status = played.rows(), played.status()
+    for run in [start_load(target, processes=processes) for processes in (1, 2, 4)]:
+        assert run.end() == 0, run.stderr
+        rows, status = run.rows(), run.status()
         assert (status["state"], status["answered"]) == ("done", len(rows))
         assert status["measure_end_ns"] - status["measure_start_ns"] == 0.7e9
         start_ns = status["measure_start_ns"]
-        plans[played.folder.name] = {
+        plans[run.folder.name] = {
             (row["request_id"], row["client"], row["session"], row["method"], row["planned_ns"] - start_ns)
             for row in rows
             if row["planned_ns"] >= start_ns
         }
-        # The warm-up of all is answered before anything measured is sent by anybody.
+        # All calls of the warm-up end before any worker sends a measured call.
         before = [row for row in rows if row["planned_ns"] < start_ns]
         assert before
         assert all(row["done_ns"] <= start_ns for row in before)
         streams = {row["request_id"] for row in rows if row["method"] != "AddVideo"}
-        assert {message["request_id"] for message in played.rows("messages.csv")} == streams
-        channels = json.loads((played.folder / "channels.json").read_text())
+        assert {message["request_id"] for message in run.rows("messages.csv")} == streams
+        channels = json.loads((run.folder / "channels.json").read_text())
         assert [one["client"] for one in channels] == list(range(OPEN.clients))
-        if not played.folder.name.endswith("0"):
-            workers = workers_of(played.folder)
+        if not run.folder.name.endswith("0"):
+            workers = workers_of(run.folder)
             assert sorted(client for worker in workers for client in worker["clients"]) == list(range(5))
             assert sum(worker["rows"] for worker in workers) == len(rows)
             assert {worker["ended"] for worker in workers} == {"done"}
@@ -115,82 +115,86 @@ def test_one_two_and_four_processes_send_the_same_requests_at_the_same_times(
     assert one == two == four
 
 
-def test_clients_that_share_connections_are_in_one_process(start_cell: StartCell, perform: Perform) -> None:
+def test_clients_that_share_connections_are_in_one_process(
+    start_cell: StartCell, start_load: StartLoad
+) -> None:
     target = start_cell("direct", "round_robin").target
     shared = replace(SETTINGS, target=target, epoch_ns=time.monotonic_ns(), share_connections=True)
-    played = perform(target, settings=shared, processes=2, warm_up_s=0, duration_s=0.3)
-    assert played.end() == 0, played.told
-    assert [worker["clients"] for worker in workers_of(played.folder)] == [[0, 1, 2, 3, 4], []]
-    assert {row["client"] for row in played.rows()} == {0, 1, 2, 3, 4}
+    run = start_load(target, settings=shared, processes=2, warm_up_s=0, duration_s=0.3)
+    assert run.end() == 0, run.stderr
+    assert [worker["clients"] for worker in workers_of(run.folder)] == [[0, 1, 2, 3, 4], []]
+    assert {row["client"] for row in run.rows()} == {0, 1, 2, 3, 4}
 
 
 def test_locusts_page_shows_all_and_sigterm_ends_all_early_with_every_finished_row(
-    start_cell: StartCell, perform: Perform
+    start_cell: StartCell, start_load: StartLoad
 ) -> None:
     port = free_port()
     target = start_cell("direct", "round_robin").target
-    played = perform(target, processes=2, duration_s=30, web_port=port)
-    played.await_answers(60)
-    workers = [process(played.process.pid, f"load-worker-{number}") for number in range(2)]
+    run = start_load(target, processes=2, duration_s=30, web_port=port)
+    run.await_answers(60)
+    workers = [process(run.process.pid, f"load-worker-{number}") for number in range(2)]
     page = locusts_page(port)
     assert len(page["workers"]) == 2
     assert page["user_count"] == OPEN.clients
     total = next(entry for entry in page["stats"] if entry["name"] == "Aggregated")["num_requests"]
-    assert 0 < total <= played.status()["answered"] + 24  # workers report on their own, twice a second
-    played.process.send_signal(signal.SIGTERM)
-    assert played.end() == STOPPED_EARLY, played.told
-    rows, told = played.rows(), workers_of(played.folder)
-    assert len(rows) == played.status()["answered"] >= 60
-    assert {worker["ended"] for worker in told} == {"stopped"}
+    # Workers report to Locust independently, twice a second.
+    assert 0 < total <= run.status()["answered"] + 24
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == STOPPED_EARLY, run.stderr
+    rows, states = run.rows(), workers_of(run.folder)
+    assert len(rows) == run.status()["answered"] >= 60
+    assert {worker["ended"] for worker in states} == {"stopped"}
     assert {row["client"] for row in rows} == set(range(OPEN.clients))
     served = sum(
-        len((played.folder.parent / f"replica-{number}.csv").read_text().splitlines()) - 1
-        for number in range(3)
+        len((run.folder.parent / f"replica-{number}.csv").read_text().splitlines()) - 1 for number in range(3)
     )
-    assert served - 24 <= len(rows) <= served  # what is in flight, or was sent in 0.2 s
+    assert served - 24 <= len(rows) <= served  # open calls, at most those sent in 0.2 s
     assert not any(worker.is_running() for worker in workers)
 
 
-def test_workers_end_with_a_master_that_is_killed(start_cell: StartCell, perform: Perform) -> None:
-    played = perform(start_cell("direct", "round_robin").target, processes=2, duration_s=30)
-    played.await_answers(20)
-    workers = [process(played.process.pid, f"load-worker-{number}") for number in range(2)]
-    played.process.kill()
-    played.process.wait()
+def test_workers_end_with_a_master_that_is_killed(start_cell: StartCell, start_load: StartLoad) -> None:
+    run = start_load(start_cell("direct", "round_robin").target, processes=2, duration_s=30)
+    run.await_answers(20)
+    workers = [process(run.process.pid, f"load-worker-{number}") for number in range(2)]
+    run.process.kill()
+    run.process.wait()
     psutil.wait_procs(workers, timeout=2)
     assert not any(worker.is_running() for worker in workers)
-    assert len(played.rows()) >= 20
+    assert len(run.rows()) >= 20
 
 
-def test_a_workers_own_mistake_ends_it_all_at_once(perform: Perform) -> None:
+def test_an_error_in_a_worker_ends_the_load_at_once(start_load: StartLoad) -> None:
     wrong = replace(OPEN, calls={"NoSuchCall": 1.0})
-    played = perform("127.0.0.1:1", load=wrong, processes=2, duration_s=25)
-    assert played.end() not in (0, STOPPED_EARLY)
-    assert "KeyError: 'NoSuchCall'" in played.told
-    assert played.status()["error"].endswith("failed: KeyError: 'NoSuchCall'")
+    run = start_load("127.0.0.1:1", load=wrong, processes=2, duration_s=25)
+    assert run.end() not in (0, STOPPED_EARLY)
+    assert "KeyError: 'NoSuchCall'" in run.stderr
+    assert run.status()["error"].endswith("failed: KeyError: 'NoSuchCall'")
 
 
-def test_workers_that_do_not_come_are_counted(perform: Perform) -> None:
-    program = "import sys, load.conductor as it, load.master; load.master.AWAIT_WORKERS_S = 1; it.main()"
-    played = perform("127.0.0.1:1", program, expect_workers=2, master_bind_port=free_port())
-    assert played.end() not in (0, STOPPED_EARLY)
-    assert played.status()["error"] == "0 of 2 expected load workers came within 1 s"
+def test_workers_that_do_not_come_are_counted(start_load: StartLoad) -> None:
+    program = (
+        "import sys, load.main as it, load.master; load.master.EXPECTED_WORKERS_TIMEOUT_S = 1; it.main()"
+    )
+    run = start_load("127.0.0.1:1", program, expect_workers=2, master_bind_port=free_port())
+    assert run.end() not in (0, STOPPED_EARLY)
+    assert run.status()["error"] == "0 of 2 expected load workers came within 1 s"
 
 
-def test_a_worker_with_other_code_is_refused(perform: Perform) -> None:
+def test_a_worker_with_other_code_is_refused(start_load: StartLoad) -> None:
     port = free_port()
     other = (
-        "import load.conductor, load.part as it; it.messages.code_digest = lambda: 'other'; "
-        f"it.play_part('127.0.0.1', {port}, 20)"
+        "import load.main, load.worker_session as it; it.protocol.code_digest = lambda: 'other'; "
+        f"it.run_session('127.0.0.1', {port}, 20)"
     )
-    played = perform("127.0.0.1:1", expect_workers=1, master_bind_port=port)
-    stranger = subprocess.Popen([sys.executable, "-c", other], cwd=ROOT, stderr=subprocess.DEVNULL)
+    run = start_load("127.0.0.1:1", expect_workers=1, master_bind_port=port)
+    other_worker = subprocess.Popen([sys.executable, "-c", other], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        assert played.end() not in (0, STOPPED_EARLY)
-        assert played.status()["error"].endswith("has another version of the lab")
+        assert run.end() not in (0, STOPPED_EARLY)
+        assert run.status()["error"].endswith("has another version of the lab")
     finally:
-        stranger.kill()
-        stranger.wait()
+        other_worker.kill()
+        other_worker.wait()
 
 
 def run_small(start_lab: StartLab, folder: Path, *words: object, **changes: Any) -> Lab:
@@ -210,19 +214,21 @@ def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tm
     doubts = [doubt for doubt in summary["doubts"] if "achieved" not in doubt and "generator" not in doubt]
     assert len(doubts) == 1, doubts
     assert "round_robin, repeat 1: load worker load-worker-1 was lost " in doubts[0]
-    told = json.loads((cell / "cell.json").read_text())["load_workers"]
-    lost, kept = told[1], told[0]
+    states = json.loads((cell / "cell.json").read_text())["load_workers"]
+    lost, kept = states[1], states[0]
     missing = lost["planned_requests"] - lost["measured_requests"]
     assert f"{missing} of its {lost['planned_requests']} planned requests are missing" in doubts[0]
     rows = lab.rows("round_robin")
-    assert [worker["ended"] for worker in told] == ["done", "lost"]
+    assert [worker["ended"] for worker in states] == ["done", "lost"]
     assert kept["planned_requests"] == kept["measured_requests"]
     mine = rows["client"].is_in(lost["clients"])
     assert (mine.sum(), (~mine).sum()) == (lost["rows"], kept["rows"])
     assert lost["rows"] > 10
 
 
-def test_workers_by_hand_play_every_cell_and_leave_with_the_run(start_lab: StartLab, tmp_path: Path) -> None:
+def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
+    start_lab: StartLab, tmp_path: Path
+) -> None:
     port = free_port()
     workers = [start_worker(port, *before) for before in ([], ELSEWHERE if has_other_clocks() else [])]
     words = ("--expect-workers", 2, "--master-bind-port", port)
@@ -232,9 +238,9 @@ def test_workers_by_hand_play_every_cell_and_leave_with_the_run(start_lab: Start
         status, out, err = lab.end()
         assert (status, f"worker --master-host 127.0.0.1 --master-port {port}" in err) == (0, True), out + err
         for worker in workers:
-            _, told = worker.communicate(timeout=10)
-            assert worker.returncode == 0, told
-            assert told.endswith("load worker: played a cell\nload worker: the run is over\n")
+            _, stderr = worker.communicate(timeout=10)
+            assert worker.returncode == 0, stderr
+            assert stderr.endswith("load worker: finished a cell\nload worker: the run is over\n")
     finally:
         for worker in workers:
             worker.kill()
@@ -244,35 +250,37 @@ def test_workers_by_hand_play_every_cell_and_leave_with_the_run(start_lab: Start
         assert [worker["ended"] for worker in info["load_workers"]] == ["done"] * 3
         ahead = sorted(worker["offset_ns"] for worker in info["load_workers"])[0]
         assert ahead == 0 or abs(ahead + 5000e9) < 1e9
-    # Translated to one clock, everybody's requests are in the window, and Envoy's turns are even.
+    # All rows are on the master's clock, so all requests are in the window and round robin is even.
     assert json.loads((lab.run / "summary.json").read_text())["doubts"] == []
     answers = lab.rows("round_robin")["replica"].value_counts()["count"]
     assert answers.max() - answers.min() <= 1
 
 
-def test_a_worker_that_is_told_to_leave_sends_what_it_has(start_cell: StartCell, perform: Perform) -> None:
+def test_a_worker_that_gets_sigterm_sends_its_finished_rows(
+    start_cell: StartCell, start_load: StartLoad
+) -> None:
     port = free_port()
     target = start_cell("direct", "round_robin").target
-    played = perform(target, expect_workers=1, master_bind_port=port, duration_s=1.2)
+    run = start_load(target, expect_workers=1, master_bind_port=port, duration_s=1.2)
     worker = start_worker(port)
     try:
-        played.await_answers(80)
+        run.await_answers(80)
         os.kill(worker.pid, signal.SIGTERM)
-        _, told = worker.communicate(timeout=10)
-        assert worker.returncode == 130, told
-        assert played.end() == 0, played.told
+        _, stderr = worker.communicate(timeout=10)
+        assert worker.returncode == 130, stderr
+        assert run.end() == 0, run.stderr
     finally:
         worker.kill()
         worker.communicate()
-    left, stayed = workers_of(played.folder)[1], workers_of(played.folder)[0]
+    left, stayed = workers_of(run.folder)[1], workers_of(run.folder)[0]
     assert (left["ended"], stayed["ended"]) == ("lost", "done")
-    mine = [row for row in played.rows() if row["client"] in left["clients"]]
+    mine = [row for row in run.rows() if row["client"] in left["clients"]]
     assert len(mine) == left["rows"] > 10
     served = {
         int(line.split(",")[0])
         for number in range(3)
-        for line in (played.folder.parent / f"replica-{number}.csv").read_text().splitlines()[1:]
+        for line in (run.folder.parent / f"replica-{number}.csv").read_text().splitlines()[1:]
     }
     sent = {number for number in served if number // 10**9 in left["clients"]}
-    # In flight when it was told: what a few milliseconds hold, not what a batch does.
+    # Calls that were open at SIGTERM: those of a few milliseconds, not those of a whole batch.
     assert len(sent - {row["request_id"] for row in mine}) <= 4

@@ -1,4 +1,4 @@
-"""The health check of a container, as its engine runs it: a process and its exit status."""
+"""The health check of a container: a process and its exit status."""
 
 import os
 import socket
@@ -21,18 +21,18 @@ def probe(address: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_a_replica_is_well_while_it_says_so(server: Server) -> None:
+def test_exit_status_follows_the_health_service(server: Server) -> None:
     assert probe(server.address) == (0, "")
     server.control.SetServing(SetServingRequest(serving=False))
     assert probe(server.address) == (1, f"{server.address}: not serving\n")
 
 
-def test_where_nobody_answers_nobody_is_well() -> None:
+def test_no_answer_is_unhealthy() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        silent.listen()  # takes the connection, and says nothing
+        silent.listen()  # accepts the connection and sends nothing
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        status, told = probe(address)
+        status, stderr = probe(address)
     assert status == 1
-    assert told.startswith(f"{address}: ")
-    assert "Traceback" not in told
+    assert stderr.startswith(f"{address}: ")
+    assert "Traceback" not in stderr

@@ -1,4 +1,4 @@
-"""The four calls over a real connection: answers, refusals, metadata, and the same in the ledger."""
+"""The four calls over a real connection: answers, errors and metadata agree with the ledger."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ def test_messages_of_a_paced_stream_are_never_early_and_take_no_slot(start_repli
     for video in call:
         arrived_s.append(time.monotonic() - begun_s)
         server.videos.AddVideo(Video(id=f"{video.id}-seen", title="t"), timeout=5)
-    # The replica counts from the first message that it sends, which is after the call began.
+    # The replica paces from its first message, which it sends after the start of the call.
     assert all(at_s >= number * 0.030 - 0.002 for number, at_s in enumerate(arrived_s))
     assert [row["code"] for row in server.ledger()] == ["OK"] * 6
 
@@ -192,7 +192,7 @@ def test_a_refusal_is_trailers_only_and_names_the_replica(
     assert all(row[name] == trailing[f"x-lab-{name.replace('_', '-')}"] for name in NUMBERS)
 
 
-def test_an_unknown_id_ends_a_ping_pong_that_has_begun(server: Server) -> None:
+def test_an_unknown_id_ends_a_bidirectional_stream(server: Server) -> None:
     call = server.videos.GetVideo(ids("sample-0", "nope", "sample-1"))
     assert next(call).id == "sample-0"
     with pytest.raises(grpc.RpcError):
@@ -216,7 +216,7 @@ def test_calls_that_fail_on_purpose_take_no_slot(
     assert (row["code"], row["queue_ns"], row["service_ns"]) == ("RESOURCE_EXHAUSTED", "0", "0")
 
 
-def test_an_empty_ping_pong_still_says_who_answered(server: Server) -> None:
+def test_an_empty_bidirectional_stream_names_the_replica(server: Server) -> None:
     call = server.videos.GetVideo(ids())
     assert list(call) == []
     assert dict(call.initial_metadata())["x-lab-replica"] == "replica-0"

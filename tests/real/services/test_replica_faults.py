@@ -1,4 +1,4 @@
-"""Replicas that differ or misbehave a little: slow and failing shares, a session cache, load reports, age."""
+"""Replicas with slow or failing calls, a session cache, load reports, or a maximum connection age."""
 
 import json
 import time
@@ -59,8 +59,8 @@ def test_a_share_of_the_calls_fails_from_the_start(start_replica: StartReplica) 
 def test_failures_come_before_or_after_headers_and_work(
     start_replica: StartReplica, after_work: bool, after_headers: bool, kind: str
 ) -> None:
-    told = [f"--fail-after-{what}" for what, on in (("headers", after_headers), ("work", after_work)) if on]
-    server = start_replica("--server", kind, "--fail-share", "1", "--service-time", "constant:30", *told)
+    flags = [f"--fail-after-{what}" for what, on in (("headers", after_headers), ("work", after_work)) if on]
+    server = start_replica("--server", kind, "--fail-share", "1", "--service-time", "constant:30", *flags)
     ids = [GetVideoRequest(id="sample-1")] * 3
     ended = [
         server.videos.AddVideo.future(Video(id="v", title="t"), timeout=10),
@@ -70,13 +70,13 @@ def test_failures_come_before_or_after_headers_and_work(
     ]
     for call in ended:
         assert call.code() is grpc.StatusCode.UNAVAILABLE
-        # Without initial metadata of ours it is a trailers-only answer, which alone may be retried.
+        # An answer without our initial metadata is trailers-only. Only such answers may be retried.
         assert ("x-lab-replica" in dict(call.initial_metadata())) is after_headers
         assert dict(call.trailing_metadata())["x-lab-replica"] == "replica-0"
     rows = server.ledger()
     assert {row["method"] for row in rows} == {"AddVideo", "GetVideos", "ListVideos", "GetVideo"}
     assert {(row["code"], row["messages"]) for row in rows} == {("UNAVAILABLE", "0")}
-    # A sleep makes up for what the one before was late, by a millisecond, and timers count whole ones.
+    # A sleep corrects the error of the one before, up to a millisecond. Timers count whole milliseconds.
     assert {int(row["service_ns"]) >= 27 * MS for row in rows} == {after_work}
 
 
@@ -90,23 +90,23 @@ def test_slow_failures_wait_for_a_slot_like_any_call(start_replica: StartReplica
     assert waited_ms[2] >= 85
 
 
-def test_a_session_that_the_replica_keeps_is_served_sooner(start_replica: StartReplica) -> None:
+def test_a_cached_session_is_served_faster(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:40", "--cache", "2:0.1")
     story = [("0.0", "miss"), ("0.0", "hit"), ("", None), ("1.0", "miss"), ("0.0", "hit"), ("2.0", "miss")]
     story += [("1.0", "miss"), ("2.0", "hit")]
-    for number, (session, told) in enumerate(story):
+    for number, (session, cached) in enumerate(story):
         call = add(server, number, session)
-        assert dict(call.trailing_metadata()).get("x-lab-cache") == told, number
+        assert dict(call.trailing_metadata()).get("x-lab-cache") == cached, number
     took_ms = [int(row["service_ns"]) / MS for row in server.ledger()]
-    assert [took < 30 for took in took_ms] == [told == "hit" for _, told in story]
+    assert [took < 30 for took in took_ms] == [cached == "hit" for _, cached in story]
 
 
-def test_without_a_cache_nothing_is_said_of_it(server: Server) -> None:
+def test_without_a_cache_there_is_no_cache_metadata(server: Server) -> None:
     assert "x-lab-cache" not in dict(add(server, 0, "0.0").trailing_metadata())
 
 
 def weighted_channel(servers: list[Server]) -> grpc.Channel:
-    """A channel that balances by the replicas' own load reports (gRFC A58)."""
+    """Open a channel that balances by the replicas' load reports (gRFC A58)."""
     policy = {"weighted_round_robin": {"blackoutPeriod": "0s", "weightUpdatePeriod": "0.1s"}}
     options = [("grpc.service_config", json.dumps({"loadBalancingConfig": [policy]}))]
     addresses = ",".join(server.address for server in servers)
@@ -114,7 +114,7 @@ def weighted_channel(servers: list[Server]) -> grpc.Channel:
 
 
 def shares(servers: list[Server], warm_up: int, counted: int) -> list[float]:
-    """The replicas' shares of the calls of four callers, after their reports have come in."""
+    """Return the replicas' shares of the calls of four callers, after the first reports."""
     before = [0] * len(servers)
     with weighted_channel(servers) as channel:
         call = channel.unary_unary(
@@ -137,13 +137,13 @@ def shares(servers: list[Server], warm_up: int, counted: int) -> list[float]:
     return [count / sum(counts) for count in counts]
 
 
-def test_balancers_heed_fixed_load_reports(start_replica: StartReplica) -> None:
+def test_balancers_follow_fixed_load_reports(start_replica: StartReplica) -> None:
     servers = [start_replica("--orca", "0.2"), start_replica("--orca", "0.8:100")]
     assert shares(servers, 600, 1000) == pytest.approx([0.8, 0.2], abs=0.02)
 
 
 def test_balancers_find_the_capacity_by_measured_load_reports(start_replica: StartReplica) -> None:
-    # 4 slots of 4 ms against 1 slot of 8 ms: 1000 and 125 calls/s.
+    # 4 slots of 4 ms and 1 slot of 8 ms serve 1000 and 125 calls/s.
     large = start_replica("--orca", "measured", "--service-time", "constant:4", "--slots", "4")
     small = start_replica("--orca", "measured", "--service-time", "constant:8", "--slots", "1")
     share_of_large, _ = shares([large, small], 800, 800)
@@ -153,11 +153,11 @@ def test_balancers_find_the_capacity_by_measured_load_reports(start_replica: Sta
 def test_balancers_avoid_a_replica_that_reports_errors(start_replica: StartReplica) -> None:
     options = ("--orca", "measured", "--service-time", "constant:4")
     sound, failing = start_replica(*options), start_replica(*options, "--fail-share", "1")
-    # It is done with its calls in no time; without the errors in its reports it would get nearly all.
+    # It ends its calls at once. If its reports did not include the errors, it would get nearly all calls.
     assert shares([sound, failing], 400, 400)[1] < 0.6
 
 
-def test_connections_end_at_their_age_and_calls_in_hand_finish(start_replica: StartReplica) -> None:
+def test_connections_end_at_their_maximum_age_and_open_calls_finish(start_replica: StartReplica) -> None:
     server = start_replica("--max-connection-age-ms", "200", "--service-time", "constant:700")
     long = server.videos.AddVideo.future(Video(id="long", title="t"), timeout=10)
     while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
@@ -175,7 +175,7 @@ def test_connections_end_at_their_age_and_calls_in_hand_finish(start_replica: St
     assert long.result().video.id == "long"
 
 
-def test_connections_stay_without_an_age(server: Server) -> None:
+def test_connections_stay_without_a_maximum_age(server: Server) -> None:
     seen = set()
     for number in range(20):
         seen.add(dict(add(server, number).initial_metadata())["x-lab-connection"])

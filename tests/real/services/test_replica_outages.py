@@ -1,4 +1,4 @@
-"""Outages of a replica, seen from outside: refused, broken, back on its port; every call in the ledger."""
+"""Outages of a replica: calls are refused or broken, the replica returns, the ledger has every call."""
 
 import socket
 import time
@@ -20,7 +20,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 def reach(server: Server) -> Server:
-    """The same replica over a channel that soon tries again."""
+    """Open a channel to the same replica that connects again soon."""
     channel = grpc.insecure_channel(server.address, [*QUICK, ("grpc.use_local_subchannel_pool", 1)])
     server.channel.close()
     server.channel = channel
@@ -28,19 +28,19 @@ def reach(server: Server) -> Server:
 
 
 def add(server: Server, number: int, wait: bool = True) -> str:
-    """The status of one call."""
+    """Make one call and return the name of its status."""
     metadata = (("x-lab-request-id", str(number)),)
     video = Video(id=str(number), title="Sample Video")
     try:
         server.videos.AddVideo(video, metadata=metadata, wait_for_ready=wait, timeout=10)
     except grpc.RpcError as error:
-        told: Any = error
-        return str(told.code().name)
+        failed: Any = error
+        return str(failed.code().name)
     return "OK"
 
 
 def wait_for(server: Server, listening: bool, address: str = "") -> None:
-    """Until there is somebody at the address, by default the server's own, or until there is nobody."""
+    """Wait until a process listens at `address` (default: the server's), or until none does."""
     host, port = (address or server.address).split(":")
     for _ in range(2000):
         with socket.socket() as probe:
@@ -52,12 +52,12 @@ def wait_for(server: Server, listening: bool, address: str = "") -> None:
 
 def set_outage(server: Server, every_s: float, for_ms: float) -> None:
     change = Behaviour(outage_every_s=every_s, outage_for_ms=for_ms)
-    for _ in range(20):  # the call may itself be broken by an outage
+    for _ in range(20):  # an outage may break this call
         try:
             server.control.SetBehaviour(change, wait_for_ready=True, timeout=10)
         except grpc.RpcError as error:
-            told: Any = error
-            assert told.code() is grpc.StatusCode.UNAVAILABLE
+            failed: Any = error
+            assert failed.code() is grpc.StatusCode.UNAVAILABLE
         else:
             return
     pytest.fail("the replica was never there for long enough")
@@ -78,7 +78,7 @@ def test_a_replica_comes_back_on_its_port_time_and_again(start_replica: StartRep
     assert add(server, 1) == "OK"
 
 
-def test_while_it_is_away_calls_are_refused_at_once_and_those_that_wait_are_served(
+def test_during_an_outage_calls_fail_at_once_and_waiting_calls_are_served_later(
     start_replica: StartReplica,
 ) -> None:
     server = reach(start_replica())
@@ -90,7 +90,7 @@ def test_while_it_is_away_calls_are_refused_at_once_and_those_that_wait_are_serv
     assert [row["request_id"] for row in server.ledger()] == ["3"]
 
 
-def test_an_outage_breaks_the_calls_in_hand_and_each_has_its_row(start_replica: StartReplica) -> None:
+def test_an_outage_breaks_open_calls_and_each_has_a_row(start_replica: StartReplica) -> None:
     server = reach(start_replica("--service-time", "constant:60000", "--slots", "2"))
     futures = []
     for number in range(40):
@@ -137,10 +137,12 @@ def test_calls_through_many_outages_end_ok_or_unavailable_and_the_ledger_knows_e
     assert max(ids.values()) == 1
     served = {int(row["request_id"]) for row in rows if row["code"] == "OK"}
     answered = {number for number, code in ends.items() if code == "OK"}
-    assert answered <= served  # an answer may be written down and then be lost on its way
+    assert answered <= served  # an answer may be in the ledger and then be lost on its way
 
 
-def test_who_watches_health_loses_the_watch_and_finds_it_serving_again(start_replica: StartReplica) -> None:
+def test_a_health_watch_ends_with_an_outage_and_a_new_one_finds_it_serving(
+    start_replica: StartReplica,
+) -> None:
     server = reach(start_replica())
     stub = health_pb2_grpc.HealthStub(server.channel)
     request = health_pb2.HealthCheckRequest(service="video_service.VideoService")
@@ -167,7 +169,7 @@ def test_the_tls_port_goes_and_comes_back_too(start_replica: StartReplica, tmp_p
         set_outage(server, 0.3, 120)
 
 
-def test_nobody_gets_the_port_of_a_replica_that_is_away(start_replica: StartReplica) -> None:
+def test_the_port_of_a_replica_that_is_away_stays_reserved(start_replica: StartReplica) -> None:
     server = reach(start_replica("--outage", "0.9:800"))
     wait_for(server, listening=False)
     host, port = server.address.split(":")
@@ -175,7 +177,7 @@ def test_nobody_gets_the_port_of_a_replica_that_is_away(start_replica: StartRepl
         other.bind((host, int(port)))
 
 
-def test_a_port_that_is_taken_all_the_same_ends_the_replica_with_one_clear_line(
+def test_a_port_taken_during_an_outage_ends_the_replica_with_one_clear_line(
     start_replica: StartReplica,
 ) -> None:
     server = reach(start_replica("--outage", "0.9:800"))

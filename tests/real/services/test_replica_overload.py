@@ -1,4 +1,4 @@
-"""A replica with more calls than slots: honest queueing, callers who give up, health that still answers."""
+"""A replica with more calls than slots: queueing, cancelled calls, and health checks."""
 
 import time
 from typing import Any
@@ -20,14 +20,14 @@ MS = 1_000_000
 
 
 def send(server: Server, number: int, timeout_s: float = 10) -> Any:
-    """Start one call and do not wait for it."""
+    """Start one call and do not wait for its end."""
     video = Video(id=str(number), title="Sample Video")
     metadata = (("x-lab-request-id", str(number)),)
     return server.videos.AddVideo.future(video, metadata=metadata, timeout=timeout_s)
 
 
 def wait_for_calls(server: Server, count: int) -> None:
-    """Until the replica has taken in `count` calls."""
+    """Wait until `count` calls have arrived at the replica."""
     for _ in range(1000):
         if server.control.GetIdentity(GetIdentityRequest(), timeout=5).calls_started >= count:
             return
@@ -79,7 +79,7 @@ def test_health_answers_while_the_cpu_burns(start_replica: StartReplica) -> None
 
 
 @pytest.mark.parametrize(("give_up", "code"), [("cancel", "CANCELLED"), ("deadline", "DEADLINE_EXCEEDED")])
-def test_who_gives_up_leaves_the_line_and_the_slot(
+def test_a_cancelled_call_leaves_the_queue_or_its_slot(
     start_replica: StartReplica, give_up: str, code: str
 ) -> None:
     server = start_replica("--service-time", "constant:60000", "--slots", "1")
@@ -124,7 +124,7 @@ def test_a_stream_that_its_caller_leaves_open_and_cancels_is_cancelled_in_the_le
     assert (row["method"], row["code"]) == (method, "CANCELLED")
 
 
-def test_more_slots_let_the_line_move(start_replica: StartReplica) -> None:
+def test_more_slots_serve_the_queue(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:300", "--slots", "1")
     futures = [send(server, number) for number in range(6)]
     wait_for_calls(server, 6)
@@ -134,7 +134,7 @@ def test_more_slots_let_the_line_move(start_replica: StartReplica) -> None:
     assert all(int(row["queue_ns"]) < 290 * MS for row in server.ledger())
 
 
-def test_set_serving_is_what_health_says_and_watchers_hear(server: Server) -> None:
+def test_set_serving_changes_health_and_notifies_watchers(server: Server) -> None:
     answers = health_pb2.HealthCheckResponse
     stub = health_pb2_grpc.HealthStub(server.channel)
     watch = stub.Watch(health_pb2.HealthCheckRequest(service="video_service.VideoService"), timeout=5)

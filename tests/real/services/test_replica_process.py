@@ -1,4 +1,4 @@
-"""The replica as a process: its start, its ends, its neighbours; LabControl and reflection."""
+"""The replica process: start, stop, errors, several of them; LabControl and reflection."""
 
 import os
 import signal
@@ -89,7 +89,7 @@ def test_a_bad_command_line_is_one_clear_line(options: list[str], code: int, mes
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_lets_the_calls_in_hand_finish(start_replica: StartReplica, number: signal.Signals) -> None:
+def test_a_stop_lets_open_calls_finish(start_replica: StartReplica, number: signal.Signals) -> None:
     server = start_replica("--service-time", "constant:300")
     future = server.videos.AddVideo.future(Video(id="1", title="Sample Video"))
     while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
@@ -102,7 +102,7 @@ def test_a_stop_lets_the_calls_in_hand_finish(start_replica: StartReplica, numbe
     assert [row["code"] for row in server.ledger()] == ["OK"]
 
 
-def test_a_stop_cuts_off_long_calls_after_the_grace_and_records_them(start_replica: StartReplica) -> None:
+def test_a_stop_cancels_long_calls_after_the_grace_time_and_records_them(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:60000", "--slots", "1")
     futures = [server.videos.AddVideo.future(Video(id=str(n), title="Sample Video")) for n in range(3)]
     while server.control.GetIdentity(GetIdentityRequest()).calls_started < 3:
@@ -175,11 +175,11 @@ def test_ledger_times_are_from_the_epoch_given(start_replica: StartReplica) -> N
     assert before_ns < int(row["arrived_ns"]) < int(row["done_ns"]) < after_ns
 
 
-def test_the_catalogue_is_as_large_as_asked_for(start_replica: StartReplica) -> None:
+def test_the_catalogue_has_the_given_size(start_replica: StartReplica) -> None:
     server = start_replica("--catalogue-size", "2")
     for number in range(3):
         add(server, number)
-    add(server, 0)  # gone, so it can be added again
+    add(server, 0)  # the video is gone, so it can be added again
 
 
 def test_reflection_lists_every_service(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""A replica that comes back on its port, and one that is asked to stop under load."""
+"""A replica that starts again on its port, and a replica that is stopped under load."""
 
 import signal
 import time
@@ -23,7 +23,7 @@ def add(server: Server, number: int) -> "grpc.Future[object]":
 
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_it_comes_back_on_a_held_port_and_goes_on_in_its_ledger(
+def test_it_starts_again_on_a_reserved_port_and_continues_its_ledger(
     tmp_path: Path, end: signal.Signals, kind: str
 ) -> None:
     ports, asked = HeldPorts(), []
@@ -53,7 +53,7 @@ def test_it_comes_back_on_a_held_port_and_goes_on_in_its_ledger(
     assert [int(row["request_id"]) for row in server.ledger()] == asked
 
 
-def test_a_row_that_a_kill_tore_goes_when_it_comes_back(tmp_path: Path, start_replica: StartReplica) -> None:
+def test_an_incomplete_row_is_removed_at_the_next_start(tmp_path: Path, start_replica: StartReplica) -> None:
     path = tmp_path / "torn.csv"
     whole = "7,AddVideo,127.0.0.1:1,1,2,0,0,1,1,OK\n"
     path.write_text(",".join(COLUMNS) + "\n" + whole + "8,AddVi")
@@ -77,13 +77,13 @@ def test_a_stop_under_load_loses_no_call_that_has_reached_it(start_replica: Star
     rows = {int(row["request_id"]): row["code"] for row in server.ledger()}
     assert set(rows.values()) == {"OK"}
     assert {codes[number] for number in rows} == {"OK"}
-    assert set(range(90)) <= rows.keys()  # also those that still waited for a slot
-    # The others never got there: gRPC turned them away while it shut down, or nobody listened any more.
+    assert set(range(90)) <= rows.keys()  # also the calls that waited for a slot
+    # The others never arrived: gRPC refused them during the shutdown, or nothing listened any more.
     assert {code for number, code in codes.items() if number not in rows} <= {"CANCELLED", "UNAVAILABLE"}
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_the_grace_over_it_leaves_its_calls_and_writes_them_down(
+def test_after_the_grace_time_open_calls_are_cancelled_and_recorded(
     start_replica: StartReplica, kind: str
 ) -> None:
     options = ("--slots", "2", "--service-time", "constant:60000", "--grace-s", "0.3")
@@ -98,14 +98,14 @@ def test_the_grace_over_it_leaves_its_calls_and_writes_them_down(
     assert all(call.exception() is not None for call in calls)
 
 
-def test_calls_still_in_line_for_a_thread_go_with_the_grace(start_replica: StartReplica) -> None:
+def test_calls_waiting_for_a_thread_end_with_the_grace_time(start_replica: StartReplica) -> None:
     options = ("--slots", "1", "--service-time", "constant:60000", "--grace-s", "0.3")
     server = start_replica("--server", "threads", *options)
     with ThreadPoolExecutor(4) as callers:
         calls = [callers.submit(add(server, number).exception) for number in range(4)]
         while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
             time.sleep(0.005)
-        time.sleep(0.1)  # the others reach gRPC's line, which nobody can look into
+        time.sleep(0.1)  # the others reach gRPC's queue, which cannot be inspected
         server.process.terminate()
         _, err = server.process.communicate(timeout=10)
         assert all(call.result() is not None for call in calls)

@@ -1,4 +1,4 @@
-"""Replicas with a thread a slot: the same answers, and health checks that wait in line or do not."""
+"""Replicas with a thread for each slot: the same answers; health checks that wait for a thread, or do not."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def check(server: Server, timeout_s: float) -> "health_pb2.HealthCheckResponse":
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_all_four_calls_are_answered_and_written_down(start_replica: StartReplica, pool: str) -> None:
+def test_all_four_calls_are_answered_and_recorded(start_replica: StartReplica, pool: str) -> None:
     server = start_replica("--server", pool, "--service-time", "constant:1", "--slots", "3")
     metadata = [("x-lab-request-id", "7")]
     _, call = server.videos.AddVideo.with_call(
@@ -91,14 +91,14 @@ def test_a_full_pool_starves_health_checks_unless_they_have_their_own(start_repl
                 call.result()
 
 
-def test_its_health_service_says_what_it_is_told(start_replica: StartReplica) -> None:
+def test_its_health_service_answers_as_set(start_replica: StartReplica) -> None:
     server = start_replica("--server", "threads")
     assert server.control.GetIdentity(GetIdentityRequest()).server == "threads"
     server.control.SetServing(SetServingRequest(serving=False))
     assert check(server, 5).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def test_watches_that_end_while_the_answer_changes_stop_nothing(start_replica: StartReplica) -> None:
+def test_watches_that_end_while_the_answer_changes_cause_no_deadlock(start_replica: StartReplica) -> None:
     server = start_replica("--server", "threads", "--slots", "4")
     stub = health_pb2_grpc.HealthStub(server.channel)
     for turn in range(150):
@@ -112,14 +112,14 @@ def test_watches_that_end_while_the_answer_changes_stop_nothing(start_replica: S
     assert check(server, 5).status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_more_streams_than_cores_make_headway_together(start_replica: StartReplica) -> None:
+def test_many_streams_make_progress_at_the_same_time(start_replica: StartReplica) -> None:
     server = start_replica("--server", "threads", "--slots", "40")
     asked: list[SimpleQueue[GetVideoRequest | None]] = [SimpleQueue() for _ in range(40)]
     streams = [server.videos.GetVideo(iter(queue.get, None), timeout=10) for queue in asked]
     for queue, stream in reversed(list(zip(asked, streams, strict=True))):
         for number in (1, 2):
             queue.put(GetVideoRequest(id=f"sample-{number}"))
-            assert next(stream).id == f"sample-{number}"  # while the others wait for their callers
+            assert next(stream).id == f"sample-{number}"  # while the other streams wait for their callers
     for queue in asked:
         queue.put(None)
     assert [list(stream) for stream in streams] == [[]] * 40
@@ -127,7 +127,7 @@ def test_more_streams_than_cores_make_headway_together(start_replica: StartRepli
 
 
 @pytest.mark.parametrize("code", ["DEADLINE_EXCEEDED", "CANCELLED"])
-def test_a_call_that_its_caller_gives_up_is_worked_on_to_its_end_and_says_so(
+def test_a_cancelled_call_is_worked_on_to_its_end_and_recorded(
     start_replica: StartReplica, code: str
 ) -> None:
     server = start_replica("--server", "threads", "--service-time", "constant:300")
@@ -142,7 +142,7 @@ def test_a_call_that_its_caller_gives_up_is_worked_on_to_its_end_and_says_so(
     assert server.process.communicate(timeout=10)[1] == ""
 
 
-def test_a_stream_of_answers_that_nobody_reads_any_more_ends(start_replica: StartReplica) -> None:
+def test_a_cancelled_stream_of_answers_ends(start_replica: StartReplica) -> None:
     server = start_replica("--server", "threads", "--slots", "1")
     stream = server.videos.ListVideos(ListVideosRequest(limit=100_000, cycle=True, gap_ms=1))
     next(stream)
@@ -150,11 +150,11 @@ def test_a_stream_of_answers_that_nobody_reads_any_more_ends(start_replica: Star
     (row,) = server.rows_within(1)
     assert row["code"] == "CANCELLED"
     assert int(row["messages"]) < 2000
-    server.videos.AddVideo(Video(id="v", title="t"), timeout=5)  # the one thread is free again
+    server.videos.AddVideo(Video(id="v", title="t"), timeout=5)  # the only thread is free again
 
 
 @pytest.mark.parametrize("method", ["GetVideo", "GetVideos"])
-def test_a_stream_of_requests_that_its_caller_gives_up_is_cancelled(
+def test_a_cancelled_stream_of_requests_is_recorded_as_cancelled(
     start_replica: StartReplica, method: str
 ) -> None:
     server = start_replica("--server", "threads", "--slots", "1", "--service-time", "constant:10")
@@ -164,7 +164,7 @@ def test_a_stream_of_requests_that_its_caller_gives_up_is_cancelled(
     call = server.videos.GetVideo(asked) if method == "GetVideo" else server.videos.GetVideos.future(asked)
     while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
         time.sleep(0.005)
-    time.sleep(0.1)  # it has read what there is, and waits for more
+    time.sleep(0.1)  # the handler has read all requests and waits for more
     call.cancel()
     (row,) = server.rows_within(1)
     assert row["code"] == "CANCELLED"
@@ -176,7 +176,7 @@ def test_a_stream_goes_no_faster_than_it_is_read_and_lab_control_answers(start_r
     server = start_replica("--server", "threads", "--slots", "2")
     stream = server.videos.ListVideos(ListVideosRequest(limit=100_000, cycle=True))
     next(stream)
-    time.sleep(0.3)  # unread, it fills the windows of HTTP/2 and stands
+    time.sleep(0.3)  # nobody reads, so the stream fills HTTP/2's windows and stops
     assert server.control.GetIdentity(GetIdentityRequest(), timeout=1).calls_done == 0
     stream.cancel()
     (row,) = server.rows_within(1)
@@ -184,7 +184,7 @@ def test_a_stream_goes_no_faster_than_it_is_read_and_lab_control_answers(start_r
 
 
 @pytest.mark.parametrize(
-    ("option", "behaviour", "told"),
+    ("option", "behaviour", "message"),
     [
         (
             ["--outage", "5:300"],
@@ -195,22 +195,22 @@ def test_a_stream_goes_no_faster_than_it_is_read_and_lab_control_answers(start_r
     ],
 )
 def test_what_threads_cannot_do_is_refused(
-    start_replica: StartReplica, option: list[str], behaviour: Behaviour, told: str
+    start_replica: StartReplica, option: list[str], behaviour: Behaviour, message: str
 ) -> None:
     server = start_replica("--server", "threads")
     before = server.control.GetIdentity(GetIdentityRequest()).behaviour
-    with pytest.raises(grpc.RpcError, match=told) as caught:
+    with pytest.raises(grpc.RpcError, match=message) as caught:
         server.control.SetBehaviour(behaviour)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert server.control.GetIdentity(GetIdentityRequest()).behaviour == before
     if option:
         ended = run_replica("--server", "threads", *option)
         assert ended.returncode == 2
-        assert ended.stderr.startswith(f"replica: {told}")
+        assert ended.stderr.startswith(f"replica: {message}")
         assert ended.stderr.count("\n") == 1
 
 
-def test_asked_to_stop_it_lets_the_calls_in_hand_finish(start_replica: StartReplica) -> None:
+def test_a_stop_lets_open_calls_finish_in_threads(start_replica: StartReplica) -> None:
     server = start_replica("--server", "threads", "--service-time", "constant:400", "--grace-s", "3")
     with ThreadPoolExecutor(1) as caller:
         call = caller.submit(server.videos.AddVideo, Video(id="y", title="T", url="u", duration=1))

@@ -1,4 +1,4 @@
-"""A replica's second port: TLS, for the same service."""
+"""A replica's second port, with TLS and the same services."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The generated stubs in the repository are those of the proto."""
+"""The generated stubs in the repository belong to the proto."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The cookie jar: what set-cookie brings goes back unchanged, as long as it is valid."""
+"""The cookie jar sends each cookie back unchanged while it is valid."""
 
 import pytest
 
@@ -11,7 +11,7 @@ ENVOY_SENT_BACK = 'LABALB="Cg8xMjcuMC4wLjE6NDMyMRCAkJ+8pDE="'
 
 
 class Clock:
-    """The clocks as the jar reads them, set by hand; the wall clock says 2026-10-07 10:00 UTC first."""
+    """The clocks that the jar reads, set by the test. The wall clock starts at 2026-10-07 10:00 UTC."""
 
     now_s = 1000.0
 
@@ -63,12 +63,12 @@ def test_a_cookie_ends_with_its_max_age(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("age", ["0", "-1"])
-def test_an_age_of_nothing_deletes(age: str) -> None:
+def test_a_max_age_of_zero_deletes_the_cookie(age: str) -> None:
     assert jar_with("a=1", f"a=1; Max-Age={age}").header() is None
 
 
 @pytest.mark.parametrize("age", ["soon", "--5", "1.5", "-", "²"])
-def test_an_age_that_is_no_number_is_ignored(age: str) -> None:
+def test_a_max_age_that_is_no_number_is_ignored(age: str) -> None:
     assert jar_with(f"a=1; Max-Age={age}").header() == "a=1"
 
 
@@ -85,7 +85,7 @@ def test_binary_metadata_is_no_cookie() -> None:
     assert jar.header() is None
 
 
-# As an ALB sends them with every answer: a new value and a new end each time.
+# An ALB sends these with every answer, each time with a new value and a new expiry.
 ALB_FIRST = (
     "AWSALB=k3+x/A==; Expires=Wed, 14 Oct 2026 10:00:00 GMT; Path=/",
     "AWSALBCORS=k3+x/A==; Expires=Wed, 14 Oct 2026 10:00:00 GMT; Path=/; SameSite=None; Secure",
@@ -93,12 +93,12 @@ ALB_FIRST = (
 ALB_NEXT = tuple(text.replace("k3+x/A==", "pQ9/+w==").replace("14 Oct", "15 Oct") for text in ALB_FIRST)
 
 
-def test_an_albs_pair_of_cookies_goes_back_and_slides(clock: Clock) -> None:
+def test_an_albs_pair_of_cookies_is_sent_back_and_renewed(clock: Clock) -> None:
     jar = jar_with(*ALB_FIRST, secure=True)
     assert jar.header() == "AWSALB=k3+x/A==; AWSALBCORS=k3+x/A=="
     clock.now_s += 6.5 * 86400
     jar.keep([("set-cookie", text) for text in ALB_NEXT])
-    clock.now_s += 86400  # the first pair would have ended
+    clock.now_s += 86400  # the first pair of cookies would have expired
     assert jar.header() == "AWSALB=pQ9/+w==; AWSALBCORS=pQ9/+w=="
     clock.now_s += 0.5 * 86400
     assert jar.header() is None
@@ -112,7 +112,7 @@ def test_target_groups_and_an_applications_own_cookie() -> None:
     assert jar.header() == "AWSALBTG=a; AWSALBTGCORS=a; APP=7; AWSALBAPP-0=AAA"
 
 
-def test_an_end_in_the_past_deletes(clock: Clock) -> None:
+def test_an_expiry_in_the_past_deletes_the_cookie(clock: Clock) -> None:
     jar = jar_with("AWSALBAPP-0=AAA", "a=1")
     jar.keep([("set-cookie", "AWSALBAPP-0=_remove_; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/")])
     assert jar.header() == "a=1"
@@ -124,7 +124,7 @@ def test_max_age_goes_before_expires(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("end", ["0", "soon", "", "Thu, 99 Jan 1970 00:00:00 GMT"])
-def test_an_end_that_is_no_date_is_ignored(end: str) -> None:
+def test_an_expiry_that_is_no_date_is_ignored(end: str) -> None:
     assert jar_with(f"a=1; Expires={end}").header() == "a=1"
 
 
@@ -134,7 +134,7 @@ def test_a_secure_cookie_is_for_encrypted_calls_alone() -> None:
 
 
 @pytest.mark.parametrize("attribute", ["Partitioned", "Priority=High", "SameSite=None", "HttpOnly", ""])
-def test_an_attribute_that_says_nothing_to_the_jar(attribute: str) -> None:
+def test_an_unknown_attribute_is_ignored(attribute: str) -> None:
     assert jar_with(f"a=1; {attribute}; Path=/").header() == "a=1"
 
 

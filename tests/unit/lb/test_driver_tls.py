@@ -1,4 +1,4 @@
-"""What the driver says to --tls and --ca that cannot be."""
+"""The driver's options --tls and --ca, and its errors for wrong ones."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ def test_ca_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        (["--ca", "{authority}"], "argument --ca: trusts nobody without --tls; give both, or neither"),
+        (["--ca", "{authority}"], "argument --ca: has no effect without --tls; give both, or neither"),
         (
             ["--tls", "--ca", "{key}"],
             "argument --ca: {key}: expected a PEM file with an authority's certificate",
@@ -29,12 +29,12 @@ def test_ca_is_read(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be(
-    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_bad_options_are_one_clear_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = make_certificate(tmp_path / "tls")
     names = {"authority": files.authority, "key": files.key}
     with pytest.raises(SystemExit) as end:
         parse([*(word.format(**names) for word in words), "localhost:443"])
     assert end.value.code == 2
-    assert told.format(**names) in capsys.readouterr().err
+    assert message.format(**names) in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The plan of a load: the same calls from the same seed, Poisson arrivals, Zipf rates, the mix asked for."""
+"""The plan of a load: the same seed gives the same calls; Poisson arrivals, Zipf rates, the given mix."""
 
 import itertools
 import math
@@ -14,15 +14,15 @@ from lb.plan import (
     Load,
     client_rate_per_s,
     closed_loop,
-    deal_clients,
     open_loop,
     planned_requests,
+    split_clients,
 )
 
 MIX = {"AddVideo": 5.0, "ListVideos": 2.0, "GetVideos": 2.0, "GetVideo": 1.0}
 LOAD = Load(clients=4, rate_per_s=200, think_time_ms=None, skew=1.0, calls=MIX, seed=1, repeat=1)
 EVEN = replace(LOAD, skew=0)
-# Six standard deviations: exceeded by chance once in 500 million draws.
+# Six standard deviations: a random value exceeds them once in 500 million draws.
 SIGMAS = 6
 
 loads = st.builds(
@@ -66,7 +66,7 @@ def test_the_number_of_calls_is_poisson_around_rate_times_duration(load: Load) -
 
 
 def test_gaps_are_exponential() -> None:
-    # Of an exponential distribution the standard deviation equals the mean, and 1 - 1/e lie below the mean.
+    # In an exponential distribution the standard deviation equals the mean; a share of 1 - 1/e is below it.
     times = [call.at_ns for call in open_loop(replace(LOAD, clients=1), 0, "measure", 100, False)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     mean = sum(gaps) / len(gaps)
@@ -132,7 +132,7 @@ def test_think_times_are_exponential_and_the_same_again() -> None:
     assert {call.method for call in calls} == set(MIX)
 
 
-def test_no_think_time_at_all() -> None:
+def test_a_think_time_of_zero() -> None:
     load = replace(LOAD, rate_per_s=None, think_time_ms=0.0)
     assert {call.at_ns for call in itertools.islice(closed_loop(load, 0, "measure"), 100)} == {0}
 
@@ -144,8 +144,8 @@ def test_a_closed_loop_has_no_planned_rate() -> None:
 
 @given(loads, st.integers(1, 60))
 @settings(deadline=None)
-def test_every_client_is_dealt_to_one_worker_and_no_worker_goes_without(load: Load, workers: int) -> None:
-    hands = deal_clients(load, workers)
+def test_every_client_belongs_to_one_worker_and_every_worker_gets_clients(load: Load, workers: int) -> None:
+    hands = split_clients(load, workers)
     assert sorted(client for hand in hands for client in hand) == list(range(load.clients))
     assert all(hand == sorted(hand) for hand in hands)
     assert sum(bool(hand) for hand in hands) == min(workers, load.clients)
@@ -154,8 +154,8 @@ def test_every_client_is_dealt_to_one_worker_and_no_worker_goes_without(load: Lo
 @given(loads, st.integers(1, 8))
 @settings(deadline=None)
 def test_no_worker_has_more_than_its_fair_share_and_one_client(load: Load, workers: int) -> None:
-    rates = [sum(client_rate_per_s(load, client) for client in hand) for hand in deal_clients(load, workers)]
-    # Graham's bound for greedy lists: what was there when the last client came was no more than fair.
+    rates = [sum(client_rate_per_s(load, client) for client in hand) for hand in split_clients(load, workers)]
+    # Graham's bound for greedy scheduling: before its last client, the worker had a fair share at most.
     most = max(
         sum(rates) / workers + client_rate_per_s(load, min(load.clients - 1, workers)),
         client_rate_per_s(load, 0),
@@ -163,8 +163,8 @@ def test_no_worker_has_more_than_its_fair_share_and_one_client(load: Load, worke
     assert max(rates) <= most * (1 + 1e-9)
 
 
-def test_what_the_workers_plan_adds_up() -> None:
-    hands = deal_clients(LOAD, 3)
+def test_the_workers_planned_requests_add_up() -> None:
+    hands = split_clients(LOAD, 3)
     shares = [planned_requests(LOAD, 0, 2, hand) for hand in hands]
     assert sum(shares) == planned_requests(LOAD, 0, 2)
     assert all(shares)
@@ -172,9 +172,9 @@ def test_what_the_workers_plan_adds_up() -> None:
 
 def test_clients_of_a_closed_loop_count_alike() -> None:
     load = replace(LOAD, rate_per_s=None, think_time_ms=1.0, clients=10)
-    assert sorted(len(hand) for hand in deal_clients(load, 4)) == [2, 2, 3, 3]
+    assert sorted(len(hand) for hand in split_clients(load, 4)) == [2, 2, 3, 3]
 
 
-def test_nobody_to_deal_to() -> None:
+def test_no_worker_is_an_error() -> None:
     with pytest.raises(ValueError, match="0 workers, expected at least 1"):
-        deal_clients(LOAD, 0)
+        split_clients(LOAD, 0)

@@ -1,4 +1,4 @@
-"""The policies of gRPC clients: their options, and the service configs that they become."""
+"""The policies of gRPC clients: their options and their service configs."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from lb.policies import POLICIES, ClientRetries, service_config
 
 
 def balancing(policy: str, **options: object) -> dict[str, Any]:
-    """The one entry of `loadBalancingConfig`."""
+    """Return the only entry of `loadBalancingConfig`."""
     (entry,) = json.loads(service_config(policy, options))["loadBalancingConfig"]
     return dict(entry)
 
@@ -64,7 +64,7 @@ def test_a_bad_option_is_refused(policy: str, options: dict[str, object], messag
         service_config(policy, options)
 
 
-def test_what_a_channel_may_have_besides() -> None:
+def test_health_checks_wait_for_ready_and_retries_reach_the_service_config() -> None:
     retries = ClientRetries(attempts=4, on=("UNAVAILABLE", "ABORTED"), backoff_ms=7.5)
     config = json.loads(
         service_config("round_robin", health_check=True, wait_for_ready=True, retries=retries)
@@ -98,11 +98,11 @@ def test_a_budget_becomes_grpcs_throttling() -> None:
 
 
 @pytest.mark.parametrize("budget_percent", [0, -1, 100.5])
-def test_a_budget_that_is_no_share_is_refused(budget_percent: float) -> None:
+def test_a_budget_out_of_bounds_is_refused(budget_percent: float) -> None:
     with pytest.raises(ValueError, match=r"budget_percent is .*, expected above 0, to 100"):
         ClientRetries(3, budget_percent=budget_percent)
 
 
-def test_waits_that_grpc_loses_calls_over_are_refused() -> None:
+def test_a_backoff_with_which_grpc_loses_calls_is_refused() -> None:
     with pytest.raises(ValueError, match="backoff_ms is 1, expected 5 or more"):
         ClientRetries(2, backoff_ms=1)

@@ -1,4 +1,4 @@
-"""A session: what its calls carry, what it learns from answers, when it ends."""
+"""A session: the metadata of its calls, what it keeps from answers, when it ends."""
 
 from dataclasses import replace
 
@@ -18,20 +18,20 @@ def carried(session: Session, request_id: int = 7) -> dict[str, str]:
     return dict(metadata)
 
 
-def test_a_call_carries_its_own_number_and_its_sessions() -> None:
+def test_a_call_sends_its_request_id_and_its_session() -> None:
     session = Session(3, 2, 0, SETTINGS)
     assert carried(session) == {"x-lab-request-id": "7", "x-lab-session": "3.2"}
     assert carried(session, 8)["x-lab-request-id"] == "8"
 
 
-def test_what_an_answer_brings_is_carried_back() -> None:
+def test_cookies_and_the_echo_header_of_an_answer_are_sent_back() -> None:
     session = Session(0, 0, 0, replace(SETTINGS, echo_header="x-lab-sticky"))
-    session.hear([("x-lab-replica", "replica-0")])
+    session.update([("x-lab-replica", "replica-0")])
     assert set(carried(session)) == {"x-lab-request-id", "x-lab-session"}
-    session.hear([COOKIE, STICKY])
+    session.update([COOKIE, STICKY])
     assert carried(session)["cookie"] == "LABALB=abc"
     assert carried(session)["x-lab-sticky"] == STICKY[1]
-    session.hear([("x-lab-sticky", "bmV3")])
+    session.update([("x-lab-sticky", "bmV3")])
     assert carried(session)["x-lab-sticky"] == "bmV3"
 
 
@@ -43,9 +43,9 @@ def test_what_an_answer_brings_is_carried_back() -> None:
         (replace(SETTINGS, cookie_jar=False, echo_header="x-lab-sticky"), {"x-lab-sticky"}),
     ],
 )
-def test_only_what_is_asked_for_is_kept(settings: ClientSettings, kept: set[str]) -> None:
+def test_only_what_the_settings_name_is_kept(settings: ClientSettings, kept: set[str]) -> None:
     session = Session(0, 0, 0, settings)
-    session.hear([COOKIE, STICKY, ("x-lab-sticky-bin", b"1")])
+    session.update([COOKIE, STICKY, ("x-lab-sticky-bin", b"1")])
     assert set(carried(session)) - {"x-lab-request-id", "x-lab-session"} == kept
 
 
@@ -54,7 +54,7 @@ def test_a_session_ends_its_lifetime_after_it_opened() -> None:
     assert Session(0, 0, 5, replace(SETTINGS, session_lifetime_s=0.25)).ends_ns == 250_000_005
 
 
-def test_an_address_of_its_own() -> None:
+def test_each_client_sends_its_own_source_address() -> None:
     own = replace(SETTINGS, own_source_address=True)
     assert carried(Session(0, 0, 0, own))["x-forwarded-for"] == "10.0.0.1"
     assert carried(Session(0, 1, 0, own))["x-forwarded-for"] == "10.0.0.1"

@@ -1,4 +1,4 @@
-"""What a target is called in gRPC's naming."""
+"""Targets in gRPC's name syntax."""
 
 import pytest
 

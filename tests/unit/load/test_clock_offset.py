@@ -1,4 +1,4 @@
-"""The clocks of two machines: the estimate is never wrong by more than it says."""
+"""The clock offset of two machines: the error is never larger than the stated uncertainty."""
 
 import pytest
 from hypothesis import given
@@ -13,11 +13,11 @@ legs = st.integers(0, 10**9)
 def test_the_true_offset_lies_within_the_uncertainty(
     offset_ns: int, trips: list[tuple[int, int, int]]
 ) -> None:
-    told = [
+    round_trips = [
         (sent_ns, sent_ns + there_ns + offset_ns, sent_ns + there_ns + back_ns)
         for sent_ns, there_ns, back_ns in trips
     ]
-    estimate = estimate_offset(told)
+    estimate = estimate_offset(round_trips)
     assert abs(estimate.offset_ns - offset_ns) <= estimate.uncertainty_ns
     assert estimate.uncertainty_ns <= min(there + back for _, there, back in trips) / 2 + 1
 
@@ -28,11 +28,11 @@ def test_the_true_offset_lies_within_the_uncertainty(
         (90, "boot-1", "boot-1", SAME_CLOCK),
         (90, "boot-1", "boot-2", ClockOffset(90, 100)),
         (90, "", "", ClockOffset(90, 100)),
-        # Machines restored from one snapshot have one name and two clocks.
+        # Machines restored from the same snapshot have the same name and different clocks.
         (110, "boot-1", "boot-1", ClockOffset(110, 100)),
     ],
 )
-def test_one_clock_is_told_by_its_name_unless_the_measurement_says_otherwise(
+def test_clocks_with_one_name_are_the_same_unless_the_measurement_contradicts(
     measured_ns: int, own: str, masters: str, settled: ClockOffset
 ) -> None:
     assert settled_offset(ClockOffset(measured_ns, 100), own, masters) == settled

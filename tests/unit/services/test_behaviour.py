@@ -1,4 +1,4 @@
-"""Behaviour: work measured; slowness, failures, a session cache and load reports on purpose."""
+"""Behaviour: measured work, injected slowness and failures, the session cache, load reports."""
 
 import asyncio
 
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from services.behaviour import Behaviour
 from services.call import Call
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 from services.service_time import ServiceTime
 from services.settings import Settings
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 from services.video_service_pb2 import LoadReport
 
-pytestmark = pytest.mark.alone  # it tells milliseconds apart
+pytestmark = pytest.mark.alone  # it measures milliseconds
 
 CONSTANT_5 = Settings(slots=2, service_time=ServiceTime("constant", 5))
 MS = 1_000_000
@@ -35,7 +35,7 @@ def run_calls(behaviour: Behaviour, count: int) -> list[Call]:
     return asyncio.run(scene())
 
 
-def test_calls_beyond_the_slots_queue_for_those_before_them() -> None:
+def test_calls_beyond_the_slots_wait_for_earlier_calls() -> None:
     calls = run_calls(Behaviour(CONSTANT_5, "1"), 6)
     rounds = [round(call.queue_ns / (5 * MS)) for call in calls]
     assert rounds[:2] == [0, 0]
@@ -44,7 +44,7 @@ def test_calls_beyond_the_slots_queue_for_those_before_them() -> None:
     assert all(call.service_ns >= 3.9 * MS for call in calls)
 
 
-def test_the_same_seed_serves_the_same_times() -> None:
+def test_the_same_seed_gives_the_same_service_times() -> None:
     settings = Settings(slots=1, service_time=ServiceTime("exponential", 4))
 
     def times(seed: str) -> list[int]:
@@ -62,7 +62,7 @@ def test_failures_do_not_shift_the_service_times() -> None:
     for _ in range(10):
         try:
             shaken.admit(new_call())
-        except RefusedError:
+        except RpcStatusError:
             continue
     draw = failing.service_time.draw_ns
     assert draw(plain._service_rng) == draw(shaken._service_rng)
@@ -82,21 +82,21 @@ def test_a_share_of_the_calls_fails_with_the_code() -> None:
     for _ in range(4000):
         try:
             behaviour.admit(new_call())
-        except RefusedError as refused:
+        except RpcStatusError as refused:
             failures += 1
             assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert 900 <= failures <= 1100
 
 
-def test_a_cancelled_call_leaves_the_line_and_keeps_its_times() -> None:
+def test_a_cancelled_call_leaves_the_queue_and_keeps_its_times() -> None:
     async def scene() -> None:
         behaviour = Behaviour(CONSTANT_5.changed(BehaviourMessage(slots=1, mean_ms=50)), "1")
         calls = [new_call() for _ in range(3)]
         tasks = [asyncio.create_task(behaviour.work(call)) for call in calls]
         await asyncio.sleep(0.01)
         assert behaviour.slots.waiting == 2
-        tasks[1].cancel()  # in line
-        tasks[0].cancel()  # at work
+        tasks[1].cancel()  # waits for a slot
+        tasks[0].cancel()  # holds a slot
         await asyncio.wait(tasks[:2])
         assert calls[1].queue_ns >= 8 * MS
         assert calls[1].service_ns == 0
@@ -109,7 +109,7 @@ def test_a_cancelled_call_leaves_the_line_and_keeps_its_times() -> None:
 
 
 def draws(behaviour: Behaviour, count: int) -> list[float]:
-    """The slow_draw of calls that arrive one after the other."""
+    """Return the slow_draw of `count` calls."""
     calls = [new_call() for _ in range(count)]
     for call in calls:
         behaviour.admit(call)
@@ -135,7 +135,7 @@ def test_slow_calls_shift_neither_service_times_nor_failures(share: float, fail_
         for _ in range(50):
             try:
                 behaviour.admit(new_call())
-            except RefusedError:
+            except RpcStatusError:
                 times.append(None)
             else:
                 times.append(plain.service_time.draw_ns(behaviour._service_rng))
@@ -145,7 +145,7 @@ def test_slow_calls_shift_neither_service_times_nor_failures(share: float, fail_
 
 
 @pytest.mark.parametrize(("share", "slow"), [(0, 0), (1, 4)])
-def test_slow_calls_take_their_factor_and_no_other_does(share: float, slow: int) -> None:
+def test_the_slow_factor_applies_to_slow_calls_only(share: float, slow: int) -> None:
     changed = CONSTANT_5.changed(BehaviourMessage(slots=4, slow_factor=12, slow_share=share))
     behaviour = Behaviour(changed, "1")
 
@@ -159,7 +159,7 @@ def test_slow_calls_take_their_factor_and_no_other_does(share: float, slow: int)
     assert sum(call.service_ns > 40 * MS for call in asyncio.run(scene())) == slow
 
 
-def test_a_session_that_was_here_before_finds_its_data() -> None:
+def test_a_known_session_finds_its_data_in_the_cache() -> None:
     cached = CONSTANT_5.changed(BehaviourMessage(cache_sessions=2, cache_hit_factor=0.1, mean_ms=50))
     behaviour = Behaviour(cached, "1")
 
@@ -185,10 +185,10 @@ def test_a_session_that_was_here_before_finds_its_data() -> None:
     asyncio.run(scene())
 
 
-def test_a_call_that_fails_on_purpose_leaves_no_data() -> None:
+def test_a_call_that_fails_on_purpose_caches_nothing() -> None:
     message = BehaviourMessage(cache_sessions=2, fail_share=1)
     behaviour = Behaviour(CONSTANT_5.changed(message), "1")
-    with pytest.raises(RefusedError):
+    with pytest.raises(RpcStatusError):
         behaviour.admit(new_call("0.0"))
     behaviour.apply(behaviour.settings.changed(BehaviourMessage(fail_share=0)))
     call = new_call("0.0")
@@ -206,7 +206,7 @@ def test_load_reports_as_set() -> None:
     assert behaviour.load_report("OK") == b""
 
 
-def test_a_measured_load_counts_work_and_every_end_but_takes_only_errors_for_errors() -> None:
+def test_a_measured_load_counts_work_all_calls_and_only_real_errors() -> None:
     behaviour = Behaviour(CONSTANT_5.changed(BehaviourMessage(orca="measured", mean_ms=40)), "1")
 
     async def scene() -> LoadReport:

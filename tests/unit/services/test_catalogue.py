@@ -1,4 +1,4 @@
-"""The catalogue: bounded, newest first, samples always there, refusals with the right status."""
+"""The catalogue: limited size, newest first, permanent samples, errors with the right status."""
 
 import grpc
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.catalogue import SAMPLES, TEXT_LIMIT, Catalogue
-from services.refused import RefusedError
+from services.errors import RpcStatusError
 from services.video_service_pb2 import Video
 
 SAMPLE_IDS = [f"sample-{number}" for number in range(SAMPLES)]
@@ -25,7 +25,7 @@ def test_it_never_outgrows_its_size_and_forgets_the_oldest_first(size: int, ids:
     kept: list[str] = []
     for video_id in ids:
         if video_id in kept:
-            with pytest.raises(RefusedError):
+            with pytest.raises(RpcStatusError):
                 catalogue.add(video(video_id))
         else:
             catalogue.add(video(video_id))
@@ -50,10 +50,10 @@ def test_the_ids_of_the_examples_are_free() -> None:
 
 
 @pytest.mark.parametrize("video_id", ["mine", "sample-3"])
-def test_an_id_that_is_held_is_refused(video_id: str) -> None:
+def test_an_id_that_is_in_use_is_refused(video_id: str) -> None:
     catalogue = Catalogue(5, "replica-7")
     catalogue.add(video("mine"))
-    with pytest.raises(RefusedError, match=f"video '{video_id}' exists already") as refused:
+    with pytest.raises(RpcStatusError, match=f"video '{video_id}' exists already") as refused:
         catalogue.add(video(video_id))
     assert refused.value.code is grpc.StatusCode.ALREADY_EXISTS
 
@@ -72,7 +72,7 @@ def test_an_id_that_is_held_is_refused(video_id: str) -> None:
 )
 def test_a_bad_video_is_refused_and_not_kept(bad: Video, message: str) -> None:
     catalogue = Catalogue(5, "replica-7")
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RpcStatusError) as refused:
         catalogue.add(bad)
     assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
     assert refused.value.message == message

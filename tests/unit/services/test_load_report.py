@@ -1,4 +1,4 @@
-"""Load reports: the bytes of ORCA, and utilisation and rates over the last second."""
+"""Load reports: the bytes of ORCA, and utilization and rates over the last second."""
 
 import struct
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from services.load_report import LEAST_UTILIZATION, LoadMeter, fixed_report
+from services.load_report import MIN_UTILIZATION, LoadMeter, fixed_report
 from services.video_service_pb2 import LoadReport
 
 MS = 1_000_000
@@ -43,7 +43,7 @@ def test_the_share_of_busy_slots() -> None:
     assert report.rps_fractional == report.eps == pytest.approx(2)
 
 
-def test_what_is_over_is_forgotten_after_a_second() -> None:
+def test_the_meter_forgets_after_a_second() -> None:
     meter = LoadMeter(EPOCH_NS)
     meter.enter(EPOCH_NS)
     for number in range(100):
@@ -53,7 +53,7 @@ def test_what_is_over_is_forgotten_after_a_second() -> None:
     assert before.cpu_utilization == pytest.approx(100 / 900)
     assert before.rps_fractional == pytest.approx(100 / 0.9)
     after = meter.report(EPOCH_NS + 1100 * MS, slots=1)
-    assert (after.cpu_utilization, after.rps_fractional) == (LEAST_UTILIZATION, 0)
+    assert (after.cpu_utilization, after.rps_fractional) == (MIN_UTILIZATION, 0)
 
 
 def test_a_call_that_lasts_keeps_its_slot_busy_however_long_nothing_else_happens() -> None:
@@ -67,7 +67,7 @@ def test_calls_that_take_no_slot_still_have_a_utilisation() -> None:
     meter = LoadMeter(EPOCH_NS)
     meter.end(EPOCH_NS + 10 * MS, failed=True)
     report = meter.report(EPOCH_NS + 10 * MS, slots=1)
-    assert report.cpu_utilization == LEAST_UTILIZATION
+    assert report.cpu_utilization == MIN_UTILIZATION
     assert report.rps_fractional == report.eps == pytest.approx(100)
 
 
@@ -78,9 +78,9 @@ def test_calls_that_take_no_slot_still_have_a_utilisation() -> None:
     calls=st.integers(1, 40),
 )
 def test_rate_over_utilisation_is_the_capacity(slots: int, service_ms: int, gap_ms: int, calls: int) -> None:
-    """Whatever the load: that quotient is what a balancer takes for the replica's weight.
+    """A balancer uses rate / utilization as the replica's weight. It is the capacity under any load.
 
-    Exact up to the one call that the window may cut in two.
+    The window may cut one call in two, so the quotient is exact up to one call.
     """
     meter, now_ns = LoadMeter(EPOCH_NS), EPOCH_NS
     for _ in range(calls):
@@ -90,7 +90,7 @@ def test_rate_over_utilisation_is_the_capacity(slots: int, service_ms: int, gap_
         meter.leave(now_ns)
         meter.end(now_ns, failed=False)
     report = meter.report(now_ns, slots)
-    assume(report.cpu_utilization > LEAST_UTILIZATION)
+    assume(report.cpu_utilization > MIN_UTILIZATION)
     busy_slots = report.cpu_utilization * slots
     served_per_s = report.rps_fractional * service_ms / 1000
     one_call = min(service_ms, 900) / min(900, max(1, (now_ns - EPOCH_NS) / MS))

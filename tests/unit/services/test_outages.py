@@ -1,4 +1,4 @@
-"""Outages: always away and back in turn, as planned; changes of the plan and stops at any moment."""
+"""Outages: away and back at the planned times; the plan may change and stop at any moment."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ LONG = (3600.0, 3_000_000.0)
 
 
 class Story:
-    """What was done when, and the outages that did it."""
+    """Runs an Outages object and records what it did and when."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -45,7 +45,7 @@ def test_away_and_back_at_the_planned_times() -> None:
         assert (await story.end())[:6] == ["away", "back"] * 3
         planned_s = [begun_s + offset_s for offset_s in (0.1, 0.14, 0.2, 0.24, 0.3, 0.34)]
         early_s = [planned - at for planned, at in zip(planned_s, story.at_s, strict=False)]
-        assert max(early_s) < 0.002  # never before its time; how late, the machine's load decides
+        assert max(early_s) < 0.002  # never early; how late depends on the load of the machine
 
     asyncio.run(scene())
 
@@ -88,7 +88,7 @@ def test_a_change_before_an_outage_is_in_force_at_once() -> None:
     asyncio.run(scene())
 
 
-def test_what_stops_while_away_stays_away() -> None:
+def test_after_a_stop_during_an_outage_it_stays_away() -> None:
     async def scene() -> None:
         story = Story()
         story.outages.plan(0.05, 40)
@@ -100,7 +100,7 @@ def test_what_stops_while_away_stays_away() -> None:
     asyncio.run(scene())
 
 
-def test_what_goes_wrong_ends_the_run() -> None:
+def test_an_error_ends_the_run() -> None:
     async def broken() -> None:
         raise RuntimeError("no way back")
 

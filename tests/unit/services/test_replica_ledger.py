@@ -1,4 +1,4 @@
-"""The replica's ledger: a CSV row is in the file as soon as it is written, and reads back as it was."""
+"""The replica's ledger: each row is in the file at once, and is read back unchanged."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_rows_read_back_over_many_chunks(tmp_path: Path, named: bool) -> None:
     ledger.close()
 
 
-def test_a_ledger_that_is_there_is_continued(tmp_path: Path) -> None:
+def test_an_existing_ledger_is_continued(tmp_path: Path) -> None:
     for number in (1, 2):
         ledger = Ledger(tmp_path / "ledger.csv")
         ledger.append(row_of(number)[0], number + 9, "OK")

@@ -1,4 +1,4 @@
-"""Service times: the right mean, the same again with the same seed, honest sleep and CPU burning."""
+"""Service times: the right mean, the same values for the same seed, exact sleeping and CPU use."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ from services.service_time import DISTRIBUTIONS, ServiceTime, Sleeper, burn
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_the_mean_is_the_one_asked_for(distribution: str) -> None:
+def test_the_mean_is_the_given_one(distribution: str) -> None:
     rng = random.Random(1)
     times = [ServiceTime(distribution, 10).draw_ns(rng) for _ in range(100_000)]
     assert statistics.fmean(times) == pytest.approx(10e6, rel=0.02)
@@ -23,7 +23,7 @@ def test_the_mean_is_the_one_asked_for(distribution: str) -> None:
 @pytest.mark.parametrize(
     ("distribution", "variation"), [("constant", 0), ("exponential", 1), ("lognormal", 1.31)]
 )
-def test_the_spread_is_the_distributions_own(distribution: str, variation: float) -> None:
+def test_the_variance_is_that_of_the_distribution(distribution: str, variation: float) -> None:
     rng = random.Random(2)
     times = [ServiceTime(distribution, 10).draw_ns(rng) for _ in range(200_000)]
     assert statistics.pstdev(times) / statistics.fmean(times) == pytest.approx(variation, rel=0.05)
@@ -63,11 +63,11 @@ def test_sleeps_of_parts_of_a_millisecond_add_up() -> None:
         return time.monotonic_ns()
 
     started_ns = time.monotonic_ns()
-    # Without making up for it, every one of them would round to nothing.
+    # Without the correction each of these sleeps would be rounded to zero.
     assert uvloop.run(scene()) - started_ns >= 38_000_000
 
 
-def test_burning_uses_the_cpu_and_lets_others_in_between() -> None:
+def test_burning_uses_the_cpu_and_lets_other_tasks_run() -> None:
     async def scene() -> tuple[int, list[int]]:
         seen: list[int] = []
 

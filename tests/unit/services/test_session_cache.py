@@ -1,4 +1,4 @@
-"""The session cache: least recently used goes first, never more than its size."""
+"""The session cache: the least recently used session is removed first; the size is never exceeded."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +10,9 @@ STEPS = st.lists(st.one_of(SESSIONS, st.integers(1, 5)), max_size=60)
 
 
 @given(size=st.integers(1, 5), steps=STEPS)
-def test_a_session_is_here_while_it_is_among_the_last_ones_used(size: int, steps: list[str | int]) -> None:
-    """A text uses that session, a number resizes."""
-    cache, kept = SessionCache(size), list[str]()  # kept: the one used last stands last
+def test_a_session_stays_while_it_is_recently_used(size: int, steps: list[str | int]) -> None:
+    """A step is a session to use, or a new size."""
+    cache, kept = SessionCache(size), list[str]()  # kept: the most recently used session comes last
     for step in steps:
         if isinstance(step, int):
             size = step
@@ -26,7 +26,7 @@ def test_a_session_is_here_while_it_is_among_the_last_ones_used(size: int, steps
 
 
 @given(size=st.integers(1, 20), rounds=st.integers(2, 4), more=st.integers(0, 1))
-def test_taking_turns_hits_every_time_or_never(size: int, rounds: int, more: int) -> None:
+def test_cyclic_use_hits_always_or_never(size: int, rounds: int, more: int) -> None:
     cache = SessionCache(size)
     sessions = [f"{number}.0" for number in range(size + more)]
     hits = [cache.use(session) for _ in range(rounds) for session in sessions]

@@ -1,4 +1,4 @@
-"""Settings of a replica: checked, changed all or none, shown as they are."""
+"""Settings of a replica: checked, changed all or none, and shown."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_a_change_sets_only_what_it_names() -> None:
     assert changed == Settings(slots=2, service_time=ServiceTime("constant", 0), burn_cpu=True)
 
 
-def test_what_is_shown_sets_everything() -> None:
+def test_a_shown_message_sets_every_field() -> None:
     other = Settings(
         slots=3,
         service_time=ServiceTime("lognormal", 2),

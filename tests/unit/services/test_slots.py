@@ -1,4 +1,4 @@
-"""Slots: never more holders than slots, first come first served, nothing lost when callers give up."""
+"""Slots: never more holders than slots, first come first served, no slot lost on cancellation."""
 
 import asyncio
 
@@ -9,13 +9,13 @@ from services.slots import Slots
 
 
 async def turns(count: int = 5) -> None:
-    """Let the event loop go round, so that everybody who can move has moved."""
+    """Let the event loop run some iterations, so that all ready tasks have run."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 class Caller:
-    """Takes a slot and holds it until told to leave."""
+    """Takes a slot and holds it until `leave` is set."""
 
     def __init__(self, slots: Slots, served: list[int], number: int) -> None:
         self.leave = asyncio.Event()
@@ -49,7 +49,7 @@ def test_served_in_the_order_of_arrival() -> None:
     asyncio.run(scene())
 
 
-def test_who_gives_up_in_line_is_passed_over() -> None:
+def test_a_caller_cancelled_in_the_queue_is_skipped() -> None:
     async def scene() -> None:
         slots, served = Slots(1), list[int]()
         callers = [Caller(slots, served, number) for number in range(3)]
@@ -67,12 +67,12 @@ def test_who_gives_up_in_line_is_passed_over() -> None:
     asyncio.run(scene())
 
 
-def test_who_gives_up_in_the_moment_of_being_served_passes_the_slot_on() -> None:
+def test_a_caller_cancelled_when_it_gets_its_slot_passes_it_on() -> None:
     async def scene() -> None:
         slots, served = Slots(1), list[int]()
         callers = [Caller(slots, served, number) for number in range(3)]
         await turns()
-        slots.release()  # grants caller 1 its slot, which it has not seen yet
+        slots.release()  # grants caller 1 its slot; its task has not run yet
         callers[1].task.cancel()
         await turns()
         assert served == [0, 2]
@@ -80,20 +80,20 @@ def test_who_gives_up_in_the_moment_of_being_served_passes_the_slot_on() -> None
     asyncio.run(scene())
 
 
-def test_a_slot_given_back_while_somebody_gives_up_goes_to_the_next() -> None:
+def test_a_slot_released_while_a_caller_is_cancelled_goes_to_the_next() -> None:
     async def scene() -> None:
         slots, served = Slots(1), list[int]()
         callers = [Caller(slots, served, number) for number in range(3)]
         await turns()
         callers[1].task.cancel()
-        slots.release()  # caller 1 is still in line, and does not know yet that it was cancelled
+        slots.release()  # caller 1 is still in the queue; its task has not yet seen the cancellation
         await turns()
         assert served == [0, 2]
 
     asyncio.run(scene())
 
 
-def test_more_slots_serve_the_line_at_once_and_fewer_let_holders_finish() -> None:
+def test_more_slots_serve_the_queue_at_once_and_fewer_let_holders_finish() -> None:
     async def scene() -> None:
         slots, served = Slots(1), list[int]()
         callers = [Caller(slots, served, number) for number in range(5)]
@@ -119,9 +119,7 @@ STEP = st.tuples(st.sampled_from(["come", "go", "cancel", "resize"]), st.integer
 
 @settings(deadline=None, max_examples=50)
 @given(count=st.integers(1, 4), steps=st.lists(STEP, max_size=40))
-def test_whatever_happens_no_slot_is_lost_and_none_too_many_is_held(
-    count: int, steps: list[tuple[str, int]]
-) -> None:
+def test_no_slot_is_ever_lost_or_held_twice(count: int, steps: list[tuple[str, int]]) -> None:
     async def scene() -> None:
         slots, served, callers, most = Slots(count), list[int](), list[Caller](), count
         for step, number in steps:

@@ -1,4 +1,4 @@
-"""What threads have under way on an event loop, and its end."""
+"""LoopWork: the coroutines that threads start on an event loop, and their end."""
 
 import asyncio
 from concurrent.futures import Future, wait
@@ -28,7 +28,7 @@ def test_a_thread_gets_what_its_coroutine_returns() -> None:
     assert asyncio.run(scene()) == 7
 
 
-def test_cut_off_ends_what_is_under_way_and_what_begins_later() -> None:
+def test_cut_off_cancels_running_and_later_coroutines() -> None:
     async def scene() -> None:
         work = LoopWork(asyncio.get_running_loop())
         begun = [await asyncio.to_thread(work.begin, forever()) for _ in range(3)]
@@ -39,7 +39,7 @@ def test_cut_off_ends_what_is_under_way_and_what_begins_later() -> None:
     asyncio.run(scene())
 
 
-def test_what_has_ended_is_forgotten() -> None:
+def test_finished_coroutines_are_forgotten() -> None:
     async def scene() -> None:
         work = LoopWork(asyncio.get_running_loop())
         for number in range(100):

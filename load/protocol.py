@@ -1,11 +1,11 @@
-"""What master and workers tell each other, in Locust's custom messages; `data` of each is a dict.
+"""The messages between master and workers. They travel as Locust's custom messages; `data` of each is a dict.
 
-A worker speaks first:
+The worker sends first:
 
     PING {sent_ns}                              -> PONG {sent_ns, master_ns, clock}
     HELLO {name, host, code, offset_ns, uncertainty_ns}
-                                                -> ORDER {name, order, clients}, or BYE: not this time
-    READY {phase, channels}                     -> START {phase, start_ns}     on the master's clock
+                                                -> ORDER {name, order, clients}, or BYE: all places are taken
+    READY {phase, channels}                     -> START {phase, start_ns}     start_ns on the master's clock
     ROWS {messages, requests, rows, measured}      CSV text without headers
     ENDED {state, rows}                         -> BYE {last}
     FAILED {error}                              -> BYE {last}
@@ -25,14 +25,15 @@ STOP, BYE = "lab_stop", "lab_bye"
 TO_MASTER = (PING, HELLO, READY, ROWS, ENDED, FAILED)
 TO_WORKER = (PONG, ORDER, START, STOP, BYE)
 
-SILENCE_S = 10.0  # without a word (Locust's heartbeat comes every second) the other one counts as lost
+# Who has sent nothing for this long counts as lost. Locust sends a heartbeat every second.
+SILENCE_TIMEOUT_S = 10.0
 
 
 @cache
 def code_digest() -> str:
-    """A digest of the code that plans and plays: with another one a worker might send other calls."""
+    """Return a digest of the code that plans and makes the calls. Workers with another one are refused."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for path in sorted(file for part in ("lb", "load") for file in (root / part).glob("*.py")):
+    for path in sorted(file for package in ("lb", "load") for file in (root / package).glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

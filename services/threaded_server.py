@@ -1,9 +1,8 @@
-"""The classical way to serve gRPC in Python: a pool of threads, each of which has one call from start to end.
+"""A gRPC server with a thread pool, the classical way to serve gRPC in Python: one thread for each open call.
 
-The work itself is what the asyncio replica does, on the replica's event loop; the thread that gRPC gave the
-call waits for it. So a call takes a thread for as long as it lasts, calls beyond the pool wait in gRPC's own
-line, which no handler sees (their queue_ns is 0), and a handler hears that its caller has gone only when it
-next reads or sends a message of a stream.
+The work is that of the asyncio replica and runs on the replica's event loop; the call's thread waits for it.
+So a call occupies a thread until it ends. Further calls wait in gRPC's queue, which no handler sees: their
+queue_ns is 0. A handler learns that its caller has gone only when it reads or sends the next message.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ SERVICE = PREFIX.strip("/")
 
 
 class ThreadedServer:
-    """gRPC's threaded server, to be started and stopped from an event loop as one of grpc.aio is."""
+    """gRPC's threaded server with the interface of a grpc.aio server: an event loop starts and stops it."""
 
     def __init__(self, server: grpc.Server, pool: ThreadPoolExecutor, work: LoopWork) -> None:
         self._server = server
@@ -35,11 +34,11 @@ class ThreadedServer:
         self.add_secure_port = server.add_secure_port
 
     async def start(self) -> None:
-        """Serve."""
+        """Start to serve."""
         self._server.start()
 
     async def stop(self, grace_s: float | None) -> None:
-        """Take no more calls, end those that are still here after the grace time; then no thread is left."""
+        """Accept no more calls, end open calls after the grace time, wait until all threads have ended."""
         await asyncio.to_thread(self._server.stop(grace_s).wait)
         self._work.cut_off()
         await asyncio.to_thread(self._pool.shutdown)
@@ -52,9 +51,9 @@ def threaded_server(
     interceptors: Sequence[VideoServiceInterceptor],
     health_service: ThreadedHealth,
 ) -> ThreadedServer:
-    """A server with `threads` threads for VideoService, health and reflection; to be made on the event loop.
+    """Return a server with `threads` threads for VideoService, health and reflection.
 
-    `interceptors`: the outermost first, as for grpc.aio.
+    Call this on the event loop that runs the handlers. `interceptors`: the outermost first, as in grpc.aio.
     """
     work = LoopWork(asyncio.get_running_loop())
     pool = ThreadPoolExecutor(threads, "calls")
@@ -71,16 +70,16 @@ def threaded_server(
 
 
 class _Register:
-    """Takes the handlers that a generated add_..._to_server function brings."""
+    """Receives the handlers from a generated add_..._to_server function, in place of a server."""
 
     def __init__(self) -> None:
         self.handlers: Mapping[str, Any] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Not needed beside the next."""
+        """Do nothing: add_registered_method_handlers gets the same handlers."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Keep them."""
+        """Keep the handlers."""
         self.handlers = handlers
 
 
@@ -97,27 +96,27 @@ def _wrapped(name: str, handler: Any, interceptors: Sequence[VideoServiceInterce
 
 
 def _threaded(handler: Any, work: LoopWork) -> Any:
-    """The same method for a threaded server: its coroutine runs on the loop, the thread waits."""
+    """Return the handler for a threaded server: its coroutine runs on the loop while the thread waits."""
     kind = (
         f"{'stream' if handler.request_streaming else 'unary'}_"
         f"{'stream' if handler.response_streaming else 'unary'}"
     )
     handle = getattr(handler, kind)
 
-    def begun(request: Any, context: grpc.ServicerContext) -> tuple[ThreadedCall, Iterator[Any]]:
+    def start(request: Any, context: grpc.ServicerContext) -> tuple[ThreadedCall, Iterator[Any]]:
         call = ThreadedCall(context, request, work)
-        asked = call.requests() if handler.request_streaming else request
-        return call, call.run(_run(handle, asked, call))
+        requests = call.requests() if handler.request_streaming else request
+        return call, call.run(_run(handle, requests, call))
 
     def answer_many(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        _, messages = begun(request, context)
-        with _ended(context):
+        _, messages = start(request, context)
+        with _end_of_call(context):
             yield from messages
 
     def answer_one(request: Any, context: grpc.ServicerContext) -> Any:
-        call, messages = begun(request, context)
-        with _ended(context):
-            list(messages)  # there are none: it is run to its end
+        call, messages = start(request, context)
+        with _end_of_call(context):
+            list(messages)  # runs the handler to its end; there are no messages
         return call.answer
 
     make = getattr(grpc, f"{kind}_rpc_method_handler")
@@ -130,11 +129,11 @@ async def _run(handle: Callable[[Any, Any], Any], request: Any, call: ThreadedCa
 
 
 @contextmanager
-def _ended(context: grpc.ServicerContext) -> Iterator[None]:
-    """Turns the end of a handler into the end of its call."""
+def _end_of_call(context: grpc.ServicerContext) -> Iterator[None]:
+    """End the call with the status with which its handler ended."""
     try:
         yield
     except AbortedError as error:
         context.abort(error.code, error.message)
-    except CancelledError:  # its caller has been told already
+    except CancelledError:  # the caller has its status already
         context.abort(grpc.StatusCode.CANCELLED, "ended by the server")

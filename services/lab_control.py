@@ -1,4 +1,4 @@
-"""LabControl: what a replica is, how it behaves, whether it says that it serves, what it saw."""
+"""LabControl: the gRPC service with which the lab inspects and controls a replica."""
 
 from collections.abc import AsyncIterator
 
@@ -26,9 +26,10 @@ HEALTH_SERVICES = ("", "video_service.VideoService")
 
 
 class LabControl(LabControlServicer):
-    """The lab's hand on one replica. Its calls take no slot and are not in the ledger.
+    """Inspects and controls one replica. Its calls take no slot and are not in the ledger.
 
-    `identity`: what is true of the replica as long as it lives. `threads`: how many serve, None for asyncio.
+    `identity`: facts that stay the same while the replica runs. `threads`: number of threads that serve
+    calls; None: an asyncio server.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class LabControl(LabControlServicer):
         self._serving = False
 
     async def set_serving(self, serving: bool) -> None:
-        """Set the answer of the health service, for VideoService and for the server as a whole."""
+        """Set the answer of the health service for VideoService and for the whole server."""
         answers = health_pb2.HealthCheckResponse
         status = answers.SERVING if serving else answers.NOT_SERVING
         for service in HEALTH_SERVICES:
@@ -59,7 +60,7 @@ class LabControl(LabControlServicer):
         self._serving = serving
 
     async def GetIdentity(self, request: GetIdentityRequest, context: Context) -> Identity:  # noqa: N802, ARG002
-        """Who this replica is and what is in force."""
+        """Return the replica's identity, its settings in force and its counts of calls."""
         now = Identity(
             serving=self._serving,
             behaviour=self._behaviour.settings.to_message(),
@@ -70,7 +71,7 @@ class LabControl(LabControlServicer):
         return now
 
     async def SetBehaviour(self, request: BehaviourMessage, context: Context) -> BehaviourMessage:  # noqa: N802
-        """Put the given fields in force, all or none; INVALID_ARGUMENT names the bad one."""
+        """Change the given settings, all or none. Returns all settings; INVALID_ARGUMENT names a bad one."""
         before = self._behaviour.settings
         try:
             settings = before.changed(request)
@@ -85,7 +86,7 @@ class LabControl(LabControlServicer):
         return settings.to_message()
 
     async def SetServing(self, request: SetServingRequest, context: Context) -> SetServingReply:  # noqa: N802, ARG002
-        """Make the health service say SERVING or NOT_SERVING; calls are served all the same."""
+        """Make the health service answer SERVING or NOT_SERVING. The replica serves calls in both cases."""
         await self.set_serving(request.serving)
         return SetServingReply()
 
@@ -94,6 +95,6 @@ class LabControl(LabControlServicer):
         request: GetLedgerRequest,  # noqa: ARG002
         context: Context,  # noqa: ARG002
     ) -> AsyncIterator[LedgerRow]:
-        """The rows written so far, oldest call first."""
+        """Send the rows of the ledger that are written so far, oldest first."""
         for row in self._ledger.rows():
             yield row

@@ -1,4 +1,4 @@
-"""A real load process, as the tests see it."""
+"""Starts a real load process for tests."""
 
 import csv
 import json
@@ -13,14 +13,14 @@ from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import LoadOrder
 
 
-class Performance:
-    """One load process playing one order; `program`: Python to run in place of load.conductor itself."""
+class LoadProcess:
+    """A load process for one order. `program`: Python code to run instead of load.main."""
 
     def __init__(self, order: LoadOrder, program: str | None = None) -> None:
         order.write(order.folder / "order.json")
         self.folder = order.folder
         self.epoch_ns = order.settings.epoch_ns
-        what = ["-m", "load.conductor"] if program is None else ["-c", program]
+        what = ["-m", "load.main"] if program is None else ["-c", program]
         self.process = subprocess.Popen(
             [sys.executable, *what, str(order.folder / "order.json")],
             cwd=ROOT,
@@ -29,7 +29,7 @@ class Performance:
         )
 
     def end(self) -> int:
-        _, self.told = self.process.communicate(timeout=30)
+        _, self.stderr = self.process.communicate(timeout=30)
         return self.process.returncode
 
     def rows(self, name: str = "requests.csv") -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`python -m load.conductor`: it plays its order exactly, and every finished call is on disk."""
+"""`python -m load.main` makes exactly the planned calls, and every finished call is on disk."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from clients import SETTINGS
 from lab_process import ROOT, StartCell
-from performance import Performance
+from load_process import LoadProcess
 
 from lb.plan import NS_PER_S, Load, open_loop
 from lb.policies import service_config
@@ -29,8 +29,8 @@ OPEN = Load(clients=3, rate_per_s=120, think_time_ms=None, skew=1.0, calls=MIX, 
 
 
 @pytest.fixture
-def perform(tmp_path: Path) -> Iterator[Any]:
-    performances: list[Performance] = []
+def start_load(tmp_path: Path) -> Iterator[Any]:
+    started: list[LoadProcess] = []
 
     def start(
         target: str,
@@ -39,7 +39,7 @@ def perform(tmp_path: Path) -> Iterator[Any]:
         policy: str = "round_robin",
         program: str | None = None,
         **times: float,
-    ) -> Performance:
+    ) -> LoadProcess:
         settings = replace(
             SETTINGS,
             target=target,
@@ -52,22 +52,22 @@ def perform(tmp_path: Path) -> Iterator[Any]:
         folder.mkdir()
         warm_up_s, duration_s = times.get("warm_up_s", 0.3), times.get("duration_s", 0.7)
         order = LoadOrder(load, settings, warm_up_s, duration_s, folder, web_port)
-        performances.append(Performance(order, program))
-        return performances[-1]
+        started.append(LoadProcess(order, program))
+        return started[-1]
 
     yield start
-    for performance in performances:
-        performance.process.kill()
-        performance.process.communicate()
+    for run in started:
+        run.process.kill()
+        run.process.communicate()
 
 
 @pytest.mark.parametrize("warm_up_s", [0.3, 0])
 def test_every_planned_call_is_sent_once_at_its_time(
-    warm_up_s: float, start_cell: StartCell, perform: Any
+    warm_up_s: float, start_cell: StartCell, start_load: Any
 ) -> None:
-    played = perform(start_cell("direct", "round_robin").target, warm_up_s=warm_up_s)
-    assert played.end() == 0, played.told
-    rows, status = played.rows(), played.status()
+    run = start_load(start_cell("direct", "round_robin").target, warm_up_s=warm_up_s)
+    assert run.end() == 0, run.stderr
+    rows, status = run.rows(), run.status()
     assert status["state"] == "done"
     assert status["measure_end_ns"] - status["measure_start_ns"] == 0.7 * NS_PER_S
     assert status["answered"] == len(rows)
@@ -88,7 +88,7 @@ def test_every_planned_call_is_sent_once_at_its_time(
     )
     before = [row for row in rows if row["planned_ns"] < status["measure_start_ns"]]
     assert Counter((row["client"], row["method"]) for row in before) == opening
-    # The warm-up is answered before anything measured is sent.
+    # All calls of the warm-up end before the first measured call is sent.
     assert all(row["done_ns"] <= status["measure_start_ns"] for row in before)
     assert all(row["planned_ns"] <= row["sent_ns"] <= row["done_ns"] for row in rows)
     for client in range(OPEN.clients):
@@ -96,103 +96,103 @@ def test_every_planned_call_is_sent_once_at_its_time(
         assert ids == [client * REQUEST_IDS_PER_CLIENT + number for number in range(len(ids))]
 
 
-def test_messages_of_streams_are_rows_of_their_own(start_cell: StartCell, perform: Any) -> None:
-    played = perform(start_cell("direct", "round_robin").target)
-    assert played.end() == 0, played.told
-    streams = {row["request_id"]: row for row in played.rows() if row["method"] != "AddVideo"}
-    messages = played.rows("messages.csv")
+def test_messages_of_streams_are_rows_of_their_own(start_cell: StartCell, start_load: Any) -> None:
+    run = start_load(start_cell("direct", "round_robin").target)
+    assert run.end() == 0, run.stderr
+    streams = {row["request_id"]: row for row in run.rows() if row["method"] != "AddVideo"}
+    messages = run.rows("messages.csv")
     assert Counter(message["request_id"] for message in messages) == dict.fromkeys(streams, 2)
     assert all(message["replica"] == streams[message["request_id"]]["replica"] for message in messages)
 
 
-def test_what_grpc_says_of_the_channels_is_left_for_the_harness(start_cell: StartCell, perform: Any) -> None:
-    played = perform(start_cell("direct", "round_robin").target)
-    assert played.end() == 0, played.told
-    told = json.loads((played.folder / "channels.json").read_text())
-    assert [(one["client"], one["channels"], one["policy"]) for one in told] == [
+def test_the_channels_file_holds_what_grpc_reports(start_cell: StartCell, start_load: Any) -> None:
+    run = start_load(start_cell("direct", "round_robin").target)
+    assert run.end() == 0, run.stderr
+    channels = json.loads((run.folder / "channels.json").read_text())
+    assert [(one["client"], one["channels"], one["policy"]) for one in channels] == [
         (client, 1, "round_robin") for client in range(OPEN.clients)
     ]
-    subchannels = [number for one in told for number in one["subchannels"]]
+    subchannels = [number for one in channels for number in one["subchannels"]]
     assert len(subchannels) == len(set(subchannels)) == OPEN.clients * 3
 
 
-def test_ring_hash_takes_the_sessions_key_in_the_load_process(start_cell: StartCell, perform: Any) -> None:
+def test_ring_hash_takes_the_sessions_key_in_the_load_process(start_cell: StartCell, start_load: Any) -> None:
     load = replace(OPEN, clients=20)
-    played = perform(start_cell("direct", "ring_hash").target, load, policy="ring_hash")
-    assert played.end() == 0, played.told
-    rows = played.rows()
+    run = start_load(start_cell("direct", "ring_hash").target, load, policy="ring_hash")
+    assert run.end() == 0, run.stderr
+    rows = run.rows()
     assert {row["code"] for row in rows} == {"OK"}
     homes = {(row["client"], row["replica"]) for row in rows}
     assert (len(homes), len({replica for _, replica in homes})) == (20, 3)
 
 
-def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCell, perform: Any) -> None:
+def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCell, start_load: Any) -> None:
     live = start_cell(
         *("direct", "round_robin"),
         **{"count": 1, "slots": 1, "service_time_ms": {"distribution": "constant", "mean": 50}},
     )
     load = replace(OPEN, clients=2, rate_per_s=60, calls={"AddVideo": 1.0})
-    played = perform(live.target, load, warm_up_s=0, duration_s=1)
-    assert played.end() == 0, played.told
-    rows, start_ns = played.rows(), played.status()["measure_start_ns"]
+    run = start_load(live.target, load, warm_up_s=0, duration_s=1)
+    assert run.end() == 0, run.stderr
+    rows, start_ns = run.rows(), run.status()["measure_start_ns"]
     planned = sum(len(list(open_loop(load, client, "measure", 1, True))) for client in range(2))
     assert len(rows) == planned
-    # Three times what the replica can do: answers trail far behind, sending does not.
+    # Three times the replica's capacity: answers come late, calls are still sent on time.
     opened_ns = max(min(row["done_ns"] for row in rows if row["client"] == client) for client in (0, 1))
     sent_in_time = [row for row in rows if row["sent_ns"] - start_ns <= 1.1 * NS_PER_S]
     assert opened_ns - start_ns < NS_PER_S
     assert len(sent_in_time) == len(rows)
     assert max(row["done_ns"] for row in rows) - start_ns > 2 * NS_PER_S
     assert max(row["in_flight"] for row in rows) > 10
-    assert not (played.folder / "messages.csv").exists()  # where there are no streams
+    assert not (run.folder / "messages.csv").exists()  # because there are no streams
 
 
-def test_a_closed_loop_waits_for_answers(start_cell: StartCell, perform: Any) -> None:
+def test_a_closed_loop_waits_for_answers(start_cell: StartCell, start_load: Any) -> None:
     live = start_cell(
         *("direct", "round_robin"),
         **{"count": 1, "slots": 8, "service_time_ms": {"distribution": "constant", "mean": 20}},
     )
     load = replace(OPEN, rate_per_s=None, think_time_ms=10.0, calls={"AddVideo": 1.0})
-    played = perform(live.target, load)
-    assert played.end() == 0, played.told
-    status = played.status()
+    run = start_load(live.target, load)
+    assert run.end() == 0, run.stderr
+    status = run.status()
     for client in range(3):
-        rows = [row for row in played.rows() if row["client"] == client]
+        rows = [row for row in run.rows() if row["client"] == client]
         assert len(rows) > 10
         for earlier, later in itertools.pairwise(rows):
             assert later["planned_ns"] >= earlier["done_ns"]
-        # The next answer would have come after about 30 ms, were it not for the end of the window.
+        # The next call would follow after about 30 ms, but the window has ended.
         last_ns = rows[-1]["planned_ns"]
         assert status["measure_start_ns"] < last_ns < status["measure_end_ns"]
 
 
-def test_sigterm_ends_early_with_every_finished_call_on_disk(start_cell: StartCell, perform: Any) -> None:
+def test_sigterm_ends_early_with_every_finished_call_on_disk(start_cell: StartCell, start_load: Any) -> None:
     live = start_cell("direct", "round_robin")
-    played = perform(live.target, duration_s=30)
-    played.await_answers(60)
-    answered_before = played.status()["answered"]
-    played.process.send_signal(signal.SIGTERM)
-    assert played.end() == STOPPED_EARLY, played.told
-    rows = played.rows()
-    assert len(rows) == played.status()["answered"] >= answered_before
-    assert played.status()["state"] != "done"
-    # The replicas' ledgers may have more, calls in flight: what is sent in 0.2 s, at most.
+    run = start_load(live.target, duration_s=30)
+    run.await_answers(60)
+    answered_before = run.status()["answered"]
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == STOPPED_EARLY, run.stderr
+    rows = run.rows()
+    assert len(rows) == run.status()["answered"] >= answered_before
+    assert run.status()["state"] != "done"
+    # The replicas' ledgers may have more rows: open calls, at most those sent in 0.2 s.
     served = sum(
-        len((played.folder.parent / f"{name}.csv").read_text().splitlines()) - 1 for name in live.replicas
+        len((run.folder.parent / f"{name}.csv").read_text().splitlines()) - 1 for name in live.replicas
     )
     assert served - 24 <= len(rows) <= served
 
 
-def test_locusts_own_statistics_count_the_same(start_cell: StartCell, perform: Any) -> None:
+def test_locusts_own_statistics_count_the_same(start_cell: StartCell, start_load: Any) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     load = replace(OPEN, calls={"AddVideo": 1.0, "GetVideo": 1.0})
-    played = perform(start_cell("direct", "round_robin").target, load, web_port=port, duration_s=30)
-    played.await_answers(40)
+    run = start_load(start_cell("direct", "round_robin").target, load, web_port=port, duration_s=30)
+    run.await_answers(40)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/requests", timeout=5) as response:
         stats = {entry["name"]: entry for entry in json.load(response)["stats"]}
-    counted_after = played.status()["answered"]
+    counted_after = run.status()["answered"]
     assert set(stats) == {"AddVideo", "GetVideo", "Aggregated"}
     total = stats["Aggregated"]["num_requests"]
     assert 40 <= total <= counted_after
@@ -201,11 +201,11 @@ def test_locusts_own_statistics_count_the_same(start_cell: StartCell, perform: A
     assert stats["AddVideo"]["method"] == "grpc"
 
 
-def test_calls_that_fail_are_rows_and_locusts_failures(perform: Any) -> None:
+def test_calls_that_fail_are_rows_and_locusts_failures(start_load: Any) -> None:
     load = replace(OPEN, calls={"AddVideo": 1.0})
-    played = perform("127.0.0.1:1", load, warm_up_s=0)
-    assert played.end() == 0, played.told
-    rows = played.rows()
+    run = start_load("127.0.0.1:1", load, warm_up_s=0)
+    assert run.end() == 0, run.stderr
+    rows = run.rows()
     assert {row["code"] for row in rows} == {"UNAVAILABLE"}
     assert {row["replica"] for row in rows} == {""}
 
@@ -218,28 +218,28 @@ def test_calls_that_fail_are_rows_and_locusts_failures(perform: Any) -> None:
     ],
     ids=["open", "closed"],
 )
-def test_a_mistake_of_its_own_ends_it_at_once(load: Load, perform: Any) -> None:
-    played = perform("127.0.0.1:1", load, duration_s=25)
-    assert played.end() not in (0, STOPPED_EARLY)
-    assert "KeyError: 'NoSuchCall'" in played.told
-    assert "never retrieved" not in played.told
+def test_an_error_in_the_engine_ends_the_load_at_once(load: Load, start_load: Any) -> None:
+    run = start_load("127.0.0.1:1", load, duration_s=25)
+    assert run.end() not in (0, STOPPED_EARLY)
+    assert "KeyError: 'NoSuchCall'" in run.stderr
+    assert "never retrieved" not in run.stderr
 
 
-def test_the_harness_is_told_at_once_that_measuring_begins(start_cell: StartCell, perform: Any) -> None:
-    # Batches would be five seconds apart: what is told sooner is told for its own sake.
-    program = "import sys, load.conductor as it, load.solo; load.solo.BATCH_S = 5; sys.exit(it.main())"
-    played = perform(start_cell("direct", "round_robin").target, program=program, warm_up_s=0.3)
-    while played.status()["state"] != "measure":
-        assert played.process.poll() is None, played.end()
+def test_the_status_file_says_at_once_that_measuring_begins(start_cell: StartCell, start_load: Any) -> None:
+    # Batches are five seconds apart here, so an earlier status was not written with a batch.
+    program = "import sys, load.main as it; it.BATCH_INTERVAL_S = 5; sys.exit(it.main())"
+    run = start_load(start_cell("direct", "round_robin").target, program=program, warm_up_s=0.3)
+    while run.status()["state"] != "measure":
+        assert run.process.poll() is None, run.end()
         time.sleep(0.005)
-    told_ns, start_ns = time.monotonic_ns() - played.epoch_ns, played.status()["measure_start_ns"]
-    assert told_ns - start_ns < 1 * NS_PER_S
-    assert played.end() == 0, played.told
+    noticed_ns, start_ns = time.monotonic_ns() - run.epoch_ns, run.status()["measure_start_ns"]
+    assert noticed_ns - start_ns < 1 * NS_PER_S
+    assert run.end() == 0, run.stderr
 
 
 def test_an_order_that_cannot_be_read_fails(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "load.conductor", str(tmp_path / "none.json")],
+        [sys.executable, "-m", "load.main", str(tmp_path / "none.json")],
         cwd=ROOT,
         capture_output=True,
         text=True,

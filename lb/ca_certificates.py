@@ -1,22 +1,22 @@
-"""Whom to trust over TLS: certificates of authorities, as PEM text."""
+"""Reads the certificates of authorities (CA certificates) that clients trust in TLS."""
 
 import re
 import ssl
 from pathlib import Path
 
-MOST_BYTES = 10_000_000
-# Bundles have comments in any language between their certificates, and some files a private key.
+MAX_BYTES = 10_000_000
+# Files may hold comments in any encoding between the certificates, and a private key.
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
-def read_authority(path: Path) -> str:
-    """The PEM text of a file's certificates, one or more, and of nothing else that is in it.
+def read_ca_certificates(path: Path) -> str:
+    """Return the certificates in a file as PEM text, without anything else that the file holds.
 
-    Raises ValueError, with a message for the user, when there is no such file or no certificate in it.
+    Raises ValueError with a message for the user if the file cannot be read or holds no certificate.
     """
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_BYTES).decode("ascii", errors="replace")
+            text = file.read(MAX_BYTES).decode("ascii", errors="replace")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     certificates = "".join(f"{certificate}\n" for certificate in CERTIFICATE.findall(text))

@@ -17,13 +17,13 @@ from replica_process import StartReplica
 from lb.policies import POLICIES, service_config
 from lb.settings import ClientSettings
 
-pytestmark = pytest.mark.alone  # connections that take long are not there when they are looked at
+pytestmark = pytest.mark.alone  # on a busy machine connections may not be ready when they are read
 
 SCRIPT = """
 import asyncio, json, sys
 from lb.client import Client, Rows
 from lb.settings import ClientSettings
-from load.readback import read_back
+from load.channelz import read_client_channels
 
 async def main():
     settings = ClientSettings(**json.loads(sys.argv[1]))
@@ -31,14 +31,14 @@ async def main():
     await asyncio.gather(*(client.connect() for client in clients))
     if sys.argv[2] == "call":
         await asyncio.gather(*(client.call("AddVideo", 0) for client in clients))
-    print(json.dumps([vars(found) for found in read_back(range(4), settings.connections)]))
+    print(json.dumps([vars(found) for found in read_client_channels(range(4), settings.connections)]))
     await asyncio.gather(*(client.close() for client in clients))
 
 asyncio.run(main())
 """
 
 
-def read_back(settings: ClientSettings, call: bool = True) -> list[dict[str, Any]]:
+def channels_of(settings: ClientSettings, call: bool = True) -> list[dict[str, Any]]:
     command = [sys.executable, "-c", SCRIPT, json.dumps(asdict(settings)), "call" if call else "none"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
@@ -49,29 +49,29 @@ def read_back(settings: ClientSettings, call: bool = True) -> list[dict[str, Any
 def test_the_policy_in_force_is_read_back(policy: str, start_replica: StartReplica) -> None:
     target = ",".join(start_replica().address for _ in range(3))
     config = service_config(policy)
-    found = read_back(replace(SETTINGS, target=target, service_config=config), call=False)
+    found = channels_of(replace(SETTINGS, target=target, service_config=config), call=False)
     assert [one["client"] for one in found] == [0, 1, 2, 3]
     assert {one["policy"] for one in found} == {POLICIES[policy].grpc_name}
     held = {"pick_first": 1, "round_robin": 3, "weighted_round_robin": 3, "ring_hash": 0}
     assert {len(one["subchannels"]) for one in found} == {held[policy]}
 
 
-def test_nothing_asked_for_is_pick_first(start_replica: StartReplica) -> None:
-    found = read_back(replace(SETTINGS, target=start_replica().address, service_config=None))
+def test_the_default_policy_is_pick_first(start_replica: StartReplica) -> None:
+    found = channels_of(replace(SETTINGS, target=start_replica().address, service_config=None))
     assert {one["policy"] for one in found} == {"pick_first"}
 
 
-def test_shared_subchannels_are_the_same_ones(start_replica: StartReplica) -> None:
+def test_shared_connections_have_the_same_subchannels(start_replica: StartReplica) -> None:
     settings = replace(SETTINGS, target=",".join(start_replica().address for _ in range(2)))
-    own, shared = (read_back(replace(settings, share_connections=share)) for share in (False, True))
-    several = read_back(replace(settings, connections=3))
+    own, shared = (channels_of(replace(settings, share_connections=share)) for share in (False, True))
+    several = channels_of(replace(settings, connections=3))
     assert len({number for one in own for number in one["subchannels"]}) == 8
     assert len({number for one in shared for number in one["subchannels"]}) == 2
     assert [(one["channels"], len(one["subchannels"])) for one in several] == [(3, 6)] * 4
 
 
-def test_other_channels_in_the_process_are_noticed() -> None:
-    script = SCRIPT.replace("read_back(range(4),", "read_back(range(3),")
+def test_other_channels_in_the_process_are_an_error() -> None:
+    script = SCRIPT.replace("read_client_channels(range(4),", "read_client_channels(range(3),")
     settings = json.dumps(asdict(replace(SETTINGS, target="127.0.0.1:1")))
     command = [sys.executable, "-c", script, settings, "none"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)

@@ -1,0 +1,137 @@
+"""Batches of finished rows: taken from the load engine, counted by Locust, written to the run directory."""
+
+import csv
+import io
+import json
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lb.client import Row, Rows
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from load.engine import Progress
+from load.order import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE
+
+BATCH_INTERVAL_S = 0.2  # between two batches while measuring
+POLL_INTERVAL_S = 0.02  # before measuring: the harness must learn soon when measuring starts
+
+_METHOD, _PLANNED, _DONE, _CODE = (
+    list(REQUEST_COLUMNS).index(name) for name in ("method", "planned_ns", "done_ns", "code")
+)
+
+
+class RowBatch(NamedTuple):
+    """Finished rows as CSV text without headers.
+
+    `rows`: number of request rows. `measured`: how many of them were planned for the measured window.
+    """
+
+    messages: str
+    requests: str
+    rows: int
+    measured: int
+
+
+class CallFailedError(Exception):
+    """A failed call in Locust's statistics; the text is the gRPC code."""
+
+
+class RowCollector:
+    """Passes finished rows to `deliver`, and fires Locust's request event for each finished call."""
+
+    def __init__(self, environment: Any, rows: Rows, deliver: Callable[[RowBatch], None]) -> None:
+        self._environment = environment
+        self._rows = rows
+        self._deliver = deliver
+
+    def collect(self, progress: Progress) -> None:
+        """Deliver all rows that were finished since the last call as one batch."""
+        messages = _take_all(self._rows.messages)
+        requests = _take_all(self._rows.requests)
+        if messages or requests:
+            measured = _count_measured(requests, progress.measure_start_ns)
+            self._deliver(RowBatch(_csv_text(messages), _csv_text(requests), len(requests), measured))
+        for row in requests:
+            self._fire_request_event(row)
+
+    def _fire_request_event(self, row: Row) -> None:
+        code = str(row[_CODE])
+        self._environment.events.request.fire(
+            request_type="grpc",
+            name=row[_METHOD],
+            response_time=(int(row[_DONE]) - int(row[_PLANNED])) / 1e6,
+            response_length=0,
+            exception=None if code == "OK" else CallFailedError(code),
+            context={},
+        )
+
+
+def _count_measured(requests: list[Row], start_ns: int) -> int:
+    """Return how many requests were planned for `start_ns` or later; 0 while `start_ns` is 0 (not known)."""
+    return sum(int(row[_PLANNED]) >= start_ns for row in requests) if start_ns else 0
+
+
+def _take_all(queue: deque[Row]) -> list[Row]:
+    # The event loop's thread may append meanwhile: popleft is atomic.
+    return [queue.popleft() for _ in range(len(queue))]
+
+
+def _csv_text(rows: list[Row]) -> str:
+    """Return the rows as lines of CSV, without a header."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+class RowFiles:
+    """The files of rows and the status file of a load, in `folder`.
+
+    Each batch is written to the operating system at once, so a killed load process loses one batch at most.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._status = folder / STATUS_FILE
+        self._requests = _open(folder / REQUESTS_FILE, list(REQUEST_COLUMNS))
+        self._messages: int | None = None
+        self._messages_path = folder / MESSAGES_FILE
+        self._answered = 0
+        self._last_status: tuple[str, int] | None = None
+
+    def append(self, batch: RowBatch) -> None:
+        """Append a batch to the files."""
+        # Messages first: when a request row is on disk, its message rows are there too.
+        if batch.messages:
+            if self._messages is None:
+                self._messages = _open(self._messages_path, list(MESSAGE_COLUMNS))
+            _write(self._messages, batch.messages)
+        _write(self._requests, batch.requests)
+        self._answered += batch.rows
+
+    def write_status(self, progress: Progress) -> None:
+        """Write the progress and the number of finished calls to the status file, if they have changed."""
+        if self._last_status == (progress.state, self._answered):
+            return
+        temporary = self._status.with_suffix(".tmp")
+        temporary.write_text(json.dumps(vars(progress) | {"answered": self._answered}))
+        temporary.replace(self._status)
+        self._last_status = (progress.state, self._answered)
+
+    def close(self) -> None:
+        """Close the files."""
+        os.close(self._requests)
+        if self._messages is not None:
+            os.close(self._messages)
+
+
+def _open(path: Path, header: list[str]) -> int:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    _write(file, _csv_text([tuple(header)]))
+    return file
+
+
+def _write(file: int, text: str) -> None:
+    data = memoryview(text.encode())
+    while data:
+        data = data[os.write(file, data) :]
