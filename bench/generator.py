@@ -10,18 +10,14 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import polars as pl
-import psutil
-
+from bench.load_run import run_load
 from harness.cells import CellPlan, plan_cells
-from harness.record import store_rows
 from harness.spec import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local import LocalTestbed
 from lb.plan import Load
-from lb.rows import REQUEST_COLUMNS
 from lb.settings import ClientSettings
-from load.order import REQUESTS_FILE, STATUS_FILE, LoadOrder
+from load.order import LoadOrder
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 5.0
@@ -43,23 +39,9 @@ class Generators:
         settings = ClientSettings(
             self._live.target, None, cookies, True, 3, 10.0, time.monotonic_ns(), f"bench-{self._runs}"
         )
-        order = folder / "order.json"
-        LoadOrder(load, settings, 1.0, SECONDS, folder).write(order)
-        self._testbed.start_load(order, folder)
-        pid = self._testbed.load_pid
-        samples: list[tuple[float, int]] = []
-        while self._testbed.load_status() is None:
-            if sample := _sample(pid, folder):
-                samples.append(sample)
-            time.sleep(0.02)
-        (cpu_before_s, calls_before), (cpu_after_s, calls_after) = samples[0], samples[-1]
-        store_rows(folder / REQUESTS_FILE, folder / "requests.parquet", REQUEST_COLUMNS)
-        start_ns = json.loads((folder / STATUS_FILE).read_text())["measure_start_ns"]
-        rows = pl.read_parquet(folder / "requests.parquet").filter(pl.col("planned_ns") >= start_ns)
-        lag_ns = (rows["sent_ns"] - rows["planned_ns"]).quantile(LAG_SHARE)
-        assert lag_ns is not None
-        cpu_us = (cpu_after_s - cpu_before_s) / (calls_after - calls_before) * 1e6
-        return {"cpu_us": cpu_us, "lag_ms": lag_ns / 1e6}
+        found = run_load(self._testbed, LoadOrder(load, settings, 1.0, SECONDS, folder), {})
+        cpu_us = found["load_cores"] / found["calls_per_s"] * 1e6
+        return {"cpu_us": cpu_us, "lag_ms": found["lag_p99_ms"]}
 
     def stock(self, load: Load, loop: str) -> dict[str, float]:
         """The stock users, loop "closed" or "open": the same two figures."""
@@ -80,16 +62,6 @@ class Generators:
             "cpu_us": result["cpu_s"] / result["calls"] * 1e6,
             "lag_ms": lags_ns[int(len(lags_ns) * LAG_SHARE)] / 1e6,
         }
-
-
-def _sample(pid: int, folder: Path) -> tuple[float, int] | None:
-    """CPU seconds so far and calls recorded so far, while measuring."""
-    try:
-        status = json.loads((folder / STATUS_FILE).read_text())
-        times = psutil.Process(pid).cpu_times()
-    except (FileNotFoundError, psutil.NoSuchProcess):
-        return None
-    return (times.user + times.system, status["answered"]) if status["state"] == "measure" else None
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
