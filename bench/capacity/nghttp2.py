@@ -88,7 +88,8 @@ def _calls_per_s(log: Path, usage: Usage) -> float:
     """Return the rate of calls answered between the first and the last sample."""
     calls = pl.read_csv(log, separator="\t", has_header=False, new_columns=["start_us", "status", "took_us"])
     done_s = (calls["start_us"] + calls["took_us"]) / 1e6 - (time.time() - time.monotonic())
-    return round(done_s.is_between(usage.times_s[0], usage.times_s[-1]).sum() / usage.seconds, 1)
+    in_window = done_s.is_between(usage.times_s[0], usage.times_s[-1])
+    return round(calls.filter(in_window).height / usage.seconds, 1)
 
 
 def _on_the_wire(message: Message) -> bytes:

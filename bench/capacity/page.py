@@ -25,6 +25,11 @@ PLANNED_SHARE = 0.7  # of a full core; the rest answers bursts before they becom
 Rows = Iterator[tuple[object, ...]]
 
 
+def middle(values: pl.Series) -> float:
+    """Return the median."""
+    return float(np.median(values))
+
+
 def span(values: pl.Series, style: str) -> str:
     """Return the median, and the least and the most in brackets where they read differently."""
     least, middle, most = (format(value, style) for value in np.quantile(values, (0, 0.5, 1)))
@@ -42,7 +47,7 @@ def full(points: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, str]:
     best = alone.clear()
     for (rate_per_s,), rounds in alone.sort("rate_per_s").group_by("rate_per_s", maintain_order=True):
         if not rounds.select(kept().all()).item():
-            lag, cores = span(rounds["lag_p99_ms"], ".0f"), rounds["load_cores"].median()
+            lag, cores = span(rounds["lag_p99_ms"], ".0f"), middle(rounds["load_cores"])
             return best, f"at {rate_per_s:,}/s: send lag p99 {lag} ms at {cores:.2f} cores"
         best = rounds
     return best, "more was not tried"
@@ -61,14 +66,17 @@ def carried(points: pl.DataFrame) -> Rows:
         rounds, beyond = full(points, kind)
         rate, cores = rounds["calls_per_s"], rounds[f"{kind}_cores"]
         if rounds.height:
-            us_per_call = f"{cores.median() / rate.median() * 1e6:.0f} us"
+            us_per_call = f"{middle(cores) / middle(rate) * 1e6:.0f} us"
             yield NAMES[kind], span(rate, ",.0f"), span(cores, ".2f"), us_per_call, beyond
 
 
 def needed(points: pl.DataFrame) -> Rows:
     """How many processes a rate takes: filled, and at PLANNED_SHARE."""
-    each = [full(points, kind)[0]["calls_per_s"].median() for kind in KINDS]
-    for rate_per_s in RATES_PER_S if all(each) else ():
+    rounds = [full(points, kind)[0] for kind in KINDS]
+    if any(some.is_empty() for some in rounds):
+        return
+    each = [middle(some["calls_per_s"]) for some in rounds]
+    for rate_per_s in RATES_PER_S:
         counts = [[ceil(rate_per_s / (calls * share)) for calls in each] for share in (1, PLANNED_SHARE)]
         pairs = zip(*([*several, sum(several)] for several in counts), strict=True)
         yield f"{rate_per_s:,}", *(f"{filled:,} / {planned:,}" for filled, planned in pairs)
@@ -79,11 +87,11 @@ def law(points: pl.DataFrame) -> Rows:
     for kind, alone in product(KINDS, (False, True)):
         found = uses(points, kind, alone=alone)
         if found.height:
-            fitted, rates = fit(found), found["calls_per_s"]
-            off = fitted.residuals(found)
+            fitted, rates = fit(found), found["calls_per_s"].to_numpy()
+            off = fitted.residuals(found).to_numpy()
             name = f"{NAMES[kind]}, {'alone' if alone else 'in a cell'}"
             a, b, c = (format(*term) for term in zip(astuple(fitted), (".3f", ".0f", ".0f"), strict=True))
-            spread = f"half within {off.abs().median():.0%}, all {off.min():+.0%} to {off.max():+.0%}"
+            spread = f"half within {np.median(abs(off)):.0%}, all {off.min():+.0%} to {off.max():+.0%}"
             yield name, f"{rates.min():,.0f} to {rates.max():,.0f}", a, b, c if float(c) else "", spread
 
 
@@ -94,7 +102,7 @@ def replicas(points: pl.DataFrame) -> Rows:
     each = (pl.col("rate_per_s") / pl.col("replicas")).alias("each")
     for (rate_per_s,), rounds in cells.sort(each).group_by(each, maintain_order=True):
         cores = rounds["replica_cores"]
-        yield f"{rate_per_s:g}", span(cores, ".3f"), f"{1 / cores.median():.0f}"
+        yield f"{rate_per_s:g}", span(cores, ".3f"), f"{1 / middle(cores):.0f}"
 
 
 def clients(points: pl.DataFrame) -> Rows:

@@ -25,7 +25,7 @@ def draw(points: pl.DataFrame, path: Path) -> None:
                 found = uses(points, kind, alone=bool(alone))
                 if found.is_empty():
                     continue
-                law, rates, colour = fit(found), found["calls_per_s"], ARM_COLOURS[alone]
+                law, rates, colour = fit(found), found["calls_per_s"].to_numpy(), ARM_COLOURS[alone]
                 style = {"linestyle": "", "marker": MARKERS[alone], "color": colour, "markersize": 4}
                 above[number].plot(rates, found["cores"], label=where, **style)
                 below[number].plot(rates, law.residuals(found) * 100, **style)
