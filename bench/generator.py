@@ -1,4 +1,4 @@
-"""What the generator costs and how late it sends, beside stock Locust users on gevent, in the same run."""
+"""Compares the lab's load process with stock Locust users on gevent: CPU a call, and how late they send."""
 
 import json
 import os
@@ -25,14 +25,14 @@ LAG_SHARE = 0.99
 
 
 class Generators:
-    """One open testbed (4 replicas, Envoy) and the two generators that take turns on it."""
+    """One testbed (4 replicas, Envoy). The two generators call it one after the other."""
 
     def __init__(self, testbed: LocalTestbed, live: LiveCell, plan: CellPlan, folder: Path) -> None:
         self._testbed, self._live, self._plan, self._folder = testbed, live, plan, folder
         self._runs = 0
 
     def lab(self, load: Load, cookies: bool = False) -> dict[str, float]:
-        """Our load process: {"cpu_us": per recorded call, "lag_ms": p99}."""
+        """Run the lab's load process. Return cpu_us (for each recorded call) and lag_ms (p99)."""
         self._runs += 1
         folder = self._folder / f"lab-{self._runs}"
         (folder / "logs").mkdir(parents=True)
@@ -44,7 +44,7 @@ class Generators:
         return {"cpu_us": cpu_us, "lag_ms": found["lag_p99_ms"]}
 
     def stock(self, load: Load, loop: str) -> dict[str, float]:
-        """The stock users, loop "closed" or "open": the same two figures."""
+        """Run the stock users, `loop` "closed" or "open". Return the same two figures."""
         path = self._folder / "stock-load.json"
         path.write_text(json.dumps(asdict(load)))
         argv = [sys.executable, "-m", "bench.stock_locust", self._live.target, str(path), str(SECONDS), loop]
@@ -65,7 +65,10 @@ class Generators:
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
-    """Ratios lab / stock, one a round: CPU per call at 600/s, lag p99 at 1,200/s; and with a cookie jar."""
+    """Return ratios lab / stock, one for each round.
+
+    CPU a call at 600/s, without and with a cookie jar; lag p99 at 1,200/s.
+    """
     ratios: dict[str, list[float]] = {"cpu": [], "cpu with a cookie jar": [], "lag": []}
     experiment = load_experiment(str(ROOT / "bench" / "generator.yaml"))
     plan = plan_cells(experiment)[0]

@@ -131,3 +131,13 @@ def test_the_page_and_its_plot_are_made_of_the_stored_points(tmp_path: Path) -> 
     command = "python -m bench.capacity.page bench/capacity/points.csv.gz docs/capacity.md"
     assert page.read_text() == (ROOT / "docs" / "capacity.md").read_text(), command
     assert (tmp_path / "images" / "capacity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_whole_cells_alone_make_a_page(tmp_path: Path) -> None:
+    """As a machine without h2load measures them."""
+    cells, page = tmp_path / "points.csv", tmp_path / "capacity.md"
+    read_points(POINTS).filter(pl.col("what") == "lab").write_csv(cells)
+    page.write_text((ROOT / "docs" / "capacity.md").read_text())
+    main(str(cells), str(page))
+    assert "| load process, in a cell | 90 to 1,600 |" in page.read_text()
+    assert "| load process, alone" not in page.read_text()
