@@ -60,10 +60,9 @@ bench: setup ## measure what the lab itself costs
 
 capacity: setup ## measure what one core carries: results/capacity (some twelve minutes; goes on where it stopped)
 	$(BIN)/python -m bench.capacity
-	$(BIN)/python -m bench.capacity_summary 100000 1000000
-	mkdir -p results/capacity/images
-	$(BIN)/python -m bench.capacity_plot results/capacity/capacity.json results/capacity/images/capacity.png
-	$(BIN)/python -m bench.capacity_page results/capacity/capacity.json > results/capacity/capacity.md
+	cp docs/capacity.md results/capacity/capacity.md
+	$(BIN)/python -m bench.capacity.page results/capacity/points.csv results/capacity/capacity.md
+	$(BIN)/python -m bench.judging 100000 1000000 --page results/capacity/capacity.md
 
 clean: ## remove caches; keeps .venv and results/
 	rm -rf build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

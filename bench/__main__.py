@@ -1,4 +1,7 @@
-"""`python -m bench`: what the lab costs, as ratios and sums measured in this one run, beside the budgets."""
+"""`python -m bench` measures what the lab itself costs, and compares it with the budgets.
+
+All ratios compare figures of this one run on this machine.
+"""
 
 import argparse
 import statistics
@@ -11,27 +14,28 @@ CPU_BUDGET, LAG_BUDGET = 0.75, 0.5
 
 
 def main() -> None:
-    """Measure everything and print one line a budget."""
+    """Measure all costs and print one line for each budget."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of each measurement (default 3)")
     rounds = parser.parse_args().rounds
     first_s = [startup.first_request_s() for _ in range(rounds)]
-    besides_s, cells = startup.besides_load_s()
+    overhead_s, cells = startup.overhead_s()
     ratios = generator.measure(rounds)
     print()
-    _tell("command to first measured request, s", first_s, FIRST_REQUEST_BUDGET_S)
-    _tell(
-        f"sticky, {cells} cells: all that is not load, s", [besides_s], cells * CELL_BUDGET_S + RUN_BUDGET_S
+    _print_line("command to first measured request, s", first_s, FIRST_REQUEST_BUDGET_S)
+    _print_line(
+        f"sticky, {cells} cells: all time without load, s", [overhead_s], cells * CELL_BUDGET_S + RUN_BUDGET_S
     )
-    _tell("client CPU a recorded call / stock gevent user", ratios["cpu"], CPU_BUDGET)
-    _tell("the same with a cookie jar", ratios["cpu with a cookie jar"], CPU_BUDGET)
-    _tell("send lag p99 at 1,200/s / the same plan on gevent", ratios["lag"], LAG_BUDGET)
+    _print_line("client CPU a recorded call / stock gevent user", ratios["cpu"], CPU_BUDGET)
+    _print_line("the same with a cookie jar", ratios["cpu with a cookie jar"], CPU_BUDGET)
+    _print_line("send lag p99 at 1,200/s / the same plan on gevent", ratios["lag"], LAG_BUDGET)
 
 
-def _tell(what: str, values: list[float], budget: float) -> None:
-    middle = statistics.median(values)
-    word = "within" if middle <= budget else "OVER"
-    print(f"{what:<54}{middle:>7.2f}  ({min(values):.2f} to {max(values):.2f})  {word} {budget:g}")
+def _print_line(what: str, values: list[float], budget: float) -> None:
+    """Print the median, the range, and whether the median is within the budget."""
+    median = statistics.median(values)
+    word = "within" if median <= budget else "OVER"
+    print(f"{what:<54}{median:>7.2f}  ({min(values):.2f} to {max(values):.2f})  {word} {budget:g}")
 
 
 if __name__ == "__main__":

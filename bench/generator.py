@@ -1,4 +1,4 @@
-"""What the generator costs and how late it sends, beside stock Locust users on gevent, in the same run."""
+"""Compares the lab's load process with stock Locust users on gevent: CPU a call, and how late they send."""
 
 import json
 import os
@@ -10,18 +10,14 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import polars as pl
-import psutil
-
+from bench.load_run import run_load
 from harness.plan.cells import CellPlan, plan_cells
-from harness.record.directory import store_rows
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
 from lb.plan import Load
-from lb.rows import REQUEST_COLUMNS
 from lb.settings import ClientSettings
-from load.order import REQUESTS_FILE, STATUS_FILE, LoadOrder
+from load.order import LoadOrder
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 5.0
@@ -29,40 +25,26 @@ LAG_SHARE = 0.99
 
 
 class Generators:
-    """One open testbed (4 replicas, Envoy) and the two generators that take turns on it."""
+    """One testbed (4 replicas, Envoy). The two generators call it one after the other."""
 
     def __init__(self, testbed: LocalTestbed, live: LiveCell, plan: CellPlan, folder: Path) -> None:
         self._testbed, self._live, self._plan, self._folder = testbed, live, plan, folder
         self._runs = 0
 
     def lab(self, load: Load, cookies: bool = False) -> dict[str, float]:
-        """Our load process: {"cpu_us": per recorded call, "lag_ms": p99}."""
+        """Run the lab's load process. Return cpu_us (for each recorded call) and lag_ms (p99)."""
         self._runs += 1
         folder = self._folder / f"lab-{self._runs}"
         (folder / "logs").mkdir(parents=True)
         settings = ClientSettings(
             self._live.target, None, cookies, True, 3, 10.0, time.monotonic_ns(), f"bench-{self._runs}"
         )
-        order = folder / "order.json"
-        LoadOrder(load, settings, 1.0, SECONDS, folder).write(order)
-        self._testbed.start_load(order, folder)
-        pid = self._testbed.load_pid
-        samples: list[tuple[float, int]] = []
-        while self._testbed.load_status() is None:
-            if sample := _sample(pid, folder):
-                samples.append(sample)
-            time.sleep(0.02)
-        (cpu_before_s, calls_before), (cpu_after_s, calls_after) = samples[0], samples[-1]
-        store_rows(folder / REQUESTS_FILE, folder / "requests.parquet", REQUEST_COLUMNS)
-        start_ns = json.loads((folder / STATUS_FILE).read_text())["measure_start_ns"]
-        rows = pl.read_parquet(folder / "requests.parquet").filter(pl.col("planned_ns") >= start_ns)
-        lag_ns = (rows["sent_ns"] - rows["planned_ns"]).quantile(LAG_SHARE)
-        assert lag_ns is not None
-        cpu_us = (cpu_after_s - cpu_before_s) / (calls_after - calls_before) * 1e6
-        return {"cpu_us": cpu_us, "lag_ms": lag_ns / 1e6}
+        found = run_load(self._testbed, LoadOrder(load, settings, 1.0, SECONDS, folder), {})
+        cpu_us = found["load_cores"] / found["calls_per_s"] * 1e6
+        return {"cpu_us": cpu_us, "lag_ms": found["lag_p99_ms"]}
 
     def stock(self, load: Load, loop: str) -> dict[str, float]:
-        """The stock users, loop "closed" or "open": the same two figures."""
+        """Run the stock users, `loop` "closed" or "open". Return the same two figures."""
         path = self._folder / "stock-load.json"
         path.write_text(json.dumps(asdict(load)))
         argv = [sys.executable, "-m", "bench.stock_locust", self._live.target, str(path), str(SECONDS), loop]
@@ -82,18 +64,11 @@ class Generators:
         }
 
 
-def _sample(pid: int, folder: Path) -> tuple[float, int] | None:
-    """CPU seconds so far and calls recorded so far, while measuring."""
-    try:
-        status = json.loads((folder / STATUS_FILE).read_text())
-        times = psutil.Process(pid).cpu_times()
-    except (FileNotFoundError, psutil.NoSuchProcess):
-        return None
-    return (times.user + times.system, status["answered"]) if status["state"] == "measure" else None
-
-
 def measure(rounds: int) -> dict[str, list[float]]:
-    """Ratios lab / stock, one a round: CPU per call at 600/s, lag p99 at 1,200/s; and with a cookie jar."""
+    """Return ratios lab / stock, one for each round.
+
+    CPU a call at 600/s, without and with a cookie jar; lag p99 at 1,200/s.
+    """
     ratios: dict[str, list[float]] = {"cpu": [], "cpu with a cookie jar": [], "lag": []}
     experiment = load_experiment(str(ROOT / "bench" / "generator.yaml"))
     plan = plan_cells(experiment)[0]

@@ -1,4 +1,4 @@
-"""How long from the command to the first measured request, and what a run costs besides its load."""
+"""Measures the time from the command to the first measured request, and the time of a run without load."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ NO_VERDICT_NEEDED = (0, 1, 3)
 
 
 def first_request_s() -> float:
-    """Seconds from starting the command to the first measured request: 4 replicas, Envoy, no warm-up."""
+    """Return the seconds from the command to the first measured request: 4 replicas, Envoy, no warm-up."""
     with tempfile.TemporaryDirectory() as results:
         options = ["--warm-up", "0", "--duration", "0.5", "--repeats", "1", "--quiet"]
         launched_unix_s, run = time.time(), _run(options, results)
@@ -22,8 +22,8 @@ def first_request_s() -> float:
         return _cell_span_unix_s(run / "cells" / f"{first['arm']}.{first['repeat']}")[0] - launched_unix_s
 
 
-def besides_load_s() -> tuple[float, int]:
-    """(seconds of a whole run of `sticky` in which no request was under way, cells)."""
+def overhead_s() -> tuple[float, int]:
+    """Return the seconds of a run of `sticky` in which no cell sent requests, and the number of cells."""
     with tempfile.TemporaryDirectory() as results:
         started_s = time.monotonic()
         run = _run(["--quiet"], results)
@@ -33,7 +33,7 @@ def besides_load_s() -> tuple[float, int]:
 
 
 def _run(options: list[str], results: str) -> Path:
-    """Run `sticky`; returns its run directory, whatever the verdict."""
+    """Run `sticky` and return its run directory, whatever the verdict."""
     argv = [sys.executable, str(ROOT / "run_experiment.py"), "sticky", "--results", results, *options]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode not in NO_VERDICT_NEEDED:
@@ -42,7 +42,7 @@ def _run(options: list[str], results: str) -> Path:
 
 
 def _cell_span_unix_s(cell: Path) -> tuple[float, float]:
-    """Unix seconds of the cell's first send and last answer, warm-up included."""
+    """Return the times (Unix seconds) of the cell's first send and last answer, warm-up included."""
     epoch_unix_ns = json.loads((cell / "cell.json").read_text())["epoch_unix_ns"]
     rows = pl.read_parquet(cell / "requests.parquet", columns=["sent_ns", "done_ns"])
     first_ns, last_ns = rows["sent_ns"].min(), rows["done_ns"].max()

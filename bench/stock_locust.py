@@ -1,8 +1,8 @@
-"""The peer: Locust's usual gRPC user on gevent, as its documentation shows it, against the same target.
+"""Locust's usual gRPC user on gevent, as its documentation shows it: the lab's generator is compared with it.
 
 `python -m bench.stock_locust TARGET LOAD.json SECONDS closed|open` prints one JSON object.
-closed: the documented user (one interceptor, nothing recorded), paced by `constant_throughput`.
-open: the lab's own plan, each call sent from a greenlet of its own at its planned time.
+closed: the documented user (one interceptor, no records), paced by `constant_throughput`.
+open: the lab's own plan; a new greenlet sends each call at its planned time.
 """
 
 import json
@@ -52,7 +52,7 @@ class LocustInterceptor(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
 
 
 class GrpcUser(User):
-    """One channel of its own per user, as the lab's clients have."""
+    """A user with its own channel, as the lab's clients have."""
 
     abstract = True
     numbers = iter(range(1_000_000))
@@ -65,7 +65,7 @@ class GrpcUser(User):
         self.stub = VideoServiceStub(grpc.intercept_channel(channel, LocustInterceptor(environment)))
 
     def add_video(self) -> None:
-        """One unary call."""
+        """Make one unary call."""
         self.sent += 1
         key = f"stock-{id(self)}-{self.sent}"
         video = pb.Video(id=key, title="Load", author="lb-lab", url="https://example.com/v.mp4", duration=1)
@@ -73,18 +73,18 @@ class GrpcUser(User):
 
 
 class ClosedUser(GrpcUser):
-    """The documented user: one call after the other at a steady pace."""
+    """The documented user: it makes one call after the other at a steady pace."""
 
     abstract = True
 
     @task
     def call(self) -> None:
-        """One call."""
+        """Make one call."""
         self.add_video()
 
 
 class OpenUser(GrpcUser):
-    """Sends the lab's plan on time, whatever the earlier calls do."""
+    """A user that sends the lab's plan on time, even while earlier calls are not answered."""
 
     abstract = True
     load: Load
@@ -93,7 +93,7 @@ class OpenUser(GrpcUser):
 
     @task
     def play(self) -> None:
-        """The whole plan, once."""
+        """Send the whole plan once."""
         start_ns = time.monotonic_ns()
         for call in open_loop(self.load, self.number, "measure", self.seconds + SETTLE_S, opens=False):
             planned_ns = start_ns + call.at_ns
@@ -104,7 +104,7 @@ class OpenUser(GrpcUser):
 
 
 def main() -> None:
-    """Run for SECONDS after a second of settling."""
+    """Settle for a second, then measure for SECONDS and print the figures."""
     target, load_path, seconds, loop = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
     load = Load(**json.loads(Path(load_path).read_text()))
     user: type[GrpcUser]

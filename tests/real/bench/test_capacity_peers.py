@@ -1,73 +1,71 @@
-"""The cheap HTTP/2 peers of the bench understand real gRPC, and a call that fails is not counted."""
+"""The peers of `make capacity` and real gRPC understand each other, and calls that fail are not counted."""
 
-import asyncio
-import itertools
-import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import grpc
 import pytest
 from replica_process import StartReplica
 
-from bench.capacity_h2 import Answerer, Caller
+from bench.capacity import nghttp2
+from bench.capacity.parts import SERVICE, VIDEO, LocalTestbed, check_ledgers, measure
+from bench.capacity.points import Point
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
-ROOT = Path(__file__).resolve().parents[3]
-CALLS = 5
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(not nghttp2.installed(), reason="needs h2load and nghttpd (Debian: nghttp2)"),
+]
+PIDS = {"test": os.getpid()}
 
 
-async def answered_by_replica(address: str, ids: "itertools.count[int]") -> int:
-    """One connection, one call after another."""
-    host, _, port = address.rpartition(":")
-    loop = asyncio.get_running_loop()
-    transport, caller = await loop.create_connection(lambda: Caller(ids, endless=False), host, int(port))
-    for number in range(1, CALLS + 1):
-        caller.write(caller.call())
-        for _ in range(500):
-            if caller.answered == number:
-                break
-            await asyncio.sleep(0.01)
-    transport.close()
-    return caller.answered
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nghttp2, "SETTLE_S", 0.3)
+    monkeypatch.setattr(nghttp2, "MEASURED_S", 1.0)
 
 
-def test_a_replica_answers_the_cheap_caller(start_replica: StartReplica) -> None:
+def test_grpc_understands_nghttpd(tmp_path: Path) -> None:
+    reply = pb.AddVideoReply(video=VIDEO)
+    with nghttp2.answerers(2, f"{SERVICE}/AddVideo", reply, tmp_path) as answering:
+        assert len(answering) == 2
+        for address in answering:
+            with grpc.insecure_channel(address) as channel:
+                answer, call = VideoServiceStub(channel).AddVideo.with_call(pb.Video(id="a", title="b"))
+            assert answer == reply
+            assert ("x-lab-replica", "replica-0") in call.trailing_metadata()
+
+
+def test_h2load_calls_a_replica_at_its_rate(start_replica: StartReplica, tmp_path: Path) -> None:
     replica = start_replica()
-    assert asyncio.run(answered_by_replica(replica.address, itertools.count(70))) == CALLS
-    rows = replica.rows_within(CALLS)
-    assert [row["request_id"] for row in rows] == [str(70 + number) for number in range(CALLS)]
-    assert {(row["method"], row["code"]) for row in rows} == {("AddVideo", "OK")}
+    request = pb.GetVideoRequest(id="sample-0")
+    url = f"http://{replica.address}/{SERVICE}/GetVideos"
+    found = nghttp2.call(url, request, 2, 100, PIDS, tmp_path)
+    assert found["calls_per_s"] == pytest.approx(100, rel=0.1)
+    rows = replica.ledger()
+    assert {(row["method"], row["code"]) for row in rows} == {("GetVideos", "OK")}
+    assert len(rows) == pytest.approx(160, rel=0.1)
 
 
-def test_grpc_understands_the_cheap_answerer() -> None:
-    async def ask() -> list[tuple[str, tuple[str, ...]]]:
-        server = await asyncio.get_running_loop().create_server(Answerer, "127.0.0.1", 0)
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        answers = []
-        async with grpc.aio.insecure_channel(address) as channel:
-            for _ in range(3):  # the second is the first whose headers stand in the table
-                call = VideoServiceStub(channel).AddVideo(pb.Video(id="a", title="b"))
-                served_by = (await call).video.served_by
-                answers.append((served_by, tuple(key for key, _ in await call.trailing_metadata())))
-        server.close()
-        return answers
+def test_h2load_without_a_server_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"h2load's calls to .* failed"):
+        nghttp2.call("http://127.0.0.1:9/x", VIDEO, 2, 100, PIDS, tmp_path)
 
-    trailers = ("x-lab-queue-ns", "x-lab-service-ns", "x-lab-in-flight")
-    assert asyncio.run(ask()) == [("replica-0", trailers)] * 3
+
+def test_calls_that_fail_are_no_calls_answered(start_replica: StartReplica, tmp_path: Path) -> None:
+    replica = start_replica("--fail-share", "1")
+    url = f"http://{replica.address}/{SERVICE}/GetVideos"
+    nghttp2.call(url, pb.GetVideoRequest(id="sample-0"), 2, 100, PIDS, tmp_path)
+    with pytest.raises(RuntimeError, match="UNAVAILABLE"):
+        check_ledgers(replica.ledger_path.parent)
 
 
 @pytest.mark.parametrize(
-    ("options", "status"), [((), 0), (("--fail-share", "1"), 1)], ids=["answered", "failing"]
+    ("what", "route", "replicas"), [("load", "direct", 1), ("envoy", "envoy", 2), ("replica", "direct", 1)]
 )
-def test_calls_that_fail_are_no_calls_answered(
-    start_replica: StartReplica, options: tuple[str, ...], status: int
-) -> None:
-    replica = start_replica(*options)
-    argv = [sys.executable, "-m", "bench.capacity_h2", "drive", replica.address, "2", "200", "0.4"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=20)
-    assert done.returncode == status, done.stderr
-    answered = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (answered[-1] > 20) == (status == 0)
+def test_a_part_alone_is_measured(what: str, route: str, replicas: int, tmp_path: Path) -> None:
+    with LocalTestbed(tmp_path / "logs") as testbed:
+        row = measure(Point(what, route, 100, 4, replicas, 1), testbed, tmp_path / "point")
+    assert row["calls_per_s"] == pytest.approx(100, rel=0.2)
+    assert 0 < row[f"{what}_cores"] < 1

@@ -1,110 +1,143 @@
-"""The law of growth and the figures of docs/capacity.md, from points that are known."""
+"""The law of growth and the tables of docs/capacity.md, from points whose law is known."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from bench.capacity_figures import cores_needed, full_load, full_server
-from bench.capacity_law import Law, Use, fit, residuals, uses
-from bench.capacity_page import page
-from bench.capacity_points import points
+from bench.capacity.law import Law, fit, uses
+from bench.capacity.page import carried, filled, full, main, needed
+from bench.capacity.points import planned_points, read_points
 
 ROOT = Path(__file__).resolve().parents[3]
+POINTS = ROOT / "bench" / "capacity" / "points.csv.gz"
 TRUE = Law(idle_cores=0.05, us_per_call=100, us_per_client=20)
 
 
-def use(calls_per_s: float, clients: int, factor: float = 1.0) -> Use:
-    return Use(calls_per_s, clients, TRUE.cores(calls_per_s, clients) * factor)
+def use(*rows: tuple[float, int, float]) -> pl.DataFrame:
+    """Rows of calls/s, clients and a factor by which the cores are above the law."""
+    table = pl.DataFrame(rows, schema=["calls_per_s", "clients", "factor"], orient="row")
+    return table.with_columns(cores=TRUE.cores(table) * table["factor"])
 
 
-def point(what: str, rate_per_s: int, number: int = 1, **more: Any) -> dict[str, Any]:
-    fine = {"sent_share": 1.0, "lag_p99_ms": 3.0, "failed": 0} if what in ("lab", "load") else {}
-    at = {"what": what, "route": "direct", "rate_per_s": rate_per_s, "clients": 24, "replicas": 1}
-    return at | {"round": number, "calls_per_s": float(rate_per_s), "cores": {}} | fine | more
+def points(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Points with usual values where a row has none."""
+    usual = {"what": "load", "route": "direct", "rate_per_s": 400, "clients": 24, "replicas": 1, "round": 1}
+    usual |= {"sent_share": 1.0, "lag_p99_ms": 3.0, "failed": 0}
+    usual |= {
+        f"{kind}_{unit}": None for kind in ("load", "envoy", "replica") for unit in ("cores", "mib", "files")
+    }
+    full_rows = [usual | {"calls_per_s": float(row.get("rate_per_s", 400))} | row for row in rows]
+    return pl.DataFrame(full_rows, infer_schema_length=None)
 
 
 def test_the_law_that_made_the_points_is_found() -> None:
-    found = [use(rate, clients) for rate in (100, 400, 1200) for clients in (6, 24, 384)]
+    found = use(*((rate, clients, 1.0) for rate in (100.0, 400.0, 1200.0) for clients in (6, 24, 384)))
     law = fit(found)
     assert law.idle_cores == pytest.approx(TRUE.idle_cores)
     assert law.us_per_call == pytest.approx(TRUE.us_per_call)
     assert law.us_per_client == pytest.approx(TRUE.us_per_client)
-    assert residuals(law, found) == pytest.approx([0] * len(found), abs=1e-9)
+    assert law.residuals(found).to_list() == pytest.approx([0] * found.height, abs=1e-9)
 
 
 def test_a_residual_is_relative_to_the_law() -> None:
-    assert residuals(TRUE, [use(100, 6, factor=1.25), use(5000, 6, factor=0.5)]) == pytest.approx(
-        [0.25, -0.5]
-    )
+    found = use((100, 6, 1.25), (5000, 6, 0.5))
+    assert TRUE.residuals(found).to_list() == pytest.approx([0.25, -0.5])
 
 
 def test_clients_that_do_not_vary_are_no_term_of_the_law() -> None:
-    law = fit([use(rate, 24) for rate in (100, 400, 1200)])
+    law = fit(use(*((rate, 24, 1.0) for rate in (100.0, 400.0, 1200.0))))
     assert law.us_per_client == 0
     assert law.idle_cores == pytest.approx(TRUE.idle_cores + 24 * TRUE.us_per_client / 1e6)
 
 
 def test_a_small_rate_counts_as_much_as_a_large_one() -> None:
-    found = [use(100, 6, 1.2), use(100, 6, 0.8), use(10_000, 6, 1.2), use(10_000, 6, 0.8), use(1000, 600)]
-    off = residuals(fit(found), found)
+    found = use((100, 6, 1.2), (100, 6, 0.8), (10_000, 6, 1.2), (10_000, 6, 0.8), (1000, 600, 1.0))
+    off = fit(found).residuals(found)
     assert off[0] == pytest.approx(-off[1], abs=0.02)
     assert off[2] == pytest.approx(-off[3], abs=0.02)
 
 
 def test_a_point_counts_only_where_the_plan_was_kept() -> None:
-    cores = {"load": 0.5}
-    good = point("load", 400, cores=cores)
-    late, few = (good | change for change in ({"lag_p99_ms": 50.1}, {"sent_share": 0.98}))
-    points = [good, late, few, good | {"failed": 1}]
-    assert [use.calls_per_s for use in uses(points, "load", alone=True)] == [400]
-    assert uses(points, "load", alone=False) == []
+    good = {"load_cores": 0.5}
+    found = points(good, good | {"lag_p99_ms": 50.1}, good | {"sent_share": 0.98}, good | {"failed": 1})
+    assert uses(found, "load", alone=True)["calls_per_s"].to_list() == [400]
+    assert uses(found, "load", alone=False).is_empty()
 
 
-def test_a_replica_has_its_share_of_a_cell_and_a_connection_of_envoy() -> None:
-    cores = {"load": 0.5, "envoy": 0.3, "replica": 0.1}
-    cell = point("lab", 800, route="envoy", replicas=8, clients=96, cores=cores)
-    (behind_envoy,) = uses([cell], "replica", alone=False)
-    assert (behind_envoy.calls_per_s, behind_envoy.clients, behind_envoy.cores) == (100, 1, 0.1)
-    (called,) = uses([cell | {"route": "direct"}], "replica", alone=False)
-    assert called.clients == 96
-    assert uses([cell | {"route": "direct"}], "load", alone=False) == []  # eight connections a client
+def test_a_part_called_as_fast_as_possible_is_no_point_of_the_law() -> None:
+    unknown = {"sent_share": None, "lag_p99_ms": None, "failed": None}  # no load process took part
+    envoy = {"what": "envoy", "route": "envoy", "envoy_cores": 0.5, **unknown}
+    found = points(envoy, envoy | {"rate_per_s": 0, "calls_per_s": 9000.0}, {"load_cores": 0.1})
+    assert uses(found, "envoy", alone=True)["calls_per_s"].to_list() == [400]
+
+
+def test_a_replica_has_its_share_of_a_cell_and_one_connection_of_envoy() -> None:
+    cores = {"load_cores": 0.5, "replica_cores": 0.1}
+    cell = {"what": "lab", "route": "envoy", "rate_per_s": 800, "replicas": 8, "clients": 96, **cores}
+    found = points(cell, cell | {"route": "direct"})
+    replica = uses(found, "replica", alone=False)
+    assert replica["calls_per_s"].to_list() == [100, 100]
+    assert replica["clients"].to_list() == [1, 96]
+    # On the direct route a client of the load process has eight connections.
+    assert uses(found, "load", alone=False)["clients"].to_list() == [96]
 
 
 def test_a_load_process_carries_what_it_kept_in_every_round() -> None:
     ladder = [
-        point("load", rate, number, cores={"load": rate / 5000})
+        {"rate_per_s": rate, "round": number, "load_cores": rate / 5000}
         for rate in (800, 1600, 2400)
         for number in (1, 2, 3)
     ]
-    ladder[5] |= {"lag_p99_ms": 75.0}  # one round of 1600
-    full = full_load(ladder)
-    assert full.calls_per_s.middle == 800
-    assert full.beyond == "at 1,600/s: send lag p99 3 ms (3 to 75) at 0.32 cores"
+    ladder[5]["lag_p99_ms"] = 75.0  # one round of 1,600
+    rounds, beyond = full(points(*ladder), "load")
+    assert rounds["rate_per_s"].to_list() == [800] * 3
+    assert beyond == "at 1,600/s: send lag p99 3 (3 to 75) ms at 0.32 cores"
 
 
-def test_a_server_carries_what_it_answered_at_full_speed() -> None:
-    rounds = [
-        point("envoy", 0, number, calls_per_s=rate, cores={"envoy": 1.0})
-        for number, rate in enumerate((9000.0, 12000.0, 10000.0))
-    ]
-    full = full_server([*rounds, point("envoy", 4000, cores={"envoy": 0.5})], "envoy")
-    assert (full.calls_per_s.middle, full.calls_per_s.least, full.calls_per_s.most) == (10000, 9000, 12000)
-    assert cores_needed(100_000, full) == (10, 15)  # 14.3 at 70 %
+def test_cores_for_a_rate_follow_from_full_processes() -> None:
+    full_speed = {"rate_per_s": 0, "calls_per_s": 10_000.0}
+    servers = [full_speed | {"what": kind, f"{kind}_cores": 1.0} for kind in ("envoy", "replica")]
+    found = points({"rate_per_s": 5000, "load_cores": 1.0}, *servers)
+    # 100,000/s at 70 %: 28.6 load processes, 14.3 of each server.
+    assert list(needed(found))[1] == ("100,000", "20 / 29", "10 / 15", "10 / 15", "40 / 59")
 
 
-def test_no_point_is_measured_twice() -> None:
-    assert len(set(points(quick=False))) == len(points(quick=False))
-    assert set(points(quick=True)) < set(points(quick=False))
+def test_parts_that_were_not_measured_alone_have_no_rows() -> None:
+    found = points({"what": "lab", "route": "envoy", "load_cores": 0.5})
+    assert list(carried(found)) == []
+    assert list(needed(found)) == []
 
 
-def test_a_quick_look_takes_every_ladder_to_its_end() -> None:
-    assert {point.what for point in points(quick=True) if point.rate_per_s == 0} == {"envoy", "replica"}
+def test_no_point_is_planned_twice_and_the_stored_points_are_the_planned_ones() -> None:
+    planned = planned_points(3)
+    assert len(set(planned)) == len(planned)
+    stored = read_points(POINTS).select(planned[0]._fields).rows()
+    assert sorted(stored) == sorted(planned)
 
 
-def test_the_page_is_made_of_the_stored_points() -> None:
-    record = json.loads((ROOT / "bench" / "capacity.json").read_text())
-    assert (ROOT / "docs" / "capacity.md").read_text() == page(record), (
-        "python -m bench.capacity_page bench/capacity.json > docs/capacity.md"
+def test_a_table_keeps_its_header_and_gets_new_rows() -> None:
+    text = "a\n<!-- law -->\n| x | y |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n\nb | c\n"
+    assert (
+        filled(text, "law", iter([("5", 6)])) == "a\n<!-- law -->\n| x | y |\n|---|---|\n| 5 | 6 |\n\nb | c\n"
     )
+
+
+def test_the_page_and_its_plot_are_made_of_the_stored_points(tmp_path: Path) -> None:
+    page = tmp_path / "capacity.md"
+    page.write_text((ROOT / "docs" / "capacity.md").read_text())
+    main(str(POINTS), str(page))
+    command = "python -m bench.capacity.page bench/capacity/points.csv.gz docs/capacity.md"
+    assert page.read_text() == (ROOT / "docs" / "capacity.md").read_text(), command
+    assert (tmp_path / "images" / "capacity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_whole_cells_alone_make_a_page(tmp_path: Path) -> None:
+    """As a machine without h2load measures them."""
+    cells, page = tmp_path / "points.csv", tmp_path / "capacity.md"
+    read_points(POINTS).filter(pl.col("what") == "lab").write_csv(cells)
+    page.write_text((ROOT / "docs" / "capacity.md").read_text())
+    main(str(cells), str(page))
+    assert "| load process, in a cell | 90 to 1,600 |" in page.read_text()
+    assert "| load process, alone" not in page.read_text()

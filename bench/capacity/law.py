@@ -1,0 +1,71 @@
+"""The law of growth: cores of one process = a + b * calls/s + c * clients, fitted to measured points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+MAX_LAG_MS, MIN_SENT_SHARE = 50.0, 0.99
+ROUNDS_OF_FIT = 10
+MIN_CORES = 1e-4  # bounds the weight of a point
+
+
+@dataclass(frozen=True)
+class Law:
+    """idle_cores: a; us_per_call: b; us_per_client: c, CPU microseconds a second for each client.
+
+    c is 0 where all points have the same number of clients; their cost is then part of a.
+    """
+
+    idle_cores: float
+    us_per_call: float
+    us_per_client: float
+
+    def cores(self, uses: pl.DataFrame) -> pl.Series:
+        """Return the cores that the law expects for each row of calls_per_s and clients."""
+        growth = self.us_per_call * uses["calls_per_s"] + self.us_per_client * uses["clients"]
+        return self.idle_cores + growth / 1e6
+
+    def residuals(self, uses: pl.DataFrame) -> pl.Series:
+        """Return how far each row is off the law, relative to the law: 0.1 is 10 % above."""
+        return uses["cores"] / self.cores(uses) - 1
+
+
+def kept() -> pl.Expr:
+    """Whether a load process kept its plan. True where no load process took part."""
+    in_time = (pl.col("sent_share") >= MIN_SENT_SHARE) & (pl.col("lag_p99_ms") <= MAX_LAG_MS)
+    return (in_time & (pl.col("failed") == 0)).fill_null(True)
+
+
+def uses(points: pl.DataFrame, kind: str, *, alone: bool) -> pl.DataFrame:
+    """Return calls_per_s, clients, cores, mib and files of one process of a kind, where the plan was kept.
+
+    clients: those with a connection to the process. In a cell, a load process counts behind Envoy only: there
+    each client has one connection.
+    """
+    behind_envoy, in_cell = pl.col("route") == "envoy", not alone
+    chosen = points.filter(pl.col("what") == (kind if alone else "lab"), kept(), pl.col("rate_per_s") > 0)
+    if in_cell and kind != "replica":
+        chosen = chosen.filter(behind_envoy)
+    # Round robin gives all replicas the same share. Behind Envoy, Envoy is their only client.
+    each_replica = in_cell and kind == "replica"
+    return chosen.select(
+        "rate_per_s",
+        calls_per_s=pl.col("calls_per_s") / (pl.col("replicas") if each_replica else 1),
+        clients=pl.when(behind_envoy & each_replica).then(1).otherwise("clients"),
+        cores=f"{kind}_cores",
+        mib=f"{kind}_mib",
+        files=f"{kind}_files",
+    )
+
+
+def fit(found: pl.DataFrame) -> Law:
+    """Fit by least squares of the relative errors: 10 % counts alike at 100 calls/s and at 10,000."""
+    clients = found["clients"] * (found["clients"].n_unique() > 1)
+    columns = np.column_stack([np.ones(found.height), found["calls_per_s"] / 1e6, clients / 1e6])
+    cores = found["cores"].to_numpy()
+    expected = cores
+    for _ in range(ROUNDS_OF_FIT):  # the errors are relative to the law, which is not known before
+        terms, *_ = np.linalg.lstsq(columns / expected[:, None], cores / expected, rcond=None)
+        expected = np.maximum(columns @ terms, MIN_CORES)
+    return Law(*map(float, terms))

@@ -1,0 +1,146 @@
+"""`python -m bench.judging REQUESTS ... --page PAGE`: what large cells take on disk and to be judged.
+
+Runs a real cell, writes its ledgers many times over with other request ids, and judges the result. In PAGE it
+replaces the rows of the tables `disk` and `judging`.
+"""
+
+import argparse
+import json
+import multiprocessing
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.capacity.page import Rows, filled
+from bench.capacity.parts import EXPERIMENT
+from harness.analysis.facts import collect_facts
+from harness.record.directory import Cell, read_run, write_json
+from harness.run.provenance import versions
+
+ROOT = Path(__file__).resolve().parent.parent
+ID_STEP = 10_000  # the ids of all copies of one client's requests stay below the next client's ids
+NO_VERDICT_NEEDED = (0, 1, 3)
+REQUEST_ID = re.compile(rb'"request_id":"(\d+)"')
+LARGE = 10_000_000  # requests
+
+
+def main() -> None:
+    """Measure each size; print the rows, or write them into the page."""
+    parser = argparse.ArgumentParser(prog="python -m bench.judging", description=__doc__)
+    parser.add_argument("requests", type=int, nargs="+", help="how many requests a cell is to have, about")
+    parser.add_argument("--page", type=Path, help="the file whose tables `disk` and `judging` are written")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        cell = _real_cell(Path(scratch))
+        found = [_measure(cell, requests, Path(scratch) / "large") for requests in sorted(options.requests)]
+    print(json.dumps(found, indent=1))
+    if options.page:
+        text = filled(options.page.read_text(), "disk", disk(found[-1]["bytes"], found[-1]["requests"]))
+        options.page.write_text(filled(text, "judging", judging(found)))
+
+
+def judging(found: list[dict[str, Any]]) -> Rows:
+    """Return the rows of the table `judging`."""
+    for one in found:
+        size, memory = f"{sum(one['bytes'].values()) / 1e9:.2f} GB", f"{one['peak_mib'] / 1024:.2f} GiB"
+        yield f"{one['requests']:,}", size, f"{one['seconds']:.1f}", f"{one['cpu_s']:.1f}", memory, _origin()
+
+
+def disk(sizes: dict[str, int], requests: int) -> Rows:
+    """Return the rows of the table `disk`. `sizes`: bytes by ledger."""
+    for ledger, size in (*sizes.items(), ("all", sum(sizes.values()))):
+        yield ledger, f"{size / requests:.0f}", f"{size / requests * LARGE / 1e9:.1f} GB", _origin()
+
+
+def _origin() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}, lb-lab {versions()['lb-lab']}"
+
+
+def _measure(cell: Cell, requests: int, folder: Path) -> dict[str, Any]:
+    """Return what a cell of about that many requests takes. Nothing is left in `folder`."""
+    _write_large(cell, requests, folder)
+    files = {"client": "requests.parquet", "envoy": "access.jsonl", "replica": "replica-*.csv"}
+    sizes = {name: sum(path.stat().st_size for path in folder.glob(names)) for name, names in files.items()}
+    # A new process: its memory is that of judging alone.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(judge, (folder,))
+    shutil.rmtree(folder)
+    return found | {"bytes": sizes}
+
+
+def judge(folder: Path) -> dict[str, Any]:
+    """Judge the cell; return how long that took, and this process's CPU seconds and peak memory."""
+    cell = Cell(folder, json.loads((folder / "cell.json").read_text()))
+    started_s = time.monotonic()
+    facts = collect_facts(cell)
+    seconds = time.monotonic() - started_s
+    if not facts.ledgers.reconciled:
+        raise RuntimeError(f"the copied ledgers do not agree: {facts.ledgers}")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s, peak_mib = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return {"requests": facts.requests, "seconds": seconds, "cpu_s": cpu_s, "peak_mib": peak_mib}
+
+
+def _real_cell(scratch: Path) -> Cell:
+    """Run the experiment of bench.capacity; return the cell of its arm `envoy`."""
+    argv = [sys.executable, str(ROOT / "run_experiment.py"), str(EXPERIMENT)]
+    argv += ["--results", str(scratch / "results"), "--quiet"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode not in NO_VERDICT_NEEDED:
+        raise RuntimeError(done.stderr)
+    (run,) = (scratch / "results").glob("*/latest")
+    return read_run(run.resolve()).cells_of("envoy")[0]
+
+
+def _write_large(cell: Cell, requests: int, folder: Path) -> None:
+    """Write a cell of about that many requests: copies of `cell`, each later and with other request ids."""
+    folder.mkdir()
+    table = cell.requests().collect()
+    copies = max(1, round(requests / table.height))
+    window_ns = cell.info["measure_end_ns"] - cell.info["measure_start_ns"]
+    later = [
+        table.with_columns(
+            pl.col("request_id") + copy * ID_STEP,
+            pl.col("planned_ns", "sent_ns", "done_ns") + copy * window_ns,
+        )
+        for copy in range(copies)
+    ]
+    pl.concat(later).write_parquet(folder / "requests.parquet")
+    for name in cell.replicas:
+        _copy_replica(cell.folder / f"{name}.csv", folder / f"{name}.csv", copies)
+    _copy_envoy(cell.folder / "access.jsonl", folder / "access.jsonl", copies)
+    shutil.copy(cell.folder / "events.jsonl", folder / "events.jsonl")
+    info = cell.info | {"measure_end_ns": cell.info["measure_start_ns"] + copies * window_ns}
+    write_json(folder / "cell.json", info | {"planned_requests": cell.info["planned_requests"] * copies})
+
+
+def _copy_replica(ledger: Path, to: Path, copies: int) -> None:
+    rows = pl.read_csv(ledger)
+    number = pl.col("request_id")
+    with to.open("wb") as file:
+        for copy in range(copies):
+            shifted = pl.when(number >= 0).then(number + copy * ID_STEP).otherwise(number)
+            rows.with_columns(request_id=shifted).write_csv(file, include_header=copy == 0)
+
+
+def _copy_envoy(ledger: Path, to: Path, copies: int) -> None:
+    # Between the ids stands what all copies have in common.
+    pieces = REQUEST_ID.split(ledger.read_bytes())
+    ids = [int(number) for number in pieces[1::2]]
+    with to.open("wb") as file:
+        for copy in range(copies):
+            pieces[1::2] = [b'"request_id":"%d"' % (number + copy * ID_STEP) for number in ids]
+            file.write(b"".join(pieces))
+
+
+if __name__ == "__main__":
+    main()
