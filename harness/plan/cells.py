@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from harness.events.schedule import PlannedEvent, planned_events
-from harness.policies.registry import sets_cookie
+from harness.policies.registry import traits_of
 from harness.spec.arm import Variant
 from harness.spec.experiment import Arm, Experiment, Workload
 from lb.plan import Load, planned_requests
@@ -29,7 +29,8 @@ class CellPlan:
     @property
     def cookies(self) -> bool:
         """Whether the clients keep cookies: asked for, and there is a proxy that sets some."""
-        return self.arm.cookie_jar and sets_cookie(self.arm)
+        arm = self.arm
+        return arm.cookie_jar and traits_of(arm.route, arm.policy, arm.options).sets_cookie
 
 
 def plan_cells(experiment: Experiment) -> list[CellPlan]:

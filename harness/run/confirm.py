@@ -9,11 +9,11 @@ import grpc
 
 from harness.errors import LabError, UserError
 from harness.plan.cells import CellPlan, replica_connection_age_ms
+from harness.policies.registry import traits_of
 from harness.proxy.admin import confirm_envoy
 from harness.proxy.render import EnvoyFiles
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from lb.policies import POLICIES
 from load.order import CHANNELS_FILE
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import LabControlStub
@@ -35,7 +35,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
         _confirm_different_ones(experiment, live)
     elif live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
-        confirm_envoy(live.envoy, files.config, live.replicas, plan.arm.proxy_workers)
+        confirm_envoy(live.envoy, files.config, live.replicas, plan.arm)
     elif plan.arm.route != "direct":
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
 
@@ -101,7 +101,7 @@ def confirm_clients(plan: CellPlan, folder: Path) -> None:
     Raises LabError naming the first client whose policy or connections are not the planned ones.
     """
     arm, log = plan.arm, folder / "logs" / "load.log"
-    policy = POLICIES[arm.policy if arm.route == "direct" else "pick_first"].grpc_name
+    policy = traits_of(arm.route, arm.policy, arm.options).channel_policy
     seen_by: dict[str, set[int]] = defaultdict(set)
     for client in _read(folder / CHANNELS_FILE):
         seen = seen_by[client.get("worker", "")]

@@ -67,14 +67,14 @@ def cell(tmp_path: Path) -> Iterator[Confirmed]:
 def test_other_endpoints_and_other_workers_are_refused(cell: Confirmed) -> None:
     config, replicas = cell.files.config, cell.live.replicas
     with pytest.raises(LabError, match=r"worker threads: planned 2, live 1"):
-        confirm_envoy(cell.envoy, config, replicas, 2)
+        confirm_envoy(cell.envoy, config, replicas, cell.plan.arm.model_copy(update={"proxy_workers": 2}))
 
     one_more = {**replicas, "replica-9": "127.0.0.1:9"}
     one_less = dict(list(replicas.items())[1:])
     another = {**replicas, "replica-0": "127.0.0.1:9"}
     for addresses in (one_more, one_less, another):
         with pytest.raises(LabError, match=r"not as planned: endpoints: planned"):
-            confirm_envoy(cell.envoy, config, addresses, 1)
+            confirm_envoy(cell.envoy, config, addresses, cell.plan.arm)
     cell.again()
 
 
@@ -151,4 +151,4 @@ def test_an_endpoint_that_envoy_counts_as_unhealthy_is_refused(cell: Confirmed) 
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
     with pytest.raises(LabError, match=f"unhealthy: {cell.live.replicas['replica-0']}"):
-        confirm_envoy(cell.envoy, cell.files.config, cell.live.replicas, 1)
+        confirm_envoy(cell.envoy, cell.files.config, cell.live.replicas, cell.plan.arm)
