@@ -68,13 +68,6 @@ def load_of(work: Workload, seed: int, repeat: int) -> Load:
     )
 
 
-def replica_connection_age_ms(arm: Arm) -> int | None:
-    """When the replicas end a connection: only where the clients' own connections reach them."""
-    if arm.max_connection_age_s is None or arm.route == "envoy":
-        return None
-    return round(arm.max_connection_age_s * 1000)
-
-
 def planned_in_window(plan: CellPlan) -> int:
     """Requests planned in the measured window; 0 for a closed loop, whose number is not planned."""
     if plan.load.rate_per_s is None:

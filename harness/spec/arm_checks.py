@@ -193,18 +193,18 @@ def _server_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> Ite
         yield Problem((path,), f"{dotted(path)}: {told}")
     if arm.server == "asyncio":
         return
-    replicas = experiment.replicas
-    reports = any(replicas.traits(name)["orca"] is not None for name in replicas.names)
-    extras = {"outage": replicas.outage, "cache": replicas.cache, "orca": reports or None}
-    for key, value in extras.items():
-        if value is not None:
-            path = (*where, "server")
-            told = f"'{arm.server}' has no {key}; expected 'asyncio', or replicas without it"
-            yield Problem((path,), f"{dotted(path)}: {told}")
+    path = (*where, "server")
+    for name in experiment.replicas.names:
+        try:
+            experiment.replicas.settings_of(name, arm)
+        except ValidationError as error:
+            yield Problem((path,), f"{dotted(path)}: {error.errors()[0]['ctx']['error']}")
+            return
 
 
 def _reports_load(experiment: ExperimentModel) -> bool:
-    return all(experiment.replicas.traits(name)["orca"] is not None for name in experiment.replicas.names)
+    replicas = experiment.replicas
+    return all(replicas.work_of(name).orca is not None for name in replicas.names)
 
 
 def _shown(value: Any) -> str:
