@@ -4,27 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.settings import Code as Code
+from services.settings import SlowFactor as SlowFactor
+
 Route = Literal["envoy", "envoy-l4", "direct"]
 Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
-# What a gRPC server or proxy may answer instead of OK.
-Code = Literal[
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-]
 
 
 def worded(pattern: str, words: str, max_length: int | None = None) -> Any:
@@ -46,9 +30,6 @@ ReplicaName = Annotated[str, Field(pattern=r"^replica-(0|[1-9][0-9]{0,2})$")]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 Times = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-SlowFactor = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
-Slots = Annotated[int, Field(ge=1, le=10_000)]
 Clients = Annotated[int, Field(ge=1, le=10_000)]
 Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 Skew = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]

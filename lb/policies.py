@@ -90,6 +90,8 @@ class ClientPolicy:
 
     `grpc_name`: its name in C-core. `meaning`: what it does. `alb`: its equivalent in an AWS ALB, and how it
     differs. `options`: the model of its options. `config`: options -> its entry in the service config.
+    `hashes_header`: it hashes the header x-lab-session. `load_reports`: every replica must send load reports.
+    `health_checks`: it takes notice of the client's health checks.
     """
 
     grpc_name: str
@@ -97,6 +99,9 @@ class ClientPolicy:
     alb: str
     options: type[PolicyOptions] = NoOptions
     config: Callable[[Any], Config] = field(default=lambda _options: {})
+    hashes_header: bool = False
+    load_reports: bool = False
+    health_checks: bool = True
 
 
 THROTTLE_TOKENS = 10
@@ -151,6 +156,7 @@ POLICIES: dict[str, ClientPolicy] = {
         "what an NLB does to one client: one target for a connection's life; an ALB never does this",
         PickFirstOptions,
         lambda options: {"shuffleAddressList": options.shuffle},
+        health_checks=False,
     ),
     "round_robin": ClientPolicy(
         "round_robin",
@@ -163,6 +169,7 @@ POLICIES: dict[str, ClientPolicy] = {
         "none: an ALB hears no load reports; its target weights are fixed numbers of a target group",
         WeightedRoundRobinOptions,
         _weighted,
+        load_reports=True,
     ),
     "ring_hash": ClientPolicy(
         "ring_hash_experimental",
@@ -170,6 +177,7 @@ POLICIES: dict[str, ClientPolicy] = {
         "stickiness without a cookie: the key picks the target, so a new target takes over old sessions",
         RingHashOptions,
         _ring,
+        hashes_header=True,
     ),
 }
 

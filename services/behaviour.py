@@ -3,12 +3,15 @@
 import random
 import time
 
+import grpc
+
 from services.call import Call
 from services.errors import RpcStatusError
-from services.load_report import MEASURED, LoadMeter, fixed_report
-from services.service_time import Sleeper, burn
+from services.load_report import LoadMeter, fixed_report
+from services.service_time import Sleeper, burn, draw_ns
 from services.session_cache import SessionCache
-from services.settings import FAIL_CODES, Settings
+from services.settings import LoadReport, ReplicaSettings
+from services.settings import SessionCache as CacheSettings
 from services.slots import Slots
 
 _NO_ERRORS = ("OK", "CANCELLED")  # a call that its caller cancelled is not the replica's error
@@ -17,7 +20,7 @@ _NO_ERRORS = ("OK", "CANCELLED")  # a call that its caller cancelled is not the 
 class Behaviour:
     """Does the work of each call as the settings say. The same seed gives the same service times."""
 
-    def __init__(self, settings: Settings, seed: str) -> None:
+    def __init__(self, settings: ReplicaSettings, seed: str) -> None:
         self.settings = settings
         self.slots = Slots(settings.slots)
         self._sleeper = Sleeper()
@@ -30,24 +33,25 @@ class Behaviour:
         self._fixed_report = b""
         self.apply(settings)
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: ReplicaSettings) -> None:
         """Change the settings for calls that start from now on. Calls in progress keep the old settings."""
         self.settings = settings
         self.slots.resize(settings.slots)
-        self._apply_cache(settings.cache_sessions)
+        self._apply_cache(settings.cache)
         self._apply_orca(settings.orca)
 
-    def _apply_cache(self, sessions: int) -> None:
-        if not sessions:
+    def _apply_cache(self, cache: CacheSettings | None) -> None:
+        if cache is None:
             self._cache = None
         elif self._cache is None:
-            self._cache = SessionCache(sessions)
+            self._cache = SessionCache(cache.sessions)
         else:
-            self._cache.resize(sessions)
+            self._cache.resize(cache.sessions)
 
-    def _apply_orca(self, orca: str) -> None:
-        self._fixed_report = b"" if orca in ("", MEASURED) else fixed_report(orca).SerializeToString()
-        if orca != MEASURED:
+    def _apply_orca(self, orca: LoadReport | None) -> None:
+        fixed = None if orca == "measured" else orca
+        self._fixed_report = b"" if fixed is None else fixed_report(fixed).SerializeToString()
+        if orca != "measured":
             self._meter = None
         elif self._meter is None:
             self._meter = LoadMeter(time.monotonic_ns())
@@ -60,7 +64,7 @@ class Behaviour:
         """
         settings = self.settings
         if settings.fail_share and self._failure_rng.random() < settings.fail_share:
-            code = FAIL_CODES[settings.fail_code]
+            code = grpc.StatusCode[settings.fail_code]
             message = f"failed on purpose: {settings.fail_share:g} of the calls end with {code.name}"
             error = RpcStatusError(code, message, after_headers=settings.fail_after_headers)
             if not settings.fail_after_work:
@@ -100,10 +104,10 @@ class Behaviour:
     async def _serve(self, call: Call) -> None:
         settings = self.settings
         factor = settings.slow_factor if call.slow_draw < settings.slow_share else 1.0
-        if call.session_cached:
-            factor *= settings.cache_hit_factor
-        duration_ns = round(settings.service_time.draw_ns(self._service_rng) * factor)
-        if settings.burn_cpu:
+        if call.session_cached and settings.cache is not None:
+            factor *= settings.cache.hit_factor
+        duration_ns = round(draw_ns(settings.service_time_ms, self._service_rng) * factor)
+        if settings.service_time_ms.burn_cpu:
             await burn(duration_ns)
         elif duration_ns:
             await self._sleeper.sleep(duration_ns)

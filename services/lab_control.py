@@ -6,10 +6,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 
 from services.behaviour import Behaviour
+from services.behaviour_message import changed, to_message
 from services.call import Context
 from services.interceptors import LedgerInterceptor
 from services.ledger import Ledger
 from services.outages import Outages
+from services.settings import ReplicaSettings
 from services.threaded_health import ThreadedHealth
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 from services.video_service_pb2 import (
@@ -61,9 +63,11 @@ class LabControl(LabControlServicer):
 
     async def GetIdentity(self, request: GetIdentityRequest, context: Context) -> Identity:  # noqa: N802, ARG002
         """Return the replica's identity, its settings in force and its counts of calls."""
+        settings = self._behaviour.settings
         now = Identity(
             serving=self._serving,
-            behaviour=self._behaviour.settings.to_message(),
+            behaviour=to_message(settings),
+            settings_json=settings.to_json(),
             calls_started=self._calls.started,
             calls_done=self._calls.done,
         )
@@ -74,16 +78,20 @@ class LabControl(LabControlServicer):
         """Change the given settings, all or none. Returns all settings; INVALID_ARGUMENT names a bad one."""
         before = self._behaviour.settings
         try:
-            settings = before.changed(request)
-            if self._threads is not None:
-                settings.check_threads(self._threads)
+            settings = changed(before, request)
+            self._check_threads(settings)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         self._behaviour.apply(settings)
-        outage = (settings.outage_every_s, settings.outage_for_ms)
-        if outage != (before.outage_every_s, before.outage_for_ms):
-            self._outages.plan(*outage)
-        return settings.to_message()
+        if settings.outage != before.outage:
+            self._outages.plan(settings.outage)
+        return to_message(settings)
+
+    def _check_threads(self, settings: ReplicaSettings) -> None:
+        """Raise ValueError for another number of slots than there are threads."""
+        if self._threads is not None and settings.slots != self._threads:
+            expected = f"expected {self._threads}: the threads that it started with"
+            raise ValueError(f"slots is {settings.slots}, {expected}")
 
     async def SetServing(self, request: SetServingRequest, context: Context) -> SetServingReply:  # noqa: N802, ARG002
         """Make the health service answer SERVING or NOT_SERVING. The replica serves calls in both cases."""

@@ -5,17 +5,13 @@ could serve. Sources: gRFC A51 (reports travel in the trailing metadata of each 
 rps counts all calls, whatever their result), Envoy's client_side_weighted_round_robin.
 """
 
-import math
 from collections import deque
 from dataclasses import dataclass
 
 from services.video_service_pb2 import LoadReport
 
 METADATA_KEY = "endpoint-load-metrics-bin"
-MEASURED = "measured"
 FIXED_RPS = 100.0
-CPU_LIMIT = 10.0
-RPS_LIMIT = 1e9
 # A balancer ignores a report with utilization 0. With this minimum a replica that hardly works, because it
 # fails all calls at once, still has a finite weight.
 MIN_UTILIZATION = 0.001
@@ -24,34 +20,9 @@ _BUCKET_NS = 100_000_000
 _BUCKETS = 10  # so the window is 0.9 to 1 s long
 
 
-def check_orca(text: str) -> None:
-    """Check that `text` is "", "measured", "CPU" or "CPU:RPS".
-
-    Raises ValueError with a message for the user.
-    """
-    if text not in ("", MEASURED):
-        fixed_report(text)
-
-
-def fixed_report(text: str) -> LoadReport:
-    """Return the report for "CPU" or "CPU:RPS": a utilization, and calls a second (default 100).
-
-    Raises ValueError with a message for the user.
-    """
-    cpu_text, colon, rps_text = text.partition(":")
-    cpu, rps = _parse_float(cpu_text), _parse_float(rps_text) if colon else FIXED_RPS
-    if not 0 < cpu <= CPU_LIMIT or not 0 < rps <= RPS_LIMIT:
-        limits = f"CPU above 0, to {CPU_LIMIT:g}, RPS above 0, to {RPS_LIMIT:g}"
-        raise ValueError(f"orca is {text!r}, expected measured, CPU or CPU:RPS, as 0.4:200 ({limits})")
-    return LoadReport(cpu_utilization=cpu, rps_fractional=rps)
-
-
-def _parse_float(text: str) -> float:
-    """Return the number, or NaN if `text` is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def fixed_report(cpu_utilization: float) -> LoadReport:
+    """Return the report of a fixed utilization, at FIXED_RPS calls a second."""
+    return LoadReport(cpu_utilization=cpu_utilization, rps_fractional=FIXED_RPS)
 
 
 @dataclass(slots=True)

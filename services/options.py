@@ -1,18 +1,20 @@
 """The command line of a replica."""
 
 import argparse
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from services.service_time import ServiceTime
-from services.settings import Settings
+from pydantic import ValidationError
+
+from services.settings import ReplicaSettings, problem_of
 
 CATALOGUE_SIZE_LIMIT = 1_000_000
-AGE_LIMIT_MS = 86_400_000
-SERVERS = ("asyncio", "threads", "threads_own_health")
 GRACE_LIMIT_S = 3600.0
+# What a document that says nothing of these means.
+DEFAULTS = {"slots": 2, "service_time_ms": {"distribution": "exponential", "mean": 10.0}}
 
 
 @dataclass(frozen=True)
@@ -26,20 +28,18 @@ class Tls:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a replica: see the help texts of the command line."""
+    """What a replica is started with: its settings, and its place: name, ports, files and clock."""
 
     name: str
     listen: str
-    settings: Settings
+    settings: ReplicaSettings
     seed: int
     ledger: Path | None
     ready: Path | None
     epoch_ns: int
     catalogue_size: int
     tls: Tls | None
-    max_connection_age_ms: int
     grace_s: float
-    server: str
 
 
 def parse(argv: list[str] | None) -> Options:
@@ -49,47 +49,28 @@ def parse(argv: list[str] | None) -> Options:
     """
     parser = _parser()
     given = parser.parse_args(argv)
-    try:
-        settings = _settings(given)
-        if given.server != "asyncio":
-            settings.check_threads(settings.slots)
-    except ValueError as error:
-        parser.error(str(error))
     return Options(
         name=given.name,
         listen=given.listen,
-        settings=settings,
+        settings=_settings(parser, given),
         seed=given.seed,
         ledger=given.ledger,
         ready=given.ready,
         epoch_ns=given.epoch_ns,
         catalogue_size=given.catalogue_size,
         tls=_tls(parser, given),
-        max_connection_age_ms=given.max_connection_age_ms,
         grace_s=given.grace_s,
-        server=given.server,
     )
 
 
-def _settings(given: argparse.Namespace) -> Settings:
-    cache_sessions, cache_hit_factor = given.cache or (0, 1.0)
-    outage_every_s, outage_for_ms = given.outage or (0.0, 0.0)
-    return Settings(
-        slots=given.slots,
-        service_time=given.service_time,
-        burn_cpu=given.burn_cpu,
-        slow_factor=given.slow_factor,
-        slow_share=given.slow_share,
-        fail_share=given.fail_share,
-        fail_code=given.fail_code,
-        cache_sessions=cache_sessions,
-        cache_hit_factor=cache_hit_factor,
-        orca=given.orca,
-        outage_every_s=outage_every_s,
-        outage_for_ms=outage_for_ms,
-        fail_after_headers=given.fail_after_headers,
-        fail_after_work=given.fail_after_work,
-    )
+def _settings(parser: argparse.ArgumentParser, given: argparse.Namespace) -> ReplicaSettings:
+    """Return the settings of the document, with those that have an option of their own."""
+    own = {"slots": given.slots, "service_time_ms": given.service_time}
+    document = DEFAULTS | given.settings | {key: value for key, value in own.items() if value is not None}
+    try:
+        return ReplicaSettings.model_validate(document)
+    except ValidationError as error:
+        parser.error(problem_of(error))
 
 
 def _tls(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Tls | None:
@@ -98,6 +79,10 @@ def _tls(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Tls | No
     if missing and len(missing) < len(values):
         parser.error(f"{', '.join(missing)} missing: expected all of {', '.join(values)}, or none")
     return None if missing else Tls(*values.values())
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and the text below the options as it is."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="replica",
         description="One video server of the lab, serving until SIGTERM or SIGINT.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
+        epilog=_settings_in_words(),
     )
     option = parser.add_argument
     option("--name", type=_name, default="replica-0", help="what the replica calls itself")
@@ -119,16 +105,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     option("--tls-certificate", type=Path, metavar="FILE", help="PEM file of the certificate and its chain")
     option("--tls-key", type=Path, metavar="FILE", help="PEM file of the certificate's private key")
-    option("--slots", type=int, default=2, help="calls worked on at once; the rest wait in line")
+    option(
+        "--settings",
+        type=_document,
+        default={},
+        metavar="JSON|FILE",
+        help="how it works on calls (below); what is left out has its default",
+    )
+    option("--slots", type=int, metavar="N", help="a setting by itself; unset: as in --settings, else 2")
     option(
         "--service-time",
         type=_service_time,
-        default="exponential:10",
         metavar="DISTRIBUTION:MEAN_MS",
-        help="constant, exponential or lognormal, with its mean in milliseconds",
+        help="a setting by itself; unset: as in --settings, else exponential:10",
     )
-    option("--burn-cpu", action="store_true", help="spend the service time computing instead of asleep")
-    _misbehaviour(parser)
     option("--seed", type=int, default=1, help="of the service times, together with the name")
     option("--ledger", type=Path, metavar="FILE", help="where to write one CSV row per call")
     option("--ready", type=Path, metavar="FILE", help="written when serving: name, addresses and pid as JSON")
@@ -141,19 +131,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     option("--catalogue-size", type=_catalogue_size, default=1000, metavar="N", help="most added videos kept")
     option(
-        "--max-connection-age-ms",
-        type=_age_ms,
-        default=0,
-        metavar="N",
-        help="end connections at about this age, their calls may finish; 0: never",
-    )
-    option(
-        "--server",
-        choices=SERVERS,
-        default=SERVERS[0],
-        help="asyncio; a thread a slot, health checks in line with the calls; or with a thread of their own",
-    )
-    option(
         "--grace-s",
         type=_grace_s,
         default=1.0,
@@ -163,32 +140,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _misbehaviour(parser: argparse.ArgumentParser) -> None:
-    option = parser.add_argument
-    option("--slow-factor", type=float, default=1.0, metavar="F", help="multiplies the service times")
-    option("--slow-share", type=float, default=1.0, metavar="S", help="share of the calls that are so slow")
-    option("--fail-share", type=float, default=0.0, metavar="S", help="share of the calls that fail")
-    option("--fail-code", default="UNAVAILABLE", metavar="CODE", help="gRPC name of how they fail")
-    option("--fail-after-headers", action="store_true", help="they fail after initial metadata")
-    option("--fail-after-work", action="store_true", help="they take a slot and a service time, then fail")
-    option(
-        "--outage",
-        type=_outage,
-        metavar="EVERY_S:FOR_MS",
-        help="go away every so many seconds, for so many milliseconds, breaking all connections",
-    )
-    option(
-        "--cache",
-        type=_cache,
-        metavar="SESSIONS:HIT_FACTOR",
-        help="keep the data of so many sessions; having it multiplies the service time",
-    )
-    option(
-        "--orca",
-        default="",
-        metavar="measured|CPU[:RPS]",
-        help="tell balancers the load: the slots' own, or a fixed utilisation (and calls a second)",
-    )
+def _settings_in_words() -> str:
+    lines = ["settings, as keys of a JSON document:"]
+    lines += [f"  {name}: {field.description}" for name, field in ReplicaSettings.model_fields.items()]
+    return "\n".join(lines)
 
 
 def _name(text: str) -> str:
@@ -204,33 +159,27 @@ def _address(text: str) -> str:
     return text
 
 
-def _service_time(text: str) -> ServiceTime:
+def _document(text: str) -> dict[str, Any]:
+    """Return the settings document in a text that begins with {, or else in a file of that name."""
     try:
-        return ServiceTime.parse(text)
+        document = json.loads(text if text.lstrip().startswith("{") else Path(text).read_bytes())
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: cannot read it: {error.strerror}") from None
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a JSON object")
+    return document
 
 
-def _outage(text: str) -> tuple[float, float]:
-    every_s, _, for_ms = text.partition(":")
+def _service_time(text: str) -> dict[str, Any]:
+    distribution, _, mean = text.partition(":")
     try:
-        return float(every_s), float(for_ms)
+        return {"distribution": distribution, "mean": float(mean)}
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected EVERY_S:FOR_MS, as 5:300") from None
-
-
-def _cache(text: str) -> tuple[int, float]:
-    sessions, _, hit_factor = text.partition(":")
-    try:
-        return int(sessions), float(hit_factor)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected SESSIONS:HIT_FACTOR, as 100:0.2") from None
-
-
-def _age_ms(text: str) -> int:
-    if not text.isdecimal() or int(text) > AGE_LIMIT_MS:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to {AGE_LIMIT_MS} milliseconds")
-    return int(text)
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected DISTRIBUTION:MEAN_MS, as exponential:10"
+        ) from None
 
 
 def _grace_s(text: str) -> float:

@@ -14,6 +14,8 @@ What callers saw (grpcio 1.85.1, pick_first, 250 calls/s, away for 0.3 s every 2
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from services.settings import Outage
+
 
 class Outages:
     """Carries out the planned outages: calls `go_away` at the start of each and `come_back` at its end.
@@ -27,13 +29,14 @@ class Outages:
         self._go_away = go_away
         self._come_back = come_back
         self._loop = asyncio.get_running_loop()
-        self._every_s = self._for_s = self._planned_at_s = 0.0
+        self._outage: Outage | None = None
+        self._planned_at_s = 0.0
         self._changed = asyncio.Event()
         self._stopped = False
 
-    def plan(self, every_s: float, for_ms: float) -> None:
-        """From now on make an outage of `for_ms` ms every `every_s` seconds; 0 and 0: no outages."""
-        self._every_s, self._for_s, self._planned_at_s = every_s, for_ms / 1000, self._loop.time()
+    def plan(self, outage: Outage | None) -> None:
+        """From now on make this outage again and again; None: no outages."""
+        self._outage, self._planned_at_s = outage, self._loop.time()
         self._changed.set()
 
     def stop(self) -> None:
@@ -45,19 +48,19 @@ class Outages:
         """Carry out outages until `stop`. Raises the errors of `go_away` and `come_back`."""
         while not self._stopped:
             self._changed.clear()
-            if self._every_s:
-                await self._run_plan()
+            if self._outage is not None:
+                await self._run_plan(self._outage)
             else:
                 await self._changed.wait()
 
-    async def _run_plan(self) -> None:
-        begins_s = self._planned_at_s + self._every_s
+    async def _run_plan(self, outage: Outage) -> None:
+        begins_s = self._planned_at_s + outage.every_s
         while not await self._changed_before(begins_s):
             await self._go_away()
-            await self._changed_before(begins_s + self._for_s)
+            await self._changed_before(begins_s + outage.for_ms / 1000)
             if not self._stopped:
                 await self._come_back()
-            begins_s += self._every_s
+            begins_s += outage.every_s
 
     async def _changed_before(self, instant_s: float) -> bool:
         """Wait until `instant_s` and return False. Returns True as soon as `plan` or `stop` is called."""

@@ -58,9 +58,10 @@ class Replica:
         self._behaviour = Behaviour(options.settings, f"{options.seed}/{options.name}")
         self._calls = LedgerInterceptor(options.name, self._ledger, Clock(options.epoch_ns), self._behaviour)
         self._videos = VideoService(Catalogue(options.catalogue_size, options.name))
-        self._threaded = options.server != "asyncio"
+        settings = options.settings
+        self._threaded = settings.server != "asyncio"
         self._health: health.aio.HealthServicer | ThreadedHealth = (
-            ThreadedHealth(own_pool=options.server == "threads_own_health")
+            ThreadedHealth(own_pool=settings.server == "threads_own_health")
             if self._threaded
             else health.aio.HealthServicer()
         )
@@ -68,8 +69,8 @@ class Replica:
         identity = Identity(
             name=options.name,
             pid=os.getpid(),
-            max_connection_age_ms=options.max_connection_age_ms,
-            server=options.server,
+            max_connection_age_ms=settings.max_connection_age_ms or 0,
+            server=settings.server,
         )
         self._control = LabControl(
             identity,
@@ -78,7 +79,7 @@ class Replica:
             self._health,
             self._ledger,
             self._calls,
-            options.settings.slots if self._threaded else None,
+            settings.slots if self._threaded else None,
         )
         self._interceptors = (
             self._calls,
@@ -100,9 +101,10 @@ class Replica:
     def _arguments(self) -> list[tuple[str, int]]:
         # By default a second server may bind the same port and takes half of the calls.
         arguments = [("grpc.so_reuseport", 0)]
-        if self._options.max_connection_age_ms:
+        age_ms = self._options.settings.max_connection_age_ms
+        if age_ms is not None:
             # Open calls may finish, however long they take: gRPC's default grace time is unlimited.
-            arguments.append(("grpc.max_connection_age_ms", self._options.max_connection_age_ms))
+            arguments.append(("grpc.max_connection_age_ms", age_ms))
         return arguments
 
     def _make_server(self) -> grpc.aio.Server:
@@ -142,8 +144,7 @@ class Replica:
         if self._control_server is not None:
             await self._control_server.start()
         await self._control.set_serving(True)
-        settings = self._options.settings
-        self._outages.plan(settings.outage_every_s, settings.outage_for_ms)
+        self._outages.plan(self._options.settings.outage)
         name, ready = self._options.name, self._options.ready
         tls = {"tls_address": self.tls_address} if self.tls_address else {}
         if ready:

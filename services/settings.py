@@ -1,108 +1,173 @@
-"""The settings of a replica: how it treats calls. LabControl shows and changes them."""
+"""The settings of a replica, each declared once: type, bounds, default and meaning.
 
-import difflib
-from dataclasses import dataclass, replace
+The keys are those of `replicas` in an experiment file. These models check experiment files. A replica starts
+with one of their documents, which is JSON, and shows the document in force.
+"""
 
-import grpc
+from typing import Annotated, Any, Literal
 
-from services.load_report import check_orca
-from services.service_time import ServiceTime
-from services.video_service_pb2 import Behaviour as BehaviourMessage
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core.core_schema import ValidationInfo
 
-SLOTS_LIMIT = 10_000
-SLOW_FACTOR_LIMIT = 1000.0
-CACHE_SESSIONS_LIMIT = 100_000
-OUTAGE_EVERY_LIMIT_S = 86_400.0
-FAIL_CODES = {code.name: code for code in grpc.StatusCode if code is not grpc.StatusCode.OK}
+# What a gRPC server or proxy may answer instead of OK.
+Code = Literal[
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]
+Distribution = Literal["constant", "exponential", "lognormal"]
+Server = Literal["asyncio", "threads", "threads_own_health"]
+Share = Annotated[float, Field(ge=0, le=1)]
+SlowFactor = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+LoadReport = Literal["measured"] | Annotated[float, Field(gt=0, le=10)]
+
+ASYNCIO_ONLY = ("outage", "cache", "orca")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a replica. Names and meanings are those of the fields of LabControl's Behaviour.
+class SettingsModel(BaseModel):
+    """Exactly the fields named, each of its own type, no infinity and no NaN. Raises ValidationError."""
 
-    Raises ValueError with a message for the user for a bad value.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    slots: int
-    service_time: ServiceTime
-    burn_cpu: bool = False
-    slow_factor: float = 1.0
-    slow_share: float = 1.0
-    fail_share: float = 0.0
-    fail_code: str = "UNAVAILABLE"
-    cache_sessions: int = 0
-    cache_hit_factor: float = 1.0
-    orca: str = ""
-    outage_every_s: float = 0.0
-    outage_for_ms: float = 0.0
-    fail_after_headers: bool = False
-    fail_after_work: bool = False
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.slots <= SLOTS_LIMIT:
-            raise ValueError(f"slots is {self.slots}, expected 1 to {SLOTS_LIMIT}")
-        if not 0 <= self.slow_factor <= SLOW_FACTOR_LIMIT:
-            raise ValueError(f"slow_factor is {self.slow_factor:g}, expected 0 to {SLOW_FACTOR_LIMIT:g}")
-        for name in ("slow_share", "fail_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name):g}, expected a share from 0 to 1")
-        self._check_fail_code()
-        if not 0 <= self.cache_sessions <= CACHE_SESSIONS_LIMIT:
-            raise ValueError(f"cache_sessions is {self.cache_sessions}, expected 0 to {CACHE_SESSIONS_LIMIT}")
-        if not 0 <= self.cache_hit_factor <= 1:
-            raise ValueError(f"cache_hit_factor is {self.cache_hit_factor:g}, expected 0 to 1")
-        check_orca(self.orca)
-        self._check_outage()
+class ServiceTime(SettingsModel):
+    """How long one request occupies one slot of a replica."""
 
-    def _check_fail_code(self) -> None:
-        if self.fail_code not in FAIL_CODES:
-            nearest = difflib.get_close_matches(self.fail_code.upper(), FAIL_CODES, 1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise ValueError(f"fail_code is {self.fail_code!r}, expected a gRPC error name{hint}")
+    distribution: Distribution = Field(
+        description="shape of the service time; drawn anew for every request from a seeded generator"
+    )
+    mean: float = Field(ge=0, le=60_000, description="mean service time, milliseconds; 0: no time at all")
+    burn_cpu: bool = Field(
+        default=False, description="burn CPU for the service time instead of sleeping (default false)"
+    )
 
-    def _check_outage(self) -> None:
-        every_s, for_ms = self.outage_every_s, self.outage_for_ms
-        if every_s == 0 and for_ms == 0:
-            return
-        if not 0 < every_s <= OUTAGE_EVERY_LIMIT_S:
-            raise ValueError(f"outage_every_s is {every_s:g}, expected above 0, to {OUTAGE_EVERY_LIMIT_S:g}")
-        if not 0 < for_ms < every_s * 1000:
-            least = f"above 0 and below outage_every_s, {every_s * 1000:g} ms"
-            raise ValueError(f"outage_for_ms is {for_ms:g}, expected {least}")
 
-    def check_threads(self, threads: int) -> None:
-        """Check that a replica with `threads` threads can carry out the settings. Raises ValueError."""
-        if self.slots != threads:
-            raise ValueError(f"slots is {self.slots}, expected {threads}: the threads that it started with")
-        if self.outage_every_s:
-            every_s = f"outage_every_s is {self.outage_every_s:g}"
-            raise ValueError(f"{every_s}, expected 0: threads cannot be made to leave their calls")
+class Outage(SettingsModel):
+    """A replica that is away again and again, as a server in a crash loop is."""
 
-    def changed(self, message: BehaviourMessage) -> "Settings":
-        """Return these settings with the fields changed that the message sets. Raises ValueError."""
-        given = {field.name: value for field, value in message.ListFields()}
-        service_time = ServiceTime(
-            given.pop("distribution", self.service_time.distribution),
-            given.pop("mean_ms", self.service_time.mean_ms),
-        )
-        return replace(self, service_time=service_time, **given)
+    every_s: float = Field(ge=0.1, le=3600, description="seconds from one outage to the next")
+    for_ms: float = Field(
+        gt=0, le=60_000, description="milliseconds without port and connections; less than every_s"
+    )
 
-    def to_message(self) -> BehaviourMessage:
-        """Return these settings as LabControl's message."""
-        return BehaviourMessage(
-            slots=self.slots,
-            distribution=self.service_time.distribution,
-            mean_ms=self.service_time.mean_ms,
-            burn_cpu=self.burn_cpu,
-            slow_factor=self.slow_factor,
-            slow_share=self.slow_share,
-            fail_share=self.fail_share,
-            fail_code=self.fail_code,
-            cache_sessions=self.cache_sessions,
-            cache_hit_factor=self.cache_hit_factor,
-            orca=self.orca,
-            outage_every_s=self.outage_every_s,
-            outage_for_ms=self.outage_for_ms,
-            fail_after_headers=self.fail_after_headers,
-            fail_after_work=self.fail_after_work,
-        )
+    @field_validator("for_ms")
+    @classmethod
+    def _ends_before_the_next(cls, for_ms: float, info: ValidationInfo) -> float:
+        every_ms = info.data.get("every_s", float("inf")) * 1000
+        if for_ms >= every_ms:
+            raise ValueError(f"{for_ms:g} is too long; expected less than every_s, which is {every_ms:g} ms")
+        return for_ms
+
+
+class SessionCache(SettingsModel):
+    """What a replica remembers of its sessions, and what that saves."""
+
+    sessions: int = Field(
+        ge=1, le=1_000_000, description="sessions that one replica remembers; the oldest used one goes first"
+    )
+    hit_factor: float = Field(
+        ge=0,
+        le=1,
+        description="service time of a request whose session is remembered / of one whose is not",
+    )
+
+
+class WorkSettings(SettingsModel):
+    """How a replica works on calls: what an experiment file may say of its replicas."""
+
+    slots: int = Field(
+        ge=1,
+        le=10_000,
+        description="requests that one replica works on at once; the rest wait in line (FIFO)",
+    )
+    service_time_ms: ServiceTime = Field(description="service time of one request, milliseconds")
+    slow_factor: SlowFactor = Field(default=1.0, description="multiplies every service time (default 1)")
+    slow_share: Share = Field(
+        default=1.0, description="share of the calls that slow_factor applies to (default 1: all)"
+    )
+    fail_share: Share = Field(
+        default=0.0, description="share of the calls that fail at once, before response headers (default 0)"
+    )
+    fail_code: Code = Field(default="UNAVAILABLE", description="gRPC status of those (default UNAVAILABLE)")
+    outage: Outage | None = Field(default=None, description="how the replicas go away and come back, if so")
+    cache: SessionCache | None = Field(default=None, description="a cache per session, if there is one")
+    orca: LoadReport | None = Field(
+        default=None,
+        description="ORCA load reports in trailing metadata: measured, or a fixed CPU utilisation; "
+        "none (default): no reports",
+    )
+
+
+class ReplicaSettings(WorkSettings):
+    """All settings of one replica: how it works on calls, and what an arm or an event adds to that."""
+
+    fail_after_headers: bool = Field(
+        default=False, description="failures follow response headers (default false)"
+    )
+    fail_after_work: bool = Field(
+        default=False, description="failures take a slot and a service time first (default false)"
+    )
+    max_connection_age_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=86_400_000,
+        description="age at which connections are closed; their calls may finish (default: never)",
+    )
+    server: Server = Field(
+        default="asyncio",
+        description="asyncio (default); threads: a thread a slot, health checks wait in line with the calls; "
+        "threads_own_health: a thread a slot, health checks have their own",
+    )
+
+    @field_validator("server")
+    @classmethod
+    def _can_do_all_that(cls, server: Server, info: ValidationInfo) -> Server:
+        for name in ASYNCIO_ONLY if server != "asyncio" else ():
+            if info.data.get(name) is not None:
+                raise ValueError(f"'{server}' has no {name}; expected 'asyncio', or replicas without it")
+        return server
+
+    def to_json(self) -> str:
+        """Return the document: every setting, as JSON on one line."""
+        return self.model_dump_json()
+
+
+NESTED = ("service_time_ms", "outage", "cache")
+
+
+def problem_of(error: ValidationError) -> str:
+    """Return what is wrong with a settings document, in one line: setting, value, what is expected."""
+    details = error.errors(include_url=False)
+    first = details[0]
+    place = _place(first["loc"])
+    if first["type"] == "value_error":
+        return f"{place}: {first['ctx']['error']}"
+    if first["type"] == "extra_forbidden":
+        return f"{place} is no setting of a replica"
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    expected = [_expected(detail) for detail in details if _place(detail["loc"]) == place]
+    return f"{place} is {first['input']!r}, expected {' or '.join(dict.fromkeys(expected))}"
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Return where a setting stands, without the type that pydantic names for one of several types."""
+    depth = 2 if loc and loc[0] in NESTED else 1
+    return ".".join(str(part) for part in loc[:depth])
+
+
+def _expected(detail: Any) -> str:
+    return str(detail["msg"]).removeprefix("Input should be ")

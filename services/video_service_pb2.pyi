@@ -57,7 +57,7 @@ class GetIdentityRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Identity(_message.Message):
-    __slots__ = ("name", "pid", "serving", "behaviour", "calls_started", "calls_done", "max_connection_age_ms", "server")
+    __slots__ = ("name", "pid", "serving", "behaviour", "calls_started", "calls_done", "max_connection_age_ms", "server", "settings_json")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     SERVING_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +66,7 @@ class Identity(_message.Message):
     CALLS_DONE_FIELD_NUMBER: _ClassVar[int]
     MAX_CONNECTION_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_JSON_FIELD_NUMBER: _ClassVar[int]
     name: str
     pid: int
     serving: bool
@@ -74,7 +75,8 @@ class Identity(_message.Message):
     calls_done: int
     max_connection_age_ms: int
     server: str
-    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ..., max_connection_age_ms: _Optional[int] = ..., server: _Optional[str] = ...) -> None: ...
+    settings_json: str
+    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ..., max_connection_age_ms: _Optional[int] = ..., server: _Optional[str] = ..., settings_json: _Optional[str] = ...) -> None: ...
 
 class Behaviour(_message.Message):
     __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code", "burn_cpu", "slow_share", "cache_sessions", "cache_hit_factor", "orca", "outage_every_s", "outage_for_ms", "fail_after_headers", "fail_after_work")

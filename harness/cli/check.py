@@ -103,6 +103,8 @@ def _clients(experiment: Experiment, work: Workload) -> Lines:
 
 def _capacity(experiment: Experiment, replicas: Replicas, work: Workload) -> Lines:
     time_ms = replicas.service_time_ms
+    if time_ms.mean == 0:
+        return [("replicas", f"{replicas.count} x {replicas.slots} slots, no service time")]
     capacity_per_s = replicas.slots * 1000 / (time_ms.mean * _service_times_per_call(work))
     line = (
         f"{replicas.count} x {replicas.slots} slots, service time {time_ms.mean:g} ms "

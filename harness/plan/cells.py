@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from harness.events.schedule import PlannedEvent, planned_events
-from harness.policies.registry import sets_cookie
+from harness.policies.registry import traits_of
 from harness.spec.arm import Variant
 from harness.spec.experiment import Arm, Experiment, Workload
 from lb.plan import Load, planned_requests
@@ -29,7 +29,8 @@ class CellPlan:
     @property
     def cookies(self) -> bool:
         """Whether the clients keep cookies: asked for, and there is a proxy that sets some."""
-        return self.arm.cookie_jar and sets_cookie(self.arm)
+        arm = self.arm
+        return arm.cookie_jar and traits_of(arm.route, arm.policy, arm.options).sets_cookie
 
 
 def plan_cells(experiment: Experiment) -> list[CellPlan]:
@@ -65,13 +66,6 @@ def load_of(work: Workload, seed: int, repeat: int) -> Load:
         seed=seed,
         repeat=repeat,
     )
-
-
-def replica_connection_age_ms(arm: Arm) -> int | None:
-    """When the replicas end a connection: only where the clients' own connections reach them."""
-    if arm.max_connection_age_s is None or arm.route == "envoy":
-        return None
-    return round(arm.max_connection_age_s * 1000)
 
 
 def planned_in_window(plan: CellPlan) -> int:

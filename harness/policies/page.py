@@ -1,15 +1,13 @@
-"""Writes docs/policies.md from the tables of policies: python -m harness.policies.page > docs/policies.md"""
+"""Writes docs/policies.md from the registry: python -m harness.policies.page > docs/policies.md"""
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
-from harness.policies.envoy_policies import EnvoyPolicy
 from harness.policies.registry import POLICIES_OF_ROUTE
-from lb.policies import ClientPolicy
 
 INTRODUCTION = """\
 # Policies
@@ -20,7 +18,7 @@ arms:
   two_choices: {route: envoy, policy: least_request, options: {choices: 2}}
 ```
 
-`python -m harness.policies.page` writes this page from the tables that the lab itself goes by.
+`python -m harness.policies.page` writes this page from the registry that the lab itself asks.
 What each policy promises is tested, with its tolerance: [tests/real/oracles](../tests/real/oracles).
 
 Behind Envoy, whatever the policy, this is not an ALB: no TLS in measured runs, one proxy node instead of
@@ -33,6 +31,7 @@ ROUTES = {
     "direct": "The client holds all addresses and picks for itself, call by call; there is no proxy.",
 }
 
+MAX_EXAMPLES = 2  # of one policy
 # The table has a column for it.
 TOLD_DEFAULT = re.compile(r" \(default[^()]*\)")
 
@@ -51,17 +50,12 @@ def _lines() -> Iterator[str]:
             yield f"{_sentence(policy.meaning)}\n"
             yield f"*In ALB terms:* {policy.alb}.\n"
             yield from _options(policy.options)
-            yield f"{_source(policy)}\n"
+            yield from _examples(policy.examples)
+            yield f"{policy.source}\n"
 
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _source(policy: EnvoyPolicy | ClientPolicy) -> str:
-    if isinstance(policy, EnvoyPolicy):
-        return f"Envoy's configuration: [envoy/{policy.template}](../envoy/{policy.template})"
-    return f"gRPC's name: `{policy.grpc_name}`, in a service config: [lb/policies.py](../lb/policies.py)"
 
 
 def _options(model: type[BaseModel]) -> Iterator[str]:
@@ -74,6 +68,19 @@ def _options(model: type[BaseModel]) -> Iterator[str]:
         meaning = TOLD_DEFAULT.sub("", option["description"])
         yield f"| `{name}` | {_values(option)} | {default_in_words(option)} | {meaning} |"
     yield ""
+
+
+def _examples(examples: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    shown = [f"`options: {_yaml(options)}`" for options in examples if options]
+    if shown:
+        yield f"For example: {', '.join(shown[:MAX_EXAMPLES])}\n"
+
+
+def _yaml(value: object) -> str:
+    """Return a value as YAML writes it on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_yaml(entry)}" for key, entry in value.items()) + "}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def default_in_words(part: Mapping[str, Any]) -> str:

@@ -1,44 +1,46 @@
-"""Which policies each route has: one register over the proxy's and the client's own."""
+"""POLICIES_OF_ROUTE: the policies of every route. Whoever wants to know something of a policy asks here."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from pydantic import BaseModel
+from harness.policies.layer_4 import LAYER_4
+from harness.policies.layer_7 import LAYER_7
+from harness.policies.policy import Policy, Traits
+from lb.policies import POLICIES, ClientPolicy, PolicyOptions
 
-from harness.policies.envoy_options import TargetGroupsOptions, WeightedOptions
-from harness.policies.envoy_policies import POLICIES_OF_PROXY, EnvoyPolicy
-from harness.spec.arm import Arm
-from lb.policies import POLICIES, ClientPolicy
 
-POLICIES_OF_ROUTE: Mapping[str, Mapping[str, EnvoyPolicy | ClientPolicy]] = {
-    **POLICIES_OF_PROXY,
-    "direct": POLICIES,
+def _in_client(policy: ClientPolicy) -> Policy[Any]:
+    traits = Traits(
+        hash_key="header" if policy.hashes_header else None,
+        load_reports=policy.load_reports,
+        client_health_checks=policy.health_checks,
+        channel_policy=policy.grpc_name,
+    )
+    source = f"gRPC's name: `{policy.grpc_name}`, in a service config: [lb/policies.py](../lb/policies.py)"
+    return Policy(policy.meaning, policy.alb, source, policy.options, lambda _: traits)
+
+
+POLICIES_OF_ROUTE: Mapping[str, Mapping[str, Policy[Any]]] = {
+    "envoy": LAYER_7,
+    "envoy-l4": LAYER_4,
+    "direct": {name: _in_client(policy) for name, policy in POLICIES.items()},
 }
 
 
-def options_of(arm: Arm) -> BaseModel:
-    """The policy's options with their defaults. Raises pydantic's ValidationError where they are bad."""
-    return POLICIES_OF_ROUTE[arm.route][arm.policy].options.model_validate(arm.options)
+def options_of(route: str, policy: str, options: Mapping[str, object]) -> PolicyOptions:
+    """Return the options with their defaults.
+
+    Raises KeyError for a policy that the route does not have, pydantic's ValidationError for bad options.
+    """
+    chosen: PolicyOptions = POLICIES_OF_ROUTE[route][policy].chosen(options)
+    return chosen
 
 
-def incompatibility(arm: Arm, replicas: int) -> str | None:
-    """What of the policy's (valid) options does not fit that number of replicas; None: nothing."""
-    options = options_of(arm)
-    if isinstance(options, WeightedOptions) and len(options.weights) != replicas:
-        return f"weights: {len(options.weights)} for {replicas} replicas; expected one for each"
-    if isinstance(options, TargetGroupsOptions):
-        dealt = sum(group.replicas for group in options.groups.values())
-        if dealt != replicas:
-            return f"groups: {dealt} replicas in all; expected {replicas}, as many as there are"
-    return None
+def traits_of(route: str, policy: str, options: Mapping[str, object]) -> Traits:
+    """Return what the policy with these options needs and how it is recognised. Raises as `options_of`."""
+    return POLICIES_OF_ROUTE[route][policy].traits(options_of(route, policy, options))
 
 
-def sets_cookie(arm: Arm) -> bool:
-    """Whether the proxy answers with a cookie."""
-    policy = POLICIES_OF_ROUTE[arm.route][arm.policy]
-    return isinstance(policy, EnvoyPolicy) and policy.cookie(arm.options)
-
-
-def echo_header(arm: Arm) -> str | None:
-    """The header of an answer that clients must send back to stay where they are, if there is one."""
-    policy = POLICIES_OF_ROUTE[arm.route][arm.policy]
-    return policy.echo_header(arm.options) if isinstance(policy, EnvoyPolicy) else None
+def replicas_problem(route: str, policy: str, options: Mapping[str, object], replicas: int) -> str | None:
+    """Return why the options do not fit that number of replicas, or None. Raises as `options_of`."""
+    return POLICIES_OF_ROUTE[route][policy].replicas_problem(options_of(route, policy, options), replicas)

@@ -4,19 +4,30 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
 
 from harness.errors import LabError
+from harness.policies.policy import HashKey
+from harness.policies.registry import traits_of
 from harness.proxy.render import LISTENER
+from harness.spec.arm import Arm
 
 TIMEOUT_S = 5.0
 SHOWN_LENGTH = 300  # of a value that is told
 HIDDEN = "[redacted]"  # what Envoy shows of a secret
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?s?")
+ROUTER = "envoy.filters.http.router"  # the last filter of every listener
+# Envoy's word for what is hashed -> the policy's.
+HASH_KEYS: dict[str, HashKey] = {
+    "header": "header",
+    "cookie": "cookie",
+    "connection_properties": "source_address",
+    "source_ip": "connection",
+}
 KNOWN_AS_WELL = ("HEALTHY", "UNKNOWN")  # what EDS may say of an endpoint; unknown where it says nothing
 
 EndpointState = Literal["healthy", "unhealthy", "ejected", "draining"]
@@ -112,24 +123,56 @@ class EnvoyAdmin:
         }
 
 
-def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], workers: int) -> None:
-    """Compare what is in force in the live Envoy with what was planned.
+def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], arm: Arm) -> None:
+    """Compare what is in force in the live Envoy with what the arm plans.
 
     `config` is the file Envoy was started with (its endpoints are in the files that it names), `addresses`
-    name -> "host:port" of the replicas, `workers` the planned number of worker threads. Raises LabError
-    naming the first difference.
+    name -> "host:port" of the replicas. Raises LabError naming the first difference.
     """
-    _same("worker threads", workers, admin.get_json("/server_info")["command_line_options"]["concurrency"])
+    workers = admin.get_json("/server_info")["command_line_options"]["concurrency"]
+    _same("worker threads", arm.proxy_workers, workers)
     planned = YAML(typ="safe", pure=True).load(config)["static_resources"]
-    live = admin.get_json("/config_dump")
-    for kind in ("clusters", "listeners"):
-        _same_tree(kind, _by_name(planned[kind]), _by_name(_live(live, kind)))
+    dump = admin.get_json("/config_dump")
+    live = {kind: _live(dump, kind) for kind in ("clusters", "listeners")}
+    for kind, entries in live.items():
+        _same_tree(kind, _by_name(planned[kind]), _by_name(entries))
+    _confirm_policy(arm, live["clusters"], live["listeners"])
     weights = {cluster["name"]: _planned_weights(cluster) for cluster in planned["clusters"]}
     _same("endpoints", sorted(addresses.values()), sorted(admin.endpoint_health()))
     _same("endpoints' weights", weights, admin.endpoint_weights())
     sick = [address for address, healthy in admin.endpoint_health().items() if not healthy]
     if sick:
         raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")
+
+
+def _confirm_policy(arm: Arm, clusters: list[Any], listeners: list[Any]) -> None:
+    """Compare what picks replicas in the live Envoy with what the policy says of itself.
+
+    So a template that renders another policy than its name says is found, too.
+    """
+    traits = traits_of(arm.route, arm.policy, arm.options)
+    balancing = {
+        policy["typed_extension_config"]["name"]
+        for cluster in clusters
+        for policy in cluster["load_balancing_policy"]["policies"]
+    }
+    filters = {entry["name"] for found in _values(listeners, "http_filters") for entry in found} - {ROUTER}
+    _same(f"extensions of {arm.policy}", sorted(traits.extensions), sorted(balancing | filters))
+    specifiers = [entry for found in _values(listeners, "hash_policy") for entry in found]
+    hashed = {HASH_KEYS[key] for entry in specifiers for key in entry}
+    _same(f"key that {arm.policy} hashes", [key for key in (traits.hash_key,) if key], sorted(hashed))
+
+
+def _values(tree: Any, key: str) -> Iterator[Any]:
+    """Yield every value of `key` at any depth of a configuration."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            if name == key:
+                yield value
+            yield from _values(value, key)
+    elif isinstance(tree, list):
+        for entry in tree:
+            yield from _values(entry, key)
 
 
 def _same(what: str, planned: object, live: object) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.policies.envoy_options import TargetGroupsOptions, WeightedOptions
-from harness.policies.envoy_policies import POLICIES_OF_PROXY
+from harness.policies.policy import Traits
+from harness.policies.registry import traits_of
 from harness.spec.arm import Arm
 
 CLUSTER = "videos"
@@ -42,35 +42,27 @@ def group_of(arm: Arm, replicas: Sequence[str]) -> dict[str, str]:
     replica-0 and those after it are dealt out in order, whether or not the earlier ones are among
     `replicas`; those beyond all groups joined later and belong to the last.
     """
-    options = _options(arm)
-    if not isinstance(options, TargetGroupsOptions):
-        return {}
-    dealt = [group for group, part in options.groups.items() for _ in range(part.replicas)]
-    return {name: dealt[min(_number(name), len(dealt) - 1)] for name in replicas}
+    groups = _traits(arm).groups
+    dealt = [group for group, count in groups.items() for _ in range(count)]
+    return {name: dealt[min(_number(name), len(dealt) - 1)] for name in replicas} if dealt else {}
 
 
 def clusters_of(arm: Arm) -> list[str]:
     """The names of Envoy's clusters: one a target group, or the one of all replicas."""
-    options = _options(arm)
-    if isinstance(options, TargetGroupsOptions):
-        return [_cluster(group) for group in options.groups]
-    return [CLUSTER]
+    return [_cluster(group) for group in _traits(arm).groups] or [CLUSTER]
 
 
 def _cluster(group: str) -> str:
     return f"{CLUSTER}.{group}"
 
 
-def _options(arm: Arm) -> object:
-    return POLICIES_OF_PROXY[arm.route][arm.policy].chosen(arm.options)
+def _traits(arm: Arm) -> Traits:
+    return traits_of(arm.route, arm.policy, arm.options)
 
 
 def _policy_weights(arm: Arm, replicas: Sequence[str]) -> dict[str, int]:
     """The weights that the policy names; a replica that joined later has none, which to Envoy is 1."""
-    options = _options(arm)
-    if not isinstance(options, WeightedOptions):
-        return {}
-    named = dict(enumerate(options.weights))
+    named = dict(enumerate(_traits(arm).weights))
     return {name: named[_number(name)] for name in replicas if _number(name) in named}
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.paths import ENVOY_TEMPLATES
-from harness.policies.envoy_policies import POLICIES_OF_PROXY, RETRY_ON
+from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.endpoints import Endpoint, assignments, clusters_of
 from harness.proxy.tls import TlsFiles
 from harness.spec.arm import Arm
-from harness.spec.proxy_settings import ProxyHealthCheck
+from harness.spec.proxy_settings import RETRY_ON, ProxyHealthCheck
 
 LISTENER = "lab"
 ANY_ADDRESS = "127.0.0.1:0"  # a port that the kernel picks
@@ -65,10 +65,12 @@ def render(
         autoescape=False,  # noqa: S701 - YAML for Envoy, not HTML; paths go through tojson
     )
     templates.filters |= {"duration": _duration, "milliseconds": lambda ms: _duration(ms / 1000)}
-    policy = POLICIES_OF_PROXY[arm.route][arm.policy]
+    policy = POLICIES_OF_ROUTE[arm.route][arm.policy]
+    assert policy.template is not None
     host, _, port = listen.rpartition(":")
     text = templates.get_template(policy.template).render(
         options=policy.chosen(arm.options),
+        traits=traits_of(arm.route, arm.policy, arm.options),
         clusters=clusters_of(arm),
         retries=_proxy_retries(arm),
         **_health(arm),

@@ -22,7 +22,6 @@ from typing import NoReturn
 from harness.errors import LabError, UserError, did_you_mean
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
-from harness.policies.envoy_policies import POLICIES_OF_PROXY
 from harness.proxy.endpoints import Endpoint
 from harness.proxy.envoy_args import envoy_args
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
@@ -51,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 def proxy_plan(experiment: Experiment, arm: str | None) -> CellPlan:
     """The plan of the arm `arm`; None: of the first that has a proxy. Raises UserError for one without."""
     plans = {plan.arm_name: plan for plan in plan_cells(experiment)}
-    proxied = [name for name in experiment.variants if plans[name].arm.route in POLICIES_OF_PROXY]
+    proxied = [name for name in experiment.variants if plans[name].arm.route != "direct"]
     if not proxied:
         raise UserError(f"--experiment: {experiment.name} has no arm with a proxy")
     if arm is None:

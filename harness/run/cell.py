@@ -47,7 +47,6 @@ class CellRun:
         self._options = options
         self._folder = writer.cell(plan.arm_name, plan.repeat)
         self._epoch_ns = time.monotonic_ns()
-        direct = plan.arm.route == "direct"
         self._info: dict[str, Any] = {
             "arm": plan.arm_name,
             "repeat": plan.repeat,
@@ -58,7 +57,7 @@ class CellRun:
             "replicas": {},
             "proxy_workers": plan.arm.proxy_workers,
             "most_attempts": plan.arm.retries.attempts if plan.arm.retries else 1,
-            "groups": {} if direct else group_of(plan.arm, experiment.replicas.names),
+            "groups": group_of(plan.arm, experiment.replicas.names),
             "planned_requests": planned_in_window(plan),
             "planned_rate_per_s": plan.load.rate_per_s,
             "measure_start_ns": 0,

@@ -1,7 +1,7 @@
 """What the clients of one cell are told: the arm's choices, as the load process understands them."""
 
 from harness.plan.cells import CellPlan
-from harness.policies.registry import echo_header
+from harness.policies.registry import traits_of
 from harness.spec.experiment import Arm
 from harness.testbed.base import LiveCell
 from lb.policies import ClientRetries, service_config
@@ -11,6 +11,7 @@ from lb.settings import ClientSettings
 def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSettings:
     """Settings of the clients that call the parts of `live`; instants count from `epoch_ns`."""
     arm, work = plan.arm, plan.workload
+    echo_header = traits_of(arm.route, arm.policy, arm.options).echo_header
     return ClientSettings(
         target=live.target,
         service_config=_service_config(arm),
@@ -22,7 +23,7 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         connections=arm.connections if isinstance(arm.connections, int) else 1,
         share_connections=arm.connections == "shared",
         session_lifetime_s=arm.session_lifetime_s,
-        echo_header=echo_header(arm) if arm.cookie_jar else None,
+        echo_header=echo_header if arm.cookie_jar else None,
         own_source_address=arm.source_addresses == "own",
         compression=arm.compression,
         keepalive_ms=arm.keepalive_ms,

@@ -1,6 +1,7 @@
 """Before measuring: are the live parts what was planned?"""
 
 import json
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,20 @@ from typing import Any
 import grpc
 
 from harness.errors import LabError, UserError
-from harness.plan.cells import CellPlan, replica_connection_age_ms
+from harness.plan.cells import CellPlan
+from harness.policies.registry import traits_of
 from harness.proxy.admin import confirm_envoy
 from harness.proxy.render import EnvoyFiles
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from lb.policies import POLICIES
 from load.order import CHANNELS_FILE
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import LabControlStub
 
 TIMEOUT_S = 5.0
+POLL_S = 0.02
+# The second: no connection of an earlier try is used again.
+OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 
 def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None:
@@ -35,30 +39,52 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
         _confirm_different_ones(experiment, live)
     elif live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
-        confirm_envoy(live.envoy, files.config, live.replicas, plan.arm.proxy_workers)
+        confirm_envoy(live.envoy, files.config, live.replicas, plan.arm)
     elif plan.arm.route != "direct":
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
 
 
 def _difference(experiment: Experiment, plan: CellPlan, name: str, address: str) -> str | None:
     """In what the replica there is not the planned one, the name left out; None: in nothing."""
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        stub = LabControlStub(channel)  # type: ignore[no-untyped-call]
-        try:
-            identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
-        except grpc.RpcError as error:
-            return f"does not answer: {error.code().name}"
-    age_ms = replica_connection_age_ms(plan.arm) or 0
-    if identity.max_connection_age_ms != age_ms:
-        return f"ends connections after {identity.max_connection_age_ms} ms, planned: {age_ms} ms (0: never)"
-    if identity.server != plan.arm.server:
-        return f"serves by {identity.server}, planned: {plan.arm.server}"
+    settings = experiment.replicas.settings_of(name, plan.arm)
+    try:
+        identity = _identity(address, 0.0 if settings.outage is None else TIMEOUT_S)
+    except grpc.RpcError as error:
+        return f"does not answer: {error.code().name}"
     if (identity.name, identity.serving) != (name, True):
         return f"calls itself {identity.name}, serving: {identity.serving}"
-    for field, value in planned_behaviour(experiment, name).items():
-        live = getattr(identity.behaviour, field)
-        if live != value:
-            return f"is not the planned replica: {field} planned {value}, live {live}"
+    if not identity.settings_json:
+        return "does not say its settings: it is of another version of the lab"
+    differ = _first_difference(json.loads(settings.to_json()), json.loads(identity.settings_json))
+    return f"is not the planned replica: {differ}" if differ else None
+
+
+def _identity(address: str, patience_s: float) -> pb.Identity:
+    """Ask a replica who it is, again until `patience_s` are over: it may be in an outage. Raises RpcError."""
+    until_s = time.monotonic() + patience_s
+    while True:
+        # A channel of its own for each try: after a failure gRPC waits a second before it connects again.
+        with grpc.insecure_channel(address, options=OPTIONS) as channel:
+            stub = LabControlStub(channel)  # type: ignore[no-untyped-call]
+            try:
+                identity: pb.Identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
+            except grpc.RpcError:
+                if time.monotonic() >= until_s:
+                    raise
+                time.sleep(POLL_S)
+            else:
+                return identity
+
+
+def _first_difference(planned: dict[str, Any], live: dict[str, Any], place: str = "") -> str | None:
+    """Return the first setting in which two documents differ, with both values; None: they are alike."""
+    for key in planned | live:
+        one, other = planned.get(key), live.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            if differ := _first_difference(one, other, f"{place}{key}."):
+                return differ
+        elif one != other:
+            return f"{place}{key} planned {json.dumps(one)}, live {json.dumps(other)}"
     return None
 
 
@@ -72,26 +98,10 @@ def _confirm_different_ones(experiment: Experiment, live: LiveCell) -> None:
         )
 
 
-def planned_behaviour(experiment: Experiment, name: str) -> dict[str, object]:
-    """Field of LabControl's Behaviour -> what one replica was planned to have in force."""
-    replicas = experiment.replicas
-    service, traits = replicas.service_time_ms, replicas.traits(name)
-    return {
-        **{
-            field: traits[field]
-            for field in ("slots", "slow_factor", "slow_share", "fail_share", "fail_code")
-        },
-        "distribution": service.distribution,
-        "mean_ms": service.mean,
-        "burn_cpu": service.burn_cpu,
-        "fail_after_headers": False,
-        "fail_after_work": False,
-        "outage_every_s": replicas.outage.every_s if replicas.outage else 0.0,
-        "outage_for_ms": replicas.outage.for_ms if replicas.outage else 0.0,
-        "cache_sessions": replicas.cache.sessions if replicas.cache else 0,
-        "cache_hit_factor": replicas.cache.hit_factor if replicas.cache else 1.0,
-        "orca": "" if traits["orca"] is None else str(traits["orca"]),
-    }
+def planned_behaviour(experiment: Experiment, name: str) -> dict[str, Any]:
+    """Return a replica's settings that events change -> their values at the start of a cell."""
+    keys = {"slow_factor", "slow_share", "fail_share", "fail_code"}
+    return experiment.replicas.work_of(name).model_dump(include=keys)
 
 
 def confirm_clients(plan: CellPlan, folder: Path) -> None:
@@ -101,7 +111,7 @@ def confirm_clients(plan: CellPlan, folder: Path) -> None:
     Raises LabError naming the first client whose policy or connections are not the planned ones.
     """
     arm, log = plan.arm, folder / "logs" / "load.log"
-    policy = POLICIES[arm.policy if arm.route == "direct" else "pick_first"].grpc_name
+    policy = traits_of(arm.route, arm.policy, arm.options).channel_policy
     seen_by: dict[str, set[int]] = defaultdict(set)
     for client in _read(folder / CHANNELS_FILE):
         seen = seen_by[client.get("worker", "")]

@@ -23,6 +23,7 @@ from harness.fields import (
 from harness.spec.proxy_settings import CircuitBreaker as CircuitBreaker
 from harness.spec.proxy_settings import OutlierDetection as OutlierDetection
 from harness.spec.proxy_settings import ProxyHealthCheck as ProxyHealthCheck
+from services.settings import ReplicaSettings, Server
 
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
 SweptValue = int | Annotated[float, Field(allow_inf_nan=False)]
@@ -177,10 +178,9 @@ class Arm(Model):
     circuit_breaker: CircuitBreaker | None = Field(
         default=None, description="how much the proxy lets through (default: no limit); route envoy"
     )
-    server: Literal["asyncio", "threads", "threads_own_health"] = Field(
+    server: Server = Field(
         default="asyncio",
-        description="how replicas are built: asyncio (default); threads: a thread a slot, health checks wait "
-        "in line with the calls; threads_own_health: a thread a slot, health checks have their own",
+        description=f"how replicas are built: {ReplicaSettings.model_fields['server'].description}",
     )
     events: list[Event] | None = Field(
         default=None,
@@ -209,6 +209,13 @@ class Arm(Model):
         description="one numeric key of an arm (or options.KEY) and its values: one arm for each of them, "
         "named <arm>_<value>",
     )
+
+    @property
+    def replica_connection_age_ms(self) -> int | None:
+        """When the replicas end a connection: only where the clients' own connections reach them."""
+        if self.max_connection_age_s is None or self.route == "envoy":
+            return None
+        return round(self.max_connection_age_s * 1000)
 
 
 OPTIONS_PREFIX = "options."

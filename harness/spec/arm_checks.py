@@ -11,18 +11,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import did_you_mean
-from harness.policies.envoy_policies import RETRY_ON
-from harness.policies.registry import POLICIES_OF_ROUTE, incompatibility, options_of, sets_cookie
+from harness.policies.policy import Traits
+from harness.policies.registry import POLICIES_OF_ROUTE, options_of, replicas_problem, traits_of
 from harness.spec.arm import FACTORS, OPTIONS_PREFIX, Arm, Retries, variants_of_arm
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted, nested_problem, shown
+from harness.spec.proxy_settings import RETRY_ON
 from harness.spec.yaml_file import Where
 from lb.policies import MIN_BACKOFF_MS
 
 STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
 MAX_IDS = 1000  # services/video_service.py
 MAX_LIST_GAP_MS = 60_000  # services/video_service.py
-ORCA_POLICIES = ("client_side_weighted_round_robin", "weighted_round_robin")
 
 
 def arm_problems(experiment: ExperimentModel, name: str, arm: Arm) -> Iterator[Problem]:
@@ -75,17 +75,19 @@ def _is_given(arm: Arm, factor: str) -> bool:
 
 
 def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> Iterator[Problem]:
-    model = POLICIES_OF_ROUTE[arm.route][arm.policy].options
+    policy = (arm.route, arm.policy, arm.options)
     try:
-        options = options_of(arm)
+        options_of(*policy)
     except ValidationError as error:
+        model = POLICIES_OF_ROUTE[arm.route][arm.policy].options
         yield nested_problem(error, model.model_json_schema(), (*where, "options"))
         return
-    wrong = incompatibility(arm, experiment.replicas.count)
+    wrong = replicas_problem(*policy, experiment.replicas.count)
     if wrong:
         path = (*where, "options")
         yield Problem((path, ("replicas", "count")), f"{dotted(path)}.{wrong}")
-    for key, reason in _changes_nothing(experiment, arm, options):
+    traits = traits_of(*policy)
+    for key, reason in _changes_nothing(experiment, arm, traits):
         path = (*where, key)
         value = _shown(getattr(arm, key))
         yield Problem((path,), f"{dotted(path)}: {value} changes nothing: {reason}; leave it out")
@@ -93,7 +95,7 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
     yield from _server_problems(experiment, where, arm)
     if arm.retries is not None:
         yield from _retry_problems((*where, "retries"), arm.retries)
-    if arm.policy in ORCA_POLICIES and not _reports_load(experiment):
+    if traits.load_reports and not _reports_load(experiment):
         path = (*where, "policy")
         told = "goes by load reports, and not every replica sends them; expected replicas.orca: measured"
         yield Problem((path,), f"{dotted(path)}: '{arm.policy}' {told}")
@@ -144,19 +146,19 @@ def _place(where: Where, arm: Arm, key: str) -> Where:
     return ("workload", key) if getattr(arm, key) is None else (*where, key)
 
 
-def _changes_nothing(experiment: ExperimentModel, arm: Arm, options: BaseModel) -> Iterator[tuple[str, str]]:
+def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> Iterator[tuple[str, str]]:
     """Keys of the arm that are set and without effect there, with the reason."""
     through = f"route '{arm.route}' with policy '{arm.policy}'"
-    if not arm.cookie_jar and not sets_cookie(arm):
+    if not arm.cookie_jar and not traits.sets_cookie:
         yield "cookie_jar", f"{through} sets no cookie"
     if arm.proxy_workers != 1 and arm.route == "direct":
         yield "proxy_workers", "route 'direct' has no proxy"
-    if arm.source_addresses == "own" and getattr(options, "key", None) != "source_address":
+    if arm.source_addresses == "own" and traits.hash_key != "source_address":
         yield "source_addresses", f"{through} does not hash it (route 'envoy' with key: source_address does)"
     if arm.health_check and arm.route != "direct":
         yield "health_check", "the client sees the proxy alone; it has health checks of its own"
-    if arm.health_check and arm.policy == "pick_first":
-        yield "health_check", "gRPC's pick_first does not listen to it"
+    elif arm.health_check and not traits.client_health_checks:
+        yield "health_check", f"gRPC's {arm.policy} does not listen to it"
     if arm.retries is not None and arm.retries.by == "proxy" and arm.route != "envoy":
         yield "retries", "only the proxy of route 'envoy' sees single calls; expected by: client"
     yield from _proxy_keys_without_proxy(arm)
@@ -191,18 +193,18 @@ def _server_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> Ite
         yield Problem((path,), f"{dotted(path)}: {told}")
     if arm.server == "asyncio":
         return
-    replicas = experiment.replicas
-    reports = any(replicas.traits(name)["orca"] is not None for name in replicas.names)
-    extras = {"outage": replicas.outage, "cache": replicas.cache, "orca": reports or None}
-    for key, value in extras.items():
-        if value is not None:
-            path = (*where, "server")
-            told = f"'{arm.server}' has no {key}; expected 'asyncio', or replicas without it"
-            yield Problem((path,), f"{dotted(path)}: {told}")
+    path = (*where, "server")
+    for name in experiment.replicas.names:
+        try:
+            experiment.replicas.settings_of(name, arm)
+        except ValidationError as error:
+            yield Problem((path,), f"{dotted(path)}: {error.errors()[0]['ctx']['error']}")
+            return
 
 
 def _reports_load(experiment: ExperimentModel) -> bool:
-    return all(experiment.replicas.traits(name)["orca"] is not None for name in experiment.replicas.names)
+    replicas = experiment.replicas
+    return all(replicas.work_of(name).orca is not None for name in replicas.names)
 
 
 def _shown(value: Any) -> str:

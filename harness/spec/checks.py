@@ -15,6 +15,8 @@ from harness.spec.problems import Problem, dotted, shown
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
+MIN_CYCLE_MS = 0.1  # from one request of a client to its next: no answer comes sooner
+
 BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
 MAX_CHOICES = 12  # told in one line
 MAX_ARMS = 32  # as they are run, with those that sweeps stand for
@@ -47,7 +49,7 @@ def _planned_requests_of_cell(experiment: ExperimentModel, variant: Variant) -> 
     if rate_per_s is None:
         think_ms = workload.think_time_ms or 0.0
         cycle_ms = think_ms + experiment.replicas.service_time_ms.mean
-        rate_per_s = workload.clients * 1000 / cycle_ms
+        rate_per_s = workload.clients * 1000 / max(cycle_ms, MIN_CYCLE_MS)
     return rate_per_s * (workload.warm_up_s + workload.duration_s)
 
 

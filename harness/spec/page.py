@@ -9,8 +9,9 @@ from harness.policies.page import TOLD_DEFAULT, default_in_words
 from harness.spec.arm import FACTORS, Retries
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
 from harness.spec.problems import in_words, schema_at
-from harness.spec.replicas import Outage, ReplicaOverrides, ServiceTime, SessionCache
+from harness.spec.replicas import ReplicaOverrides
 from harness.spec.teaching import Teaching
+from services.settings import Outage, ServiceTime, SessionCache
 
 INTRODUCTION = """\
 # The experiment file

@@ -8,6 +8,16 @@ from harness.fields import Model
 
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 
+# What Envoy can try again: gRPC's code -> names for its `retry_on`. A caller sees UNAVAILABLE also when the
+# replica is away or drops the connection; Envoy has a name of its own for that (reset: no answer at all).
+RETRY_ON = {
+    "CANCELLED": "cancelled",
+    "DEADLINE_EXCEEDED": "deadline-exceeded",
+    "INTERNAL": "internal",
+    "RESOURCE_EXHAUSTED": "resource-exhausted",
+    "UNAVAILABLE": "unavailable,reset",
+}
+
 
 class ProxyHealthCheck(Model):
     """How the proxy asks its replicas whether they are well (active health checks)."""

@@ -51,8 +51,8 @@ def _has(process: psutil.Process, mark: str) -> bool:
 def start_replica(tmp_path: Path) -> Iterator[StartReplica]:
     servers: list[Server] = []
 
-    def start(*options: str) -> Server:
-        servers.append(start_server(tmp_path, len(servers), *options))
+    def start(*options: str, **settings: object) -> Server:
+        servers.append(start_server(tmp_path, len(servers), *options, **settings))
         return servers[-1]
 
     yield start

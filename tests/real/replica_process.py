@@ -50,10 +50,18 @@ class Server:
 StartReplica = Callable[..., Server]
 
 
-def start_server(folder: Path, number: int, *options: str) -> Server:
-    """Start replica-<number> on a port that the kernel picks and wait until it serves."""
+def document(**settings: object) -> str:
+    """A settings document, beside whose keys calls take no time."""
+    return json.dumps({"service_time_ms": {"distribution": "constant", "mean": 0}} | settings)
+
+
+def start_server(folder: Path, number: int, *options: str, **settings: object) -> Server:
+    """Start replica-<number> on a port that the kernel picks and wait until it serves.
+
+    `settings`: keys of its settings document, beside which its calls take no time.
+    """
     ready, ledger = folder / f"ready-{number}.json", folder / f"replica-{number}.csv"
-    own = ("--name", f"replica-{number}", "--listen", "127.0.0.1:0", "--service-time", "constant:0")
+    own = ("--name", f"replica-{number}", "--listen", "127.0.0.1:0", "--settings", document(**settings))
     files = ("--ready", str(ready), "--ledger", str(ledger))
     process = subprocess.Popen(
         [sys.executable, "-m", "services.replica", *own, *files, *options],

@@ -54,7 +54,7 @@ def test_h2load_without_a_server_is_an_error(tmp_path: Path) -> None:
 
 
 def test_calls_that_fail_are_no_calls_answered(start_replica: StartReplica, tmp_path: Path) -> None:
-    replica = start_replica("--fail-share", "1")
+    replica = start_replica(fail_share=1)
     url = f"http://{replica.address}/{SERVICE}/GetVideos"
     nghttp2.call(url, pb.GetVideoRequest(id="sample-0"), 2, 100, PIDS, tmp_path)
     with pytest.raises(RuntimeError, match="UNAVAILABLE"):

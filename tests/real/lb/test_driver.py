@@ -68,7 +68,7 @@ def test_options_reach_the_policy(start_cell: StartCell) -> None:
 
 
 def test_connections_compression_keepalive_and_retries(start_replica: StartReplica) -> None:
-    server = start_replica("--fail-share", "0.3")
+    server = start_replica(fail_share=0.3)
     calls = ("-n", "40", "--clients", "2", "--connections", "3", "--compression", "gzip")
     done = driver(*calls, "--keepalive", "5000", "--wait-for-ready", "--retries", "4", server.address)
     assert (done.returncode, done.stderr) == (0, "")

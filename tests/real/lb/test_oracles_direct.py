@@ -35,7 +35,7 @@ def rows_by_id(server: Server) -> dict[int, dict[str, str]]:
 @pytest.fixture
 def reporting(start_replica: StartReplica) -> list[Server]:
     """Four replicas that always report a load of 0.2, 0.4, 0.8 and 0.8."""
-    return [start_replica("--orca", load) for load in ("0.2", "0.4", "0.8", "0.8")]
+    return [start_replica(orca=float(load)) for load in ("0.2", "0.4", "0.8", "0.8")]
 
 
 def weighted_shares(settings: ClientSettings) -> list[float]:
@@ -167,7 +167,7 @@ def test_pick_first_shuffles_by_client(shuffle: bool, used: int, start_replica: 
 def test_retries_hide_failures_and_cost_attempts(
     retries: ClientRetries | None, start_replica: StartReplica
 ) -> None:
-    servers = [start_replica("--fail-share", "0.5"), start_replica()]
+    servers = [start_replica(fail_share=0.5), start_replica()]
     settings = replace(
         settings_for(servers, "round_robin"), service_config=service_config("round_robin", retries=retries)
     )

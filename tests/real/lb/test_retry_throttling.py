@@ -18,7 +18,7 @@ ATTEMPTS = 3
 def test_a_budget_ends_the_retries_of_each_client_once_half_its_tokens_are_gone(
     budget_percent: float | None, clients: int, start_replica: StartReplica
 ) -> None:
-    server = start_replica("--fail-share", "1", "--fail-code", "UNAVAILABLE")
+    server = start_replica(fail_share=1, fail_code="UNAVAILABLE")
     retries = ClientRetries(ATTEMPTS, backoff_ms=5, budget_percent=budget_percent)
     settings = replace(
         SETTINGS, target=server.address, service_config=service_config("pick_first", retries=retries)
@@ -34,7 +34,7 @@ def test_a_budget_ends_the_retries_of_each_client_once_half_its_tokens_are_gone(
 
 
 def test_calls_that_succeed_earn_retries(start_replica: StartReplica) -> None:
-    server = start_replica("--fail-share", "0.2", "--fail-code", "UNAVAILABLE", "--seed", "5")
+    server = start_replica("--seed", "5", fail_share=0.2, fail_code="UNAVAILABLE")
 
     def attempts(budget_percent: float, prefix: str) -> int:
         before = len(server.ledger())

@@ -85,7 +85,7 @@ def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
 
 
 def test_a_failed_first_call_delays_no_other_call(start_replica: StartReplica) -> None:
-    server = start_replica("--fail-share", "1", "--fail-code", "UNAVAILABLE")
+    server = start_replica(fail_share=1, fail_code="UNAVAILABLE")
     plan = [PlannedCall(at_ms * 1_000_000, "AddVideo") for at_ms in (0, 5, 10, 15)]
 
     async def script(clients: list[Client]) -> None:

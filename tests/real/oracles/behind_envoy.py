@@ -91,7 +91,7 @@ def start_balanced(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanc
     envoy = start_envoy_process(folder, arm, addresses)
     try:
         envoy.await_true(lambda: list(envoy.admin.endpoint_health().values()) == [True] * len(servers))
-        confirm_envoy(envoy.admin, envoy.files.config, addresses, arm.proxy_workers)
+        confirm_envoy(envoy.admin, envoy.files.config, addresses, arm)
         return Balanced(envoy, envoy.admin.listener_address(), servers, arm)
     except BaseException:
         envoy.stop()

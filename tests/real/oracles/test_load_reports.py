@@ -8,6 +8,7 @@ import grpc
 import pytest
 import uvloop
 from behind_envoy import OWN_CONNECTION, Balanced, StartBalanced, calls, connection, sessions
+from replica_process import document
 
 from lb.policies import service_config
 from services.video_service_pb2_grpc import VideoServiceStub
@@ -16,7 +17,7 @@ UTILISATIONS = ("0.2", "0.4", "0.8", "0.8")
 # Weight = rate / utilisation, and all report the same rate: 1/.2 : 1/.4 : 1/.8 : 1/.8.
 SHARES = {"replica-0": 1 / 2, "replica-1": 1 / 4, "replica-2": 1 / 8, "replica-3": 1 / 8}
 OPTIONS = {"blackout_ms": 100, "weight_update_ms": 100}
-REPORTING = [("--orca", f"{cpu}:100") for cpu in UTILISATIONS]
+REPORTING = [("--settings", document(orca=cpu)) for cpu in UTILISATIONS]
 COUNT = 1600
 TOLERANCE = 0.02  # relative; both interleave by weight, which leaves no chance, only the start of the rounds
 

@@ -29,7 +29,7 @@ def add(server: Server, number: int, session: str = "") -> Any:
 
 
 def test_a_share_of_the_calls_is_slow(start_replica: StartReplica) -> None:
-    server = start_replica("--service-time", "constant:1", "--slow-factor", "30", "--slow-share", "0.3")
+    server = start_replica("--service-time", "constant:1", slow_factor=30, slow_share=0.3)
     for number in range(120):
         add(server, number)
     slow = sum(int(row["service_ns"]) > 25 * MS for row in server.ledger())
@@ -37,7 +37,7 @@ def test_a_share_of_the_calls_is_slow(start_replica: StartReplica) -> None:
 
 
 def test_a_slow_stream_is_slow_from_beginning_to_end(start_replica: StartReplica) -> None:
-    server = start_replica("--service-time", "constant:1", "--slow-factor", "20", "--slow-share", "0.5")
+    server = start_replica("--service-time", "constant:1", slow_factor=20, slow_share=0.5)
     for _ in range(24):
         assert len(list(server.videos.GetVideo(iter([GetVideoRequest(id="sample-1")] * 3)))) == 3
     took_ms = [int(row["service_ns"]) / MS for row in server.ledger()]
@@ -46,7 +46,7 @@ def test_a_slow_stream_is_slow_from_beginning_to_end(start_replica: StartReplica
 
 
 def test_a_share_of_the_calls_fails_from_the_start(start_replica: StartReplica) -> None:
-    server = start_replica("--fail-share", "0.25", "--fail-code", "RESOURCE_EXHAUSTED")
+    server = start_replica(fail_share=0.25, fail_code="RESOURCE_EXHAUSTED")
     codes = Counter(add(server, number).code().name for number in range(400))
     assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
     assert 65 <= codes["RESOURCE_EXHAUSTED"] <= 135
@@ -59,8 +59,8 @@ def test_a_share_of_the_calls_fails_from_the_start(start_replica: StartReplica) 
 def test_failures_come_before_or_after_headers_and_work(
     start_replica: StartReplica, after_work: bool, after_headers: bool, kind: str
 ) -> None:
-    flags = [f"--fail-after-{what}" for what, on in (("headers", after_headers), ("work", after_work)) if on]
-    server = start_replica("--server", kind, "--fail-share", "1", "--service-time", "constant:30", *flags)
+    when = {"fail_after_headers": after_headers, "fail_after_work": after_work}
+    server = start_replica("--service-time", "constant:30", server=kind, fail_share=1, **when)
     ids = [GetVideoRequest(id="sample-1")] * 3
     ended = [
         server.videos.AddVideo.future(Video(id="v", title="t"), timeout=10),
@@ -81,8 +81,8 @@ def test_failures_come_before_or_after_headers_and_work(
 
 
 def test_slow_failures_wait_for_a_slot_like_any_call(start_replica: StartReplica) -> None:
-    options = ("--fail-share", "1", "--fail-after-work", "--service-time", "constant:50", "--slots", "1")
-    server = start_replica(*options)
+    options = ("--service-time", "constant:50", "--slots", "1")
+    server = start_replica(*options, fail_share=1, fail_after_work=True)
     calls = [server.videos.AddVideo.future(Video(id=str(n), title="t"), timeout=10) for n in range(3)]
     assert {call.exception().code() for call in calls} == {grpc.StatusCode.UNAVAILABLE}
     waited_ms = sorted(int(row["queue_ns"]) / MS for row in server.ledger())
@@ -91,7 +91,7 @@ def test_slow_failures_wait_for_a_slot_like_any_call(start_replica: StartReplica
 
 
 def test_a_cached_session_is_served_faster(start_replica: StartReplica) -> None:
-    server = start_replica("--service-time", "constant:40", "--cache", "2:0.1")
+    server = start_replica("--service-time", "constant:40", cache={"sessions": 2, "hit_factor": 0.1})
     story = [("0.0", "miss"), ("0.0", "hit"), ("", None), ("1.0", "miss"), ("0.0", "hit"), ("2.0", "miss")]
     story += [("1.0", "miss"), ("2.0", "hit")]
     for number, (session, cached) in enumerate(story):
@@ -138,27 +138,28 @@ def shares(servers: list[Server], warm_up: int, counted: int) -> list[float]:
 
 
 def test_balancers_follow_fixed_load_reports(start_replica: StartReplica) -> None:
-    servers = [start_replica("--orca", "0.2"), start_replica("--orca", "0.8:100")]
+    servers = [start_replica(orca=0.2), start_replica(orca=0.8)]
     assert shares(servers, 600, 1000) == pytest.approx([0.8, 0.2], abs=0.02)
 
 
 def test_balancers_find_the_capacity_by_measured_load_reports(start_replica: StartReplica) -> None:
     # 4 slots of 4 ms and 1 slot of 8 ms serve 1000 and 125 calls/s.
-    large = start_replica("--orca", "measured", "--service-time", "constant:4", "--slots", "4")
-    small = start_replica("--orca", "measured", "--service-time", "constant:8", "--slots", "1")
+    large = start_replica("--service-time", "constant:4", "--slots", "4", orca="measured")
+    small = start_replica("--service-time", "constant:8", "--slots", "1", orca="measured")
     share_of_large, _ = shares([large, small], 800, 800)
     assert 0.84 <= share_of_large <= 0.93  # 8/9; equal shares without reports
 
 
 def test_balancers_avoid_a_replica_that_reports_errors(start_replica: StartReplica) -> None:
-    options = ("--orca", "measured", "--service-time", "constant:4")
-    sound, failing = start_replica(*options), start_replica(*options, "--fail-share", "1")
+    options = ("--service-time", "constant:4")
+    sound = start_replica(*options, orca="measured")
+    failing = start_replica(*options, orca="measured", fail_share=1)
     # It ends its calls at once. If its reports did not include the errors, it would get nearly all calls.
     assert shares([sound, failing], 400, 400)[1] < 0.6
 
 
 def test_connections_end_at_their_maximum_age_and_open_calls_finish(start_replica: StartReplica) -> None:
-    server = start_replica("--max-connection-age-ms", "200", "--service-time", "constant:700")
+    server = start_replica("--service-time", "constant:700", max_connection_age_ms=200)
     long = server.videos.AddVideo.future(Video(id="long", title="t"), timeout=10)
     while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
         time.sleep(0.005)

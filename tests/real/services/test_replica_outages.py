@@ -64,7 +64,7 @@ def set_outage(server: Server, every_s: float, for_ms: float) -> None:
 
 
 def test_a_replica_comes_back_on_its_port_time_and_again(start_replica: StartReplica) -> None:
-    server = reach(start_replica("--outage", "0.4:150"))
+    server = reach(start_replica(outage={"every_s": 0.4, "for_ms": 150}))
     for _ in range(3):
         wait_for(server, listening=False)
         wait_for(server, listening=True)
@@ -112,7 +112,7 @@ def test_an_outage_breaks_open_calls_and_each_has_a_row(start_replica: StartRepl
 def test_calls_through_many_outages_end_ok_or_unavailable_and_the_ledger_knows_every_answer(
     start_replica: StartReplica,
 ) -> None:
-    server = reach(start_replica("--service-time", "exponential:2", "--outage", "0.25:80"))
+    server = reach(start_replica("--service-time", "exponential:2", outage={"every_s": 0.25, "for_ms": 80}))
     ends: dict[int, Any] = {}
     futures = {}
     begun_s = time.monotonic()
@@ -158,7 +158,9 @@ def test_a_health_watch_ends_with_an_outage_and_a_new_one_finds_it_serving(
 def test_the_tls_port_goes_and_comes_back_too(start_replica: StartReplica, tmp_path: Path) -> None:
     files = make_certificate(tmp_path / "tls")
     pair = ("--tls-certificate", str(files.certificate), "--tls-key", str(files.key))
-    server = reach(start_replica("--tls-listen", "127.0.0.1:0", *pair, "--outage", "0.3:120"))
+    server = reach(
+        start_replica("--tls-listen", "127.0.0.1:0", *pair, outage={"every_s": 0.3, "for_ms": 120})
+    )
     tls = server.ledger_path.with_name("ready-0.json").read_text().split('"tls_address": "')[1].split('"')[0]
     for number in range(2):
         wait_for(server, listening=False)
@@ -170,7 +172,7 @@ def test_the_tls_port_goes_and_comes_back_too(start_replica: StartReplica, tmp_p
 
 
 def test_the_port_of_a_replica_that_is_away_stays_reserved(start_replica: StartReplica) -> None:
-    server = reach(start_replica("--outage", "0.9:800"))
+    server = reach(start_replica(outage={"every_s": 0.9, "for_ms": 800}))
     wait_for(server, listening=False)
     host, port = server.address.split(":")
     with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
@@ -180,7 +182,7 @@ def test_the_port_of_a_replica_that_is_away_stays_reserved(start_replica: StartR
 def test_a_port_taken_during_an_outage_ends_the_replica_with_one_clear_line(
     start_replica: StartReplica,
 ) -> None:
-    server = reach(start_replica("--outage", "0.9:800"))
+    server = reach(start_replica(outage={"every_s": 0.9, "for_ms": 800}))
     wait_for(server, listening=False)
     host, port = server.address.split(":")
     with socket.socket() as other:
@@ -194,7 +196,7 @@ def test_a_port_taken_during_an_outage_ends_the_replica_with_one_clear_line(
 
 
 def test_a_replica_that_is_away_can_be_stopped(start_replica: StartReplica) -> None:
-    server = reach(start_replica("--outage", "0.3:250"))
+    server = reach(start_replica(outage={"every_s": 0.3, "for_ms": 250}))
     wait_for(server, listening=False)
     server.process.terminate()
     _, err = server.process.communicate(timeout=10)

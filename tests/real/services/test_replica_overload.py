@@ -67,7 +67,8 @@ def test_health_answers_while_calls_wait_in_line(start_replica: StartReplica) ->
 
 
 def test_health_answers_while_the_cpu_burns(start_replica: StartReplica) -> None:
-    server = start_replica("--service-time", "constant:300", "--slots", "4", "--burn-cpu")
+    burning = {"distribution": "constant", "mean": 300, "burn_cpu": True}
+    server = start_replica("--slots", "4", service_time_ms=burning)
     futures = [send(server, number) for number in range(8)]
     wait_for_calls(server, 8)
     with grpc.insecure_channel(server.address) as channel:

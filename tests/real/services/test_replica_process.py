@@ -1,5 +1,6 @@
 """The replica process: start, stop, errors, several of them; LabControl and reflection."""
 
+import json
 import os
 import signal
 import subprocess
@@ -46,35 +47,58 @@ def test_a_taken_port_is_one_clear_line(server: Server) -> None:
             2,
             "replica: argument --listen: 'localhost:99999': expected HOST:PORT",
         ),
-        (["--slots", "0"], 2, "replica: slots is 0, expected 1 to 10000"),
-        (["--slow-factor", "-1"], 2, "replica: slow_factor is -1, expected 0 to 1000"),
-        (["--slow-share", "2"], 2, "replica: slow_share is 2, expected a share from 0 to 1"),
-        (["--fail-code", "NOPE"], 2, "replica: fail_code is 'NOPE', expected a gRPC error name"),
-        (["--outage", "5"], 2, "replica: argument --outage: '5': expected EVERY_S:FOR_MS, as 5:300"),
         (
-            ["--outage", "1:1000"],
+            ["--slots", "0"],
             2,
-            "replica: outage_for_ms is 1000, expected above 0 and below",
+            "replica: slots is 0, expected greater than or equal to 1",
         ),
-        (["--cache", "x:1"], 2, "replica: argument --cache: 'x:1': expected SESSIONS:HIT_FACTOR, as 100:0.2"),
-        (["--cache", "10:3"], 2, "replica: cache_hit_factor is 3, expected 0 to 1"),
-        (["--orca", "0"], 2, "replica: orca is '0', expected measured, CPU or CPU:RPS, as 0.4:200"),
+        (["--settings", "{"], 2, "replica: argument --settings: not JSON: Expecting property name"),
         (
-            ["--max-connection-age-ms", "-1"],
+            ["--settings", "/nowhere.json"],
             2,
-            "replica: argument --max-connection-age-ms: '-1': expected 0 to 86400000 milliseconds",
+            "replica: argument --settings: '/nowhere.json': cannot read it: No",
+        ),
+        (["--settings", '{"sluts": 3}'], 2, "replica: sluts is no setting of a replica"),
+        (["--settings", '{"slow_factor": -1}'], 2, "replica: slow_factor is -1, expected greater than or"),
+        (
+            ["--settings", '{"slow_share": 2}'],
+            2,
+            "replica: slow_share is 2, expected less than or equal to 1",
+        ),
+        (["--settings", '{"slow_share": NaN}'], 2, "replica: slow_share is nan, expected a finite number"),
+        (["--settings", '{"fail_code": "NOPE"}'], 2, "replica: fail_code is 'NOPE', expected 'CANCELLED', "),
+        (["--settings", '{"outage": {"every_s": 5}}'], 2, "replica: outage.for_ms is missing"),
+        (
+            ["--settings", '{"outage": {"every_s": 1, "for_ms": 1000}}'],
+            2,
+            "replica: outage.for_ms: 1000 is too long; expected less than every_s, which is 1000 ms",
+        ),
+        (
+            ["--settings", '{"cache": {"sessions": 0, "hit_factor": 1}}'],
+            2,
+            "replica: cache.sessions is 0, expected greater than or equal to 1",
+        ),
+        (
+            ["--settings", '{"orca": "measure"}'],
+            2,
+            "replica: orca is 'measure', expected 'measured' or a valid number",
+        ),
+        (
+            ["--settings", '{"server": "forks"}'],
+            2,
+            "replica: server is 'forks', expected 'asyncio', 'threads' or 'threads_own_health'",
         ),
         (["--grace-s", "-1"], 2, "replica: argument --grace-s: '-1': expected 0 to 3600 seconds"),
-        (
-            ["--server", "forks"],
-            2,
-            "replica: argument --server: invalid choice: 'forks' (choose from 'asyncio'",
-        ),
         (["--slots", "two"], 2, "replica: argument --slots: invalid int value: 'two'"),
         (
             ["--service-time", "10"],
             2,
             "replica: argument --service-time: '10': expected DISTRIBUTION:MEAN_MS",
+        ),
+        (
+            ["--service-time", "expo:10"],
+            2,
+            "replica: service_time_ms.distribution is 'expo', expected 'constant', ",
         ),
         (["--catalogue-size", "0"], 2, "replica: argument --catalogue-size: '0': expected 1 to 1000000"),
         (["--name", "a,b"], 2, "replica: argument --name: 'a,b': expected letters, digits"),
@@ -125,10 +149,22 @@ def test_a_killed_replica_leaves_a_row_for_every_answer(server: Server) -> None:
 
 
 def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica) -> None:
-    options = "--slots 3 --service-time lognormal:2 --slow-factor 5 --slow-share 0.25 --fail-share 0.5 "
-    options += "--fail-after-work --fail-after-headers"
-    more = "--fail-code INTERNAL --cache 7:0.2 --orca 0.4:50 --outage 60:250 --max-connection-age-ms 9000"
-    server = start_replica(*options.split(), *more.split())
+    settings = {
+        "slots": 3,
+        "service_time_ms": {"distribution": "lognormal", "mean": 2.0, "burn_cpu": False},
+        "slow_factor": 5.0,
+        "slow_share": 0.25,
+        "fail_share": 0.5,
+        "fail_code": "INTERNAL",
+        "outage": {"every_s": 60.0, "for_ms": 250.0},
+        "cache": {"sessions": 7, "hit_factor": 0.2},
+        "orca": 0.4,
+        "fail_after_headers": True,
+        "fail_after_work": True,
+        "max_connection_age_ms": 9000,
+        "server": "asyncio",
+    }
+    server = start_replica(**settings)
     identity = server.control.GetIdentity(GetIdentityRequest())
     in_force = Behaviour(
         slots=3,
@@ -141,7 +177,7 @@ def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica
         fail_code="INTERNAL",
         cache_sessions=7,
         cache_hit_factor=0.2,
-        orca="0.4:50",
+        orca="0.4",
         outage_every_s=60,
         outage_for_ms=250,
         fail_after_headers=True,
@@ -150,11 +186,14 @@ def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica
     assert (identity.name, identity.pid, identity.serving) == ("replica-0", server.process.pid, True)
     assert identity.behaviour == in_force
     assert identity.max_connection_age_ms == 9000
+    assert json.loads(identity.settings_json) == settings
     in_force.slow_factor = 4
     assert server.control.SetBehaviour(Behaviour(slow_factor=4)) == in_force
-    with pytest.raises(grpc.RpcError, match="fail_share is 7, expected a share from 0 to 1"):
+    with pytest.raises(grpc.RpcError, match=r"fail_share is 7\.0, expected less than or equal to 1"):
         server.control.SetBehaviour(Behaviour(slots=9, fail_share=7))
-    assert server.control.GetIdentity(GetIdentityRequest()).behaviour == in_force
+    identity = server.control.GetIdentity(GetIdentityRequest())
+    assert identity.behaviour == in_force
+    assert json.loads(identity.settings_json) == settings | {"slow_factor": 4.0}
 
 
 def test_lab_control_gives_the_ledger_which_holds_no_control_calls(server: Server) -> None:

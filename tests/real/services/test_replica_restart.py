@@ -31,7 +31,7 @@ def test_it_starts_again_on_a_reserved_port_and_continues_its_ledger(
         address = ports.hold("127.0.0.1")
         for life in range(3):
             (tmp_path / "ready-0.json").unlink(missing_ok=True)
-            server = start_server(tmp_path, 0, "--listen", address, "--server", kind)
+            server = start_server(tmp_path, 0, "--listen", address, server=kind)
             assert server.address == address
             for number in range(life * 10, life * 10 + 10):
                 add(server, number).result()
@@ -65,7 +65,7 @@ def test_an_incomplete_row_is_removed_at_the_next_start(tmp_path: Path, start_re
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_stop_under_load_loses_no_call_that_has_reached_it(start_replica: StartReplica, kind: str) -> None:
     options = ("--slots", "8", "--service-time", "constant:40", "--grace-s", "5")
-    server = start_replica("--server", kind, *options)
+    server = start_replica(*options, server=kind)
     calls, begun_s = {}, time.monotonic()
     for number in range(200):
         calls[number] = add(server, number)
@@ -87,7 +87,7 @@ def test_after_the_grace_time_open_calls_are_cancelled_and_recorded(
     start_replica: StartReplica, kind: str
 ) -> None:
     options = ("--slots", "2", "--service-time", "constant:60000", "--grace-s", "0.3")
-    server = start_replica("--server", kind, *options)
+    server = start_replica(*options, server=kind)
     calls = [add(server, number) for number in range(2)]
     while server.control.GetIdentity(GetIdentityRequest()).calls_started < 2:
         time.sleep(0.005)
@@ -100,7 +100,7 @@ def test_after_the_grace_time_open_calls_are_cancelled_and_recorded(
 
 def test_calls_waiting_for_a_thread_end_with_the_grace_time(start_replica: StartReplica) -> None:
     options = ("--slots", "1", "--service-time", "constant:60000", "--grace-s", "0.3")
-    server = start_replica("--server", "threads", *options)
+    server = start_replica(*options, server="threads")
     with ThreadPoolExecutor(4) as callers:
         calls = [callers.submit(add(server, number).exception) for number in range(4)]
         while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:

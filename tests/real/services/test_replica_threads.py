@@ -3,11 +3,12 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from replica_process import Server, StartReplica, run_replica
+from replica_process import Server, StartReplica, document, run_replica
 
 from services.video_service_pb2 import (
     Behaviour,
@@ -29,7 +30,7 @@ def check(server: Server, timeout_s: float) -> "health_pb2.HealthCheckResponse":
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_all_four_calls_are_answered_and_recorded(start_replica: StartReplica, pool: str) -> None:
-    server = start_replica("--server", pool, "--service-time", "constant:1", "--slots", "3")
+    server = start_replica("--service-time", "constant:1", "--slots", "3", server=pool)
     metadata = [("x-lab-request-id", "7")]
     _, call = server.videos.AddVideo.with_call(
         Video(id="v", title="T", url="u", duration=1), metadata=metadata
@@ -57,7 +58,7 @@ def test_all_four_calls_are_answered_and_recorded(start_replica: StartReplica, p
 def test_failures_are_trailers_only_unless_they_come_after_headers(
     start_replica: StartReplica, after_headers: bool, kind: str
 ) -> None:
-    server = start_replica("--server", kind, "--service-time", "constant:1")
+    server = start_replica("--service-time", "constant:1", server=kind)
     server.control.SetBehaviour(
         Behaviour(fail_share=1, fail_code="ABORTED", fail_after_headers=after_headers, fail_after_work=True)
     )
@@ -72,7 +73,7 @@ def test_failures_are_trailers_only_unless_they_come_after_headers(
 
 def test_a_full_pool_starves_health_checks_unless_they_have_their_own(start_replica: StartReplica) -> None:
     for pool, starved in (("threads", True), ("threads_own_health", False)):
-        server = start_replica("--server", pool, "--slots", "2", "--service-time", "constant:1500")
+        server = start_replica("--slots", "2", "--service-time", "constant:1500", server=pool)
         assert check(server, 5).status == health_pb2.HealthCheckResponse.SERVING
         with ThreadPoolExecutor(2) as callers:
             calls = [
@@ -92,14 +93,14 @@ def test_a_full_pool_starves_health_checks_unless_they_have_their_own(start_repl
 
 
 def test_its_health_service_answers_as_set(start_replica: StartReplica) -> None:
-    server = start_replica("--server", "threads")
+    server = start_replica(server="threads")
     assert server.control.GetIdentity(GetIdentityRequest()).server == "threads"
     server.control.SetServing(SetServingRequest(serving=False))
     assert check(server, 5).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_watches_that_end_while_the_answer_changes_cause_no_deadlock(start_replica: StartReplica) -> None:
-    server = start_replica("--server", "threads", "--slots", "4")
+    server = start_replica("--slots", "4", server="threads")
     stub = health_pb2_grpc.HealthStub(server.channel)
     for turn in range(150):
         watches = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=10) for _ in range(6)]
@@ -113,7 +114,7 @@ def test_watches_that_end_while_the_answer_changes_cause_no_deadlock(start_repli
 
 
 def test_many_streams_make_progress_at_the_same_time(start_replica: StartReplica) -> None:
-    server = start_replica("--server", "threads", "--slots", "40")
+    server = start_replica("--slots", "40", server="threads")
     asked: list[SimpleQueue[GetVideoRequest | None]] = [SimpleQueue() for _ in range(40)]
     streams = [server.videos.GetVideo(iter(queue.get, None), timeout=10) for queue in asked]
     for queue, stream in reversed(list(zip(asked, streams, strict=True))):
@@ -130,7 +131,7 @@ def test_many_streams_make_progress_at_the_same_time(start_replica: StartReplica
 def test_a_cancelled_call_is_worked_on_to_its_end_and_recorded(
     start_replica: StartReplica, code: str
 ) -> None:
-    server = start_replica("--server", "threads", "--service-time", "constant:300")
+    server = start_replica("--service-time", "constant:300", server="threads")
     call = server.videos.AddVideo.future(Video(id="v", title="t"), timeout=0.1 if code[0] == "D" else 10)
     while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:
         time.sleep(0.005)
@@ -143,7 +144,7 @@ def test_a_cancelled_call_is_worked_on_to_its_end_and_recorded(
 
 
 def test_a_cancelled_stream_of_answers_ends(start_replica: StartReplica) -> None:
-    server = start_replica("--server", "threads", "--slots", "1")
+    server = start_replica("--slots", "1", server="threads")
     stream = server.videos.ListVideos(ListVideosRequest(limit=100_000, cycle=True, gap_ms=1))
     next(stream)
     stream.cancel()
@@ -157,7 +158,7 @@ def test_a_cancelled_stream_of_answers_ends(start_replica: StartReplica) -> None
 def test_a_cancelled_stream_of_requests_is_recorded_as_cancelled(
     start_replica: StartReplica, method: str
 ) -> None:
-    server = start_replica("--server", "threads", "--slots", "1", "--service-time", "constant:10")
+    server = start_replica("--slots", "1", "--service-time", "constant:10", server="threads")
     requests: SimpleQueue[GetVideoRequest | None] = SimpleQueue()
     requests.put(GetVideoRequest(id="sample-1"))
     asked = iter(requests.get, None)
@@ -173,7 +174,7 @@ def test_a_cancelled_stream_of_requests_is_recorded_as_cancelled(
 
 
 def test_a_stream_goes_no_faster_than_it_is_read_and_lab_control_answers(start_replica: StartReplica) -> None:
-    server = start_replica("--server", "threads", "--slots", "2")
+    server = start_replica("--slots", "2", server="threads")
     stream = server.videos.ListVideos(ListVideosRequest(limit=100_000, cycle=True))
     next(stream)
     time.sleep(0.3)  # nobody reads, so the stream fills HTTP/2's windows and stops
@@ -184,34 +185,40 @@ def test_a_stream_goes_no_faster_than_it_is_read_and_lab_control_answers(start_r
 
 
 @pytest.mark.parametrize(
-    ("option", "behaviour", "message"),
+    ("settings", "behaviour", "message"),
     [
         (
-            ["--outage", "5:300"],
+            {"outage": {"every_s": 5, "for_ms": 300}},
             Behaviour(outage_every_s=5, outage_for_ms=300),
-            "outage_every_s is 5, expected 0",
+            "server: 'threads' has no outage; expected 'asyncio'",
         ),
-        ([], Behaviour(slots=9), "slots is 9, expected 2: the threads that it started with"),
+        (
+            {"cache": {"sessions": 5, "hit_factor": 0.5}},
+            Behaviour(cache_sessions=5, cache_hit_factor=0.5),
+            "server: 'threads' has no cache; expected 'asyncio'",
+        ),
+        ({"orca": 0.5}, Behaviour(orca="0.5"), "server: 'threads' has no orca; expected 'asyncio'"),
+        ({}, Behaviour(slots=9), "slots is 9, expected 2: the threads that it started with"),
     ],
 )
 def test_what_threads_cannot_do_is_refused(
-    start_replica: StartReplica, option: list[str], behaviour: Behaviour, message: str
+    start_replica: StartReplica, settings: dict[str, Any], behaviour: Behaviour, message: str
 ) -> None:
-    server = start_replica("--server", "threads")
+    server = start_replica(server="threads")
     before = server.control.GetIdentity(GetIdentityRequest()).behaviour
     with pytest.raises(grpc.RpcError, match=message) as caught:
         server.control.SetBehaviour(behaviour)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert server.control.GetIdentity(GetIdentityRequest()).behaviour == before
-    if option:
-        ended = run_replica("--server", "threads", *option)
+    if settings:
+        ended = run_replica("--settings", document(server="threads", **settings))
         assert ended.returncode == 2
         assert ended.stderr.startswith(f"replica: {message}")
         assert ended.stderr.count("\n") == 1
 
 
 def test_a_stop_lets_open_calls_finish_in_threads(start_replica: StartReplica) -> None:
-    server = start_replica("--server", "threads", "--service-time", "constant:400", "--grace-s", "3")
+    server = start_replica("--service-time", "constant:400", "--grace-s", "3", server="threads")
     with ThreadPoolExecutor(1) as caller:
         call = caller.submit(server.videos.AddVideo, Video(id="y", title="T", url="u", duration=1))
         while server.control.GetIdentity(GetIdentityRequest()).calls_started < 1:

@@ -17,7 +17,7 @@ from harness.testbed.cell_context import CellContext
 from harness.testbed.external.plan import plan_external
 from harness.testbed.replica_args import replica_args
 from services.options import Options, parse
-from services.service_time import ServiceTime
+from services.settings import ServiceTime
 
 # Overlay of ours -> its arms.
 RUNS = {
@@ -90,14 +90,15 @@ def test_replicas_are_those_of_the_experiment(name: str) -> None:
 
 def seen(options: Options) -> tuple[object, ...]:
     """What the lab confirms before it measures, and where it asks."""
-    return (options.name, options.listen, options.settings, options.server, options.max_connection_age_ms)
+    return (options.name, options.listen, options.settings)
 
 
 def test_the_overlays_settings_come_through() -> None:
     for name in OVERLAYS:
         told = settings(name) | {"POD_NAME": "replica-0", "SLOTS": "7", "SERVICE_TIME": "constant:3"}
         given = parse(words(container(objects(name), "replica"), told)[3:]).settings
-        assert (given.slots, given.service_time) == (7, ServiceTime.parse("constant:3"))
+        expected = ServiceTime(distribution="constant", mean=3)
+        assert (given.slots, given.service_time_ms) == (7, expected)
 
 
 @pytest.mark.parametrize("name", BEHIND_ENVOY)

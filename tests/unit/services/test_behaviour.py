@@ -8,16 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.behaviour import Behaviour
+from services.behaviour_message import changed
 from services.call import Call
 from services.errors import RpcStatusError
-from services.service_time import ServiceTime
-from services.settings import Settings
+from services.service_time import draw_ns
+from services.settings import ReplicaSettings, ServiceTime
 from services.video_service_pb2 import Behaviour as BehaviourMessage
 from services.video_service_pb2 import LoadReport
 
 pytestmark = pytest.mark.alone  # it measures milliseconds
 
-CONSTANT_5 = Settings(slots=2, service_time=ServiceTime("constant", 5))
+CONSTANT_5 = ReplicaSettings(slots=2, service_time_ms=ServiceTime(distribution="constant", mean=5))
+EXPONENTIAL_4 = ServiceTime(distribution="exponential", mean=4)
 MS = 1_000_000
 
 
@@ -45,11 +47,11 @@ def test_calls_beyond_the_slots_wait_for_earlier_calls() -> None:
 
 
 def test_the_same_seed_gives_the_same_service_times() -> None:
-    settings = Settings(slots=1, service_time=ServiceTime("exponential", 4))
+    settings = ReplicaSettings(slots=1, service_time_ms=EXPONENTIAL_4)
 
     def times(seed: str) -> list[int]:
         behaviour = Behaviour(settings, seed)
-        return [settings.service_time.draw_ns(behaviour._service_rng) for _ in range(20)]
+        return [draw_ns(EXPONENTIAL_4, behaviour._service_rng) for _ in range(20)]
 
     assert times("1/replica-0") == times("1/replica-0")
     assert times("1/replica-0") != times("1/replica-1")
@@ -57,26 +59,25 @@ def test_the_same_seed_gives_the_same_service_times() -> None:
 
 
 def test_failures_do_not_shift_the_service_times() -> None:
-    failing = Settings(slots=1, service_time=ServiceTime("exponential", 4), fail_share=0.5)
+    failing = ReplicaSettings(slots=1, service_time_ms=EXPONENTIAL_4, fail_share=0.5)
     plain, shaken = Behaviour(CONSTANT_5, "1"), Behaviour(failing, "1")
     for _ in range(10):
         try:
             shaken.admit(new_call())
         except RpcStatusError:
             continue
-    draw = failing.service_time.draw_ns
-    assert draw(plain._service_rng) == draw(shaken._service_rng)
+    assert draw_ns(EXPONENTIAL_4, plain._service_rng) == draw_ns(EXPONENTIAL_4, shaken._service_rng)
 
 
 def test_the_slow_factor_multiplies() -> None:
     behaviour = Behaviour(CONSTANT_5, "1")
-    behaviour.apply(CONSTANT_5.changed(BehaviourMessage(slow_factor=6)))
+    behaviour.apply(changed(CONSTANT_5, BehaviourMessage(slow_factor=6)))
     (call,) = run_calls(behaviour, 1)
     assert call.service_ns >= 28 * MS
 
 
 def test_a_share_of_the_calls_fails_with_the_code() -> None:
-    settings = CONSTANT_5.changed(BehaviourMessage(fail_share=0.25, fail_code="RESOURCE_EXHAUSTED"))
+    settings = changed(CONSTANT_5, BehaviourMessage(fail_share=0.25, fail_code="RESOURCE_EXHAUSTED"))
     behaviour = Behaviour(settings, "1")
     failures = 0
     for _ in range(4000):
@@ -90,7 +91,7 @@ def test_a_share_of_the_calls_fails_with_the_code() -> None:
 
 def test_a_cancelled_call_leaves_the_queue_and_keeps_its_times() -> None:
     async def scene() -> None:
-        behaviour = Behaviour(CONSTANT_5.changed(BehaviourMessage(slots=1, mean_ms=50)), "1")
+        behaviour = Behaviour(changed(CONSTANT_5, BehaviourMessage(slots=1, mean_ms=50)), "1")
         calls = [new_call() for _ in range(3)]
         tasks = [asyncio.create_task(behaviour.work(call)) for call in calls]
         await asyncio.sleep(0.01)
@@ -119,7 +120,7 @@ def draws(behaviour: Behaviour, count: int) -> list[float]:
 @settings(deadline=None, max_examples=30)
 @given(share=st.floats(0, 1), seed=st.text("abc", max_size=3))
 def test_the_slow_share_of_the_calls_is_slow(share: float, seed: str) -> None:
-    behaviour = Behaviour(CONSTANT_5.changed(BehaviourMessage(slow_factor=9, slow_share=share)), seed)
+    behaviour = Behaviour(changed(CONSTANT_5, BehaviourMessage(slow_factor=9, slow_share=share)), seed)
     slow = sum(draw < share for draw in draws(behaviour, 2000)) / 2000
     assert slow == pytest.approx(share, abs=0.06)  # more than five standard deviations
 
@@ -127,10 +128,10 @@ def test_the_slow_share_of_the_calls_is_slow(share: float, seed: str) -> None:
 @settings(deadline=None, max_examples=30)
 @given(share=st.floats(0, 1, exclude_max=True), fail_share=st.floats(0, 0.5))
 def test_slow_calls_shift_neither_service_times_nor_failures(share: float, fail_share: float) -> None:
-    plain = Settings(slots=1, service_time=ServiceTime("exponential", 4), fail_share=fail_share)
+    plain = ReplicaSettings(slots=1, service_time_ms=EXPONENTIAL_4, fail_share=fail_share)
 
     def story(share: float) -> list[int | None]:
-        behaviour = Behaviour(plain.changed(BehaviourMessage(slow_share=share)), "1")
+        behaviour = Behaviour(changed(plain, BehaviourMessage(slow_share=share)), "1")
         times: list[int | None] = []
         for _ in range(50):
             try:
@@ -138,7 +139,7 @@ def test_slow_calls_shift_neither_service_times_nor_failures(share: float, fail_
             except RpcStatusError:
                 times.append(None)
             else:
-                times.append(plain.service_time.draw_ns(behaviour._service_rng))
+                times.append(draw_ns(EXPONENTIAL_4, behaviour._service_rng))
         return times
 
     assert story(share) == story(1)
@@ -146,8 +147,8 @@ def test_slow_calls_shift_neither_service_times_nor_failures(share: float, fail_
 
 @pytest.mark.parametrize(("share", "slow"), [(0, 0), (1, 4)])
 def test_the_slow_factor_applies_to_slow_calls_only(share: float, slow: int) -> None:
-    changed = CONSTANT_5.changed(BehaviourMessage(slots=4, slow_factor=12, slow_share=share))
-    behaviour = Behaviour(changed, "1")
+    slowed = changed(CONSTANT_5, BehaviourMessage(slots=4, slow_factor=12, slow_share=share))
+    behaviour = Behaviour(slowed, "1")
 
     async def scene() -> list[Call]:
         calls = [new_call() for _ in range(4)]
@@ -160,7 +161,7 @@ def test_the_slow_factor_applies_to_slow_calls_only(share: float, slow: int) -> 
 
 
 def test_a_known_session_finds_its_data_in_the_cache() -> None:
-    cached = CONSTANT_5.changed(BehaviourMessage(cache_sessions=2, cache_hit_factor=0.1, mean_ms=50))
+    cached = changed(CONSTANT_5, BehaviourMessage(cache_sessions=2, cache_hit_factor=0.1, mean_ms=50))
     behaviour = Behaviour(cached, "1")
 
     async def serve(session: str, messages: int = 1) -> tuple[str, list[bool]]:
@@ -179,18 +180,18 @@ def test_a_known_session_finds_its_data_in_the_cache() -> None:
         assert await serve("1.0", messages=3) == ("miss", [False, True, True])
         assert await serve("2.0") == ("miss", [False])
         assert await serve("0.0") == ("miss", [False])
-        behaviour.apply(cached.changed(BehaviourMessage(cache_sessions=0)))
+        behaviour.apply(changed(cached, BehaviourMessage(cache_sessions=0)))
         assert await serve("0.0") == ("", [False])
 
     asyncio.run(scene())
 
 
 def test_a_call_that_fails_on_purpose_caches_nothing() -> None:
-    message = BehaviourMessage(cache_sessions=2, fail_share=1)
-    behaviour = Behaviour(CONSTANT_5.changed(message), "1")
+    message = BehaviourMessage(cache_sessions=2, cache_hit_factor=0.5, fail_share=1)
+    behaviour = Behaviour(changed(CONSTANT_5, message), "1")
     with pytest.raises(RpcStatusError):
         behaviour.admit(new_call("0.0"))
-    behaviour.apply(behaviour.settings.changed(BehaviourMessage(fail_share=0)))
+    behaviour.apply(changed(behaviour.settings, BehaviourMessage(fail_share=0)))
     call = new_call("0.0")
     behaviour.admit(call)
     assert call.cache == "miss"
@@ -199,15 +200,15 @@ def test_a_call_that_fails_on_purpose_caches_nothing() -> None:
 def test_load_reports_as_set() -> None:
     behaviour = Behaviour(CONSTANT_5, "1")
     assert behaviour.load_report("OK") == b""
-    behaviour.apply(CONSTANT_5.changed(BehaviourMessage(orca="0.25:40")))
+    behaviour.apply(changed(CONSTANT_5, BehaviourMessage(orca="0.25")))
     report = LoadReport.FromString(behaviour.load_report("OK"))
-    assert (report.cpu_utilization, report.rps_fractional, report.eps) == (0.25, 40, 0)
+    assert (report.cpu_utilization, report.rps_fractional, report.eps) == (0.25, 100, 0)
     behaviour.apply(CONSTANT_5)
     assert behaviour.load_report("OK") == b""
 
 
 def test_a_measured_load_counts_work_all_calls_and_only_real_errors() -> None:
-    behaviour = Behaviour(CONSTANT_5.changed(BehaviourMessage(orca="measured", mean_ms=40)), "1")
+    behaviour = Behaviour(changed(CONSTANT_5, BehaviourMessage(orca="measured", mean_ms=40)), "1")
 
     async def scene() -> LoadReport:
         await asyncio.gather(*(behaviour.work(new_call()) for _ in range(2)))

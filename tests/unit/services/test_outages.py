@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from services.outages import Outages
+from services.settings import Outage
 
-LONG = (3600.0, 3_000_000.0)
+LONG = Outage(every_s=3600, for_ms=60_000)
 
 
 class Story:
@@ -40,7 +41,7 @@ def test_away_and_back_at_the_planned_times() -> None:
     async def scene() -> None:
         story = Story()
         begun_s = asyncio.get_running_loop().time()
-        story.outages.plan(0.1, 40)
+        story.outages.plan(Outage(every_s=0.1, for_ms=40))
         await asyncio.wait_for(story.wait_for(6), 5)
         assert (await story.end())[:6] == ["away", "back"] * 3
         planned_s = [begun_s + offset_s for offset_s in (0.1, 0.14, 0.2, 0.24, 0.3, 0.34)]
@@ -53,21 +54,21 @@ def test_away_and_back_at_the_planned_times() -> None:
 def test_without_a_plan_nothing_happens() -> None:
     async def scene() -> None:
         story = Story()
-        story.outages.plan(0, 0)
+        story.outages.plan(None)
         await asyncio.sleep(0.05)
         assert await story.end() == []
 
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("then", [(0.0, 0.0), LONG])
-def test_a_change_while_away_brings_it_back(then: tuple[float, float]) -> None:
+@pytest.mark.parametrize("then", [None, LONG])
+def test_a_change_while_away_brings_it_back(then: Outage | None) -> None:
     async def scene() -> None:
         story = Story()
-        story.outages.plan(0.02, 19)
+        story.outages.plan(Outage(every_s=0.1, for_ms=90))
         while story.done[-1:] != ["away"]:
             await asyncio.sleep(0)
-        story.outages.plan(*then)
+        story.outages.plan(then)
         seen = [*story.done, "back"]
         await asyncio.wait_for(story.wait_for(len(seen)), 5)
         await asyncio.sleep(0.05)
@@ -79,9 +80,9 @@ def test_a_change_while_away_brings_it_back(then: tuple[float, float]) -> None:
 def test_a_change_before_an_outage_is_in_force_at_once() -> None:
     async def scene() -> None:
         story = Story()
-        story.outages.plan(*LONG)
+        story.outages.plan(LONG)
         await asyncio.sleep(0.01)
-        story.outages.plan(0.02, 5)
+        story.outages.plan(Outage(every_s=0.1, for_ms=5))
         await asyncio.wait_for(story.wait_for(2), 5)
         assert (await story.end())[:2] == ["away", "back"]
 
@@ -91,7 +92,7 @@ def test_a_change_before_an_outage_is_in_force_at_once() -> None:
 def test_after_a_stop_during_an_outage_it_stays_away() -> None:
     async def scene() -> None:
         story = Story()
-        story.outages.plan(0.05, 40)
+        story.outages.plan(Outage(every_s=0.1, for_ms=40))
         while story.done[-1:] != ["away"]:
             await asyncio.sleep(0)
         seen = list(story.done)
@@ -106,7 +107,7 @@ def test_an_error_ends_the_run() -> None:
 
     async def scene() -> None:
         outages = Outages(broken, broken)
-        outages.plan(0.01, 5)
+        outages.plan(Outage(every_s=0.1, for_ms=5))
         with pytest.raises(RuntimeError, match="no way back"):
             await asyncio.wait_for(outages.run(), 5)
 

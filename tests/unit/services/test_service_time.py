@@ -5,17 +5,21 @@ import random
 import statistics
 import time
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import uvloop
 
-from services.service_time import DISTRIBUTIONS, ServiceTime, Sleeper, burn
+from services.service_time import Sleeper, burn, draw_ns
+from services.settings import Distribution, ServiceTime
+
+DISTRIBUTIONS = get_args(Distribution)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_the_mean_is_the_given_one(distribution: str) -> None:
+def test_the_mean_is_the_given_one(distribution: Distribution) -> None:
     rng = random.Random(1)
-    times = [ServiceTime(distribution, 10).draw_ns(rng) for _ in range(100_000)]
+    times = [draw_ns(ServiceTime(distribution=distribution, mean=10), rng) for _ in range(100_000)]
     assert statistics.fmean(times) == pytest.approx(10e6, rel=0.02)
     assert min(times) >= 0
 
@@ -23,36 +27,15 @@ def test_the_mean_is_the_given_one(distribution: str) -> None:
 @pytest.mark.parametrize(
     ("distribution", "variation"), [("constant", 0), ("exponential", 1), ("lognormal", 1.31)]
 )
-def test_the_variance_is_that_of_the_distribution(distribution: str, variation: float) -> None:
+def test_the_variance_is_that_of_the_distribution(distribution: Distribution, variation: float) -> None:
     rng = random.Random(2)
-    times = [ServiceTime(distribution, 10).draw_ns(rng) for _ in range(200_000)]
+    times = [draw_ns(ServiceTime(distribution=distribution, mean=10), rng) for _ in range(200_000)]
     assert statistics.pstdev(times) / statistics.fmean(times) == pytest.approx(variation, rel=0.05)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_a_mean_of_zero_takes_no_time(distribution: str) -> None:
-    assert ServiceTime(distribution, 0).draw_ns(random.Random(1)) == 0
-
-
-def test_parse() -> None:
-    assert ServiceTime.parse("lognormal:2.5") == ServiceTime("lognormal", 2.5)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("exponential", "'exponential': expected DISTRIBUTION:MEAN_MS, as exponential:10"),
-        ("exponential:ten", "'exponential:ten': expected DISTRIBUTION:MEAN_MS, as exponential:10"),
-        ("expo:10", "distribution 'expo' is unknown, expected one of constant, exponential, lognormal"),
-        ("constant:-1", "mean_ms is -1, expected 0 to 60000 milliseconds"),
-        ("constant:nan", "mean_ms is nan, expected 0 to 60000 milliseconds"),
-        ("constant:inf", "mean_ms is inf, expected 0 to 60000 milliseconds"),
-    ],
-)
-def test_parse_refuses(text: str, message: str) -> None:
-    with pytest.raises(ValueError) as refused:
-        ServiceTime.parse(text)
-    assert str(refused.value) == message
+def test_a_mean_of_zero_takes_no_time(distribution: Distribution) -> None:
+    assert draw_ns(ServiceTime(distribution=distribution, mean=0), random.Random(1)) == 0
 
 
 def test_sleeps_of_parts_of_a_millisecond_add_up() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from harness.errors import UserError
 from harness.plan.cells import plan_cells
-from harness.policies.registry import POLICIES_OF_ROUTE, echo_header, sets_cookie
 from harness.run.client_settings import client_settings
 from harness.spec import arm_checks as spec_arm_checks
 from harness.spec.experiment import Experiment, experiment_yaml, load_experiment
@@ -308,12 +307,3 @@ def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
     assert settings(ENVOY | {"deadline_ms": 50}).deadline_s == 0.05
     assert settings(ENVOY, workload={"deadline_ms": 70}).deadline_s == 0.07
     assert settings(ENVOY | {"retries": {"by": "proxy", "attempts": 3}}).service_config is None
-
-
-def test_every_policy_says_what_it_is(load: Load) -> None:
-    for route, policies in POLICIES_OF_ROUTE.items():
-        for name, policy in policies.items():
-            assert policy.meaning, (route, name)
-            assert policy.alb, (route, name)
-    arm = load(STICKY).arms["a"]
-    assert (sets_cookie(arm), echo_header(arm)) == (True, None)

@@ -26,7 +26,7 @@ class InventedCell:
     def __init__(
         self, experiment: Experiment, arm: Arm, workload: Workload, requests: int, *, seed: str
     ) -> None:
-        self.traits, self.arm, self.workload, self.requests = experiment.replicas, arm, workload, requests
+        self.arm, self.workload, self.requests = arm, workload, requests
         self.random = random.Random(seed)
         self.start_ns = int(0.2e9)
         self.end_ns = self.start_ns + int(workload.duration_s * 1e9)
@@ -37,7 +37,8 @@ class InventedCell:
         self.groups = _groups(arm, first)
         self.pins: dict[tuple[int, int], str] = {}
         self.turn = itertools.count()
-        self.free = {name: [0] * experiment.replicas.traits(name)["slots"] for name in names}
+        self.work = {name: experiment.replicas.work_of(name) for name in names}
+        self.free = {name: [0] * work.slots for name, work in self.work.items()}
         self.remembered: set[tuple[str, int, int]] = set()
         self.attempts: list[tuple[Row, str, str]] = []  # of which request, where, how it ended
 
@@ -104,17 +105,17 @@ class InventedCell:
         if not replica:
             nothing = dict.fromkeys(("queue_ns", "service_ns", "in_flight", "messages"), 0)
             return {**nothing, "done_ns": row["sent_ns"] + MS, "cache": ""}
-        traits, slots = self.traits.traits(replica), self.free[replica]
+        work, slots = self.work[replica], self.free[replica]
         slot = slots.index(min(slots))
         queue_ns = max(0, slots[slot] - row["sent_ns"])
-        service_ns = int(self.random.expovariate(1 / (self.traits.service_time_ms.mean * MS)))
-        service_ns = int(service_ns * traits["slow_factor"])
+        service_ns = int(self.random.expovariate(1 / (work.service_time_ms.mean * MS)))
+        service_ns = int(service_ns * work.slow_factor)
         cache = ""
-        if self.traits.cache:
+        if work.cache:
             key = (replica, client, row["session"])
             cache = "hit" if key in self.remembered else "miss"
             self.remembered.add(key)
-            service_ns = int(service_ns * (self.traits.cache.hit_factor if cache == "hit" else 1))
+            service_ns = int(service_ns * (work.cache.hit_factor if cache == "hit" else 1))
         slots[slot] = row["sent_ns"] + queue_ns + service_ns
         streamed = row["method"] != "AddVideo"
         served = {
@@ -137,8 +138,8 @@ class InventedCell:
         return names[next(self.turn) % len(names)]
 
     def _code(self, replica: str) -> str:
-        traits = self.traits.traits(replica)
-        return str(traits["fail_code"]) if self.random.random() < traits["fail_share"] + 0.004 else "OK"
+        work = self.work[replica]
+        return work.fail_code if self.random.random() < work.fail_share + 0.004 else "OK"
 
     def _access(self, row: Row) -> Row:
         return {
