@@ -13,8 +13,8 @@ from typing import Any
 from bench.capacity_load import bytes_per_row, play_load
 from bench.capacity_points import Point
 from bench.capacity_usage import Usage
+from harness.events.fleet import Endpoint
 from harness.plan.cells import plan_cells
-from harness.proxy.endpoints import Endpoint
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed

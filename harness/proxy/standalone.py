@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.errors import LabError, UserError, did_you_mean
+from harness.events.fleet import Endpoint
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
 from harness.policies.envoy_policies import POLICIES_OF_PROXY
-from harness.proxy.endpoints import Endpoint
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.proxy.tls import make_certificate
 from harness.spec.experiment import Experiment, load_experiment

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.analysis.event_effects import EventEffects
 from harness.analysis.judge import show
-from harness.analysis.session_migration import BRINGS
+from harness.events.registry import is_opposite, kind_of
 from harness.report.tables import ABSENT, Arms, Table, value_of
 
 MAX_TABLES = 12
@@ -57,11 +57,11 @@ def _event(arm: Mapping[str, Any], number: int) -> Mapping[str, Any] | None:
 
 
 def _table(number: int, events: Mapping[str, Mapping[str, Any]]) -> Table:
-    arrival = any(event["do"] in BRINGS for event in events.values())
+    arrival = any(kind_of(event["do"]).returns for event in events.values())
     columns = {**_COLUMNS, **(_COLUMNS_OF_ARRIVAL if arrival else {})}
     words = {
         "what": {name: what_happened(event) for name, event in events.items()},
-        "how it is learned": {name: event["told"] or ABSENT for name, event in events.items()},
+        "how it is learned": {name: event["notification"] or ABSENT for name, event in events.items()},
     }
     # What is the same in all arms is told once.
     alike = [next(iter(told.values())) for told in words.values() if len(set(told.values())) == 1]
@@ -81,7 +81,7 @@ def _table(number: int, events: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def what_happened(event: Mapping[str, Any]) -> str:
     """As "kill replica-1 at 1.5 s"; of an arm's repeats with different targets all of these are counted."""
-    return f"{event_label(event['do'], event['targets'])} at {show(round(event['at_s'], 2))} s"
+    return f"{kind_of(event['do']).label(event['targets'])} at {show(round(event['at_s'], 2))} s"
 
 
 def _shown(event: Mapping[str, Any], metric: str) -> str:
@@ -119,7 +119,7 @@ def event_line(arm: Mapping[str, Any]) -> str:
 
 
 def _gist(event: Mapping[str, Any]) -> str:
-    told = f"{event_label(event['do'], event['targets'])}: {show(event['failed_requests'])} failed"
+    told = f"{kind_of(event['do']).label(event['targets'])}: {show(event['failed_requests'])} failed"
     if event["longest_gap_ms"] is not None:
         told += f", gap {show(round(event['longest_gap_ms']))} ms"
     if event["moved_over_needed"] is not None:
@@ -127,44 +127,21 @@ def _gist(event: Mapping[str, Any]) -> str:
     return told
 
 
-_LASTING = (
-    "kill",
-    "stop",
-    "pause",
-    "not_serving",
-    "drain",
-    "remove",
-    "slow",
-    "fail",
-    "partition",
-    "limit_cpu",
-)
-_ENDING = (*BRINGS, "heal", "unlimit_cpu")
-_TRANSIENT = ("roll", "proxy_restart", "proxy_drain")
-
-
-def event_label(do: str, targets: Sequence[str]) -> str:
-    """As "kill replica-1", "stop 3 replicas" or "proxy restart"."""
-    words = do.replace("_", " ")
-    if do.startswith("proxy") or not targets:
-        return words
-    return f"{words} {targets[0] if len(targets) == 1 else f'{len(targets)} replicas'}"
-
-
 def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s: float) -> float | None:
     """Seconds from the start of measuring at which the event was over; None for a change that stays.
 
     Over is when another event ended it on one of its targets; where none did, the window's end.
     """
-    if event.do in _TRANSIENT:
+    kind = kind_of(event.do)
+    if kind.temporary:
         took_ns = event.took_effect_ns
         return window_s if took_ns is None else min(window_s, event.at_s + took_ns / 1e9)
-    if event.do not in _LASTING:
+    if kind.opposite is None:
         return None
     later = [other for other in events if other.at_s > event.at_s or other.undoes == event.number]
     for other in later:
         if other.undoes == event.number:
             return other.at_s
-        if other.undoes is None and other.do in _ENDING and set(other.targets) & set(event.targets):
+        if other.undoes is None and is_opposite(other.do) and set(other.targets) & set(event.targets):
             return other.at_s
     return window_s

@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.errors import UserError, did_you_mean
-from harness.events.event import MAX_EVENTS
 from harness.events.event import Event as Event
+from harness.events.keys import MAX_EVENTS
 from harness.fields import ArmName, Bound, FileName, Line, Model, Text, Times
 from harness.paths import EXPERIMENTS
 from harness.spec.arm import OWN_WORKLOAD, Variant, variants_of

@@ -60,8 +60,15 @@ class InventedEvents:
         at_ns = self.start_ns + round(planned.at_s * 1e9)
         event = planned.event
         extras = event.model_dump(exclude={"at_s", "do", "target"}, exclude_defaults=True)
-        common = {"number": planned.number, "do": event.do, "targets": targets, "planned_ns": at_ns}
-        self._note(at_ns + MS, "asked", **common, undoes=planned.undoes, told="broken connections", **extras)
+        common: dict[str, Any] = {
+            "number": planned.number,
+            "do": event.do,
+            "targets": targets,
+            "planned_ns": at_ns,
+        }
+        self._note(
+            at_ns + MS, "asked", **common, undoes=planned.undoes, notification="broken connections", **extras
+        )
         last_ns = at_ns + MS
         for place, name in enumerate(targets):
             last_ns = max(last_ns, self._become(planned, name, at_ns + MS + place * ROLL_NS))
