@@ -40,11 +40,13 @@ format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: setup ## write anew what is generated: experiments/schema.json, docs/policies.md, docs/experiment-file.md
+schema: setup ## write anew what is generated: experiments/schema.json, docs/policies.md, docs/experiment-file.md, docs/events.md
 	$(BIN)/python -m harness.policies.page > docs/policies.md.new
 	mv docs/policies.md.new docs/policies.md
 	$(BIN)/python -m harness.spec.page > docs/experiment-file.md.new
 	mv docs/experiment-file.md.new docs/experiment-file.md
+	$(BIN)/python -m harness.events.page > docs/events.md.new
+	mv docs/events.md.new docs/events.md
 	$(BIN)/python -m harness.spec.schema > experiments/schema.json.new
 	mv experiments/schema.json.new experiments/schema.json
 

@@ -46,7 +46,7 @@ def _put_in_force(
 KINDS = (
     EventKind(
         name="slow",
-        meaning="every service time is multiplied by `factor`",
+        meaning="service times are multiplied by `factor`",
         example={"target": "replica-0", "factor": 10},
         action=_slow,
         notification=BY_ANSWERS,
@@ -56,8 +56,8 @@ KINDS = (
     ),
     EventKind(
         name="fail",
-        meaning="a `share` of the calls fails with `code`: at once, or later with `after_work` or "
-        "`after_headers`",
+        meaning="a `share` of the calls fails with `code`, at once unless `after_work` or `after_headers` "
+        "says later",
         example={"target": "replica-0"},
         action=_fail,
         notification=BY_ANSWERS,
@@ -71,7 +71,7 @@ KINDS = (
     ),
     EventKind(
         name="heal",
-        meaning="slowness and failures are as at the start",
+        meaning="service times and failures are as at the start again",
         example={"target": "replica-0"},
         action=_heal,
         notification=BY_ANSWERS,

@@ -38,7 +38,7 @@ def _containers(context: EventContext) -> ContainerFleet:
 KINDS = (
     EventKind(
         name="partition",
-        meaning="the network is taken from it: packets to it get no answer, not even a reset, and its own "
+        meaning="the replica loses its network; packets to it get no answer, not even a reset, and its own "
         "get nowhere",
         example={"target": "replica-0"},
         action=_partition,
@@ -52,7 +52,7 @@ KINDS = (
     ),
     EventKind(
         name="rejoin",
-        meaning="it is on the network again, at its address",
+        meaning="the replica has its network again, at its address",
         example={"target": "replica-0"},
         action=_rejoin,
         notification="packets are answered again",
@@ -63,7 +63,7 @@ KINDS = (
     ),
     EventKind(
         name="limit_cpu",
-        meaning="it gets at most `cores` of CPU (0.05: 5 ms of each 100)",
+        meaning="the replica gets at most `cores` of CPU (0.05: 5 ms of each 100)",
         example={"target": "replica-0", "cores": 0.05},
         action=_limit_cpu,
         notification=BY_ANSWERS,
@@ -74,7 +74,7 @@ KINDS = (
     ),
     EventKind(
         name="unlimit_cpu",
-        meaning="it gets as much CPU as there is",
+        meaning="the replica gets as much CPU as there is",
         example={"target": "replica-0"},
         action=_limit_cpu,
         notification=BY_ANSWERS,

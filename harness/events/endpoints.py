@@ -28,7 +28,8 @@ def _drain(context: EventContext, planned: PlannedEvent, targets: Sequence[str])
 
 def _roll(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
     for name in targets:
-        yield from _drain(context, planned, [name])
+        if context.fleet.running(name):
+            yield from _drain(context, planned, [name])
         context.step(planned, "start", name)
         yield from start(context, planned, [name])
 
@@ -67,8 +68,8 @@ def _weight(context: EventContext, planned: PlannedEvent, targets: Sequence[str]
 KINDS = (
     EventKind(
         name="drain",
-        meaning="the endpoint is DRAINING (EDS; the name server does not name it any more); after `delay_s` "
-        "it is removed and its process stopped",
+        meaning="Envoy has the endpoint as DRAINING, the name server does not name it; after `delay_s` it is "
+        "removed and its process stopped",
         example={"target": "replica-0"},
         action=_drain,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
@@ -83,7 +84,7 @@ KINDS = (
     ),
     EventKind(
         name="remove",
-        meaning="it is out of the endpoints at once; its process goes on",
+        meaning="the endpoint is removed at once; the process goes on",
         example={"target": "replica-0"},
         action=_remove,
         opposite="add",
@@ -92,7 +93,7 @@ KINDS = (
     ),
     EventKind(
         name="add",
-        meaning="without `target`: `count` new replicas start and join once ready; with it: one that was "
+        meaning="without `target`, `count` new replicas start, and join once ready; with it, one that was "
         "removed joins again",
         example={},
         action=_add,
@@ -103,7 +104,7 @@ KINDS = (
     ),
     EventKind(
         name="weight",
-        meaning="the endpoint has another weight",
+        meaning="the endpoint gets another `weight`",
         example={"target": "replica-0", "weight": 4},
         action=_weight,
         keys={"weight": "of the endpoint"},
@@ -112,7 +113,7 @@ KINDS = (
     ),
     EventKind(
         name="roll",
-        meaning="each target, one after another: drained, stopped, started, waited for until it is healthy",
+        meaning="each target in turn is drained, stopped, started, and waited for until it is healthy",
         example={"target": "all"},
         action=_roll,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",

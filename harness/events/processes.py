@@ -63,7 +63,7 @@ def join(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -
 KINDS = (
     EventKind(
         name="kill",
-        meaning="SIGKILL: the process is gone at once, and calls in hand are lost",
+        meaning="the process ends at once (SIGKILL), and calls in hand are lost",
         example={"target": "replica-0"},
         action=_kill,
         notification=BY_CONNECTION,
@@ -75,7 +75,7 @@ KINDS = (
     ),
     EventKind(
         name="stop",
-        meaning="SIGTERM: health service says NOT_SERVING, clients get GOAWAY, calls in hand may finish",
+        meaning="the process ends gracefully (SIGTERM): clients get GOAWAY, and calls in hand may finish",
         example={"target": "replica-0"},
         action=_stop,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
@@ -89,7 +89,8 @@ KINDS = (
     ),
     EventKind(
         name="pause",
-        meaning="SIGSTOP: connections stay, the kernel still takes bytes, nobody answers",
+        meaning="the process is frozen (SIGSTOP): connections stay, the kernel still takes bytes, nobody "
+        "answers",
         example={"target": "replica-0"},
         action=_pause,
         notification="nobody is told: connections stay, answers do not come",
@@ -101,7 +102,7 @@ KINDS = (
     ),
     EventKind(
         name="resume",
-        meaning="SIGCONT: a paused process goes on where it was",
+        meaning="the frozen process goes on where it was (SIGCONT)",
         example={"target": "replica-0"},
         action=_resume,
         notification="answers come again",
@@ -111,7 +112,7 @@ KINDS = (
     ),
     EventKind(
         name="start",
-        meaning="a new process at the address of the one that ended; it goes on with the same ledger",
+        meaning="a new process starts at the address of the one that ended, and goes on with the same ledger",
         example={"target": "replica-0"},
         action=start,
         notification="its address takes connections again",

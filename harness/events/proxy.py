@@ -29,7 +29,7 @@ def _drain(context: EventContext, planned: PlannedEvent, targets: Sequence[str])
 KINDS = (
     EventKind(
         name="proxy_restart",
-        meaning="Envoy ends (SIGTERM) and starts anew at its address",
+        meaning="Envoy ends (SIGTERM) and starts again at its address",
         example={},
         action=_restart,
         notification=f"{BY_GOAWAY}, {BY_CONNECTION}",
