@@ -23,11 +23,21 @@ def _rejoin(context: EventContext, planned: PlannedEvent, targets: Sequence[str]
 
 
 def _limit_cpu(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    """Set the limit to `cores`; unlimit_cpu has no such key, which is no limit."""
-    for name in targets:
-        _containers(context).limit_cpu(name, planned.event.cores)
-        context.seen(planned, name, "CPU limit in force")
+    _set_limit(context, planned, targets, planned.event.cores)
     yield from ()
+
+
+def _unlimit_cpu(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    _set_limit(context, planned, targets, None)
+    yield from ()
+
+
+def _set_limit(
+    context: EventContext, planned: PlannedEvent, targets: Sequence[str], cores: float | None
+) -> None:
+    for name in targets:
+        _containers(context).limit_cpu(name, cores)
+        context.seen(planned, name, "CPU limit in force")
 
 
 def _containers(context: EventContext) -> ContainerFleet:
@@ -76,7 +86,7 @@ KINDS = (
         name="unlimit_cpu",
         meaning="the replica gets as much CPU as there is",
         example={"target": "replica-0"},
-        action=_limit_cpu,
+        action=_unlimit_cpu,
         notification=BY_ANSWERS,
         needs_containers=True,
     ),

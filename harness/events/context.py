@@ -55,6 +55,7 @@ class EventContext(ABC):
         self.endpoints = {name: Endpoint(address) for name, address in addresses.items()}
         self.states: dict[str, str] = {}
         self.incomplete_ledgers: set[str] = set()
+        self._withdrawn: dict[str, Endpoint] = {}
         self._last_event: dict[str, int] = {}
 
     @property
@@ -99,10 +100,17 @@ class EventContext(ABC):
         """Give proxy and name server the endpoints as they are now."""
         self.fleet.publish(self.endpoints)
 
+    def withdraw(self, targets: Sequence[str]) -> None:
+        """Publish the endpoints without the targets'."""
+        for name in targets:
+            if name in self.endpoints:
+                self._withdrawn[name] = self.endpoints.pop(name)
+        self.publish()
+
     def publish_as_new(self, targets: Sequence[str]) -> None:
         """Publish the targets' endpoints as healthy; each keeps the weight that it had."""
         for name in targets:
-            before = self.endpoints.get(name)
+            before = self.endpoints.get(name) or self._withdrawn.get(name)
             self.endpoints[name] = Endpoint(self.addresses[name], weight=before.weight if before else None)
         self.publish()
 

@@ -35,9 +35,7 @@ def _roll(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) 
 
 
 def _remove(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    for name in targets:
-        context.endpoints.pop(name, None)
-    context.publish()
+    context.withdraw(targets)
     yield from context.until_proxy_sees(planned, targets, ABSENT)
 
 
@@ -51,6 +49,7 @@ def _add(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -
 
 def _weight(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
     weight = planned.event.weight
+    targets = [name for name in targets if name in context.endpoints]
     for name in targets:
         context.endpoints[name] = replace(context.endpoints[name], weight=weight)
     context.publish()
