@@ -16,11 +16,11 @@ def _known(name: str) -> str:
 
 
 def _meanings() -> str:
-    told = [
+    meanings = [
         f"{kind.name}: {'in containers only: ' if kind.needs_containers else ''}{kind.meaning}"
         for kind in EVENT_KINDS.values()
     ]
-    return ". ".join(told).replace("`", "")
+    return ". ".join(meanings).replace("`", "")
 
 
 EventName = Annotated[

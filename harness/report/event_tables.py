@@ -63,18 +63,18 @@ def _table(number: int, events: Mapping[str, Mapping[str, Any]]) -> Table:
         "what": {name: what_happened(event) for name, event in events.items()},
         "how it is learned": {name: event["notification"] or ABSENT for name, event in events.items()},
     }
-    # What is the same in all arms is told once.
-    alike = [next(iter(told.values())) for told in words.values() if len(set(told.values())) == 1]
-    unlike = {heading: told for heading, told in words.items() if len(set(told.values())) > 1}
+    # What is the same in all arms is said once, in the caption.
+    alike = [next(iter(of_arm.values())) for of_arm in words.values() if len(set(of_arm.values())) == 1]
+    unlike = {heading: of_arm for heading, of_arm in words.items() if len(set(of_arm.values())) > 1}
     rows = [
         [
             name,
-            *(told[name] for told in unlike.values()),
+            *(of_arm[name] for of_arm in unlike.values()),
             *(_shown(event, metric) for metric in columns.values()),
         ]
         for name, event in events.items()
     ]
-    said = "".join(f" {told[:1].upper()}{told[1:]}." for told in alike if told != ABSENT)
+    said = "".join(f" {one[:1].upper()}{one[1:]}." for one in alike if one != ABSENT)
     caption = f"Event {number}.{said} {_CAPTION}{_CAPTION_OF_ARRIVAL if arrival else ''}"
     return Table(["Arm", *unlike, *columns], rows, caption)
 
@@ -119,12 +119,12 @@ def event_line(arm: Mapping[str, Any]) -> str:
 
 
 def _gist(event: Mapping[str, Any]) -> str:
-    told = f"{kind_of(event['do']).label(event['targets'])}: {show(event['failed_requests'])} failed"
+    gist = f"{kind_of(event['do']).label(event['targets'])}: {show(event['failed_requests'])} failed"
     if event["longest_gap_ms"] is not None:
-        told += f", gap {show(round(event['longest_gap_ms']))} ms"
+        gist += f", gap {show(round(event['longest_gap_ms']))} ms"
     if event["moved_over_needed"] is not None:
-        told += f", moved {show(event['moved_sessions'])} ({show(event['needed_moves'])} had to)"
-    return told
+        gist += f", moved {show(event['moved_sessions'])} ({show(event['needed_moves'])} had to)"
+    return gist
 
 
 def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s: float) -> float | None:

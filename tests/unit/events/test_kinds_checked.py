@@ -82,9 +82,9 @@ def test_its_target_must_be_in_a_state_in_which_it_makes_sense(
         assert not why
     else:
         ended = "replica-0 has ended before; start it first"
-        told = (f"replica-0 is {state} then, expected {' or '.join(kind.before)}", ended)
+        reasons = (f"replica-0 is {state} then, expected {' or '.join(kind.before)}", ended)
         assert f"events[{len(BECOMES[state])}].do: do: {kind.name} at 2 s: " in why
-        assert why.endswith(told)
+        assert why.endswith(reasons)
 
 
 @each_kind
@@ -155,8 +155,8 @@ def test_what_goes_in_turns_takes_its_time_in_containers(kind: EventKind, tmp_pa
         return
     late = [*example_timeline(kind)[:-1], event(kind, 6.0, target="replica-0" if opener(kind) else "all")]
     why = incompatibility(experiment(tmp_path, late), "docker")
-    told = f"x: a {kind.name} of 3 containers takes about 9 s; --testbed local, or --duration 16"
-    assert why == (told if kind.in_turns else None)
+    too_long = f"x: a {kind.name} of 3 containers takes about 9 s; --testbed local, or --duration 16"
+    assert why == (too_long if kind.in_turns else None)
 
 
 @each_kind
