@@ -45,6 +45,8 @@ schema: setup ## write again what is generated: experiments/schema.json, pages i
 	mv docs/policies.md.new docs/policies.md
 	$(BIN)/python -m harness.spec.page > docs/experiment-file.md.new
 	mv docs/experiment-file.md.new docs/experiment-file.md
+	$(BIN)/python -m harness.events.page > docs/events.md.new
+	mv docs/events.md.new docs/events.md
 	$(BIN)/python -m harness.spec.schema > experiments/schema.json.new
 	mv experiments/schema.json.new experiments/schema.json
 	$(BIN)/python -m harness.spec.lessons_page > docs/lessons.md.new

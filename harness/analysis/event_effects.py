@@ -12,8 +12,6 @@ import polars as pl
 from harness.analysis.lost import attempts_by_part
 from harness.analysis.percentiles import percentiles
 from harness.analysis.session_migration import (
-    BRINGS,
-    TAKES,
     count_moves,
     fair_share_after,
     last_answers,
@@ -21,6 +19,9 @@ from harness.analysis.session_migration import (
     settled_sessions,
 )
 from harness.analysis.window_series import window_width_s
+from harness.errors import UserError
+from harness.events.kind import EventKind
+from harness.events.registry import kind_of
 from harness.metrics.event_facts import EventEffects, SessionMigration
 from harness.record.directory import Cell
 from harness.record.events import AskedEvent
@@ -84,7 +85,7 @@ class _Window:
         asked_ns = [min(max(0, event.asked_ns - start_ns), length_ns) for event in events]
         cut = _cut(rows.select(_COLUMNS), asked_ns)
         before = cut.filter("ok", pl.col("part") == 0)
-        failed = failures(cut, [event.do for event in events], asked_ns)
+        failed = failures(cut, _kinds(cell, events), asked_ns)
         return cls(
             cell,
             events,
@@ -118,6 +119,14 @@ class _Window:
         return settled_ns if since_ns <= settled_ns < self.edges_ns[place + 1] else since_ns
 
 
+def _kinds(cell: Cell, events: Sequence[AskedEvent]) -> list[EventKind]:
+    """The kind of each event. Raises UserError naming the file for one of another version of the lab."""
+    try:
+        return [kind_of(event.do) for event in events]
+    except UserError as error:
+        raise UserError(f"{cell.folder / 'events.jsonl'}: {error}") from None
+
+
 def _answered(rows: pl.DataFrame) -> pl.DataFrame:
     columns = ("client", "session", "request_id", "replica", "at_ns", "part")
     ordered = rows.filter(pl.col("replica").is_not_null()).select(columns).sort("request_id")
@@ -145,7 +154,7 @@ def _facts(window: _Window, place: int) -> EventEffects:
         do=event.do,
         targets=event.targets,
         undoes=event.undoes,
-        told=event.told,
+        notification=event.notification,
         at_s=(event.asked_ns - start_ns) / 1e9,
         length_s=(to_ns - from_ns) / 1e9,
         requests=rows.height,
@@ -157,7 +166,7 @@ def _facts(window: _Window, place: int) -> EventEffects:
         longest_gap_ns=window.gaps_ns.get(place + 1),
         moves=_moves(window, place, targets, answered),
         breaks=int(answered["changed"].sum()),
-        first_answer_ns=_first_answer(event.do, rows, targets, from_ns),
+        first_answer_ns=_first_answer(kind_of(event.do), rows, targets, from_ns),
         fair_share_after_ns=_fair_share_after(window, place, targets),
         present=window.present_after(place),
         answered=answered.height,
@@ -178,8 +187,8 @@ def _delayed(rows: pl.DataFrame, usual_ns: float | None) -> int | None:
     return rows.filter("ok", pl.col("latency_ns") > DELAYED_TIMES * usual_ns).height
 
 
-def _first_answer(do: str, rows: pl.DataFrame, targets: Sequence[int], from_ns: int) -> float | None:
-    if do not in BRINGS:
+def _first_answer(kind: EventKind, rows: pl.DataFrame, targets: Sequence[int], from_ns: int) -> float | None:
+    if not kind.returns:
         return None
     ended = pl.col("at_ns") + pl.col("latency_ns")
     ended_ns = rows.filter(pl.col("replica").is_in(targets)).select(ended.min()).item()
@@ -190,7 +199,7 @@ def _moves(window: _Window, place: int, targets: Sequence[int], answered: pl.Dat
     settled = settled_sessions(window.answered, window.settled_ns(place), window.edges_ns[place + 1])
     lost = [_pinned_before_loss(window, place, name) for name in window.events[place].targets]
     return count_moves(
-        window.events[place].do,
+        kind_of(window.events[place].do),
         targets,
         settled,
         pl.concat([settled.clear(), *(sessions for sessions in lost if sessions is not None)]),
@@ -200,11 +209,11 @@ def _moves(window: _Window, place: int, targets: Sequence[int], answered: pl.Dat
 
 def _pinned_before_loss(window: _Window, place: int, name: str) -> pl.DataFrame | None:
     """The sessions that were pinned to a replica before it was last taken away, if this event brings it."""
-    if window.events[place].do not in BRINGS:
+    if not kind_of(window.events[place].do).returns:
         return None
     for earlier in range(place - 1, -1, -1):
         event = window.events[earlier]
-        if event.do in TAKES and name in event.targets:
+        if kind_of(event.do).removes and name in event.targets:
             pinned = settled_sessions(
                 window.answered, window.settled_ns(earlier), window.edges_ns[earlier + 1]
             )
@@ -214,7 +223,7 @@ def _pinned_before_loss(window: _Window, place: int, name: str) -> pl.DataFrame 
 
 def _fair_share_after(window: _Window, place: int, targets: Sequence[int]) -> float | None:
     event = window.events[place]
-    if event.do not in BRINGS:
+    if not kind_of(event.do).returns:
         return None
     from_ns, to_ns = window.edges_ns[place + 1], window.edges_ns[place + 2]
     width_ns = round(window_width_s(window.edges_ns[-1] / 1e9) * 1e9)
@@ -223,22 +232,18 @@ def _fair_share_after(window: _Window, place: int, targets: Sequence[int]) -> fl
     return fair_share_after(window.answered, from_ns, to_ns, width_ns, targets, window.present_after(place))
 
 
-# What ends calls that are under way. All other events concern calls that come after them.
-BREAKS = ("kill", "stop", "pause", "drain", "roll", "partition", "proxy_restart", "proxy_drain")
-
-
-def failures(rows: pl.DataFrame, doings: Sequence[str], asked_ns: Sequence[int]) -> pl.DataFrame:
+def failures(rows: pl.DataFrame, kinds: Sequence[EventKind], asked_ns: Sequence[int]) -> pl.DataFrame:
     """The failed ones of `rows` (part, ok, at_ns, latency_ns), `part` being that of the event to blame.
 
-    That is the event after which the request was planned (its part already), or a later one of BREAKS that
-    was asked for before the request ended: a kill fails the calls that are under way. doings, asked_ns: of
-    the events, by time, in nanoseconds as at_ns.
+    That is the event after which the request was planned (its part already), or a later one of a kind that
+    breaks calls and was asked for before the request ended: a kill fails the calls that are under way.
+    kinds, asked_ns: of the events, by time, in nanoseconds as at_ns.
     """
     failed = rows.filter(~pl.col("ok"))
     ended = pl.col("at_ns") + pl.col("latency_ns")
     part = pl.col("part")
-    for place, (do, at_ns) in enumerate(zip(doings, asked_ns, strict=True)):
-        if do in BREAKS:
+    for place, (kind, at_ns) in enumerate(zip(kinds, asked_ns, strict=True)):
+        if kind.breaks_calls:
             under_way = (pl.col("at_ns") < at_ns) & (ended >= at_ns)
             part = pl.when(under_way).then(pl.lit(place + 1, pl.Int64)).otherwise(part)
     return failed.with_columns(part.alias("part"))

@@ -7,13 +7,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import polars as pl
 
+from harness.events.kind import EventKind
+from harness.events.registry import kind_of
 from harness.metrics.event_facts import SessionMigration
 from harness.record.events import AskedEvent
-
-# What takes its targets away from sessions, and what brings replicas to them. A replica that fails or is
-# slow is still there.
-TAKES = ("kill", "stop", "pause", "not_serving", "drain", "remove", "roll", "partition")
-BRINGS = ("start", "resume", "serving", "add", "rejoin")
 
 _SESSION = ("client", "session")
 _MIN_ANSWERS = 2
@@ -42,9 +39,9 @@ def last_answers(answered: pl.DataFrame) -> pl.DataFrame:
 
 
 def count_moves(
-    do: str, targets: Collection[int], settled: pl.DataFrame, lost: pl.DataFrame, last: pl.DataFrame
+    kind: EventKind, targets: Collection[int], settled: pl.DataFrame, lost: pl.DataFrame, last: pl.DataFrame
 ) -> SessionMigration:
-    """What the event `do` on `targets` (numbers of replicas) did to sessions.
+    """What an event of that kind on `targets` (numbers of replicas) did to sessions.
 
     settled: before the event. lost: those that were pinned to a target that it brings back, before that was
     taken away. last: each session's last answer of the interval.
@@ -53,9 +50,9 @@ def count_moves(
     on_target = pl.col("replica").is_in(targets)
     moved = pl.col("last") != pl.col("replica")
     needed = pl.lit(value=False)
-    if do in TAKES:
+    if kind.removes:
         needed = on_target
-    elif do in BRINGS:
+    elif kind.returns:
         needed = moved & pl.col("last").is_in(targets)
     counts = sessions.select(
         pl.len().alias("pinned"), moved.sum().alias("moved"), needed.sum().alias("needed")
@@ -73,9 +70,10 @@ def present_after(first: Sequence[str], events: Sequence[AskedEvent]) -> set[str
     """The replicas that take part once these events are over. first: those at the start."""
     present = set(first)
     for event in events:
-        if event.do in BRINGS:
+        membership = kind_of(event.do).membership
+        if membership == "returns":
             present |= set(event.targets)
-        elif event.do in TAKES and event.do != "roll":
+        elif membership == "removes":
             present -= set(event.targets)
     return present
 

@@ -145,7 +145,7 @@ def _event(repeats: Sequence[EventEffects]) -> dict[str, Any]:
         "targets": list(dict.fromkeys(target for event in repeats for target in event.targets)),
         "details": dict(first.details),
         "undoes": first.undoes,
-        "told": first.told,
+        "notification": first.notification,
         "at_s": median([event.at_s for event in repeats]),
         "length_s": median([event.length_s for event in repeats]),
         **({"effects": _effects(first)} if len(repeats) == 1 else {}),

@@ -145,14 +145,14 @@ def _events(experiment: Experiment) -> Lines:
 
 
 def _timeline(events: Sequence[Event]) -> list[str]:
-    told = []
+    lines = []
     for planned in planned_events(events):
         extras = planned.event.model_dump(exclude={"at_s", "do", "target", "for_s"}, exclude_defaults=True)
         target = "" if planned.event.target is None else f" {_value(planned.event.target)}"
         what = [f"{planned.event.do}{target}", *(f"{key} {_value(value)}" for key, value in extras.items())]
         ends = "" if planned.undoes is None else f" (ends {planned.undoes})"
-        told.append(f"{planned.number}. at {planned.at_s:g} s: {', '.join(what)}{ends}")
-    return told
+        lines.append(f"{planned.number}. at {planned.at_s:g} s: {', '.join(what)}{ends}")
+    return lines
 
 
 def _service_times_per_call(work: Workload) -> float:

@@ -1,24 +1,22 @@
-"""What the events of a cell are played on: its parts, its endpoints, and the record of what happened."""
+"""EventContext: the parts of one cell, their endpoints and the record, as the actions of events need them."""
 
-import random
 import time
-from collections.abc import Callable, Generator, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from harness.errors import LabError
-from harness.events.lab_control import Controls
-from harness.events.schedule import PlannedEvent
-from harness.plan.cells import CellPlan
-from harness.proxy.endpoints import Endpoint
-from harness.run.confirm import planned_behaviour
-from harness.spec.experiment import Experiment
-from harness.testbed.base import Fleet, LiveCell
+from harness.events.fleet import Endpoint, Fleet, ProxyAdmin
+from harness.events.keys import PlannedEvent
 
-# What an event does, a step at a time: whatever waits yields, and is looked at again soon.
+# What an action does, a step at a time: it yields while it waits, and is called again soon.
 Steps = Generator[None, None, None]
 
+# States of an endpoint in the proxy.
 ABSENT = "absent"
 HEALTHY = "healthy"
+DRAINING = "draining"
+NO_LONGER_USED = ("unhealthy", "ejected")
 
 
 class Note(Protocol):
@@ -27,31 +25,67 @@ class Note(Protocol):
     def __call__(self, event: str, /, **details: object) -> None: ...
 
 
-class EventContext:
-    """One cell while it is measured. `states`: replica -> what the proxy last said of its endpoint.
+class Answer(Protocol):
+    """A replica's answer to a request of the lab, which may still be under way."""
 
-    `killed`: replicas that ended without warning; `proxy_restarted`: whether Envoy did.
+    def done(self) -> bool:
+        """Whether it has come."""
+        ...
+
+    def code(self) -> Any:
+        """The gRPC status code."""
+        ...
+
+    def details(self) -> Any:
+        """What the replica says of an error."""
+        ...
+
+
+class EventContext(ABC):
+    """One cell while it is measured, as actions see it.
+
+    addresses: replica -> "host:port", of all that have served so far. endpoints: what proxy and name server
+    are given. states: replica -> what the proxy last said of its endpoint. incomplete_ledgers: parts that
+    ended without warning, whose ledgers may lack their last rows.
     """
 
-    def __init__(
-        self, experiment: Experiment, plan: CellPlan, live: LiveCell, fleet: Fleet, note: Note
-    ) -> None:
-        self.experiment = experiment
-        self.plan = plan
-        self.live = live
-        self.fleet = fleet
+    def __init__(self, note: Note, addresses: Mapping[str, str]) -> None:
         self.note = note
-        self.controls = Controls(live.controls)
-        self.endpoints = {name: Endpoint(address) for name, address in live.replicas.items()}
+        self.addresses = addresses
+        self.endpoints = {name: Endpoint(address) for name, address in addresses.items()}
         self.states: dict[str, str] = {}
-        self.killed: set[str] = set()
-        self.proxy_restarted = False
+        self.incomplete_ledgers: set[str] = set()
+        self._withdrawn: dict[str, Endpoint] = {}
         self._last_event: dict[str, int] = {}
-        # What `any` is drawn by: alike in all arms of a repeat.
-        self.rng = random.Random(f"events/{experiment.seed}/{plan.repeat}")
+
+    @property
+    @abstractmethod
+    def fleet(self) -> Fleet:
+        """The replicas and the proxy."""
+
+    @property
+    @abstractmethod
+    def proxy(self) -> ProxyAdmin | None:
+        """The proxy that runs now; None on a direct route."""
+
+    @abstractmethod
+    def controllable(self, name: str) -> bool:
+        """Whether the replica has served, so that `behave` and `serve` can reach it."""
+
+    @abstractmethod
+    def behave(self, name: str, settings: Mapping[str, Any]) -> Answer:
+        """Ask the replica to put the settings (fields of LabControl's Behaviour) in force."""
+
+    @abstractmethod
+    def serve(self, name: str, serving: bool) -> Answer:
+        """Ask the replica to have its health service say SERVING, or NOT_SERVING."""
+
+    @abstractmethod
+    def settings_at_start(self, name: str) -> Mapping[str, Any]:
+        """Field of LabControl's Behaviour -> what the replica had in force when the cell began."""
 
     def concerns(self, planned: PlannedEvent, targets: Iterable[str]) -> None:
-        """From now on these targets are this event's; earlier ones stop waiting for them."""
+        """Make these targets this event's; earlier events stop waiting for them."""
         self._last_event |= dict.fromkeys(targets, planned.number)
 
     def seen(self, planned: PlannedEvent, target: str, what: str) -> None:
@@ -59,23 +93,33 @@ class EventContext:
         self.note("took_effect", number=planned.number, target=target, seen=what)
 
     def step(self, planned: PlannedEvent, do: str, target: str) -> None:
-        """Record a part of a longer event."""
+        """Record one step of a longer event."""
         self.note("step", number=planned.number, do=do, target=target)
 
     def publish(self) -> None:
-        """Tell proxy and name server the endpoints as they are now."""
+        """Give proxy and name server the endpoints as they are now."""
         self.fleet.publish(self.endpoints)
 
-    def behaviour_at_start(self, name: str) -> dict[str, Any]:
-        """Field of LabControl's Behaviour -> what the replica had in force when the cell began."""
-        return planned_behaviour(self.experiment, name)
+    def withdraw(self, targets: Sequence[str]) -> None:
+        """Publish the endpoints without the targets'."""
+        for name in targets:
+            if name in self.endpoints:
+                self._withdrawn[name] = self.endpoints.pop(name)
+        self.publish()
+
+    def publish_as_new(self, targets: Sequence[str]) -> None:
+        """Publish the targets' endpoints as healthy; each keeps the weight that it had."""
+        for name in targets:
+            before = self.endpoints.get(name) or self._withdrawn.get(name)
+            self.endpoints[name] = Endpoint(self.addresses[name], weight=before.weight if before else None)
+        self.publish()
 
     def until(self, look: Callable[[], bool]) -> Steps:
-        """Wait until `look` sees it; a cell that ends meanwhile ends the waiting."""
+        """Wait until `look` returns True; a cell that ends meanwhile ends the waiting."""
         while not look():
             yield
 
-    def pause(self, seconds: float) -> Steps:
+    def wait(self, seconds: float) -> Steps:
         """Wait for a time."""
         end_s = time.monotonic() + seconds
         yield from self.until(lambda: time.monotonic() >= end_s)
@@ -83,7 +127,7 @@ class EventContext:
     def until_each(
         self, planned: PlannedEvent, targets: Iterable[str], look: Callable[[str], bool], what: str
     ) -> Steps:
-        """Wait until `look` sees it of each target, recording each; one that a later event takes is left."""
+        """Wait until `look` is True of each target, and record each. A later event takes its targets over."""
         left = list(targets)
         while left := [name for name in left if self._last_event.get(name) == planned.number]:
             for name in [name for name in left if look(name)]:
@@ -93,21 +137,26 @@ class EventContext:
                 return
             yield
 
+    def until_ended(self, planned: PlannedEvent, targets: Iterable[str]) -> Steps:
+        """Wait until the process of each target has ended."""
+        ended = "process ended"
+        yield from self.until_each(planned, targets, lambda name: not self.fleet.running(name), ended)
+
     def until_proxy_sees(self, planned: PlannedEvent, targets: Iterable[str], *states: str) -> Steps:
-        """Wait until the proxy has each target in one of `states`; at once where there is no proxy."""
-        if self.live.envoy is not None:
+        """Wait until the proxy has each target in one of `states`; not at all where there is no proxy."""
+        if self.proxy is not None:
             seen = f"Envoy: {' or '.join(states)}"
             yield from self.until_each(planned, targets, lambda name: self.states.get(name) in states, seen)
 
-    def answered(self, planned: PlannedEvent, futures: dict[str, Any], what: str) -> Steps:
-        """Wait for LabControl's answers, recording each. Raises LabError naming a replica that refuses."""
-        yield from self.until(lambda: all(future.done() for future in futures.values()))
-        for name, future in futures.items():
-            if future.code().name != "OK":
-                told = f"event {planned.number} ({planned.event.do}) at {planned.at_s:g} s"
-                raise LabError(f"{told}: {name} did not take it: {future.code().name} {future.details()}")
-            self.seen(planned, name, what)
+    def until_controllable(self, targets: Iterable[str]) -> Steps:
+        """Wait for replicas that have been added and do not serve yet."""
+        yield from self.until(lambda: all(map(self.controllable, targets)))
 
-    def close(self) -> None:
-        """Close what was opened."""
-        self.controls.close()
+    def until_answered(self, planned: PlannedEvent, answers: Mapping[str, Answer], what: str) -> Steps:
+        """Wait for the replicas' answers, and record each. Raises LabError naming a replica that refuses."""
+        yield from self.until(lambda: all(answer.done() for answer in answers.values()))
+        for name, answer in answers.items():
+            if answer.code().name != "OK":
+                which = f"event {planned.number} ({planned.event.do}) at {planned.at_s:g} s"
+                raise LabError(f"{which}: {name} did not take it: {answer.code().name} {answer.details()}")
+            self.seen(planned, name, what)

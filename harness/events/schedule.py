@@ -1,44 +1,12 @@
-"""What changes in an arm, as it is played: numbered in the order of time, opposites written out."""
+"""What changes in an arm, as it is carried out: numbered in the order of time, opposites written out."""
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Literal
 
-from harness.events.event import Event, EventName
-
-# What ends what: events with for_s are followed by their opposite.
-OPPOSITE: dict[EventName, EventName] = {
-    "kill": "start",
-    "stop": "start",
-    "pause": "resume",
-    "slow": "heal",
-    "fail": "heal",
-    "not_serving": "serving",
-    "remove": "add",
-    "drain": "start",
-    "partition": "rejoin",
-    "limit_cpu": "unlimit_cpu",
-}
-OF_THE_PROXY: tuple[EventName, ...] = ("proxy_restart", "proxy_drain")
-
-
-@dataclass(frozen=True)
-class PlannedEvent:
-    """One event to be played. `number` counts from 1 in the order of time.
-
-    place: where in the file's list it stands, or the event that it ends.
-    undoes: the number of the event that this one ends, whose targets it has; None for an event of the file.
-    """
-
-    number: int
-    place: int
-    event: Event
-    undoes: int | None = None
-
-    @property
-    def at_s(self) -> float:
-        """Seconds from the start of measuring."""
-        return self.event.at_s
+from harness.events.event import Event
+from harness.events.keys import EventKeys, PlannedEvent
+from harness.events.registry import kind_of
 
 
 def planned_events(events: Sequence[Event]) -> tuple[PlannedEvent, ...]:
@@ -54,8 +22,10 @@ def planned_events(events: Sequence[Event]) -> tuple[PlannedEvent, ...]:
 
 
 def _opposite(event: Event) -> Event:
+    opposite = kind_of(event.do).opposite
     assert event.for_s is not None
-    return Event(at_s=round(event.at_s + event.for_s, 9), do=OPPOSITE[event.do], target=event.target)
+    assert opposite is not None  # the checks have refused for_s without one
+    return Event(at_s=round(event.at_s + event.for_s, 9), do=opposite, target=event.target)
 
 
 def chosen_targets(target: object, names: Sequence[str], rng: random.Random) -> list[str]:
@@ -72,10 +42,21 @@ def chosen_targets(target: object, names: Sequence[str], rng: random.Random) -> 
     return [str(target)]
 
 
+def starts_new(event: EventKeys) -> int:
+    """How many new replicas the event starts."""
+    new = kind_of(event.do).aim == "new replicas" and event.target is None
+    return (event.count or 1) if new else 0
+
+
 def new_replicas(events: Sequence[PlannedEvent]) -> int:
-    """How many replicas the events add that were not there at the start."""
-    return sum(
-        planned.event.count or 1
+    """How many replicas the events start that were not there at the start."""
+    return sum(starts_new(planned.event) for planned in events)
+
+
+def delays_kept_by(part: Literal["replica", "proxy"], events: Sequence[PlannedEvent]) -> list[float]:
+    """The seconds of delay of those events for which that part must know them when it is started."""
+    return [
+        planned.event.delay_or_default_s
         for planned in events
-        if planned.event.do == "add" and planned.event.target is None
-    )
+        if kind_of(planned.event.do).delay_kept_by == part
+    ]

@@ -67,7 +67,7 @@ class EventEffects:
     do: str
     targets: tuple[str, ...]
     undoes: int | None
-    told: str
+    notification: str
     at_s: float
     length_s: float
     requests: int

@@ -3,7 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from harness.events.schedule import PlannedEvent, planned_events
+from harness.events.keys import PlannedEvent
+from harness.events.schedule import planned_events
 from harness.policies.registry import traits_of
 from harness.spec.arm import Variant
 from harness.spec.experiment import Arm, Experiment, Workload

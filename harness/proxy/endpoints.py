@@ -1,23 +1,14 @@
 """What the proxy is to know of the replicas: endpoints, in clusters, as EDS has them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from harness.events.fleet import Endpoint
 from harness.policies.policy import Traits
 from harness.policies.registry import traits_of
 from harness.spec.arm import Arm
 
 CLUSTER = "videos"
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One replica at "host:port". `draining`: no new sessions; `weight`: None for the one of the policy."""
-
-    address: str
-    draining: bool = False
-    weight: int | None = None
 
 
 def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[str, Any]]:

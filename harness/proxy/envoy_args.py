@@ -2,6 +2,7 @@
 
 import math
 
+from harness.events.schedule import delays_kept_by
 from harness.plan.cells import CellPlan
 from harness.proxy.render import EnvoyFiles
 
@@ -18,5 +19,5 @@ def envoy_args(plan: CellPlan, files: EnvoyFiles) -> list[str]:
 
 def _drain_args(plan: CellPlan) -> list[str]:
     """How long a drained listener goes on: as long as the event that drains it says, in whole seconds."""
-    delays_s = [planned.event.delay_s or 0.0 for planned in plan.events if planned.event.do == "proxy_drain"]
+    delays_s = delays_kept_by("proxy", plan.events)
     return ["--drain-time-s", str(max(1, math.ceil(max(delays_s))))] if delays_s else []

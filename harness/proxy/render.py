@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.events.fleet import Endpoint
 from harness.paths import ENVOY_TEMPLATES
 from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
-from harness.proxy.endpoints import Endpoint, assignments, clusters_of
+from harness.proxy.endpoints import assignments, clusters_of
 from harness.proxy.tls import TlsFiles
 from harness.spec.arm import Arm
 from harness.spec.proxy_settings import RETRY_ON, ProxyHealthCheck

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.errors import LabError, UserError, did_you_mean
+from harness.events.fleet import Endpoint
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
-from harness.proxy.endpoints import Endpoint
 from harness.proxy.envoy_args import envoy_args
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.proxy.tls import make_certificate

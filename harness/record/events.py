@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import UserError
 
-_OWN_FIELDS = ("t_ns", "event", "number", "do", "targets", "planned_ns", "undoes", "told")
+_OWN_FIELDS = ("t_ns", "event", "number", "do", "targets", "planned_ns", "undoes", "notification")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class AskedEvent:
     """One change of a cell, as it was asked for. Instants are ns from the cell's epoch.
 
     number: from 1 in the order of time. undoes: number of the event that this one ends, or None.
-    told: how clients and proxy learn of it. details: the event's own parameters (`factor`, `share`, ...).
+    notification: how clients and proxy learn of it. details: the event's own parameters (`factor`, ...).
     effects, steps: by time; there may be none.
     """
 
@@ -46,7 +46,7 @@ class AskedEvent:
     targets: tuple[str, ...]
     asked_ns: int
     undoes: int | None = None
-    told: str = ""
+    notification: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     effects: tuple[Effect, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -110,7 +110,7 @@ def _asked(line: dict[str, Any]) -> AskedEvent:
         targets=tuple(line["targets"]),
         asked_ns=int(line["t_ns"]),
         undoes=line.get("undoes"),
-        told=line.get("told") or "",
+        notification=line.get("notification") or "",
         details={name: value for name, value in line.items() if name not in _OWN_FIELDS},
     )
 

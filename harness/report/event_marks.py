@@ -9,8 +9,9 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from harness.events.registry import kind_of
 from harness.metrics.facts import CellFacts
-from harness.report.event_tables import event_label, lasts_until_s
+from harness.report.event_tables import lasts_until_s
 from harness.report.plot_data import PlotData
 
 Label = Literal["name", "number", "none"]
@@ -19,7 +20,6 @@ MAX_LABELS = 8
 MAX_SHADES = 8
 _MAX_LINES = 3  # of one label
 _CLOSE = 0.05  # of the window: events that share a label
-_TOLD_STEP = {"roll": "drain", "drain": "stop"}  # what a longer event does -> the step that is drawn
 
 _ROOM: dict[Label, float] = {"name": 1.45, "number": 1.15, "none": 1.0}
 _LINE: Any = {"color": "#333333", "linestyle": (0, (4, 2)), "linewidth": 0.9, "zorder": 3}
@@ -74,7 +74,7 @@ def numbers_of(data: PlotData) -> list[int]:
 def event_title(data: PlotData, number: int) -> str:
     """The event's number and name; where arms or repeats differ in it, the first two."""
     labels = dict.fromkeys(
-        event_label(event.do, event.targets)
+        kind_of(event.do).label(event.targets)
         for cells in data.facts.values()
         for cell in cells
         for event in cell.events
@@ -94,13 +94,13 @@ class _Mark:
 
 def _marks(cell: CellFacts) -> list[_Mark]:
     """The cell's events, and the turns that a longer one takes, by time."""
-    marks = [_Mark(event.at_s, event_label(event.do, event.targets), event.number) for event in cell.events]
+    marks = [_Mark(event.at_s, kind_of(event.do).label(event.targets), event.number) for event in cell.events]
     for event in cell.events:
-        told = _TOLD_STEP.get(event.do)
+        kind = kind_of(event.do)
         marks += [
-            _Mark(at_s, target if event.do == "roll" else f"{do} {target}", 0)
-            for at_s, do, target in event.steps
-            if do == told
+            _Mark(at_s, kind.step_label(step, target), 0)
+            for at_s, step, target in event.steps
+            if step == kind.drawn_step
         ]
     return sorted(marks, key=lambda mark: (mark.at_s, mark.number == 0))
 

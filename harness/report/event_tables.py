@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.analysis.session_migration import BRINGS
 from harness.analysis.summary import value_of
+from harness.events.registry import is_opposite, kind_of
 from harness.metrics.event_facts import EventEffects
 from harness.metrics.figures import show
 from harness.report.tables import ABSENT, Arms, Table
@@ -58,31 +58,31 @@ def _event(arm: Mapping[str, Any], number: int) -> Mapping[str, Any] | None:
 
 
 def _table(number: int, events: Mapping[str, Mapping[str, Any]]) -> Table:
-    arrival = any(event["do"] in BRINGS for event in events.values())
+    arrival = any(kind_of(event["do"]).returns for event in events.values())
     columns = {**_COLUMNS, **(_COLUMNS_OF_ARRIVAL if arrival else {})}
     words = {
         "what": {name: what_happened(event) for name, event in events.items()},
-        "how it is learned": {name: event["told"] or ABSENT for name, event in events.items()},
+        "how it is learned": {name: event["notification"] or ABSENT for name, event in events.items()},
     }
-    # What is the same in all arms is told once.
-    alike = [next(iter(told.values())) for told in words.values() if len(set(told.values())) == 1]
-    unlike = {heading: told for heading, told in words.items() if len(set(told.values())) > 1}
+    # What is the same in all arms is said once, in the caption.
+    alike = [next(iter(of_arm.values())) for of_arm in words.values() if len(set(of_arm.values())) == 1]
+    unlike = {heading: of_arm for heading, of_arm in words.items() if len(set(of_arm.values())) > 1}
     rows = [
         [
             name,
-            *(told[name] for told in unlike.values()),
+            *(of_arm[name] for of_arm in unlike.values()),
             *(_shown(event, metric) for metric in columns.values()),
         ]
         for name, event in events.items()
     ]
-    said = "".join(f" {told[:1].upper()}{told[1:]}." for told in alike if told != ABSENT)
+    said = "".join(f" {one[:1].upper()}{one[1:]}." for one in alike if one != ABSENT)
     caption = f"Event {number}.{said} {_CAPTION}{_CAPTION_OF_ARRIVAL if arrival else ''}"
     return Table(["Arm", *unlike, *columns], rows, caption)
 
 
 def what_happened(event: Mapping[str, Any]) -> str:
     """As "kill replica-1 at 1.5 s"; of an arm's repeats with different targets all of these are counted."""
-    return f"{event_label(event['do'], event['targets'])} at {show(round(event['at_s'], 2))} s"
+    return f"{kind_of(event['do']).label(event['targets'])} at {show(round(event['at_s'], 2))} s"
 
 
 def _shown(event: Mapping[str, Any], metric: str) -> str:
@@ -120,36 +120,12 @@ def event_line(arm: Mapping[str, Any]) -> str:
 
 
 def _gist(event: Mapping[str, Any]) -> str:
-    told = f"{event_label(event['do'], event['targets'])}: {show(event['failed_requests'])} failed"
+    gist = f"{kind_of(event['do']).label(event['targets'])}: {show(event['failed_requests'])} failed"
     if event["longest_gap_ms"] is not None:
-        told += f", gap {show(round(event['longest_gap_ms']))} ms"
+        gist += f", gap {show(round(event['longest_gap_ms']))} ms"
     if event["moved_over_needed"] is not None:
-        told += f", moved {show(event['moved_sessions'])} ({show(event['needed_moves'])} had to)"
-    return told
-
-
-_LASTING = (
-    "kill",
-    "stop",
-    "pause",
-    "not_serving",
-    "drain",
-    "remove",
-    "slow",
-    "fail",
-    "partition",
-    "limit_cpu",
-)
-_ENDING = (*BRINGS, "heal", "unlimit_cpu")
-_TRANSIENT = ("roll", "proxy_restart", "proxy_drain")
-
-
-def event_label(do: str, targets: Sequence[str]) -> str:
-    """As "kill replica-1", "stop 3 replicas" or "proxy restart"."""
-    words = do.replace("_", " ")
-    if do.startswith("proxy") or not targets:
-        return words
-    return f"{words} {targets[0] if len(targets) == 1 else f'{len(targets)} replicas'}"
+        gist += f", moved {show(event['moved_sessions'])} ({show(event['needed_moves'])} had to)"
+    return gist
 
 
 def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s: float) -> float | None:
@@ -157,15 +133,16 @@ def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s:
 
     Over is when another event ended it on one of its targets; where none did, the window's end.
     """
-    if event.do in _TRANSIENT:
+    kind = kind_of(event.do)
+    if kind.temporary:
         took_ns = event.took_effect_ns
         return window_s if took_ns is None else min(window_s, event.at_s + took_ns / 1e9)
-    if event.do not in _LASTING:
+    if kind.opposite is None:
         return None
     later = [other for other in events if other.at_s > event.at_s or other.undoes == event.number]
     for other in later:
         if other.undoes == event.number:
             return other.at_s
-        if other.undoes is None and other.do in _ENDING and set(other.targets) & set(event.targets):
+        if other.undoes is None and is_opposite(other.do) and set(other.targets) & set(event.targets):
             return other.at_s
     return window_s

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import LabError, UserError
+from harness.events.fleet import PROXY
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.plan.run_options import RunOptions
 from harness.proxy.endpoints import group_of
@@ -142,16 +143,18 @@ class CellRun:
         if not self._plan.events:
             yield lambda _status: POLL_S
             return
-        from harness.events.context import EventContext
-        from harness.events.player import EventPlayer
+        from harness.run.event_context import CellEventContext
+        from harness.run.event_player import EventPlayer
 
-        context = EventContext(self._experiment, self._plan, live, self._testbed.fleet, self._note)
+        context = CellEventContext(self._experiment, self._plan, live, self._testbed.fleet, self._note)
         player = EventPlayer(context, self._epoch_ns)
         try:
             yield player.tick
         finally:
             player.close()
-            self._info |= {"torn": sorted(context.killed), "proxy_torn": context.proxy_restarted}
+            context.close()
+            incomplete = context.incomplete_ledgers
+            self._info |= {"torn": sorted(incomplete - {PROXY}), "proxy_torn": PROXY in incomplete}
             if self._info["groups"]:  # those that joined have one, too
                 self._info["groups"] = group_of(self._plan.arm, list(live.replicas))
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.events.event import MAX_EVENTS, Event
+from harness.events.event import Event
+from harness.events.keys import MAX_EVENTS
 from harness.fields import (
     Calls,
     Clients,

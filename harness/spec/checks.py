@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from harness.errors import did_you_mean
 from harness.metrics.registry import METRICS
-from harness.spec.arm import Variant, variants_of_arm
+from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
-from harness.spec.event_checks import event_problems
+from harness.spec.event_checks import Timeline, event_problems
 from harness.spec.expectation import Expectation
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted, shown
@@ -28,13 +28,22 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     yield from _replica_problems(experiment)
     for name, arm in experiment.arms.items():
         yield from arm_problems(experiment, name, arm)
-        own = ("arms", name, "events")
-        yield from event_problems(experiment, arm, ("events",) if arm.events is None else own)
+        yield from event_problems(_timeline(experiment, name, arm))
     # From here on every arm is known to be one that can be run.
     yield from _name_problems(experiment)
     yield from _size_problems(experiment)
     for index, expectation in enumerate(experiment.expect):
         yield from _expectation_problems(index, expectation, list(experiment.variants))
+
+
+def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
+    return Timeline(
+        events=experiment.events_of(arm),
+        where=("events",) if arm.events is None else ("arms", name, "events"),
+        replicas=experiment.replicas.names,
+        ends_s=experiment.workload_of(arm).duration_s,
+        has_proxy=arm.route != "direct",
+    )
 
 
 def planned_requests(experiment: ExperimentModel) -> float:

@@ -1,137 +1,120 @@
-"""What is wrong with a timeline as a whole: keys that an event has not, targets and times that cannot be."""
-
-from __future__ import annotations
+"""What is wrong with a timeline as a whole: keys without effect, impossible targets and times."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from harness.errors import did_you_mean
-from harness.events.event import Event, EventName
-from harness.events.schedule import OF_THE_PROXY, OPPOSITE, planned_events
-from harness.spec.arm import Arm
-from harness.spec.model import ExperimentModel
+from harness.events.event import Event
+from harness.events.keys import OWN_KEYS
+from harness.events.kind import NOT_ENDED, EventKind
+from harness.events.registry import EVENT_KINDS, kind_of
+from harness.events.schedule import planned_events, starts_new
 from harness.spec.problems import Problem, dotted
 from harness.spec.yaml_file import Where
 
-# The keys that an event may have besides at_s, do, target and for_s.
-KEYS: dict[EventName, tuple[str, ...]] = {
-    "slow": ("factor",),
-    "fail": ("share", "code", "after_headers", "after_work"),
-    "stop": ("delay_s",),
-    "drain": ("delay_s",),
-    "roll": ("delay_s",),
-    "proxy_drain": ("delay_s",),
-    "weight": ("weight",),
-    "add": ("count",),
-    "limit_cpu": ("cores",),
-}
-REQUIRED: dict[EventName, str] = {"slow": "factor", "weight": "weight", "limit_cpu": "cores"}
-EXTRA_KEYS = ("factor", "share", "code", "after_headers", "after_work", "delay_s", "weight", "count", "cores")
 
-# What a replica must be for an event to make sense, and what it is afterwards.
-BEFORE: dict[EventName, str] = {"start": "ended", "resume": "paused", "rejoin": "partitioned"}
-AFTER: dict[EventName, str] = {
-    "kill": "ended",
-    "stop": "ended",
-    "drain": "ended",
-    "pause": "paused",
-    "start": "running",
-    "resume": "running",
-    "partition": "partitioned",
-    "rejoin": "running",
-    "roll": "running",
-}
+@dataclass(frozen=True)
+class Timeline:
+    """The events of one arm. where: the list that they stand in.
+
+    replicas: the names of those that are there at the start. ends_s: when measuring ends.
+    has_proxy: whether the arm's route has one.
+    """
+
+    events: Sequence[Event]
+    where: Where
+    replicas: Sequence[str]
+    ends_s: float
+    has_proxy: bool
 
 
-def event_problems(experiment: ExperimentModel, arm: Arm, where: Where) -> Iterator[Problem]:
-    """Everything that is wrong with the events that an arm has. `where`: the list that they stand in."""
-    events = experiment.events_of(arm)
+def event_problems(timeline: Timeline) -> Iterator[Problem]:
+    """Everything that is wrong with the events of an arm."""
     found = [
         problem
-        for index, event in enumerate(events)
-        for problem in _event_problems(experiment, arm, (*where, index), event)
+        for index, event in enumerate(timeline.events)
+        for problem in _event_problems(timeline, (*timeline.where, index), event)
     ]
     yield from found
     if not found:
-        yield from _story_problems(experiment, where, events)
+        yield from _state_problems(timeline)
 
 
-def _event_problems(experiment: ExperimentModel, arm: Arm, where: Where, event: Event) -> Iterator[Problem]:
-    for key in EXTRA_KEYS:
+def _event_problems(timeline: Timeline, where: Where, event: Event) -> Iterator[Problem]:
+    kind = kind_of(event.do)
+    for key in OWN_KEYS:
         given = getattr(event, key) != type(event).model_fields[key].default
-        if given and key not in KEYS.get(event.do, ()):
-            fits = " or ".join(f"'{do}'" for do, keys in KEYS.items() if key in keys)
+        if given and key not in kind.keys:
+            fits = " or ".join(f"'{other.name}'" for other in EVENT_KINDS.values() if key in other.keys)
             yield _problem((*where, key), f"changes nothing with do: {event.do}; expected it with {fits}")
-    needed = REQUIRED.get(event.do)
-    if needed is not None and getattr(event, needed) is None:
-        yield _problem(where, f"do: {event.do} needs {needed}")
-    if event.for_s is not None and (event.do not in OPPOSITE or _adds_new(event)):
-        undone = ", ".join(OPPOSITE)
+    for key in kind.required:
+        if getattr(event, key) is None:
+            yield _problem(where, f"do: {event.do} needs {key}")
+    if event.for_s is not None and kind.opposite is None:
+        undone = ", ".join(other.name for other in EVENT_KINDS.values() if other.opposite)
         yield _problem((*where, "for_s"), f"do: {event.do} has no opposite; expected it with {undone}")
-    yield from _target_problems(where, event)
-    if event.do in OF_THE_PROXY and arm.route == "direct":
+    yield from _target_problems(where, event, kind)
+    if kind.aim == "proxy" and not timeline.has_proxy:
         yield _problem(
             (*where, "do"), f"{event.do}: route 'direct' has no proxy; expected events: of that arm"
         )
-    yield from _time_problems(experiment, arm, where, event)
+    yield from _time_problems(timeline.ends_s, where, event)
 
 
-def _adds_new(event: Event) -> bool:
-    return event.do == "add" and event.target is None
-
-
-def _target_problems(where: Where, event: Event) -> Iterator[Problem]:
-    if event.do in OF_THE_PROXY:
+def _target_problems(where: Where, event: Event, kind: EventKind) -> Iterator[Problem]:
+    if kind.aim == "proxy":
         if event.target is not None:
             yield _problem((*where, "target"), f"do: {event.do} is about the proxy; leave it out")
-    elif event.target is None and event.do != "add":
-        told = "needs target: a replica's name, any, most_loaded, all or a share of the fleet"
-        yield _problem(where, f"do: {event.do} {told}")
-    elif event.do == "add" and event.target is not None and event.count is not None:
+    elif event.target is None and kind.aim != "new replicas":
+        needed = "needs target: a replica's name, any, most_loaded, all or a share of the fleet"
+        yield _problem(where, f"do: {event.do} {needed}")
+    elif event.target is not None and event.count is not None and kind.aim == "new replicas":
         yield _problem((*where, "count"), "counts new replicas; expected it without target")
 
 
-def _time_problems(experiment: ExperimentModel, arm: Arm, where: Where, event: Event) -> Iterator[Problem]:
-    ends_s = experiment.workload_of(arm).duration_s
+def _time_problems(ends_s: float, where: Where, event: Event) -> Iterator[Problem]:
+    duration = ("workload", "duration_s")
     if event.at_s >= ends_s:
-        told = f"{event.at_s:g}: measuring has ended at {ends_s:g} s; expected less"
-        yield Problem(((*where, "at_s"), ("workload", "duration_s")), f"{dotted((*where, 'at_s'))}: {told}")
+        wrong = f"{event.at_s:g}: measuring has ended at {ends_s:g} s; expected less"
+        yield Problem(((*where, "at_s"), duration), f"{dotted((*where, 'at_s'))}: {wrong}")
     elif event.for_s is not None and event.at_s + event.for_s >= ends_s:
-        told = f"{event.for_s:g}: the opposite would come after measuring has ended at {ends_s:g} s"
-        paths = ((*where, "for_s"), ("workload", "duration_s"))
-        yield Problem(paths, f"{dotted((*where, 'for_s'))}: {told}; expected less, or leave it out")
+        wrong = f"{event.for_s:g}: the opposite would come after measuring has ended at {ends_s:g} s"
+        message = f"{dotted((*where, 'for_s'))}: {wrong}; expected less, or leave it out"
+        yield Problem(((*where, "for_s"), duration), message)
 
 
-def _story_problems(experiment: ExperimentModel, where: Where, events: Sequence[Event]) -> Iterator[Problem]:
+def _state_problems(timeline: Timeline) -> Iterator[Problem]:
     """Replicas that do not exist at that time, or are not in a state in which the event makes sense.
 
     Once a target is left to chance or to the load, what is known of the others is not looked at any more.
     """
-    state = dict.fromkeys(experiment.replicas.names, "running")
-    for planned in planned_events(events):
-        index, event = planned.place, planned.event
-        if _adds_new(event):
+    state = dict.fromkeys(timeline.replicas, "running")
+    for planned in planned_events(timeline.events):
+        event, kind = planned.event, kind_of(planned.event.do)
+        if new := starts_new(event):
             first = len(state)
-            state |= {f"replica-{first + number}": "running" for number in range(event.count or 1)}
+            state |= {f"replica-{first + number}": "running" for number in range(new)}
             continue
         if event.target in ("any", "most_loaded") or isinstance(event.target, float):
             return
         names = list(state) if event.target == "all" else [str(event.target)]
         for name in names if event.target is not None else []:
+            where = (*timeline.where, planned.place)
             if name not in state:
                 hint = did_you_mean(name, list(state)) or f"; expected replica-0 to replica-{len(state) - 1}"
-                yield _problem((*where, index, "target"), f"'{name}': there is no such replica then{hint}")
+                yield _problem((*where, "target"), f"'{name}': there is no such replica then{hint}")
                 return
-            expected = BEFORE.get(event.do)
-            if planned.undoes is None and expected is not None and state[name] != expected:
-                told = (
-                    f"do: {event.do} at {event.at_s:g} s: {name} is {state[name]} then, expected {expected}"
-                )
-                yield _problem((*where, index, "do"), told)
-            if state[name] == "ended" and event.do in ("kill", "stop", "pause", "drain", "partition"):
-                told = f"do: {event.do} at {event.at_s:g} s: {name} has ended before; start it first"
-                yield _problem((*where, index, "do"), told)
-            state[name] = AFTER.get(event.do, state[name])
+            if planned.undoes is None and state[name] not in kind.before:
+                wrong = _wrong_state(name, state[name], kind)
+                yield _problem((*where, "do"), f"do: {event.do} at {event.at_s:g} s: {wrong}")
+            state[name] = kind.after or state[name]
 
 
-def _problem(path: Where, told: str) -> Problem:
-    return Problem((path,), f"{dotted(path)}: {told}")
+def _wrong_state(name: str, state: str, kind: EventKind) -> str:
+    if kind.before == NOT_ENDED:
+        return f"{name} has ended before; start it first"
+    return f"{name} is {state} then, expected {' or '.join(kind.before)}"
+
+
+def _problem(path: Where, wrong: str) -> Problem:
+    return Problem((path,), f"{dotted(path)}: {wrong}")

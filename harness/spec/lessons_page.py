@@ -7,7 +7,7 @@ table made anew.
 import sys
 from collections.abc import Iterator
 
-from harness.events.event import NEED_CONTAINERS
+from harness.events.registry import kind_of
 from harness.paths import ROOT
 from harness.spec.catalogue import catalogue
 from harness.spec.experiment import Experiment
@@ -84,7 +84,7 @@ def _lesson(number: int, experiment: Experiment) -> str:
 
 def _needs_containers(experiment: Experiment) -> bool:
     arms = experiment.arms.values()
-    return any(event.do in NEED_CONTAINERS for arm in arms for event in experiment.events_of(arm))
+    return any(kind_of(event.do).needs_containers for arm in arms for event in experiment.events_of(arm))
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
+from harness.events.fleet import Fleet
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
-from harness.proxy.endpoints import Endpoint
 from harness.spec.experiment import Experiment
 from harness.testbed.processes import Process
 
@@ -51,82 +51,6 @@ class LiveCell:
 REPLICAS_NAME = "replicas.lab"
 
 
-class Fleet(Protocol):
-    """The hand on a running cell's parts: what its events need. Nothing here waits.
-
-    Names are replicas'. Raises LabError when the machinery itself has died.
-    """
-
-    def kill(self, name: str) -> None:
-        """End it at once, as a crash does."""
-        ...
-
-    def stop(self, name: str) -> None:
-        """Ask it to end gracefully."""
-        ...
-
-    def pause(self, name: str) -> None:
-        """Freeze it: it keeps its connections and answers nothing."""
-        ...
-
-    def resume(self, name: str) -> None:
-        """Let it go on where it was frozen."""
-        ...
-
-    def start(self, name: str) -> None:
-        """Start one that has ended, at its address."""
-        ...
-
-    def start_new(self) -> str:
-        """Start one more; its name."""
-        ...
-
-    def running(self, name: str) -> bool:
-        """Whether its process is there, frozen or not."""
-        ...
-
-    def ready(self, name: str) -> bool:
-        """Whether it serves. From the first time on it is in LiveCell's replicas and controls."""
-        ...
-
-    def publish(self, endpoints: dict[str, Endpoint]) -> None:
-        """Tell proxy and name server, where there are such, which endpoints there are now."""
-        ...
-
-    def stop_proxy(self) -> None:
-        """Ask the proxy to end."""
-        ...
-
-    def start_proxy(self) -> None:
-        """Start the proxy anew, at its address."""
-        ...
-
-    def proxy_running(self) -> bool:
-        """Whether its process is there."""
-        ...
-
-    def proxy_ready(self) -> bool:
-        """Whether it answers. LiveCell.envoy is the one that does."""
-        ...
-
-
-@runtime_checkable
-class ContainerFleet(Fleet, Protocol):
-    """What can be done besides to replicas in containers. Raises LabError when the engine refuses."""
-
-    def partition(self, name: str) -> None:
-        """Take it off the network: packets to it get no answer."""
-        ...
-
-    def rejoin(self, name: str) -> None:
-        """Put it back on the network, at its address."""
-        ...
-
-    def limit_cpu(self, name: str, cores: float | None) -> None:
-        """Let it use so many CPU cores at most; None: as many as there are."""
-        ...
-
-
 class Testbed(Protocol):
     """Starts and stops the parts of one cell at a time. Leaving the context stops whatever still runs."""
 
@@ -145,7 +69,7 @@ class Testbed(Protocol):
 
     @property
     def fleet(self) -> Fleet:
-        """The hand on the parts of the cell that was started last."""
+        """Replicas and proxy of the cell that was started last."""
         ...
 
     def start_load(self, order: Path, folder: Path) -> Process:

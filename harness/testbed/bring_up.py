@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from harness.proxy.endpoints import Endpoint
-from harness.testbed.base import Fleet, LiveCell
+from harness.events.fleet import Endpoint, Fleet
+from harness.testbed.base import LiveCell
 
 Await = Callable[[Callable[[], bool], str], None]
 

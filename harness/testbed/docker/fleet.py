@@ -1,4 +1,4 @@
-"""The parts of one cell in containers, and the hand on them: see Fleet."""
+"""The fleet of one cell in containers: see harness.events.fleet.Fleet."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.models.networks import Network
 
+from harness.events.fleet import Endpoint
+from harness.events.registry import kind_of
 from harness.events.schedule import new_replicas
 from harness.proxy.admin import EnvoyAdmin
-from harness.proxy.endpoints import Endpoint, named_hosts
+from harness.proxy.endpoints import named_hosts
 from harness.proxy.envoy_args import envoy_args
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.testbed.base import REPLICAS_NAME, LiveCell
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 REPLICA_PORT, ENVOY_PORT = 50051, 8080
 ENVOY_NUMBER, LOAD_NUMBER, FIRST_REPLICA_NUMBER = 0, 1, 2
 CPU_PERIOD_US = 100_000  # of the kernel's bandwidth control; Docker's own default
-# Events after which Docker's DNS would still name a replica that is to get no more calls.
-NOT_IN_DNS = ("drain", "roll", "remove", "add")
 
 
 class DockerFleet:
@@ -58,7 +58,8 @@ class DockerFleet:
         arm = self._context.plan.arm
         if arm.discovery != "dns":
             return
-        if any(planned.event.do in NOT_IN_DNS for planned in self._context.plan.events):
+        # Docker's DNS names every container that runs, also one that is not to get calls any more.
+        if any(kind_of(planned.event.do).endpoints == "members" for planned in self._context.plan.events):
             from harness.proxy.name_server import NameServer
 
             self._names = self._closing.enter_context(NameServer(self._network.gateway))

@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import LabError, UserError
+from harness.events.fleet import Fleet
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import ExternalOptions
 from harness.spec.experiment import Experiment
-from harness.testbed.base import Fleet, LiveCell
+from harness.testbed.base import LiveCell
 from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_among, names_behind
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.processes import Process

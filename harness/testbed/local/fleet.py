@@ -1,4 +1,4 @@
-"""The parts of one running cell on this machine, and the hand on them: see Fleet."""
+"""The fleet of one cell on this machine: see harness.events.fleet.Fleet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from harness.proxy.endpoints import Endpoint, named_hosts
+from harness.events.fleet import Endpoint
+from harness.proxy.endpoints import named_hosts
 from harness.proxy.render import write_endpoints
 from harness.testbed.base import LiveCell
 from harness.testbed.cell_context import CellContext

@@ -17,7 +17,7 @@ from started_things import listen
 
 from harness.cli.check import plan_text
 from harness.errors import UserError
-from harness.events.event import ACTIONS
+from harness.events.registry import EVENT_KINDS
 from harness.paths import EXPERIMENTS
 from harness.spec.experiment import Experiment, experiment_names, load_experiment
 
@@ -42,14 +42,15 @@ MAX_FINDINGS = 5
 
 def event(rng: random.Random) -> dict[str, Any]:
     """Something like an event; often one that is possible."""
-    found: dict[str, Any] = {"at_s": rng.choice([0.2, 0.5, 1, 1.5, 2.5]), "do": rng.choice(ACTIONS)}
+    kind = rng.choice(list(EVENT_KINDS.values()))
+    found: dict[str, Any] = {"at_s": rng.choice([0.2, 0.5, 1, 1.5, 2.5]), "do": kind.name, **kind.example}
     extras = {
         **{"target": rng.choice(["replica-0", "replica-1", "any", "most_loaded", "all", 0.5])},
         **{"for_s": 0.5, "factor": 10, "share": 0.5, "code": "UNAVAILABLE", "delay_s": 0.3},
-        **{"after_headers": True, "after_work": True, "count": 2, "weight": 3},
+        **{"after_headers": True, "after_work": True, "count": 2, "weight": 3, "cores": 0.5},
     }
-    usual = {"slow": ["target", "factor"], "weight": ["target", "weight"], "add": [], "proxy_restart": []}
-    for key in {*usual.get(found["do"], ["target"]), *rng.sample(list(extras), rng.choice([0, 0, 0, 1]))}:
+    targets = ["target"] if "target" in kind.example else []
+    for key in {*targets, *rng.sample(list(extras), rng.choice([0, 0, 0, 1]))}:
         found[key] = extras[key]
     return found
 

@@ -10,9 +10,6 @@ import polars as pl
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
-from harness.events.actions import ACTIONS
-from harness.events.event import ACTIONS as WORDS
-
 QUICK_CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
 PROXY = {"route": "envoy", "policy": "round_robin", "proxy_health_check": QUICK_CHECKS}
 # Some calls are always under way at each replica.
@@ -68,10 +65,6 @@ def play(
     for line in story.of("asked"):
         assert 0 <= line["t_ns"] - line["planned_ns"] < ASKED_LATE_NS, line
     return story
-
-
-def test_every_word_has_a_doing() -> None:
-    assert set(ACTIONS) == set(WORDS)
 
 
 def test_a_killed_replica_is_gone_and_comes_back_to_its_address(start_lab: StartLab, tmp_path: Path) -> None:

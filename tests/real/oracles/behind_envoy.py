@@ -15,8 +15,8 @@ import uvloop
 from envoy_process import EnvoyProcess, endpoints_of, start_envoy_process
 from replica_process import Server
 
+from harness.events.fleet import Endpoint
 from harness.proxy.admin import confirm_envoy
-from harness.proxy.endpoints import Endpoint
 from harness.proxy.render import write_endpoints
 from harness.spec.arm import Arm
 from services import video_service_pb2 as pb

@@ -34,7 +34,8 @@ def test_an_event_has_what_came_of_it_wherever_its_lines_stand(tmp_path):
         10 * MS,
     )
     assert [effect.target for effect in kill.effects] == ["replica-0", "replica-1"]
-    assert (kill.undoes, start.undoes, kill.told, dict(kill.details)) == (None, 1, "somehow", {"for_s": 0.01})
+    assert (kill.undoes, start.undoes) == (None, 1)
+    assert (kill.notification, dict(kill.details)) == ("somehow", {"for_s": 0.01})
     assert start.steps == (Step(21 * MS, "start", "replica-0"),)
 
 

@@ -6,8 +6,9 @@ from matplotlib.colors import to_rgb
 
 from harness.analysis.summary import facts_of
 from harness.analysis.window_series import MAX_SESSIONS, MAX_STEPS, window_series_of
+from harness.events.registry import EVENT_KINDS
 from harness.record.directory import read_run
-from harness.report.event_tables import event_label, lasts_until_s
+from harness.report.event_tables import lasts_until_s
 from harness.report.plot_style import REPLICA_COLOURS
 from harness.report.plots import PLOTS
 from harness.report.plots_ribbon import ribbon_colours
@@ -180,7 +181,7 @@ def test_however_many_sessions_rows_and_steps_are_bounded(told):
     ],
 )
 def test_an_event_in_words(do, targets, words):
-    assert event_label(do, targets) == words
+    assert EVENT_KINDS[do].label(targets) == words
 
 
 def test_how_long_events_last(told):

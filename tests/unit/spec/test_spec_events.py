@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from harness.cli.check import plan_text
 from harness.errors import UserError
-from harness.events.schedule import OPPOSITE, chosen_targets, new_replicas, planned_events
+from harness.events.registry import EVENT_KINDS
+from harness.events.schedule import chosen_targets, new_replicas, planned_events
 from harness.plan.cells import plan_cells
 from harness.spec.experiment import Event, Experiment, load_experiment
 from harness.spec.overrides import quick_overrides
@@ -29,6 +30,7 @@ BASE: dict[str, Any] = {
     },
 }
 Load = Callable[..., Experiment]
+OPPOSITES = {kind.name: kind.opposite for kind in EVENT_KINDS.values() if kind.opposite}
 
 
 @pytest.fixture
@@ -129,8 +131,8 @@ def test_replicas_that_were_added_can_be_spoken_of_from_then_on(load: Load) -> N
 def test_an_arm_has_the_experiments_events_its_own_or_none(load: Load) -> None:
     kill, pause = ({"at_s": 1.0, "do": do, "target": "replica-0"} for do in ("kill", "pause"))
     experiment = load(kill, client=[pause])
-    doings = {plan.arm_name: [one.event.do for one in plan.events] for plan in plan_cells(experiment)}
-    assert doings == {"proxy": ["kill"], "client": ["pause"]}
+    planned = {plan.arm_name: [one.event.do for one in plan.events] for plan in plan_cells(experiment)}
+    assert planned == {"proxy": ["kill"], "client": ["pause"]}
     calm = load(kill, client=[])
     assert {plan.arm_name: len(plan.events) for plan in plan_cells(calm)} == {"proxy": 1, "client": 0}
 
@@ -159,7 +161,7 @@ def test_events_are_numbered_by_time_and_opposites_follow() -> None:
         st.builds(
             Event,
             at_s=st.floats(0.2, 100),
-            do=st.sampled_from(sorted(OPPOSITE)),
+            do=st.sampled_from(sorted(OPPOSITES)),
             target=st.sampled_from(["all", "any", "replica-0"]),
             for_s=st.none() | st.floats(0.01, 100),
             factor=st.none(),
@@ -176,7 +178,7 @@ def test_whatever_ends_comes_after_what_it_ends(events: list[Event]) -> None:
         if one.undoes is not None:
             ended = played[one.undoes - 1]
             assert ended.number < one.number
-            assert one.event.do == OPPOSITE[ended.event.do]
+            assert one.event.do == OPPOSITES[ended.event.do]
             assert one.event.target == ended.event.target
 
 

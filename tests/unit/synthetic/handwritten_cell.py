@@ -29,7 +29,7 @@ def message(request_id: int, replica: str, number: int = 0, **more: Any) -> dict
 
 def asked(number: int, at_ms: float, do: str, *targets: str, **more: Any) -> dict[str, Any]:
     """A line of events.jsonl: an event that was asked for."""
-    at = {"t_ns": int(at_ms * MS), "planned_ns": int(at_ms * MS), "undoes": None, "told": "somehow"}
+    at = {"t_ns": int(at_ms * MS), "planned_ns": int(at_ms * MS), "undoes": None, "notification": "somehow"}
     return {"event": "asked", "number": number, "do": do, "targets": list(targets), **at, **more}
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.events.schedule import PlannedEvent, chosen_targets, planned_events
+from harness.events.keys import PlannedEvent
+from harness.events.registry import EVENT_KINDS
+from harness.events.schedule import chosen_targets, planned_events, starts_new
 from harness.spec.experiment import Event
 
 MS = 1_000_000
@@ -46,10 +48,10 @@ class InventedEvents:
         event = planned.event
         if planned.undoes is not None:
             return earlier[planned.undoes]
-        if event.do in ("proxy_restart", "proxy_drain"):
+        if EVENT_KINDS[event.do].aim == "proxy":
             return ["envoy"]
-        if event.do == "add" and event.target is None:
-            new = [f"replica-{len(self.names) + number}" for number in range(event.count or 1)]
+        if count := starts_new(event):
+            new = [f"replica-{len(self.names) + number}" for number in range(count)]
             self.names += new
             return new
         if event.target in ("any", "most_loaded"):
@@ -60,8 +62,15 @@ class InventedEvents:
         at_ns = self.start_ns + round(planned.at_s * 1e9)
         event = planned.event
         extras = event.model_dump(exclude={"at_s", "do", "target"}, exclude_defaults=True)
-        common = {"number": planned.number, "do": event.do, "targets": targets, "planned_ns": at_ns}
-        self._note(at_ns + MS, "asked", **common, undoes=planned.undoes, told="broken connections", **extras)
+        common: dict[str, Any] = {
+            "number": planned.number,
+            "do": event.do,
+            "targets": targets,
+            "planned_ns": at_ns,
+        }
+        self._note(
+            at_ns + MS, "asked", **common, undoes=planned.undoes, notification="broken connections", **extras
+        )
         last_ns = at_ns + MS
         for place, name in enumerate(targets):
             last_ns = max(last_ns, self._become(planned, name, at_ns + MS + place * ROLL_NS))
@@ -69,19 +78,19 @@ class InventedEvents:
 
     def _become(self, planned: PlannedEvent, name: str, at_ns: int) -> int:
         """Do it to one replica; returns when it had taken effect."""
-        do = planned.event.do
-        if do in ("kill", "pause", "stop", "drain", "remove", "not_serving"):
-            breaks = do in ("kill", "pause")
-            self.torn |= {name} if do == "kill" else set()
+        kind = EVENT_KINDS[planned.event.do]
+        if kind.membership == "removes":
+            breaks = kind.breaks_calls and not kind.endpoints
+            self.torn |= {name} if breaks else set()
             self.away.append((name, at_ns, self.end_ns, breaks))
             self._state(at_ns + NOTICED_NS * breaks, name, "unhealthy" if breaks else "absent")
             return at_ns + NOTICED_NS * breaks
-        if do in ("start", "resume", "serving", "add"):
+        if kind.returns:
             self.joined.setdefault(name, 0 if name in self.first else at_ns + NOTICED_NS)
             self.away = [(n, a, at_ns if n == name else b, breaks) for n, a, b, breaks in self.away]
             self._state(at_ns + NOTICED_NS, name, "healthy")
             return at_ns + NOTICED_NS
-        if do == "roll":
+        if kind.membership == "replaces":
             for part, (step, state) in enumerate(
                 (("drain", "draining"), ("stop", "absent"), ("start", "healthy"))
             ):

@@ -1,14 +1,16 @@
-"""Plays the events of one cell at their times, while the load goes on."""
+"""Carries out the events of one cell at their times, while the load goes on."""
 
 import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
 from harness.errors import LabError
-from harness.events.actions import ACTIONS
-from harness.events.context import ABSENT, EventContext, Steps
-from harness.events.notification import told
-from harness.events.schedule import OF_THE_PROXY, PlannedEvent, chosen_targets
+from harness.events.context import ABSENT, Steps
+from harness.events.fleet import PROXY
+from harness.events.keys import PlannedEvent
+from harness.events.registry import kind_of
+from harness.events.schedule import chosen_targets, starts_new
+from harness.run.event_context import CellEventContext
 
 UNTIL_MEASURING_S = 0.02
 SOON_S = 0.005  # between two looks at what is waited for
@@ -18,7 +20,7 @@ WATCH_S = 0.05  # between two looks at the proxy's endpoints
 class EventPlayer:
     """To be ticked from the load's start to its end, and closed. `epoch_ns`: monotonic, of the cell."""
 
-    def __init__(self, context: EventContext, epoch_ns: int) -> None:
+    def __init__(self, context: CellEventContext, epoch_ns: int) -> None:
         self._context = context
         self._epoch_ns = epoch_ns
         self._start_ns = 0
@@ -46,16 +48,16 @@ class EventPlayer:
         return min(WATCH_S, max(wait_s, 0.0))
 
     def close(self) -> None:
-        """End what still waits, and close what was opened."""
+        """End what still waits."""
         for steps in self._running:
             steps.close()
-        self._context.close()
 
     def _due_ns(self, planned: PlannedEvent) -> int:
         return self._start_ns + round(planned.at_s * 1e9)
 
     def _play(self, planned: PlannedEvent) -> Steps:
-        context, event = self._context, planned.event
+        context, event, arm = self._context, planned.event, self._context.plan.arm
+        kind = kind_of(event.do)
         targets = yield from self._choose(planned)
         self._targets[planned.number] = targets
         context.concerns(planned, targets)
@@ -67,26 +69,26 @@ class EventPlayer:
             targets=targets,
             planned_ns=self._due_ns(planned),
             undoes=planned.undoes,
-            told=told(context.plan.arm, event.do),
+            notification=kind.notification_of(arm.route, arm.discovery),
             **extras,
         )
-        yield from ACTIONS[event.do](context, planned, targets)
+        yield from kind.action(context, planned, targets)
 
     def _choose(self, planned: PlannedEvent) -> Generator[None, None, list[str]]:
         context, target = self._context, planned.event.target
-        if planned.event.do in OF_THE_PROXY:
-            return ["envoy"]
+        if kind_of(planned.event.do).aim == "proxy":
+            return [PROXY]
         if planned.undoes is not None:
             return self._targets[planned.undoes]
-        if target is None:
-            return [context.fleet.start_new() for _ in range(planned.event.count or 1)]
-        names = [name for name in context.live.replicas if context.fleet.running(name)]
+        if new := starts_new(planned.event):
+            return [context.fleet.start_new() for _ in range(new)]
+        names = [name for name in context.addresses if context.fleet.running(name)]
         if target == "most_loaded":
             return [(yield from self._most_loaded(names))]
         return chosen_targets(target, names, context.rng)
 
     def _most_loaded(self, names: list[str]) -> Generator[None, None, str]:
-        futures = {name: self._context.controls.identify(name) for name in names}
+        futures = self._context.identify(names)
         yield from self._context.until(lambda: all(future.done() for future in futures.values()))
         calls = {
             name: future.result().calls_started
@@ -100,14 +102,14 @@ class EventPlayer:
     def _watch(self) -> None:
         """Look at what the proxy says of its endpoints, and record every change."""
         context, now_s = self._context, time.monotonic()
-        if context.live.envoy is None or now_s - self._watched_s < WATCH_S:
+        if context.proxy is None or now_s - self._watched_s < WATCH_S:
             return
         self._watched_s = now_s
         try:
-            by_address = context.live.envoy.endpoint_states()
+            by_address = context.proxy.endpoint_states()
         except LabError:
             return  # it is on its way out or in
-        for name, address in context.live.replicas.items():
+        for name, address in context.addresses.items():
             state = by_address.get(address, ABSENT)
             if context.states.get(name) != state:
                 context.states[name] = state

@@ -1,0 +1,93 @@
+"""Events that only an engine of containers can carry out: of a replica's network and of its CPU."""
+
+from collections.abc import Sequence
+
+from harness.events.context import HEALTHY, NO_LONGER_USED, EventContext, Steps
+from harness.events.fleet import ContainerFleet
+from harness.events.keys import PlannedEvent
+from harness.events.kind import BY_ANSWERS, NOT_ENDED, EventKind
+
+
+def _partition(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        _containers(context).partition(name)
+        context.seen(planned, name, "off the network")
+    yield from context.until_proxy_sees(planned, targets, *NO_LONGER_USED)
+
+
+def _rejoin(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        _containers(context).rejoin(name)
+        context.seen(planned, name, "on the network")
+    yield from context.until_proxy_sees(planned, targets, HEALTHY)
+
+
+def _limit_cpu(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    _set_limit(context, planned, targets, planned.event.cores)
+    yield from ()
+
+
+def _unlimit_cpu(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    _set_limit(context, planned, targets, None)
+    yield from ()
+
+
+def _set_limit(
+    context: EventContext, planned: PlannedEvent, targets: Sequence[str], cores: float | None
+) -> None:
+    for name in targets:
+        _containers(context).limit_cpu(name, cores)
+        context.seen(planned, name, "CPU limit in force")
+
+
+def _containers(context: EventContext) -> ContainerFleet:
+    assert isinstance(context.fleet, ContainerFleet)  # harness.testbed.compatibility has refused others
+    return context.fleet
+
+
+KINDS = (
+    EventKind(
+        name="partition",
+        meaning="the replica loses its network; packets to it get no answer, not even a reset, and its own "
+        "get nowhere",
+        example={"target": "replica-0"},
+        action=_partition,
+        notification="nobody is told: packets get no answer, not even a reset",
+        opposite="rejoin",
+        before=NOT_ENDED,
+        after="partitioned",
+        needs_containers=True,
+        breaks_calls=True,
+        membership="removes",
+    ),
+    EventKind(
+        name="rejoin",
+        meaning="the replica has its network again, at its address",
+        example={"target": "replica-0"},
+        action=_rejoin,
+        notification="packets are answered again",
+        before=("partitioned",),
+        after="running",
+        needs_containers=True,
+        membership="returns",
+    ),
+    EventKind(
+        name="limit_cpu",
+        meaning="the replica gets at most `cores` of CPU (0.05: 5 ms of each 100)",
+        example={"target": "replica-0", "cores": 0.05},
+        action=_limit_cpu,
+        notification=BY_ANSWERS,
+        keys={"cores": "CPU cores that it may use"},
+        required=("cores",),
+        opposite="unlimit_cpu",
+        needs_containers=True,
+    ),
+    EventKind(
+        name="unlimit_cpu",
+        meaning="the replica gets as much CPU as there is",
+        example={"target": "replica-0"},
+        action=_unlimit_cpu,
+        notification=BY_ANSWERS,
+        needs_containers=True,
+    ),
+)

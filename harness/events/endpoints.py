@@ -1,0 +1,128 @@
+"""Events of the list of endpoints that proxy and name server go by: drain, remove, add, weight, roll."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.events.context import ABSENT, DRAINING, HEALTHY, EventContext, Steps
+from harness.events.keys import PlannedEvent
+from harness.events.kind import BY_GOAWAY, BY_HEALTH_SERVICE, NOT_ENDED, EventKind
+from harness.events.processes import join, start
+
+DELAY_MEANING = "seconds between draining and the end (deregistration delay, default 1)"
+
+
+def _drain(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        if name in context.endpoints:
+            context.endpoints[name] = replace(context.endpoints[name], draining=True)
+        context.step(planned, "drain", name)
+    context.publish()
+    yield from context.until_proxy_sees(planned, targets, DRAINING)
+    yield from context.wait(planned.event.delay_or_default_s)
+    yield from _remove(context, planned, targets)
+    for name in targets:
+        context.step(planned, "stop", name)
+        context.fleet.stop(name)
+    yield from context.until_ended(planned, targets)
+
+
+def _roll(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        if context.fleet.running(name):
+            yield from _drain(context, planned, [name])
+        context.step(planned, "start", name)
+        yield from start(context, planned, [name])
+
+
+def _remove(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    context.withdraw(targets)
+    yield from context.until_proxy_sees(planned, targets, ABSENT)
+
+
+def _add(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    if planned.event.target is None:
+        yield from join(context, planned, targets)
+        return
+    context.publish_as_new(targets)
+    yield from context.until_proxy_sees(planned, targets, HEALTHY)
+
+
+def _weight(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    weight = planned.event.weight
+    targets = [name for name in targets if name in context.endpoints]
+    for name in targets:
+        context.endpoints[name] = replace(context.endpoints[name], weight=weight)
+    context.publish()
+    proxy = context.proxy
+    if proxy is None:
+        return
+
+    def in_force(name: str) -> bool:
+        address = context.endpoints[name].address
+        return any(weights.get(address) == weight for weights in proxy.endpoint_weights().values())
+
+    yield from context.until_each(planned, targets, in_force, "Envoy: weight in force")
+
+
+KINDS = (
+    EventKind(
+        name="drain",
+        meaning="Envoy has the endpoint as DRAINING, the name server does not name it; after `delay_s` it is "
+        "removed and its process stopped",
+        example={"target": "replica-0"},
+        action=_drain,
+        notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
+        keys={"delay_s": DELAY_MEANING},
+        opposite="start",
+        before=NOT_ENDED,
+        after="ended",
+        endpoints="members",
+        breaks_calls=True,
+        membership="removes",
+        drawn_step="stop",
+    ),
+    EventKind(
+        name="remove",
+        meaning="the endpoint is removed at once; the process goes on",
+        example={"target": "replica-0"},
+        action=_remove,
+        opposite="add",
+        endpoints="members",
+        membership="removes",
+    ),
+    EventKind(
+        name="add",
+        meaning="without `target`, `count` new replicas start, and join once ready; with it, one that was "
+        "removed joins again",
+        example={},
+        action=_add,
+        keys={"count": "how many new ones (default 1)"},
+        aim="new replicas",
+        endpoints="members",
+        membership="returns",
+    ),
+    EventKind(
+        name="weight",
+        meaning="the endpoint gets another `weight`",
+        example={"target": "replica-0", "weight": 4},
+        action=_weight,
+        keys={"weight": "of the endpoint"},
+        required=("weight",),
+        endpoints="weights",
+    ),
+    EventKind(
+        name="roll",
+        meaning="each target in turn is drained, stopped, started, and waited for until it is healthy",
+        example={"target": "all"},
+        action=_roll,
+        notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
+        keys={"delay_s": DELAY_MEANING},
+        after="running",
+        in_turns=True,
+        endpoints="members",
+        breaks_calls=True,
+        membership="replaces",
+        temporary=True,
+        drawn_step="drain",
+    ),
+)

@@ -1,0 +1,124 @@
+"""EventKind: everything that the lab knows about one kind of event.
+
+The files beside this one declare the kinds, a family a file; harness.events.registry collects them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harness.events.context import EventContext, Steps
+from harness.events.keys import PlannedEvent
+
+Action = Callable[[EventContext, PlannedEvent, Sequence[str]], Steps]
+
+# What an event is about. "new replicas": without a target it starts `count` new ones.
+Aim = Literal["replicas", "new replicas", "proxy"]
+
+# What is known of a replica from the timeline alone.
+State = Literal["running", "paused", "partitioned", "ended"]
+NOT_ENDED: tuple[State, ...] = ("running", "paused", "partitioned")
+ANY_STATE: tuple[State, ...] = (*NOT_ENDED, "ended")
+
+# What becomes of the targets for sessions. A replica that is slow or fails is still there: "unchanged".
+# "replaces": it takes each target away and brings it back.
+Membership = Literal["unchanged", "removes", "returns", "replaces"]
+
+# What it changes in the list of endpoints that proxy and name server get.
+EndpointChange = Literal["members", "weights"]
+
+# How clients and proxy learn of an event.
+BY_CONNECTION = "broken connections"
+BY_GOAWAY = "GOAWAY"
+BY_HEALTH_SERVICE = "health service"
+BY_ANSWERS = "nobody is told: only its answers show it"
+
+
+@dataclass(frozen=True)
+class EventKind:
+    """One kind of event.
+
+    What people read:
+    name: the value of `do`; plots and tables call the event so, with spaces.
+    meaning: what happens to the real part, one line. example: a minimal event, without its time.
+
+    What the file may say:
+    keys: the keys of its own -> what they mean. required: those of them that must be given.
+    aim: what it is about. opposite: the kind that ends it, which `for_s` stands for.
+    before: the states in which a target may be; after: the state in which it is then, None: as before.
+    needs_containers: whether only an engine of containers can do it.
+
+    What is done:
+    action: does it to the running parts, and records when it has taken effect.
+    in_turns: whether it deals with its targets one after another.
+    delay_kept_by: the part that keeps `delay_s` itself, and so must know it when it is started.
+
+    How clients and proxy learn of it:
+    notification: in a few words; endpoints: what it changes in the list of endpoints, before all else.
+
+    What the figures make of it:
+    breaks_calls: whether calls that are under way may fail because of it.
+    membership: what becomes of the targets for sessions.
+
+    How plots draw it:
+    temporary: whether it is over once it has taken effect. One with an opposite lasts until that; all others
+    are changes that stay.
+    drawn_step: the step of it that plots draw.
+    """
+
+    name: str
+    meaning: str
+    example: Mapping[str, Any]
+    action: Action
+    notification: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    aim: Aim = "replicas"
+    opposite: str | None = None
+    before: tuple[State, ...] = ANY_STATE
+    after: State | None = None
+    needs_containers: bool = False
+    in_turns: bool = False
+    delay_kept_by: Literal["replica", "proxy"] | None = None
+    endpoints: EndpointChange | None = None
+    breaks_calls: bool = False
+    membership: Membership = "unchanged"
+    temporary: bool = False
+    drawn_step: str | None = None
+
+    @property
+    def removes(self) -> bool:
+        """Whether it takes its targets away from sessions, for a time at least."""
+        return self.membership in ("removes", "replaces")
+
+    @property
+    def returns(self) -> bool:
+        """Whether it brings replicas to sessions."""
+        return self.membership == "returns"
+
+    def label(self, targets: Sequence[str]) -> str:
+        """The event in words, as "kill replica-1", "stop 3 replicas" or "proxy restart"."""
+        words = self.name.replace("_", " ")
+        if self.aim == "proxy" or not targets:
+            return words
+        return f"{words} {targets[0] if len(targets) == 1 else f'{len(targets)} replicas'}"
+
+    def step_label(self, step: str, target: str) -> str:
+        """The drawn step in words: the target alone where the event's name says the rest."""
+        return target if self.in_turns else f"{step} {target}"
+
+    def notification_of(self, route: str, discovery: str) -> str:
+        """How clients and proxy of an arm with that route and discovery learn of the event."""
+        words = [_of_the_list(self.endpoints, route, discovery)] if self.endpoints else []
+        return ", then ".join([*words, *([self.notification] if self.notification else [])])
+
+
+def _of_the_list(change: EndpointChange, route: str, discovery: str) -> str:
+    """How a change of the list of endpoints reaches those who go by it."""
+    if route != "direct":
+        return "proxy: EDS"
+    if discovery != "dns":
+        return "clients: nobody tells them, their list is fixed"
+    if change == "weights":
+        return "clients: nobody tells them, DNS names no weights"
+    return "clients: the name server, asked again when a connection ends"

@@ -1,0 +1,151 @@
+"""Writes docs/events.md from the kinds of events: python -m harness.events.page > docs/events.md"""
+
+import sys
+from collections.abc import Callable, Iterator
+
+from harness.events.keys import OWN_KEYS
+from harness.events.kind import ANY_STATE, NOT_ENDED, EndpointChange, EventKind, Membership, State
+from harness.events.registry import EVENT_KINDS, meaning_of_key
+
+INTRODUCTION = """\
+# Events: what changes while the load goes on
+
+An experiment may have a timeline, `events:`, and an arm one of its own in its place. Times count from the
+start of measuring. The whole timeline is checked before anything starts: times within the measured window,
+targets that exist at that time, nothing started that runs.
+
+```yaml
+events:
+  - {at_s: 1.0, do: kill, target: replica-0, for_s: 1.5}   # and started again 1.5 s later
+  - {at_s: 3.0, do: slow, target: most_loaded, factor: 10}
+```
+
+`target` is a replica's name, `any` (drawn by the seed, alike in all arms of a repeat), `most_loaded` (the
+one with most calls so far, asked when it happens), `all`, or a share of the fleet (`0.5`: the first half).
+`for_s` stands for the opposite event that much later; it has a number of its own.
+
+`python -m harness.events.page` writes this page from the kinds that the lab itself goes by: one entry for
+each, a family a file, in [harness/events/](../harness/events/registry.py).
+
+## The kinds
+"""
+
+ADDRESSES = """\
+A replica keeps its address for life: its port is held while nobody listens on it. So a restarted replica is
+where old cookies and old subchannels expect it, as an instance that reboots; a replica that is added has a
+new address, as a new task or pod.
+
+## Keys of single kinds
+Types and bounds: [experiments/schema.json](../experiments/schema.json).
+"""
+
+LEARNING = """\
+## Who learns of it, and how
+| route | the list of endpoints changes | a replica goes away | it comes back |
+|---|---|---|---|
+| `envoy`, `envoy-l4` | EDS, within about 10 ms | connections that break, health checks, ejection | health checks |
+| `direct`, `discovery: addresses` | never: the list is fixed | connections that break, GOAWAY | gRPC's next try: 1 s after the first failure, then 1.6 times as long each time, unless `reconnect_backoff_ms` caps it |
+| `direct`, `discovery: dns` | gRPC asks the name server again when a connection ends (GOAWAY, `max_connection_age_s`), not before and not by time; `dns_interval_ms` apart at the least | as above | as above, and by asking again |
+
+With `health_check: true` direct clients also listen to the replicas' health service (gRPC's `Watch`).
+
+The record of an event says how it is learned of in its arm; where the list of endpoints changes, by the route:
+"""  # noqa: E501 a table's row is one line
+
+FIGURES = """\
+## What the figures make of it
+A failed request belongs to the event after which it was planned, or to a later one that breaks calls under
+way and was asked for before the request ended. A session needs to move when its replica was taken away, or
+when a replica that came has it now. A replica that is slow or fails is still there.
+"""
+
+RECORD = """\
+In plots an event that another one ends is shaded until then, and an event that ends by itself until it has
+taken effect. All others are lines.
+
+## What is recorded
+Each event is recorded when it was asked for and when it took effect, with where that was seen: the process's
+end or readiness, LabControl's answer, Envoy's state of the endpoint (`events.jsonl`;
+[results/README.md](../results/README.md)). From there come the metrics `event1.*` to `event6.*` (numbers go
+by time), which expectations can use: failed and delayed requests, the time until the last failure, the
+longest gap that a session saw, sessions moved and how many had to, how long a newcomer takes to its fair
+share, who returned, answers that were lost, attempts per request.
+
+## What the ledgers say of it
+A killed replica loses the rows of the calls that it had in hand, a restarted Envoy may lose the last of its
+log. A request that was answered with OK must be in every ledger all the same: the replica writes its row
+before the answer leaves. `answers_lost` counts requests that a replica finished and whose client never heard
+of it.
+"""
+
+_CHANGES: dict[EndpointChange, str] = {
+    "members": "the list of endpoints changes",
+    "weights": "the list of endpoints changes, for the proxy alone: DNS has no weights",
+}
+_WORDS: dict[Membership, str] = {
+    "unchanged": "stay",
+    "removes": "are taken away",
+    "returns": "come",
+    "replaces": "are taken away and come back",
+}
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield INTRODUCTION
+    yield from _table(("`do`", "what happens to the real part", "example", "what ends it"), _kind_row)
+    yield ADDRESSES
+    yield "| key | meaning |\n|---|---|"
+    for key in OWN_KEYS:
+        yield f"| `{key}` | {meaning_of_key(key)} |"
+    yield ""
+    yield LEARNING
+    yield from _table(("`do`", "how clients and proxy learn of it"), _learning_row)
+    yield FIGURES
+    heads = ("`do`", "a target must be", "it is then", "calls under way", "its targets, for sessions", "ends")
+    yield from _table(heads, _figures_row)
+    yield RECORD.removesuffix("\n")
+
+
+def _table(heads: tuple[str, ...], row_of: Callable[[EventKind], list[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}"
+    for kind in EVENT_KINDS.values():
+        yield f"| `{kind.name}` | {' | '.join(row_of(kind))} |"
+    yield ""
+
+
+def _kind_row(kind: EventKind) -> list[str]:
+    where = "in containers only: " if kind.needs_containers else ""
+    example = ", ".join(f"{key}: {value}" for key, value in {"do": kind.name, **kind.example}.items())
+    ends = f"`{kind.opposite}`" if kind.opposite else ""
+    return [where + kind.meaning, f"`{{{example}}}`", ends]
+
+
+def _learning_row(kind: EventKind) -> list[str]:
+    list_changes = [_CHANGES[kind.endpoints]] if kind.endpoints else []
+    return [", then ".join([*list_changes, *([kind.notification] if kind.notification else [])])]
+
+
+def _figures_row(kind: EventKind) -> list[str]:
+    ends = "by itself" if kind.temporary else f"by `{kind.opposite}`" if kind.opposite else ""
+    return [
+        "" if kind.aim == "proxy" else _before(kind.before),
+        f"`{kind.after}`" if kind.after else "",
+        "may fail" if kind.breaks_calls else "go on",
+        "" if kind.aim == "proxy" else _WORDS[kind.membership],
+        ends,
+    ]
+
+
+def _before(states: tuple[State, ...]) -> str:
+    if states in (ANY_STATE, NOT_ENDED):
+        return "anything" if states == ANY_STATE else "not `ended`"
+    return " or ".join(f"`{state}`" for state in states)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,123 @@
+"""Events of a replica's process: it ends, is frozen, or is started."""
+
+from collections.abc import Sequence
+
+from harness.events.context import HEALTHY, NO_LONGER_USED, EventContext, Steps
+from harness.events.keys import PlannedEvent
+from harness.events.kind import BY_CONNECTION, BY_GOAWAY, BY_HEALTH_SERVICE, NOT_ENDED, EventKind
+
+
+def _kill(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    context.incomplete_ledgers |= set(targets)
+    for name in targets:
+        context.fleet.kill(name)
+    yield from context.until_ended(planned, targets)
+    yield from context.until_proxy_sees(planned, targets, *NO_LONGER_USED)
+
+
+def _stop(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        context.fleet.stop(name)
+    yield from context.until_ended(planned, targets)
+    yield from context.until_proxy_sees(planned, targets, *NO_LONGER_USED)
+
+
+def _pause(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        context.fleet.pause(name)
+        context.seen(planned, name, "process stopped (SIGSTOP)")
+    yield from context.until_proxy_sees(planned, targets, *NO_LONGER_USED)
+
+
+def _resume(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        context.fleet.resume(name)
+        context.seen(planned, name, "process goes on (SIGCONT)")
+    yield from context.until_proxy_sees(planned, targets, HEALTHY)
+
+
+def start(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    """Start the targets' processes once the old ones have ended, and wait until they take part."""
+    yield from context.until(lambda: not any(map(context.fleet.running, targets)))
+    for name in targets:
+        context.fleet.start(name)
+    yield from join(context, planned, targets)
+
+
+def join(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    """Wait for processes that were started, and publish the endpoints of those that did not end before."""
+    fleet = context.fleet
+    starting, ready = list(targets), []
+    while starting := [name for name in starting if fleet.running(name)]:
+        for name in [name for name in starting if fleet.ready(name)]:
+            context.seen(planned, name, "process ready")
+            starting.remove(name)
+            ready.append(name)
+        if not starting:
+            break
+        yield
+    context.publish_as_new(ready)
+    yield from context.until_proxy_sees(planned, ready, HEALTHY)
+
+
+KINDS = (
+    EventKind(
+        name="kill",
+        meaning="the process ends at once (SIGKILL), and calls in hand are lost",
+        example={"target": "replica-0"},
+        action=_kill,
+        notification=BY_CONNECTION,
+        opposite="start",
+        before=NOT_ENDED,
+        after="ended",
+        breaks_calls=True,
+        membership="removes",
+    ),
+    EventKind(
+        name="stop",
+        meaning="the process ends gracefully (SIGTERM): clients get GOAWAY, and calls in hand may finish",
+        example={"target": "replica-0"},
+        action=_stop,
+        notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
+        keys={"delay_s": "seconds that calls in hand may take (default 1)"},
+        opposite="start",
+        before=NOT_ENDED,
+        after="ended",
+        delay_kept_by="replica",
+        breaks_calls=True,
+        membership="removes",
+    ),
+    EventKind(
+        name="pause",
+        meaning="the process is frozen (SIGSTOP): connections stay, the kernel still takes bytes, nobody "
+        "answers",
+        example={"target": "replica-0"},
+        action=_pause,
+        notification="nobody is told: connections stay, answers do not come",
+        opposite="resume",
+        before=NOT_ENDED,
+        after="paused",
+        breaks_calls=True,
+        membership="removes",
+    ),
+    EventKind(
+        name="resume",
+        meaning="the frozen process goes on where it was (SIGCONT)",
+        example={"target": "replica-0"},
+        action=_resume,
+        notification="answers come again",
+        before=("paused",),
+        after="running",
+        membership="returns",
+    ),
+    EventKind(
+        name="start",
+        meaning="a new process starts at the address of the one that ended, and goes on with the same ledger",
+        example={"target": "replica-0"},
+        action=start,
+        notification="its address takes connections again",
+        before=("ended",),
+        after="running",
+        membership="returns",
+    ),
+)
