@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.capacity_cell import measure
 from bench.capacity_points import CALM_CORES, Point, points
-from harness.record.directory import write_json
+from harness.record.record_file import write_json
 from harness.run.provenance import host, versions
 from harness.testbed.local.testbed import LocalTestbed
 

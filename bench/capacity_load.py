@@ -10,7 +10,7 @@ import polars as pl
 from bench.capacity_usage import Usage
 from harness.plan.cells import CellPlan
 from harness.plan.client_settings import client_settings
-from harness.record.directory import store_rows
+from harness.record.tables import store_rows
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
 from lb.rows import REQUEST_COLUMNS

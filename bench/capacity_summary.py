@@ -19,7 +19,9 @@ import polars as pl
 
 from bench.capacity import DEFAULT_OUT, read_record
 from harness.analysis.facts import collect_facts
-from harness.record.directory import Cell, read_run, write_json
+from harness.record import record_file
+from harness.record.cell_record import CELL_FILE, CellRecord
+from harness.record.reader import Cell, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 ID_STEP = 10_000  # more than one client of the cell sends; all copies together stay below the next client
@@ -46,7 +48,7 @@ def main() -> None:
             assert cell is not None
             measured = {"asked": requests} | _measure(_many(cell, requests, Path(scratch) / str(requests)))
             found.append(measured)
-            write_json(options.out, record)
+            record_file.write_json(options.out, record)
             print(measured)
 
 
@@ -76,7 +78,7 @@ def _many(cell: Cell, requests: int, folder: Path) -> Path:
     folder.mkdir()
     table = cell.requests().collect()
     copies = max(1, round(requests / table.height))
-    window_ns = cell.info["measure_end_ns"] - cell.info["measure_start_ns"]
+    record, window_ns = cell.record.model_copy(), cell.record.window_ns
     later = [
         table.with_columns(
             pl.col("request_id") + copy * ID_STEP,
@@ -85,12 +87,13 @@ def _many(cell: Cell, requests: int, folder: Path) -> Path:
         for copy in range(copies)
     ]
     pl.concat(later).write_parquet(folder / "requests.parquet")
-    for name in cell.replicas:
+    for name in record.replicas:
         _copy_replica(cell.folder / f"{name}.csv", folder / f"{name}.csv", copies)
     _copy_envoy(cell.folder / "access.jsonl", folder / "access.jsonl", copies)
     shutil.copy(cell.folder / "events.jsonl", folder / "events.jsonl")
-    info = cell.info | {"measure_end_ns": cell.info["measure_start_ns"] + copies * window_ns}
-    write_json(folder / "cell.json", info | {"planned_requests": cell.info["planned_requests"] * copies})
+    record.measure_end_ns = record.measure_start_ns + copies * window_ns
+    record.planned_requests *= copies
+    record_file.write_record(folder / CELL_FILE, record)
     return folder
 
 
@@ -116,7 +119,7 @@ def _copy_envoy(ledger: Path, to: Path, copies: int) -> None:
 
 def _judge(folder: Path) -> dict[str, Any]:
     """Gather the facts of the cell: how long it took, on how much CPU, with how much memory at its peak."""
-    cell = Cell(folder, json.loads((folder / "cell.json").read_text()))
+    cell = Cell(folder, record_file.read_record(folder / CELL_FILE, CellRecord))
     started_s = time.monotonic()
     facts = collect_facts(cell)
     took_s = time.monotonic() - started_s

@@ -14,7 +14,7 @@ import polars as pl
 import psutil
 
 from harness.plan.cells import CellPlan, plan_cells
-from harness.record.directory import store_rows
+from harness.record.tables import store_rows
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed

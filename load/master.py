@@ -20,7 +20,7 @@ from load.environment import BATCH_S, SOON_S, LabEnvironment, listen_for_stop, s
 from load.forks import Fork, PortFork
 from load.locusts import CellMaster
 from load.orchestra import Progress
-from load.order import AWAIT_WORKERS_S, CHANNELS_FILE, STATUS_FILE, STOPPED_EARLY, WORKERS_FILE, LoadOrder
+from load.order import AWAIT_WORKERS_S, CHANNELS_FILE, STOPPED_EARLY, WORKERS_FILE, LoadOrder, LoadStatus
 from load.part import play_part
 from load.roster import LoadWorker, deal
 from load.rowfiles import Batch, RowFiles
@@ -54,7 +54,7 @@ def conduct(order: LoadOrder) -> int:
             one.tell_port(conducting.port)
         return conducting.run()
     except LoadError as error:
-        (order.folder / STATUS_FILE).write_text(json.dumps({"state": "failed", "error": str(error)}))
+        LoadStatus(state="failed", error=str(error)).write(order.folder)
         raise
     finally:
         for one in forks:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lb.plan import Load, Phase, first_phase
 from lb.settings import ClientSettings
@@ -63,6 +63,38 @@ class LoadOrder:
             folder=Path(raw.pop("folder")),
             **raw,
         )
+
+
+LoadState = Literal["starting", "waiting", "warm_up", "measure", "done", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class LoadStatus:
+    """What the load process last said of itself. Instants are ns from the cell's epoch; 0 = not yet.
+
+    `answered`: requests recorded so far. `error`: why the load failed; "" unless it did.
+    """
+
+    state: LoadState = "starting"
+    measure_start_ns: int = 0
+    measure_end_ns: int = 0
+    answered: int = 0
+    error: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Leave the status in `folder`, whole or not at all."""
+        path = folder / STATUS_FILE
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self)))
+        temporary.replace(path)
+
+    @classmethod
+    def read(cls, folder: Path) -> "LoadStatus":
+        """Return what was last left in `folder`; "starting" where nothing was."""
+        try:
+            return cls(**json.loads((folder / STATUS_FILE).read_text()))
+        except FileNotFoundError:
+            return cls()
 
 
 REQUESTS_FILE = "requests.csv"

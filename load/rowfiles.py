@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 from lb.client import Row
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.orchestra import Progress
-from load.order import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE
+from load.order import MESSAGES_FILE, REQUESTS_FILE, LoadStatus
 
 
 class Batch(NamedTuple):
@@ -33,7 +32,7 @@ class RowFiles:
     """Rows reach the operating system with every batch, so a killed load process loses at most one batch."""
 
     def __init__(self, folder: Path) -> None:
-        self._status = folder / STATUS_FILE
+        self._folder = folder
         self._requests = _open(folder / REQUESTS_FILE, list(REQUEST_COLUMNS))
         self._messages: int | None = None
         self._messages_path = folder / MESSAGES_FILE
@@ -54,9 +53,7 @@ class RowFiles:
         """Leave the progress and the number of answers for the harness, where they are news."""
         if self._told == (progress.state, self._answered):
             return
-        temporary = self._status.with_suffix(".tmp")
-        temporary.write_text(json.dumps(vars(progress) | {"answered": self._answered}))
-        temporary.replace(self._status)
+        LoadStatus(**vars(progress), answered=self._answered).write(self._folder)
         self._told = (progress.state, self._answered)
 
     def close(self) -> None:

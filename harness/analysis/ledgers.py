@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from harness.record.directory import Cell
+from harness.record.reader import Cell
 from harness.record.tables import table_errors
 from lb.rows import REQUEST_IDS_PER_CLIENT
 
@@ -28,8 +28,8 @@ class Ledgers:
     """Counts of one cell, warm-up included. Rows without a request id (not the lab's calls) are not counted.
 
     client, envoy, replica: rows of each ledger; envoy is 0 where Envoy keeps no ledger of requests. None: the
-    ledger cannot be had (Cell.no_ledgers), nor, then, what it alone would have. Every attempt at a request
-    that reaches a replica is a row there, so that replica / client is how many attempts a request took.
+    lab cannot read the ledger (CellRecord.missing_ledgers), nor what it alone would have. Every attempt at a
+    request that reaches a replica is a row there, so replica / client is how many attempts a request took.
     matched: answered requests with exactly one row in every ledger, all naming the same replica. Where
     requests may be tried again: with one row of the client, between one row and as many as there may be
     attempts in each other ledger, and in each of those a row of the replica that the client names. Of an
@@ -37,12 +37,12 @@ class Ledgers:
     unanswered: requests without an answer, given up by the client; they may be in any ledger or in none. So
     may those that did not end with OK on a replica that was killed: it had no time to write its row. Every
     row of a request that ended with OK was written before its answer left.
-    Requests that a client sent whose load worker was lost (Cell.lost_clients) may be in the other ledgers
-    alone; they are rows there, and count as nothing else.
+    Requests that a client sent whose load worker was lost (CellRecord.lost_clients) may be in the other
+    ledgers alone; they are rows there, and count as nothing else.
     only_client (answered), only_envoy, only_replica: requests that no other ledger has.
     disagree: any other requests: another replica, or another number of rows.
     envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways; None where it keeps no
-    ledger of requests, or one without bytes.
+    ledger of requests.
     """
 
     client: int
@@ -71,26 +71,27 @@ def reconcile(cell: Cell) -> Ledgers:
 
     Raises UserError naming the cell's folder when a ledger cannot be read.
     """
-    lacking = set(cell.no_ledgers)
-    through_envoy = cell.route == "envoy" and "envoy" not in lacking
-    numbers = {name: number for number, name in enumerate(cell.replicas)}
-    ledgers = [_client(cell.requests(), numbers, cell.torn)]
+    record = cell.record
+    lacking = set(record.missing_ledgers)
+    through_envoy = record.route == "envoy" and "envoy" not in lacking
+    numbers = {name: number for number, name in enumerate(record.replicas)}
+    ledgers = [_client(cell.requests(), numbers, record.incomplete_replicas)]
     ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
     access_log = cell.access_log()
     queries = [_bytes(access_log)] if access_log is not None else []
     if access_log is not None:
         ledgers.append(
-            _envoy(access_log, {address: numbers[name] for name, address in cell.replicas.items()})
+            _envoy(access_log, {address: numbers[name] for name, address in record.replicas.items()})
         )
     agreement = (
-        _once_each(through_envoy, cell.proxy_torn, lacking)
-        if cell.most_attempts == 1
-        else _after_attempts(cell.most_attempts, through_envoy, cell.proxy_torn, lacking)
+        _once_each(through_envoy, record.incomplete_proxy, lacking)
+        if record.max_attempts == 1
+        else _after_attempts(record.max_attempts, through_envoy, record.incomplete_proxy, lacking)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
         # Together, so that the access log is read once.
         tally, *totals = pl.collect_all(
-            [_tally(pl.concat(ledgers), agreement, cell.lost_clients), *queries], engine="streaming"
+            [_tally(pl.concat(ledgers), agreement, record.lost_clients), *queries], engine="streaming"
         )
     requests = dict(zip(tally["kind"], tally["requests"], strict=True))
     counts = {party: int(tally[party].sum()) for party in _PARTIES}
@@ -118,10 +119,10 @@ def _number(column: str, numbers: Mapping[str, int]) -> pl.Expr:
     )
 
 
-def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], torn: Collection[str]) -> pl.LazyFrame:
+def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], incomplete: Collection[str]) -> pl.LazyFrame:
     answered = pl.col("replica") != ""
-    if torn:
-        answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(torn))
+    if incomplete:
+        answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(incomplete))
     who = pl.when(answered).then(_number("replica", numbers))
     return requests.select(_row_of("client", who, answered))
 
@@ -155,9 +156,9 @@ class _Agreement:
     holds: tuple[pl.Expr, ...]
 
 
-def _once_each(through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) -> _Agreement:
+def _once_each(through_envoy: bool, incomplete_proxy: bool, lacking: Collection[str]) -> _Agreement:
     who = pl.col("who")
-    least = int(through_envoy and not proxy_torn)
+    least = int(through_envoy and not incomplete_proxy)
     parties = [] if "replica" in lacking else ["replica"]
     return _Agreement(
         (who.min().alias("lowest"), who.max().alias("highest")),
@@ -170,8 +171,10 @@ def _once_each(through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) 
     )
 
 
-def _after_attempts(most: int, through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) -> _Agreement:
-    whole_envoy = through_envoy and not proxy_torn
+def _after_attempts(
+    most: int, through_envoy: bool, incomplete_proxy: bool, lacking: Collection[str]
+) -> _Agreement:
+    whole_envoy = through_envoy and not incomplete_proxy
     parties = [*(["envoy"] if whole_envoy else []), *(["replica"] if "replica" not in lacking else [])]
     named = pl.col("who").filter(pl.col("client") == 1).max()
 

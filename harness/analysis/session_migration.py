@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from harness.record.events import AskedEvent
+from harness.record.event_log import AskedEvent
 
 # What takes its targets away from sessions, and what brings replicas to them. A replica that fails or is
 # slow is still there.

@@ -10,6 +10,7 @@ from harness.events.lab_control import Controls
 from harness.events.schedule import PlannedEvent
 from harness.plan.cells import CellPlan
 from harness.proxy.endpoints import Endpoint
+from harness.record.event_log import Line, StepTaken, TookEffect
 from harness.run.confirm import planned_behaviour
 from harness.spec.experiment import Experiment
 from harness.testbed.base import Fleet, LiveCell
@@ -24,7 +25,7 @@ HEALTHY = "healthy"
 class Note(Protocol):
     """Appends a line to events.jsonl."""
 
-    def __call__(self, event: str, /, **details: object) -> None: ...
+    def __call__(self, line: Line, /) -> None: ...
 
 
 class EventContext:
@@ -56,11 +57,11 @@ class EventContext:
 
     def seen(self, planned: PlannedEvent, target: str, what: str) -> None:
         """Record that the event has taken effect, and where that was seen."""
-        self.note("took_effect", number=planned.number, target=target, seen=what)
+        self.note(TookEffect(number=planned.number, target=target, seen=what))
 
     def step(self, planned: PlannedEvent, do: str, target: str) -> None:
         """Record a part of a longer event."""
-        self.note("step", number=planned.number, do=do, target=target)
+        self.note(StepTaken(number=planned.number, do=do, target=target))
 
     def publish(self) -> None:
         """Tell proxy and name server the endpoints as they are now."""

@@ -36,7 +36,7 @@ _OF_THE_LIST: dict[EventName, str] = {
 }
 
 
-def told(arm: Arm, do: EventName) -> str:
+def notification(arm: Arm, do: EventName) -> str:
     """How the parties of this arm learn of the event, in a few words."""
     if do not in _OF_THE_LIST:
         return _OF_ITSELF[do]

@@ -21,7 +21,8 @@ ALLOWED = {
 
 # Everything that is derived from a run directory alone, on any machine.
 RIGHT_OF_RECORD = [
-    "harness.record.directory",
+    "harness.record.reader",
+    "harness.record.writer",
     "harness.analysis.facts",
     "harness.analysis.ledgers",
     "harness.metrics.registry",

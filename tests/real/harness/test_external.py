@@ -79,7 +79,7 @@ def turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
 
 def test_a_target_alone(turns: Standing, tmp_path: Path) -> None:
     report, summary = measure_and_report(small(tmp_path), turns.options(target=turns.target, arm="turns"))
-    assert (summary["verdict"], summary["doubts"]) == ("held", [])
+    assert (summary["verdict"], summary["invalid_reasons"]) == ("held", [])
     assert list(summary["arms"]) == ["turns", "in_turn"]  # both ask the same of the proxy
     assert len(summary["not_judged"]) == 2
     assert "sticky was not run: the load balancer has another policy" in summary["notes"]
@@ -107,7 +107,7 @@ def test_named_replicas_give_their_ledgers_cell_by_cell(turns: Standing, tmp_pat
     experiment = small(tmp_path, repeats=2, arms={"turns": ARMS["turns"]}, expect=[])
     options = turns.options(target=turns.target, replicas=turns.replicas)
     report, summary = measure_and_report(experiment, options)
-    assert (summary["verdict"], summary["doubts"], summary["notes"][1:]) == ("held", [], [])
+    assert (summary["verdict"], summary["invalid_reasons"], summary["notes"][1:]) == ("held", [], [])
     for repeat, figures in enumerate(summary["arms"]["turns"]["repeats"], start=1):
         rows = pl.read_parquet(report.parent / "cells" / f"turns.{repeat}" / "requests.parquet")
         ledgers = figures["ledgers"]
