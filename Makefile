@@ -40,13 +40,15 @@ format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: setup ## write anew what is generated: experiments/schema.json, docs/policies.md, docs/experiment-file.md
+schema: setup ## write anew what is generated: experiments/schema.json, docs/policies.md, docs/experiment-file.md, fields in results/README.md
 	$(BIN)/python -m harness.policies.page > docs/policies.md.new
 	mv docs/policies.md.new docs/policies.md
 	$(BIN)/python -m harness.spec.page > docs/experiment-file.md.new
 	mv docs/experiment-file.md.new docs/experiment-file.md
 	$(BIN)/python -m harness.spec.schema > experiments/schema.json.new
 	mv experiments/schema.json.new experiments/schema.json
+	$(BIN)/python -m harness.record.page > results/README.md.new
+	mv results/README.md.new results/README.md
 
 stubs: setup ## write the gRPC stubs anew
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/video_service.proto

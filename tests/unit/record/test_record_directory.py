@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import tomllib
 
 import polars as pl
 import pytest
 
 from harness.analysis.summary import summarise
 from harness.errors import UserError
+from harness.paths import ROOT
 from harness.record.cell_record import CellRecord, LoadWorkerRecord
 from harness.record.manifest import Host, Manifest
 from harness.record.reader import read_run
@@ -279,6 +281,8 @@ def test_whatever_is_written_over_a_field_is_read_or_refused_in_one_line(golden,
 
 def test_every_earlier_schema_names_the_version_that_reads_it():
     assert list(READ_BY) == list(range(1, SCHEMA))
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"].split(".")
+    assert all(version.split(".") < ours[:2] for version in READ_BY.values())
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
