@@ -54,9 +54,15 @@ def _options() -> argparse.Namespace:
 def read_record(path: Path) -> dict[str, Any]:
     """What the file has so far. Ends the program where that is not of this machine and these versions."""
     if not path.exists():
-        return {"schema": SCHEMA, "machine": "", "host": host(), "versions": versions(), "points": []}
+        return {
+            "schema": SCHEMA,
+            "machine": "",
+            "host": host().model_dump(),
+            "versions": versions(),
+            "points": [],
+        }
     record = dict(json.loads(path.read_text()))
-    if record["host"] != host() or record["versions"] != versions():
+    if record["host"] != host().model_dump() or record["versions"] != versions():
         sys.exit(f"{path} is of another machine or other versions: name another file with --out")
     return record
 
