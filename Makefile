@@ -53,6 +53,8 @@ schema: setup ## write again what is generated: experiments/schema.json, pages i
 	mv docs/lessons.md.new docs/lessons.md
 	$(BIN)/python -m harness.spec.lessons_page --readme > README.md.new
 	mv README.md.new README.md
+	$(BIN)/python -m harness.record.page > results/README.md.new
+	mv results/README.md.new results/README.md
 
 stubs: setup ## write the gRPC stubs anew
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/video_service.proto

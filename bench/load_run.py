@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from bench.usage import Usage
-from harness.record.directory import store_rows
+from harness.record.tables import store_rows
 from harness.testbed.local.testbed import LocalTestbed
 from lb.rows import REQUEST_COLUMNS
 from load.order import REQUESTS_FILE, STATUS_FILE, LoadOrder

@@ -8,6 +8,7 @@ from services.settings import Code as Code
 from services.settings import SlowFactor as SlowFactor
 
 Route = Literal["envoy", "envoy-l4", "direct"]
+Status = Literal["completed", "interrupted", "failed"]  # how a run, or a cell of it, ended
 Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
 
 

@@ -21,10 +21,10 @@ from load.locust_adapter import FixedDispatcher, LabEnvironment, LabMasterRunner
 from load.order import (
     CHANNELS_FILE,
     EXPECTED_WORKERS_TIMEOUT_S,
-    STATUS_FILE,
     STOPPED_EARLY,
     WORKERS_FILE,
     LoadOrder,
+    LoadStatus,
 )
 from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowBatch, RowFiles
 from load.worker_session import run_session
@@ -63,7 +63,7 @@ def run_master(order: LoadOrder) -> int:
             worker.send_port(master.port)
         return master.run()
     except LoadError as error:
-        (order.folder / STATUS_FILE).write_text(json.dumps({"state": "failed", "error": str(error)}))
+        LoadStatus(state="failed", error=str(error)).write(order.folder)
         raise
     finally:
         for worker in forks:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lb.plan import Load, Phase, first_phase
 from lb.settings import ClientSettings
@@ -68,6 +68,38 @@ class LoadOrder:
 
 
 # Files that the load process writes.
+LoadState = Literal["starting", "waiting", "warm_up", "measure", "done", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class LoadStatus:
+    """The load's state. Instants are in nanoseconds from the cell's epoch; 0 means not yet.
+
+    `answered`: requests recorded so far. `error`: why the load failed; "" unless it did.
+    """
+
+    state: LoadState = "starting"
+    measure_start_ns: int = 0
+    measure_end_ns: int = 0
+    answered: int = 0
+    error: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Leave the status in `folder`, whole or not at all."""
+        path = folder / STATUS_FILE
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self)))
+        temporary.replace(path)
+
+    @classmethod
+    def read(cls, folder: Path) -> "LoadStatus":
+        """Return what was last left in `folder`; "starting" where nothing was."""
+        try:
+            return cls(**json.loads((folder / STATUS_FILE).read_text()))
+        except FileNotFoundError:
+            return cls()
+
+
 REQUESTS_FILE = "requests.csv"
 MESSAGES_FILE = "messages.csv"
 STATUS_FILE = "load-status.json"

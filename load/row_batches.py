@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from lb.client import Row, Rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.engine import Progress
-from load.order import MESSAGES_FILE, REQUESTS_FILE, STATUS_FILE
+from load.order import MESSAGES_FILE, REQUESTS_FILE, LoadStatus
 
 BATCH_INTERVAL_S = 0.2  # between two batches while measuring
 POLL_INTERVAL_S = 0.02  # before measuring: the harness must learn soon when measuring starts
@@ -92,7 +91,7 @@ class RowFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._status = folder / STATUS_FILE
+        self._folder = folder
         self._requests = _open(folder / REQUESTS_FILE, list(REQUEST_COLUMNS))
         self._messages: int | None = None
         self._messages_path = folder / MESSAGES_FILE
@@ -113,9 +112,7 @@ class RowFiles:
         """Write the progress and the number of finished calls to the status file, if they have changed."""
         if self._last_status == (progress.state, self._answered):
             return
-        temporary = self._status.with_suffix(".tmp")
-        temporary.write_text(json.dumps(vars(progress) | {"answered": self._answered}))
-        temporary.replace(self._status)
+        LoadStatus(**vars(progress), answered=self._answered).write(self._folder)
         self._last_status = (progress.state, self._answered)
 
     def close(self) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from pydantic import JsonValue
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.analysis.summary import summarise, value_of
+from harness.analysis.summary import summarise
 from harness.errors import UserError
 from harness.metrics.figures import show
 from harness.metrics.registry import METRICS
-from harness.record.directory import Run
+from harness.record.reader import Run
+from harness.record.summary import ArmSummary
 
 SHOWN = (
     *("spread.max_over_mean", "affinity.purity", "error_share"),
@@ -60,7 +61,7 @@ def compare(before: Run, after: Run) -> list[Change]:
     arms = [arm for arm in before.experiment.variants if arm in after.experiment.variants]
     if not arms:
         raise UserError(f"{before.path} and {after.path} have no arm in common")
-    left, right = summarise(before)["arms"], summarise(after)["arms"]
+    left, right = summarise(before).arms, summarise(after).arms
     return [_change(arm, metric, left[arm], right[arm]) for arm in arms for metric in SHOWN]
 
 
@@ -91,25 +92,24 @@ def print_comparison(before: Run, after: Run, console: Console) -> None:
     console.print(table)
 
 
-def _change(arm: str, metric: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
-    old = [value for repeat in before["repeats"] if (value := value_of(repeat, metric)) is not None]
-    new = [value for repeat in after["repeats"] if (value := value_of(repeat, metric)) is not None]
+def _change(arm: str, metric: str, before: ArmSummary, after: ArmSummary) -> Change:
+    old = [value for repeat in before.repeats if (value := repeat.metrics[metric]) is not None]
+    new = [value for repeat in after.repeats if (value := repeat.metrics[metric]) is not None]
     overlap = bool(old and new) and min(old) <= max(new) and min(new) <= max(old)
-    return Change(arm, metric, value_of(before, metric), value_of(after, metric), overlap)
+    return Change(arm, metric, before.metrics[metric], after.metrics[metric], overlap)
 
 
 def _described(run: Run) -> dict[str, str]:
-    manifest = run.manifest
     known = {
         "experiment": run.experiment.model_dump(mode="json", exclude={"name", "title", "question", "lesson"}),
-        **{name: manifest.get(name) for name in ("status", "versions", "host", "git_commit")},
-        "testbed": manifest.get("testbed", "local"),
-        "load": manifest.get("load", {"processes": 1, "expect_workers": 0}),
+        **run.manifest.model_dump(
+            mode="json", include={"status", "versions", "host", "git_commit", "testbed", "load"}
+        ),
     }
     return dict(_flat(known, ""))
 
 
-def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, str]]:
+def _flat(tree: JsonValue, prefix: str) -> Iterator[tuple[str, str]]:
     if isinstance(tree, dict):
         for name, value in tree.items():
             yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))

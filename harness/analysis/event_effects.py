@@ -23,8 +23,8 @@ from harness.errors import UserError
 from harness.events.kind import EventKind
 from harness.events.registry import kind_of
 from harness.metrics.event_facts import EventEffects, SessionMigration
-from harness.record.directory import Cell
-from harness.record.events import AskedEvent
+from harness.record.event_log import AskedEvent
+from harness.record.reader import Cell
 
 DELAYED_TIMES = 2  # the p99 latency before the first event
 
@@ -80,9 +80,8 @@ class _Window:
         gaps: pl.DataFrame,
         lost: pl.DataFrame,
     ) -> _Window:
-        start_ns, end_ns = (int(cell.info[f"measure_{edge}_ns"]) for edge in ("start", "end"))
-        length_ns = max(0, end_ns - start_ns)
-        asked_ns = [min(max(0, event.asked_ns - start_ns), length_ns) for event in events]
+        start_ns, length_ns = cell.record.measure_start_ns, max(0, cell.record.window_ns)
+        asked_ns = [min(max(0, event.t_ns - start_ns), length_ns) for event in events]
         cut = _cut(rows.select(_COLUMNS), asked_ns)
         before = cut.filter("ok", pl.col("part") == 0)
         failed = failures(cut, _kinds(cell, events), asked_ns)
@@ -106,16 +105,15 @@ class _Window:
 
     def present_after(self, place: int) -> int:
         """How many replicas take part once that event is over."""
-        return len(present_after(self.cell.first_replicas, self.events[: place + 1]))
+        return len(present_after(self.cell.record.initial_replicas, self.events[: place + 1]))
 
     def settled_ns(self, place: int) -> int:
         """When the event before that one had taken effect, or was asked for where that came too late."""
         if place == 0:
             return 0
         since_ns = self.edges_ns[place]
-        seen_ns = [effect.at_ns for effect in self.events[place - 1].effects]
-        start_ns = int(self.cell.info["measure_start_ns"])
-        settled_ns = max(seen_ns, default=0) - start_ns
+        seen_ns = [effect.t_ns for effect in self.events[place - 1].effects]
+        settled_ns = max(seen_ns, default=0) - self.cell.record.measure_start_ns
         return settled_ns if since_ns <= settled_ns < self.edges_ns[place + 1] else since_ns
 
 
@@ -148,14 +146,14 @@ def _facts(window: _Window, place: int) -> EventEffects:
     failed = window.failed.filter(pl.col("part") == place + 1)
     targets = window.number_of(event.targets)
     ended_ns = (failed["at_ns"] + failed["latency_ns"]).to_list()
-    start_ns = int(window.cell.info["measure_start_ns"])
+    start_ns = window.cell.record.measure_start_ns
     return EventEffects(
         number=event.number,
         do=event.do,
-        targets=event.targets,
+        targets=tuple(event.targets),
         undoes=event.undoes,
         notification=event.notification,
-        at_s=(event.asked_ns - start_ns) / 1e9,
+        at_s=(event.t_ns - start_ns) / 1e9,
         length_s=(to_ns - from_ns) / 1e9,
         requests=rows.height,
         ok=int(rows["ok"].sum()),
@@ -174,9 +172,9 @@ def _facts(window: _Window, place: int) -> EventEffects:
         attempts=window.attempts.get(place + 1, 0),
         lost_answers=window.lost.get(place + 1, 0),
         latency_ns=percentiles(rows["latency_ns"]),
-        took_effect_ns=max((float(effect.at_ns - event.asked_ns) for effect in event.effects), default=None),
-        effects=tuple(((one.at_ns - start_ns) / 1e9, one.target, one.seen) for one in event.effects),
-        steps=tuple(((one.at_ns - start_ns) / 1e9, one.do, one.target) for one in event.steps),
+        took_effect_ns=max((float(effect.t_ns - event.t_ns) for effect in event.effects), default=None),
+        effects=tuple(((one.t_ns - start_ns) / 1e9, one.target, one.seen) for one in event.effects),
+        steps=tuple(((one.t_ns - start_ns) / 1e9, one.do, one.target) for one in event.steps),
         details=event.details,
     )
 

@@ -20,7 +20,7 @@ from harness.analysis.short_run_fairness import short_run_unfairness
 from harness.analysis.streams import streams_of
 from harness.analysis.window_series import healthy_replicas, timeline_of, window_series_of
 from harness.metrics.facts import CellFacts
-from harness.record.directory import Cell
+from harness.record.reader import Cell
 from harness.record.tables import table_errors
 
 
@@ -29,16 +29,17 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
 
     Raises UserError naming the file when one is missing or damaged.
     """
-    start, end = cell.info["measure_start_ns"], cell.info["measure_end_ns"]
+    record = cell.record
+    start, end = record.measure_start_ns, record.measure_end_ns
     window_s = max((end - start) / 1e9, 1e-9)
     table = cell.requests()
     with table_errors(cell.folder, "request rows written by this lab"):
         window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
-        foreign_proxy = cell.route == "envoy" and "envoy" in cell.no_ledgers
+        foreign_proxy = record.route == "envoy" and "envoy" in record.missing_ledgers
         if foreign_proxy:
             window = window.with_columns(_numbered_connection())
         counts = _counts(window)
-        names = [*cell.replicas, *sorted(set(counts["replica"]) - {"", *cell.replicas})]
+        names = [*record.replicas, *sorted(set(counts["replica"]) - {"", *record.replicas})]
         counts = counts.with_columns(_number(names))
         rows = _rows(window, names, start)
         gaps = session_outages_of(rows, end - start)
@@ -47,13 +48,13 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
         )
         placed = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
-        closed_loop = cell.info.get("planned_rate_per_s") is None
-        lag_ns = lag_after_answers(table, start, end) if cell.awaits_answers else rows["lag_ns"]
+        closed_loop = record.planned_rate_per_s is None
+        lag_ns = lag_after_answers(table, start, end) if record.awaits_answers else rows["lag_ns"]
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         return CellFacts(
-            arm=cell.arm,
-            repeat=cell.repeat,
-            status=cell.status,
+            arm=record.arm,
+            repeat=record.repeat,
+            status=record.status,
             window_s=window_s,
             requests=rows.height,
             errors=dict(sorted(rows.filter(~pl.col("ok"))["code"].value_counts().iter_rows())),
@@ -64,7 +65,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             connections=_connections(placed) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),
             cache_hits=int(counts["hits"].sum()),
-            sessions=sessions_of(placed, answered, names, cell.groups),
+            sessions=sessions_of(placed, answered, names, record.groups),
             latency_ns=percentiles(rows["latency_ns"]),
             latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
             lag_ns=percentiles(lag_ns),
@@ -72,15 +73,15 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             in_flight=percentiles(answered["in_flight"]),
             # The rate of the plan as drawn, not of the experiment file: a Poisson plan of 2,400 sends is
             # 2 % off its rate by chance, which is no fault of the generator.
-            planned_rate_per_s=None if closed_loop else cell.info["planned_requests"] / window_s,
+            planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
             streams=streams_of(cell.messages(), rows),
             timeline=timeline_of(answered, len(names), window_s),
             ledgers=reconcile(cell),
-            awaits_answers=cell.awaits_answers,
-            answers_lost=None if "replica" in cell.no_ledgers else lost.height,
+            awaits_answers=record.awaits_answers,
+            answers_lost=None if "replica" in record.missing_ledgers else lost.height,
             longest_gap_ns=longest_gap_ns(gaps),
-            first_replicas=len(cell.first_replicas),
+            initial_replicas=len(record.initial_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), start, end),
             events=event_effects_of(cell, rows, names, gaps, lost),
             series=window_series_of(rows, window_s) if with_series and rows.height else None,

@@ -1,7 +1,6 @@
 """Does the claim hold? Expectations against what the arms' cells measured. Pure.
 
-A cell counts only if its record can be believed; an expectation that needs a cell which does not count is
-inconclusive, and so is the run.
+An expectation that needs a cell which is not usable is inconclusive, and so is the run.
 """
 
 from __future__ import annotations
@@ -9,18 +8,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from harness.metrics.figures import show
 from harness.metrics.metric import NS_PER_MS
 from harness.metrics.registry import METRICS
 from harness.metrics.spread import Number
+from harness.record.summary import Finding, VerdictWord
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts
     from harness.spec.experiment import Expectation, Experiment
-
-VerdictWord = Literal["held", "refuted", "inconclusive"]
 
 # Outside this range of achieved / planned sends the replicas saw another load than the experiment states.
 # Nighthawk decides the same way; 5 % is well above the share of sends that cross the window's edges.
@@ -33,40 +31,26 @@ MAX_LAG_P99_MS = 50.0
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell for the judge: metric name -> value, and why it does not count (empty: it counts)."""
+    """One cell for the judge: metric name -> value, and why it is not usable (empty: it is)."""
 
     repeat: int
     values: Mapping[str, Number]
-    doubts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One expectation and what was measured.
-
-    measured: what is held against the bound: the median over the arm's cells, or for "times" the ratio of
-    two arms' medians. None: nothing to compare. figures: the same in words, with the range over repeats.
-    """
-
-    text: str
-    verdict: VerdictWord
-    measured: Number
-    figures: str
+    invalid_reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a run. doubts: one line per reason why something does not count."""
+    """The verdict on a run. invalid_reasons: one line per reason why something is not usable."""
 
     verdict: VerdictWord
     findings: list[Finding]
-    doubts: list[str]
+    invalid_reasons: list[str]
 
 
 def measure(facts: CellFacts) -> CellResult:
-    """Compute every metric of one cell, and whether the cell counts."""
+    """Compute every metric of one cell, and why the cell is not usable, if it is not."""
     values = {name: metric.compute(facts) for name, metric in METRICS.items()}
-    return CellResult(facts.repeat, values, tuple(_doubts(facts)))
+    return CellResult(facts.repeat, values, tuple(_invalid_reasons(facts)))
 
 
 def judge(
@@ -76,18 +60,20 @@ def judge(
 
     `all_left_out`: it had expectations, but all speak of arms that were not to be run.
     """
-    doubts = {arm: _arm_doubts(arm, results.get(arm, ()), experiment.repeats) for arm in experiment.variants}
-    findings = [_find(expectation, results, doubts) for expectation in experiment.expect]
+    reasons = {
+        arm: _reasons_of_arm(arm, results.get(arm, ()), experiment.repeats) for arm in experiment.variants
+    }
+    findings = [_find(expectation, results, reasons) for expectation in experiment.expect]
     words = {finding.verdict for finding in findings}
-    all_doubts = [doubt for arm in doubts.values() for doubt in arm]
+    all_reasons = [reason for arm in reasons.values() for reason in arm]
     if all_left_out:
-        all_doubts.append("every expectation speaks of an arm that was not run")
+        all_reasons.append("the run: not usable, because every expectation is about an arm that was not run")
     verdict: VerdictWord = "held"
     if "refuted" in words:
         verdict = "refuted"
-    elif "inconclusive" in words or all_doubts:
+    elif "inconclusive" in words or all_reasons:
         verdict = "inconclusive"
-    return Verdict(verdict, findings, all_doubts)
+    return Verdict(verdict, findings, all_reasons)
 
 
 def median(values: Sequence[Number]) -> Number:
@@ -96,16 +82,16 @@ def median(values: Sequence[Number]) -> Number:
     return statistics.median(defined) if defined else None
 
 
-def _doubts(facts: CellFacts) -> list[str]:
-    doubts = []
+def _invalid_reasons(facts: CellFacts) -> list[str]:
+    reasons = []
     if facts.status != "completed":
-        doubts.append(f"the cell is {facts.status}")
+        reasons.append(f"the cell is {facts.status}")
     if not facts.requests:
-        doubts.append("no request was recorded in the measured window")
-    doubts += facts.lost_workers
+        reasons.append("no request was recorded in the measured window")
+    reasons += facts.lost_workers
     ledgers = facts.ledgers
     if ledgers.reconciled is False:
-        doubts.append(
+        reasons.append(
             f"the ledgers do not reconcile ({ledgers.only_client} requests only at the client, "
             f"{ledgers.only_envoy} only at Envoy, {ledgers.only_replica} only at a replica, "
             f"{ledgers.disagree} disagree)"
@@ -113,27 +99,31 @@ def _doubts(facts: CellFacts) -> list[str]:
     if facts.planned_rate_per_s and not facts.awaits_answers:
         share = facts.achieved_rate_per_s / facts.planned_rate_per_s
         if not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
-            doubts.append(
+            reasons.append(
                 f"the generator sent {facts.achieved_rate_per_s:.4g} of "
                 f"{facts.planned_rate_per_s:.4g} planned requests/s ({share:.0%})"
             )
     lag_ms = facts.lag_ns.get("p99", 0.0) / NS_PER_MS
     if lag_ms > MAX_LAG_P99_MS:
-        doubts.append(
+        reasons.append(
             f"the generator lagged {lag_ms:.4g} ms behind its plan at p99 (at most {MAX_LAG_P99_MS:g} ms)"
         )
-    return doubts
+    return reasons
 
 
-def _arm_doubts(arm: str, cells: Sequence[CellResult], repeats: int) -> list[str]:
-    doubts = [f"{arm}, repeat {cell.repeat}: {doubt}" for cell in cells for doubt in cell.doubts]
+def _reasons_of_arm(arm: str, cells: Sequence[CellResult], repeats: int) -> list[str]:
+    reasons = [
+        f"{arm}, repeat {cell.repeat}: not usable, because {reason}"
+        for cell in cells
+        for reason in cell.invalid_reasons
+    ]
     if len(cells) < repeats:
-        doubts.append(f"{arm}: {len(cells)} of {repeats} repeats were recorded")
-    return doubts
+        reasons.append(f"{arm}: not usable, because {len(cells)} of {repeats} repeats were recorded")
+    return reasons
 
 
 def _find(
-    expectation: Expectation, results: Mapping[str, Sequence[CellResult]], doubts: Mapping[str, list[str]]
+    expectation: Expectation, results: Mapping[str, Sequence[CellResult]], reasons: Mapping[str, list[str]]
 ) -> Finding:
     unit = METRICS[expectation.metric].unit
     values = _values(results, expectation.arm, expectation.metric)
@@ -150,10 +140,11 @@ def _find(
         arms.append(expectation.of)
     bound, is_least = expectation.bound
     text = expectation.in_words()
-    if value is None or factor is None or any(doubts[arm] for arm in arms):
-        return Finding(text, "inconclusive", measured, figures)
+    if value is None or factor is None or any(reasons[arm] for arm in arms):
+        return Finding(text=text, verdict="inconclusive", measured=measured, figures=figures)
     held = value >= bound * factor if is_least else value <= bound * factor
-    return Finding(text, "held" if held else "refuted", measured, figures)
+    verdict: VerdictWord = "held" if held else "refuted"
+    return Finding(text=text, verdict=verdict, measured=measured, figures=figures)
 
 
 def _values(results: Mapping[str, Sequence[CellResult]], arm: str, metric: str) -> list[Number]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from harness.metrics.facts import Ledgers
-from harness.record.directory import Cell
+from harness.record.reader import Cell
 from harness.record.tables import table_errors
 from lb.rows import REQUEST_IDS_PER_CLIENT
 
@@ -29,26 +29,27 @@ def reconcile(cell: Cell) -> Ledgers:
 
     Raises UserError naming the cell's folder when a ledger cannot be read.
     """
-    lacking = set(cell.no_ledgers)
-    through_envoy = cell.route == "envoy" and "envoy" not in lacking
-    numbers = {name: number for number, name in enumerate(cell.replicas)}
-    ledgers = [_client(cell.requests(), numbers, cell.torn)]
+    record = cell.record
+    lacking = set(record.missing_ledgers)
+    through_envoy = record.route == "envoy" and "envoy" not in lacking
+    numbers = {name: number for number, name in enumerate(record.replicas)}
+    ledgers = [_client(cell.requests(), numbers, record.incomplete_replicas)]
     ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
     access_log = cell.access_log()
     queries = [_bytes(access_log)] if access_log is not None else []
     if access_log is not None:
         ledgers.append(
-            _envoy(access_log, {address: numbers[name] for name, address in cell.replicas.items()})
+            _envoy(access_log, {address: numbers[name] for name, address in record.replicas.items()})
         )
     agreement = (
-        _once_each(through_envoy, cell.proxy_torn, lacking)
-        if cell.most_attempts == 1
-        else _after_attempts(cell.most_attempts, through_envoy, cell.proxy_torn, lacking)
+        _once_each(through_envoy, record.incomplete_proxy, lacking)
+        if record.max_attempts == 1
+        else _after_attempts(record.max_attempts, through_envoy, record.incomplete_proxy, lacking)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
         # Together, so that the access log is read once.
         tally, *totals = pl.collect_all(
-            [_tally(pl.concat(ledgers), agreement, cell.lost_clients), *queries], engine="streaming"
+            [_tally(pl.concat(ledgers), agreement, record.lost_clients), *queries], engine="streaming"
         )
     requests = dict(zip(tally["kind"], tally["requests"], strict=True))
     counts = {party: int(tally[party].sum()) for party in _PARTIES}
@@ -76,10 +77,10 @@ def _number(column: str, numbers: Mapping[str, int]) -> pl.Expr:
     )
 
 
-def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], torn: Collection[str]) -> pl.LazyFrame:
+def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], incomplete: Collection[str]) -> pl.LazyFrame:
     answered = pl.col("replica") != ""
-    if torn:
-        answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(torn))
+    if incomplete:
+        answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(incomplete))
     who = pl.when(answered).then(_number("replica", numbers))
     return requests.select(_row_of("client", who, answered))
 
@@ -113,9 +114,9 @@ class _Agreement:
     holds: tuple[pl.Expr, ...]
 
 
-def _once_each(through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) -> _Agreement:
+def _once_each(through_envoy: bool, incomplete_proxy: bool, lacking: Collection[str]) -> _Agreement:
     who = pl.col("who")
-    least = int(through_envoy and not proxy_torn)
+    least = int(through_envoy and not incomplete_proxy)
     parties = [] if "replica" in lacking else ["replica"]
     return _Agreement(
         (who.min().alias("lowest"), who.max().alias("highest")),
@@ -128,8 +129,10 @@ def _once_each(through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) 
     )
 
 
-def _after_attempts(most: int, through_envoy: bool, proxy_torn: bool, lacking: Collection[str]) -> _Agreement:
-    whole_envoy = through_envoy and not proxy_torn
+def _after_attempts(
+    most: int, through_envoy: bool, incomplete_proxy: bool, lacking: Collection[str]
+) -> _Agreement:
+    whole_envoy = through_envoy and not incomplete_proxy
     parties = [*(["envoy"] if whole_envoy else []), *(["replica"] if "replica" not in lacking else [])]
     named = pl.col("who").filter(pl.col("client") == 1).max()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from harness.metrics.metric import NS_PER_MS
-from harness.record.directory import Cell
+from harness.record.cell_record import LoadWorkerRecord
+from harness.record.reader import Cell
 from harness.record.tables import table_errors
 
 
@@ -45,18 +46,18 @@ def attempts_by_part(cell: Cell, parts: pl.DataFrame) -> dict[int, int]:
 
 def lost_workers(cell: Cell) -> tuple[str, ...]:
     """A sentence for each load worker that did not play to its end."""
-    return tuple(_told(cell, worker) for worker in cell.load_workers if worker["ended"] == "lost")
+    return tuple(_loss(cell, worker) for worker in cell.record.load_workers if worker.ended == "lost")
 
 
-def _told(cell: Cell, worker: dict[str, object]) -> str:
-    start_ns, ended_ns = int(cell.info["measure_start_ns"]), int(str(worker["ended_ns"]))
+def _loss(cell: Cell, worker: LoadWorkerRecord) -> str:
+    start_ns = cell.record.measure_start_ns
     when = "before measuring"
-    if start_ns and ended_ns >= start_ns:
-        when = f"{(ended_ns - start_ns) / NS_PER_MS / 1000:.1f} s into measuring"
-    planned, measured = worker["planned_requests"], int(str(worker["measured_requests"]))
+    if start_ns and worker.ended_ns >= start_ns:
+        when = f"{(worker.ended_ns - start_ns) / NS_PER_MS / 1000:.1f} s into measuring"
+    planned = worker.planned_requests
     missing = (
         "what its clients sent from then on is missing"
         if planned is None
-        else f"{int(str(planned)) - measured} of its {planned} planned requests are missing"
+        else f"{planned - worker.measured_requests} of its {planned} planned requests are missing"
     )
-    return f"load worker {worker['name']} was lost {when}: {missing}"
+    return f"load worker {worker.name} was lost {when}: {missing}"

@@ -10,7 +10,7 @@ import polars as pl
 from harness.events.kind import EventKind
 from harness.events.registry import kind_of
 from harness.metrics.event_facts import SessionMigration
-from harness.record.events import AskedEvent
+from harness.record.event_log import AskedEvent
 
 _SESSION = ("client", "session")
 _MIN_ANSWERS = 2

@@ -1,11 +1,11 @@
-"""summary.json: the figures of a run, derived from its record alone. Fields: results/README.md."""
+"""The figures of a run and the verdict, derived from its record alone."""
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 from harness.analysis.facts import collect_facts
 from harness.analysis.judge import CellResult, judge, measure, median
@@ -15,7 +15,16 @@ from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, Ledgers
 from harness.metrics.registry import METRICS
 from harness.metrics.spread import Number
-from harness.record.directory import SCHEMA, Run
+from harness.record.reader import Cell, Run
+from harness.record.summary import (
+    ArmSummary,
+    EffectSeen,
+    EventSummary,
+    Figure,
+    LedgerTotals,
+    RepeatSummary,
+    Summary,
+)
 from harness.record.usage import usage_of
 from harness.spec.arm import Variant
 
@@ -23,7 +32,7 @@ Facts = Mapping[str, Sequence[CellFacts]]
 
 
 def facts_of(run: Run) -> dict[str, list[CellFacts]]:
-    """Arm as run (in the experiment's order) -> the facts of its recorded cells, by repeat."""
+    """Return arm as run (in the experiment's order) -> the facts of its recorded cells, by repeat."""
     eventful = any(cell.events() for cell in run.cells)
     return {
         name: [collect_facts(cell, with_series=eventful) for cell in run.cells_of(name)]
@@ -31,61 +40,70 @@ def facts_of(run: Run) -> dict[str, list[CellFacts]]:
     }
 
 
-def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
-    """The content of summary.json. `facts`: those of the run where they are known already.
+def summarise(run: Run, facts: Facts | None = None) -> Summary:
+    """Return the content of summary.json. `facts`: those of the run where they are known already.
 
     Of a run that was not completed, what is there is reported.
     """
     facts = facts_of(run) if facts is None else facts
     results = {arm: [measure(cell) for cell in cells] for arm, cells in facts.items()}
-    not_judged = list(run.manifest.get("not_judged", []))
-    verdict = judge(run.experiment, results, all_left_out=bool(not_judged and not run.experiment.expect))
-    return {
-        "schema": SCHEMA,
-        "experiment": run.name,
-        "run": run.manifest["run"],
-        "status": run.manifest["status"],
-        "title": run.experiment.title,
-        "question": run.experiment.question,
-        "verdict": verdict.verdict,
-        "expectations": [asdict(finding) for finding in verdict.findings],
-        "not_judged": not_judged,
-        "doubts": verdict.doubts,
-        "notes": list(run.manifest.get("notes", [])),
-        "arms": {
-            name: _arm(variant, facts.get(name, ()), results.get(name, ()))
-            | {"usage": usage_of(run.cells_of(name))}
-            for name, variant in run.experiment.variants.items()
+    manifest, experiment = run.manifest, run.experiment
+    left_out = bool(manifest.not_judged and not experiment.expect)
+    verdict = judge(experiment, results, all_left_out=left_out)
+    return Summary(
+        experiment=run.name,
+        run=manifest.run,
+        status=manifest.status,
+        title=experiment.title,
+        question=experiment.question,
+        verdict=verdict.verdict,
+        expectations=verdict.findings,
+        not_judged=manifest.not_judged,
+        invalid_reasons=verdict.invalid_reasons,
+        notes=manifest.notes,
+        arms={
+            name: _arm(variant, run.cells_of(name), facts.get(name, ()), results.get(name, ()))
+            for name, variant in experiment.variants.items()
         },
-    }
+    )
 
 
-def _arm(variant: Variant, cells: Sequence[CellFacts], results: Sequence[CellResult]) -> dict[str, Any]:
+def _arm(
+    variant: Variant, cells: Sequence[Cell], facts: Sequence[CellFacts], results: Sequence[CellResult]
+) -> ArmSummary:
     """Counts are totals over the repeats; metrics are medians over them."""
-    swept = {"base": variant.base, "factor": variant.factor, "value": variant.value}
-    values = {name: median([result.values[name] for result in results]) for name in METRICS}
-    return {
-        "route": variant.arm.route,
-        "policy": variant.arm.policy,
-        **(swept if variant.factor is not None else {}),
-        **_counts(cells),
-        **_nested(values),
-        "events": events_of_arm(cells),
-        "repeats": [
-            {
-                "repeat": cell.repeat,
-                "status": cell.status,
-                "doubts": list(result.doubts),
+    return ArmSummary(
+        route=variant.arm.route,
+        policy=variant.arm.policy,
+        base=None if variant.factor is None else variant.base,
+        factor=variant.factor,
+        value=variant.value,
+        **_counts(facts),
+        metrics=_summed_up({name: median([result.values[name] for result in results]) for name in METRICS}),
+        events=events_of_arm(facts),
+        usage=usage_of(cells),
+        repeats=[
+            RepeatSummary(
+                repeat=cell.repeat,
+                status=cell.status,
+                invalid_reasons=list(result.invalid_reasons),
                 **_counts([cell]),
-                **_nested(result.values),
-                "events": events_of_arm([cell]),
-            }
-            for cell, result in zip(cells, results, strict=True)
+                metrics=_summed_up(result.values),
+                events=events_of_arm([cell]),
+            )
+            for cell, result in zip(facts, results, strict=True)
         ],
-    }
+    )
 
 
-def _counts(cells: Sequence[CellFacts]) -> dict[str, Any]:
+class _Counts(TypedDict):
+    requests: int
+    errors: dict[str, int]
+    replicas: dict[str, int]
+    ledgers: LedgerTotals
+
+
+def _counts(cells: Sequence[CellFacts]) -> _Counts:
     errors: Counter[str] = Counter()
     replicas: Counter[str] = Counter()
     for cell in cells:
@@ -99,68 +117,48 @@ def _counts(cells: Sequence[CellFacts]) -> dict[str, Any]:
     }
 
 
-def _ledgers(ledgers: Sequence[Ledgers]) -> dict[str, int | bool | None]:
+def _ledgers(ledgers: Sequence[Ledgers]) -> LedgerTotals:
     """Totals over the cells; None where one of them lacks the ledger."""
     words = {one.reconciled for one in ledgers}
     counts = {name: [getattr(one, name) for one in ledgers] for name in LEDGER_COUNTS}
-    return {
-        **{name: None if None in found else sum(found) for name, found in counts.items()},
-        "reconciled": False if False in words else None if None in words else True,
-    }
+    totals = {name: None if None in found else sum(found) for name, found in counts.items()}
+    reconciled = False if False in words else None if None in words else True
+    return LedgerTotals.model_validate({**totals, "reconciled": reconciled})
 
 
-def _nested(values: Mapping[str, Number]) -> dict[str, Any]:
-    """{"spread.cv": 1} as {"spread": {"cv": 1}}, without what _counts and events_of_arm tell."""
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        group, _, leaf = name.rpartition(".")
-        if event_metric(name):
-            continue
-        if group == "errors":
-            nested.setdefault("error_shares", {})[leaf] = value
-        elif group:
-            nested.setdefault(group, {})[leaf] = value
-        elif leaf != "requests":
-            nested[leaf] = value
-    return nested
+def _summed_up(values: Mapping[str, Number]) -> dict[str, Figure]:
+    """The metrics without what counts and events say already."""
+    return {name: value for name, value in values.items() if name != "requests" and not event_metric(name)}
 
 
-def events_of_arm(cells: Sequence[CellFacts]) -> list[dict[str, Any]]:
-    """The events of these cells by number: counts are totals, metrics medians over the cells that had it."""
+def events_of_arm(cells: Sequence[CellFacts]) -> list[EventSummary]:
+    """Return the events of these cells by number. Counts are totals, metrics medians over the cells."""
     numbers = sorted({event.number for cell in cells for event in cell.events})
     return [_event([event for cell in cells for event in cell.events if event.number == n]) for n in numbers]
 
 
-def _event(repeats: Sequence[EventEffects]) -> dict[str, Any]:
+def _event(repeats: Sequence[EventEffects]) -> EventSummary:
     first = repeats[0]
     errors: Counter[str] = Counter()
     for event in repeats:
         errors.update(event.errors)
-    metrics = {
-        name: median([compute(event) for event in repeats]) for name, (_, _, compute) in EVENT_METRICS.items()
-    }
-    return {
-        "number": first.number,
-        "do": first.do,
-        "targets": list(dict.fromkeys(target for event in repeats for target in event.targets)),
-        "details": dict(first.details),
-        "undoes": first.undoes,
-        "notification": first.notification,
-        "at_s": median([event.at_s for event in repeats]),
-        "length_s": median([event.length_s for event in repeats]),
-        **({"effects": _effects(first)} if len(repeats) == 1 else {}),
-        "errors": dict(sorted(errors.items())),
-        **metrics,
-    }
+    return EventSummary(
+        number=first.number,
+        do=first.do,
+        targets=list(dict.fromkeys(target for event in repeats for target in event.targets)),
+        details=dict(first.details),
+        undoes=first.undoes,
+        notification=first.notification,
+        at_s=statistics.median(event.at_s for event in repeats),
+        length_s=statistics.median(event.length_s for event in repeats),
+        effects=_effects(first) if len(repeats) == 1 else None,
+        errors=dict(sorted(errors.items())),
+        metrics={
+            name: median([compute(event) for event in repeats])
+            for name, (_, _, compute) in EVENT_METRICS.items()
+        },
+    )
 
 
-def _effects(event: EventEffects) -> list[dict[str, Any]]:
-    return [{"at_s": at_s, "target": target, "seen": seen} for at_s, target, seen in event.effects]
-
-
-def value_of(figures: Mapping[str, Any], metric: str) -> float | None:
-    """A metric (other than errors.*) by its dotted name, of an arm or of one of its repeats."""
-    found: Any = figures
-    for name in metric.split("."):
-        found = found[name]
-    return None if found is None else float(found)
+def _effects(event: EventEffects) -> list[EffectSeen]:
+    return [EffectSeen(at_s=at_s, target=target, seen=seen) for at_s, target, seen in event.effects]

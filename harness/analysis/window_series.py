@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from harness.metrics.facts import Healthy, Timeline, WindowSeries
-from harness.record.events import EndpointChange
+from harness.record.event_log import EndpointChange
 
 MAX_WINDOWS = 30
 
@@ -133,17 +133,17 @@ def healthy_replicas(changes: Sequence[EndpointChange], start_ns: int, end_ns: i
     """
     if not changes or end_ns <= start_ns:
         return Healthy()
-    first_look_ns = changes[0].at_ns + ONE_LOOK_NS
-    first = [change for change in changes if change.at_ns <= max(first_look_ns, start_ns)]
+    first_look_ns = changes[0].t_ns + ONE_LOOK_NS
+    first = [change for change in changes if change.t_ns <= max(first_look_ns, start_ns)]
     states = {change.replica: change.state for change in first}
     count, since_ns, area = _count(states), start_ns, 0
     least = count
     for change in changes[len(first) :]:
-        if change.at_ns >= end_ns:
+        if change.t_ns >= end_ns:
             break
-        area += count * (change.at_ns - since_ns)
+        area += count * (change.t_ns - since_ns)
         states[change.replica] = change.state
-        count, since_ns = _count(states), change.at_ns
+        count, since_ns = _count(states), change.t_ns
         least = min(least, count)
     area += count * (end_ns - since_ns)
     return Healthy(least, area / (end_ns - start_ns))

@@ -234,7 +234,8 @@ def report(
     """Rebuild summary, plots and report of a run from its folder alone."""
     from harness.report.page import build_report
 
-    print(build_report(directory))
+    report, _ = build_report(directory)
+    print(report)
     return 0
 
 
@@ -247,7 +248,7 @@ def compare(
     from rich.console import Console
 
     from harness.analysis.compare import print_comparison
-    from harness.record.directory import read_run
+    from harness.record.reader import read_run
 
     print_comparison(read_run(before), read_run(after), Console())
     return 0
@@ -300,7 +301,7 @@ def _invoke(words: list[str]) -> int:
         return int(command.invoke(context))
 
 
-def _load(name: str, overrides: dict[str, object], quick: bool) -> tuple[Experiment, dict[str, object]]:
+def _load(name: str, overrides: dict[str, float], quick: bool) -> tuple[Experiment, dict[str, float]]:
     """The experiment, and every override that is in it; `quick` gives way to what was asked for."""
     experiment = load_experiment(name, overrides)
     if not quick:
@@ -309,7 +310,7 @@ def _load(name: str, overrides: dict[str, object], quick: bool) -> tuple[Experim
     return load_experiment(name, overrides), overrides
 
 
-def _overrides(**options: float | None) -> dict[str, object]:
+def _overrides(**options: float | None) -> dict[str, float]:
     """The options that were given, under the dotted names of the fields that they change."""
     fields = {option.removeprefix("--").replace("-", "_"): field for field, option in OPTIONS.items()}
     return {fields[option]: value for option, value in options.items() if value is not None}

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from harness.errors import LabError, UserError
 from harness.plan.run_options import RunOptions
+from harness.record.summary import Summary
 from harness.run.experiment import EXIT_STATUS, measure_and_report
 from harness.spec.experiment import Experiment
 from harness.testbed.compatibility import incompatibility
@@ -36,7 +36,7 @@ class Outcome:
     note: str
 
 
-def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, object]]], options: RunOptions) -> int:
+def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, float]]], options: RunOptions) -> int:
     """Run every experiment (with the overrides that are already part of it); print one summary table.
 
     An experiment that fails does not stop the others, and one that the testbed cannot carry out is left out,
@@ -94,14 +94,12 @@ def _unfit(experiment: Experiment, options: RunOptions) -> str | None:
     return incompatibility(experiment, options.testbed)
 
 
-def _outcome(name: str, summary: dict[str, Any], report: Path) -> Outcome:
-    expectations = summary["expectations"]
-    missed = [
-        f"{one['text']}, measured {one['figures']}" for one in expectations if one["verdict"] == "refuted"
-    ]
-    note = (missed or summary["doubts"] or [_short(report)])[0]
-    held = sum(one["verdict"] == "held" for one in expectations)
-    return Outcome(name, summary["verdict"], held, len(expectations), note)
+def _outcome(name: str, summary: Summary, report: Path) -> Outcome:
+    expectations = summary.expectations
+    missed = [f"{one.text}, measured {one.figures}" for one in expectations if one.verdict == "refuted"]
+    note = (missed or summary.invalid_reasons or [_short(report)])[0]
+    held = sum(one.verdict == "held" for one in expectations)
+    return Outcome(name, summary.verdict, held, len(expectations), note)
 
 
 def _short(path: Path) -> str:

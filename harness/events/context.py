@@ -19,12 +19,6 @@ DRAINING = "draining"
 NO_LONGER_USED = ("unhealthy", "ejected")
 
 
-class Note(Protocol):
-    """Appends a line to events.jsonl."""
-
-    def __call__(self, event: str, /, **details: object) -> None: ...
-
-
 class Answer(Protocol):
     """A replica's answer to a request of the lab, which may still be under way."""
 
@@ -49,8 +43,7 @@ class EventContext(ABC):
     ended without warning, whose ledgers may lack their last rows.
     """
 
-    def __init__(self, note: Note, addresses: Mapping[str, str]) -> None:
-        self.note = note
+    def __init__(self, addresses: Mapping[str, str]) -> None:
         self.addresses = addresses
         self.endpoints = {name: Endpoint(address) for name, address in addresses.items()}
         self.states: dict[str, str] = {}
@@ -88,13 +81,13 @@ class EventContext(ABC):
         """Make these targets this event's; earlier events stop waiting for them."""
         self._last_event |= dict.fromkeys(targets, planned.number)
 
+    @abstractmethod
     def seen(self, planned: PlannedEvent, target: str, what: str) -> None:
         """Record that the event has taken effect, and where that was seen."""
-        self.note("took_effect", number=planned.number, target=target, seen=what)
 
+    @abstractmethod
     def step(self, planned: PlannedEvent, do: str, target: str) -> None:
         """Record one step of a longer event."""
-        self.note("step", number=planned.number, do=do, target=target)
 
     def publish(self) -> None:
         """Give proxy and name server the endpoints as they are now."""

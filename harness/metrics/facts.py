@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from harness.fields import Status
 from harness.metrics.event_facts import EventEffects
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class Ledgers:
     """Counts of one cell, warm-up included. Rows without a request id (not the lab's calls) are not counted.
 
     client, envoy, replica: rows of each ledger; envoy is 0 where Envoy keeps no ledger of requests. None: the
-    ledger cannot be had (Cell.no_ledgers), nor, then, what it alone would have. Every attempt at a request
-    that reaches a replica is a row there, so that replica / client is how many attempts a request took.
+    lab cannot read the ledger (CellRecord.missing_ledgers), nor what it alone would have. Every attempt at a
+    request that reaches a replica is a row there, so replica / client is how many attempts a request took.
     matched: answered requests with exactly one row in every ledger, all naming the same replica. Where
     requests may be tried again: with one row of the client, between one row and as many as there may be
     attempts in each other ledger, and in each of those a row of the replica that the client names. Of an
@@ -35,8 +36,8 @@ class Ledgers:
     unanswered: requests without an answer, given up by the client; they may be in any ledger or in none. So
     may those that did not end with OK on a replica that was killed: it had no time to write its row. Every
     row of a request that ended with OK was written before its answer left.
-    Requests that a client sent whose load worker was lost (Cell.lost_clients) may be in the other ledgers
-    alone; they are rows there, and count as nothing else.
+    Requests that a client sent whose load worker was lost (CellRecord.lost_clients) may be in the other
+    ledgers alone; they are rows there, and count as nothing else.
     only_client (answered), only_envoy, only_replica: requests that no other ledger has.
     disagree: any other requests: another replica, or another number of rows.
     envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways; None where it keeps no
@@ -157,13 +158,13 @@ class CellFacts:
     answers_lost: requests that a replica finished with OK and whose client got something else; None where
     the replicas' ledgers cannot be had.
     longest_gap_ns: see session_outages; None without a request. healthy: Envoy's view. events: by time.
-    first_replicas: how many there were when measuring began. series: where it was asked for, of a window
+    initial_replicas: how many there were when measuring began. series: where it was asked for, of a window
     with requests. lost_workers: a sentence for each load worker that did not play to its end.
     """
 
     arm: str
     repeat: int
-    status: str
+    status: Status
     window_s: float
     requests: int
     errors: dict[str, int]
@@ -188,7 +189,7 @@ class CellFacts:
     awaits_answers: bool = False
     answers_lost: int | None = 0
     longest_gap_ns: float | None = None
-    first_replicas: int = 0
+    initial_replicas: int = 0
     healthy: Healthy = field(default_factory=Healthy)
     events: Sequence[EventEffects] = ()
     series: WindowSeries | None = None

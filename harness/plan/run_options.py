@@ -55,7 +55,7 @@ class RunOptions:
     web: bool = False
     web_port: int = 8089
     quiet: bool = False
-    overrides: dict[str, object] = field(default_factory=dict)
+    overrides: dict[str, float] = field(default_factory=dict)
     testbed: str = "local"
     load: LoadOptions = field(default_factory=LoadOptions)
     external: ExternalOptions = field(default_factory=ExternalOptions)

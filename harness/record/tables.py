@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 Columns = Mapping[str, type[int] | type[str]]
 
-# Columns of the load side that records of earlier labs lack -> the column whose values stand in their place
-# (None: empty text).
-LATER_COLUMNS: Mapping[str, Mapping[str, str | None]] = {
-    "requests": {"cache": None},
-    "messages": {"planned_ns": "sent_ns"},
-}
-
 REPLICA_COLUMNS: Columns = {
     "request_id": int,
     "method": str,
@@ -120,36 +113,19 @@ def scan_json_lines(path: Path, columns: Columns) -> pl.LazyFrame:
 
 
 def scan_rows(folder: Path, stem: str, columns: Columns) -> pl.LazyFrame:
-    """A table of the load side: parquet, or the CSV that a killed run leaves.
+    """Return a table of the load side: parquet, or the CSV that a killed run leaves.
 
-    Columns that the lab did not write yet when it made this record are filled in: LATER_COLUMNS.
     Raises UserError naming the file when it holds anything else than `columns`.
     """
     import polars as pl
 
-    later = LATER_COLUMNS[stem]
     parquet, csv = folder / f"{stem}.parquet", folder / f"{stem}.csv"
     if not parquet.exists() and csv.exists():
-        frame = scan_csv(csv, {name: columns[name] for name in _header(csv, columns, later)})
+        return scan_csv(csv, columns)
+    with table_errors(parquet, "a parquet file written by this lab"):
+        frame = pl.scan_parquet(parquet, glob=False)
         found = frame.collect_schema()
-    else:
-        with table_errors(parquet, "a parquet file written by this lab"):
-            frame = pl.scan_parquet(parquet, glob=False)
-            found = frame.collect_schema()
-    types = _types(columns)
-    for name, kind in types.items():
-        if found.get(name) != kind and not (name in later and name not in found):
+    for name, kind in _types(columns).items():
+        if found.get(name) != kind:
             raise UserError(f"{parquet}: expected a column {name} of type {kind}, found {found.get(name)}")
-    stand_ins = {name: other for name, other in later.items() if name not in found}
-    filled = [
-        (pl.lit("") if other is None else pl.col(other)).alias(name) for name, other in stand_ins.items()
-    ]
-    return frame.with_columns(filled).select(list(columns)) if filled else frame
-
-
-def _header(csv: Path, columns: Columns, later: Mapping[str, str | None]) -> list[str]:
-    """The columns of a CSV: all, or those that an earlier lab wrote."""
-    with csv.open(encoding="utf-8", errors="replace") as file:
-        found = file.readline().rstrip("\r\n").split(",")
-    earlier = [name for name in columns if name not in later]
-    return earlier if found == earlier else list(columns)
+    return frame

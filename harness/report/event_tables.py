@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-from harness.analysis.summary import value_of
 from harness.events.registry import is_opposite, kind_of
 from harness.metrics.event_facts import EventEffects
 from harness.metrics.figures import show
+from harness.record.summary import ArmSummary, EventSummary
 from harness.report.tables import ABSENT, Arms, Table
 
 MAX_TABLES = 12
@@ -48,21 +47,21 @@ _CAPTION_OF_ARRIVAL = (
 
 def event_tables(arms: Arms) -> Iterator[Table]:
     """A table for each event number that any arm has, up to MAX_TABLES."""
-    numbers = sorted({event["number"] for arm in arms.values() for event in arm["events"]})
+    numbers = sorted({event.number for arm in arms.values() for event in arm.events})
     for number in numbers[:MAX_TABLES]:
         yield _table(number, {name: found for name, arm in arms.items() if (found := _event(arm, number))})
 
 
-def _event(arm: Mapping[str, Any], number: int) -> Mapping[str, Any] | None:
-    return next((event for event in arm["events"] if event["number"] == number), None)
+def _event(arm: ArmSummary, number: int) -> EventSummary | None:
+    return next((event for event in arm.events if event.number == number), None)
 
 
-def _table(number: int, events: Mapping[str, Mapping[str, Any]]) -> Table:
-    arrival = any(kind_of(event["do"]).returns for event in events.values())
+def _table(number: int, events: Mapping[str, EventSummary]) -> Table:
+    arrival = any(kind_of(event.do).returns for event in events.values())
     columns = {**_COLUMNS, **(_COLUMNS_OF_ARRIVAL if arrival else {})}
     words = {
         "what": {name: what_happened(event) for name, event in events.items()},
-        "how it is learned": {name: event["notification"] or ABSENT for name, event in events.items()},
+        "how it is learned": {name: event.notification or ABSENT for name, event in events.items()},
     }
     # What is the same in all arms is said once, in the caption.
     alike = [next(iter(of_arm.values())) for of_arm in words.values() if len(set(of_arm.values())) == 1]
@@ -80,19 +79,20 @@ def _table(number: int, events: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(["Arm", *unlike, *columns], rows, caption)
 
 
-def what_happened(event: Mapping[str, Any]) -> str:
+def what_happened(event: EventSummary) -> str:
     """As "kill replica-1 at 1.5 s"; of an arm's repeats with different targets all of these are counted."""
-    return f"{kind_of(event['do']).label(event['targets'])} at {show(round(event['at_s'], 2))} s"
+    return f"{kind_of(event.do).label(event.targets)} at {show(round(event.at_s, 2))} s"
 
 
-def _shown(event: Mapping[str, Any], metric: str) -> str:
-    by_chance = metric in _OF_PINNED and event["moved_over_needed"] is None
-    return ABSENT if by_chance or event[metric] is None else show(event[metric])
+def _shown(event: EventSummary, metric: str) -> str:
+    value = event.metrics[metric]
+    by_chance = metric in _OF_PINNED and event.metrics["moved_over_needed"] is None
+    return ABSENT if by_chance or value is None else show(value)
 
 
 def changes_table(arms: Arms) -> Table | None:
     """What sessions and Envoy went through in the whole window; None where nothing was changed."""
-    if not any(arm["events"] for arm in arms.values()):
+    if not any(arm.events for arm in arms.values()):
         return None
     metrics = {
         "longest gap, ms": "longest_gap_ms",
@@ -103,7 +103,7 @@ def changes_table(arms: Arms) -> Table | None:
     }
     rows = []
     for name, arm in arms.items():
-        values = [value_of(arm, metric) for metric in metrics.values()]
+        values = [arm.metrics[metric] for metric in metrics.values()]
         rows.append([name, *(ABSENT if value is None else show(value) for value in values)])
     return Table(
         ["Arm", *metrics],
@@ -114,17 +114,18 @@ def changes_table(arms: Arms) -> Table | None:
     )
 
 
-def event_line(arm: Mapping[str, Any]) -> str:
+def event_line(arm: ArmSummary) -> str:
     """The gist of an arm's events on one line, the first ones first; empty without any."""
-    return "; ".join(_gist(event) for event in arm["events"])
+    return "; ".join(_gist(event) for event in arm.events)
 
 
-def _gist(event: Mapping[str, Any]) -> str:
-    gist = f"{kind_of(event['do']).label(event['targets'])}: {show(event['failed_requests'])} failed"
-    if event["longest_gap_ms"] is not None:
-        gist += f", gap {show(round(event['longest_gap_ms']))} ms"
-    if event["moved_over_needed"] is not None:
-        gist += f", moved {show(event['moved_sessions'])} ({show(event['needed_moves'])} had to)"
+def _gist(event: EventSummary) -> str:
+    metrics = event.metrics
+    gist = f"{kind_of(event.do).label(event.targets)}: {show(metrics['failed_requests'])} failed"
+    if (gap_ms := metrics["longest_gap_ms"]) is not None:
+        gist += f", gap {show(round(gap_ms))} ms"
+    if metrics["moved_over_needed"] is not None:
+        gist += f", moved {show(metrics['moved_sessions'])} ({show(metrics['needed_moves'])} had to)"
     return gist
 
 

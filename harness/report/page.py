@@ -12,7 +12,9 @@ import jinja2
 
 from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
-from harness.record.directory import Run, read_run, write_json, write_text
+from harness.record.reader import Run, read_run
+from harness.record.record_file import write_record, write_text
+from harness.record.summary import SUMMARY, Summary
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.plots import PLOTS, draw_plots
 from harness.report.tables import (
@@ -37,8 +39,8 @@ _VERDICTS = {
 }
 
 
-def build_report(run_dir: Path) -> Path:
-    """Derive summary.json, plots/ and report.html from a run directory; return the path of the report.
+def build_report(run_dir: Path) -> tuple[Path, Summary]:
+    """Derive summary.json, plots/ and report.html from a run directory; return report.html and the summary.
 
     Raises UserError when the directory is no run of this lab, is damaged, or cannot be written.
     """
@@ -46,17 +48,17 @@ def build_report(run_dir: Path) -> Path:
     facts = facts_of(run)
     summary = summarise(run, facts)
     try:
-        write_json(run_dir / "summary.json", summary)
+        write_record(run_dir / SUMMARY, summary)
         plots = draw_plots(run.experiment, facts, run_dir / "plots")
         write_text(run_dir / "report.html", render_report(run, summary, plots))
     except OSError as error:
         raise UserError(
             f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"
         ) from error
-    return run_dir / "report.html"
+    return run_dir / "report.html", summary
 
 
-def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
+def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
     """The page. `plots`: plot name -> path of its SVG."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -65,12 +67,12 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    arms = summary["arms"]
-    no_ledgers = {party: why for cell in run.cells for party, why in cell.no_ledgers.items()}
+    arms = summary.arms
+    missing = {party: why for cell in run.cells for party, why in cell.record.missing_ledgers.items()}
     return environment.get_template("report.html.j2").render(
         summary=summary,
-        error=run.manifest.get("error"),
-        verdict_meaning=_VERDICTS[summary["verdict"]],
+        error=run.manifest.error,
+        verdict_meaning=_VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
         lesson=[" ".join(part.split()) for part in run.experiment.lesson.split("\n\n") if part.strip()],
         where=where_table(arms),
@@ -79,7 +81,7 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
         changes=changes_table(arms),
         events=list(event_tables(arms)),
         latency=latency_table(arms),
-        ledgers=ledgers_table(arms, no_ledgers),
+        ledgers=ledgers_table(arms, missing),
         generator=generator_table(arms),
         usage=usage_table(arms),
         plots=[_embedded(name, path) for name, path in plots.items()],
@@ -142,32 +144,29 @@ def _embedded(name: str, path: Path) -> dict[str, str]:
 
 
 def _command(run: Run) -> str:
-    options = {
-        OPTIONS[field]: value for field, value in run.manifest["overrides"].items() if field in OPTIONS
-    }
-    options.setdefault("--seed", run.manifest["seed"])
+    manifest, load = run.manifest, run.manifest.load
+    options = {OPTIONS[field]: value for field, value in manifest.overrides.items() if field in OPTIONS}
+    options.setdefault("--seed", manifest.seed)
     words = [run.name, *(str(word) for option in options.items() for word in option)]
-    testbed = run.manifest.get("testbed", "local")
-    if testbed != "local":
-        words += ["--testbed", testbed, *run.manifest.get("testbed_options", [])]
-    load = run.manifest.get("load", {})
-    words += ["--processes", str(load["processes"])] if load.get("processes", 1) > 1 else []
-    words += ["--expect-workers", str(load["expect_workers"])] if load.get("expect_workers") else []
+    if manifest.testbed != "local":
+        words += ["--testbed", manifest.testbed, *manifest.testbed_options]
+    words += ["--processes", str(load.processes)] if load.processes > 1 else []
+    words += ["--expect-workers", str(load.expect_workers)] if load.expect_workers else []
     return shlex.join(["python", "run_experiment.py", *words])
 
 
 def _facts(run: Run) -> Table:
     manifest = run.manifest
     rows = [
-        ["run", f"{run.name}/{manifest['run']}"],
-        ["started", manifest["started_utc"]],
-        ["finished", manifest.get("finished_utc") or "not finished"],
-        ["status", manifest["status"]],
-        ["testbed", manifest.get("testbed", "local")],
-        ["cells", f"{len(run.cells)} recorded of {len(manifest['cells'])} planned"],
-        ["seed", str(manifest["seed"])],
-        ["commit", manifest.get("git_commit") or "unknown"],
-        ["versions", ", ".join(f"{part} {version}" for part, version in manifest["versions"].items())],
-        ["host", ", ".join(f"{name}: {value}" for name, value in manifest["host"].items())],
+        ["run", f"{run.name}/{manifest.run}"],
+        ["started", manifest.started_utc],
+        ["finished", manifest.finished_utc or "not finished"],
+        ["status", manifest.status],
+        ["testbed", manifest.testbed],
+        ["cells", f"{len(run.cells)} recorded of {len(manifest.cells)} planned"],
+        ["seed", str(manifest.seed)],
+        ["commit", manifest.git_commit or "unknown"],
+        ["versions", ", ".join(f"{part} {version}" for part, version in manifest.versions.items())],
+        ["host", ", ".join(f"{name}: {value}" for name, value in manifest.host)],
     ]
     return Table([], rows)

@@ -93,7 +93,7 @@ def draw_share_over_time(data: PlotData) -> Figure:
 
 def _fair_line(axes: Axes, cell: CellFacts) -> None:
     """The fair share, in steps where replicas come and go."""
-    present = [cell.first_replicas, *(event.present for event in cell.events)]
+    present = [cell.initial_replicas, *(event.present for event in cell.events)]
     edges_s = [0.0, *(event.at_s for event in cell.events), cell.window_s]
     fair = [100 / max(1, count) for count in present]
     axes.plot(edges_s, [*fair, fair[-1]], drawstyle="steps-post", label="fair share", **FAIR)

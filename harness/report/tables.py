@@ -5,19 +5,19 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.analysis.judge import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
-from harness.analysis.summary import value_of
 from harness.metrics.figures import show
 from harness.metrics.registry import METRICS
+from harness.record.cell_record import Party
+from harness.record.summary import ArmSummary, Usage
 
 MAX_REPLICA_COLUMNS = 8
 COUNTS = ("least", "median", "most")  # columns in place of the replicas' where they are many
 ABSENT = "–"
 
-Arms = Mapping[str, Mapping[str, Any]]
+Arms = Mapping[str, ArmSummary]
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class Table:
 
 def where_table(arms: Arms, most_replicas: int = MAX_REPLICA_COLUMNS) -> Table:
     """Requests per replica and arm, all repeats; the least, median and most where replicas are many."""
-    names = list(dict.fromkeys(name for arm in arms.values() for name in arm["replicas"]))
+    names = list(dict.fromkeys(name for arm in arms.values() for name in arm.replicas))
     few = len(names) <= most_replicas
     extras = _extras(arms)
     replicas = names if few else COUNTS
     head = ["Arm", *replicas, "busiest / fair", "purity", *extras, "errors"]
     rows = []
     for name, arm in arms.items():
-        counts = list(arm["replicas"].values())
+        counts = list(arm.replicas.values())
         if few:
-            found = [arm["replicas"].get(replica) for replica in names]
+            found = [arm.replicas.get(replica) for replica in names]
             cells = [ABSENT if count is None else show(count) for count in found]
         else:
             cells = [show(find(counts)) if counts else ABSENT for find in (min, statistics.median, max)]
         figures = ["spread.max_over_mean", "affinity.purity", *extras.values()]
         told = [_shown(arm, metric) for metric in figures]
-        rows.append([name, *cells, *told, show(sum(arm["errors"].values()))])
+        rows.append([name, *cells, *told, show(sum(arm.errors.values()))])
     caption = (
         "Answered requests in the measured window"
         + (", by replica" if few else f" on each of {len(names)} replicas")
@@ -66,14 +66,14 @@ _EXTRAS = {
 
 def _extras(arms: Arms) -> dict[str, str]:
     def tells(metric: str) -> bool:
-        values = [value for arm in arms.values() if (value := value_of(arm, metric)) is not None]
+        values = [value for arm in arms.values() if (value := arm.metrics[metric]) is not None]
         return any(value > 1 for value in values) if metric == "attempts.per_request" else bool(values)
 
     return {heading: metric for heading, (metric, _) in _EXTRAS.items() if tells(metric)}
 
 
-def _shown(arm: Mapping[str, Any], metric: str) -> str:
-    value = value_of(arm, metric)
+def _shown(arm: ArmSummary, metric: str) -> str:
+    value = arm.metrics[metric]
     return ABSENT if value is None else show(value)
 
 
@@ -85,7 +85,7 @@ def units_table(arms: Arms) -> Table:
         *("Busiest / fair", "by connections", "by sessions", "by RPCs", "by messages", "by busy time"),
         *("replicas of a client", "connections"),
     ]
-    streams = any(value_of(arm, "stream.count") for arm in arms.values())
+    streams = any(arm.metrics["stream.count"] for arm in arms.values())
     if streams:
         metrics += ["stream.count", "stream.purity"]
         head += ["streams", "on one replica"]
@@ -103,13 +103,13 @@ def units_table(arms: Arms) -> Table:
 
 def errors_table(arms: Arms) -> Table | None:
     """Requests by how they ended, and what still came through; None where all ended with OK, at once."""
-    codes = sorted({code for arm in arms.values() for code in arm["errors"]})
+    codes = sorted({code for arm in arms.values() for code in arm.errors})
     if not codes and "attempts" not in _extras(arms):
         return None
     rows = [
         [
             name,
-            *(_share_text(arm["errors"].get(code, 0), arm["requests"]) for code in codes),
+            *(_share_text(arm.errors.get(code, 0), arm.requests) for code in codes),
             _shown(arm, "goodput_per_s"),
             _shown(arm, "attempts.per_request"),
         ]
@@ -139,7 +139,7 @@ def latency_table(arms: Arms) -> Table:
     rows = []
     for name, arm in arms.items():
         for field, words in fields.items():
-            if field == "message_latency_ms" and arm[field]["p50"] is None:
+            if field == "message_latency_ms" and arm.metrics[f"{field}.p50"] is None:
                 continue
             cells = [
                 _shown(arm, f"{field}.{rank}") if f"{field}.{rank}" in METRICS else ABSENT for rank in ranks
@@ -150,17 +150,17 @@ def latency_table(arms: Arms) -> Table:
     )
 
 
-def ledgers_table(arms: Arms, no_ledgers: Mapping[str, str]) -> Table:
-    """Rows of each ledger, and how they agree. `no_ledgers`: whose cannot be had, and why."""
+def ledgers_table(arms: Arms, missing_ledgers: Mapping[Party, str]) -> Table:
+    """Rows of each ledger, and how they agree. `missing_ledgers`: whose the lab cannot read, and why."""
     rows = []
     for name, arm in arms.items():
-        ledgers = arm["ledgers"]
-        absent = () if arm["route"] == "envoy" else ("envoy", "only_envoy")
-        counts = [ABSENT if field in absent else _known(ledgers[field]) for field in LEDGER_COUNTS]
-        word = {True: "yes", False: "no", None: "not judged"}[ledgers["reconciled"]]
-        rows.append([name, *counts, word if arm["repeats"] else "no"])
+        ledgers = arm.ledgers
+        absent = () if arm.route == "envoy" else ("envoy", "only_envoy")
+        counts = [ABSENT if field in absent else _known(getattr(ledgers, field)) for field in LEDGER_COUNTS]
+        word = {True: "yes", False: "no", None: "not judged"}[ledgers.reconciled]
+        rows.append([name, *counts, word if arm.repeats else "no"])
     lacking = [
-        f" Not available: the ledger of {_OWNERS[party]} ({why})." for party, why in no_ledgers.items()
+        f" Not available: the ledger of {_OWNERS[party]} ({why})." for party, why in missing_ledgers.items()
     ]
     return Table(
         ["Requests", *(field.replace("_", " ") for field in LEDGER_COUNTS), "reconciled"],
@@ -181,10 +181,10 @@ def _known(count: int | None) -> str:
 
 def usage_table(arms: Arms) -> Table | None:
     """CPU and memory of every part; None where the testbed did not write them down."""
-    parts = list(dict.fromkeys(part for arm in arms.values() for part in arm.get("usage", {})))
+    parts = list(dict.fromkeys(part for arm in arms.values() for part in arm.usage))
     if not parts:
         return None
-    rows = [[name, *(_used(arm["usage"].get(part)) for part in parts)] for name, arm in arms.items()]
+    rows = [[name, *(_used(arm.usage.get(part)) for part in parts)] for name, arm in arms.items()]
     return Table(
         ["Cores, MiB", *parts],
         rows,
@@ -193,10 +193,14 @@ def usage_table(arms: Arms) -> Table | None:
     )
 
 
-def _used(usage: Mapping[str, float] | None) -> str:
+def _used(usage: Usage | None) -> str:
     if usage is None:
         return ABSENT
-    return f"{usage['cpu_cores']:.3f}, {usage['memory_bytes'] / 2**20:.0f}"
+    return f"{usage.cpu_cores:.3f}, {usage.memory_bytes / 2**20:.0f}"
+
+
+def _planned(rate_per_s: float | None) -> str:
+    return "closed loop" if rate_per_s is None else show(rate_per_s)
 
 
 def generator_table(arms: Arms) -> Table:
@@ -204,7 +208,7 @@ def generator_table(arms: Arms) -> Table:
     rows = [
         [
             name,
-            "closed loop" if arm["planned_rate_per_s"] is None else show(arm["planned_rate_per_s"]),
+            _planned(arm.metrics["planned_rate_per_s"]),
             *(_shown(arm, metric) for metric in ("achieved_rate_per_s", "lag_ms.p99", "lag_ms.max")),
         ]
         for name, arm in arms.items()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.metrics.figures import show
+from harness.record.summary import Summary
 from harness.report.event_tables import event_line
-from harness.report.tables import COUNTS, where_table
+from harness.report.tables import COUNTS, Arms, where_table
 
 MAX_ARM_COLUMNS = 5
 WIDE = 105  # characters: room for all columns beside an arm's name
@@ -21,32 +21,31 @@ WIDE = 105  # characters: room for all columns beside an arm's name
 _COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
-def print_summary(summary: Mapping[str, Any], console: Console, report: Path | None = None) -> None:
+def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
     """Print where requests went in each arm, what its events did, the verdict, and the path of the report."""
-    console.print(_where(summary["arms"], wide=console.width >= WIDE))
-    for name, arm in summary["arms"].items():
-        if arm["events"]:
+    console.print(_where(summary.arms, wide=console.width >= WIDE))
+    for name, arm in summary.arms.items():
+        if arm.events:
             line = f"  [bold]{escape(name)}[/]  {escape(event_line(arm))}"
             console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
-    verdict = summary["verdict"]
-    console.print(f"[bold {_COLOURS[verdict]}]{verdict}[/]  [dim]{escape(summary['question'])}[/]")
-    for expectation in summary["expectations"]:
-        word = expectation["verdict"]
-        text, figures = escape(expectation["text"]), escape(expectation["figures"])
+    verdict = summary.verdict
+    console.print(f"[bold {_COLOURS[verdict]}]{verdict}[/]  [dim]{escape(summary.question)}[/]")
+    for finding in summary.expectations:
+        word, text, figures = finding.verdict, escape(finding.text), escape(finding.figures)
         console.print(
             f"  [{_COLOURS[word]}]{word:<12}[/] {text}, measured [bold]{figures}[/]", highlight=False
         )
-    for text in summary["not_judged"]:
+    for text in summary.not_judged:
         console.print(f"  [dim]not judged[/]   {escape(text)}, an arm was not run", highlight=False)
-    for note in summary["notes"]:
+    for note in summary.notes:
         console.print(f"  [dim]note[/]         {escape(note)}", highlight=False)
-    for doubt in summary["doubts"]:
-        console.print(f"  [yellow]doubt[/]        {escape(doubt)}", highlight=False)
+    for reason in summary.invalid_reasons:
+        console.print(f"  [yellow]invalid[/]      {escape(reason)}", highlight=False)
     if report is not None:
         console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
 
 
-def _where(arms: Mapping[str, Mapping[str, Any]], *, wide: bool) -> Table:
+def _where(arms: Arms, *, wide: bool) -> Table:
     """The report's table of where requests went, with latency.
 
     A few arms are columns, since their names are long and replicas may be many; more are rows, on a narrow
@@ -55,7 +54,8 @@ def _where(arms: Mapping[str, Mapping[str, Any]], *, wide: bool) -> Table:
     few = len(arms) <= MAX_ARM_COLUMNS
     where = where_table(arms) if few else where_table(arms, most_replicas=0)
     waits = [
-        [f"{rank} ms", *(show(arm["latency_ms"][rank]) for arm in arms.values())] for rank in ("p50", "p99")
+        [f"{rank} ms", *(show(arm.metrics[f"latency_ms.{rank}"]) for arm in arms.values())]
+        for rank in ("p50", "p99")
     ]
     columns = [[escape(cell) for cell in column] for column in zip(where.head, *where.rows, strict=True)]
     if few:

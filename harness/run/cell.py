@@ -5,15 +5,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from harness.errors import LabError, UserError
 from harness.events.fleet import PROXY
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.plan.run_options import RunOptions
 from harness.proxy.endpoints import group_of
-from harness.record.directory import RunWriter, store_rows
+from harness.record.cell_record import CellRecord, LoadWorkerRecord
+from harness.record.event_log import (
+    Collected,
+    Confirmed,
+    EventLog,
+    LoadEnded,
+    LoadStarted,
+    PartsReady,
+)
+from harness.record.tables import store_rows
+from harness.record.writer import RunWriter
 from harness.run.client_settings import client_settings
 from harness.run.confirm import confirm_clients
 from harness.run.progress import RunProgress
@@ -24,10 +32,10 @@ from load.order import (
     EXPECTED_WORKERS_TIMEOUT_S,
     MESSAGES_FILE,
     REQUESTS_FILE,
-    STATUS_FILE,
     STOPPED_EARLY,
     WORKERS_FILE,
     LoadOrder,
+    LoadStatus,
 )
 
 POLL_S = 0.05
@@ -48,27 +56,22 @@ class CellRun:
         self._options = options
         self._folder = writer.cell(plan.arm_name, plan.repeat)
         self._epoch_ns = time.monotonic_ns()
-        self._info: dict[str, Any] = {
-            "arm": plan.arm_name,
-            "repeat": plan.repeat,
-            "order": plan.order,
-            "route": plan.arm.route,
-            "policy": plan.arm.policy,
-            "status": "interrupted",
-            "replicas": {},
-            "proxy_workers": plan.arm.proxy_workers,
-            "most_attempts": plan.arm.retries.attempts if plan.arm.retries else 1,
-            "groups": group_of(plan.arm, experiment.replicas.names),
-            "planned_requests": planned_in_window(plan),
-            "planned_rate_per_s": plan.load.rate_per_s,
-            "measure_start_ns": 0,
-            "measure_end_ns": 0,
-            "epoch_unix_ns": time.time_ns(),
-            "first_replicas": experiment.replicas.names,
-            "torn": [],
-            "proxy_torn": False,
-            "awaits_answers": plan.arm.await_each_answer,
-        }
+        self._log = EventLog(self._folder, self._epoch_ns)
+        self._live: LiveCell | None = None
+        self._record = CellRecord(
+            arm=plan.arm_name,
+            repeat=plan.repeat,
+            order=plan.order,
+            route=plan.arm.route,
+            policy=plan.arm.policy,
+            initial_replicas=experiment.replicas.names,
+            proxy_workers=plan.arm.proxy_workers,
+            max_attempts=plan.arm.retries.attempts if plan.arm.retries else 1,
+            awaits_answers=plan.arm.await_each_answer,
+            planned_requests=planned_in_window(plan),
+            planned_rate_per_s=plan.load.rate_per_s,
+            epoch_unix_ns=time.time_ns(),
+        )
 
     def run(self, progress: RunProgress) -> int:
         """Run the cell from start to ledgers on disk; returns the number of calls that were made.
@@ -76,28 +79,37 @@ class CellRun:
         Raises LabError naming the log of a part that fails. However it ends, what was measured is kept and
         cell.json says how it ended.
         """
+        record = self._record
         try:
             live = self._testbed.start_cell(self._experiment, self._plan, self._folder, self._epoch_ns)
-            self._info |= {"replicas": live.replicas, "no_ledgers": live.no_ledgers}
-            self._info["first_replicas"] = list(live.replicas)
-            if not live.ours:  # nobody has dealt them out to groups as planned
-                self._info["groups"] = {}
-            self._note("parts_ready", pids=live.pids)
-            self._writer.write_cell(self._folder, self._info)
+            self._live = live
+            record.initial_replicas = list(live.replicas)
+            self._log.write(PartsReady(pids=live.pids))
+            self._write()
             self._confirm(live)
             status = self._play(live, progress)
-            self._info["status"] = "completed" if status["state"] == "done" else "interrupted"
+            record.status = "completed" if status.state == "done" else "interrupted"
             _snapshot(live, "after")
         except (LabError, OSError):
-            self._info["status"] = "failed"
+            record.status = "failed"
             raise
         finally:
             self._testbed.stop_load()
             self._testbed.stop_cell()
             self._collect()
-            self._writer.write_cell(self._folder, self._info)
-            self._note("collected")
-        return int(status["answered"])
+            self._write()
+            self._log.write(Collected())
+        return status.answered
+
+    def _write(self) -> None:
+        """Write cell.json with what is known of the live parts by now: replicas join while measuring."""
+        record, live = self._record, self._live
+        if live is not None:
+            record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
+            # Replicas that are not the lab's were not dealt out to groups as planned.
+            if live.ours and record.route != "direct":
+                record.groups = group_of(self._plan.arm, list(live.replicas))
+        self._writer.write_cell(self._folder, record)
 
     def _confirm(self, live: LiveCell) -> None:
         # gRPC is imported while the parts start anyway, not before the first of them.
@@ -105,9 +117,9 @@ class CellRun:
 
         confirm_cell(self._experiment, self._plan, live)
         _snapshot(live, "before")
-        self._note("confirmed")
+        self._log.write(Confirmed())
 
-    def _play(self, live: LiveCell, progress: RunProgress) -> dict[str, Any]:
+    def _play(self, live: LiveCell, progress: RunProgress) -> LoadStatus:
         """Warm up and measure; returns the load's last status."""
         order = self._folder / "load-order.json"
         self._order(live).write(order)
@@ -118,13 +130,13 @@ class CellRun:
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         self._testbed.start_load(order, self._folder)
-        self._note("load_started")
+        self._log.write(LoadStarted())
         confirmed = False
         with self._events(live) as tick:
             while (exit_status := self._testbed.load_status()) is None:
                 elapsed_s = time.monotonic() - started_s
-                status = _load_status(self._folder)
-                if not confirmed and status.get("state") in PLAYING:
+                status = LoadStatus.read(self._folder)
+                if not confirmed and status.state in PLAYING:
                     confirm_clients(self._plan, self._folder)
                     confirmed = True
                 progress.load(elapsed_s, status)
@@ -132,13 +144,13 @@ class CellRun:
                     raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
                 time.sleep(tick(status))
         if exit_status not in (0, STOPPED_EARLY):
-            why = _load_status(self._folder).get("error", f"status {exit_status}")
+            why = LoadStatus.read(self._folder).error or f"status {exit_status}"
             raise LabError(f"the load failed ({why}); see {log}")
-        self._note("load_ended", exit_status=exit_status)
-        return _load_status(self._folder)
+        self._log.write(LoadEnded(exit_status=exit_status))
+        return LoadStatus.read(self._folder)
 
     @contextmanager
-    def _events(self, live: LiveCell) -> Iterator[Callable[[dict[str, Any]], float]]:
+    def _events(self, live: LiveCell) -> Iterator[Callable[[LoadStatus], float]]:
         """What plays the events: to be called with the load's status; the seconds to the next call."""
         if not self._plan.events:
             yield lambda _status: POLL_S
@@ -146,7 +158,7 @@ class CellRun:
         from harness.run.event_context import CellEventContext
         from harness.run.event_player import EventPlayer
 
-        context = CellEventContext(self._experiment, self._plan, live, self._testbed.fleet, self._note)
+        context = CellEventContext(self._experiment, self._plan, live, self._testbed.fleet, self._log)
         player = EventPlayer(context, self._epoch_ns)
         try:
             yield player.tick
@@ -154,9 +166,8 @@ class CellRun:
             player.close()
             context.close()
             incomplete = context.incomplete_ledgers
-            self._info |= {"torn": sorted(incomplete - {PROXY}), "proxy_torn": PROXY in incomplete}
-            if self._info["groups"]:  # those that joined have one, too
-                self._info["groups"] = group_of(self._plan.arm, list(live.replicas))
+            restarted = [PROXY] if PROXY in incomplete else []
+            self._record.incomplete_ledgers = [*restarted, *sorted(incomplete - {PROXY})]
 
     def _order(self, live: LiveCell) -> LoadOrder:
         work = self._plan.workload
@@ -174,12 +185,11 @@ class CellRun:
 
     def _collect(self) -> None:
         """Turn the load's rows into tables, and take over the window that it measured."""
-        status = _load_status(self._folder)
-        for name in ("measure_start_ns", "measure_end_ns"):
-            self._info[name] = status.get(name, 0)
+        status, record = LoadStatus.read(self._folder), self._record
+        record.measure_start_ns, record.measure_end_ns = status.measure_start_ns, status.measure_end_ns
         workers = self._folder / WORKERS_FILE
         if workers.exists():
-            self._info["load_workers"] = json.loads(workers.read_text())
+            record.load_workers = [LoadWorkerRecord(**one) for one in json.loads(workers.read_text())]
         for name, columns in ((REQUESTS_FILE, REQUEST_COLUMNS), (MESSAGES_FILE, MESSAGE_COLUMNS)):
             rows = self._folder / name
             if rows.exists():
@@ -187,12 +197,6 @@ class CellRun:
                     store_rows(rows, rows.with_suffix(".parquet"), columns)
                 except UserError as error:
                     raise LabError(f"the load's rows could not be stored: {error}") from error
-
-    def _note(self, event: str, /, **details: object) -> None:
-        """Append to events.jsonl what was done, and when in nanoseconds from the cell's epoch."""
-        line = json.dumps({"t_ns": time.monotonic_ns() - self._epoch_ns, "event": event, **details})
-        with (self._folder / "events.jsonl").open("a") as events:
-            events.write(line + "\n")
 
 
 def _snapshot(live: LiveCell, when: str) -> None:
@@ -203,10 +207,3 @@ def _snapshot(live: LiveCell, when: str) -> None:
     (folder / f"clusters.{when}.json").write_text(live.envoy.get("/clusters?format=json"))
     if when == "before":
         (folder / "config_dump.json").write_text(live.envoy.get("/config_dump?include_eds"))
-
-
-def _load_status(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / STATUS_FILE).read_text()))
-    except FileNotFoundError:
-        return {}

@@ -4,10 +4,12 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.events.context import Answer, EventContext, Note
+from harness.events.context import Answer, EventContext
 from harness.events.fleet import Fleet
+from harness.events.keys import PlannedEvent
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
+from harness.record.event_log import EventLog, StepTaken, TookEffect
 from harness.run.confirm import planned_behaviour
 from harness.run.lab_control import Controls
 from harness.spec.experiment import Experiment
@@ -19,9 +21,10 @@ class CellEventContext(EventContext):
     """The parts of one planned cell. To be closed."""
 
     def __init__(
-        self, experiment: Experiment, plan: CellPlan, live: LiveCell, fleet: Fleet, note: Note
+        self, experiment: Experiment, plan: CellPlan, live: LiveCell, fleet: Fleet, log: EventLog
     ) -> None:
-        super().__init__(note, live.replicas)
+        super().__init__(live.replicas)
+        self.log = log
         self.plan = plan
         # What `any` is drawn by: alike in all arms of a repeat.
         self.rng = random.Random(f"events/{experiment.seed}/{plan.repeat}")
@@ -39,6 +42,14 @@ class CellEventContext(EventContext):
     def proxy(self) -> EnvoyAdmin | None:
         """See EventContext."""
         return self._live.envoy
+
+    def seen(self, planned: PlannedEvent, target: str, what: str) -> None:
+        """See EventContext."""
+        self.log.write(TookEffect(number=planned.number, target=target, seen=what))
+
+    def step(self, planned: PlannedEvent, do: str, target: str) -> None:
+        """See EventContext."""
+        self.log.write(StepTaken(number=planned.number, do=do, target=target))
 
     def controllable(self, name: str) -> bool:
         """See EventContext."""

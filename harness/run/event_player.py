@@ -1,8 +1,7 @@
 """Carries out the events of one cell at their times, while the load goes on."""
 
 import time
-from collections.abc import Generator, Mapping
-from typing import Any
+from collections.abc import Generator
 
 from harness.errors import LabError
 from harness.events.context import ABSENT, Steps
@@ -10,7 +9,9 @@ from harness.events.fleet import PROXY
 from harness.events.keys import PlannedEvent
 from harness.events.registry import kind_of
 from harness.events.schedule import chosen_targets, starts_new
+from harness.record.event_log import Asked, EndpointChange
 from harness.run.event_context import CellEventContext
+from load.order import LoadStatus
 
 UNTIL_MEASURING_S = 0.02
 SOON_S = 0.005  # between two looks at what is waited for
@@ -29,12 +30,12 @@ class EventPlayer:
         self._targets: dict[int, list[str]] = {}
         self._watched_s = 0.0
 
-    def tick(self, load_status: Mapping[str, Any]) -> float:
+    def tick(self, load_status: LoadStatus) -> float:
         """Do what is due; the seconds after which to tick again. Raises LabError when a part refuses.
 
         `load_status`: what the load process last said; times count from the measure_start_ns in there.
         """
-        self._start_ns = load_status.get("measure_start_ns", 0)
+        self._start_ns = load_status.measure_start_ns
         if not self._start_ns:
             return UNTIL_MEASURING_S
         self._watch()
@@ -61,16 +62,17 @@ class EventPlayer:
         targets = yield from self._choose(planned)
         self._targets[planned.number] = targets
         context.concerns(planned, targets)
-        extras = event.model_dump(exclude={"at_s", "do", "target"}, exclude_defaults=True)
-        context.note(
-            "asked",
-            number=planned.number,
-            do=event.do,
-            targets=targets,
-            planned_ns=self._due_ns(planned),
-            undoes=planned.undoes,
-            notification=kind.notification_of(arm.route, arm.discovery),
-            **extras,
+        details = event.model_dump(mode="json", exclude={"at_s", "do", "target"}, exclude_defaults=True)
+        context.log.write(
+            Asked(
+                number=planned.number,
+                do=event.do,
+                targets=targets,
+                planned_ns=self._due_ns(planned),
+                undoes=planned.undoes,
+                notification=kind.notification_of(arm.route, arm.discovery),
+                details=details,
+            )
         )
         yield from kind.action(context, planned, targets)
 
@@ -113,7 +115,7 @@ class EventPlayer:
             state = by_address.get(address, ABSENT)
             if context.states.get(name) != state:
                 context.states[name] = state
-                context.note("endpoint", replica=name, state=state)
+                context.log.write(EndpointChange(replica=name, state=state))
 
 
 def _goes_on(steps: Steps) -> bool:

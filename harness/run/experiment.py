@@ -1,18 +1,19 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, tell."""
 
-import json
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from harness.errors import LabError, UserError
+from harness.fields import Status
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import RunOptions
-from harness.record.directory import RunWriter
+from harness.record.manifest import ExternalFields, LoadProcesses, Manifest, PlannedCell
+from harness.record.summary import Summary
+from harness.record.writer import RunWriter
 from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_load
 from harness.run.progress import RunProgress
@@ -32,22 +33,22 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     from harness.report.terminal import print_summary
 
     print_summary(summary, Console(), report)
-    return EXIT_STATUS[summary["verdict"]]
+    return EXIT_STATUS[summary.verdict]
 
 
-def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Path, dict[str, Any]]:
-    """Run every cell, judge, write the report; return its path and the content of summary.json.
+def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Path, Summary]:
+    """Run every cell, judge, write the report; return its path and the summary.
 
     Raises UserError when the results folder cannot be written or the web page's port is taken (nothing is
     left behind), LabError when a part fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and
     SIGTERM (the run is marked `interrupted`, with what was measured).
     """
-    told: dict[str, list[str]] = {}
+    external = ExternalFields()
     if options.testbed == "external":
         from harness.testbed.external.plan import plan_external
 
         outside = plan_external(experiment, options.external)
-        experiment, told = outside.experiment, outside.manifest
+        experiment, external = outside.experiment, outside.manifest
     plans = plan_cells(experiment)
     to_start = confirm_load(experiment, options)
     found = find_testbed(experiment, options)
@@ -59,8 +60,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
     with one_interrupt():
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory
-            experiment.name,
-            _manifest(experiment, options, found, plans) | told,
+            _manifest(experiment, options, found, plans, external),
             experiment_yaml(experiment),
         )
         with _recorded(writer):
@@ -85,18 +85,24 @@ def _confirm_free(port: int) -> None:
 
 
 def _manifest(
-    experiment: Experiment, options: RunOptions, found: FoundTestbed, plans: list[CellPlan]
-) -> dict[str, Any]:
-    return {
-        "seed": experiment.seed,
-        "versions": versions() | found.versions,
-        "host": host(),
-        "git_commit": git_commit(),
-        "testbed": options.testbed,
-        "load": {"processes": options.load.processes, "expect_workers": options.load.expect_workers},
-        "overrides": options.overrides,
-        "cells": [{"arm": plan.arm_name, "repeat": plan.repeat} for plan in plans],
-    }
+    experiment: Experiment,
+    options: RunOptions,
+    found: FoundTestbed,
+    plans: list[CellPlan],
+    external: ExternalFields,
+) -> Manifest:
+    return Manifest(
+        experiment=experiment.name,
+        seed=experiment.seed,
+        versions=versions() | found.versions,
+        host=host(),
+        git_commit=git_commit(),
+        testbed=options.testbed,
+        **external,
+        load=LoadProcesses(processes=options.load.processes, expect_workers=options.load.expect_workers),
+        overrides=options.overrides,
+        cells=[PlannedCell(arm=plan.arm_name, repeat=plan.repeat) for plan in plans],
+    )
 
 
 @contextmanager
@@ -117,15 +123,14 @@ def _recorded(writer: RunWriter) -> Iterator[None]:
         raise
 
 
-def _finish(writer: RunWriter, status: str, message: str | None = None) -> None:
+def _finish(writer: RunWriter, status: Status, message: str | None = None) -> None:
     # Where nothing can be written any more, the manifest goes on saying "interrupted", as it began.
     with suppress(OSError):
         writer.finish(status, message)
 
 
-def _derive(run: Path) -> tuple[Path, dict[str, Any]]:
-    """Derive everything from the run directory; the report's path and the content of summary.json."""
+def _derive(run: Path) -> tuple[Path, Summary]:
+    """Derive everything from the run directory; return the report's path and the summary."""
     from harness.report.page import build_report
 
-    report = build_report(run)
-    return report, json.loads((run / "summary.json").read_text())
+    return build_report(run)

@@ -1,13 +1,14 @@
 """What a run shows while it goes on: a live line on a terminal, one line a cell elsewhere."""
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from harness.plan.cells import CellPlan
 from harness.spec.experiment import Experiment
+from load.order import LoadStatus
 
 OVERHEAD_S = 1.0  # of a cell besides its load, for the estimate on the bar
 
@@ -51,13 +52,12 @@ class RunProgress:
             note="starting",
         )
 
-    def load(self, elapsed_s: float, status: dict[str, Any]) -> None:
+    def load(self, elapsed_s: float, status: LoadStatus) -> None:
         """The load has run for `elapsed_s`; `status` is its own last word (load-status.json)."""
-        state = str(status.get("state", "starting")).replace("_", " ")
         self._bar.update(
             self._task,
             completed=self._done_s + min(elapsed_s, self._cell_s),
-            note=f"{state}, {status.get('answered', 0):,} answered",
+            note=f"{status.state.replace('_', ' ')}, {status.answered:,} answered",
         )
 
     def cell_done(self, plan: CellPlan, answered: int) -> None:

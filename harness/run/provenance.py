@@ -7,6 +7,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
 from harness.paths import ROOT
+from harness.record.manifest import Host
 
 PARTS = {
     "lb-lab": "lb-lab",
@@ -30,14 +31,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def host() -> dict[str, object]:
-    """The machine, without its name."""
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-    }
+def host() -> Host:
+    """Return what is recorded of this machine."""
+    return Host(
+        system=f"{platform.system()} {platform.release()}",
+        machine=platform.machine(),
+        cpus=os.cpu_count(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    )
 
 
 def git_commit() -> str | None:

@@ -36,7 +36,7 @@ def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> No
         place[last] = value
 
 
-def quick_overrides(experiment: ExperimentModel) -> dict[str, object]:
+def quick_overrides(experiment: ExperimentModel) -> dict[str, float]:
     """Overrides for a quick look: one repeat, half the time. Enough for a test, not for a figure.
 
     With events the time stays as it is: they need theirs, as health checks and time-outs do.

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from harness.events.fleet import Fleet
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
+from harness.record.cell_record import Party
 from harness.spec.experiment import Experiment
 from harness.testbed.processes import Process
 
@@ -19,10 +20,10 @@ class LiveCell:
     `controls`: the same, where LabControl is. `replicas_tls`: the same for TLS; empty where there is none.
     Envoy speaks TLS on its one address. `name_server`: "host:port" of the lab's, where clients ask it.
 
-    `ours`: the lab has started them. If not: `no_ledgers`: whose ledgers cannot be had ("envoy", "replica"),
-    and why; `tls`: calls to `envoy_address` are encrypted, `authority`: PEM text of whom to trust;
-    `key_prefix`: of the videos that clients add, since replicas have some from before. A replica may have
-    the address "": unknown.
+    `ours`: the lab has started them. If not: `missing_ledgers`: whose ledgers the lab cannot read
+    ("envoy", "replica"), and why; `tls`: calls to `envoy_address` are encrypted, `authority`: PEM text of
+    whom to trust; `key_prefix`: of the videos that clients add, since replicas have some from before. A
+    replica may have the address "": unknown.
     """
 
     folder: Path
@@ -34,7 +35,7 @@ class LiveCell:
     pids: dict[str, int] = field(default_factory=dict)
     name_server: str | None = None
     ours: bool = True
-    no_ledgers: dict[str, str] = field(default_factory=dict)
+    missing_ledgers: dict[Party, str] = field(default_factory=dict)
     tls: bool = False
     authority: str | None = None
     key_prefix: str = "load"

@@ -11,7 +11,7 @@ import docker
 import pytest
 from lab_process import Lab, experiment_file
 
-from harness.record.directory import read_run
+from harness.record.reader import read_run
 from harness.record.usage import USAGE_FILE
 from harness.testbed.docker.engine import OWNER, make_network, owner, remove_all, remove_leftovers
 
@@ -81,7 +81,7 @@ def _believed(folder: Path, testbed: str, *words: str) -> Lab:
         assert status in (0, 3), f"{out}\n{err}"
         if status == 0:
             return lab
-        assert all("the generator" in doubt for doubt in _summary(lab)["doubts"])
+        assert all("the generator" in reason for reason in _summary(lab)["invalid_reasons"])
     raise AssertionError(f"{testbed}: the machine was too busy {ATTEMPTS} times")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import settings
 
 from harness.analysis.summary import facts_of
-from harness.record.directory import read_run
+from harness.record.reader import read_run
 from harness.report.plot_data import PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError, did_you_mean
 from harness.plan.run_options import ExternalOptions
+from harness.record.manifest import ExternalFields
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
 from harness.spec.experiment import Experiment
 from harness.testbed.compatibility import confirm_fits
@@ -34,14 +35,10 @@ _OF_CLIENTS = {
 
 @dataclass(frozen=True)
 class OutsidePlan:
-    """The experiment as it can be run, and `manifest`: what the run's manifest is to say of that.
-
-    There `notes` are what was left out and what cannot be had, `not_judged` the expectations that were left
-    out, in words, a line each; `testbed_options` the words of the command line.
-    """
+    """The experiment as it can be run, and `manifest`: what the run's manifest says of what cannot."""
 
     experiment: Experiment
-    manifest: dict[str, list[str]]
+    manifest: ExternalFields
 
 
 def plan_external(experiment: Experiment, external: ExternalOptions) -> OutsidePlan:
@@ -139,12 +136,10 @@ def _reduced(experiment: Experiment, why: Mapping[str, str], external: ExternalO
             "no --replica was named"
         )
     left_out = [one for one in experiment.expect if one not in kept]
-    told = {
-        "notes": notes,
-        "not_judged": [one.in_words() for one in left_out],
-        "testbed_options": _words(external),
-    }
-    return OutsidePlan(reduced, told)
+    fields = ExternalFields(
+        testbed_options=_words(external), notes=notes, not_judged=[one.in_words() for one in left_out]
+    )
+    return OutsidePlan(reduced, fields)
 
 
 def _words(external: ExternalOptions) -> list[str]:

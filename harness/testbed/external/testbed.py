@@ -69,12 +69,12 @@ class ExternalTestbed:
         # The replicas go on after a cell and refuse a video that they hold.
         live.key_prefix = f"load-{time.time_ns()}"
         if self._strangers is None:
-            live.no_ledgers["replica"] = NOT_NAMED
+            live.missing_ledgers["replica"] = NOT_NAMED
         if plan.arm.route != "direct":
             assert self._target is not None
             live.envoy_address = self._target.address
             live.tls, live.authority = self._target.tls, self._target.authority
-            live.no_ledgers["envoy"] = NOT_OURS
+            live.missing_ledgers["envoy"] = NOT_OURS
         if self._strangers is not None:
             self._calls_before = self._strangers.calls_done()
         self._live = live
@@ -118,6 +118,6 @@ class ExternalTestbed:
         try:
             self._strangers.write_ledgers(live.folder, self._calls_before)
         except UserError as error:
-            live.no_ledgers["replica"] = str(error)
+            live.missing_ledgers["replica"] = str(error)
             for name in live.replicas:
                 (live.folder / f"{name}.csv").unlink(missing_ok=True)

@@ -10,9 +10,30 @@ from pathlib import Path
 
 from started_things import listen
 
-from harness.record.directory import RunWriter
+from harness.record.cell_record import CellRecord
+from harness.record.manifest import Host, Manifest
+from harness.record.writer import RunWriter
 
-MANIFEST = {"seed": 1, "versions": {}, "host": {}, "git_commit": None, "overrides": {}, "cells": []}
+MANIFEST = Manifest(
+    experiment="sticky",
+    seed=1,
+    versions={},
+    host=Host(system="", machine="", cpus=None, memory_bytes=0),
+    git_commit=None,
+    cells=[],
+)
+CELL = CellRecord(
+    arm="sticky",
+    repeat=1,
+    order=0,
+    route="envoy",
+    policy="sticky",
+    initial_replicas=[],
+    proxy_workers=1,
+    planned_requests=0,
+    planned_rate_per_s=None,
+    epoch_unix_ns=0,
+)
 
 
 def main(folder: str, last: str) -> None:
@@ -26,8 +47,8 @@ def main(folder: str, last: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     listen(hear)
-    writer = RunWriter.create(Path(folder), "sticky", MANIFEST, experiment)
-    writer.write_cell(writer.cell("sticky", 1), {"arm": "sticky"})
+    writer = RunWriter.create(Path(folder), MANIFEST, experiment)
+    writer.write_cell(writer.cell("sticky", 1), CELL)
     writer.finish("completed")
 
 

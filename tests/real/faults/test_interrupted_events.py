@@ -9,7 +9,7 @@ import psutil
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
-from harness.record.directory import read_run
+from harness.record.reader import read_run
 
 CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
 ARM = {"route": "envoy", "policy": "round_robin", "proxy_health_check": CHECKS}
@@ -51,4 +51,4 @@ def test_nothing_is_left(name: str, how: signal.Signals, start_lab: StartLab, tm
     assert alive == []
     if how is signal.SIGINT:
         assert lab.end(15) == (130, "", "")
-    assert read_run(lab.run).manifest["status"] == "interrupted"
+    assert read_run(lab.run).manifest.status == "interrupted"

@@ -15,7 +15,7 @@ import pytest
 from lab_process import MARK, ROOT, experiment_file
 
 from harness.analysis.summary import facts_of, summarise
-from harness.record.directory import read_run
+from harness.record.reader import read_run
 from harness.report.page import build_report
 
 MOMENTS = int(os.environ.get("LB_LAB_KILL_MOMENTS", "50"))
@@ -85,10 +85,10 @@ def state(folder: Path) -> str:
     if run is None:
         return "absent"
     stored = read_run(run)
-    told = summarise(stored, facts_of(stored))["status"] if stored.cells else "empty"
-    assert stored.manifest["status"] in ("interrupted", "completed")
-    assert told in (stored.manifest["status"], "empty")
-    return str(told)
+    told = summarise(stored, facts_of(stored)).status if stored.cells else "empty"
+    assert stored.manifest.status in ("interrupted", "completed")
+    assert told in (stored.manifest.status, "empty")
+    return told
 
 
 def run_of(folder: Path) -> Path | None:
@@ -140,7 +140,7 @@ def test_between_any_two_changes_of_the_run_directory(tmp_path: Path) -> None:
         status = write(results, changes)
         runs = [path for path in results.glob("sticky/[!.]*") if path.name != "latest"]
         for run in runs:
-            assert read_run(run).manifest["status"] in ("interrupted", "completed")
+            assert read_run(run).manifest.status in ("interrupted", "completed")
         if (results / "sticky" / "latest").is_symlink():
             assert (results / "sticky" / "latest" / "manifest.json").is_file()
         if status == 0:
@@ -149,4 +149,4 @@ def test_between_any_two_changes_of_the_run_directory(tmp_path: Path) -> None:
     else:
         pytest.fail("it never came to its end")
     assert changes > 8
-    assert [read_run(run).manifest["status"] for run in runs] == ["completed"]
+    assert [read_run(run).manifest.status for run in runs] == ["completed"]

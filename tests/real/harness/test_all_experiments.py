@@ -14,8 +14,8 @@ from harness.spec.catalogue import catalogue
 from harness.spec.experiment import experiment_names, load_experiment
 from harness.testbed.compatibility import incompatibility
 
-# What a machine that is busy with something else does to a cell; any other doubt is a fault of the lab.
-MACHINE_DOUBTS = ("the generator lagged", "the generator sent")
+# What a machine that is busy with something else does to a cell; any other reason is a fault of the lab.
+OF_THE_MACHINE = ("the generator lagged", "the generator sent")
 
 
 # All of them take a quarter of an hour, even in their quick form. Among these are every route, hashing,
@@ -39,8 +39,8 @@ def _verdict(lab: Lab, name: str) -> str:
     status, out, err = lab.end(timeout_s=120)
     assert status in (0, 1, 3), f"{out}\n{err}"
     summary = _summary(lab.results / name)
-    doubts = summary["doubts"]
-    assert all(any(told in doubt for told in MACHINE_DOUBTS) for doubt in doubts), doubts
+    reasons = summary["invalid_reasons"]
+    assert all(any(told in reason for told in OF_THE_MACHINE) for reason in reasons), reasons
     assert (status == 0) == (summary["verdict"] == "held")
     assert list(summary["arms"]) == list(load_experiment(name).variants)
     assert all(arm["ledgers"]["reconciled"] for arm in summary["arms"].values())

@@ -77,7 +77,7 @@ def test_a_killed_replica_is_gone_and_comes_back_to_its_address(start_lab: Start
     assert story.seen(1)[0] == ("replica-1", "process ended")
     assert story.seen(1)[1][1].startswith("Envoy: unhealthy")
     assert story.seen(2) == [("replica-1", "process ready"), ("replica-1", "Envoy: healthy")]
-    assert story.info["torn"] == ["replica-1"]
+    assert story.info["incomplete_ledgers"] == ["replica-1"]
     away = story.under(1, 2)
     assert away.height > 20
     assert "replica-1" not in set(away["replica"])
@@ -184,7 +184,7 @@ def test_new_replicas_join_are_removed_and_return(start_lab: StartLab, tmp_path:
     story = play(start_lab, tmp_path, PROXY, events, workload={"duration_s": 4.0})
     assert story.asked(1)["targets"] == ["replica-3", "replica-4"]
     assert set(story.info["replicas"]) == {f"replica-{number}" for number in range(5)}
-    assert story.info["first_replicas"] == ["replica-0", "replica-1", "replica-2"]
+    assert story.info["initial_replicas"] == ["replica-0", "replica-1", "replica-2"]
     joined_ns = max(line["t_ns"] for line in story.of("took_effect", number=1))
     there = story.rows.filter(pl.col("planned_ns").is_between(joined_ns, story.asked(2)["t_ns"]))
     assert len(set(there["replica"])) == 5
@@ -229,7 +229,7 @@ def test_the_proxy_comes_back_at_its_address(
     arm = PROXY | {"wait_for_ready": True}
     story = play(start_lab, tmp_path, arm, [{"at_s": 0.5, **event}], workload={"duration_s": 4.0})
     assert story.seen(1) == [("envoy", "process ended"), ("envoy", "process ready")]
-    assert story.info["proxy_torn"] is True
+    assert "envoy" in story.info["incomplete_ledgers"]
     late = story.rows.filter(pl.col("planned_ns") > story.info["measure_end_ns"] - 500_000_000)
     assert set(late["code"]) == {"OK"}
 

@@ -79,17 +79,17 @@ def turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
 
 def test_a_target_alone(turns: Standing, tmp_path: Path) -> None:
     report, summary = measure_and_report(small(tmp_path), turns.options(target=turns.target, arm="turns"))
-    assert (summary["verdict"], summary["doubts"]) == ("held", [])
-    assert list(summary["arms"]) == ["turns", "in_turn"]  # both ask the same of the proxy
-    assert len(summary["not_judged"]) == 2
-    assert "sticky was not run: the load balancer has another policy" in summary["notes"]
-    for arm in summary["arms"].values():
-        assert max(arm["replicas"].values()) - min(arm["replicas"].values()) <= 1
-        unknown = {name for name, value in arm["ledgers"].items() if value is None}
+    assert (summary.verdict, summary.invalid_reasons) == ("held", [])
+    assert list(summary.arms) == ["turns", "in_turn"]  # both ask the same of the proxy
+    assert len(summary.not_judged) == 2
+    assert "sticky was not run: the load balancer has another policy" in summary.notes
+    for arm in summary.arms.values():
+        assert max(arm.replicas.values()) - min(arm.replicas.values()) <= 1
+        unknown = {name for name, value in arm.ledgers if value is None}
         assert unknown == {
             *("envoy", "replica", "matched", "only_client", "only_envoy", "only_replica", "reconciled")
         }
-        assert (arm["attempts"]["per_request"], arm["answers_lost"]) == (None, None)
+        assert (arm.metrics["attempts.per_request"], arm.metrics["answers_lost"]) == (None, None)
     page = report.read_text()
     for told in (
         "the ledger of the proxy (the proxy is not the lab",
@@ -107,16 +107,16 @@ def test_named_replicas_give_their_ledgers_cell_by_cell(turns: Standing, tmp_pat
     experiment = small(tmp_path, repeats=2, arms={"turns": ARMS["turns"]}, expect=[])
     options = turns.options(target=turns.target, replicas=turns.replicas)
     report, summary = measure_and_report(experiment, options)
-    assert (summary["verdict"], summary["doubts"], summary["notes"][1:]) == ("held", [], [])
-    for repeat, figures in enumerate(summary["arms"]["turns"]["repeats"], start=1):
+    assert (summary.verdict, summary.invalid_reasons, summary.notes[1:]) == ("held", [], [])
+    for repeat, figures in enumerate(summary.arms["turns"].repeats, start=1):
         rows = pl.read_parquet(report.parent / "cells" / f"turns.{repeat}" / "requests.parquet")
-        ledgers = figures["ledgers"]
-        assert ledgers["reconciled"] is True, ledgers
-        assert ledgers["matched"] == ledgers["client"] == ledgers["replica"] == rows.height > 0
-        assert (ledgers["envoy"], ledgers["only_envoy"]) == (None, None)
+        ledgers = figures.ledgers
+        assert ledgers.reconciled is True, ledgers
+        assert ledgers.matched == ledgers.client == ledgers.replica == rows.height > 0
+        assert (ledgers.envoy, ledgers.only_envoy) == (None, None)
         assert set(rows["code"]) == {"OK"}  # replicas refuse the id of a video that they hold
-        assert figures["balance"]["max_off_fair_requests"] <= 1
-        assert figures["attempts"]["per_request"] == 1
+        assert (figures.metrics["balance.max_off_fair_requests"] or 0) <= 1
+        assert figures.metrics["attempts.per_request"] == 1
 
 
 def test_over_tls_by_the_command_line(start_lab: StartLab, tmp_path: Path) -> None:

@@ -140,12 +140,12 @@ def test_a_replica_that_goes_leaves_a_cell_without_ledgers(
     options = ExternalOptions(replicas=tuple(server.address for server in servers))
     with ExternalTestbed(tmp_path / "logs", options) as testbed:
         live = testbed.start_cell(experiment, plan, folder, 0)
-        assert (live.target, live.no_ledgers) == (",".join(options.replicas), {})
+        assert (live.target, live.missing_ledgers) == (",".join(options.replicas), {})
         confirm_cell(experiment, plan, live)
         servers[1].process.kill()
         servers[1].process.wait()
         testbed.stop_cell()
-    assert live.no_ledgers["replica"].startswith(f"--replica {servers[1].address}: a call ended with")
+    assert live.missing_ledgers["replica"].startswith(f"--replica {servers[1].address}: a call ended with")
     assert not list(folder.glob("*.csv"))
 
 

@@ -211,15 +211,15 @@ def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tm
     status, out, _ = lab.end()
     assert status == 3, out
     summary = json.loads((lab.run / "summary.json").read_text())
-    doubts = [doubt for doubt in summary["doubts"] if "achieved" not in doubt and "generator" not in doubt]
-    assert len(doubts) == 1, doubts
-    assert "round_robin, repeat 1: load worker load-worker-1 was lost " in doubts[0]
-    states = json.loads((cell / "cell.json").read_text())["load_workers"]
-    lost, kept = states[1], states[0]
+    reasons = [reason for reason in summary["invalid_reasons"] if "generator" not in reason]
+    assert len(reasons) == 1, reasons
+    assert "round_robin, repeat 1: not usable, because load worker load-worker-1 was lost " in reasons[0]
+    told = json.loads((cell / "cell.json").read_text())["load_workers"]
+    lost, kept = told[1], told[0]
     missing = lost["planned_requests"] - lost["measured_requests"]
-    assert f"{missing} of its {lost['planned_requests']} planned requests are missing" in doubts[0]
+    assert f"{missing} of its {lost['planned_requests']} planned requests are missing" in reasons[0]
     rows = lab.rows("round_robin")
-    assert [worker["ended"] for worker in states] == ["done", "lost"]
+    assert [worker["ended"] for worker in told] == ["done", "lost"]
     assert kept["planned_requests"] == kept["measured_requests"]
     mine = rows["client"].is_in(lost["clients"])
     assert (mine.sum(), (~mine).sum()) == (lost["rows"], kept["rows"])
@@ -250,8 +250,8 @@ def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
         assert [worker["ended"] for worker in info["load_workers"]] == ["done"] * 3
         ahead = sorted(worker["offset_ns"] for worker in info["load_workers"])[0]
         assert ahead == 0 or abs(ahead + 5000e9) < 1e9
-    # All rows are on the master's clock, so all requests are in the window and round robin is even.
-    assert json.loads((lab.run / "summary.json").read_text())["doubts"] == []
+    # Translated to one clock, everybody's requests are in the window, and Envoy's turns are even.
+    assert json.loads((lab.run / "summary.json").read_text())["invalid_reasons"] == []
     answers = lab.rows("round_robin")["replica"].value_counts()["count"]
     assert answers.max() - answers.min() <= 1
 

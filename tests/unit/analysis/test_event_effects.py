@@ -50,7 +50,7 @@ WROTE = [(entry["request_id"], entry["replica"]) for entry in CRASH if entry["re
 
 @pytest.fixture
 def crash(tmp_path):
-    cell = write_cell(tmp_path, CRASH, events=[*KILLED, *SEEN], replica=WROTE, torn=[ZERO])
+    cell = write_cell(tmp_path, CRASH, events=[*KILLED, *SEEN], replica=WROTE, incomplete_ledgers=[ZERO])
     return measure(collect_facts(cell)).values
 
 
@@ -120,7 +120,7 @@ def test_a_session_that_never_gets_an_answer_waits_to_the_end(tmp_path):
 
 
 def test_without_events_there_are_no_metrics_of_them(tmp_path):
-    facts = collect_facts(write_cell(tmp_path, CRASH, torn=[ZERO]))
+    facts = collect_facts(write_cell(tmp_path, CRASH, incomplete_ledgers=[ZERO]))
     assert facts.events == []
     assert {value for name, value in measure(facts).values.items() if event_metric(name)} == {None}
     assert facts.healthy.least is None
@@ -161,7 +161,7 @@ def test_who_moved_and_who_had_to(tmp_path, do, target, after, moved, needed):
         rows,
         events=[asked(1, 100, do, target)],
         replicas=replicas,
-        first_replicas=[ZERO, ONE],
+        initial_replicas=[ZERO, ONE],
         route="direct",
     )
     values = measure(collect_facts(cell)).values
@@ -201,7 +201,7 @@ def test_an_answer_is_lost_when_the_replica_finished_and_the_client_failed(tmp_p
     rows = [at(A, 0, ZERO), *(failed(A + n, 200) for n in range(1, 4)), failed(A + 4, 600)]
     replica = [(A, ZERO), (A + 1, ZERO), (A + 1, ONE), (A + 4, ONE)]  # the second was tried twice
     events = [asked(1, 100, "slow", ZERO), asked(2, 500, "heal", ZERO)]
-    cell = write_cell(tmp_path, rows, events=events, replica=replica, most_attempts=2)
+    cell = write_cell(tmp_path, rows, events=events, replica=replica, max_attempts=2)
     values = measure(collect_facts(cell)).values
     assert (values["answers_lost"], values["event1.lost_answers"], values["event2.lost_answers"]) == (2, 1, 1)
     assert values["event1.attempts_per_request"] == pytest.approx(2 / 3)
@@ -209,7 +209,7 @@ def test_an_answer_is_lost_when_the_replica_finished_and_the_client_failed(tmp_p
 
 def test_the_answer_to_a_call_that_was_under_way_is_lost_by_the_kill(tmp_path):
     rows = [at(A, 0, ZERO), failed(A + 1, 90, 20, replica=ZERO)]
-    cell = write_cell(tmp_path, rows, events=[asked(1, 100, "kill", ZERO)], torn=[ZERO])
+    cell = write_cell(tmp_path, rows, events=[asked(1, 100, "kill", ZERO)], incomplete_ledgers=[ZERO])
     assert measure(collect_facts(cell)).values["event1.lost_answers"] == 1
 
 
@@ -218,7 +218,7 @@ def test_a_replica_that_came_has_its_share_at_the_end_of_a_window(tmp_path):
     early = [at(A + n, 100 + n, ZERO) for n in range(50)]
     late = [at(A + 50 + n, 150 + n, (ZERO, ONE)[n % 5 < 2]) for n in range(50)]  # 40 %: 80 % of a half
     cell = write_cell(
-        tmp_path, [*early, *late], events=[asked(1, 100, "add", ONE)], first_replicas=[ZERO], route="direct"
+        tmp_path, [*early, *late], events=[asked(1, 100, "add", ONE)], initial_replicas=[ZERO], route="direct"
     )
     assert measure(collect_facts(cell)).values["event1.fair_share_after_ms"] == 100
 
@@ -226,7 +226,7 @@ def test_a_replica_that_came_has_its_share_at_the_end_of_a_window(tmp_path):
 def test_less_than_four_fifths_of_a_fair_share_is_not_enough(tmp_path):
     rows = [at(A + n, 100 + n, (ZERO, ONE)[n % 3 == 0]) for n in range(600)]
     cell = write_cell(
-        tmp_path, rows, events=[asked(1, 100, "add", ONE)], first_replicas=[ZERO], route="direct"
+        tmp_path, rows, events=[asked(1, 100, "add", ONE)], initial_replicas=[ZERO], route="direct"
     )
     assert measure(collect_facts(cell)).values["event1.fair_share_after_ms"] == 900
 
@@ -234,7 +234,9 @@ def test_less_than_four_fifths_of_a_fair_share_is_not_enough(tmp_path):
 def test_healthy_replicas_least_and_mean(tmp_path):
     lines = [endpoint(1, ZERO, "healthy"), endpoint(1, ONE, "healthy"), asked(1, 100, "kill", ZERO)]
     lines += [endpoint(200, ZERO, "unhealthy"), endpoint(700, ZERO, "healthy"), endpoint(1500, ONE, "absent")]
-    values = measure(collect_facts(write_cell(tmp_path, CRASH, events=lines, torn=[ZERO]))).values
+    values = measure(
+        collect_facts(write_cell(tmp_path, CRASH, events=lines, incomplete_ledgers=[ZERO]))
+    ).values
     assert values["endpoints.healthy_min"] == 1
     assert values["endpoints.healthy_mean"] == pytest.approx(2 - 0.5)
 

@@ -132,7 +132,7 @@ def test_outcomes_are_counted_by_hand(tmp_path):
         row(4, "", code="DEADLINE_EXCEEDED"),
     ]
     replica = [(0, "replica-0"), (0, "replica-1"), *((n, f"replica-{n > 1:d}") for n in range(1, 4))]
-    values = metrics_of(collect_facts(write_cell(tmp_path, rows, replica=replica, most_attempts=2)))
+    values = metrics_of(collect_facts(write_cell(tmp_path, rows, replica=replica, max_attempts=2)))
     assert values["cache.hit_share"] == pytest.approx(2 / 3)
     assert values["errors.UNAVAILABLE"] == values["errors.DEADLINE_EXCEEDED"] == 0.2
     assert values["errors.INTERNAL"] == values["errors.CANCELLED"] == 0

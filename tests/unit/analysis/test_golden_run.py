@@ -8,7 +8,8 @@ import json
 import pytest
 
 from harness.analysis.summary import summarise
-from harness.record.directory import read_run
+from harness.record.reader import read_run
+from harness.record.record_file import SCHEMA
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
 SUMMARY = json.loads((GOLDEN / "summary.json").read_text())
@@ -40,7 +41,8 @@ def flat(value, at=""):
 
 
 def test_the_summary_of_the_stored_run_is_the_stored_summary():
-    found, stored = flat(summarise(read_run(GOLDEN))), flat(SUMMARY)
+    summary = summarise(read_run(GOLDEN)).model_dump(mode="json")
+    found, stored = flat({"schema": SCHEMA, **summary}), flat(SUMMARY)
     assert found.keys() == stored.keys()
     for path, value in stored.items():
         assert found[path] == (pytest.approx(value) if isinstance(value, float) else value), path

@@ -27,9 +27,9 @@ def experiment_expecting(tmp_path_factory):
     return load
 
 
-def cells(*values, metric="spread.cv", doubts=()):
+def cells(*values, metric="spread.cv", reasons=()):
     rest = dict.fromkeys(METRICS)
-    return [CellResult(n, {**rest, metric: value}, tuple(doubts)) for n, value in enumerate(values, 1)]
+    return [CellResult(n, {**rest, metric: value}, tuple(reasons)) for n, value in enumerate(values, 1)]
 
 
 @pytest.mark.parametrize(
@@ -64,23 +64,26 @@ def test_the_median_over_repeats_counts(experiment_expecting):
     assert found.findings[0].figures == "2 (1 to 9 over repeats)"
 
 
-def test_a_doubtful_cell_makes_its_arm_inconclusive_and_keeps_the_figures(experiment_expecting):
+def test_an_invalid_cell_makes_its_arm_inconclusive_and_keeps_the_figures(experiment_expecting):
     experiment = experiment_expecting(
         "arm: sticky, metric: spread.cv, at_most: 2",
         "arm: round_robin, metric: spread.cv, at_most: 2",
         "arm: round_robin, metric: spread.cv, at_most_times: 9, of: sticky",
     )
-    found = judge(experiment, {"sticky": cells(1, doubts=["odd"]), "round_robin": cells(1)})
+    found = judge(experiment, {"sticky": cells(1, reasons=["odd"]), "round_robin": cells(1)})
     assert [finding.verdict for finding in found.findings] == ["inconclusive", "held", "inconclusive"]
     assert found.findings[0].measured == 1
-    assert (found.verdict, found.doubts) == ("inconclusive", ["sticky, repeat 1: odd"])
+    assert (found.verdict, found.invalid_reasons) == (
+        "inconclusive",
+        ["sticky, repeat 1: not usable, because odd"],
+    )
 
 
 def test_refuted_outweighs_inconclusive(experiment_expecting):
     experiment = experiment_expecting(
         "arm: sticky, metric: spread.cv, at_most: 2", "arm: round_robin, metric: spread.cv, at_most: 2"
     )
-    found = judge(experiment, {"sticky": cells(1, doubts=["odd"]), "round_robin": cells(3)})
+    found = judge(experiment, {"sticky": cells(1, reasons=["odd"]), "round_robin": cells(3)})
     assert found.verdict == "refuted"
 
 
@@ -88,9 +91,9 @@ def test_missing_repeats_and_arms_are_inconclusive(experiment_expecting):
     experiment = experiment_expecting("arm: sticky, metric: spread.cv, at_most: 2", repeats=2)
     found = judge(experiment, {"sticky": cells(1)})
     assert found.verdict == "inconclusive"
-    assert found.doubts == [
-        "sticky: 1 of 2 repeats were recorded",
-        "round_robin: 0 of 2 repeats were recorded",
+    assert found.invalid_reasons == [
+        "sticky: not usable, because 1 of 2 repeats were recorded",
+        "round_robin: not usable, because 0 of 2 repeats were recorded",
     ]
 
 
@@ -101,7 +104,7 @@ def test_without_expectations_the_record_alone_decides(experiment_expecting):
 
 
 @pytest.mark.parametrize(
-    ("rows", "more", "doubt"),
+    ("rows", "more", "reason"),
     [
         ([row(0, "replica-0")], {"status": "interrupted"}, "the cell is interrupted"),
         ([], {}, "no request was recorded"),
@@ -111,15 +114,15 @@ def test_without_expectations_the_record_alone_decides(experiment_expecting):
         ([row(0, "replica-0", sent_ns=51 * MS)], {}, "the generator lagged 51 ms behind"),
     ],
 )
-def test_what_casts_doubt_on_a_cell(tmp_path, rows, more, doubt):
-    doubts = measure(collect_facts(write_cell(tmp_path, rows, **more))).doubts
-    assert len(doubts) == 1
-    assert doubt in doubts[0]
+def test_what_makes_a_cell_invalid(tmp_path, rows, more, reason):
+    reasons = measure(collect_facts(write_cell(tmp_path, rows, **more))).invalid_reasons
+    assert len(reasons) == 1
+    assert reason in reasons[0]
 
 
-def test_a_good_cell_has_no_doubts(tmp_path):
+def test_a_good_cell_is_valid(tmp_path):
     rows = [row(0, "replica-0", sent_ns=50 * MS, done_ns=51 * MS)]
-    assert measure(collect_facts(write_cell(tmp_path, rows))).doubts == ()
+    assert measure(collect_facts(write_cell(tmp_path, rows))).invalid_reasons == ()
 
 
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=5), st.floats(0.001, 1e6))
@@ -156,4 +159,4 @@ def test_expectations_and_repeats_are_of_the_arms_as_run(tmp_path):
     purity = {name: cells(1, 1, metric="affinity.purity") for name in experiment.variants}
     assert judge(experiment, purity).verdict == "held"
     found = judge(experiment, {name: found for name, found in purity.items() if name != "sticky_12"})
-    assert found.doubts == ["sticky_12: 0 of 2 repeats were recorded"]
+    assert found.invalid_reasons == ["sticky_12: not usable, because 0 of 2 repeats were recorded"]

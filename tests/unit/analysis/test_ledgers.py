@@ -89,17 +89,17 @@ TRIED = [(0, "replica-1"), *REPLICA]  # request 0 was tried on replica-1 first
 
 
 def test_attempts_are_rows_that_agree(tmp_path):
-    ledgers = reconcile(write_cell(tmp_path, ROWS, replica=TRIED, most_attempts=2))
+    ledgers = reconcile(write_cell(tmp_path, ROWS, replica=TRIED, max_attempts=2))
     assert (ledgers.matched, ledgers.replica, ledgers.client, ledgers.reconciled) == (3, 4, 3, True)
 
 
 def test_attempts_of_a_client_through_envoy_are_rows_there_too(tmp_path):
-    cell = write_cell(tmp_path, ROWS, envoy=[(0, ONE), *ENVOY], replica=TRIED, most_attempts=3)
+    cell = write_cell(tmp_path, ROWS, envoy=[(0, ONE), *ENVOY], replica=TRIED, max_attempts=3)
     assert reconcile(cell).reconciled
 
 
 def test_attempts_of_direct_calls_have_no_rows_of_envoy(tmp_path):
-    assert reconcile(write_cell(tmp_path, ROWS, replica=TRIED, route="direct", most_attempts=2)).reconciled
+    assert reconcile(write_cell(tmp_path, ROWS, replica=TRIED, route="direct", max_attempts=2)).reconciled
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_attempts_of_direct_calls_have_no_rows_of_envoy(tmp_path):
     ],
 )
 def test_attempts_that_disagree_are_caught(tmp_path, what, rows, envoy, replica, kind):
-    cell = write_cell(tmp_path, rows, envoy=envoy, replica=replica, most_attempts=2)
+    cell = write_cell(tmp_path, rows, envoy=envoy, replica=replica, max_attempts=2)
     ledgers = reconcile(cell)
     found = {
         name: getattr(ledgers, name) for name in ("only_client", "only_envoy", "only_replica", "disagree")
@@ -146,7 +146,7 @@ def test_attempts_agree_with_a_plain_count(requests, most):
     replica = [(n, name) for n, (tried, _) in enumerate(requests) for name in tried]
     envoy = [(n, REPLICAS[tried[-1]]) for n, (tried, _) in enumerate(requests)]
     with tempfile.TemporaryDirectory() as folder:
-        cell = write_cell(Path(folder), rows, envoy=envoy, replica=replica, most_attempts=most)
+        cell = write_cell(Path(folder), rows, envoy=envoy, replica=replica, max_attempts=most)
         ledgers = reconcile(cell)
     answered = [tried for tried, answered in requests if answered]
     assert ledgers.matched == sum(len(tried) <= most for tried in answered)

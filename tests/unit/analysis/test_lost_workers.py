@@ -1,4 +1,4 @@
-"""A load worker that was lost makes its cell doubtful, for that and nothing else."""
+"""A load worker that was lost makes its cell invalid, for that and nothing else."""
 
 import pytest
 
@@ -9,7 +9,10 @@ from lb.rows import REQUEST_IDS_PER_CLIENT
 from tests.unit.analysis.test_ledgers import ENVOY, REPLICA, ROWS, ZERO
 from tests.unit.synthetic.handwritten_cell import MS, row, write_cell
 
-WORKER = {"name": "load-worker-1", "clients": [1], "planned_requests": 9, "measured_requests": 6}
+WORKER = {
+    **{"name": "load-worker-1", "host": "127.0.0.1", "clients": [1], "rows": 8},
+    **{"planned_requests": 9, "measured_requests": 6, "offset_ns": 0, "offset_uncertainty_ns": 0},
+}
 UNHEARD = REQUEST_IDS_PER_CLIENT  # the first request of client 1
 
 
@@ -49,17 +52,17 @@ def test_what_it_told_of_is_held_against_the_other_ledgers(tmp_path):
         (lost(planned_requests=None), "0.3 s into measuring: what its clients sent from then on is missing"),
     ],
 )
-def test_the_doubt_says_when_and_how_many(tmp_path, worker, told):
+def test_the_reason_says_when_and_how_many(tmp_path, worker, told):
     begun = {"planned_ns": 100 * MS, "sent_ns": 101 * MS, "done_ns": 102 * MS}
     rows = [row(0, "replica-0", **begun)]
     common = {"measure_start_ns": 100 * MS, "planned_rate_per_s": None}
     cell = write_cell(tmp_path, rows, load_workers=[worker], **common)
-    (doubt,) = measure(collect_facts(cell)).doubts
-    assert doubt.startswith("load worker load-worker-1 was lost ")
-    assert told in doubt
+    (reason,) = measure(collect_facts(cell)).invalid_reasons
+    assert reason.startswith("load worker load-worker-1 was lost ")
+    assert told in reason
 
 
-def test_workers_that_played_to_the_end_are_no_doubt(tmp_path):
+def test_workers_that_played_to_the_end_are_no_reason(tmp_path):
     workers = [lost(ended="done"), lost(ended="stopped")]
     cell = write_cell(tmp_path, ROWS, load_workers=workers, planned_rate_per_s=None)
-    assert measure(collect_facts(cell)).doubts == ()
+    assert measure(collect_facts(cell)).invalid_reasons == ()

@@ -11,7 +11,7 @@ from harness.analysis.facts import collect_facts
 from harness.analysis.judge import measure
 from harness.analysis.ledgers import reconcile
 from harness.analysis.summary import summarise
-from harness.record.directory import read_run
+from harness.record.reader import read_run
 from harness.report.page import build_report
 from harness.report.terminal import print_summary
 from tests.unit.analysis.test_ledgers import REPLICA, ROWS
@@ -25,7 +25,7 @@ NEITHER = NO_ENVOY | NO_REPLICA
 
 def cell_without(folder, lacking, rows=ROWS, replica=REPLICA, **info):
     """A cell behind a proxy, the ledgers `lacking` not there."""
-    cell = write_cell(folder, rows, replica=replica, no_ledgers=lacking, **info)
+    cell = write_cell(folder, rows, replica=replica, missing_ledgers=lacking, **info)
     if "envoy" in lacking:
         (folder / "access.jsonl").unlink()
     for path in folder.glob("replica-*.csv") if "replica" in lacking else ():
@@ -35,7 +35,7 @@ def cell_without(folder, lacking, rows=ROWS, replica=REPLICA, **info):
 
 @pytest.mark.parametrize("attempts", [1, 3])
 def test_the_replicas_ledgers_alone_reconcile(tmp_path, attempts):
-    ledgers = reconcile(cell_without(tmp_path, NO_ENVOY, most_attempts=attempts))
+    ledgers = reconcile(cell_without(tmp_path, NO_ENVOY, max_attempts=attempts))
     assert (ledgers.client, ledgers.envoy, ledgers.replica, ledgers.matched) == (3, None, 3, 3)
     assert (ledgers.only_client, ledgers.only_envoy, ledgers.only_replica) == (0, None, 0)
     assert ledgers.reconciled is True
@@ -43,7 +43,7 @@ def test_the_replicas_ledgers_alone_reconcile(tmp_path, attempts):
 
 @pytest.mark.parametrize("attempts", [1, 3])
 def test_the_proxys_ledger_alone_reconciles(tmp_path, attempts):
-    ledgers = reconcile(cell_without(tmp_path, NO_REPLICA, most_attempts=attempts))
+    ledgers = reconcile(cell_without(tmp_path, NO_REPLICA, max_attempts=attempts))
     assert (ledgers.client, ledgers.envoy, ledgers.replica, ledgers.matched) == (3, 3, None, 3)
     assert (ledgers.only_envoy, ledgers.only_replica, ledgers.reconciled) == (0, None, True)
 
@@ -66,14 +66,14 @@ def test_a_disagreement_with_the_replicas_is_caught(tmp_path, rows, replica, kin
 @pytest.mark.parametrize("attempts", [1, 3])
 def test_a_client_alone_is_not_judged(tmp_path, attempts):
     rows = [*ROWS, row(3, "", code="UNAVAILABLE")]
-    cell = cell_without(tmp_path, NEITHER, rows, most_attempts=attempts)
+    cell = cell_without(tmp_path, NEITHER, rows, max_attempts=attempts)
     ledgers = reconcile(cell)
     assert (ledgers.client, ledgers.unanswered, ledgers.disagree) == (4, 1, 0)
     unknown = (ledgers.envoy, ledgers.replica, ledgers.matched, ledgers.only_client, ledgers.only_replica)
     assert (set(unknown), ledgers.reconciled) == ({None}, None)
     facts = collect_facts(cell)
     assert facts.answers_lost is None
-    assert not [doubt for doubt in measure(facts).doubts if "reconcile" in doubt]
+    assert not [reason for reason in measure(facts).invalid_reasons if "reconcile" in reason]
 
 
 def test_a_request_that_the_client_wrote_twice_is_wrong_all_the_same(tmp_path):
@@ -102,7 +102,7 @@ def external(tmp_path):
     }
     _update(run / "manifest.json", told)
     for path in run.glob("cells/*/cell.json"):
-        _update(path, {"no_ledgers": NEITHER})
+        _update(path, {"missing_ledgers": NEITHER})
     for path in [*run.glob("cells/*/access.jsonl"), *run.glob("cells/*/replica-*.csv")]:
         path.unlink()
     return run
@@ -113,14 +113,14 @@ def _update(path, more):
 
 
 def test_what_is_not_there_is_told(external):
-    page = build_report(external).read_text()
-    summary = json.loads((external / "summary.json").read_text())
-    for arm in summary["arms"].values():
-        ledgers = arm["ledgers"]
-        assert (ledgers["envoy"], ledgers["replica"], ledgers["reconciled"]) == (None, None, None)
-        assert ledgers["client"] > 0
-        assert arm["attempts"]["per_request"] is None
-    assert summary["verdict"] == json.loads((GOLDEN / "summary.json").read_text())["verdict"]
+    report, summary = build_report(external)
+    page = report.read_text()
+    for arm in summary.arms.values():
+        ledgers = arm.ledgers
+        assert (ledgers.envoy, ledgers.replica, ledgers.reconciled) == (None, None, None)
+        assert ledgers.client > 0
+        assert arm.metrics["attempts.per_request"] is None
+    assert summary.verdict == json.loads((GOLDEN / "summary.json").read_text())["verdict"]
     for words in (
         "Not available: the ledger of the proxy (the proxy is not the lab",
         "not available",
@@ -137,12 +137,14 @@ def test_what_is_not_there_is_told(external):
     assert "note client was not run: no --replica was named" in told
 
 
-def test_expectations_that_are_all_left_out_leave_a_doubt(external):
+def test_expectations_that_are_all_left_out_are_inconclusive(external):
     experiment = external / "experiment.yaml"
     head, _, _ = experiment.read_text().partition("expect:")
     experiment.write_text(f"{head}expect: []\n")
     summary = summarise(read_run(external))
-    assert (summary["verdict"], summary["expectations"]) == ("inconclusive", [])
-    assert summary["doubts"][-1] == "every expectation speaks of an arm that was not run"
+    assert (summary.verdict, summary.expectations) == ("inconclusive", [])
+    assert summary.invalid_reasons[-1] == (
+        "the run: not usable, because every expectation is about an arm that was not run"
+    )
     _update(external / "manifest.json", {"not_judged": []})
-    assert summarise(read_run(external))["verdict"] == "held"
+    assert summarise(read_run(external)).verdict == "held"

@@ -165,7 +165,7 @@ class ModelContext(EventContext):
     def __init__(self, fleet: ModelFleet) -> None:
         self.lines: list[tuple[str, dict[str, object]]] = []
         self.waited: list[float] = []
-        super().__init__(lambda event, **details: self.lines.append((event, details)), {})
+        super().__init__({})
         self._fleet = fleet
         self.addresses = {name: f"host:{name}" for name in [*fleet.state.replicas, "replica-2", "replica-3"]}
         self.endpoints = fleet.state.endpoints
@@ -173,6 +173,12 @@ class ModelContext(EventContext):
     @property
     def fleet(self) -> ModelFleet:
         return self._fleet
+
+    def seen(self, planned: PlannedEvent, target: str, what: str) -> None:
+        self.lines.append(("took_effect", {"number": planned.number, "target": target, "seen": what}))
+
+    def step(self, planned: PlannedEvent, do: str, target: str) -> None:
+        self.lines.append(("step", {"number": planned.number, "do": do, "target": target}))
 
     @property
     def proxy(self) -> "ModelContext":

@@ -13,7 +13,8 @@ from harness.errors import UserError
 from harness.events.kind import EventKind
 from harness.events.registry import EVENT_KINDS, is_opposite
 from harness.metrics.event_facts import EventEffects
-from harness.record.directory import read_run
+from harness.record.event_log import Line, StepTaken
+from harness.record.reader import read_run
 from harness.report.event_marks import mark_events
 from harness.report.event_tables import event_tables, lasts_until_s
 from harness.report.plot_data import PlotData
@@ -37,10 +38,10 @@ def at(request_id: int, at_ms: float, replica: str, took_ms: int = 2, code: str 
     return row(request_id, replica, code=code, **times)
 
 
-def facts(folder: Path, rows: list[dict[str, Any]], *lines: dict[str, Any]) -> Any:
+def facts(folder: Path, rows: list[dict[str, Any]], *lines: Line) -> Any:
     """The facts of a direct cell of three replicas, of which the third may come later."""
     cell = write_cell(
-        folder, rows, events=lines, replicas=REPLICAS, first_replicas=[ZERO, ONE], route="direct"
+        folder, rows, events=lines, replicas=REPLICAS, initial_replicas=[ZERO, ONE], route="direct"
     )
     return collect_facts(cell)
 
@@ -126,7 +127,7 @@ def test_what_is_an_opposite_ends_others(kind: EventKind, tmp_path: Path) -> Non
 @each_kind
 def test_its_steps_are_drawn(kind: EventKind, tmp_path: Path) -> None:
     steps = [
-        {"event": "step", "number": 1, "t_ns": at_ms * MS, "do": do, "target": ONE}
+        StepTaken(number=1, t_ns=at_ms * MS, do=do, target=ONE)
         for at_ms, do in ((300, "drain"), (500, "stop"), (700, "start"))
     ]
     found = facts(tmp_path, pinned(), asked(1, 100, kind.name, ZERO, ONE), *steps)
@@ -163,19 +164,19 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def test_every_kind_has_facts_tables_and_plots(run: Any) -> None:
     kinds, found = run
     summary = summarise(found)
-    tables = list(event_tables(summary["arms"]))
+    tables = list(event_tables(summary.arms))
     data = PlotData.of(found.experiment, facts_of(found))
     for kind in kinds:
-        event = summary["arms"][kind.name]["events"][-1]
-        assert event["do"] == kind.name
-        number = event["number"]
-        assert EVENT_KINDS[event["do"]].label(event["targets"]) in str(tables[number - 1].rows)
+        event = summary.arms[kind.name].events[-1]
+        assert event.do == kind.name
+        number = event.number
+        assert EVENT_KINDS[event.do].label(event.targets) in str(tables[number - 1].rows)
         measured = measure(facts_of(found)[kind.name][0]).values
         assert measured[f"event{number}.requests"] is not None
     for name in ("over_time", "recovery"):
         assert PLOTS[name].applies(data)
         assert PLOTS[name].draw(data).axes
     for number, table in enumerate(tables, start=1):
-        events = [event for arm in summary["arms"].values() for event in arm["events"]]
-        kinds_here = [EVENT_KINDS[event["do"]] for event in events if event["number"] == number]
+        events = [event for arm in summary.arms.values() for event in arm.events]
+        kinds_here = [EVENT_KINDS[event.do] for event in events if event.number == number]
         assert ("returned" in table.head) == any(kind.returns for kind in kinds_here)

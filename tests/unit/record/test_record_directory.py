@@ -2,19 +2,32 @@
 
 import json
 import shutil
+import tomllib
 
 import polars as pl
 import pytest
 
 from harness.analysis.summary import summarise
 from harness.errors import UserError
-from harness.record.directory import RunWriter, read_run, store_rows
+from harness.paths import ROOT
+from harness.record.cell_record import CellRecord, LoadWorkerRecord
+from harness.record.manifest import Host, Manifest
+from harness.record.reader import read_run
+from harness.record.record_file import READ_BY, SCHEMA, read_record, write_record
+from harness.record.tables import store_rows
+from harness.record.writer import RunWriter
 from lb.rows import REQUEST_COLUMNS
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN
 
-MANIFEST = {"seed": 1, "versions": {}, "host": {}, "git_commit": None, "overrides": {}, "cells": []}
 HEADER = ",".join(REQUEST_COLUMNS) + "\n"
 LINE = "3000000017,3,0,AddVideo,1,2,3,OK,,0,0,0,1,127.0.0.1:8\n"
+
+
+def create(results):
+    """A new run without cells."""
+    host = Host(system="", machine="", cpus=None, memory_bytes=0)
+    facts = {"experiment": "sticky", "seed": 1, "versions": {}, "git_commit": None, "cells": []}
+    return RunWriter.create(results, Manifest(host=host, **facts), EXPERIMENT)
 
 
 @pytest.fixture
@@ -23,9 +36,9 @@ def golden(tmp_path):
 
 
 def test_a_run_is_interrupted_until_it_is_finished(tmp_path):
-    writer = RunWriter.create(tmp_path, "sticky", MANIFEST, EXPERIMENT)
+    writer = create(tmp_path)
     manifest = json.loads((writer.path / "manifest.json").read_text())
-    assert (manifest["status"], manifest["finished_utc"], manifest["schema"]) == ("interrupted", None, 1)
+    assert (manifest["status"], manifest["finished_utc"], manifest["schema"]) == ("interrupted", None, SCHEMA)
     assert not (tmp_path / "sticky" / "latest").exists()
     writer.finish("completed")
     manifest = json.loads((writer.path / "manifest.json").read_text())
@@ -37,7 +50,7 @@ def test_a_run_is_interrupted_until_it_is_finished(tmp_path):
 
 
 def test_latest_is_the_newest_completed_run(tmp_path):
-    first, second, third = (RunWriter.create(tmp_path, "sticky", MANIFEST, EXPERIMENT) for _ in range(3))
+    first, second, third = (create(tmp_path) for _ in range(3))
     first.finish("completed")
     second.finish("completed")
     third.finish("failed", "no Envoy")
@@ -48,11 +61,11 @@ def test_latest_is_the_newest_completed_run(tmp_path):
 def test_results_that_cannot_be_written_are_the_users_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"results folder .*file: cannot be written"):
-        RunWriter.create(tmp_path / "file", "sticky", MANIFEST, EXPERIMENT)
+        create(tmp_path / "file")
 
 
 def test_a_cell_is_never_written_twice(tmp_path):
-    writer = RunWriter.create(tmp_path, "sticky", MANIFEST, EXPERIMENT)
+    writer = create(tmp_path)
     writer.cell("sticky", 1)
     with pytest.raises(FileExistsError):
         writer.cell("sticky", 1)
@@ -104,12 +117,68 @@ CELL = "cells/sticky.1"
 DAMAGE = {
     "no manifest": (lambda run: (run / "manifest.json").unlink(), "not a run directory"),
     "torn manifest": (lambda run: cut(run / "manifest.json"), r"manifest\.json: expected JSON"),
-    "foreign manifest": (lambda run: (run / "manifest.json").write_text("[]"), "with schema 1"),
-    "newer manifest": (lambda run: edit(run / "manifest.json", schema=2), "written by a newer lb-lab"),
-    "newer cell": (lambda run: edit(run / CELL / "cell.json", schema=2), r"cell\.json: written by a newer"),
-    "field missing": (lambda run: without(run / "manifest.json", "host"), "host: expected an object"),
-    "field of another type": (lambda run: edit(run / CELL / "cell.json", replicas=[]), "replicas: expected"),
-    "odd cells": (lambda run: edit(run / "manifest.json", cells=[1]), "cells: expected objects"),
+    "foreign manifest": (
+        lambda run: (run / "manifest.json").write_text("[]"),
+        "with schema 2, found schema None",
+    ),
+    "schema that is no number": (
+        lambda run: edit(run / "manifest.json", schema=True),
+        "with schema 2, found schema True",
+    ),
+    "earlier manifest": (
+        lambda run: edit(run / "manifest.json", schema=1),
+        r"manifest\.json: schema 1 was written by lb-lab 0\.1; install lb-lab 0\.1 to read it, or run the "
+        r"experiment again$",
+    ),
+    "later manifest": (
+        lambda run: edit(run / "manifest.json", schema=3, versions={"lb-lab": "0.9"}),
+        r"manifest\.json: schema 3 was written by lb-lab 0\.9; install lb-lab 0\.9 to read it",
+    ),
+    "earlier cell": (
+        lambda run: edit(run / CELL / "cell.json", schema=1),
+        r"cell\.json: schema 1 was written by lb-lab 0\.1; install",
+    ),
+    "later cell": (
+        lambda run: edit(run / CELL / "cell.json", schema=3),
+        r"cell\.json: schema 3 was written by lb-lab of another version; install that version to read it",
+    ),
+    "field missing": (
+        lambda run: without(run / "manifest.json", "host"),
+        r"manifest\.json: key 'host' is missing; expected a file written by this lab",
+    ),
+    "field that writers may leave out": (
+        lambda run: without(run / CELL / "cell.json", "incomplete_ledgers"),
+        r"cell\.json: key 'incomplete_ledgers' is missing",
+    ),
+    "field of a field missing": (
+        lambda run: edit(run / "manifest.json", load={"processes": 1}),
+        r"manifest\.json: load: key 'expect_workers' is missing; expected a whole number",
+    ),
+    "unknown field": (
+        lambda run: edit(run / CELL / "cell.json", torn=[]),
+        r"cell\.json: unknown key 'torn'",
+    ),
+    "field of another type": (
+        lambda run: edit(run / CELL / "cell.json", replicas=[]),
+        r"cell\.json: replicas: a list is not a mapping; expected a mapping",
+    ),
+    "number as text": (
+        lambda run: edit(run / CELL / "cell.json", repeat="1"),
+        r"cell\.json: repeat: '1' is not a whole number; expected a whole number",
+    ),
+    "unknown word": (
+        lambda run: edit(run / "manifest.json", status="complete"),
+        r"manifest\.json: status: 'complete' is not known here; expected 'completed' or 'interrupted' or "
+        r"'failed'; did you mean 'completed'\?",
+    ),
+    "not a number": (
+        lambda run: edit(run / CELL / "cell.json", planned_rate_per_s=float("nan")),
+        r"cell\.json: planned_rate_per_s: ",
+    ),
+    "odd cells": (
+        lambda run: edit(run / "manifest.json", cells=[1]),
+        r"manifest\.json: cells\[0\]: 1 is not a mapping",
+    ),
     "no experiment": (lambda run: (run / "experiment.yaml").unlink(), r"experiment\.yaml: expected"),
     "torn experiment": (lambda run: cut(run / "experiment.yaml"), r"experiment\.yaml"),
     "no cell": (lambda run: shutil.rmtree(run / CELL), r"cell\.json: expected this file"),
@@ -155,11 +224,11 @@ def test_of_an_interrupted_run_what_is_there_is_reported(golden):
     shutil.rmtree(golden / "cells" / "round_robin.2")
     (golden / "cells" / "sticky.2" / "cell.json").unlink()
     summary = summarise(read_run(golden))
-    assert (summary["status"], summary["verdict"]) == ("interrupted", "inconclusive")
-    assert [len(arm["repeats"]) for arm in summary["arms"].values()] == [1, 1]
-    assert summary["doubts"] == [
-        "sticky: 1 of 2 repeats were recorded",
-        "round_robin: 1 of 2 repeats were recorded",
+    assert (summary.status, summary.verdict) == ("interrupted", "inconclusive")
+    assert [len(arm.repeats) for arm in summary.arms.values()] == [1, 1]
+    assert summary.invalid_reasons == [
+        "sticky: not usable, because 1 of 2 repeats were recorded",
+        "round_robin: not usable, because 1 of 2 repeats were recorded",
     ]
 
 
@@ -185,45 +254,58 @@ def test_an_access_log_torn_in_its_last_line_is_read(golden):
 def test_a_run_directory_may_lie_in_a_folder_with_any_name(golden, tmp_path):
     odd = tmp_path / "a [1] *é"
     golden.rename(odd)
-    assert all(arm["ledgers"]["reconciled"] for arm in summarise(read_run(odd))["arms"].values())
+    assert all(arm.ledgers.reconciled for arm in summarise(read_run(odd)).arms.values())
 
 
-def without_columns(parquet, *columns):
-    pl.read_parquet(parquet).drop(columns).write_parquet(parquet)
-
-
-def test_a_record_of_an_earlier_lab_still_reads(golden):
-    """Without the columns, fields and bytes that later labs write down."""
-    expected = summarise(read_run(golden))
-    for folder in (golden / "cells").iterdir():
-        without_columns(folder / "requests.parquet", "cache")
-        without_columns(folder / "messages.parquet", "planned_ns")
-        log = folder / "access.jsonl"
-        log.write_text(log.read_text().replace("bytes_", "octets_"))
-        info = json.loads((folder / "cell.json").read_text())
-        for field in ("most_attempts", "groups", "proxy_workers"):
-            del info[field]
-        (folder / "cell.json").write_text(json.dumps(info))
-    run = read_run(golden)
-    for name, arm in summarise(run)["arms"].items():
-        for group in ("spread", "affinity", "latency_ms", "ledgers", "stream", "cache"):
-            assert arm[group] == expected["arms"][name][group], (name, group)
-        assert arm["bytes"]["per_request"] is None
-    messages = run.cells_of("sticky")[0].messages().collect()
-    assert messages["planned_ns"].to_list() == messages["sent_ns"].to_list()
-
-
-def test_rows_that_an_earlier_lab_left_as_csv_are_read(golden):
-    edit(golden / "manifest.json", status="interrupted")
-    parquet = golden / CELL / "requests.parquet"
-    whole = pl.read_parquet(parquet)
-    whole.drop("cache").write_csv(parquet.with_suffix(".csv"))
-    parquet.unlink()
-    assert read_run(golden).cells_of("sticky")[0].requests().collect().equals(whole)
-
-
-def test_a_column_of_another_type_is_refused_though_earlier_labs_lack_it(golden):
+def test_a_column_of_another_type_is_refused(golden):
     parquet = golden / CELL / "requests.parquet"
     pl.read_parquet(parquet).with_columns(pl.lit(1).alias("cache")).write_parquet(parquet)
     with pytest.raises(UserError, match=r"requests\.parquet: expected a column cache of type String"):
         summarise(read_run(golden))
+
+
+@pytest.mark.parametrize("file", ["manifest.json", f"{CELL}/cell.json"])
+def test_whatever_is_written_over_a_field_is_read_or_refused_in_one_line(golden, file):
+    """No value of any field ends in anything else than a record or one clear line."""
+    content = json.loads((golden / file).read_text())
+    for field in content:
+        for value in (None, True, -1, 1.5, 10**400, "", "x" * 300, [], [{}], {}, {"": None}):
+            (golden / file).write_text(json.dumps(content | {field: value}))
+            try:
+                run = read_run(golden)
+            except UserError as error:
+                assert "\n" not in str(error)
+            else:
+                assert all(cell.record.policy is not None for cell in run.cells)
+
+
+def test_every_earlier_schema_names_the_version_that_reads_it():
+    assert list(READ_BY) == list(range(1, SCHEMA))
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"].split(".")
+    assert all(version.split(".") < ours[:2] for version in READ_BY.values())
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    worker = {"name": "w", "host": "h", "clients": [1, 2], "rows": 3, "planned_requests": None}
+    worker |= {
+        "measured_requests": 2,
+        "offset_ns": -5,
+        "offset_uncertainty_ns": 1,
+        "ended": "lost",
+        "ended_ns": 9,
+    }
+    record = read_run(GOLDEN).cells[0].record
+    record.load_workers = [LoadWorkerRecord(**worker)]
+    record.missing_ledgers = {"envoy": "why"}
+    record.incomplete_ledgers = ["envoy", "replica-1"]
+    write_record(tmp_path / "cell.json", record)
+    again = read_record(tmp_path / "cell.json", CellRecord)
+    assert again == record
+    assert (again.incomplete_replicas, again.incomplete_proxy) == ({"replica-1"}, True)
+    assert again.lost_clients == {1, 2}
+
+
+def test_a_field_is_never_set_to_what_a_reader_would_refuse():
+    record = read_run(GOLDEN).cells[0].record
+    with pytest.raises(ValueError, match="status"):
+        record.status = "done"

@@ -1,9 +1,9 @@
-"""results/README.md knows every column, every field of a cell and every metric."""
+"""results/README.md knows every column, every field and every metric, and is as current as the models."""
 
-import json
 import re
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -11,10 +11,11 @@ import harness
 from harness.analysis.summary import summarise
 from harness.metrics.event_metrics import EVENT_METRICS
 from harness.metrics.registry import METRICS
-from harness.record.directory import read_run
+from harness.record.event_log import Line
+from harness.record.page import MODELS, page
+from harness.record.reader import read_run
 from harness.record.tables import REPLICA_COLUMNS
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
-from tests.unit.synthetic.synthetic_run import GOLDEN
 
 README = (Path(harness.__file__).parent.parent / "results" / "README.md").read_text()
 # Names in code marks; "first ... last" of a range stands for what lies between.
@@ -38,9 +39,21 @@ def test_every_column_is_explained(column):
     assert column in NAMES
 
 
-@pytest.mark.parametrize("field", json.loads((GOLDEN / "cells/sticky.1/cell.json").read_text()))
-def test_every_field_of_a_cell_is_explained(field):
-    assert field in NAMES
+def test_the_tables_of_fields_are_current():
+    assert page(README) == README, "run make schema"
+
+
+@pytest.mark.parametrize("name", [*MODELS, "Line"])
+def test_every_model_has_a_table(name):
+    assert f"<!-- fields: {name} -->" in README
+
+
+@pytest.mark.parametrize("model", [*MODELS.values(), *get_args(Line)], ids=lambda model: model.__name__)
+def test_every_field_is_described(model):
+    for name, field in model.model_fields.items():
+        assert field.description or name == "event", name
+    for name in model.__annotations__:
+        assert f"`{name}`" in README or name == "metrics", name
 
 
 @pytest.mark.parametrize("name", EVENT_METRICS)
@@ -49,7 +62,7 @@ def test_every_metric_of_an_event_is_explained_by_its_own_name(name):
 
 
 def test_every_field_of_an_event_is_explained(runs):
-    event = summarise(read_run(runs["killed"]))["arms"]["sticky"]["repeats"][0]["events"][0]
+    event = summarise(read_run(runs["killed"])).model_dump()["arms"]["sticky"]["repeats"][0]["events"][0]
     assert event["effects"]
     for field in {**event, **event["effects"][0]}.keys() - EVENT_METRICS.keys():
         assert field in NAMES, field
@@ -57,6 +70,6 @@ def test_every_field_of_an_event_is_explained(runs):
 
 def test_every_field_of_an_arm_is_explained(runs):
     groups = {name.partition(".")[0] for name in METRICS} | {"route", "policy", "error_shares"}
-    for arm in summarise(read_run(runs["swept"]))["arms"].values():
+    for arm in summarise(read_run(runs["swept"])).model_dump()["arms"].values():
         for field in arm.keys() - groups:
             assert field in NAMES, field

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import UserError
 from harness.record.usage import USAGE_COLUMNS, read_usage
 
 S = 1_000_000_000
@@ -38,6 +39,12 @@ def test_one_sample_says_nothing_and_a_torn_line_is_left_out(tmp_path: Path) -> 
     usage = read_usage(path, 0, S)
     assert list(usage) == ["envoy"]
     assert (usage["envoy"].cpu_cores, usage["envoy"].memory_bytes) == (0.0, 9)
+
+
+def test_anything_else_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = _file(tmp_path, tail="0,load,much,1\n")
+    with pytest.raises(UserError, match=r"usage\.csv: expected rows of t_ns,part,cpu_ns,memory_bytes"):
+        read_usage(path, 0, S)
 
 
 def test_no_file_no_usage(tmp_path: Path) -> None:

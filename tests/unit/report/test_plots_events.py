@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from harness.analysis.summary import facts_of
 from harness.analysis.window_series import MAX_SESSIONS, MAX_STEPS, window_series_of
 from harness.events.registry import EVENT_KINDS
-from harness.record.directory import read_run
+from harness.record.reader import read_run
 from harness.report.event_tables import lasts_until_s
 from harness.report.plot_style import REPLICA_COLOURS
 from harness.report.plots import PLOTS

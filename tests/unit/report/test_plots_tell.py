@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.summary import facts_of
-from harness.record.directory import read_run
+from harness.record.reader import read_run
 from harness.report.plot_data import PlotData
 from harness.report.plots import PLOTS
 from tests.unit.synthetic import stories

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.analysis.summary import summarise
 from harness.metrics.figures import show
-from harness.record.directory import read_run
+from harness.record.reader import read_run
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.page import render_report
 from harness.report.tables import ABSENT
@@ -21,23 +21,24 @@ def killed(runs):
 
 
 def test_an_arm_lists_its_events_with_medians_and_each_repeat_its_own(killed):
-    arm = killed["arms"]["sticky"]
-    kill, start = arm["events"]
-    assert (kill["number"], kill["do"], kill["targets"]) == (1, "kill", ["replica-1"])
-    assert (start["undoes"], kill["undoes"], kill["details"]) == (1, None, {"for_s": 0.3})
-    repeats = [repeat["events"][0] for repeat in arm["repeats"]]
+    arm = killed.arms["sticky"]
+    kill, start = arm.events
+    assert (kill.number, kill.do, kill.targets) == (1, "kill", ["replica-1"])
+    assert (start.undoes, kill.undoes, kill.details) == (1, None, {"for_s": 0.3})
+    repeats = [repeat.events[0] for repeat in arm.repeats]
     assert len(repeats) == 2
-    assert kill["longest_gap_ms"] == pytest.approx(median(one["longest_gap_ms"] for one in repeats))
-    assert kill["errors"]["UNAVAILABLE"] == sum(one["errors"]["UNAVAILABLE"] for one in repeats)
-    assert sum(kill["errors"].values()) == 2 * kill["failed_requests"]
-    assert "effects" not in kill
-    assert repeats[0]["effects"][0]["seen"] == "process ended"
-    assert killed["arms"]["calm"]["events"] == []
-    assert "event1" not in arm
+    gaps_ms = [one.metrics["longest_gap_ms"] for one in repeats]
+    assert kill.metrics["longest_gap_ms"] == pytest.approx(median(gaps_ms))
+    assert kill.errors["UNAVAILABLE"] == sum(one.errors["UNAVAILABLE"] for one in repeats)
+    assert sum(kill.errors.values()) == 2 * kill.metrics["failed_requests"]
+    assert "effects" not in kill.model_dump()
+    assert repeats[0].model_dump()["effects"][0]["seen"] == "process ended"
+    assert killed.arms["calm"].events == []
+    assert "event1" not in arm.model_dump()
 
 
 def test_there_is_a_table_for_each_event(killed):
-    first, second = event_tables(killed["arms"])
+    first, second = event_tables(killed.arms)
     assert [row[0] for row in first.rows] == ["sticky", "round_robin", "grows"]
     assert [row[0] for row in second.rows] == ["sticky", "round_robin"]
     assert first.head[1] == "what"
@@ -46,14 +47,14 @@ def test_there_is_a_table_for_each_event(killed):
     assert first.rows[0][1].startswith("kill replica-1 at 0.3")
     assert first.rows[2][1].startswith("add replica-4 at 0.5")
     column = first.head.index("had to")
-    needed = killed["arms"]["sticky"]["events"][0]["needed_moves"]
+    needed = killed.arms["sticky"].events[0].metrics["needed_moves"]
     assert first.rows[0][column] == show(needed) != "0"
     assert first.rows[1][column] == ABSENT  # its sessions were never pinned
     assert "fair share after, ms" in first.head
 
 
 def test_the_whole_window_has_a_table(killed):
-    rows = {row[0]: row for row in changes_table(killed["arms"]).rows}
+    rows = {row[0]: row for row in changes_table(killed.arms).rows}
     assert rows["sticky"][4] == "3"
     assert rows["calm"][4] == ABSENT
 
@@ -75,7 +76,7 @@ def test_the_terminal_has_one_line_an_arm_with_events(killed, width):
     assert not any(line.startswith("  calm") for line in out.getvalue().splitlines())
     if width == 300:
         assert "kill replica-1: " in lines[0]
-        needed = killed["arms"]["sticky"]["events"][0]["needed_moves"]
+        needed = killed.arms["sticky"].events[0].metrics["needed_moves"]
         assert f"({show(needed)} had to); start replica-1: " in lines[0]
         assert "moved" not in lines[1]
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from harness.analysis.summary import summarise
 from harness.errors import UserError
 from harness.metrics.figures import show
-from harness.record.directory import read_run
+from harness.record.reader import read_run
+from harness.record.record_file import SCHEMA
 from harness.report.page import build_report, render_report
 from harness.report.tables import ledgers_table
 from harness.report.terminal import print_summary
@@ -44,7 +45,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = shutil.copytree(GOLDEN, tmp_path_factory.mktemp("report") / "run")
-    assert build_report(run) == run / "report.html"
+    assert build_report(run)[0] == run / "report.html"
     return run
 
 
@@ -59,7 +60,7 @@ def rendered(run_dir):
 
 
 def test_what_is_derived_is_there(run):
-    assert json.loads((run / "summary.json").read_text())["schema"] == 1
+    assert json.loads((run / "summary.json").read_text())["schema"] == SCHEMA
     for name in DRAWN:
         assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (run / "plots" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
@@ -136,13 +137,20 @@ def test_what_users_write_is_escaped(tmp_path):
     evil = re.sub(r"(?s)lesson: \|.*?(?=replicas:)", lambda _: f"lesson: {quoted}\n", evil)
     run = synthesise_run(tmp_path, evil, requests=20)
     manifest = json.loads((run / "manifest.json").read_text())
-    manifest |= {"error": EVIL, "status": "failed", "versions": {EVIL: EVIL}, "host": {EVIL: EVIL}}
+    manifest |= {
+        "error": EVIL,
+        "status": "failed",
+        "versions": {EVIL: EVIL},
+        "notes": [EVIL],
+        "not_judged": [EVIL],
+    }
+    manifest["host"] |= {"system": EVIL, "machine": EVIL}
     (run / "manifest.json").write_text(json.dumps(manifest))
     cell = json.loads((run / "cells/sticky.1/cell.json").read_text())
-    (run / "cells/sticky.1/cell.json").write_text(json.dumps(cell | {"status": EVIL}))
+    (run / "cells/sticky.1/cell.json").write_text(json.dumps(cell | {"missing_ledgers": {"envoy": EVIL}}))
     page = Page(rendered(run))
     assert not {"script", "img"} & {tag for tag, _ in page.tags}
-    assert page.text.count(EVIL) >= 9
+    assert page.text.count(EVIL) >= 11
 
 
 @pytest.mark.parametrize(("status", "words"), [("interrupted", "did not end"), ("failed", "The lab failed")])
@@ -163,7 +171,7 @@ def test_a_run_of_which_nothing_is_left_still_has_a_report(tmp_path):
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
     shutil.rmtree(run / "cells")
-    text = Page(build_report(run).read_text()).text
+    text = Page(build_report(run)[0].read_text()).text
     assert "Verdict: inconclusive" in text
     assert "not measured" in text
 
@@ -178,8 +186,8 @@ def test_a_report_that_cannot_be_written_is_the_users_error(tmp_path):
 
 def test_the_terminal_tells_table_verdict_figures_and_path(run):
     out = StringIO()
-    summary = json.loads((run / "summary.json").read_text())
-    summary["expectations"][0]["text"] = "[bold]as is[/bold]"
+    summary = summarise(read_run(run))
+    summary.expectations[0].text = "[bold]as is[/bold]"
     print_summary(summary, Console(file=out, width=120), run / "report.html")
     text = out.getvalue()
     for words in ("replica-3", "round_robin", "p99 ms", "refuted", "[bold]as is[/bold], measured 1.004"):
@@ -200,11 +208,11 @@ def test_an_arm_that_sweeps_is_one_arm_a_value(runs):
     run = read_run(runs["swept"])
     summary = summarise(run)
     names = [f"{arm}_{n}" for arm in ("sticky", "round_robin") for n in (4, 12, 40)]
-    assert list(summary["arms"]) == [*names, "direct"]
-    arm = summary["arms"]["sticky_12"]
-    assert (arm["base"], arm["factor"], arm["value"]) == ("sticky", "clients", 12)
-    assert "base" not in summary["arms"]["direct"]
-    assert summary["verdict"] == "held"
+    assert list(summary.arms) == [*names, "direct"]
+    arm = summary.arms["sticky_12"]
+    assert (arm.base, arm.factor, arm.value) == ("sticky", "clients", 12)
+    assert "base" not in summary.arms["direct"].model_dump()
+    assert summary.verdict == "held"
     page = Page(render_report(run, summary, {}))
     assert "sticky_40" in page.text
     assert "3 things: route, policy, clients" in page.text
@@ -251,12 +259,12 @@ def test_errors_and_attempts_are_told_where_there_are_some(runs, tmp_path):
     )
     assert "INTERNAL" in Page(rendered(synthesise_run(tmp_path, failing, requests=20))).text
     quiet = synthesise_run(tmp_path, stories.LONELY, requests=10)
-    assert not any(arm["errors"] for arm in summarise(read_run(quiet))["arms"].values())
+    assert not any(arm.errors for arm in summarise(read_run(quiet)).arms.values())
     assert "How the requests ended" not in Page(rendered(quiet)).text
 
 
 def test_envoy_has_no_list_of_requests_where_it_balances_connections(runs):
-    table = ledgers_table(summarise(read_run(runs["crowded"]))["arms"], {})
+    table = ledgers_table(summarise(read_run(runs["crowded"])).arms, {})
     column = table.head.index("envoy")
     l7, _, l4 = table.rows
     assert l7[column] not in ("0", "–")
@@ -273,9 +281,9 @@ def test_many_arms_are_rows_and_no_figure_is_lost(runs, story, width):
     lines = out.getvalue().splitlines()
     assert all(len(line) <= width for line in lines)
     joined = "".join(line.split("  ")[0].strip() for line in lines)  # names may be folded
-    for name, arm in summary["arms"].items():
+    for name, arm in summary.arms.items():
         assert name in joined, name
-        p99 = show(arm["latency_ms"]["p99"])
+        p99 = show(arm.metrics["latency_ms.p99"])
         assert any(p99 in line.split() for line in lines), (name, p99)
     assert any("median" in line.split() for line in lines) == (width >= 110)
 

@@ -5,8 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.record.directory import Cell, store_rows
-from harness.record.tables import REPLICA_COLUMNS
+from harness.record.cell_record import CellRecord
+from harness.record.event_log import (
+    EVENTS,
+    Asked,
+    CellStarted,
+    EndpointChange,
+    Line,
+    TookEffect,
+    line_text,
+)
+from harness.record.reader import Cell
+from harness.record.tables import REPLICA_COLUMNS, store_rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
 REPLICAS = {"replica-0": "127.0.0.1:4000", "replica-1": "127.0.0.1:4001"}
@@ -27,27 +37,37 @@ def message(request_id: int, replica: str, number: int = 0, **more: Any) -> dict
     return {"request_id": request_id, "message": number, "replica": replica, **times, **more}
 
 
-def asked(number: int, at_ms: float, do: str, *targets: str, **more: Any) -> dict[str, Any]:
+def asked(
+    number: int, at_ms: float, do: str, *targets: str, undoes: int | None = None, **details: Any
+) -> Asked:
     """A line of events.jsonl: an event that was asked for."""
-    at = {"t_ns": int(at_ms * MS), "planned_ns": int(at_ms * MS), "undoes": None, "notification": "somehow"}
-    return {"event": "asked", "number": number, "do": do, "targets": list(targets), **at, **more}
-
-
-def took_effect(number: int, at_ms: float, target: str) -> dict[str, Any]:
-    """A line of events.jsonl: it was seen to have taken effect."""
     at_ns = int(at_ms * MS)
-    return {
-        "event": "took_effect",
-        "number": number,
-        "t_ns": at_ns,
-        "target": target,
-        "seen": "process ended",
-    }
+    return Asked(
+        t_ns=at_ns,
+        number=number,
+        do=do,
+        targets=list(targets),
+        planned_ns=at_ns,
+        undoes=undoes,
+        notification="somehow",
+        details=details,
+    )
 
 
-def endpoint(at_ms: float, replica: str, state: str) -> dict[str, Any]:
+def took_effect(number: int, at_ms: float, target: str) -> TookEffect:
+    """A line of events.jsonl: it was seen to have taken effect."""
+    return TookEffect(t_ns=int(at_ms * MS), number=number, target=target, seen="process ended")
+
+
+def endpoint(at_ms: float, replica: str, state: str) -> EndpointChange:
     """A line of events.jsonl: how Envoy saw a replica from then on."""
-    return {"event": "endpoint", "t_ns": int(at_ms * MS), "replica": replica, "state": state}
+    return EndpointChange(t_ns=int(at_ms * MS), replica=replica, state=state)
+
+
+def write_events(folder: Path, lines: Sequence[Line]) -> Path:
+    """Write events.jsonl with its first line and these; return its path."""
+    (folder / EVENTS).write_text("".join(map(line_text, (CellStarted(), *lines))))
+    return folder / EVENTS
 
 
 def write_cell(
@@ -58,7 +78,7 @@ def write_cell(
     replica: Sequence[tuple[int, str]] | None = None,
     messages: Sequence[dict[str, Any]] | None = None,
     route: str = "envoy",
-    events: Sequence[dict[str, Any]] = (),
+    events: Sequence[Line] = (),
     **info: Any,
 ) -> Cell:
     """A completed cell of one second. envoy: (request id, upstream); replica: (request id, replica).
@@ -82,10 +102,16 @@ def write_cell(
         log = [{"request_id": None if i is None else str(i), "upstream": up, **common} for i, up in envoy]
         (folder / "access.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     if events:
-        (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in events))
-    base = {"arm": "a", "repeat": 1, "status": "completed", "route": route, "replicas": REPLICAS}
+        write_events(folder, events)
+    base = {"arm": "a", "repeat": 1, "order": 0, "status": "completed", "route": route, "policy": "p"}
+    there = {"replicas": REPLICAS, "initial_replicas": list(REPLICAS), "proxy_workers": 1}
     window = {"measure_start_ns": 0, "measure_end_ns": 1000 * MS, "planned_requests": len(rows)}
-    return Cell(folder, {**base, **window, "planned_rate_per_s": 10.0, **info})
+    return Cell(
+        folder,
+        CellRecord.model_validate(
+            {**base, **there, **window, "planned_rate_per_s": 10.0, "epoch_unix_ns": 0, **info}
+        ),
+    )
 
 
 def _store(folder: Path, stem: str, rows: Sequence[dict[str, Any]], columns: dict[str, Any]) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.record.directory import store_rows
-from harness.record.tables import REPLICA_COLUMNS
+from harness.record.tables import REPLICA_COLUMNS, store_rows
 from harness.spec.experiment import Arm, Experiment, Workload
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from tests.unit.synthetic.handwritten_cell import write_events
 from tests.unit.synthetic.synthetic_events import InventedEvents
 
 MS = 1_000_000
@@ -59,8 +59,7 @@ class InventedCell:
             lines = [json.dumps(self._access(row)) + "\n" for row in rows]
             (folder / "access.jsonl").write_text("".join(lines))
         if len(self.events.lines) > len(self.events.first):
-            told = "".join(json.dumps(line) + "\n" for line in self.events.told())
-            (folder / "events.jsonl").write_text(told)
+            write_events(folder, self.events.log())
         return sum(self.start_ns <= row["planned_ns"] < self.end_ns for row in rows)
 
     def _rows(self) -> list[Row]:

@@ -1,18 +1,16 @@
 """Events of an synthetic cell: when each replica was away, and the lines of events.jsonl that say so."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from harness.events.keys import PlannedEvent
 from harness.events.registry import EVENT_KINDS
 from harness.events.schedule import chosen_targets, planned_events, starts_new
+from harness.record.event_log import Asked, EndpointChange, Line, StepTaken, TookEffect
 from harness.spec.experiment import Event
 
 MS = 1_000_000
 NOTICED_NS = 100 * MS  # after this sessions leave a replica that breaks
 ROLL_NS = 150 * MS  # a replica's turn
-
-Line = dict[str, Any]
 
 
 class InventedEvents:
@@ -22,11 +20,11 @@ class InventedEvents:
         self.start_ns, self.end_ns = start_ns, end_ns
         self.first = list(names)
         self.names = list(names)
-        self.torn: set[str] = set()
+        self.killed: set[str] = set()
         self.away: list[tuple[str, int, int, bool]] = []  # replica, from, to, whether callers see it break
         self.joined: dict[str, int] = {}
         self.lines: list[Line] = [
-            {"t_ns": start_ns, "event": "endpoint", "replica": name, "state": "healthy"} for name in names
+            EndpointChange(t_ns=start_ns, replica=name, state="healthy") for name in names
         ]
         targets: dict[int, list[str]] = {}
         for planned in planned_events(events):
@@ -61,27 +59,33 @@ class InventedEvents:
     def _play(self, planned: PlannedEvent, targets: list[str]) -> None:
         at_ns = self.start_ns + round(planned.at_s * 1e9)
         event = planned.event
-        extras = event.model_dump(exclude={"at_s", "do", "target"}, exclude_defaults=True)
-        common: dict[str, Any] = {
-            "number": planned.number,
-            "do": event.do,
-            "targets": targets,
-            "planned_ns": at_ns,
-        }
-        self._note(
-            at_ns + MS, "asked", **common, undoes=planned.undoes, notification="broken connections", **extras
+        self.lines.append(
+            Asked(
+                t_ns=at_ns + MS,
+                number=planned.number,
+                do=event.do,
+                targets=targets,
+                planned_ns=at_ns,
+                undoes=planned.undoes,
+                notification="broken connections",
+                details=event.model_dump(
+                    mode="json", exclude={"at_s", "do", "target"}, exclude_defaults=True
+                ),
+            )
         )
         last_ns = at_ns + MS
         for place, name in enumerate(targets):
             last_ns = max(last_ns, self._become(planned, name, at_ns + MS + place * ROLL_NS))
-        self._note(last_ns, "took_effect", number=planned.number, target=targets[-1], seen="process ended")
+        self.lines.append(
+            TookEffect(t_ns=last_ns, number=planned.number, target=targets[-1], seen="process ended")
+        )
 
     def _become(self, planned: PlannedEvent, name: str, at_ns: int) -> int:
         """Do it to one replica; returns when it had taken effect."""
         kind = EVENT_KINDS[planned.event.do]
         if kind.membership == "removes":
             breaks = kind.breaks_calls and not kind.endpoints
-            self.torn |= {name} if breaks else set()
+            self.killed |= {name} if breaks else set()
             self.away.append((name, at_ns, self.end_ns, breaks))
             self._state(at_ns + NOTICED_NS * breaks, name, "unhealthy" if breaks else "absent")
             return at_ns + NOTICED_NS * breaks
@@ -95,18 +99,15 @@ class InventedEvents:
                 (("drain", "draining"), ("stop", "absent"), ("start", "healthy"))
             ):
                 step_ns = at_ns + part * ROLL_NS // 3
-                self._note(step_ns, "step", number=planned.number, do=step, target=name)
+                self.lines.append(StepTaken(t_ns=step_ns, number=planned.number, do=step, target=name))
                 self._state(step_ns, name, state)
             self.away.append((name, at_ns, at_ns + ROLL_NS, False))
             return at_ns + ROLL_NS
         return at_ns
 
     def _state(self, at_ns: int, name: str, state: str) -> None:
-        self._note(at_ns, "endpoint", replica=name, state=state)
+        self.lines.append(EndpointChange(t_ns=at_ns, replica=name, state=state))
 
-    def _note(self, at_ns: int, what: str, **details: object) -> None:
-        self.lines.append({"t_ns": at_ns, "event": what, **details})
-
-    def told(self) -> Iterator[Line]:
+    def log(self) -> list[Line]:
         """The lines in the order of time."""
-        yield from sorted(self.lines, key=lambda line: line["t_ns"])
+        return sorted(self.lines, key=lambda line: line.t_ns)

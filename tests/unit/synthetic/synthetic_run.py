@@ -3,13 +3,15 @@
 `python -m tests.unit.synthetic.synthetic_run` writes the golden run again.
 """
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from harness.record.directory import RunWriter
+from harness.record.cell_record import CellRecord
+from harness.record.manifest import MANIFEST, Host, Manifest, PlannedCell
+from harness.record.reader import read_run
+from harness.record.record_file import write_record
+from harness.record.writer import RunWriter
 from harness.spec.arm import Variant
 from harness.spec.experiment import Experiment, load_experiment
 from tests.unit.synthetic.synthetic_cell import InventedCell
@@ -52,20 +54,18 @@ def synthesise_run(
     """
     experiment = _read(experiment_yaml, name)
     order = [(n, arm) for n in range(1, experiment.repeats + 1) for arm in experiment.variants.values()]
-    manifest = {
-        "seed": 1,
-        "versions": {"lb-lab": "0.1.0", "envoy": "1.40.0", "grpcio": "1.85.1"},
-        "host": {"system": "Linux", "cpus": 2},
-        "git_commit": None,
-        "overrides": {},
-        "cells": [{"arm": arm.name, "repeat": repeat} for repeat, arm in order],
-    }
-    writer = RunWriter.create(results, name, manifest, experiment_yaml)
+    manifest = Manifest(
+        experiment=name,
+        seed=1,
+        versions={"lb-lab": "0.2.0", "envoy": "1.40.0", "grpcio": "1.85.1"},
+        host=Host(system="Linux", machine="x86_64", cpus=2, memory_bytes=2**33),
+        git_commit=None,
+        cells=[PlannedCell(arm=arm.name, repeat=repeat) for repeat, arm in order],
+    )
+    writer = RunWriter.create(results, manifest, experiment_yaml)
     for place, (repeat, arm) in enumerate(order):
         folder = writer.cell(arm.name, repeat)
-        writer.write_cell(
-            folder, {"order": place} | _synthesise_cell(folder, experiment, arm, repeat, requests)
-        )
+        writer.write_cell(folder, _synthesise_cell(folder, experiment, arm, repeat, requests, place))
     writer.finish("completed")
     return writer.path
 
@@ -78,33 +78,33 @@ def _read(experiment_yaml: str, name: str) -> Experiment:
 
 
 def _synthesise_cell(
-    folder: Path, experiment: Experiment, variant: Variant, repeat: int, requests: int
-) -> dict[str, Any]:
+    folder: Path, experiment: Experiment, variant: Variant, repeat: int, requests: int, order: int
+) -> CellRecord:
     arm = variant.arm
     cell = InventedCell(
         experiment, arm, experiment.workload_of(arm), requests, seed=f"{variant.name}.{repeat}"
     )
     planned = cell.write(folder)
-    return {
-        "arm": variant.name,
-        "repeat": repeat,
-        "route": arm.route,
-        "policy": arm.policy,
-        "status": "completed",
-        "replicas": cell.replicas,
-        "planned_requests": planned,
-        "planned_rate_per_s": requests / experiment.workload.duration_s,
-        "measure_start_ns": cell.start_ns,
-        "measure_end_ns": cell.end_ns,
-        "epoch_unix_ns": 1_790_000_000_000_000_000,
-        "proxy_workers": arm.proxy_workers,
-        "most_attempts": arm.retries.attempts if arm.retries else 1,
-        "groups": cell.groups,
-        "first_replicas": cell.events.first,
-        "torn": sorted(cell.events.torn),
-        "proxy_torn": False,
-        "awaits_answers": arm.await_each_answer,
-    }
+    return CellRecord(
+        arm=variant.name,
+        repeat=repeat,
+        order=order,
+        route=arm.route,
+        policy=arm.policy,
+        status="completed",
+        replicas=cell.replicas,
+        initial_replicas=cell.events.first,
+        groups=cell.groups,
+        proxy_workers=arm.proxy_workers,
+        max_attempts=arm.retries.attempts if arm.retries else 1,
+        awaits_answers=arm.await_each_answer,
+        planned_requests=planned,
+        planned_rate_per_s=requests / experiment.workload.duration_s,
+        measure_start_ns=cell.start_ns,
+        measure_end_ns=cell.end_ns,
+        epoch_unix_ns=1_790_000_000_000_000_000,
+        incomplete_ledgers=sorted(cell.events.killed),
+    )
 
 
 def write_golden(golden: Path) -> None:
@@ -115,13 +115,10 @@ def write_golden(golden: Path) -> None:
     synthetic = synthesise_run(golden.parent / "new", requests=120)
     shutil.move(synthetic, golden)
     shutil.rmtree(golden.parent / "new")
-    manifest = json.loads((golden / "manifest.json").read_text())
-    manifest |= {
-        "run": "20260101T000000Z-0000aa",
-        "started_utc": "2026-01-01T00:00:00Z",
-        "finished_utc": "2026-01-01T00:00:09Z",
-    }
-    (golden / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    manifest = read_run(golden).manifest
+    manifest.run = "20260101T000000Z-0000aa"
+    manifest.started_utc, manifest.finished_utc = "2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z"
+    write_record(golden / MANIFEST, manifest)
     build_report(golden)
     shutil.rmtree(golden / "plots")
     (golden / "report.html").unlink()

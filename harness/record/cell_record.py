@@ -1,0 +1,111 @@
+"""cell.json: one cell, its replicas, its plan, its measured window."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.fields import Route, Status
+from harness.record.record_file import Record
+
+CELL_FILE = "cell.json"
+PROXY = "envoy"  # the name that stands for the proxy where replicas have theirs
+
+Party = Literal["envoy", "replica"]
+
+
+class LoadWorkerRecord(Record):
+    """One of several processes that made the calls of a cell."""
+
+    name: str = Field(description="name of the worker")
+    host: str = Field(description="address of its machine, as the master saw it")
+    clients: list[int] = Field(description="the clients whose calls it made")
+    rows: int = Field(description="requests recorded in all")
+    planned_requests: int | None = Field(
+        description="requests planned for its clients in the measured window; null in a closed loop"
+    )
+    measured_requests: int = Field(description="requests recorded in the measured window")
+    offset_ns: int = Field(description="its clock to the master's, already allowed for in its rows")
+    offset_uncertainty_ns: int = Field(description="by how much that may be wrong")
+    ended: Literal["done", "stopped", "lost"] = Field(
+        description="`done`, `stopped` with the cell, or `lost`"
+    )
+    ended_ns: int = Field(description="when it ended")
+
+
+class CellRecord(Record):
+    """What is known of one cell, apart from its ledgers and events."""
+
+    arm: str = Field(description="name of the arm")
+    repeat: int = Field(description="which repeat of the arm, from 1")
+    order: int = Field(description="place of the cell in the order of the run, from 0")
+    route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
+    policy: str = Field(description="how requests were balanced")
+    status: Status = Field(default="interrupted", description="`completed`, `interrupted` or `failed`")
+    replicas: dict[str, str] = Field(
+        default={},
+        description="name -> `host:port` (empty where only the name is known); also replicas that joined "
+        "while measuring",
+    )
+    initial_replicas: list[str] = Field(description="names of the replicas that were there at the start")
+    groups: dict[str, str] = Field(
+        default={},
+        description="replica -> its target group; empty but for the policy `target_groups`",
+    )
+    proxy_workers: int = Field(description="worker threads of Envoy")
+    max_attempts: int = Field(
+        default=1, description="attempts that one request may take, in all; 1 without retries"
+    )
+    awaits_answers: bool = Field(
+        default=False,
+        description="whether clients sent on only after their last answer (`await_each_answer`)",
+    )
+    planned_requests: int = Field(
+        description="sends planned in the measured window; 0 in a closed loop, where nothing is planned ahead"
+    )
+    planned_rate_per_s: float | None = Field(
+        description="requests/s, as the experiment says; null in a closed loop"
+    )
+    measure_start_ns: int = Field(
+        default=0, description="start of the measured window; 0 where it was not reached"
+    )
+    measure_end_ns: int = Field(
+        default=0, description="end of the measured window; 0 where it was not reached"
+    )
+    epoch_unix_ns: int = Field(description="the cell's start on the wall clock")
+    incomplete_ledgers: list[str] = Field(
+        default=[],
+        description="whose last rows may be lost: replicas that were killed, and `envoy` where Envoy was "
+        "killed or restarted",
+    )
+    missing_ledgers: dict[Party, str] = Field(
+        default={},
+        description="testbed `external`: whose ledger the lab cannot read (`envoy`, `replica`) -> why; "
+        "`{}` elsewhere",
+    )
+    load_workers: list[LoadWorkerRecord] = Field(
+        default=[],
+        description="the processes that made the calls; empty where it was one, without a master",
+    )
+
+    @property
+    def window_ns(self) -> int:
+        """Length of the measured window."""
+        return self.measure_end_ns - self.measure_start_ns
+
+    @property
+    def incomplete_replicas(self) -> frozenset[str]:
+        """Replicas whose last rows may be lost."""
+        return frozenset(self.incomplete_ledgers) - {PROXY}
+
+    @property
+    def incomplete_proxy(self) -> bool:
+        """Whether rows of Envoy's ledger may be lost."""
+        return PROXY in self.incomplete_ledgers
+
+    @property
+    def lost_clients(self) -> frozenset[int]:
+        """Clients whose load worker was lost: they sent requests that the clients' ledger lacks."""
+        lost = (worker for worker in self.load_workers if worker.ended == "lost")
+        return frozenset(client for worker in lost for client in worker.clients)

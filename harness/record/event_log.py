@@ -1,0 +1,205 @@
+"""events.jsonl of a cell: what was changed when, what came of it, how Envoy saw the replicas."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import Field, JsonValue
+
+from harness.errors import UserError
+from harness.record.record_file import SCHEMA, Record, parse_record, without_schema
+
+EVENTS = "events.jsonl"
+
+
+class _Line(Record):
+    """One line. `EventLog` fills in `t_ns`, ns from the cell's start."""
+
+    t_ns: int = Field(default=0, description="when, from the cell's start")
+
+
+class CellStarted(_Line):
+    """The first line of the file, which has the schema number, too."""
+
+    event: Literal["cell_started"] = "cell_started"
+
+
+class PartsReady(_Line):
+    """Replicas and proxy are ready."""
+
+    event: Literal["parts_ready"] = "parts_ready"
+    pids: dict[str, int] = Field(description="name -> process id")
+
+
+class Confirmed(_Line):
+    """The live parts are what was planned."""
+
+    event: Literal["confirmed"] = "confirmed"
+
+
+class LoadStarted(_Line):
+    """The load process was started."""
+
+    event: Literal["load_started"] = "load_started"
+
+
+class Asked(_Line):
+    """A change was asked for."""
+
+    event: Literal["asked"] = "asked"
+    number: int = Field(description="number of the event, from 1 in the order of time")
+    do: str = Field(description="what is to happen, as in the experiment")
+    targets: list[str] = Field(description="names of the replicas it happens to, or `envoy`")
+    planned_ns: int = Field(description="when it was due")
+    undoes: int | None = Field(description="number of the event whose `for_s` this one ends, or null")
+    notification: str = Field(description="how clients and proxy learn of it")
+    details: dict[str, JsonValue] = Field(description="the event's own parameters, as in the experiment")
+
+
+class TookEffect(_Line):
+    """An event was seen to have taken effect on one target. The last such line says when all of it had."""
+
+    event: Literal["took_effect"] = "took_effect"
+    number: int = Field(description="number of the event")
+    target: str = Field(description="where it was seen")
+    seen: str = Field(
+        description="`process ended`, `process ready`, `settings in force`, `Envoy: unhealthy`, ..."
+    )
+
+
+class StepTaken(_Line):
+    """A part of a longer event began."""
+
+    event: Literal["step"] = "step"
+    number: int = Field(description="number of the event")
+    do: str = Field(description="`drain`, `stop` or `start`")
+    target: str = Field(description="whom it happens to")
+
+
+class EndpointChange(_Line):
+    """What Envoy makes of a replica from then on.
+
+    Written for each replica when measuring begins, then for every change, looked at some 20 times a second;
+    only behind Envoy, only where there are events.
+    """
+
+    event: Literal["endpoint"] = "endpoint"
+    replica: str = Field(description="name of the replica")
+    state: str = Field(description="`healthy`, `unhealthy`, `ejected`, `draining` or `absent`")
+
+
+class LoadEnded(_Line):
+    """The load process has ended."""
+
+    event: Literal["load_ended"] = "load_ended"
+    exit_status: int = Field(description="of the load process")
+
+
+class Collected(_Line):
+    """The ledgers are on disk."""
+
+    event: Literal["collected"] = "collected"
+
+
+Line = (
+    CellStarted
+    | PartsReady
+    | Confirmed
+    | LoadStarted
+    | Asked
+    | TookEffect
+    | StepTaken
+    | EndpointChange
+    | LoadEnded
+    | Collected
+)
+LINES: dict[str, type[Line]] = {model.model_fields["event"].default: model for model in get_args(Line)}
+
+
+class AskedEvent(Asked):
+    """One change of a cell with all that the log says of it. effects, steps: by time; there may be none."""
+
+    effects: list[TookEffect]
+    steps: list[StepTaken]
+
+
+class EventLog:
+    """Appends lines to one cell's events.jsonl. `epoch_ns`: the cell's start on the monotonic clock."""
+
+    def __init__(self, folder: Path, epoch_ns: int) -> None:
+        self._path = folder / EVENTS
+        self._epoch_ns = epoch_ns
+        self.write(CellStarted())
+
+    def write(self, line: Line) -> None:
+        """Append a line, with the time that it is now."""
+        line.t_ns = time.monotonic_ns() - self._epoch_ns
+        with self._path.open("a") as file:
+            file.write(line_text(line))
+
+
+def line_text(line: Line) -> str:
+    """Return the line as it stands in the file. The first one has the schema number, too."""
+    head = {"schema": SCHEMA} if isinstance(line, CellStarted) else {}
+    return json.dumps({**head, **line.model_dump(mode="json")}) + "\n"
+
+
+def read_events(path: Path) -> list[AskedEvent]:
+    """Return the events of a cell in the order in which they were asked for; none where there is no file.
+
+    Raises UserError naming the line that cannot be read. A last line that a kill has cut off is dropped.
+    """
+    asked: list[Asked] = []
+    effects: dict[int, list[TookEffect]] = defaultdict(list)
+    steps: dict[int, list[StepTaken]] = defaultdict(list)
+    for line in _lines(path):
+        if isinstance(line, Asked):
+            asked.append(line)
+        elif isinstance(line, TookEffect):
+            effects[line.number].append(line)
+        elif isinstance(line, StepTaken):
+            steps[line.number].append(line)
+    return [
+        AskedEvent(
+            **dict(line),
+            effects=sorted(effects[line.number], key=_time),
+            steps=sorted(steps[line.number], key=_time),
+        )
+        for line in sorted(asked, key=lambda line: (line.t_ns, line.number))
+    ]
+
+
+def read_endpoint_changes(path: Path) -> list[EndpointChange]:
+    """Return each replica's state in Envoy when measuring began, then every change, by time.
+
+    Raises UserError as read_events does.
+    """
+    return sorted((line for line in _lines(path) if isinstance(line, EndpointChange)), key=_time)
+
+
+def _time(line: _Line) -> int:
+    return line.t_ns
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    """Yield every whole line."""
+    if not path.exists():
+        return
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    for place, text in enumerate(whole.splitlines(), start=1):
+        where = f"{path}: line {place}"
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = None
+        if place == 1:
+            content = without_schema(where, content)
+        model = LINES.get(str(content.get("event"))) if isinstance(content, dict) else None
+        if not isinstance(content, dict) or model is None:
+            raise UserError(f"{where}: expected a JSON object with event, one of {', '.join(LINES)}")
+        yield parse_record(where, content, model)

@@ -1,0 +1,97 @@
+"""manifest.json: what ran, when, on what, and how it ended."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from pydantic import Field
+
+from harness.fields import Status
+from harness.record.record_file import Record
+
+MANIFEST = "manifest.json"
+
+
+def utc_now() -> str:
+    """Return the time in UTC, ISO 8601, in whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def new_run_name() -> str:
+    """Return a name that no other run has: the time in UTC and some random digits."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+class Host(Record):
+    """The machine of a run, without its name."""
+
+    system: str = Field(description="operating system and its release")
+    machine: str = Field(description="kind of processor")
+    cpus: int | None = Field(description="number of CPUs; null where the system does not say")
+    memory_bytes: int = Field(description="main memory")
+
+
+class LoadProcesses(Record):
+    """Who made the calls of a run."""
+
+    processes: int = Field(description="processes that made calls on this machine")
+    expect_workers: int = Field(description="load workers that were expected from other machines")
+
+
+class PlannedCell(Record):
+    """One arm x one repeat of the plan."""
+
+    arm: str = Field(description="name of the arm")
+    repeat: int = Field(description="which repeat of the arm, from 1")
+
+
+class ExternalFields(TypedDict, total=False):
+    """The fields of a manifest that only the testbed `external` fills."""
+
+    testbed_options: list[str]
+    notes: list[str]
+    not_judged: list[str]
+
+
+class Manifest(Record):
+    """What is known of a whole run. It says "interrupted" until the run has ended."""
+
+    experiment: str = Field(description="name of the experiment")
+    run: str = Field(default_factory=new_run_name, description="name of the directory")
+    status: Status = Field(
+        default="interrupted",
+        description="`completed`; `interrupted` (also: killed); `failed` (the lab itself, see `error`)",
+    )
+    started_utc: str = Field(default_factory=utc_now, description="ISO 8601")
+    finished_utc: str | None = Field(default=None, description="ISO 8601; null when the run was killed")
+    error: str | None = Field(default=None, description="why the run failed, or null")
+    seed: int = Field(description="of arrivals, service times and the order of cells")
+    versions: dict[str, str] = Field(
+        description="part -> version; testbed `docker`: also of the engine, and the digest of the image's "
+        "sources"
+    )
+    host: Host = Field(description="the machine, without its name")
+    git_commit: str | None = Field(
+        description="commit of the lab, with `-dirty` where files differed from it; null outside of a clone"
+    )
+    testbed: str = Field(default="local", description="`local`, `docker` or `external`")
+    testbed_options: list[str] = Field(
+        default=[], description="testbed `external`: the words of the command line; else empty"
+    )
+    notes: list[str] = Field(
+        default=[],
+        description="testbed `external`: what was left out, and what cannot be confirmed; else empty",
+    )
+    not_judged: list[str] = Field(
+        default=[],
+        description="testbed `external`: the expectations about arms that were not run; else empty",
+    )
+    load: LoadProcesses = Field(
+        default=LoadProcesses(processes=1, expect_workers=0), description="who made the calls"
+    )
+    overrides: dict[str, int | float] = Field(
+        default={}, description="field -> value set on the command line"
+    )
+    cells: list[PlannedCell] = Field(description="the cells in the order in which they were run")

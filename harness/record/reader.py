@@ -1,0 +1,117 @@
+"""Reads a run directory, results/<experiment>/<UTC time>-<id>/. results/README.md explains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UserError
+from harness.record.cell_record import CELL_FILE, CellRecord
+from harness.record.event_log import (
+    EVENTS,
+    AskedEvent,
+    EndpointChange,
+    read_endpoint_changes,
+    read_events,
+)
+from harness.record.manifest import MANIFEST, Manifest
+from harness.record.record_file import read_record
+from harness.record.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows
+from harness.spec.experiment import Experiment, load_experiment
+from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+
+if TYPE_CHECKING:
+    # Polars takes a quarter of a second to import, and a run needs it only after its first cell:
+    # functions that use it import it.
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm x one repeat of a stored run. Tables are polars LazyFrames, read when collected."""
+
+    folder: Path
+    record: CellRecord
+
+    def events(self) -> list[AskedEvent]:
+        """Return what was changed while measuring, in the order in which it was asked for."""
+        return read_events(self.folder / EVENTS)
+
+    def endpoint_changes(self) -> list[EndpointChange]:
+        """Return how Envoy saw its replicas, by time; empty where nobody watched."""
+        return read_endpoint_changes(self.folder / EVENTS)
+
+    def requests(self) -> pl.LazyFrame:
+        """Return one row per RPC: lb.rows.REQUEST_COLUMNS."""
+        return scan_rows(self.folder, "requests", REQUEST_COLUMNS)
+
+    def messages(self) -> pl.LazyFrame | None:
+        """Return one row per stream message: lb.rows.MESSAGE_COLUMNS. None where there were no streams."""
+        if not any((self.folder / f"messages.{end}").exists() for end in ("parquet", "csv")):
+            return None
+        return scan_rows(self.folder, "messages", MESSAGE_COLUMNS)
+
+    def replica_ledgers(self) -> dict[str, pl.LazyFrame]:
+        """Return replica name -> its own ledger, REPLICA_COLUMNS. A replica without a file is left out."""
+        paths = {name: self.folder / f"{name}.csv" for name in self.record.replicas}
+        return {name: scan_csv(path, REPLICA_COLUMNS) for name, path in paths.items() if path.exists()}
+
+    def access_log(self) -> pl.LazyFrame | None:
+        """Return Envoy's ledger: request_id, upstream ("host:port"; both may be null), bytes_in, bytes_out.
+
+        None where Envoy keeps no ledger of requests: on the route direct, and on envoy-l4, whose access log
+        is one of connections.
+        """
+        import polars as pl
+
+        path = self.folder / "access.jsonl"
+        if self.record.route != "envoy" or not path.exists():
+            return None
+        frame = scan_json_lines(path, {"request_id": str, "upstream": str, "bytes_in": int, "bytes_out": int})
+        return frame.with_columns(pl.col("request_id").cast(pl.Int64, strict=False))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run: manifest.json, the experiment as run, and the cells that left a record."""
+
+    path: Path
+    manifest: Manifest
+    experiment: Experiment
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.manifest.experiment
+
+    def cells_of(self, arm: str) -> list[Cell]:
+        """Return the recorded cells of one arm, by repeat."""
+        return sorted(
+            (cell for cell in self.cells if cell.record.arm == arm), key=lambda cell: cell.record.repeat
+        )
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory; tables are checked when they are first used.
+
+    A cell that an interrupted or failed run never recorded is left out.
+
+    Raises UserError naming the file when the directory is not a run, has another schema, or is damaged.
+    """
+    if not (path / MANIFEST).is_file():
+        raise UserError(
+            f"{path}: not a run directory (expected {MANIFEST} in it); name one of results/<experiment>/<run>"
+        )
+    manifest = read_record(path / MANIFEST, Manifest)
+    if not (path / "experiment.yaml").is_file():
+        raise UserError(f"{path / 'experiment.yaml'}: expected the experiment as run, no such file")
+    experiment = load_experiment(str(path / "experiment.yaml"), name=manifest.experiment)
+    cells = []
+    for planned in manifest.cells:
+        folder = path / "cells" / f"{planned.arm}.{planned.repeat}"
+        recorded = (folder / CELL_FILE).exists() and any(folder.glob("requests.*"))
+        if recorded or manifest.status == "completed":
+            cells.append(Cell(folder, read_record(folder / CELL_FILE, CellRecord)))
+    return Run(path, manifest, experiment, cells)

@@ -1,0 +1,98 @@
+"""What all files of a run directory share: the schema number, strict models, whole or nothing on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import UserError
+from harness.spec.problems import nested_problem
+
+SCHEMA = 2
+# An earlier schema -> the last version of lb-lab that writes and reads it.
+READ_BY = {1: "0.1"}
+
+
+class Record(BaseModel):
+    """A part of a file of the run directory: an unknown field or a value of another type is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, validate_assignment=True, allow_inf_nan=False)
+
+
+SomeRecord = TypeVar("SomeRecord", bound=Record)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text so that a reader sees the old file or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a file of the run directory: the schema number, then the fields of `record`."""
+    write_json(path, {"schema": SCHEMA, **record.model_dump(mode="json")})
+
+
+def read_record(path: Path, model: type[SomeRecord]) -> SomeRecord:
+    """Return what `write_record` wrote.
+
+    Raises UserError naming the file, and the field and its value, where the file has another schema or is
+    damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected this file in a completed run, but there is none") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: expected JSON written by this lab ({error})") from error
+    return parse_record(str(path), without_schema(str(path), content), model)
+
+
+def without_schema(where: str, content: object) -> dict[str, object]:
+    """Return the fields of a JSON object without its schema number.
+
+    Raises UserError, which begins with `where`, for anything but an object with the number SCHEMA.
+    """
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or type(schema) is not int:
+        raise UserError(f"{where}: expected a JSON object with schema {SCHEMA}, found schema {schema!r}")
+    if schema != SCHEMA:
+        version = READ_BY.get(schema) or _writers_version(content)
+        raise UserError(
+            f"{where}: schema {schema} was written by lb-lab {version or 'of another version'}; install "
+            f"{f'lb-lab {version}' if version else 'that version'} to read it, or run the experiment again"
+        )
+    return {name: value for name, value in content.items() if name != "schema"}
+
+
+def _writers_version(content: Mapping[str, object]) -> object:
+    """Return the version of the lab that a manifest names; None in other files."""
+    versions = content.get("versions")
+    return versions.get("lb-lab") if isinstance(versions, dict) else None
+
+
+def parse_record(where: str, fields: Mapping[str, object], model: type[SomeRecord]) -> SomeRecord:
+    """Return the record that `fields` of a JSON file describe.
+
+    Defaults are for writers: a file has every field. Raises UserError, which begins with `where` and names
+    field, value and what was expected.
+    """
+    for name in model.model_fields:
+        if name not in fields:
+            raise UserError(f"{where}: key '{name}' is missing; expected a file written by this lab")
+    try:
+        # As JSON: strictness then allows what JSON has no type for.
+        return model.model_validate_json(json.dumps(fields))
+    except ValidationError as error:
+        raise UserError(f"{where}: {nested_problem(error, model.model_json_schema(), ()).message}") from error

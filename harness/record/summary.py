@@ -1,0 +1,181 @@
+"""summary.json: the figures of a run and the verdict. All of it is derived from the other files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+
+from harness.fields import Route, Status
+from harness.record.record_file import Record
+
+SUMMARY = "summary.json"
+
+VerdictWord = Literal["held", "refuted", "inconclusive"]
+Figure = int | float | None
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
+class Finding(Record):
+    """One expectation and what was measured."""
+
+    text: str = Field(description="the expectation in words")
+    verdict: VerdictWord = Field(description="`held`, `refuted` or `inconclusive`")
+    measured: Figure = Field(
+        description='what is held against the bound: the median over the repeats; for "times" the ratio of '
+        "two arms; null where there is nothing to compare"
+    )
+    figures: str = Field(description="the same in words, with the range over repeats")
+
+
+class LedgerTotals(Record):
+    """How the ledgers agree, warm-up included. null: of a ledger that the lab cannot read."""
+
+    client: int = Field(description="rows of the clients' ledger")
+    envoy: int | None = Field(description="rows of Envoy's ledger; 0 where it keeps none of requests")
+    replica: int | None = Field(description="rows of the replicas' ledgers")
+    matched: int | None = Field(
+        description="answered requests with one row in each ledger and the same replica; where requests may "
+        "be tried again (`max_attempts` above 1): with one row of the client, one to `max_attempts` rows in "
+        "each other ledger, and there a row of the replica that the client names"
+    )
+    unanswered: int = Field(description="requests given up by the client; they may be in any ledger")
+    only_client: int | None = Field(description="answered requests that no other ledger has")
+    only_envoy: int | None = Field(description="requests that only Envoy's ledger has")
+    only_replica: int | None = Field(description="requests that only a replica's ledger has")
+    disagree: int = Field(description="requests with another replica or another number of rows")
+    reconciled: bool | None = Field(
+        description="whether nothing of that is wrong; null where the clients' ledger is the only one"
+    )
+
+
+class EffectSeen(Record):
+    """Something that was seen to have happened because of an event."""
+
+    at_s: float = Field(description="when, seconds from the start of measuring")
+    target: str = Field(description="where it was seen")
+    seen: str = Field(description="what was seen, as in `events.jsonl`")
+
+
+class EventSummary(Record):
+    """One event: of a repeat its own figures, of an arm medians over the repeats."""
+
+    number: int = Field(description="number of the event, from 1 in the order of time")
+    do: str = Field(description="what happened, as in the experiment")
+    targets: list[str] = Field(description="whom it happened to, in any of the repeats")
+    details: dict[str, JsonValue] = Field(description="the event's own parameters")
+    undoes: int | None = Field(description="number of the event that this one ends, or null")
+    notification: str = Field(description="how clients and proxy learn of it")
+    at_s: float = Field(description="when it was asked for, seconds from the start of measuring")
+    length_s: float = Field(description="length of its interval")
+    effects: list[EffectSeen] | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="what was seen of it, by time; only of a single repeat",
+    )
+    errors: dict[str, int] = Field(
+        description="failed requests of the interval by gRPC code, all repeats together"
+    )
+    metrics: dict[str, Figure] = Field(
+        title="(metrics)",
+        description="every metric of an event by its name, as `failed_requests`; see below",
+    )
+
+    @model_serializer(mode="wrap")
+    def _flat(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _with_metrics(write(self), self.metrics)
+
+
+class Figures(Record):
+    """What was measured: of a cell, or of all repeats of an arm."""
+
+    requests: int = Field(description="requests planned in the window, all repeats together")
+    errors: dict[str, int] = Field(description="requests by gRPC code, without OK, all repeats together")
+    replicas: dict[str, int] = Field(description="requests answered, by replica, all repeats together")
+    ledgers: LedgerTotals = Field(description="how the ledgers agree, all repeats together")
+    metrics: dict[str, Figure] = Field(
+        title="(metrics)",
+        description="every metric by its name; what stands before its dot is an object: `spread.cv` is the "
+        "field `cv` of `spread`. The metrics `errors.*` are the fields of `error_shares`",
+    )
+    events: list[EventSummary] = Field(description="every event, by number")
+
+    @model_serializer(mode="wrap")
+    def _nested(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _with_metrics(write(self), nested(self.metrics))
+
+
+def nested(metrics: Mapping[str, Figure]) -> dict[str, Any]:
+    """Return {"spread.cv": 1} as {"spread": {"cv": 1}}; `errors` are counts elsewhere, so here shares."""
+    tree: dict[str, Any] = {}
+    for name, value in metrics.items():
+        group, _, leaf = name.rpartition(".")
+        group = "error_shares" if group == "errors" else group
+        (tree.setdefault(group, {}) if group else tree)[leaf] = value
+    return tree
+
+
+def _with_metrics(fields: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `fields` with the metrics where the field `metrics` stands."""
+    parts = (metrics if name == "metrics" else {name: value} for name, value in fields.items())
+    return {name: value for part in parts for name, value in part.items()}
+
+
+class RepeatSummary(Figures):
+    """One cell of an arm."""
+
+    repeat: int = Field(description="which repeat, from 1")
+    status: Status = Field(description="as in `cell.json`")
+    invalid_reasons: list[str] = Field(description="why the cell is not usable; empty where it is")
+
+
+class Usage(Record):
+    """What one container used while measuring."""
+
+    cpu_cores: float = Field(description="mean; 1 is a whole core; median over the repeats")
+    memory_bytes: int = Field(description="the most that was seen, without what the kernel can drop")
+
+
+class ArmSummary(Figures):
+    """One arm: counts are totals over its repeats, all else medians over them."""
+
+    route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
+    policy: str = Field(description="how requests were balanced")
+    base: str | None = Field(
+        default=None, exclude_if=_absent, description="of an arm that a sweep stands for: the file's arm"
+    )
+    factor: str | None = Field(default=None, exclude_if=_absent, description="of such an arm: what is swept")
+    value: Figure = Field(
+        default=None, exclude_if=_absent, description="of such an arm: its value of the factor"
+    )
+    usage: dict[str, Usage] = Field(description="testbed `docker`: container -> what it used; `{}` elsewhere")
+    repeats: list[RepeatSummary] = Field(description="the same for each cell, by repeat")
+
+
+class Summary(Record):
+    """The figures of a run and the verdict."""
+
+    experiment: str = Field(description="name of the experiment")
+    run: str = Field(description="name of the directory")
+    status: Status = Field(description="as in `manifest.json`")
+    title: str = Field(description="as in the experiment")
+    question: str = Field(description="as in the experiment")
+    verdict: VerdictWord = Field(
+        description="`held`, `refuted` or `inconclusive`. One refuted expectation refutes the run; "
+        "otherwise one that is inconclusive, or one cell that is not usable, makes it inconclusive"
+    )
+    expectations: list[Finding] = Field(description="what was expected, and what was measured")
+    not_judged: list[str] = Field(description="as in `manifest.json`")
+    invalid_reasons: list[str] = Field(
+        description="why cells are not usable: a cell did not complete; its ledgers do not reconcile; the "
+        "generator sent less than 95 % or more than 105 % of its plan, or lagged more than 50 ms behind it "
+        "at p99; a load worker was lost; a repeat is missing. Clients that wait for each answer "
+        "(`awaits_answers`) fall behind on purpose: what they achieve is no reason, and their lag counts "
+        "from the end of their last request"
+    )
+    notes: list[str] = Field(description="as in `manifest.json`")
+    arms: dict[str, ArmSummary] = Field(description="name of the arm as run -> its figures")
