@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from services.settings import ReplicaSettings, problem_of
+from services.settings import NESTED, ReplicaSettings, problem_of
 
 CATALOGUE_SIZE_LIMIT = 1_000_000
 GRACE_LIMIT_S = 3600.0
@@ -142,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings_in_words() -> str:
     lines = ["settings, as keys of a JSON document:"]
-    lines += [f"  {name}: {field.description}" for name, field in ReplicaSettings.model_fields.items()]
+    for name, field in ReplicaSettings.model_fields.items():
+        keys = f" {{{', '.join(NESTED[name].model_fields)}}}" if name in NESTED else ""
+        lines.append(f"  {name}{keys}: {field.description}")
     return "\n".join(lines)
 
 

@@ -145,7 +145,12 @@ class ReplicaSettings(WorkSettings):
         return self.model_dump_json()
 
 
-NESTED = ("service_time_ms", "outage", "cache")
+# Settings that are mappings themselves.
+NESTED: dict[str | int, type[SettingsModel]] = {
+    "service_time_ms": ServiceTime,
+    "outage": Outage,
+    "cache": SessionCache,
+}
 
 
 def problem_of(error: ValidationError) -> str:

@@ -102,18 +102,19 @@ def started(document: dict[str, Any]) -> ReplicaSettings | None:
 @example(replicas={"slow_factor": float("nan")}, server="asyncio", own={})
 @example(replicas={}, server="threads", own={"orca": "measured"})
 def test_check_and_replica_agree(replicas: dict[str, Any], server: str, own: dict[str, Any]) -> None:
-    whole = CALM | replicas
-    experiment = checked(whole, server, {"replica-1": own})
+    common = CALM | replicas | {"server": server}
+    # In an override null stands for "as in all replicas".
+    unlike = common | {key: value for key, value in own.items() if value is not None}
+    experiment = checked(CALM | replicas, server, {"replica-1": own})
     event("accepted" if experiment else "refused")
     if experiment is None:
-        # In an override null stands for "as in all replicas".
-        merged = whole | {key: value for key, value in own.items() if value is not None}
-        assert None in [started(document | {"server": server}) for document in (whole, merged)]
+        assert None in [started(document) for document in (common, unlike)]
         return
     arm = experiment.arms["a"]
-    for name in experiment.replicas.names:
-        planned = experiment.replicas.settings_of(name, arm)
-        assert started(json.loads(planned.to_json())) == planned
+    for name, meant in zip(experiment.replicas.names, (common, unlike), strict=True):
+        sent = experiment.replicas.settings_of(name, arm)
+        assert sent == ReplicaSettings.model_validate(meant)
+        assert started(json.loads(sent.to_json())) == sent
 
 
 def test_a_bad_combination_is_one_clear_error() -> None:
@@ -131,3 +132,15 @@ def test_what_one_replica_may_have_of_its_own_wins() -> None:
     assert (first.slots, first.orca, first.fail_share) == (2, 0.5, 0.5)
     assert (second.slots, second.orca, second.fail_share) == (7, "measured", 0.0)
     assert second.service_time_ms == first.service_time_ms
+
+
+@pytest.mark.parametrize(
+    ("route", "age_s", "age_ms"), [("direct", 1.5, 1500), ("envoy-l4", 0.05, 50), ("envoy", 1.5, None)]
+)
+def test_replicas_end_connections_where_the_clients_own_reach_them(
+    route: str, age_s: float, age_ms: int | None
+) -> None:
+    experiment = checked(CALM, "asyncio", {})
+    assert experiment is not None
+    arm = experiment.arms["a"].model_copy(update={"route": route, "max_connection_age_s": age_s})
+    assert experiment.replicas.settings_of("replica-0", arm).max_connection_age_ms == age_ms
