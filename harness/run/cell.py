@@ -80,7 +80,7 @@ class CellRun:
             live = self._testbed.start_cell(self._experiment, self._plan, self._folder, self._epoch_ns)
             self._info |= {"replicas": live.replicas, "no_ledgers": live.no_ledgers}
             self._info["first_replicas"] = list(live.replicas)
-            if not live.ours:  # nobody has dealt them out to groups as planned
+            if not live.started_by_lab:  # nobody has dealt them out to groups as planned
                 self._info["groups"] = {}
             self._note("parts_ready", pids=live.pids)
             self._writer.write_cell(self._folder, self._info)

@@ -174,6 +174,6 @@ def test_replicas_unlike_the_plan(
     # Two planned, so that one may be unlike the other; whether all are named is asked before.
     experiment = load_experiment(str(path))
     named = {"replica-0": server.address}
-    live = LiveCell(tmp_path, named, dict(named), ours=False)
+    live = LiveCell(tmp_path, named, dict(named), started_by_lab=False)
     with pytest.raises(UserError, match=told):
         confirm_cell(experiment, plan_cells(experiment)[0], live)
