@@ -1,4 +1,4 @@
-"""What the templates render, the real Envoy starts with and shows again; anything else is refused."""
+"""The real Envoy starts with every rendered configuration, and any different one is refused."""
 
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.proxy.tls import make_certificate
 from harness.spec.arm import Arm
 
-# Nobody listens there: what Envoy is configured to do, it shows all the same.
+# No server listens on these ports. Envoy shows its configuration anyway.
 REPLICAS = {f"replica-{number}": f"127.0.0.1:{number + 1}" for number in range(3)}
 GROUPS = {"blue": {"replicas": 2, "weight": 80}, "green": {"replicas": 1, "weight": 20}}
 RETRIES = {"by": "proxy", "attempts": 3, "on": ["UNAVAILABLE", "INTERNAL"], "backoff_ms": 2.5}
@@ -72,7 +72,7 @@ def test_envoy_starts_with_every_policy_and_shows_it_as_planned(arm: Arm, tmp_pa
 
 
 @pytest.mark.parametrize("route", ["envoy", "envoy-l4"])
-def test_with_tls_it_is_shown_as_planned_too(route: str, tmp_path: Path) -> None:
+def test_envoy_starts_with_tls_and_shows_it_as_planned(route: str, tmp_path: Path) -> None:
     tls = make_certificate(tmp_path / "tls")
     arm = arm_of(route, "round_robin")
     envoy = start_envoy_process(tmp_path / "run", arm, REPLICAS, tls)
@@ -89,7 +89,7 @@ def validate(files: EnvoyFiles, config: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
 
 
-def test_envoy_refuses_what_is_wrong(tmp_path: Path) -> None:
+def test_envoy_refuses_a_wrong_configuration(tmp_path: Path) -> None:
     files, arm = EnvoyFiles(tmp_path, tmp_path / "access.jsonl"), arm_of("envoy", "round_robin")
     write_endpoints(files, endpoints_of(REPLICAS), arm)
     assert validate(files, render(arm, files)).returncode == 0
@@ -97,7 +97,7 @@ def test_envoy_refuses_what_is_wrong(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
-def test_what_changes_something_is_posted(tmp_path: Path) -> None:
+def test_requests_that_change_envoy_need_post(tmp_path: Path) -> None:
     envoy = start_envoy_process(tmp_path, arm_of("envoy", "round_robin"), REPLICAS)
     try:
         with pytest.raises(LabError, match=r"answered /healthcheck/fail with 405"):
@@ -109,17 +109,17 @@ def test_what_changes_something_is_posted(tmp_path: Path) -> None:
         envoy.stop()
 
 
-def test_replicas_are_dealt_out_to_groups_in_order() -> None:
+def test_groups_get_replicas_in_order() -> None:
     arm = arm_of("envoy", "target_groups", {"groups": GROUPS})
     assert group_of(arm, list(REPLICAS)) == {"replica-0": "blue", "replica-1": "blue", "replica-2": "green"}
-    # Each keeps its group without the others; one that joined later is of the last.
+    # A replica keeps its group without the others. One that joins later belongs to the last group.
     assert group_of(arm, ["replica-7", "replica-1"]) == {"replica-7": "green", "replica-1": "blue"}
     assert group_of(arm_of("envoy", "round_robin"), list(REPLICAS)) == {}
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[Any]:
-    """Starts an Envoy for one arm and gives the configuration of another that it could be taken for."""
+    """Starts an Envoy for the arm `live`, and returns it with the configuration of the arm `planned`."""
     started: list[EnvoyProcess] = []
 
     def start(live: Arm, planned: Arm) -> tuple[EnvoyProcess, Path]:
