@@ -125,10 +125,10 @@ class EnvoyAdmin:
 
 
 def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], arm: Arm) -> None:
-    """Compare what is in force in the live Envoy with what the arm plans.
+    """Check that the configuration in force in the live Envoy is that of the arm.
 
-    `config` is the file Envoy was started with (its endpoints are in the files that it names), `addresses`
-    name -> "host:port" of the replicas. Raises LabError naming the first difference.
+    `config`: the file with which Envoy was started; it names the files with the endpoints. `addresses`: name ->
+    "host:port" of the replicas. Raises LabError that names the first difference.
     """
     workers = admin.get_json("/server_info")["command_line_options"]["concurrency"]
     _same("worker threads", arm.proxy_workers, workers)
@@ -147,9 +147,9 @@ def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str],
 
 
 def _confirm_policy(arm: Arm, clusters: list[Any], listeners: list[Any]) -> None:
-    """Compare what picks replicas in the live Envoy with what the policy says of itself.
+    """Compare the live Envoy's balancing extensions and hash key with those that the policy declares.
 
-    So a template that renders another policy than its name says is found, too.
+    This also finds a template that renders a different policy than the arm names.
     """
     traits = traits_of(arm.route, arm.policy, arm.options)
     balancing = {

@@ -27,7 +27,7 @@ from harness.plan.run_options import RunOptions
 from harness.record.usage import USAGE_FILE
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.bring_up import start_components
+from harness.testbed.startup import start_components
 from harness.testbed.cell_context import CellContext
 from harness.testbed.docker.compose import compose_command, create, service, write_compose
 from harness.testbed.docker.container import (

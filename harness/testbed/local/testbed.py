@@ -11,7 +11,7 @@ from harness.plan.cells import CellPlan
 from harness.proxy.tls import TlsFiles
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.bring_up import start_components
+from harness.testbed.startup import start_components
 from harness.testbed.cell_context import CellContext
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.local.fleet import LocalFleet

@@ -223,19 +223,19 @@ UNLIKE = [
 
 
 @pytest.mark.parametrize(
-    ("live", "planned", "told"), [case[1:] for case in UNLIKE], ids=[case[0] for case in UNLIKE]
+    ("live", "planned", "message"), [case[1:] for case in UNLIKE], ids=[case[0] for case in UNLIKE]
 )
 def test_another_configuration_is_refused(
-    live: dict[str, Any], planned: dict[str, Any], told: str, other: Any
+    live: dict[str, Any], planned: dict[str, Any], message: str, other: Any
 ) -> None:
     arms = [arm_of(**{"route": "envoy", "policy": "round_robin", **changes}) for changes in (live, planned)]
     envoy, config = other(*arms)
-    with pytest.raises(LabError, match=f"in force in Envoy is not as planned: .*{told}"):
+    with pytest.raises(LabError, match=f"in force in Envoy is not as planned: .*{message}"):
         confirm_envoy(envoy.admin, config, REPLICAS, arms[1])
 
 
 @pytest.mark.parametrize(
-    ("rendered", "named", "told"),
+    ("rendered", "named", "message"),
     [
         (("envoy", "random"), ("envoy", "round_robin"), r"extensions of round_robin: .*live \[.*\.random"),
         (("envoy", "sticky"), ("envoy", "round_robin"), r"extensions of round_robin: .*stateful_session"),
@@ -252,19 +252,19 @@ def test_another_configuration_is_refused(
     ],
 )
 def test_a_template_that_renders_another_policy_is_refused(
-    rendered: tuple[Any, ...], named: tuple[Any, ...], told: str, tmp_path: Path
+    rendered: tuple[Any, ...], named: tuple[Any, ...], message: str, tmp_path: Path
 ) -> None:
-    """The configuration is in force as it was written, but it is not the policy that the arm names."""
+    """Envoy has the configuration as rendered, but it is not the policy that the arm names."""
     envoy = start_envoy_process(tmp_path, arm_of(*rendered), REPLICAS)
     try:
-        with pytest.raises(LabError, match=told):
+        with pytest.raises(LabError, match=message):
             confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm_of(*named))
     finally:
         envoy.stop()
 
 
 @pytest.mark.parametrize(
-    ("policy", "options", "changed", "told"),
+    ("policy", "options", "changed", "message"),
     [
         (
             "weighted",
@@ -275,17 +275,17 @@ def test_a_template_that_renders_another_policy_is_refused(
         ("target_groups", {"groups": GROUPS}, ('"port_value": 2', '"port_value": 3'), "weights: "),
     ],
 )
-def test_weights_and_groups_that_envoy_has_not_taken_over_are_refused(
-    policy: str, options: dict[str, Any], changed: tuple[str, str], told: str, tmp_path: Path
+def test_weights_and_groups_that_envoy_has_not_read_are_refused(
+    policy: str, options: dict[str, Any], changed: tuple[str, str], message: str, tmp_path: Path
 ) -> None:
     arm = arm_of("envoy", policy, options)
     envoy = start_envoy_process(tmp_path, arm, REPLICAS)
     try:
         envoy.await_true(lambda: len(envoy.admin.endpoint_health()) == len(REPLICAS))
         for path in envoy.files.endpoints_folder.glob("*.json"):
-            # In place: Envoy takes over renamed files only.
+            # The file is changed in place. Envoy only reads files that are renamed into place.
             path.write_text(path.read_text().replace(*changed))
-        with pytest.raises(LabError, match=f"not as planned: endpoints' {told}"):
+        with pytest.raises(LabError, match=f"not as planned: endpoints' {message}"):
             confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm)
     finally:
         envoy.stop()
