@@ -127,8 +127,8 @@ class EnvoyAdmin:
 def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], arm: Arm) -> None:
     """Check that the configuration in force in the live Envoy is that of the arm.
 
-    `config`: the file with which Envoy was started; it names the files with the endpoints. `addresses`: name ->
-    "host:port" of the replicas. Raises LabError that names the first difference.
+    `config`: the file with which Envoy was started; it names the files with the endpoints. `addresses`:
+    name -> "host:port" of the replicas. Raises LabError that names the first difference.
     """
     workers = admin.get_json("/server_info")["command_line_options"]["concurrency"]
     _same("worker threads", arm.proxy_workers, workers)

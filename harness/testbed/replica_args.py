@@ -9,7 +9,7 @@ MIN_GRACE_S = 1.0
 
 
 def replica_args(context: CellContext, name: str, listen: str) -> list[str]:
-    """Return the arguments of services.replica for the replica `name` that listens on `listen` ("host:port")."""
+    """Return the arguments of services.replica for the replica `name` that listens on `listen`."""
     experiment, plan, number = context.experiment, context.plan, int(name.rpartition("-")[2])
     return [
         *("--name", name, "--listen", listen),

@@ -27,7 +27,6 @@ from harness.plan.run_options import RunOptions
 from harness.record.usage import USAGE_FILE
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.startup import start_components
 from harness.testbed.cell_context import CellContext
 from harness.testbed.docker.compose import compose_command, create, service, write_compose
 from harness.testbed.docker.container import (
@@ -51,6 +50,7 @@ from harness.testbed.docker.engine import (
 )
 from harness.testbed.docker.fleet import DockerFleet
 from harness.testbed.processes import Process
+from harness.testbed.startup import start_components
 
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 2.0

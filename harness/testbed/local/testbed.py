@@ -11,11 +11,11 @@ from harness.plan.cells import CellPlan
 from harness.proxy.tls import TlsFiles
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.startup import start_components
 from harness.testbed.cell_context import CellContext
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.local.fleet import LocalFleet
 from harness.testbed.processes import Process, ProcessFamily
+from harness.testbed.startup import start_components
 
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 1.0
