@@ -13,7 +13,7 @@ from replica_process import document
 from lb.policies import service_config
 from services.video_service_pb2_grpc import VideoServiceStub
 
-UTILISATIONS = ("0.2", "0.4", "0.8", "0.8")
+UTILISATIONS = (0.2, 0.4, 0.8, 0.8)
 # Weight = rate / utilisation. All report the same rate, so the weights are 1/.2 : 1/.4 : 1/.8 : 1/.8.
 SHARES = {"replica-0": 1 / 2, "replica-1": 1 / 4, "replica-2": 1 / 8, "replica-3": 1 / 8}
 OPTIONS = {"blackout_ms": 100, "weight_update_ms": 100}
