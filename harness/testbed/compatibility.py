@@ -34,7 +34,7 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
 
 
 def _too_short_for_roll(experiment: Experiment) -> str | None:
-    """Return one line if an event that restarts containers in turn outlasts the measured window; else None."""
+    """Return one line if a restart of containers in turn outlasts the measured window; else None."""
     for arm in experiment.arms.values():
         for event in experiment.events_of(arm):
             if not kind_of(event.do).in_turns:
