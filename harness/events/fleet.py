@@ -1,15 +1,15 @@
-"""The interfaces through which events reach the running parts of a cell. Testbeds implement them."""
+"""The interfaces through which events act on the replicas and the proxy of a cell."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-PROXY = "envoy"  # the proxy's name among the parts
+PROXY = "envoy"  # the name of the proxy
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One replica at "host:port". `draining`: no new sessions; `weight`: None for the one of the policy."""
+    """One replica at "host:port". `draining`: no new sessions; `weight`: None for the policy's weight."""
 
     address: str
     draining: bool = False
@@ -17,45 +17,45 @@ class Endpoint:
 
 
 class Fleet(Protocol):
-    """The replicas and the proxy of a running cell, and what can be done to them. Nothing here waits.
+    """Controls the replicas and the proxy of a running cell. No method waits.
 
-    Names are replicas'. Raises LabError when the machinery itself has died.
+    `name` is the name of a replica. Methods raise LabError when the fork server or Docker has died.
     """
 
     def kill(self, name: str) -> None:
-        """End it at once, as a crash does."""
+        """End the replica at once, like a crash."""
         ...
 
     def stop(self, name: str) -> None:
-        """Ask it to end gracefully."""
+        """Ask the replica to end gracefully."""
         ...
 
     def pause(self, name: str) -> None:
-        """Freeze it: it keeps its connections and answers nothing."""
+        """Pause the replica: it keeps its connections but does not answer."""
         ...
 
     def resume(self, name: str) -> None:
-        """Let it go on where it was frozen."""
+        """Resume a paused replica."""
         ...
 
     def start(self, name: str) -> None:
-        """Start one that has ended, at its address."""
+        """Start a replica that has ended, at its old address."""
         ...
 
     def start_new(self) -> str:
-        """Start one more; its name."""
+        """Start one more replica and return its name."""
         ...
 
     def running(self, name: str) -> bool:
-        """Whether its process is there, frozen or not."""
+        """Return whether the replica's process exists, paused or not."""
         ...
 
     def ready(self, name: str) -> bool:
-        """Whether it serves. From the first time on it is in LiveCell's replicas and controls."""
+        """Return whether the replica serves. If it does, LiveCell's replicas and controls contain it."""
         ...
 
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
-        """Give proxy and name server, where there are such, the endpoints as they are now."""
+        """Give the current endpoints to the proxy and to the name server, if the cell has them."""
         ...
 
     def stop_proxy(self) -> None:
@@ -63,32 +63,32 @@ class Fleet(Protocol):
         ...
 
     def start_proxy(self) -> None:
-        """Start the proxy anew, at its address."""
+        """Start the proxy again, at its old address."""
         ...
 
     def proxy_running(self) -> bool:
-        """Whether its process is there."""
+        """Return whether the proxy's process exists."""
         ...
 
     def proxy_ready(self) -> bool:
-        """Whether it answers. LiveCell.envoy is the one that does."""
+        """Return whether the proxy answers. If it does, LiveCell.envoy is its admin interface."""
         ...
 
 
 @runtime_checkable
 class ContainerFleet(Fleet, Protocol):
-    """A fleet of containers, and what else can be done to these. Raises LabError when the engine refuses."""
+    """A fleet of containers, which has more controls. Methods raise LabError when the engine refuses."""
 
     def partition(self, name: str) -> None:
-        """Take it off the network: packets to it get no answer."""
+        """Disconnect the replica from the network: packets to it get no answer."""
         ...
 
     def rejoin(self, name: str) -> None:
-        """Put it back on the network, at its address."""
+        """Connect the replica to the network again, at its old address."""
         ...
 
     def limit_cpu(self, name: str, cores: float | None) -> None:
-        """Let it use so many CPU cores at most; None: as many as there are."""
+        """Limit the replica to that many CPU cores; None: no limit."""
         ...
 
 
@@ -96,9 +96,9 @@ class ProxyAdmin(Protocol):
     """The admin interface of the running proxy. Raises LabError when the proxy does not answer."""
 
     def post(self, path: str) -> str:
-        """Ask for a change; the body of the answer."""
+        """Make a POST request, which changes something, and return the body of the answer."""
         ...
 
     def endpoint_weights(self) -> Mapping[str, Mapping[str, int]]:
-        """Cluster -> address -> the weight in force."""
+        """Return cluster -> address -> the weight in force."""
         ...

@@ -1,4 +1,4 @@
-"""The plan of a run: which cells, in which order, each with what."""
+"""Plans the cells of a run: their order, load and events."""
 
 import random
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from lb.plan import Load, planned_requests
 
 @dataclass(frozen=True)
 class CellPlan:
-    """One arm x one repeat. `order` counts the cells of the run from 0, `repeat` those of the arm from 1.
+    """One cell: one arm x one repeat.
 
-    `workload`: the experiment's, with what the arm has of its own; `load`: what the clients make of it;
-    `events`: what changes while they are measured.
+    `order` counts the cells of the run from 0, `repeat` the cells of the arm from 1. `workload`: the
+    experiment's workload with the arm's own settings; `load`: what the clients send; `events`: what changes
+    in the measured window.
     """
 
     arm_name: str
@@ -29,15 +30,15 @@ class CellPlan:
 
     @property
     def cookies(self) -> bool:
-        """Whether the clients keep cookies: asked for, and there is a proxy that sets some."""
+        """Whether the clients keep cookies: the arm has a cookie jar, and its policy sets cookies."""
         arm = self.arm
         return arm.cookie_jar and traits_of(arm.route, arm.policy, arm.options).sets_cookie
 
 
 def plan_cells(experiment: Experiment) -> list[CellPlan]:
-    """All cells of a run. Within each repeat the arms come in an order shuffled by the seed.
+    """Return all cells of a run. In each repeat the arms have an order that the seed shuffles.
 
-    Interleaved, so that a machine that changes while the run goes on touches every arm alike.
+    The arms are interleaved, so that a slow change of the machine affects all arms equally.
     """
     rng = random.Random(f"order/{experiment.seed}")
     variants = experiment.variants
@@ -57,7 +58,7 @@ def _cell(experiment: Experiment, variant: Variant, repeat: int, order: int) -> 
 
 
 def load_of(work: Workload, seed: int, repeat: int) -> Load:
-    """What the clients send in one repeat: arms with the same workload meet the same arrivals."""
+    """Return what the clients send in one repeat. Arms with the same workload get the same arrivals."""
     return Load(
         clients=work.clients,
         rate_per_s=work.rate_per_s,
@@ -70,7 +71,7 @@ def load_of(work: Workload, seed: int, repeat: int) -> Load:
 
 
 def planned_in_window(plan: CellPlan) -> int:
-    """Requests planned in the measured window; 0 for a closed loop, whose number is not planned."""
+    """Return the number of requests planned in the measured window; 0 for a closed loop, which plans none."""
     if plan.load.rate_per_s is None:
         return 0
     return planned_requests(plan.load, plan.workload.warm_up_s, plan.workload.duration_s)

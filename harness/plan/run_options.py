@@ -1,4 +1,4 @@
-"""How one command is to be carried out, apart from what the experiment says."""
+"""The options of the command line that are not part of the experiment."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +10,9 @@ TESTBEDS = ("local", "docker", "external")
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Who makes the load: `processes` on this machine, and `expect_workers` started by hand elsewhere.
+    """The load processes: `processes` on this machine, and `expect_workers` that the user starts elsewhere.
 
-    Those report to a master that listens on `master_bind_host`:`master_bind_port` (Locust's own names).
+    Those workers connect to a master on `master_bind_host`:`master_bind_port`. The names are Locust's.
     """
 
     processes: int = 1
@@ -22,17 +22,17 @@ class LoadOptions:
 
     @property
     def distributed(self) -> bool:
-        """Whether there is more than one process that makes calls, or one elsewhere."""
+        """Whether several processes, or processes elsewhere, make the calls."""
         return self.processes > 1 or self.expect_workers > 0
 
 
 @dataclass(frozen=True)
 class ExternalOptions:
-    """What the testbed `external` is pointed at, all of it running already.
+    """The servers of the testbed `external`, which already run.
 
-    `target`: "host:port" of a proxy; `replicas`: "host:port" each, called directly; `arm`: the one whose
-    policy the proxy has, None where the experiment leaves no choice. `tls`: calls to it are encrypted, `ca`
-    the file with the authority's certificate (None: those that gRPC brings along).
+    `target`: "host:port" of a proxy. `arm`: the arm that has the proxy's policy; None if the experiment has
+    only one policy. `tls`: calls to `target` use TLS; `ca`: the file with the trusted CA certificates, None:
+    those that come with gRPC. `replicas`: "host:port" each, called directly.
     """
 
     target: str | None = None
@@ -46,9 +46,9 @@ class ExternalOptions:
 class RunOptions:
     """What the command line adds to an experiment.
 
-    `overrides` (dotted field name -> value, as `workload.rate_per_s`) are already part of the experiment
-    that comes with these options; they are here to be recorded in the run's manifest. `testbed`: one of
-    TESTBEDS; `external` is looked at with that one alone.
+    `overrides` (dotted field name, such as `workload.rate_per_s` -> value) are already applied to the
+    experiment; here they are for the run's manifest. `testbed`: one of TESTBEDS. `external`: only for the
+    testbed `external`.
     """
 
     results: Path = Path("results")
@@ -62,7 +62,7 @@ class RunOptions:
 
 
 def confirm_testbed(testbed: str, external: ExternalOptions) -> None:
-    """Raise UserError for a testbed that there is not, or one that the other options do not fit."""
+    """Raise UserError for an unknown testbed, or for options that do not belong to it."""
     if testbed not in TESTBEDS:
         known = ", ".join(TESTBEDS)
         hint = did_you_mean(testbed, list(TESTBEDS))

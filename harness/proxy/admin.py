@@ -1,4 +1,4 @@
-"""Reads a running Envoy back through its admin interface, and refuses one that is not as planned."""
+"""Reads a running Envoy's state through its admin interface, and checks that it is as planned."""
 
 import http.client
 import json
@@ -17,18 +17,18 @@ from harness.proxy.render import LISTENER
 from harness.spec.arm import Arm
 
 TIMEOUT_S = 5.0
-SHOWN_LENGTH = 300  # of a value that is told
-HIDDEN = "[redacted]"  # what Envoy shows of a secret
+SHOWN_LENGTH = 300  # maximum length of a value in an error message
+HIDDEN = "[redacted]"  # Envoy shows this in place of a secret
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?s?")
 ROUTER = "envoy.filters.http.router"  # the last filter of every listener
-# Envoy's word for what is hashed -> the policy's.
+# What an Envoy route hashes -> the policy's name for it.
 HASH_KEYS: dict[str, HashKey] = {
     "header": "header",
     "cookie": "cookie",
     "connection_properties": "source_address",
     "source_ip": "connection",
 }
-KNOWN_AS_WELL = ("HEALTHY", "UNKNOWN")  # what EDS may say of an endpoint; unknown where it says nothing
+HEALTHY_IN_EDS = ("HEALTHY", "UNKNOWN")  # UNKNOWN: EDS says nothing about the endpoint
 
 EndpointState = Literal["healthy", "unhealthy", "ejected", "draining"]
 
@@ -47,9 +47,10 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class EnvoyAdmin:
-    """One Envoy's admin interface; `log` is what that Envoy writes.
+    """The admin interface of one Envoy.
 
-    `address`: "host:port" on loopback, or the path of a Unix socket.
+    `address`: "host:port" on loopback, or the path of a Unix socket. `log`: the file with that Envoy's
+    output.
     """
 
     def __init__(self, address: str, log: Path) -> None:
@@ -57,14 +58,14 @@ class EnvoyAdmin:
         self._log = log
 
     def get(self, path: str) -> str:
-        """The body of GET `path`. Raises LabError when Envoy does not answer 200."""
-        return self._ask("GET", path)
+        """Return the body of GET `path`. Raises LabError when Envoy does not answer 200."""
+        return self._request("GET", path)
 
     def post(self, path: str) -> str:
-        """The body of POST `path`, which changes something. Raises LabError when the answer is not 200."""
-        return self._ask("POST", path)
+        """Return the body of POST `path`. Raises LabError when Envoy does not answer 200."""
+        return self._request("POST", path)
 
-    def _ask(self, method: str, path: str) -> str:
+    def _request(self, method: str, path: str) -> str:
         connection = self._connection()
         try:
             connection.request(method, path)
@@ -87,18 +88,18 @@ class EnvoyAdmin:
         return http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
 
     def get_json(self, path: str) -> Any:
-        """The body of GET `path`, parsed."""
+        """Return the parsed JSON body of GET `path`."""
         return json.loads(self.get(path))
 
     def listener_address(self) -> str:
-        """The "host:port" that the kernel gave to the lab's listener."""
+        """Return the "host:port" on which the lab's listener listens."""
         for listener in self.get_json("/listeners?format=json")["listener_statuses"]:
             if listener["name"] == LISTENER:
                 return _address(listener["local_address"])
         raise LabError("Envoy has no listener of the lab")
 
     def endpoint_states(self) -> dict[str, EndpointState]:
-        """Each endpoint "host:port" of the lab's clusters -> what it is to Envoy now."""
+        """Return each endpoint "host:port" of the lab's clusters -> its state in Envoy."""
         return {
             _address(host["address"]): _state(host["health_status"])
             for hosts in self._hosts().values()
@@ -106,11 +107,11 @@ class EnvoyAdmin:
         }
 
     def endpoint_health(self) -> dict[str, bool]:
-        """Each endpoint "host:port" of the lab's clusters -> whether Envoy would send to it."""
+        """Return each endpoint "host:port" of the lab's clusters -> whether it is healthy in Envoy."""
         return {address: state == "healthy" for address, state in self.endpoint_states().items()}
 
     def endpoint_weights(self) -> dict[str, dict[str, int]]:
-        """Each cluster of the lab -> its endpoints "host:port" -> the weight in force."""
+        """Return each cluster of the lab -> its endpoints "host:port" -> the weight in force."""
         return {
             name: {_address(host["address"]): int(host["weight"]) for host in hosts}
             for name, hosts in self._hosts().items()
@@ -124,10 +125,10 @@ class EnvoyAdmin:
 
 
 def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], arm: Arm) -> None:
-    """Compare what is in force in the live Envoy with what the arm plans.
+    """Check that the configuration in force in the live Envoy is that of the arm.
 
-    `config` is the file Envoy was started with (its endpoints are in the files that it names), `addresses`
-    name -> "host:port" of the replicas. Raises LabError naming the first difference.
+    `config`: the file with which Envoy was started; it names the files with the endpoints. `addresses`:
+    name -> "host:port" of the replicas. Raises LabError that names the first difference.
     """
     workers = admin.get_json("/server_info")["command_line_options"]["concurrency"]
     _same("worker threads", arm.proxy_workers, workers)
@@ -146,9 +147,9 @@ def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str],
 
 
 def _confirm_policy(arm: Arm, clusters: list[Any], listeners: list[Any]) -> None:
-    """Compare what picks replicas in the live Envoy with what the policy says of itself.
+    """Compare the live Envoy's balancing extensions and hash key with those that the policy declares.
 
-    So a template that renders another policy than its name says is found, too.
+    This also finds a template that renders a different policy than the arm names.
     """
     traits = traits_of(arm.route, arm.policy, arm.options)
     balancing = {
@@ -182,7 +183,7 @@ def _same(what: str, planned: object, live: object) -> None:
 
 
 def _same_tree(where: str, planned: Any, live: Any) -> None:
-    """Compare two parts of a configuration and name the first field in which they differ."""
+    """Compare two configuration trees. Raises LabError that names the first different field."""
     planned, live = _canonical(planned), _canonical(live)
     if isinstance(planned, dict) and isinstance(live, dict):
         for key in [*planned, *(key for key in live if key not in planned)]:
@@ -195,7 +196,7 @@ def _same_tree(where: str, planned: Any, live: Any) -> None:
 
 
 def _canonical(value: Any) -> Any:
-    """One form for what protobuf's JSON may write in several: 64-bit numbers and durations."""
+    """Return 64-bit numbers and durations in one form, because protobuf's JSON has several."""
     if isinstance(value, str) and NUMBER.fullmatch(value):
         return float(value.rstrip("s"))
     return value
@@ -207,7 +208,7 @@ def _short(value: object) -> str:
 
 
 def _live(dump: Any, kind: str) -> list[Any]:
-    """The clusters or listeners of a config_dump that Envoy was started with."""
+    """Return the static clusters or listeners of a config_dump."""
     return [
         {key: value for key, value in entry[kind.removesuffix("s")].items() if key != "@type"}
         for section in dump["configs"]
@@ -220,26 +221,26 @@ def _by_name(entries: list[Any]) -> dict[str, Any]:
 
 
 def _planned_weights(cluster: Mapping[str, Any]) -> dict[str, int]:
-    """The cluster's endpoints "host:port" and their weights, from the file that it watches."""
+    """Return the cluster's endpoints "host:port" -> weight, from the EDS file that it watches."""
     path = cluster["eds_cluster_config"]["eds_config"]["path_config_source"]["path"]
     (assignment,) = json.loads(Path(path).read_text())["resources"]
     return {
         _address(entry["endpoint"]["address"]): entry.get("load_balancing_weight", 1)
-        for part in assignment["endpoints"]
-        for entry in part["lb_endpoints"]
+        for locality in assignment["endpoints"]
+        for entry in locality["lb_endpoints"]
     }
 
 
 def _address(entry: Mapping[str, Any]) -> str:
-    place = entry["socket_address"]
-    return f"{place['address']}:{place['port_value']}"
+    socket_address = entry["socket_address"]
+    return f"{socket_address['address']}:{socket_address['port_value']}"
 
 
 def _state(status: Mapping[str, Any]) -> EndpointState:
-    """One state of the several that Envoy can count at once. What was asked of it (EDS) comes first."""
+    """Return one state of a host that may have several in Envoy. The state that EDS sets comes first."""
     if status.get("eds_health_status") == "DRAINING":
         return "draining"
     if status.get("failed_outlier_check") and not status.get("failed_active_health_check"):
         return "ejected"
     failed = any(value is True for key, value in status.items() if key.startswith("failed_"))
-    return "unhealthy" if failed or status.get("eds_health_status") not in KNOWN_AS_WELL else "healthy"
+    return "unhealthy" if failed or status.get("eds_health_status") not in HEALTHY_IN_EDS else "healthy"

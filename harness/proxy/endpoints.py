@@ -1,4 +1,4 @@
-"""What the proxy is to know of the replicas: endpoints, in clusters, as EDS has them."""
+"""Builds the endpoints and clusters that Envoy gets through EDS."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,26 +12,29 @@ CLUSTER = "videos"
 
 
 def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[str, Any]]:
-    """Each of the arm's clusters -> its EDS DiscoveryResponse, of any of the replicas (name -> endpoint)."""
+    """Return each of the arm's clusters -> the EDS DiscoveryResponse with its endpoints.
+
+    `endpoints`: name -> endpoint of the replicas to publish.
+    """
     groups, weights = group_of(arm, list(endpoints)), _policy_weights(arm, list(endpoints))
-    here: dict[str, list[dict[str, object]]] = {cluster: [] for cluster in clusters_of(arm)}
+    found: dict[str, list[dict[str, object]]] = {cluster: [] for cluster in clusters_of(arm)}
     for name, endpoint in endpoints.items():
         cluster = _cluster(groups[name]) if groups else CLUSTER
         weight = weights.get(name) if endpoint.weight is None else endpoint.weight
-        here[cluster].append(_lb_endpoint(endpoint, weight))
-    return {cluster: _response(cluster, lb_endpoints) for cluster, lb_endpoints in here.items()}
+        found[cluster].append(_lb_endpoint(endpoint, weight))
+    return {cluster: _response(cluster, lb_endpoints) for cluster, lb_endpoints in found.items()}
 
 
 def named_hosts(endpoints: Mapping[str, Endpoint]) -> list[str]:
-    """The addresses, without ports, that a name server is to give out: those of replicas not draining."""
+    """Return the hosts that a name server should return: those of the replicas that do not drain."""
     return [endpoint.address.rpartition(":")[0] for endpoint in endpoints.values() if not endpoint.draining]
 
 
 def group_of(arm: Arm, replicas: Sequence[str]) -> dict[str, str]:
-    """Replica -> its target group; {} for a policy that has no groups.
+    """Return replica -> its target group; {} for a policy without groups.
 
-    replica-0 and those after it are dealt out in order, whether or not the earlier ones are among
-    `replicas`; those beyond all groups joined later and belong to the last.
+    The groups get their replicas in the order of the replicas' numbers, whether or not all of them are in
+    `replicas`. Replicas that join later belong to the last group.
     """
     groups = _traits(arm).groups
     dealt = [group for group, count in groups.items() for _ in range(count)]
@@ -39,7 +42,7 @@ def group_of(arm: Arm, replicas: Sequence[str]) -> dict[str, str]:
 
 
 def clusters_of(arm: Arm) -> list[str]:
-    """The names of Envoy's clusters: one a target group, or the one of all replicas."""
+    """Return the names of Envoy's clusters: one for each target group, or a single one."""
     return [_cluster(group) for group in _traits(arm).groups] or [CLUSTER]
 
 
@@ -52,7 +55,7 @@ def _traits(arm: Arm) -> Traits:
 
 
 def _policy_weights(arm: Arm, replicas: Sequence[str]) -> dict[str, int]:
-    """The weights that the policy names; a replica that joined later has none, which to Envoy is 1."""
+    """Return replica -> the policy's weight. A replica that joins later has none: Envoy then uses 1."""
     named = dict(enumerate(_traits(arm).weights))
     return {name: named[_number(name)] for name in replicas if _number(name) in named}
 

@@ -1,4 +1,4 @@
-"""How Envoy is started, on any testbed: the words after its name."""
+"""Builds Envoy's command-line arguments."""
 
 import math
 
@@ -8,7 +8,7 @@ from harness.proxy.render import EnvoyFiles
 
 
 def envoy_args(plan: CellPlan, files: EnvoyFiles) -> list[str]:
-    """The arguments of Envoy for the arm of `plan`, whose configuration is `files.config`."""
+    """Return Envoy's arguments for the arm of `plan` with the configuration `files.config`."""
     return [
         *("--config-path", str(files.config), "--admin-address-path", str(files.admin_address)),
         *("--concurrency", str(plan.arm.proxy_workers), "--disable-hot-restart"),
@@ -18,6 +18,6 @@ def envoy_args(plan: CellPlan, files: EnvoyFiles) -> list[str]:
 
 
 def _drain_args(plan: CellPlan) -> list[str]:
-    """How long a drained listener goes on: as long as the event that drains it says, in whole seconds."""
+    """Return the option for the drain time, in whole seconds: the longest delay of an event that drains."""
     delays_s = delays_kept_by("proxy", plan.events)
     return ["--drain-time-s", str(max(1, math.ceil(max(delays_s))))] if delays_s else []

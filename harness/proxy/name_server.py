@@ -1,4 +1,4 @@
-"""The lab's name server: what direct clients with discovery by DNS ask for the replicas' addresses."""
+"""The lab's name server, which direct clients with discovery by DNS query for the replicas' addresses."""
 
 import socket
 import threading
@@ -16,14 +16,14 @@ import dns.rdatatype
 import dns.rrset
 
 NAME = "replicas.lab"
-LARGEST_QUESTION_BYTES = 4096
+MAX_QUERY_BYTES = 4096
 
 
 class NameServer:
-    """Answers questions for the addresses of NAME, on a UDP port of `host`, in a thread of its own.
+    """Answers queries for the addresses of NAME on a UDP port of `host`, in its own thread.
 
-    Answers have the order in which addresses were published, and may not be kept (TTL 0). Any other name does
-    not exist (NXDOMAIN). Source: RFC 1035.
+    An answer lists the addresses in the order in which they were published. Clients may not cache it (TTL 0).
+    Any other name does not exist (NXDOMAIN). Source: RFC 1035.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -37,16 +37,16 @@ class NameServer:
 
     @property
     def address(self) -> str:
-        """Where it is asked: "HOST:PORT"."""
+        """The server's own address, "HOST:PORT"."""
         host, port = self._socket.getsockname()
         return f"{host}:{port}"
 
     def publish(self, addresses: Sequence[str]) -> None:
-        """From now on NAME has these IPv4 addresses ("a.b.c.d")."""
+        """Make `addresses` ("a.b.c.d" each) the IPv4 addresses of NAME from now on."""
         self._addresses = tuple(addresses)
 
     def close(self) -> None:
-        """Stop answering, and give the port back."""
+        """Stop the server and release its port."""
         if not self._closed:
             self._closed = True
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
@@ -64,24 +64,24 @@ class NameServer:
 
     def _serve(self) -> None:
         while True:
-            data, peer = self._socket.recvfrom(LARGEST_QUESTION_BYTES)
+            data, peer = self._socket.recvfrom(MAX_QUERY_BYTES)
             if self._closed:
                 return
-            with suppress(dns.exception.DNSException):  # what is no question gets no answer
-                answer = self._answer(dns.message.from_wire(data)).to_wire()
+            with suppress(dns.exception.DNSException):  # a datagram that is not a DNS query gets no answer
+                response = self._response(dns.message.from_wire(data)).to_wire()
                 self.queries += 1
-                self._socket.sendto(answer, peer)
+                self._socket.sendto(response, peer)
 
-    def _answer(self, question: dns.message.Message) -> dns.message.Message:
-        answer = dns.message.make_response(question)
-        answer.flags |= dns.flags.AA
-        for asked in question.question:
-            if asked.name.to_text(omit_final_dot=True).lower() != NAME:
-                answer.set_rcode(dns.rcode.NXDOMAIN)
-            elif asked.rdtype == dns.rdatatype.A:
-                # Each in a set of its own: dnspython shuffles a set.
-                answer.answer += [
-                    dns.rrset.from_text(asked.name, 0, dns.rdataclass.IN, dns.rdatatype.A, address)
+    def _response(self, query: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.AA
+        for question in query.question:
+            if question.name.to_text(omit_final_dot=True).lower() != NAME:
+                response.set_rcode(dns.rcode.NXDOMAIN)
+            elif question.rdtype == dns.rdatatype.A:
+                # One record set for each address, because dnspython shuffles the records of a set.
+                response.answer += [
+                    dns.rrset.from_text(question.name, 0, dns.rdataclass.IN, dns.rdatatype.A, address)
                     for address in self._addresses
                 ]
-        return answer
+        return response

@@ -15,16 +15,16 @@ from harness.spec.arm import Arm
 from harness.spec.proxy_settings import RETRY_ON, ProxyHealthCheck
 
 LISTENER = "lab"
-ANY_ADDRESS = "127.0.0.1:0"  # a port that the kernel picks
+ANY_ADDRESS = "127.0.0.1:0"  # the kernel picks a free port
 MAX_CONNECTION_AGE_S = 3600.0  # an ALB's client keepalive duration
-IDLE_TIMEOUT_S = {"envoy": 60.0, "envoy-l4": 350.0}  # an ALB's and an NLB's
-PANIC_THRESHOLD_PERCENT = 1  # nearest to an ALB, which fails open when no target is healthy
-MAX_REQUESTS = 100_000  # out of the way
+IDLE_TIMEOUT_S = {"envoy": 60.0, "envoy-l4": 350.0}  # the defaults of an ALB and an NLB
+PANIC_THRESHOLD_PERCENT = 1  # closest to an ALB, which fails open if no target is healthy
+MAX_REQUESTS = 100_000  # so high that it never limits
 
 
 @dataclass(frozen=True)
 class EnvoyFiles:
-    """Where one Envoy's files live: all in `folder`, except the access log beside it."""
+    """The files of one Envoy: all in `folder`, except the access log."""
 
     folder: Path
     access_log: Path
@@ -49,14 +49,14 @@ def render(
     listen: str = ANY_ADDRESS,
     admin_socket: Path | None = None,
 ) -> str:
-    """Envoy's whole configuration for an arm on route envoy or envoy-l4, as YAML text.
+    """Return Envoy's whole configuration for an arm on route envoy or envoy-l4, as YAML text.
 
-    `listen`: the "host:port" that clients call. With `tls` that address speaks TLS as well. `admin_socket`:
-    the Unix socket of its admin interface (None: a free port of 127.0.0.1). Raises KeyError for a policy that
-    the route does not have or a code that Envoy does not retry, ValueError for bad options (the spec was
-    validated before).
+    `listen`: the "host:port" that clients call; with `tls` it accepts TLS as well as clear text.
+    `admin_socket`: the Unix socket of the admin interface; None: a free port of 127.0.0.1. Raises KeyError
+    for a policy that the route does not have or a code that Envoy does not retry, and ValueError for bad
+    options. The experiment's checks exclude both.
     """
-    # Imported here: naming the policies, as the spec does at start-up, needs no template engine.
+    # A local import, because most commands need no template engine.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     templates = Environment(
@@ -88,9 +88,9 @@ def render(
 
 
 def write_endpoints(files: EnvoyFiles, endpoints: Mapping[str, Endpoint], arm: Arm) -> None:
-    """Publish the replicas (name -> endpoint; any of them, or none) to Envoy: one file a cluster.
+    """Publish `endpoints` (replica -> endpoint) to Envoy: one file for each cluster.
 
-    By atomic rename: Envoy watches for moves only, and a half-written file would be refused.
+    An atomic rename replaces each file, because Envoy watches for moves only and rejects an incomplete file.
     """
     files.endpoints_folder.mkdir(parents=True, exist_ok=True)
     for cluster, response in assignments(arm, endpoints).items():
@@ -101,7 +101,7 @@ def write_endpoints(files: EnvoyFiles, endpoints: Mapping[str, Endpoint], arm: A
 
 
 def _proxy_retries(arm: Arm) -> dict[str, Any] | None:
-    """The arm's retries as route.yaml.j2 takes them."""
+    """Return the variables of route.yaml.j2 for the arm's retries."""
     if arm.retries is None or arm.retries.by != "proxy":
         return None
     return {
@@ -114,18 +114,18 @@ def _proxy_retries(arm: Arm) -> dict[str, Any] | None:
 
 
 def _health(arm: Arm) -> dict[str, Any]:
-    """What health.yaml.j2 takes, and what proxy.yaml.j2 does to replicas that are not well."""
+    """Return the variables of health.yaml.j2 and proxy.yaml.j2 for unhealthy replicas."""
     check = arm.proxy_health_check or ProxyHealthCheck()
     kind = check.kind or ("grpc" if arm.route == "envoy" else "tcp")
     panic = PANIC_THRESHOLD_PERCENT if arm.panic_threshold_percent is None else arm.panic_threshold_percent
     return {
         "check": check.model_copy(update={"kind": kind}),
         "outlier": arm.outlier_detection,
-        # As Envoy shows it, which leaves out zeros.
+        # Envoy's config_dump leaves out zeros.
         "panic_threshold": {"value": panic} if panic else {},
     }
 
 
 def _duration(seconds: float) -> str:
-    # Protobuf's JSON form: at most nine decimals, no exponent.
+    # The form of protobuf's JSON: at most nine decimals, no exponent.
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"

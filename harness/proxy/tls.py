@@ -1,6 +1,6 @@
-"""A throwaway certificate for a testbed that is held open: so that callers can try TLS, too.
+"""Creates a temporary certificate, so that users can call the lab's servers over TLS.
 
-Measured runs are clear text (h2c) and have none.
+The command `up` and the standalone proxy use it. Measured runs use clear text (h2c) and have no certificate.
 """
 
 import os
@@ -12,7 +12,7 @@ HOSTS = ("localhost", "127.0.0.1")
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """PEM files in `folder`: the server's certificate and private key, and the authority to trust for it."""
+    """PEM files in `folder`: the server's certificate, its private key, and the CA certificate to trust."""
 
     folder: Path
 
@@ -30,12 +30,12 @@ class TlsFiles:
 
 
 def make_certificate(folder: Path) -> TlsFiles:
-    """Make `folder` (mode 0700) with a new certificate for HOSTS and its private key (mode 0600).
+    """Create `folder` (mode 0700) with a new certificate for HOSTS and its private key (mode 0600).
 
-    It is signed by an authority that is made for it and whose own key is never written. Raises OSError when
-    the folder cannot be made or is there already.
+    A new certificate authority signs it; the authority's own key is never written. Raises OSError when the
+    folder exists already or cannot be created.
     """
-    # Imported here: only `up` needs it, and it brings all of OpenSSL.
+    # A local import, because few commands need it and it loads all of OpenSSL.
     import trustme
 
     folder.mkdir(mode=0o700)

@@ -107,7 +107,7 @@ class CellRun:
         if live is not None:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
             # Replicas that are not the lab's were not dealt out to groups as planned.
-            if live.ours and record.route != "direct":
+            if live.started_by_lab and record.route != "direct":
                 record.groups = group_of(self._plan.arm, list(live.replicas))
         self._writer.write_cell(self._folder, record)
 

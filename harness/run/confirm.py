@@ -32,10 +32,10 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
     """
     for name, address in live.controls.items():
         if told := _difference(experiment, plan, name, address):
-            if live.ours:
+            if live.started_by_lab:
                 raise LabError(f"{name} at {address} {told}; see {live.folder / 'logs' / f'{name}.log'}")
             raise UserError(f"--replica {address}: {name} {told}; start it as the experiment has it")
-    if not live.ours:
+    if not live.started_by_lab:
         _confirm_different_ones(experiment, live)
     elif live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")

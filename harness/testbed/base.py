@@ -1,4 +1,4 @@
-"""What every testbed can do; `local` runs processes on this machine."""
+"""The interface of all testbeds, and the description of a running cell."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +15,18 @@ from harness.testbed.processes import Process
 
 @dataclass
 class LiveCell:
-    """The running parts of one cell. `replicas`: name -> "host:port"; `envoy` is None on a direct route.
+    """The running components of one cell.
 
-    `controls`: the same, where LabControl is. `replicas_tls`: the same for TLS; empty where there is none.
-    Envoy speaks TLS on its one address. `name_server`: "host:port" of the lab's, where clients ask it.
+    replicas: name -> "host:port", or "" if the address is unknown; controls: name -> "host:port" of the
+    service LabControl; replicas_tls: name -> "host:port" for TLS, empty without TLS. envoy: None on a direct
+    route. Envoy accepts clear text and TLS at envoy_address. pids: name -> process id on this machine, if
+    known. name_server: "host:port" of the name server for discovery by DNS; "" for the one that the operating
+    system uses.
 
-    `ours`: the lab has started them. If not: `missing_ledgers`: whose ledgers the lab cannot read
-    ("envoy", "replica"), and why; `tls`: calls to `envoy_address` are encrypted, `authority`: PEM text of
-    whom to trust; `key_prefix`: of the videos that clients add, since replicas have some from before. A
-    replica may have the address "": unknown.
+    started_by_lab: False on the testbed `external`. The other fields are for that testbed. missing_ledgers:
+    the ledgers that it cannot read ("envoy", "replica") -> reason. tls: calls to envoy_address use TLS;
+    authority: PEM text of the trusted CA certificates, None: those that come with gRPC. key_prefix: begins
+    the ids of the videos that clients add, because such replicas keep videos of earlier cells.
     """
 
     folder: Path
@@ -34,7 +37,7 @@ class LiveCell:
     replicas_tls: dict[str, str] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
     name_server: str | None = None
-    ours: bool = True
+    started_by_lab: bool = True
     missing_ledgers: dict[Party, str] = field(default_factory=dict)
     tls: bool = False
     authority: str | None = None
@@ -42,7 +45,7 @@ class LiveCell:
 
     @property
     def target(self) -> str:
-        """What clients connect to: Envoy's address, the replicas' name, or all replicas' addresses."""
+        """What clients connect to: the replicas' DNS name, Envoy's address, or all replicas' addresses."""
         if self.name_server is not None:
             port = next(iter(self.replicas.values())).rpartition(":")[2]
             return f"dns://{self.name_server}/{REPLICAS_NAME}:{port}"
@@ -53,7 +56,7 @@ REPLICAS_NAME = "replicas.lab"
 
 
 class Testbed(Protocol):
-    """Starts and stops the parts of one cell at a time. Leaving the context stops whatever still runs."""
+    """Starts and stops the components of one cell at a time. Leaving the context stops all that still run."""
 
     def __enter__(self) -> Self: ...
 
@@ -62,9 +65,9 @@ class Testbed(Protocol):
     ) -> None: ...
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
-        """Start fresh replicas and, where the route has one, a fresh proxy; return when all are ready.
+        """Start new replicas and, if the route has a proxy, a new proxy; return when all are ready.
 
-        Raises LabError naming the log of a part that dies or does not get ready.
+        Raises LabError, with the log's path, if a component dies or is not ready in time.
         """
         ...
 
@@ -74,20 +77,20 @@ class Testbed(Protocol):
         ...
 
     def start_load(self, order: Path, folder: Path) -> Process:
-        """Start the load process on the order in that file, and return it."""
+        """Start the load process, which reads the file `order`, and return it."""
         ...
 
     def load_status(self) -> int | None:
-        """The load process's exit status, None while it runs.
+        """Return the load process's exit status; None while it runs.
 
-        Raises LabError naming the log of any other part that has died meanwhile, unless it was to.
+        Raises LabError, with the log's path, if another component has ended unexpectedly.
         """
         ...
 
     def stop_load(self) -> None:
-        """End the load early; what was finished is on disk when this returns."""
+        """Stop the load early. When this returns, all finished requests are on disk."""
         ...
 
     def stop_cell(self) -> None:
-        """Stop replicas and proxy; their ledgers are complete when this returns."""
+        """Stop replicas and proxy. When this returns, their ledgers are complete."""
         ...

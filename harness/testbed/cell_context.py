@@ -1,4 +1,4 @@
-"""Where and as what the parts of one cell are started."""
+"""The context in which the components of one cell (replicas, proxy, load) start."""
 
 import json
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from harness.spec.experiment import Experiment
 
 @dataclass(frozen=True)
 class CellContext:
-    """What all parts of a cell have in common.
+    """What all components of a cell share.
 
-    folder: the cell's; epoch_ns: its start (monotonic); tls: None where they speak clear text alone.
+    folder: the cell's folder; epoch_ns: the cell's start on the monotonic clock; tls: certificate and key,
+    None if the components do not speak TLS.
     """
 
     experiment: Experiment
@@ -22,16 +23,16 @@ class CellContext:
     epoch_ns: int
     tls: TlsFiles | None
 
-    def log(self, part: str) -> Path:
-        """What the part prints."""
-        return self.folder / "logs" / f"{part}.log"
+    def log(self, component: str) -> Path:
+        """Return the file that holds the output of `component` ("replica-0", "envoy", "load")."""
+        return self.folder / "logs" / f"{component}.log"
 
     def ready_file(self, replica: str) -> Path:
-        """What the replica writes once it serves."""
+        """Return the file that the replica writes when it starts to serve."""
         return self.folder / "logs" / f"{replica}.ready.json"
 
     def ready(self, replica: str) -> dict[str, str] | None:
-        """What a serving replica says of itself (address, control_address, ...); None while it does not."""
+        """Return the content of the ready file (address, control_address, ...); None if it does not exist."""
         try:
             return dict(json.loads(self.ready_file(replica).read_text()))
         except FileNotFoundError:

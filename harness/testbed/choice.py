@@ -1,4 +1,4 @@
-"""Which testbed a command means."""
+"""Finds the testbed that the command line names."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,15 +7,16 @@ from pathlib import Path
 from harness.plan.run_options import RunOptions
 from harness.spec.experiment import Experiment
 from harness.testbed.base import Testbed
-from harness.testbed.compatibility import confirm_fits
+from harness.testbed.compatibility import confirm_compatible
 from harness.testbed.local.testbed import LocalTestbed
 
 
 @dataclass(frozen=True)
 class FoundTestbed:
-    """What makes a testbed, given the folder for logs of the whole run; nothing is started before.
+    """A testbed that is not started yet.
 
-    versions: part -> version of what the testbed adds to the lab's own parts.
+    make: creates it, given the folder for the logs of the whole run. versions: name -> version of the
+    software that this testbed adds to the record (Docker, the image).
     """
 
     make: Callable[[Path], Testbed]
@@ -23,15 +24,14 @@ class FoundTestbed:
 
 
 def find_testbed(experiment: Experiment, options: RunOptions) -> FoundTestbed:
-    """The testbed that `options` name.
+    """Return the testbed that `options` name.
 
-    Raises UserError when the experiment cannot be had there, or what it stands on is not there. What each
-    testbed needs is imported only with it.
+    Raises UserError when the testbed cannot carry out the experiment, or lacks something that it needs.
     """
-    confirm_fits(experiment, options.testbed)
+    # The imports are local: no run waits for the libraries of a testbed that it does not use.
+    confirm_compatible(experiment, options.testbed)
     if options.testbed == "docker":
-        from harness.testbed.docker.host import DockerHost
-        from harness.testbed.docker.testbed import DockerTestbed
+        from harness.testbed.docker.testbed import DockerHost, DockerTestbed
 
         host = DockerHost.find(options)
         return FoundTestbed(lambda logs: DockerTestbed(host, logs), host.versions)

@@ -1,17 +1,17 @@
-"""A small parent for the lab's processes: imports once, forks often, and takes every child down with it.
+"""The fork server: imports a module once, forks a process for each request, and ends all of them at its end.
 
-`python -m harness.testbed.forkserver MODULE` imports the module, then obeys one JSON object a line on
-standard input and tells one JSON object a line on standard output:
+`python -m harness.testbed.forkserver MODULE` imports the module. It then reads requests from standard input
+and writes messages to standard output, one JSON object a line:
 
     {"spawn": NAME, "module": MODULE, "args": [...], "log": PATH}    run MODULE.main(args) in a fork
     {"spawn": NAME, "exec": [PROGRAM, ...], "log": PATH}             run a program
-    {"signal": NUMBER, "name": NAME}                                 only while the child is alive
+    {"signal": NUMBER, "name": NAME}                                 send a signal, if the child is alive
     -> {"spawned": NAME, "pid": PID}
     -> {"exited": NAME, "status": N}                                 N < 0: killed by signal -N
 
-It has a single thread, so forking is safe, and only imports: gRPC may not be used before a fork. When
-standard input closes, as it does when the harness dies in any way, it kills its children and exits. When it
-dies itself, the kernel kills them (PR_SET_PDEATHSIG).
+It has a single thread, so that forking is safe. It imports gRPC but does not use it, because gRPC must not be
+used before a fork. Standard input closes when the harness ends for any reason; the fork server then kills its
+children and exits. If the fork server dies, the kernel kills its children (PR_SET_PDEATHSIG).
 """
 
 import ctypes
@@ -24,7 +24,7 @@ import signal
 import sys
 import traceback
 from selectors import EVENT_READ, DefaultSelector
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.paths import ROOT
 
@@ -33,7 +33,7 @@ PR_SET_NAME = 15
 
 
 class ForkServer:
-    """The children by name, and the loop that starts, signals and reaps them."""
+    """Starts, signals and reaps the child processes, each known by its name."""
 
     def __init__(self) -> None:
         self._pids: dict[str, int] = {}
@@ -45,7 +45,7 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> None:
-        """Obey until standard input closes."""
+        """Handle requests until standard input closes."""
         selector = DefaultSelector()
         selector.register(0, EVENT_READ)
         selector.register(self._wakeup, EVENT_READ)
@@ -54,34 +54,35 @@ class ForkServer:
                 if key.fd == self._wakeup:
                     os.read(self._wakeup, 4096)
                     self._reap()
-                elif not self._obey():
+                elif not self._handle_requests():
                     return self._kill_all()
 
-    def _obey(self) -> bool:
+    def _handle_requests(self) -> bool:
+        """Handle the requests that standard input has; return False once it is closed."""
         data = os.read(0, 65536)
         *lines, self._pending = (self._pending + data).split(b"\n")
         for line in lines:
-            order = json.loads(line)
-            if "spawn" in order:
-                self._spawn(order)
-            elif order["name"] in self._pids:
-                os.kill(self._pids[order["name"]], order["signal"])
+            request = json.loads(line)
+            if "spawn" in request:
+                self._spawn(request)
+            elif request["name"] in self._pids:
+                os.kill(self._pids[request["name"]], request["signal"])
         return bool(data)
 
-    def _spawn(self, order: dict[str, Any]) -> None:
+    def _spawn(self, request: dict[str, Any]) -> None:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _become(order, parent)
-        self._pids[order["spawn"]] = pid
-        _tell({"spawned": order["spawn"], "pid": pid})
+            _run_child(request, parent)
+        self._pids[request["spawn"]] = pid
+        _write_message({"spawned": request["spawn"], "pid": pid})
 
     def _reap(self) -> None:
         for name, pid in list(self._pids.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 del self._pids[name]
-                _tell({"exited": name, "status": os.waitstatus_to_exitcode(status)})
+                _write_message({"exited": name, "status": os.waitstatus_to_exitcode(status)})
 
     def _kill_all(self) -> None:
         for pid in self._pids.values():
@@ -90,25 +91,25 @@ class ForkServer:
             os.waitpid(pid, 0)
 
 
-def _become(order: dict[str, Any], parent: int) -> None:
-    """In the fork: turn into what was ordered. Never returns."""
+def _run_child(request: dict[str, Any], parent: int) -> NoReturn:
+    """Run the requested module or program in the forked child. Never returns."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         prctl = ctypes.CDLL(None).prctl
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        prctl(PR_SET_NAME, order["spawn"].encode())  # what top and ps -o comm show: replica-0, load
+        prctl(PR_SET_NAME, request["spawn"].encode())  # the name that top and ps -o comm show
         if os.getppid() != parent:
-            os._exit(1)  # the parent died before the kernel knew that it matters
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os._exit(1)  # the parent died before PR_SET_PDEATHSIG was set
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.closerange(3, 256)
-        if "exec" in order:
-            os.execv(order["exec"][0], order["exec"])  # noqa: S606 - meant: there is no shell to need
-        status = importlib.import_module(order["module"]).main(order["args"])
+        if "exec" in request:
+            os.execv(request["exec"][0], request["exec"])  # noqa: S606 - no shell is needed
+        status = importlib.import_module(request["module"]).main(request["args"])
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
     except BaseException:
@@ -119,18 +120,18 @@ def _become(order: dict[str, Any], parent: int) -> None:
         os._exit(status)
 
 
-def _tell(message: dict[str, Any]) -> None:
+def _write_message(message: dict[str, Any]) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
 
 
 def main(module: str) -> None:
-    """Import `module`, then serve."""
-    # A client is a connection, so the customary soft limit of 1024 open files would stop a large load.
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    """Import `module`, then handle requests."""
+    # Each client is a connection. The usual soft limit of 1,024 open files is too low for a large load.
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     sys.path.insert(0, str(ROOT))
     importlib.import_module(module)
-    gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the children
+    gc.freeze()  # so that garbage collection does not write to, and so copy, the pages shared with children
     ForkServer().serve()
 
 

@@ -1,4 +1,4 @@
-"""The load as one process on this machine, whatever it is sent to."""
+"""The load process on this machine."""
 
 from pathlib import Path
 
@@ -8,9 +8,10 @@ STOP_TIMEOUT_S = 1.0
 
 
 class LoadProcess:
-    """To be made in the main thread and closed whatever happens; `log`: of the fork server.
+    """Starts and stops the load process. `log`: the fork server's log.
 
-    Locust's imports run from the first moment on, beside whatever else is started.
+    Create it in the main thread, and always close it. It imports Locust in the background while other
+    components start.
     """
 
     def __init__(self, log: Path) -> None:
@@ -25,21 +26,21 @@ class LoadProcess:
 
     @property
     def pid(self) -> int:
-        """Process id of the one that was started last."""
+        """Process id of the load process that was started last."""
         assert self._process is not None
         return self._process.pid
 
     def status(self) -> int | None:
-        """Exit status of the process that was started last, None while it runs."""
+        """Return the exit status of the load process that was started last; None while it runs."""
         assert self._process is not None
-        self._family.hear()
+        self._family.read_messages()
         return self._process.status
 
     def stop(self) -> None:
-        """End it early, if there is one; what was finished is on disk when this returns."""
+        """Stop the load process early, if it runs. When this returns, all finished requests are on disk."""
         if self._process is not None:
             self._family.end([self._process], STOP_TIMEOUT_S)
 
     def close(self) -> None:
-        """Kill what is left."""
+        """Kill the load process and its fork server."""
         self._family.close()

@@ -1,4 +1,4 @@
-"""The harness's side of a fork server: start processes, hear of their ends, stop them all."""
+"""The harness's side of a fork server: starts processes, notices when they end, and stops them."""
 
 import json
 import os
@@ -21,29 +21,30 @@ START_TIMEOUT_S = 30.0
 
 @dataclass
 class Process:
-    """One process of the lab. `status` is None while it runs; below 0: killed by that signal.
+    """One process of the lab.
 
-    `may_end`: the lab ends it on purpose while the cell goes on.
+    `status`: its exit status; None while it runs; -N if signal N killed it. `end_expected`: the lab itself
+    ends it during the cell.
     """
 
     name: str
     pid: int
     log: Path
     status: int | None = None
-    may_end: bool = False
+    end_expected: bool = False
 
-    def died(self) -> str:
-        """How it ended and where to read why, for an error message."""
+    def describe_end(self) -> str:
+        """Return how it ended and the log to read, for an error message."""
         assert self.status is not None
         how = f"was killed by {signal.Signals(-self.status).name}" if self.status < 0 else "exited"
         return f"{self.name} {how} (status {self.status}); see {self.log}"
 
 
 class ProcessFamily:
-    """All processes forked from one fork server that has imported `module`.
+    """All processes forked from one fork server, which imports `module`.
 
-    To be made in the harness's main thread and closed whatever happens. The import runs beside whatever the
-    harness does meanwhile; the first spawn waits for it.
+    Create it in the harness's main thread, and always close it. The import runs in the background; the first
+    spawn waits until it is done.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str], log: Path) -> None:
@@ -58,26 +59,26 @@ class ProcessFamily:
                 stderr=stderr,
                 cwd=ROOT,
                 env={**os.environ, **environment},
-                start_new_session=True,  # Ctrl-C in the terminal is for the harness alone
+                start_new_session=True,  # so that Ctrl-C in the terminal reaches only the harness
             )
         self._selector = DefaultSelector()
         assert self._server.stdout is not None
         self._selector.register(self._server.stdout, EVENT_READ)
 
     def spawn_module(self, name: str, module: str, args: Sequence[str], log: Path) -> Process:
-        """Run `module.main(args)` in a fork, its output going to `log`."""
+        """Run `module.main(args)` in a fork; its output goes to `log`."""
         return self._spawn({"spawn": name, "module": module, "args": list(args), "log": str(log)})
 
     def spawn_program(self, name: str, argv: Sequence[str], log: Path) -> Process:
-        """Run a program, its output going to `log`."""
+        """Run a program; its output goes to `log`."""
         return self._spawn({"spawn": name, "exec": list(argv), "log": str(log)})
 
     def send_signal(self, process: Process, number: signal.Signals) -> None:
-        """Signal `process` if it is still alive."""
+        """Send a signal to `process` if it is still alive."""
         self._send({"signal": int(number), "name": process.name})
 
-    def hear(self, timeout_s: float = 0.0) -> None:
-        """Take in what the fork server has told, waiting up to `timeout_s` for something."""
+    def read_messages(self, timeout_s: float = 0.0) -> None:
+        """Read the fork server's messages; wait up to `timeout_s` for the first."""
         if self._selector.select(timeout_s):
             self._read()
 
@@ -89,26 +90,26 @@ class ProcessFamily:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0 or self._server.poll() is not None:
                 break
-            self.hear(left_s)
+            self.read_messages(left_s)
         return running
 
     def end(self, processes: Sequence[Process], timeout_s: float) -> None:
-        """Ask `processes` to end, and kill those that still run after `timeout_s`."""
-        # LabError: the fork server has died, and the kernel has killed its processes.
+        """Send SIGTERM to `processes`, and SIGKILL to those that still run after `timeout_s`."""
+        # LabError means that the fork server has died. Then the kernel has killed its processes.
         with suppress(LabError):
             for process in processes:
-                self.send_signal(process, signal.SIGCONT)  # one that is frozen would never hear
+                self.send_signal(process, signal.SIGCONT)  # a stopped process does not handle SIGTERM
                 self.send_signal(process, signal.SIGTERM)
             for process in self.wait(processes, timeout_s):
                 self.send_signal(process, signal.SIGKILL)
             self.wait(processes, timeout_s)
 
     def close(self) -> None:
-        """Kill every process of the family that is left, and the fork server."""
+        """Kill all processes of the family that still run, and the fork server."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._selector.close()
-        with suppress(BrokenPipeError):  # it has died with an order unread
+        with suppress(BrokenPipeError):  # the fork server died before it read a request
             self._server.stdin.close()
         try:
             self._server.wait(2)
@@ -117,25 +118,25 @@ class ProcessFamily:
             self._server.wait()
         self._server.stdout.close()
 
-    def _spawn(self, order: dict[str, Any]) -> Process:
-        name = order["spawn"]
+    def _spawn(self, request: dict[str, Any]) -> Process:
+        name = request["spawn"]
         self._processes.pop(name, None)
-        self._send(order)
+        self._send(request)
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while name not in self._processes:
-            self.hear(deadline_s - time.monotonic())
+            self.read_messages(deadline_s - time.monotonic())
             if time.monotonic() > deadline_s:
                 raise LabError(
                     f"the fork server did not start {name} in {START_TIMEOUT_S:g} s; see {self._log}"
                 )
         process = self._processes[name]
-        process.log = Path(order["log"])
+        process.log = Path(request["log"])
         return process
 
-    def _send(self, order: dict[str, Any]) -> None:
+    def _send(self, request: dict[str, Any]) -> None:
         assert self._server.stdin is not None
         try:
-            self._server.stdin.write(json.dumps(order).encode() + b"\n")
+            self._server.stdin.write(json.dumps(request).encode() + b"\n")
             self._server.stdin.flush()
         except BrokenPipeError as error:
             raise LabError(f"the fork server has died; see {self._log}") from error

@@ -1,4 +1,4 @@
-"""How one replica is told what it is to be, on any testbed: the words after `python -m services.replica`."""
+"""Builds the command-line arguments of a replica: those after `python -m services.replica`."""
 
 from harness.events.schedule import delays_kept_by
 from harness.plan.cells import CellPlan
@@ -9,13 +9,13 @@ MIN_GRACE_S = 1.0
 
 
 def replica_args(context: CellContext, name: str, listen: str) -> list[str]:
-    """The arguments of services.replica for the replica `name` that serves on `listen` ("host:port")."""
+    """Return the arguments of services.replica for the replica `name` that listens on `listen`."""
     experiment, plan, number = context.experiment, context.plan, int(name.rpartition("-")[2])
     return [
         *("--name", name, "--listen", listen),
         *("--settings", experiment.replicas.settings_of(name, plan.arm).to_json()),
         *(["--grace-s", repr(grace_s)] if (grace_s := _grace_s(plan)) != MIN_GRACE_S else []),
-        # The same in every arm of a repeat, another for each repeat and replica.
+        # All arms of a repeat use the same seed. It differs between repeats and between replicas.
         *("--seed", str((experiment.seed * 1000 + plan.repeat) * 1000 + number)),
         *("--ledger", str(context.folder / f"{name}.csv")),
         *("--ready", str(context.ready_file(name))),

@@ -1,4 +1,4 @@
-"""docker-compose.yml, up as a project of its own, on ports that the kernel picks."""
+"""Runs docker-compose.yml as its own Compose project, on free ports."""
 
 import os
 import shutil
@@ -20,24 +20,24 @@ Found = TypeVar("Found")
 
 
 def compose_commands() -> dict[str, list[str]]:
-    """The Composes that there are here: "1" or "2" -> the words that it answers to."""
+    """Return the installed versions of Compose: "1" or "2" -> its command."""
     found = {}
-    for words in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(words[0]):
-            asked = subprocess.run([*words, "version", "--short"], capture_output=True, text=True)
-            if asked.returncode == 0:
-                found.setdefault(asked.stdout.strip().lstrip("v")[0], words)
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            version = subprocess.run([*command, "version", "--short"], capture_output=True, text=True)
+            if version.returncode == 0:
+                found.setdefault(version.stdout.strip().lstrip("v")[0], command)
     return found
 
 
 class ComposeLab:
-    """`docker compose up` of the lab to play with, its load as well."""
+    """The project of docker-compose.yml, including its load."""
 
-    def __init__(self, words: list[str], engine: docker.DockerClient, image: str, replicas: int) -> None:
+    def __init__(self, command: list[str], engine: docker.DockerClient, image: str, replicas: int) -> None:
         self.project = f"lb-lab-test-{uuid.uuid4().hex[:12]}"
         self._engine = engine
-        self._words = [
-            *words,
+        self._command = [
+            *command,
             "-p",
             self.project,
             "-f",
@@ -52,10 +52,10 @@ class ComposeLab:
             "LB_LAB_REPLICAS": str(replicas),
         }
 
-    def compose(self, *words: str) -> str:
-        """What Compose prints; fails where Compose does."""
+    def compose(self, *arguments: str) -> str:
+        """Run Compose and return its output; fail if Compose fails."""
         done = subprocess.run(
-            [*self._words, *words], env=self._environment, capture_output=True, text=True, timeout=120
+            [*self._command, *arguments], env=self._environment, capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -69,21 +69,21 @@ class ComposeLab:
         return container
 
     def names(self) -> set[str]:
-        """What the replicas call themselves."""
+        """Return the names of the replicas."""
         return {str(container.attrs["Config"]["Hostname"]) for container in self.containers("replica")}
 
     def address(self, service: str) -> str:
-        """Where the one port of that service is published."""
+        """Return the address where the only port of that service is published."""
         ((published, *_),) = self.container(service).ports.values()
         return f"{published['HostIp']}:{published['HostPort']}"
 
-    def run(self, service: str, *words: str) -> tuple[int, str]:
-        """Run a command in that service's container: exit status, and what it prints."""
-        status, output = self.container(service).exec_run(list(words))
+    def run(self, service: str, *command: str) -> tuple[int, str]:
+        """Run a command in that service's container; return exit status and output."""
+        status, output = self.container(service).exec_run(list(command))
         return int(status), output.decode()
 
     def left(self) -> list[str]:
-        """What the engine has of this project, stopped or not."""
+        """Return the names of what the engine still has of this project."""
         filters: dict[str, Any] = {"label": f"{PROJECT}={self.project}"}
         engine = self._engine
         things = [
@@ -94,25 +94,28 @@ class ComposeLab:
         return [str(thing.name) for thing in things]
 
 
-def who_answers(address: str, *options: str) -> set[str]:
-    """The replicas that answered `python -m lb.driver`; fails when a call did."""
-    words = [sys.executable, "-m", "lb.driver", *options, address]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+def answering_replicas(address: str, *options: str) -> set[str]:
+    """Run `python -m lb.driver` and return the replicas that answered; fail if a call fails."""
+    command = [sys.executable, "-m", "lb.driver", *options, address]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     table = done.stdout.split("share\n")[1].split("codes:")[0]
     return {line.split()[0] for line in table.splitlines()}
 
 
-def awaited(ask: Callable[[], Found], is_so: Callable[[Found], bool]) -> Found:
-    """What `ask` says once that is so; fails when it is not in READY_S. Nobody who refuses counts."""
+def awaited(get: Callable[[], Found], done: Callable[[Found], bool]) -> Found:
+    """Call `get` until `done(result)`, and return the result; fail after READY_S.
+
+    A failed call of `get` is tried again.
+    """
     deadline_s = time.monotonic() + READY_S
-    answer: object = None
+    last: object = None
     while time.monotonic() < deadline_s:
         try:
-            if is_so(found := ask()):
+            if done(found := get()):
                 return found
-            answer = found
+            last = found
         except (AssertionError, OSError) as error:
-            answer = error
+            last = error
         time.sleep(0.3)
-    raise AssertionError(f"after {READY_S} s still: {answer}")
+    raise AssertionError(f"after {READY_S} s still: {last}")

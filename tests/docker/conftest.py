@@ -1,7 +1,7 @@
-"""A real Docker engine, and the lab's image in it. Without an engine these tests skip, and say why.
+"""Fixtures for a real Docker engine and the lab's image. Without an engine these tests are skipped.
 
-With LB_LAB_DOCKER=required in the environment, as in continuous integration, they fail instead. LB_LAB_BASE
-and LB_LAB_BUILD_NETWORK say what the image is built on, and in which network.
+With the environment variable LB_LAB_DOCKER=required, as in continuous integration, they fail instead.
+LB_LAB_BASE names the base image, and LB_LAB_BUILD_NETWORK the network of the build.
 """
 
 import gc
@@ -24,7 +24,7 @@ REQUIRED = os.environ.get("LB_LAB_DOCKER") == "required"
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
-    """A client of the engine that the environment names."""
+    """A client of the Docker engine that the environment names."""
     client, reason = _connect()
     if client is None:
         if REQUIRED:
@@ -35,12 +35,12 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 def _connect() -> tuple[docker.DockerClient | None, str]:
-    """A client of the engine; or None, and why there is none."""
+    """Return a client of the engine and ""; without an engine, None and the reason."""
     try:
         return docker.from_env(), ""
     except DockerException as error:
         reason = f"no Docker engine: {error}"
-    # The library leaves the socket that could not connect to the garbage collector, which warns of it.
+    # The library does not close the socket that could not connect. The garbage collector warns about it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
@@ -49,5 +49,5 @@ def _connect() -> tuple[docker.DockerClient | None, str]:
 
 @pytest.fixture(scope="session")
 def image(engine: docker.DockerClient) -> str:
-    """The tag of the image of this source, as --testbed docker has it; built where it is missing."""
+    """The tag of the image that --testbed docker uses. The image is built if it is missing."""
     return ensure_image(engine, print)

@@ -1,4 +1,4 @@
-"""`docker compose up` gives a lab to play with, in Compose 1.29 and 2, and `down` removes all of it."""
+"""`docker compose up` starts the lab, with Compose 1.29 and 2, and `down` removes all of it."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from compose_lab import ComposeLab, awaited, compose_commands, who_answers
+from compose_lab import ComposeLab, answering_replicas, awaited, compose_commands
 from lab_process import ROOT
 from tls_calls import videos
 
@@ -23,16 +23,18 @@ SAMPLE = GetVideoRequest(id="sample-1")
 
 @pytest.fixture(scope="module", params=["1", "2"])
 def lab(request: pytest.FixtureRequest, engine: docker.DockerClient, image: str) -> Iterator[ComposeLab]:
-    """The whole of docker-compose.yml, running."""
+    """All services of docker-compose.yml, running."""
     found = compose_commands()
     if not found and os.environ.get("LB_LAB_DOCKER") == "required":
-        pytest.fail("there is no Compose; and LB_LAB_DOCKER is `required`")
+        pytest.fail("Docker Compose is not installed, and LB_LAB_DOCKER is `required`")
     if request.param not in found:
-        pytest.skip(f"no Compose of version {request.param}")
+        pytest.skip(f"Compose {request.param} is not installed")
     lab = ComposeLab(found[request.param], engine, image, REPLICAS)
     try:
         lab.compose("up", "--detach", "--no-build")
-        awaited(lambda: who_answers(lab.address("envoy"), "-n", "20"), lambda names: names == lab.names())
+        awaited(
+            lambda: answering_replicas(lab.address("envoy"), "-n", "20"), lambda names: names == lab.names()
+        )
         yield lab
     finally:
         lab.compose("down", "--volumes", "--timeout", "5")
@@ -41,11 +43,11 @@ def lab(request: pytest.FixtureRequest, engine: docker.DockerClient, image: str)
 
 def test_a_cookie_keeps_a_client_on_one_replica(lab: ComposeLab) -> None:
     address = lab.address("envoy")
-    assert len(who_answers(address, "--cookie-jar", "-n", "60")) == 1
-    assert who_answers(address, "-n", "60") == lab.names()
+    assert len(answering_replicas(address, "--cookie-jar", "-n", "60")) == 1
+    assert answering_replicas(address, "-n", "60") == lab.names()
 
 
-def test_one_port_takes_clear_text_and_tls(lab: ComposeLab, tmp_path: Path) -> None:
+def test_one_port_accepts_clear_text_and_tls(lab: ComposeLab, tmp_path: Path) -> None:
     address = lab.address("envoy")
     authority = tmp_path / "authority.pem"
     status, text = lab.run("envoy", "sh", "-c", "cat /tmp/lb-lab-proxy-*/tls/authority.pem")
@@ -57,30 +59,30 @@ def test_one_port_takes_clear_text_and_tls(lab: ComposeLab, tmp_path: Path) -> N
             assert SAMPLE.id in {video.id for video in stub.ListVideos(ListVideosRequest(), timeout=10)}
 
 
-def test_grpcurl_speaks_to_it_as_the_readme_says(lab: ComposeLab) -> None:
+def test_the_grpcurl_commands_of_the_readme_work(lab: ComposeLab) -> None:
     grpcurl = shutil.which(os.environ.get("GRPCURL", "grpcurl"))
     if grpcurl is None:
-        pytest.skip("no grpcurl on the PATH nor in the environment's GRPCURL")
+        pytest.skip("no grpcurl on the PATH or in the environment variable GRPCURL")
     address = lab.address("envoy")
     service = "video_service.VideoService"
     listed = subprocess.run([grpcurl, "-plaintext", address, "list"], capture_output=True, text=True)
     assert service in listed.stdout, listed.stderr
-    talk = [grpcurl, "-proto", "video_service.proto", "-insecure", "-vv", "-d", "@", address]
-    talked = subprocess.run(
-        [*talk, f"{service}/GetVideo"],
+    command = [grpcurl, "-proto", "video_service.proto", "-insecure", "-vv", "-d", "@", address]
+    answered = subprocess.run(
+        [*command, f"{service}/GetVideo"],
         cwd=ROOT / "services",
         input='{"id":"sample-1"}',
         capture_output=True,
         text=True,
     )
-    assert '"id": "sample-1"' in talked.stdout, talked.stderr
+    assert '"id": "sample-1"' in answered.stdout, answered.stderr
 
 
-def test_nothing_listens_beyond_loopback_and_nobody_is_privileged(lab: ComposeLab) -> None:
+def test_ports_are_on_loopback_and_containers_are_unprivileged(lab: ComposeLab) -> None:
     for service in ("replica", "envoy", "load"):
         for container in lab.containers(service):
             host, config = container.attrs["HostConfig"], container.attrs["Config"]
-            published = [one["HostIp"] for bound in container.ports.values() for one in bound or []]
+            published = [port["HostIp"] for bound in container.ports.values() for port in bound or []]
             assert published == ([] if service == "replica" else ["127.0.0.1"])
             assert host["ReadonlyRootfs"] is True
             assert host["CapDrop"] == ["ALL"]
@@ -91,7 +93,7 @@ def test_nothing_listens_beyond_loopback_and_nobody_is_privileged(lab: ComposeLa
             assert not container.attrs["Mounts"]
 
 
-def test_locusts_page_shows_who_answers(lab: ComposeLab) -> None:
+def test_locusts_page_has_a_row_for_each_replica(lab: ComposeLab) -> None:
     url = f"http://{lab.address('load')}/stats/requests"
 
     def rows() -> dict[str, int]:
@@ -103,18 +105,18 @@ def test_locusts_page_shows_who_answers(lab: ComposeLab) -> None:
     assert all(failures[name] == 0 for name in lab.names())
 
 
-def test_a_replica_says_how_it_is(lab: ComposeLab) -> None:
+def test_the_health_probe_reports_a_server_or_its_absence(lab: ComposeLab) -> None:
     probe = ("python", "-m", "services.health_probe")
-    assert lab.run("envoy", *probe) == (0, "")  # through Envoy
-    status, told = lab.run("load", *probe)  # where nobody serves
+    assert lab.run("envoy", *probe) == (0, "")  # it calls Envoy
+    status, output = lab.run("load", *probe)  # no server runs there
     assert status == 1
-    assert told.startswith("127.0.0.1:50051: UNAVAILABLE:")
+    assert output.startswith("127.0.0.1:50051: UNAVAILABLE:")
 
 
-def test_a_replica_more_reaches_envoy(lab: ComposeLab) -> None:
+def test_envoy_learns_of_an_added_replica(lab: ComposeLab) -> None:
     before = lab.names()
     lab.compose("up", "--detach", "--no-build", "--no-recreate", "--scale", f"replica={REPLICAS + 1}")
     after = lab.names()
     assert len(after) == REPLICAS + 1
     assert after > before
-    awaited(lambda: who_answers(lab.address("envoy"), "-n", "30"), lambda names: names == after)
+    awaited(lambda: answering_replicas(lab.address("envoy"), "-n", "30"), lambda names: names == after)

@@ -1,4 +1,4 @@
-"""The image: what is in it and what is not, and who runs there with what rights."""
+"""The image: its files, its user and its rights."""
 
 import json
 
@@ -7,11 +7,11 @@ import pytest
 
 pytestmark = pytest.mark.docker
 
-LOOK_AROUND = """
+INSPECT = """
 import json, os, subprocess, sys
 from pathlib import Path
 
-def takes_a_file(folder):
+def is_writable(folder):
     try:
         Path(folder, "new").write_text("")
         return True
@@ -24,7 +24,7 @@ compiled = Path("services/__pycache__").glob("replica.*.pyc")
 print(json.dumps({
     "user": [os.getuid(), os.getgid()],
     "files": sorted(path.name for path in Path().iterdir()),
-    "written": [folder for folder in folders if takes_a_file(folder)],
+    "written": [folder for folder in folders if is_writable(folder)],
     "lists": [lists.returncode, lists.stderr, "sticky " in lists.stdout],
     "compiled": len(list(compiled)),
 }))
@@ -32,9 +32,9 @@ print(json.dumps({
 
 
 def test_it_runs_unprivileged_on_a_read_only_root(engine: docker.DockerClient, image: str) -> None:
-    told = engine.containers.run(
+    output = engine.containers.run(
         image,
-        ["python", "-c", LOOK_AROUND],
+        ["python", "-c", INSPECT],
         read_only=True,
         tmpfs={"/tmp": ""},
         cap_drop=["ALL"],
@@ -42,7 +42,7 @@ def test_it_runs_unprivileged_on_a_read_only_root(engine: docker.DockerClient, i
         network_mode="none",
         remove=True,
     )
-    seen = json.loads(told)
+    seen = json.loads(output)
     assert seen["user"] == [10001, 10001]
     assert seen["written"] == ["/tmp"]
     assert seen["lists"] == [0, "", True]
@@ -53,7 +53,7 @@ def test_it_runs_unprivileged_on_a_read_only_root(engine: docker.DockerClient, i
     ]
 
 
-def test_its_health_check_and_its_words(engine: docker.DockerClient, image: str) -> None:
+def test_its_health_check_and_labels(engine: docker.DockerClient, image: str) -> None:
     config = engine.images.get(image).attrs["Config"]
     assert config["User"] == "10001:10001"
     assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "services.health_probe"]

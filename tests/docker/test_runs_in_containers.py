@@ -1,4 +1,4 @@
-"""--testbed docker: the run directory and verdicts that processes give, events, and nothing left behind."""
+"""--testbed docker: same verdicts and files as with processes, events, and nothing left in the engine."""
 
 import json
 import signal
@@ -17,9 +17,9 @@ from harness.testbed.docker.engine import OWNER, make_network, owner, remove_all
 
 pytestmark = pytest.mark.docker
 
-DEAD_PID = 4194305  # above the largest that Linux gives out
+DEAD_PID = 4194305  # above the largest process id of Linux
 ATTEMPTS = 3
-# Short, and alike for all: what is tested is that each event reaches the real part and is undone.
+# The test checks that each event reaches the real container and is undone, so the times are short.
 CHECKS = {"interval_ms": 200, "timeout_ms": 200, "unhealthy_after": 1, "healthy_after": 1}
 EVENTS = [
     {"at_s": 0.3, "do": "kill", "target": "replica-0", "for_s": 0.7},
@@ -30,8 +30,8 @@ EVENTS = [
 ]
 
 
-def _run(folder: Path, *words: object) -> Lab:
-    return Lab(folder, ("run", *words, "--testbed", "docker"))
+def _run(folder: Path, *arguments: object) -> Lab:
+    return Lab(folder, ("run", *arguments, "--testbed", "docker"))
 
 
 def _summary(lab: Lab) -> dict[str, Any]:
@@ -53,30 +53,32 @@ def _nothing_is_left(engine: docker.DockerClient) -> Iterator[None]:
     assert _left(engine) == []
 
 
-def test_verdicts_are_those_of_processes(engine: docker.DockerClient, tmp_path: Path) -> None:
-    in_containers = _believed(tmp_path / "docker", "docker", "--processes", "2")
-    local = _believed(tmp_path / "local", "local")
-    ours, theirs = _summary(in_containers), _summary(local)
-    assert ours["verdict"] == theirs["verdict"] == "held"
-    texts = [[(one["text"], one["verdict"]) for one in summary["expectations"]] for summary in (ours, theirs)]
+def test_verdicts_and_files_are_those_of_the_local_testbed(
+    engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    in_containers = _valid_run(tmp_path / "docker", "docker", "--processes", "2")
+    local = _valid_run(tmp_path / "local", "local")
+    summaries = docker_summary, local_summary = _summary(in_containers), _summary(local)
+    assert docker_summary["verdict"] == local_summary["verdict"] == "held"
+    texts = [[(one["text"], one["verdict"]) for one in summary["expectations"]] for summary in summaries]
     assert texts[0] == texts[1]
-    for name, arm in ours["arms"].items():
+    for name, arm in docker_summary["arms"].items():
         assert arm["ledgers"]["reconciled"]
-        assert arm["requests"] == theirs["arms"][name]["requests"], "the plan is the same"
+        assert arm["requests"] == local_summary["arms"][name]["requests"], "the plan is the same"
     files = [
         {str(path.relative_to(lab.run)) for path in lab.run.rglob("*") if path.is_file()}
         for lab in (in_containers, local)
     ]
-    assert not files[1] - files[0] - {"logs/forkserver.log"}, "what there is with processes, and more"
-    _uses_little(in_containers)
+    assert not files[1] - files[0] - {"logs/forkserver.log"}, "all files of the local testbed, and more"
+    _assert_usage_and_unprivileged(in_containers)
 
 
-def _believed(folder: Path, testbed: str, *words: str) -> Lab:
-    """A quick run of `sticky` whose verdict counts; another one where the machine was too busy for that."""
+def _valid_run(folder: Path, testbed: str, *options: str) -> Lab:
+    """Run `sticky` with --quick until its verdict is valid: a busy machine may need several runs."""
     for attempt in range(ATTEMPTS):
-        place = folder / str(attempt)
-        place.mkdir(parents=True)
-        lab = Lab(place, ("run", "sticky", "--quick", "--seed", 5, "--testbed", testbed, *words))
+        attempt_folder = folder / str(attempt)
+        attempt_folder.mkdir(parents=True)
+        lab = Lab(attempt_folder, ("run", "sticky", "--quick", "--seed", 5, "--testbed", testbed, *options))
         status, out, err = lab.end(120)
         assert status in (0, 3), f"{out}\n{err}"
         if status == 0:
@@ -85,12 +87,12 @@ def _believed(folder: Path, testbed: str, *words: str) -> Lab:
     raise AssertionError(f"{testbed}: the machine was too busy {ATTEMPTS} times")
 
 
-def _uses_little(lab: Lab) -> None:
-    """Every part has rows of its CPU and memory, and the image ran as nobody who matters."""
-    parts = {"load", "envoy", *(f"replica-{number}" for number in range(4))}
+def _assert_usage_and_unprivileged(lab: Lab) -> None:
+    """Check that each container has rows of CPU and memory, and that files do not belong to root."""
+    components = {"load", "envoy", *(f"replica-{number}" for number in range(4))}
     for cell in read_run(lab.run).cells:
         rows = (cell.folder / USAGE_FILE).read_text().splitlines()
-        assert {row.split(",")[1] for row in rows[1:]} == parts
+        assert {row.split(",")[1] for row in rows[1:]} == components
         assert (cell.folder / "access.jsonl").stat().st_uid != 0
 
 
@@ -124,31 +126,33 @@ def test_events_reach_the_containers_and_are_undone(engine: docker.DockerClient,
         assert _summary(lab)["arms"][arm]["ledgers"]["reconciled"]
         rows = lab.rows(arm)
         assert set(rows["replica"].unique()) >= {f"replica-{number}" for number in range(4)}
-        # The hole that a partition makes is silent: calls end by their deadline, not by a reset.
+        # A partition drops packets silently, so calls end by their deadline, not by a reset.
         assert "DEADLINE_EXCEEDED" in set(rows["code"].unique())
         late = rows.filter(rows["planned_ns"] > rows["planned_ns"].max() - 700_000_000)
         assert set(late.filter(late["code"] == "OK")["replica"].unique()) >= {"replica-0", "replica-1"}
     target = json.loads((lab.cell("by_name") / "load-order.json").read_text())["settings"]["target"]
-    assert target == "dns:///replicas.lab:50051", "Docker's own name server"
+    assert target == "dns:///replicas.lab:50051", "Docker's name server"
     logs = (lab.cell("round_robin") / "logs" / "replica-0.log").read_text()
-    assert logs.count("replica-0 serves on") == 2, "both lives of the replica"
+    assert logs.count("replica-0 serves on") == 2, "the replica started twice"
 
 
-def test_killed_or_interrupted_and_a_run_beside_it(engine: docker.DockerClient, tmp_path: Path) -> None:
+def test_a_killed_or_interrupted_run_leaves_nothing_and_does_not_disturb_another(
+    engine: docker.DockerClient, tmp_path: Path
+) -> None:
     labs = {}
-    for name in ("killed", "interrupted", "beside"):
+    for name in ("killed", "interrupted", "undisturbed"):
         folder = tmp_path / name
         folder.mkdir()
-        long = {"duration_s": 1.0 if name == "beside" else 30.0}
+        long = {"duration_s": 1.0 if name == "undisturbed" else 30.0}
         labs[name] = _run(folder, experiment_file(folder, workload=long))
     for name in ("killed", "interrupted"):
         labs[name].await_state("measure")
     labs["killed"].process.kill()
     labs["interrupted"].process.send_signal(signal.SIGINT)
     assert labs["interrupted"].end()[0] == 130
-    status, out, err = labs["beside"].end(90)
+    status, out, err = labs["undisturbed"].end(90)
     assert status in (0, 3), f"{out}\n{err}"
-    assert all(arm["ledgers"]["reconciled"] for arm in _summary(labs["beside"])["arms"].values())
+    assert all(arm["ledgers"]["reconciled"] for arm in _summary(labs["undisturbed"])["arms"].values())
     labs["killed"].end()
     assert labs["interrupted"].manifest["status"] == "interrupted"
     assert labs["killed"].manifest["status"] == "interrupted"
@@ -157,7 +161,7 @@ def test_killed_or_interrupted_and_a_run_beside_it(engine: docker.DockerClient, 
         time.sleep(0.1)
 
 
-def test_a_container_that_dies_is_named(engine: docker.DockerClient, tmp_path: Path) -> None:
+def test_the_error_names_a_container_that_dies(engine: docker.DockerClient, tmp_path: Path) -> None:
     lab = _run(tmp_path, experiment_file(tmp_path, workload={"duration_s": 30.0}))
     cell = lab.await_state("measure")
     labels = [OWNER, "com.docker.compose.service=replica-1"]
@@ -171,7 +175,7 @@ def test_a_container_that_dies_is_named(engine: docker.DockerClient, tmp_path: P
     assert len(lab.rows(json.loads((cell / "cell.json").read_text())["arm"])) > 0
 
 
-def test_what_dead_runs_left_is_removed_and_nothing_else(engine: docker.DockerClient, image: str) -> None:
+def test_only_the_leftovers_of_dead_runs_are_removed(engine: docker.DockerClient, image: str) -> None:
     namespace = owner().split(".")[0]
     dead = f"{namespace}.{DEAD_PID}.1"
     for label in (dead, owner()):

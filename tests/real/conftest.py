@@ -1,4 +1,4 @@
-"""Real parts for the tests: replicas, testbeds, whole runs. All are stopped; nothing may outlive a test."""
+"""Fixtures that start replicas, testbeds and whole runs, and check that no process outlives its test."""
 
 import os
 import time
@@ -21,29 +21,29 @@ ENDS_WITHIN_S = 3.0
 
 @pytest.fixture(autouse=True)
 def _nothing_outlives_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every process that a test starts, however indirectly, inherits its mark and ends with it."""
+    """Fail if a process that the test started still runs. Such processes inherit the test's mark."""
     mark = uuid.uuid4().hex
     monkeypatch.setenv(MARK, mark)
     yield
-    left = _left(mark)
+    left = _marked_processes(mark)
     deadline_s = time.monotonic() + ENDS_WITHIN_S
-    while left and time.monotonic() < deadline_s:  # what dies with a killed parent takes a moment
+    while left and time.monotonic() < deadline_s:  # children of a killed process need a moment to end
         time.sleep(0.05)
-        left = _left(mark)
-    told = [f"{process.pid} {process.status()} {process.cmdline()}" for process in left]
+        left = _marked_processes(mark)
+    descriptions = [f"{process.pid} {process.status()} {process.cmdline()}" for process in left]
     for process in left:
         process.kill()
-    assert not told, "these outlived the test"
+    assert not descriptions, "these processes outlived the test"
 
 
-def _left(mark: str) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter() if _has(process, mark)]
+def _marked_processes(mark: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _has_mark(process, mark)]
 
 
-def _has(process: psutil.Process, mark: str) -> bool:
+def _has_mark(process: psutil.Process, mark: str) -> bool:
     try:
         return process.pid != os.getpid() and process.environ().get(MARK) == mark
-    except psutil.Error:  # gone meanwhile, a zombie, or somebody else's
+    except psutil.Error:  # it has ended, is a zombie, or belongs to another user
         return False
 
 
@@ -71,7 +71,7 @@ def server(start_replica: StartReplica) -> Server:
 
 @pytest.fixture
 def start_cell(tmp_path: Path) -> Iterator[StartCell]:
-    """Starts the replicas of one cell, and Envoy where the route has one, on the local testbed."""
+    """Starts the replicas of one cell on the local testbed, and Envoy if the route has a proxy."""
     with LocalTestbed(tmp_path / "logs", load=False) as testbed:
 
         def start(route: str, policy: str, **replicas: object) -> LiveCell:
@@ -85,11 +85,11 @@ def start_cell(tmp_path: Path) -> Iterator[StartCell]:
 
 @pytest.fixture
 def start_lab(tmp_path: Path) -> Iterator[StartLab]:
-    """Starts `python run_experiment.py ...` with its runs below tmp_path / "results"."""
+    """Starts `python run_experiment.py ...`; its run directories are below tmp_path / "results"."""
     labs: list[Lab] = []
 
-    def start(*words: object) -> Lab:
-        labs.append(Lab(tmp_path, words))
+    def start(*arguments: object) -> Lab:
+        labs.append(Lab(tmp_path, arguments))
         return labs[-1]
 
     yield start

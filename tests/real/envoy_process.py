@@ -1,4 +1,4 @@
-"""A real Envoy process of one arm, as the tests see it."""
+"""Starts a real Envoy process with the configuration of one arm."""
 
 import subprocess
 import time
@@ -26,7 +26,7 @@ class EnvoyProcess:
     admin: EnvoyAdmin
 
     def await_true(self, done: Callable[[], bool]) -> None:
-        """Wait until it is so; fails when Envoy ends meanwhile."""
+        """Wait until `done()`; fail if Envoy ends first."""
         _await(self.process, done)
 
     def stop(self) -> None:
@@ -52,7 +52,7 @@ def start_envoy_process(
     tls: TlsFiles | None = None,
     listen: str = ANY_ADDRESS,
 ) -> EnvoyProcess:
-    """Start Envoy as `arm` has it, over replicas (name -> "host:port"); returns when its admin answers."""
+    """Start Envoy for `arm` with replicas (name -> "host:port"); return when its admin interface answers."""
     files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
     files.folder.mkdir(parents=True, exist_ok=True)
     files.admin_address.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A whole run as a user starts it: a small experiment file, a process, its run directory."""
+"""Runs the lab as a user does: a small experiment file, a process, and its run directory."""
 
 import json
 import subprocess
@@ -36,7 +36,10 @@ SMALL: dict[str, Any] = {
 
 
 def experiment_file(folder: Path, **changes: Any) -> Path:
-    """SMALL as small.yaml in `folder`; a mapping changes keys of a section (arms: all of them)."""
+    """Write SMALL with `changes` as small.yaml into `folder`, and return its path.
+
+    A mapping changes single keys of a section, but replaces all arms.
+    """
     tree = dict(SMALL)
     for key, value in changes.items():
         merged = isinstance(value, dict) and key != "arms"
@@ -49,12 +52,12 @@ def experiment_file(folder: Path, **changes: Any) -> Path:
 class Lab:
     """One `python run_experiment.py ...` process, run in `folder`."""
 
-    def __init__(self, folder: Path, words: tuple[object, ...]) -> None:
+    def __init__(self, folder: Path, arguments: tuple[object, ...]) -> None:
         self.results = folder / "results"
-        if words[0] == "run":
-            words = (*words, "--results", "results", "--quiet")
+        if arguments[0] == "run":
+            arguments = (*arguments, "--results", "results", "--quiet")
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "run_experiment.py"), *map(str, words)],
+            [sys.executable, str(ROOT / "run_experiment.py"), *map(str, arguments)],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -62,13 +65,13 @@ class Lab:
         )
 
     def end(self, timeout_s: float = 60) -> tuple[int, str, str]:
-        """Wait for the end: exit status, standard output, standard error."""
+        """Wait for the end and return exit status, standard output and standard error."""
         out, err = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, out, err
 
     @property
     def run(self) -> Path:
-        """The run directory, which must be there already."""
+        """The run directory. It must exist already."""
         (path,) = (path for path in self.results.glob("*/*") if not path.is_symlink())
         return path
 
@@ -83,38 +86,44 @@ class Lab:
         return pl.read_parquet(self.cell(arm) / "requests.parquet")
 
     def await_state(self, state: str) -> Path:
-        """Wait until a cell is that far ("parts" or a state of the load's); returns the cell's folder."""
+        """Wait until a cell is in `state`, and return the cell's folder.
+
+        The state is "starting" (the first component has a log) or a state of the load.
+        """
         deadline_s = time.monotonic() + 30
         while time.monotonic() < deadline_s:
             assert self.process.poll() is None, self.end()
             for cell in self.results.glob("*/*/cells/*"):
-                if state == "parts" and list(cell.glob("logs/*.log")):
+                if state == "starting" and list(cell.glob("logs/*.log")):
                     return cell
                 status = cell / "load-status.json"
                 if status.exists() and json.loads(status.read_text())["state"] == state:
                     return cell
             time.sleep(0.01)
-        raise AssertionError(f"no cell got as far as {state}")
+        raise AssertionError(f"no cell reached the state {state}")
 
     def family(self) -> list[psutil.Process]:
-        """The lab and every process below it."""
+        """Return the lab's process and all its descendants."""
         own = psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
-    def part(self, name: str) -> psutil.Process:
-        """The process whose output goes to the log of that part ("envoy", "load", "replica-0")."""
+    def component(self, name: str) -> psutil.Process:
+        """Return the process of a component: "envoy", "load", "replica-0", ...
+
+        It is the process whose standard error is the component's log.
+        """
         for process in self.family():
-            with suppress(psutil.Error, OSError):  # gone meanwhile
+            with suppress(psutil.Error, OSError):  # the process has ended
                 if Path(f"/proc/{process.pid}/fd/2").readlink().name == f"{name}.log":
                     return process
-        raise LookupError(f"no {name} runs")
+        raise LookupError(f"{name} does not run")
 
-    def await_part(self, name: str) -> psutil.Process:
-        """The same, as soon as it runs."""
+    def await_component(self, name: str) -> psutil.Process:
+        """Wait until a component runs, and return its process."""
         while True:
             assert self.process.poll() is None, self.end()
             with suppress(LookupError):
-                return self.part(name)
+                return self.component(name)
 
 
 StartCell = Callable[..., LiveCell]

@@ -1,4 +1,4 @@
-"""A real replica process, as the tests see it."""
+"""Starts real replica processes."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Server:
-    """One replica process, with a channel to it."""
+    """One replica process and a channel to it."""
 
     process: subprocess.Popen[str]
     address: str
@@ -39,7 +39,10 @@ class Server:
             return list(csv.DictReader(file))
 
     def rows_within(self, count: int, seconds: float = 2) -> list[dict[str, str]]:
-        """The ledger once it has `count` rows: a call given up by its caller gets its row a little later."""
+        """Return the ledger once it has `count` rows, or after `seconds`.
+
+        The row of a cancelled call comes a little later than the end of the call.
+        """
         for _ in range(round(seconds / 0.01)):
             if len(self.ledger()) >= count:
                 break
@@ -51,14 +54,14 @@ StartReplica = Callable[..., Server]
 
 
 def document(**settings: object) -> str:
-    """A settings document, beside whose keys calls take no time."""
+    """Return a settings document with these keys. Calls take no time unless `settings` says so."""
     return json.dumps({"service_time_ms": {"distribution": "constant", "mean": 0}} | settings)
 
 
 def start_server(folder: Path, number: int, *options: str, **settings: object) -> Server:
-    """Start replica-<number> on a port that the kernel picks and wait until it serves.
+    """Start replica-<number> on a free port and wait until it serves.
 
-    `settings`: keys of its settings document, beside which its calls take no time.
+    `settings`: keys of its settings document. Calls take no time unless they say so.
     """
     ready, ledger = folder / f"ready-{number}.json", folder / f"replica-{number}.csv"
     own = ("--name", f"replica-{number}", "--listen", "127.0.0.1:0", "--settings", document(**settings))
@@ -73,18 +76,18 @@ def start_server(folder: Path, number: int, *options: str, **settings: object) -
     while not ready.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
-    said = json.loads(ready.read_text())
-    assert (said["name"], said["pid"]) == (f"replica-{number}", process.pid)
-    # A connection of its own: gRPC shares one between channels that look alike.
+    entry = json.loads(ready.read_text())
+    assert (entry["name"], entry["pid"]) == (f"replica-{number}", process.pid)
+    # Each channel needs its own connection. By default gRPC shares one among channels with equal arguments.
     own_connection = [("grpc.use_local_subchannel_pool", 1)]
-    channel = grpc.insecure_channel(said["address"], options=own_connection)
+    channel = grpc.insecure_channel(entry["address"], options=own_connection)
     control_channel = None
-    if said["control_address"] != said["address"]:
-        control_channel = grpc.insecure_channel(said["control_address"], options=own_connection)
-    return Server(process, said["address"], ledger, channel, control_channel)
+    if entry["control_address"] != entry["address"]:
+        control_channel = grpc.insecure_channel(entry["control_address"], options=own_connection)
+    return Server(process, entry["address"], ledger, channel, control_channel)
 
 
 def run_replica(*options: str) -> subprocess.CompletedProcess[str]:
-    """A replica that ends by itself: what it said and its exit code."""
+    """Run a replica that ends by itself, and return its output and exit status."""
     command = [sys.executable, "-m", "services.replica", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)

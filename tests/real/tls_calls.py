@@ -1,4 +1,4 @@
-"""Calls over TLS and in clear text, each on a connection of its own."""
+"""Calls over TLS and in clear text, each on its own connection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ import grpc
 from services.video_service_pb2 import GetVideoRequest, ListVideosRequest, Video
 from services.video_service_pb2_grpc import VideoServiceStub
 
-# gRPC shares one connection between channels that look alike.
+# By default gRPC shares one connection among channels with equal arguments.
 OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 TIMEOUT_S = 10
 
 
 @contextmanager
 def videos(address: str, authority: Path | None) -> Iterator[VideoServiceStub]:
-    """The service at "host:port", trusting the PEM file `authority`; None: in clear text."""
+    """Yield a stub for "host:port". It trusts the PEM file `authority`; None: it uses clear text."""
     if authority is None:
         channel = grpc.insecure_channel(address, OPTIONS)
     else:
@@ -27,22 +27,22 @@ def videos(address: str, authority: Path | None) -> Iterator[VideoServiceStub]:
 
 
 def make_all_four_calls(address: str, authority: Path | None, name: str) -> None:
-    """Add a video whose id is `name`, and get it back by the other three calls."""
+    """Add a video with the id `name`, and get it back with the other three methods."""
     with videos(address, authority) as stub:
         added = stub.AddVideo(Video(id=name, title="Sample Video"), timeout=TIMEOUT_S).video
-        asked = GetVideoRequest(id=name)
+        request = GetVideoRequest(id=name)
         assert added.id == name
         assert added in stub.ListVideos(ListVideosRequest(), timeout=TIMEOUT_S)
-        assert list(stub.GetVideos(iter([asked]), timeout=TIMEOUT_S).videos) == [added]
-        assert list(stub.GetVideo(iter([asked, asked]), timeout=TIMEOUT_S)) == [added, added]
+        assert list(stub.GetVideos(iter([request]), timeout=TIMEOUT_S).videos) == [added]
+        assert list(stub.GetVideo(iter([request, request]), timeout=TIMEOUT_S)) == [added, added]
 
 
 def refused(address: str, authority: Path | None) -> str:
-    """What the caller is told, who must not get through."""
+    """Make a call that must fail, and return the error's details."""
     with videos(address, authority) as stub:
         try:
             stub.AddVideo(Video(id="refused", title="Sample Video"), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             assert error.code() == grpc.StatusCode.UNAVAILABLE
             return str(error.details())
-    raise AssertionError(f"{address} took the call")
+    raise AssertionError(f"{address} accepted the call")

@@ -1,4 +1,4 @@
-"""What Compose is given for one cell: docker-compose.yml's services, each with its own words and address."""
+"""Writes the Compose file of one cell, and runs Compose to create the containers."""
 
 import json
 import os
@@ -17,56 +17,56 @@ TIMEOUT_S = 120.0
 
 
 def compose_command() -> list[str]:
-    """The words that Compose answers to: version 2, or else 1.29. Raises UserError where there is none."""
+    """Return the command of Compose: version 2 if it exists, else 1.29. Raises UserError without either."""
     docker, old = shutil.which("docker"), shutil.which("docker-compose")
     if docker and _answers([docker, "compose", "version"]):
         return [docker, "compose"]
     if old:
         return [old]
     raise UserError(
-        "--testbed docker: there is no Compose; install docker compose (v2) or docker-compose 1.29"
+        "--testbed docker: Docker Compose was not found; install docker compose (v2) or docker-compose 1.29"
     )
 
 
-def _answers(words: list[str]) -> bool:
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0  # noqa: S603
+def _answers(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 def service(command: list[str], place: Mapping[str, Any], user: str, folders: list[Path]) -> dict[str, Any]:
-    """One part of a cell as a Compose service: a `replica` of docker-compose.yml with words of its own.
+    """Return the Compose service of one component of a cell. It extends `replica` of docker-compose.yml.
 
-    `command`: its words; `place`: its address in the network, as Compose has it; `folders`: those that it
-    shares with the harness, each at the same path inside and outside.
+    `command`: what the container runs; `place`: its entry below `networks` in the Compose file; `folders`:
+    shared with the harness, at the same path inside and outside the container.
     """
     return {
         "extends": {"file": str(FILE), "service": "replica"},
         "scale": 1,
-        "command": [_literal(word) for word in command],
+        "command": [_literal(argument) for argument in command],
         "user": user,
         "volumes": [{"type": "bind", "source": _literal(path), "target": _literal(path)} for path in folders],
         "networks": {"lab": dict(place)},
         "labels": {OWNER: owner(), "lb-lab": "run"},
-        "healthcheck": {"disable": True},  # it would take CPU time from what is measured
+        "healthcheck": {"disable": True},  # it would take CPU time from the measurement
         "restart": "no",
     }
 
 
 def write_compose(path: Path, services: Mapping[str, Any], network: LabNetwork) -> None:
-    """Write a cell's Compose file (JSON, which is YAML as well)."""
+    """Write a cell's Compose file as JSON, which is also YAML."""
     networks = {"lab": {"external": True, "name": network.name}}
     path.write_text(json.dumps({"services": services, "networks": networks}, indent=1) + "\n")
 
 
 def create(command: list[str], path: Path, project: str, image: str, log: Path) -> None:
-    """Have Compose create the containers of the file at `path`; none is started.
+    """Run Compose to create, but not start, the containers of the file at `path`.
 
-    Raises LabError with Compose's last line when it fails; `log` has all of them.
+    Raises LabError with the last line of Compose's output when it fails; `log` has all lines.
     """
-    words = [*command, "-p", project, "-f", str(path), "up", "--no-start", "--no-build"]
+    arguments = [*command, "-p", project, "-f", str(path), "up", "--no-start", "--no-build"]
     try:
         with log.open("ab") as output:
             done = subprocess.run(  # noqa: S603
-                words,
+                arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -77,10 +77,10 @@ def create(command: list[str], path: Path, project: str, image: str, log: Path) 
     except subprocess.TimeoutExpired as error:
         raise LabError(f"Compose created no containers within {TIMEOUT_S:g} s; see {log}") from error
     if done.returncode:
-        lines = log.read_text(errors="replace").strip().splitlines()
-        raise LabError(f"Compose created no containers: {lines[-1] if lines else 'no word why'}; see {log}")
+        reason = (log.read_text(errors="replace").strip().splitlines() or ["it printed no reason"])[-1]
+        raise LabError(f"Compose created no containers: {reason}; see {log}")
 
 
 def _literal(value: object) -> str:
-    """Compose replaces $NAME in what it reads; a doubled dollar is one."""
+    """Return `value` as Compose must read it: Compose replaces $NAME, and $$ stands for a dollar sign."""
     return str(value).replace("$", "$$")

@@ -1,10 +1,10 @@
-"""The Docker engine of this machine: the lab's image and network in it, and what it must not leave there."""
+"""The Docker engine of this machine: the lab's image, its networks, and the removal of what runs leave."""
 
 import hashlib
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -18,36 +18,40 @@ from docker.types import IPAMConfig, IPAMPool
 from harness.errors import LabError, UserError
 from harness.paths import ROOT
 
-OWNER = "lb-lab.owner"  # label of all that a run has in the engine: see owner()
+OWNER = "lb-lab.owner"  # label of everything that a run creates in the engine: see owner()
 IMAGE = "lb-lab"
 IN_THE_IMAGE = ("Dockerfile", "requirements.txt", "run_experiment.py")
 FOLDERS_IN_THE_IMAGE = ("services", "lb", "load", "harness", "envoy", "experiments")
-BASE = "LB_LAB_BASE"  # environment: the image to build on
-BUILD_NETWORK = "LB_LAB_BUILD_NETWORK"  # environment: the network to build in, as `host`
-KEPT_IMAGES = 4  # there may be several clones
+BASE = "LB_LAB_BASE"  # environment variable: the base image
+BUILD_NETWORK = "LB_LAB_BUILD_NETWORK"  # environment variable: the network for the build, such as `host`
+KEPT_IMAGES = 4  # a machine may have several clones of the lab
+FIRST_HOST = 16  # in a subnet; the engine uses the addresses before it
 SUBNET_TRIES = 20
 REMOVE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class LabNetwork:
-    """A network of the run's own. Addresses from FIRST_HOST on are the lab's to give."""
+    """The Docker network of one run."""
 
     name: str
     subnet: IPv4Network
 
     @property
     def gateway(self) -> str:
-        """This machine's address in it."""
+        """This machine's address in the network."""
         return str(self.subnet.network_address + 1)
 
     def host(self, number: int) -> str:
-        """The address of part `number`, 0 and up."""
-        return str(IPv4Address(int(self.subnet.network_address) + 16 + number))
+        """Return the address of container `number`, 0 and up."""
+        return str(IPv4Address(int(self.subnet.network_address) + FIRST_HOST + number))
 
 
 def owner() -> str:
-    """The label's value for this process: its namespace, its id, and its start, since ids come again."""
+    """Return the label's value for this process: PID namespace, process id and start time.
+
+    The start time is needed because the kernel uses process ids again.
+    """
     return f"{_namespace()}.{os.getpid()}.{_start_ticks(os.getpid())}"
 
 
@@ -56,38 +60,38 @@ def _namespace() -> int:
 
 
 def _start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot (proc(5)). Raises OSError when there is none."""
+    """Return when a process started, in clock ticks since boot (proc(5)). Raises OSError if there is none."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def connect() -> docker.DockerClient:
-    """A client of the engine. Raises UserError where none answers, or it is not on this machine."""
+    """Return a client of the engine. Raises UserError if no engine answers or it runs on another machine."""
     try:
         client = docker.from_env()
         host = str(client.api.base_url)
-        told = client.info()
+        info = client.info()
     except DockerException as error:
         reason = str(error).split("(Caused")[0].strip()
         raise UserError(
             f"--testbed docker: no Docker engine answers ({reason}); start it, or leave --testbed out"
         ) from error
-    # docker-py has this address for Unix sockets.
-    if host != "http+docker://localhost" or "Docker Desktop" in told["OperatingSystem"]:
-        # Clocks, sockets and files of the containers must be those of this machine.
+    # docker-py uses this address for Unix sockets.
+    if host != "http+docker://localhost" or "Docker Desktop" in info["OperatingSystem"]:
+        # The containers must share clock, sockets and files with this machine.
         raise UserError(
-            f"--testbed docker: the engine ({told['OperatingSystem']}, {host}) is not one of this Linux "
-            "machine; run the lab inside the machine where it is"
+            f"--testbed docker: the engine ({info['OperatingSystem']}, {host}) does not run directly on "
+            "this Linux machine; run the lab on the machine that runs the engine"
         )
     return client
 
 
 def rootless(client: docker.DockerClient) -> bool:
-    """Whether root in a container is the unprivileged user who runs the engine."""
+    """Return whether the engine is rootless: root in a container is then the user who runs the engine."""
     return any("rootless" in option for option in client.info().get("SecurityOptions") or [])
 
 
 def source_digest() -> str:
-    """A name for what is in the image: 12 hex digits of a hash over its files."""
+    """Return 12 hex digits of a hash over the files of the image."""
     digest = hashlib.sha256(os.environ.get(BASE, "").encode())
     for path in _sources():
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
@@ -101,16 +105,17 @@ def _sources() -> Iterator[Path]:
         yield from (path for path in paths if path.is_file() and "__pycache__" not in path.parts)
 
 
-def ensure_image(client: docker.DockerClient, told: Any) -> str:
-    """The tag of the image of this source; built where it is missing. `told` is called with a line then.
+def ensure_image(client: docker.DockerClient, report: Callable[[str], object]) -> str:
+    """Return the tag of the image of this source; build the image if it is missing.
 
-    Of the images of earlier sources the latest are kept. Raises LabError when the build fails.
+    Before a build, `report` is called with one line. The latest KEPT_IMAGES images are kept, older ones are
+    removed. Raises LabError when the build fails.
     """
     tag = f"{IMAGE}:src-{source_digest()}"
     try:
         client.images.get(tag)
     except ImageNotFound:
-        told(f"building the image {tag} (some minutes the first time, seconds later)")
+        report(f"building the image {tag} (some minutes the first time, seconds later)")
         _build(client, tag)
         _remove_old_images(client)
     return tag
@@ -120,7 +125,7 @@ def _remove_old_images(client: docker.DockerClient) -> None:
     images = sorted(client.images.list(IMAGE), key=lambda image: image.attrs["Created"], reverse=True)
     tags = [tag for image in images for tag in image.tags if tag.startswith(f"{IMAGE}:src-")]
     for tag in tags[KEPT_IMAGES:]:
-        with suppress(APIError):  # a run has it
+        with suppress(APIError):  # a run uses it
             client.images.remove(tag)
 
 
@@ -145,9 +150,9 @@ def _build(client: docker.DockerClient, tag: str) -> None:
 
 
 def make_network(client: docker.DockerClient, name: str) -> LabNetwork:
-    """A network of its own subnet (a /22 of 10.0.0.0/8 that the engine does not use), without a way out."""
+    """Create an internal network with a free subnet (a /22 of 10.0.0.0/8) and return it."""
     for _ in range(SUBNET_TRIES):
-        # Not seeded: two runs at once must not try the same ones in the same order.
+        # The number is not seeded, so that two runs at once do not try the same subnets in the same order.
         number = random.SystemRandom().randrange(64 * 156)
         subnet = IPv4Network(f"10.{100 + number // 64}.{number % 64 * 4}.0/22")
         network = LabNetwork(name, subnet)
@@ -159,16 +164,16 @@ def make_network(client: docker.DockerClient, name: str) -> LabNetwork:
             return network
         except APIError as error:
             if "overlap" not in str(error.explanation).lower():
-                raise LabError(f"the engine made no network: {error.explanation}") from error
+                raise LabError(f"the engine did not create a network: {error.explanation}") from error
     raise LabError(
-        f"the engine has no room for a network: {SUBNET_TRIES} subnets of 10.0.0.0/8 overlap others"
+        f"no free subnet for a network: {SUBNET_TRIES} subnets of 10.0.0.0/8 overlap existing ones"
     )
 
 
 def remove_all(client: docker.DockerClient, label: str) -> None:
-    """Remove containers, networks and volumes of that owner; those that are gone already do not matter.
+    """Remove the containers, networks and volumes of the owner `label`.
 
-    Raises LabError naming what is still there after REMOVE_TIMEOUT_S.
+    Raises LabError with the names of those that still exist after REMOVE_TIMEOUT_S.
     """
     filters: dict[str, str | list[str] | bool] = {"label": f"{OWNER}={label}"}
     deadline_s = time.monotonic() + REMOVE_TIMEOUT_S
@@ -181,14 +186,14 @@ def remove_all(client: docker.DockerClient, label: str) -> None:
         if not left:
             return
         for thing in left:
-            with suppress(NotFound, APIError):  # being removed, or a network with a container still in it
+            with suppress(NotFound, APIError):  # it is being removed, or it is a network that is still in use
                 thing.remove(force=True) if hasattr(thing, "logs") else thing.remove()
         if time.monotonic() > deadline_s:
             raise LabError(f"the engine did not remove {', '.join(str(thing.name) for thing in left)}")
 
 
 def remove_leftovers(client: docker.DockerClient) -> None:
-    """Remove what runs left whose process is no more: killed together with their guard, or a reboot."""
+    """Remove what ended runs left: those killed together with their guard, and those before a reboot."""
     things = [
         *client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True),
         *client.networks.list(filters={"label": OWNER}),
@@ -200,7 +205,10 @@ def remove_leftovers(client: docker.DockerClient) -> None:
 
 
 def _alive(label: str) -> bool:
-    """Whether the process is there. One of another namespace cannot be seen, and counts as alive."""
+    """Return whether the owner's process exists.
+
+    A process in another PID namespace is not visible here and counts as alive.
+    """
     namespace, pid, ticks = map(int, label.split("."))
     try:
         return namespace != _namespace() or _start_ticks(pid) == ticks

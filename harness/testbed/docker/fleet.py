@@ -1,8 +1,9 @@
-"""The fleet of one cell in containers: see harness.events.fleet.Fleet."""
+"""Replicas and proxy of one cell as containers. Implements harness.events.fleet.ContainerFleet."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from harness.proxy.envoy_args import envoy_args
 from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.testbed.base import REPLICAS_NAME, LiveCell
 from harness.testbed.cell_context import CellContext
-from harness.testbed.docker.container import Part, engine_call
+from harness.testbed.docker.container import CellContainer, engine_call
 from harness.testbed.docker.engine import LabNetwork
 from harness.testbed.replica_args import replica_args
 
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 
 REPLICA_PORT, ENVOY_PORT = 50051, 8080
 ENVOY_NUMBER, LOAD_NUMBER, FIRST_REPLICA_NUMBER = 0, 1, 2
-CPU_PERIOD_US = 100_000  # of the kernel's bandwidth control; Docker's own default
+CPU_PERIOD_US = 100_000  # the period of the kernel's CPU bandwidth control; Docker's default
 
 
 class DockerFleet:
-    """Replicas and proxy of one cell; `parts`: name -> container, filled in once Compose has made them."""
+    """Replicas and proxy of one cell. `containers`: by name; empty until Compose has created them."""
 
     def __init__(
         self, context: CellContext, network: LabNetwork, client: docker.DockerClient, sockets: Path
@@ -48,37 +49,37 @@ class DockerFleet:
         self._closing.callback(self._pool.shutdown)
         self._admin_socket = sockets / "envoy-admin.sock"
         self._files = EnvoyFiles(context.folder / "envoy", context.folder / "access.jsonl")
-        self._names: NameServer | None = None
-        self.parts: dict[str, Part] = {}
+        self._name_server: NameServer | None = None
+        self.containers: dict[str, CellContainer] = {}
         self.live = LiveCell(context.folder, replicas={}, controls={})
-        self._find_names()
+        self._choose_name_server()
 
-    def _find_names(self) -> None:
-        """How clients with discovery by DNS ask: Docker's own DNS, or the lab's where that would not do."""
+    def _choose_name_server(self) -> None:
+        """Choose the name server for discovery by DNS: the lab's if an event needs it, else Docker's."""
         arm = self._context.plan.arm
         if arm.discovery != "dns":
             return
-        # Docker's DNS names every container that runs, also one that is not to get calls any more.
+        # Docker's DNS returns all containers that run, including those that should get no more calls.
         if any(kind_of(planned.event.do).endpoints == "members" for planned in self._context.plan.events):
             from harness.proxy.name_server import NameServer
 
-            self._names = self._closing.enter_context(NameServer(self._network.gateway))
-            self.live.name_server = self._names.address
+            self._name_server = self._closing.enter_context(NameServer(self._network.gateway))
+            self.live.name_server = self._name_server.address
         else:
-            self.live.name_server = ""  # whatever the container asks
+            self.live.name_server = ""  # the name server that Docker configures in the container
 
     @property
     def has_proxy(self) -> bool:
-        """Whether the route has one."""
+        """Whether the route has a proxy."""
         return self._context.plan.arm.route != "direct"
 
     @property
     def epoch_ns(self) -> int:
-        """The cell's start (monotonic)."""
+        """The cell's start on the monotonic clock."""
         return self._context.epoch_ns
 
     def commands(self) -> dict[str, list[str]]:
-        """Part -> the words of its container, for all replicas that there will be, and for the proxy."""
+        """Return name -> command, for the proxy and for all replicas, including those that events add."""
         count = self._context.experiment.replicas.count + new_replicas(self._context.plan.events)
         names = [f"replica-{number}" for number in range(count)]
         replicas = {
@@ -95,7 +96,7 @@ class DockerFleet:
         return {**replicas, "envoy": ["envoy", *envoy_args(self._context.plan, self._files)]}
 
     def place(self, name: str) -> dict[str, Any]:
-        """Where a part is in the network, as Compose has it. All replicas have one name in Docker's DNS."""
+        """Return a container's address and aliases for the Compose file. All replicas share one DNS name."""
         place: dict[str, Any] = {"ipv4_address": self._host(name)}
         if name.startswith("replica-"):
             place["aliases"] = [REPLICAS_NAME]
@@ -118,34 +119,33 @@ class DockerFleet:
         self._signal(name, signal.SIGTERM)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
-        part = self.parts[name]
-        part.state.may_end = True
-        engine_call(f"signal {name}", part.container.kill, number.name)
+        signalled = self.containers[name]
+        signalled.state.end_expected = True
+        engine_call(f"signal {name}", signalled.container.kill, number.name)
 
     def pause(self, name: str) -> None:
         """See Fleet."""
-        engine_call(f"pause {name}", self.parts[name].container.pause)
+        engine_call(f"pause {name}", self.containers[name].container.pause)
 
     def resume(self, name: str) -> None:
         """See Fleet."""
-        engine_call(f"unpause {name}", self.parts[name].container.unpause)
+        engine_call(f"unpause {name}", self.containers[name].container.unpause)
 
     def partition(self, name: str) -> None:
         """See Fleet."""
-        engine_call(
-            f"disconnect {name}", self._lab_network().disconnect, self.parts[name].container, force=True
-        )
+        disconnect = self._lab_network().disconnect
+        engine_call(f"disconnect {name}", disconnect, self.containers[name].container, force=True)
 
     def rejoin(self, name: str) -> None:
         """See Fleet."""
         place = self.place(name)
         connect = self._lab_network().connect
-        engine_call(f"connect {name}", connect, self.parts[name].container, **place)
+        engine_call(f"connect {name}", connect, self.containers[name].container, **place)
 
     def limit_cpu(self, name: str, cores: float | None) -> None:
         """See Fleet."""
         quota_us = -1 if cores is None else round(cores * CPU_PERIOD_US)
-        update = self.parts[name].container.update
+        update = self.containers[name].container.update
         engine_call(f"limit the CPU of {name}", update, cpu_period=CPU_PERIOD_US, cpu_quota=quota_us)
 
     def _lab_network(self) -> Network:
@@ -157,10 +157,10 @@ class DockerFleet:
         self._start(name)
 
     def _start(self, name: str) -> None:
-        # Half a second in the engine: not one in which the harness waits.
-        part = self.parts[name]
-        part.state.status, part.state.may_end = None, False
-        self._starts.append(self._pool.submit(engine_call, f"start {name}", part.container.start))
+        # The engine needs half a second. A thread waits for it, so that the harness does not.
+        started = self.containers[name]
+        started.state.status, started.state.end_expected = None, False
+        self._starts.append(self._pool.submit(engine_call, f"start {name}", started.container.start))
 
     def start_new(self) -> str:
         """See Fleet."""
@@ -171,7 +171,7 @@ class DockerFleet:
 
     def running(self, name: str) -> bool:
         """See Fleet."""
-        return self.parts[name].state.status is None
+        return self.containers[name].state.status is None
 
     def ready(self, name: str) -> bool:
         """See Fleet."""
@@ -183,11 +183,11 @@ class DockerFleet:
         return True
 
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
-        """See Fleet. Docker's own DNS is not told: it names the containers that run."""
+        """See Fleet. Docker's DNS needs no update: it returns the containers that run."""
         if self.has_proxy:
             write_endpoints(self._files, endpoints, self._context.plan.arm)
-        if self._names is not None:
-            self._names.publish(named_hosts(endpoints))
+        if self._name_server is not None:
+            self._name_server.publish(named_hosts(endpoints))
 
     def stop_proxy(self) -> None:
         """See Fleet."""
@@ -215,15 +215,15 @@ class DockerFleet:
         return True
 
     def check(self) -> None:
-        """Raise LabError when the engine did not start a part that it was to start."""
+        """Raise LabError when the engine failed to start a container."""
         for start in [start for start in self._starts if start.done()]:
             self._starts.remove(start)
             start.result()
 
-    def each(self, call: Any, names: list[str]) -> None:
-        """Call `call(name)` for every one of `names`, at the same time."""
+    def for_each(self, call: Callable[[str], object], names: list[str]) -> None:
+        """Call `call(name)` for all `names`, several at a time."""
         list(self._pool.map(call, names))
 
     def close(self) -> None:
-        """End threads and name server; the containers have been removed before."""
+        """Stop the threads and the name server. Remove the containers first."""
         self._closing.close()

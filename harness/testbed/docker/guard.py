@@ -1,8 +1,8 @@
-"""Takes a run's containers and network down when its harness has died.
+"""Removes a run's containers and network after its harness has ended.
 
-`python -m harness.testbed.docker.guard LABEL`; LABEL: the run's owner, see harness.testbed.docker.engine.
+`python -m harness.testbed.docker.guard LABEL`. LABEL names the run: see harness.testbed.docker.engine.owner.
 
-The harness holds the other end of standard input, which closes however the harness ends.
+The harness holds the other end of standard input. It closes when the harness ends for any reason.
 """
 
 import signal
@@ -14,8 +14,8 @@ from harness.testbed.docker.engine import remove_all
 
 
 def main(label: str) -> None:
-    """Wait for standard input to close, then remove all that has the owner `label`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the harness
+    """Wait until standard input closes, then remove everything that has the owner `label`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the harness handles Ctrl-C
     sys.stdin.read()
     remove_all(docker.from_env(), label)
 

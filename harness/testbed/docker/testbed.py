@@ -1,8 +1,8 @@
-"""The docker testbed: replicas, Envoy and the load are containers in a network of their own on this machine.
+"""The docker testbed: replicas, Envoy and the load are containers on this machine, in their own network.
 
-Compose makes the containers of a cell, the docker library does the rest. The cell's folder has the same path
-inside as outside, and the monotonic clock is one (all are processes of one kernel), so that a run directory
-is as it is with processes.
+Compose creates the containers of a cell; the docker library does the rest. The cell's folder has the same
+path inside and outside the containers. All containers share the kernel's monotonic clock. Therefore a run
+directory has the same content as one of the local testbed.
 """
 
 import os
@@ -13,49 +13,93 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.errors import LabError
+import docker
+
+from harness.errors import LabError, UserError
 from harness.paths import ROOT
 from harness.plan.cells import CellPlan
+from harness.plan.run_options import RunOptions
 from harness.record.usage import USAGE_FILE
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.bring_up import bring_up
 from harness.testbed.cell_context import CellContext
-from harness.testbed.docker.compose import create, service, write_compose
-from harness.testbed.docker.container import ENGINE_ERRORS, EndWatch, Part, engine_call
+from harness.testbed.docker.compose import compose_command, create, service, write_compose
+from harness.testbed.docker.container import (
+    ENGINE_ERRORS,
+    CellContainer,
+    ExitWatch,
+    UsageWatch,
+    engine_call,
+)
 from harness.testbed.docker.engine import (
     OWNER,
     LabNetwork,
+    connect,
     ensure_image,
     make_network,
     owner,
     remove_all,
     remove_leftovers,
+    rootless,
+    source_digest,
 )
 from harness.testbed.docker.fleet import DockerFleet
-from harness.testbed.docker.host import LAB_USER, DockerHost
-from harness.testbed.docker.usage import UsageWatch
 from harness.testbed.processes import Process
+from harness.testbed.startup import start_components
 
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 2.0
 POLL_S = 0.01
+LAB_USER = 10001  # the user of the image
+
+
+@dataclass(frozen=True)
+class DockerHost:
+    """What the testbed needs: a client of the engine, the Compose command, and the user in the containers."""
+
+    client: docker.DockerClient
+    compose: list[str]
+    user: str
+
+    @classmethod
+    def find(cls, options: RunOptions) -> Self:
+        """Find engine and Compose. Raises UserError if one is missing or an option does not fit."""
+        if options.web or options.load.expect_workers:
+            option = "--web" if options.web else "--expect-workers"
+            raise UserError(f"{option}: not with --testbed docker: its load runs inside a Docker network")
+        client = connect()
+        return cls(client, compose_command(), _container_user(rootless(client)))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of engine and image, for the record."""
+        return {"docker": str(self.client.version()["Version"]), "image": source_digest()}
+
+
+def _container_user(is_rootless: bool) -> str:
+    """Return the user in the containers: the current user, who then owns the files, but never real root."""
+    if is_rootless:
+        return "0:0"  # a rootless engine maps root to this user
+    if os.getuid() == 0:
+        return f"{LAB_USER}:{LAB_USER}"
+    return f"{os.getuid()}:{os.getgid()}"
 
 
 class DockerTestbed:
-    """Owns all containers of a run. `logs`: the folder for what is not of one cell."""
+    """Owns all containers of a run. `logs`: the folder for logs that do not belong to one cell."""
 
     def __init__(self, host: DockerHost, logs: Path) -> None:
         self._logs = logs
         self._client, self._compose, self._user = host.client, host.compose, host.user
         self._closing = ExitStack()
-        self._parts: dict[str, Part] = {}
+        self._containers: dict[str, CellContainer] = {}
         self._fleet: DockerFleet | None = None
-        self._load: Part | None = None
+        self._load: CellContainer | None = None
         self._usage: UsageWatch | None = None
         self._cells = 0
 
@@ -73,17 +117,17 @@ class DockerTestbed:
         remove_leftovers(self._client)
         self._image = ensure_image(self._client, lambda line: print(line, file=sys.stderr))
         self._closing.callback(self._remove)
-        self._guard()
+        self._start_guard()
         self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"
         self._network: LabNetwork = make_network(self._client, self._project)
         folder = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="lb-lab-"))
         self._sockets = Path(folder)
-        self._own([self._sockets])
-        self._watch = EndWatch(f"{OWNER}={owner()}", self._parts)
+        self._give_to_container_user([self._sockets])
+        self._watch = ExitWatch(f"{OWNER}={owner()}", self._containers)
         self._closing.callback(self._watch.close)
 
-    def _guard(self) -> None:
-        """Start the process that takes the containers down should this one be killed."""
+    def _start_guard(self) -> None:
+        """Start the process that removes the containers if this process is killed."""
         with (self._logs / "docker-guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "harness.testbed.docker.guard", owner()],
@@ -106,16 +150,16 @@ class DockerTestbed:
         """See Testbed."""
         (folder / "logs").mkdir(exist_ok=True)
         (folder / "envoy").mkdir(exist_ok=True)
-        self._own([folder, *folder.iterdir()])
+        self._give_to_container_user([folder, *folder.iterdir()])
         if self._fleet is not None:
             self.stop_cell()
         context = CellContext(experiment, plan, folder, epoch_ns, None)
         self._fleet = fleet = DockerFleet(context, self._network, self._client, self._sockets)
         self._create(fleet, context)
-        return bring_up(fleet, experiment.replicas.names, self._await)
+        return start_components(fleet, experiment.replicas.names, self._await)
 
     def _create(self, fleet: DockerFleet, context: CellContext) -> None:
-        """Have Compose make all containers that the cell will need, and find them."""
+        """Run Compose to create all containers that the cell will need, and find them."""
         commands = fleet.commands() | {"load": ["python", "-m", "load.main", str(_order(context.folder))]}
         services = {}
         for name, command in commands.items():
@@ -131,10 +175,10 @@ class DockerTestbed:
         )
         for container in found:
             name = container.labels["com.docker.compose.service"]
-            part = Part(name, container, context.log(name))
-            self._parts[str(container.id)] = part
-            fleet.parts[name] = part
-        if missing := set(commands) - set(fleet.parts):
+            found_container = CellContainer(name, container, context.log(name))
+            self._containers[str(container.id)] = found_container
+            fleet.containers[name] = found_container
+        if missing := set(commands) - set(fleet.containers):
             raise LabError(
                 f"Compose did not create {', '.join(sorted(missing))}; see {self._logs}/compose.log"
             )
@@ -149,9 +193,9 @@ class DockerTestbed:
         """See Testbed."""
         assert order == _order(folder)
         fleet = self.fleet
-        self._load = fleet.parts["load"]
+        self._load = fleet.containers["load"]
         engine_call("start the load", self._load.container.start)
-        self._usage = UsageWatch(list(fleet.parts.values()), folder / USAGE_FILE, fleet.epoch_ns)
+        self._usage = UsageWatch(list(fleet.containers.values()), folder / USAGE_FILE, fleet.epoch_ns)
         return self._load.state
 
     def load_status(self) -> int | None:
@@ -171,20 +215,20 @@ class DockerTestbed:
         """See Testbed."""
         if self._fleet is None:
             return
-        fleet, parts = self._fleet, self._fleet.parts
-        self._end([part for name, part in parts.items() if name != "load"])
+        fleet, containers = self._fleet, self._fleet.containers
+        self._end([container for name, container in containers.items() if name != "load"])
         if self._usage is not None:
             self._usage.close()
             self._usage = None
-        fleet.each(lambda name: parts[name].save_log(), list(parts))
-        fleet.each(lambda name: parts[name].remove(), list(parts))
+        fleet.for_each(lambda name: containers[name].save_log(), list(containers))
+        fleet.for_each(lambda name: containers[name].remove(), list(containers))
         fleet.close()
-        self._parts.clear()
+        self._containers.clear()
         self._fleet = None
         self._load = None
 
     def close(self) -> None:
-        """Remove everything. Whatever state the testbed is in, the engine has nothing of it afterwards."""
+        """Remove everything that the run has in the engine, whatever state the testbed is in."""
         if self._fleet is not None:
             self._fleet.close()
         self._closing.close()
@@ -193,60 +237,60 @@ class DockerTestbed:
         try:
             remove_all(self._client, owner())
         except ENGINE_ERRORS as error:
-            told = "the Docker engine has gone; what it still has of this run is removed at the next start"
-            raise LabError(told) from error
+            message = "the Docker engine does not answer; the next run removes what this run left in it"
+            raise LabError(message) from error
 
-    def _end(self, parts: list[Part]) -> None:
-        """Ask all that run to end, and kill those that do not in time."""
-        # DockerException, LabError: the engine has gone, or has removed them.
+    def _end(self, containers: list[CellContainer]) -> None:
+        """Send SIGTERM to the running containers, then SIGKILL to those that run after STOP_TIMEOUT_S."""
+        # An error means that the engine does not answer or has removed the containers.
         try:
-            self._end_by(parts, signal.SIGTERM)
-            self._end_by(parts, signal.SIGKILL)
+            self._end_with(containers, signal.SIGTERM)
+            self._end_with(containers, signal.SIGKILL)
         except (*ENGINE_ERRORS, LabError):
             return
 
-    def _end_by(self, parts: list[Part], number: signal.Signals) -> None:
-        running = [part for part in parts if part.state.status is None]
-        for part in running:
-            part.state.may_end = True
-            part.container.reload()
-            if part.container.status == "paused":
-                part.container.unpause()
-            if part.container.status in ("created", "exited"):
-                part.ended(0)
+    def _end_with(self, containers: list[CellContainer], number: signal.Signals) -> None:
+        running = [one for one in containers if one.state.status is None]
+        for one in running:
+            one.state.end_expected = True
+            one.container.reload()
+            if one.container.status == "paused":
+                one.container.unpause()
+            if one.container.status in ("created", "exited"):
+                one.set_ended(0)
             else:
-                engine_call(f"end {part.name}", part.container.kill, number.name)
+                engine_call(f"end {one.name}", one.container.kill, number.name)
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
-        while any(part.state.status is None for part in running) and time.monotonic() < deadline_s:
+        while any(one.state.status is None for one in running) and time.monotonic() < deadline_s:
             time.sleep(POLL_S)
 
     def check(self) -> None:
-        """Raise LabError naming the log of a part that has died and was not to."""
+        """Raise LabError, with the log's path, if a container ended unexpectedly."""
         self._watch.check()
         self.fleet.check()
-        for part in self.fleet.parts.values():
-            if part.state.status is not None and not part.state.may_end and part is not self._load:
-                part.save_log()
-                raise LabError(part.state.died())
+        for one in self.fleet.containers.values():
+            if one.state.status is not None and not one.state.end_expected and one is not self._load:
+                one.save_log()
+                raise LabError(one.state.describe_end())
 
     def _await(self, ready: Callable[[], bool], name: str) -> None:
-        """Look until it is ready. Raises LabError when a part dies or time runs out."""
+        """Wait until `ready()`. Raises LabError when a container dies or `name` is not ready in time."""
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while not ready():
             self.check()
             if time.monotonic() > deadline_s:
-                part = self.fleet.parts[name]
-                part.save_log()
-                raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {part.state.log}")
+                late = self.fleet.containers[name]
+                late.save_log()
+                raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {late.state.log}")
             time.sleep(POLL_S)
 
-    def _own(self, paths: list[Path]) -> None:
-        """Let the containers' user write there, where that is another user."""
+    def _give_to_container_user(self, paths: list[Path]) -> None:
+        """Make the containers' user the owner of `paths`, if that user is LAB_USER."""
         if self._user == f"{LAB_USER}:{LAB_USER}":
             for path in paths:
                 os.chown(path, LAB_USER, LAB_USER)
 
 
 def _order(folder: Path) -> Path:
-    """The load's order in a cell's folder, which its container is told before it is written."""
+    """Return the path of the load's order. The load's container is created before the file is written."""
     return folder / "load-order.json"

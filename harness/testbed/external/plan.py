@@ -1,7 +1,7 @@
-"""What of an experiment can be run against parts that the user already has: testbed `external`. Pure.
+"""Plans a run of the testbed `external`: replicas and load balancer that already run elsewhere. Pure.
 
-One target has one policy, and nobody here has a hand on its replicas: the arms that can be run are picked
-out, what speaks of the others is left out, and each of that is told in a line.
+One target has one policy, and the lab cannot change its replicas. Therefore only some arms can be run. This
+module selects them, leaves out the expectations about the others, and writes a note for each omission.
 """
 
 from __future__ import annotations
@@ -9,23 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import UserError, did_you_mean
 from harness.plan.run_options import ExternalOptions
 from harness.record.manifest import ExternalFields
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
 from harness.spec.experiment import Experiment
-from harness.testbed.compatibility import confirm_fits
+from harness.testbed.compatibility import confirm_compatible
 from lb.ca_certificates import read_ca_certificates
 from lb.target import resolver_target, split_address
 
-if TYPE_CHECKING:
-    from harness.spec.experiment import Experiment
-
-
-# What an arm asks of the clients alone. All else must be there already.
-_OF_CLIENTS = {
+# The settings of an arm that only the clients need. The target must already have all others.
+_CLIENT_SETTINGS = {
     *OWN_WORKLOAD,
     *("connections", "cookie_jar", "await_each_answer", "await_first_answer", "session_lifetime_s"),
     *("source_addresses", "wait_for_ready", "compression", "keepalive_ms", "reconnect_backoff_ms", "events"),
@@ -34,146 +30,157 @@ _OF_CLIENTS = {
 
 
 @dataclass(frozen=True)
-class OutsidePlan:
-    """The experiment as it can be run, and `manifest`: what the run's manifest says of what cannot."""
+class ExternalPlan:
+    """The part of an experiment that can be run, and entries for the run's manifest.
+
+    `manifest`: `notes` are lines about what was omitted or could not be confirmed; `not_judged` are the
+    omitted expectations, one line each; `testbed_options` are the command-line arguments.
+    """
 
     experiment: Experiment
     manifest: ExternalFields
 
 
-def plan_external(experiment: Experiment, external: ExternalOptions) -> OutsidePlan:
-    """Pick out the arms that `external` can serve.
+def plan_external(experiment: Experiment, external: ExternalOptions) -> ExternalPlan:
+    """Select the arms that can be run with the options `external`.
 
-    Raises UserError: an option that is wrong or says too little, or nothing that can be run.
+    Raises UserError if an option is wrong or missing, or if no arm can be run.
     """
     confirm_addresses(external)
     variants = experiment.variants
     if all(experiment.events_of(variant.arm) for variant in variants.values()):
-        confirm_fits(experiment, "external")
-    why = _left_out(experiment.name, variants, external)
-    if len(why) == len(variants):
-        told = "; ".join(f"{name}: {why[name]}" for name in variants)
-        raise UserError(f"{experiment.name}: none of its arms can be run ({told})")
+        confirm_compatible(experiment, "external")
+    omitted = _omitted_arms(experiment.name, variants, external)
+    if len(omitted) == len(variants):
+        reasons = "; ".join(f"{name}: {omitted[name]}" for name in variants)
+        raise UserError(f"{experiment.name}: none of its arms can be run ({reasons})")
     confirm_counts(experiment, external)
-    return _reduced(experiment, why, external)
+    return _reduced(experiment, omitted, external)
 
 
-def _left_out(experiment: str, variants: Mapping[str, Variant], external: ExternalOptions) -> dict[str, str]:
-    """Arm that cannot be run -> why."""
-    behind = {name: variant for name, variant in variants.items() if variant.arm.route != "direct"}
-    direct = {name: variant for name, variant in variants.items() if name not in behind}
-    why: dict[str, str] = {}
+def _omitted_arms(
+    experiment: str, variants: Mapping[str, Variant], external: ExternalOptions
+) -> dict[str, str]:
+    """Return the arms that cannot be run: name -> reason."""
+    proxied = {name: variant for name, variant in variants.items() if variant.arm.route != "direct"}
+    direct = {name: variant for name, variant in variants.items() if name not in proxied}
+    omitted: dict[str, str] = {}
     if external.target is None:
-        why |= dict.fromkeys(behind, "no --target was named")
+        omitted |= dict.fromkeys(proxied, "no --target was named")
     else:
-        alike = _behind_target(experiment, behind, list(direct), external.arm)
-        why |= dict.fromkeys(behind.keys() - alike, "the load balancer has another policy")
-        shared = [name for name in alike if behind[name].arm.connections == "shared"]
-        why |= dict.fromkeys(shared if external.tls else (), "gRPC clients share no connection over TLS")
+        served = _arms_of_target(experiment, proxied, list(direct), external.arm)
+        omitted |= dict.fromkeys(proxied.keys() - served, "the load balancer has another policy")
+        shared = [name for name in served if proxied[name].arm.connections == "shared"]
+        omitted |= dict.fromkeys(shared if external.tls else (), "gRPC clients share no connection over TLS")
     if not external.replicas:
-        why |= dict.fromkeys(direct, "no --replica was named")
-    by_name = [name for name, variant in direct.items() if variant.arm.discovery == "dns"]
-    return why | dict.fromkeys(by_name, "it needs the lab's own name server")
+        omitted |= dict.fromkeys(direct, "no --replica was named")
+    by_dns = [name for name, variant in direct.items() if variant.arm.discovery == "dns"]
+    return omitted | dict.fromkeys(by_dns, "it needs the lab's own name server")
 
 
-def _behind_target(
-    experiment: str, behind: Mapping[str, Variant], direct: Sequence[str], wanted: str | None
+def _arms_of_target(
+    experiment: str, proxied: Mapping[str, Variant], direct: Sequence[str], wanted: str | None
 ) -> set[str]:
-    """All arms that ask the same of the load balancer as `wanted`, or as the only one."""
-    if not behind:
+    """Return all arms that need the same load balancer as the arm `wanted`; None: as all proxied arms."""
+    if not proxied:
         raise UserError(f"--target: all arms of {experiment} are called directly; leave it out")
     if wanted is None:
-        asked = list(behind.values())
-        named = f"{experiment} has several policies behind a load balancer"
+        chosen = list(proxied.values())
+        ambiguity = f"{experiment} has several policies behind a load balancer"
     else:
-        asked = [variant for name, variant in behind.items() if wanted in (name, variant.base)]
-        named = f"arm {wanted!r} stands for several"
-    if not asked:
+        chosen = [variant for name, variant in proxied.items() if wanted in (name, variant.base)]
+        ambiguity = f"arm {wanted!r} has several settings of the load balancer"
+    if not chosen:
         if wanted in direct:
-            raise UserError(f"--arm: {wanted!r} is called directly, by --replica; {_choice(behind)}")
-        hint = did_you_mean(str(wanted), behind) or f"; {_choice(behind)}"
+            raise UserError(f"--arm: {wanted!r} is called directly, with --replica; {_choice(proxied)}")
+        hint = did_you_mean(str(wanted), proxied) or f"; {_choice(proxied)}"
         raise UserError(f"--arm: {experiment} has no arm {wanted!r}{hint}")
-    standing = _standing(asked[0].arm)
-    if any(_standing(variant.arm) != standing for variant in asked):
-        firsts = _one_of_each({variant.name: variant for variant in asked})
-        raise UserError(f"--arm: {named}; name the one that --target has: {', '.join(firsts)}")
-    return {name for name, variant in behind.items() if _standing(variant.arm) == standing}
+    settings = _target_settings(chosen[0].arm)
+    if any(_target_settings(variant.arm) != settings for variant in chosen):
+        firsts = _one_arm_per_setting({variant.name: variant for variant in chosen})
+        raise UserError(f"--arm: {ambiguity}; name the one that --target has: {', '.join(firsts)}")
+    return {name for name, variant in proxied.items() if _target_settings(variant.arm) == settings}
 
 
 def _choice(arms: Mapping[str, Variant]) -> str:
-    return f"expected one of {', '.join(_one_of_each(arms))}"
+    return f"expected one of {', '.join(_one_arm_per_setting(arms))}"
 
 
-def _one_of_each(arms: Mapping[str, Variant]) -> list[str]:
-    """The first arm of each set that asks the same of the load balancer."""
+def _one_arm_per_setting(arms: Mapping[str, Variant]) -> list[str]:
+    """Return the first arm of each group of arms that need the same load balancer."""
     firsts: list[tuple[str, dict[str, Any]]] = []
     for name, variant in arms.items():
-        standing = _standing(variant.arm)
-        if all(standing != known for _, known in firsts):
-            firsts.append((name, standing))
+        settings = _target_settings(variant.arm)
+        if all(settings != known for _, known in firsts):
+            firsts.append((name, settings))
     return [name for name, _ in firsts]
 
 
-def _standing(arm: Arm) -> dict[str, Any]:
-    """What the arm asks of proxy and replicas."""
+def _target_settings(arm: Arm) -> dict[str, Any]:
+    """Return the settings of the arm that proxy and replicas must have."""
     retries = arm.retries if arm.retries is not None and arm.retries.by == "proxy" else None
-    return {**arm.model_dump(exclude=_OF_CLIENTS), "retries": retries}
+    return {**arm.model_dump(exclude=_CLIENT_SETTINGS), "retries": retries}
 
 
-def _reduced(experiment: Experiment, why: Mapping[str, str], external: ExternalOptions) -> OutsidePlan:
-    chosen = {name: variant for name, variant in experiment.variants.items() if name not in why}
+def _reduced(experiment: Experiment, omitted: Mapping[str, str], external: ExternalOptions) -> ExternalPlan:
+    chosen = {name: variant for name, variant in experiment.variants.items() if name not in omitted}
     kept = [one for one in experiment.expect if {one.arm, one.of or one.arm} <= chosen.keys()]
     reduced = experiment.model_copy(update={"arms": _arms(experiment, chosen), "expect": kept})
-    notes = [f"{name} was not run: {why[name]}" for name in experiment.variants if name in why]
+    notes = [f"{name} was not run: {omitted[name]}" for name in experiment.variants if name in omitted]
     policies = {variant.arm.policy for variant in chosen.values() if variant.arm.route != "direct"}
     notes += [
-        f"that {external.target} balances by {policy} was not confirmed: the proxy is not the lab's"
+        f"the policy {policy} of {external.target} was not confirmed: the proxy is not the lab's"
         for policy in policies
     ]
     if not external.replicas:
         notes.append(
-            "the replicas are known by their answers alone, and their settings were not confirmed: "
+            "replicas are known only from their answers, and their settings were not confirmed: "
             "no --replica was named"
         )
-    left_out = [one for one in experiment.expect if one not in kept]
     fields = ExternalFields(
-        testbed_options=_words(external), notes=notes, not_judged=[one.in_words() for one in left_out]
+        testbed_options=_arguments(external),
+        notes=notes,
+        not_judged=[one.in_words() for one in experiment.expect if one not in kept],
     )
-    return OutsidePlan(reduced, fields)
+    return ExternalPlan(reduced, fields)
 
 
-def _words(external: ExternalOptions) -> list[str]:
+def _arguments(external: ExternalOptions) -> list[str]:
+    """Return the options as arguments of the command line."""
     options = (("--target", external.target), ("--ca", external.ca), ("--arm", external.arm))
-    words = [str(word) for option in options if option[1] is not None for word in option]
-    words += [word for replica in external.replicas for word in ("--replica", replica)]
-    return [*words, "--tls"] if external.tls else words
+    arguments = [str(argument) for option in options if option[1] is not None for argument in option]
+    arguments += [argument for replica in external.replicas for argument in ("--replica", replica)]
+    return [*arguments, "--tls"] if external.tls else arguments
 
 
 def _arms(experiment: Experiment, chosen: Mapping[str, Variant]) -> dict[str, Arm]:
-    """The chosen arms as the file would have them: one that sweeps stays, where all its values are chosen."""
+    """Return the chosen arms as an experiment file has them.
+
+    A sweep stays one arm if all its values are chosen.
+    """
     arms: dict[str, Arm] = {}
     for base, arm in experiment.arms.items():
         values = [variant for variant in experiment.variants.values() if variant.base == base]
-        here = [variant for variant in values if variant.name in chosen]
-        arms |= {base: arm} if here == values else {variant.name: variant.arm for variant in here}
+        kept = [variant for variant in values if variant.name in chosen]
+        arms |= {base: arm} if kept == values else {variant.name: variant.arm for variant in kept}
     return arms
 
 
 def confirm_addresses(external: ExternalOptions) -> None:
-    """Raise UserError for an address, a file or a combination of options that cannot be."""
+    """Raise UserError for an address or file that cannot be used, or options that contradict each other."""
     if external.target is not None:
         _confirm("--target", resolver_target, external.target)
     for replica in external.replicas:
         _confirm("--replica", split_address, replica)
-    twice = [one for one in external.replicas if external.replicas.count(one) > 1]
-    if twice:
-        raise UserError(f"--replica: {twice[0]} is named twice; name each once")
+    repeated = [one for one in external.replicas if external.replicas.count(one) > 1]
+    if repeated:
+        raise UserError(f"--replica: {repeated[0]} is named twice; name each once")
     for option, given in (("--arm", external.arm), ("--tls", external.tls)):
         if given and external.target is None:
-            raise UserError(f"{option}: says how --target is; give both, or neither")
+            raise UserError(f"{option}: describes --target; give both, or neither")
     if external.ca is not None:
         if not external.tls:
-            raise UserError("--ca: trusts nobody without --tls; give both, or neither")
+            raise UserError("--ca: has no effect without --tls; give both, or neither")
         _confirm("--ca", lambda path: read_ca_certificates(Path(path)), str(external.ca))
 
 
@@ -185,7 +192,7 @@ def _confirm(option: str, read: Callable[[str], object], text: str) -> None:
 
 
 def confirm_counts(experiment: Experiment, external: ExternalOptions) -> None:
-    """Raise UserError when another number of replicas is named than the experiment has."""
+    """Raise UserError if the number of named replicas is not that of the experiment."""
     named, planned = len(external.replicas), experiment.replicas.count
     if named and named != planned:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The testbed of what the user already has: nothing is started but the load."""
+"""The external testbed: replicas and load balancer already run, and the lab starts only the load."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from harness.plan.cells import CellPlan
 from harness.plan.run_options import ExternalOptions
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_among, names_behind
+from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_named, replica_names_behind
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.processes import Process
 from lb.ca_certificates import read_ca_certificates
 
-NOT_OURS = "the proxy is not the lab's"
-NOT_NAMED = "no --replica was named"
+FOREIGN_PROXY = "the proxy is not the lab's"
+NO_REPLICA_NAMED = "no --replica was named"
 
 
 class ExternalTestbed:
-    """Clients here, all else there. To be entered in the main thread; `logs`: the fork server's folder."""
+    """Starts the load on this machine against an external target. Enter it in the main thread.
+
+    `logs`: the folder for the fork server's log.
+    """
 
     def __init__(self, logs: Path, external: ExternalOptions) -> None:
         self._logs = logs
@@ -31,8 +34,8 @@ class ExternalTestbed:
         authority = None if external.ca is None else read_ca_certificates(external.ca)
         self._target = Target(external.target, external.tls, authority) if external.target else None
         self._load: LoadProcess | None = None
-        self._strangers: ExternalReplicas | None = None
-        self._replicas: dict[str, str] = {}
+        self._named_replicas: ExternalReplicas | None = None
+        self._addresses_by_name: dict[str, str] = {}
         self._live: LiveCell | None = None
         self._calls_before: dict[str, int] = {}
 
@@ -46,54 +49,54 @@ class ExternalTestbed:
     ) -> None:
         if self._load is not None:
             self._load.close()
-        if self._strangers is not None:
-            self._strangers.close()
+        if self._named_replicas is not None:
+            self._named_replicas.close()
 
     def start_cell(
         self,
         experiment: Experiment,
         plan: CellPlan,
         folder: Path,
-        epoch_ns: int,  # noqa: ARG002 - replicas that run already have a clock of their own
+        epoch_ns: int,  # noqa: ARG002 - these replicas have their own epoch
     ) -> LiveCell:
-        """See Testbed. Starts nothing: finds out who is there.
+        """See Testbed. Starts nothing, but finds the names of the replicas that run.
 
-        Raises UserError when the replicas are not reached, or are not as many as planned.
+        Raises UserError when a replica does not answer, or when their number is not the planned one.
         """
         (folder / "logs").mkdir(exist_ok=True)
-        if not self._replicas:
-            self._replicas = self._find(experiment)
-        replicas = dict(self._replicas)
-        controls = {} if self._strangers is None else dict(replicas)
-        live = LiveCell(folder, replicas, controls, ours=False)
-        # The replicas go on after a cell and refuse a video that they hold.
+        if not self._addresses_by_name:
+            self._addresses_by_name = self._find_replicas(experiment)
+        replicas = dict(self._addresses_by_name)
+        controls = {} if self._named_replicas is None else dict(replicas)
+        live = LiveCell(folder, replicas, controls, started_by_lab=False)
+        # The replicas keep their videos after a cell, and refuse to add a video that they have.
         live.key_prefix = f"load-{time.time_ns()}"
-        if self._strangers is None:
-            live.missing_ledgers["replica"] = NOT_NAMED
+        if self._named_replicas is None:
+            live.missing_ledgers["replica"] = NO_REPLICA_NAMED
         if plan.arm.route != "direct":
             assert self._target is not None
             live.envoy_address = self._target.address
             live.tls, live.authority = self._target.tls, self._target.authority
-            live.missing_ledgers["envoy"] = NOT_OURS
-        if self._strangers is not None:
-            self._calls_before = self._strangers.calls_done()
+            live.missing_ledgers["envoy"] = FOREIGN_PROXY
+        if self._named_replicas is not None:
+            self._calls_before = self._named_replicas.calls_done()
         self._live = live
         return live
 
-    def _find(self, experiment: Experiment) -> dict[str, str]:
-        """Replica -> "host:port", "" where only its name is known."""
+    def _find_replicas(self, experiment: Experiment) -> dict[str, str]:
+        """Return name -> "host:port" of the replicas; the address is "" if only the name is known."""
         if self._addresses:
-            self._strangers = ExternalReplicas(self._addresses)
+            self._named_replicas = ExternalReplicas(self._addresses)
             if self._target is not None:
-                confirm_among(self._target, list(self._strangers.addresses))
-            return self._strangers.addresses
+                confirm_named(self._target, list(self._named_replicas.addresses))
+            return self._named_replicas.addresses
         assert self._target is not None
-        return dict.fromkeys(names_behind(self._target, experiment.replicas.count), "")
+        return dict.fromkeys(replica_names_behind(self._target, experiment.replicas.count), "")
 
     @property
     def fleet(self) -> Fleet:
-        """See Testbed. Raises LabError: there is no hand on these parts."""
-        raise LabError("--testbed external: events cannot be played on parts that are not the lab's")
+        """See Testbed. Always raises LabError: the lab does not control external replicas."""
+        raise LabError("--testbed external: events need replicas that the lab has started")
 
     def start_load(self, order: Path, folder: Path) -> Process:
         """See Testbed."""
@@ -111,12 +114,12 @@ class ExternalTestbed:
         self._load.stop()
 
     def stop_cell(self) -> None:
-        """See Testbed. Stops nothing: fetches the replicas' ledgers, where they can be had."""
+        """See Testbed. Stops nothing, but fetches the ledgers of the named replicas."""
         live, self._live = self._live, None
-        if live is None or self._strangers is None:
+        if live is None or self._named_replicas is None:
             return
         try:
-            self._strangers.write_ledgers(live.folder, self._calls_before)
+            self._named_replicas.write_ledgers(live.folder, self._calls_before)
         except UserError as error:
             live.missing_ledgers["replica"] = str(error)
             for name in live.replicas:

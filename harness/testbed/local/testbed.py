@@ -1,4 +1,4 @@
-"""The local testbed: replicas, Envoy and the load are processes on this machine, all on loopback."""
+"""The local testbed: replicas, Envoy and the load are processes on this machine, on loopback addresses."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from harness.plan.cells import CellPlan
 from harness.proxy.tls import TlsFiles
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.bring_up import bring_up
 from harness.testbed.cell_context import CellContext
 from harness.testbed.load_process import LoadProcess
 from harness.testbed.local.fleet import LocalFleet
 from harness.testbed.processes import Process, ProcessFamily
+from harness.testbed.startup import start_components
 
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 1.0
@@ -23,9 +23,10 @@ POLL_S = 0.005
 
 
 class LocalTestbed:
-    """Owns every process of a run. To be entered in the main thread; `logs` is the fork servers' folder.
+    """Owns all processes of a run. Enter it in the main thread.
 
-    `load`: whether there will be one. `tls`: replicas and Envoy speak TLS as well as clear text.
+    `logs`: the folder for the fork servers' log. `load`: whether a load process will be started. `tls`: with
+    it, replicas and Envoy speak TLS in addition to clear text.
     """
 
     def __init__(self, logs: Path, load: bool = True, tls: TlsFiles | None = None) -> None:
@@ -42,7 +43,7 @@ class LocalTestbed:
         try:
             self._family = ProcessFamily("services.replica", {}, log)
             if self._with_load:
-                # A fork server of its own: imports run on two cores at once, and Locust's take the longest.
+                # The load has its own fork server: the imports run on two cores, and Locust's take longest.
                 self._load = LoadProcess(log)
         except BaseException:
             self.close()
@@ -66,7 +67,7 @@ class LocalTestbed:
             self.stop_cell()
         context = CellContext(experiment, plan, folder, epoch_ns, self._tls)
         self._fleet = fleet = LocalFleet(context, self._servers)
-        return bring_up(fleet, experiment.replicas.names, self._await)
+        return start_components(fleet, experiment.replicas.names, self._await)
 
     @property
     def fleet(self) -> LocalFleet:
@@ -81,7 +82,7 @@ class LocalTestbed:
 
     @property
     def load_pid(self) -> int:
-        """Process id of the load that was started last."""
+        """Process id of the load process that was started last."""
         assert self._load is not None
         return self._load.pid
 
@@ -105,25 +106,25 @@ class LocalTestbed:
         self._fleet = None
 
     def close(self) -> None:
-        """Stop everything. Whatever state the testbed is in, no process is left afterwards."""
-        for part in (self._family, self._load, self._fleet):
-            if part is not None:
-                part.close()
+        """Stop all processes, whatever state the testbed is in."""
+        for owned in (self._family, self._load, self._fleet):
+            if owned is not None:
+                owned.close()
         self._family = self._load = None
 
     def check(self) -> None:
-        """Raise LabError naming the log of a replica or proxy that has died and was not to."""
-        self._servers.hear()
-        for part in self.fleet.processes:
-            if part.status is not None and not part.may_end:
-                raise LabError(part.died())
+        """Raise LabError, with the log's path, if a replica or the proxy ended unexpectedly."""
+        self._servers.read_messages()
+        for process in self.fleet.processes:
+            if process.status is not None and not process.end_expected:
+                raise LabError(process.describe_end())
 
     def _await(self, ready: Callable[[], bool], name: str) -> None:
-        """Look until it is ready. Raises LabError when a part dies or time runs out."""
+        """Wait until `ready()`. Raises LabError when a component dies or `name` is not ready in time."""
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while not ready():
             self.check()
             if time.monotonic() > deadline_s:
-                log = next(part.log for part in self.fleet.processes if part.name == name)
+                log = next(process.log for process in self.fleet.processes if process.name == name)
                 raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {log}")
             time.sleep(POLL_S)

@@ -1,8 +1,8 @@
-"""Fuzzed experiment files, loaded one after another: `python fuzzed_files.py COUNT SEED FOLDER [KEEP]`.
+"""Loads fuzzed experiment files, one after another: `python fuzzed_files.py COUNT SEED FOLDER [KEEP]`.
 
-Every file is a real experiment with a timeline of events, spoilt in one to three places. It must be an
-experiment, whose plan can be shown, or be refused in one line; nothing may be started, opened or written.
-Prints one JSON object: {"accepted", "refused", "findings"}. The first KEEP refused files stay in FOLDER.
+Each file is a real experiment with events, changed in up to three places. Loading it must give an experiment
+with a plan, or one line of error, and must start, open or write nothing. The program prints one JSON object:
+{"accepted", "refused", "findings"}. The first KEEP refused files stay in FOLDER.
 """
 
 import io
@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from audit_events import report_harmful_events
 from ruamel.yaml import YAML
-from started_things import listen
 
 from harness.cli.check import plan_text
 from harness.errors import UserError
@@ -41,7 +41,7 @@ MAX_FINDINGS = 5
 
 
 def event(rng: random.Random) -> dict[str, Any]:
-    """Something like an event; often one that is possible."""
+    """Return something like an event, which is often a valid one."""
     kind = rng.choice(list(EVENT_KINDS.values()))
     found: dict[str, Any] = {"at_s": rng.choice([0.2, 0.5, 1, 1.5, 2.5]), "do": kind.name, **kind.example}
     extras = {
@@ -56,7 +56,7 @@ def event(rng: random.Random) -> dict[str, Any]:
 
 
 def value(rng: random.Random, depth: int = 0) -> Any:
-    """Anything that a YAML file can hold."""
+    """Return any value that a YAML file can hold."""
     kind = rng.randrange(8 if depth < 3 else 5)
     if kind == 0:
         return rng.choice([None, True, False])
@@ -74,7 +74,7 @@ def value(rng: random.Random, depth: int = 0) -> Any:
 
 
 def places(tree: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key or index) below `tree`."""
+    """Return every (container, key or index) in `tree`."""
     found = []
     for key in list(tree) if isinstance(tree, dict) else range(len(tree)):
         found.append((tree, key))
@@ -84,7 +84,7 @@ def places(tree: Any) -> list[tuple[Any, Any]]:
 
 
 def spoil_tree(tree: dict[str, Any], rng: random.Random) -> None:
-    """Change one place: another value, gone, misspelt, doubled, or swapped with another."""
+    """Change one place: remove, misspell, scale, copy, duplicate or replace a value."""
     container, key = rng.choice(places(tree))
     kind = rng.randrange(6)
     if kind == 0:
@@ -105,7 +105,7 @@ def spoil_tree(tree: dict[str, Any], rng: random.Random) -> None:
 
 
 def spoil_text(text: str, rng: random.Random) -> bytes:
-    """Cut, double or overwrite a stretch of the file itself."""
+    """Return the text with a few bytes removed, doubled or overwritten."""
     data = text.encode()
     start = rng.randrange(len(data))
     end = min(len(data), start + rng.choice([1, 1, 2, 10, 200]))
@@ -116,21 +116,21 @@ def spoil_text(text: str, rng: random.Random) -> bytes:
 
 
 def shortened(tree: dict[str, Any]) -> dict[str, Any]:
-    """The same with three arms at most, and without the long texts: quicker to read, as varied."""
+    """Return the tree with at most three arms and short texts, because it loads faster."""
     arms = dict(list(tree["arms"].items())[:3])
     expect = [each for each in tree["expect"] if {each["arm"], each.get("of", each["arm"])} <= set(arms)]
     return {**tree, "question": "Why?", "lesson": "Look.", "arms": arms, "expect": expect[:3]}
 
 
 def fuzzed(tree: dict[str, Any], rng: random.Random) -> bytes:
-    """One spoilt file."""
+    """Return the content of one fuzzed file."""
     tree = json.loads(json.dumps(tree))
     holder = rng.choice([tree, *tree["arms"].values()])
     holder["events"] = [event(rng) for _ in range(rng.randrange(1, 4))]
     for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
         spoil_tree(tree, rng)
     if rng.random() < 0.9:
-        text = json.dumps(tree, indent=rng.choice([None, 1]))  # JSON is YAML, and quicker to write and read
+        text = json.dumps(tree, indent=rng.choice([None, 1]))  # JSON is YAML, and faster to write and read
     else:
         out = io.StringIO()
         YAML(typ="safe", pure=True).dump(tree, out)
@@ -139,7 +139,7 @@ def fuzzed(tree: dict[str, Any], rng: random.Random) -> bytes:
 
 
 def outcome(path: Path) -> tuple[bool, str]:
-    """Whether the file is an experiment, and what is wrong with how that was found out, if anything."""
+    """Load the file; return whether it is an experiment, and a finding ("" for none)."""
     try:
         experiment = load_experiment(str(path))
         return True, "" if plan_text(experiment) else "an empty plan"
@@ -151,16 +151,16 @@ def outcome(path: Path) -> tuple[bool, str]:
 
 
 def run(count: int, seed: int, folder: Path, keep: int) -> dict[str, Any]:
-    """Load `count` files drawn from `seed`."""
+    """Load `count` fuzzed files and return the counts and findings."""
     rng = random.Random(seed)
     started: list[str] = []
     loading = False
-    listen(lambda what: started.append(what) if loading else None)
+    report_harmful_events(lambda what: started.append(what) if loading else None)
     reader = YAML(typ="safe", pure=True)
     trees = [reader.load((EXPERIMENTS / f"{name}.yaml").read_text()) for name in experiment_names()]
     trees = [shortened(tree) for tree in trees]
     schema = Experiment.model_json_schema()
-    Experiment.model_json_schema = lambda: schema  # type: ignore[assignment,misc]  # made once, not each time
+    Experiment.model_json_schema = lambda: schema  # type: ignore[assignment,misc]  # make it only once
     tally: dict[str, Any] = {"accepted": 0, "refused": 0, "findings": []}
     path = folder / f"fuzzed-{seed}.yaml"
     for number in range(count):

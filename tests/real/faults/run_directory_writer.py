@@ -1,6 +1,6 @@
-"""Writes one run directory, and is killed at its Nth change of the file system: `... FOLDER N`.
+"""Writes one run directory, and kills itself at its Nth change of the file system: `... FOLDER N`.
 
-Exit status 0: it made fewer changes than N, and all of them.
+Exit status 0: the whole run directory needed fewer than N changes.
 """
 
 import os
@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from started_things import listen
+from audit_events import report_harmful_events
 
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import Host, Manifest
@@ -40,13 +40,13 @@ def main(folder: str, last: str) -> None:
     experiment = (Path(__file__).resolve().parents[3] / "experiments" / "sticky.yaml").read_text()
     changes = 0
 
-    def hear(_: str) -> None:
+    def count_change(_: str) -> None:
         nonlocal changes
         changes += 1
         if changes == int(last):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    listen(hear)
+    report_harmful_events(count_change)
     writer = RunWriter.create(Path(folder), MANIFEST, experiment)
     writer.write_cell(writer.cell("sticky", 1), CELL)
     writer.finish("completed")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGKILL of the harness while events have replicas paused, ended, rolling: nothing is left."""
+"""No process is left after Ctrl-C or SIGKILL of the harness while events are in progress."""
 
 import signal
 import time
@@ -15,7 +15,7 @@ CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_
 ARM = {"route": "envoy", "policy": "round_robin", "proxy_health_check": CHECKS}
 LONG = {"warm_up_s": 0.2, "duration_s": 30}
 GONE_S = 3.0
-# What happens, and what the record says when it is under way.
+# name -> events, and the text that the record has while they are in progress.
 TIMELINES: dict[str, tuple[list[dict[str, Any]], str]] = {
     "one paused, one killed, one starting": (
         [
@@ -25,15 +25,15 @@ TIMELINES: dict[str, tuple[list[dict[str, Any]], str]] = {
         ],
         '"do": "add"',
     ),
-    "rolling": ([{"at_s": 0.2, "do": "roll", "target": "all", "delay_s": 0.2}], '"do": "start"'),
-    "without its proxy": ([{"at_s": 0.2, "do": "proxy_restart"}], '"seen": "process ended"'),
+    "rolling restart": ([{"at_s": 0.2, "do": "roll", "target": "all", "delay_s": 0.2}], '"do": "start"'),
+    "no proxy": ([{"at_s": 0.2, "do": "proxy_restart"}], '"seen": "process ended"'),
 }
 
 
-def play(lab: Lab, said: str) -> list[psutil.Process]:
-    """Wait until the record says it; every process of the lab."""
+def await_record(lab: Lab, text: str) -> list[psutil.Process]:
+    """Wait until the record has `text`, and return all processes of the lab."""
     events = lab.await_state("measure") / "events.jsonl"
-    while said not in events.read_text():
+    while text not in events.read_text():
         assert lab.process.poll() is None, lab.end()
         time.sleep(0.005)
     return lab.family()
@@ -41,11 +41,13 @@ def play(lab: Lab, said: str) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("name", TIMELINES)
-def test_nothing_is_left(name: str, how: signal.Signals, start_lab: StartLab, tmp_path: Path) -> None:
-    events, said = TIMELINES[name]
+def test_no_process_is_left_after_an_interrupted_event(
+    name: str, how: signal.Signals, start_lab: StartLab, tmp_path: Path
+) -> None:
+    events, text = TIMELINES[name]
     path = experiment_file(tmp_path, arms={"arm": ARM}, events=events, workload=LONG)
     lab = start_lab("run", path)
-    family = play(lab, said)
+    family = await_record(lab, text)
     lab.process.send_signal(how)
     _, alive = psutil.wait_procs(family[1:], timeout=GONE_S)
     assert alive == []

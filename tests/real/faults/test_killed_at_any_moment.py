@@ -1,4 +1,4 @@
-"""SIGKILL of the harness at any moment: no process, no port, and a run directory that reads, or none."""
+"""After SIGKILL of the harness at any moment no process is left and the run directory is readable."""
 
 import os
 import random
@@ -31,24 +31,24 @@ TINY = {
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    """A small run with its results below `folder`; all its processes have the folder's name as a mark."""
+    """Start a small run in `folder`. All its processes have the folder's name in their environment."""
     folder.mkdir()
-    words = ["run", str(experiment_file(folder, **TINY)), "--results", str(folder / "results"), "--quiet"]
+    arguments = ["run", str(experiment_file(folder, **TINY)), "--results", str(folder / "results"), "--quiet"]
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "run_experiment.py"), *words],
+        [sys.executable, str(ROOT / "run_experiment.py"), *arguments],
         env={**os.environ, "LB_LAB_MOMENT": folder.name},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
 
-def alive(folder: Path) -> list[psutil.Process]:
-    """The processes of that run."""
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return the processes of the run in `folder`."""
     found = []
     for process in psutil.process_iter():
         try:
             environment = process.environ()
-        except psutil.Error:  # gone meanwhile, or a zombie
+        except psutil.Error:  # it has ended, or is a zombie
             continue
         if environment.get("LB_LAB_MOMENT") == folder.name and environment.get(MARK) == os.environ[MARK]:
             found.append(process)
@@ -56,7 +56,7 @@ def alive(folder: Path) -> list[psutil.Process]:
 
 
 def kill_after(folder: Path, moment_s: float) -> list[str]:
-    """Start a run and kill its harness; the processes that are left a little later."""
+    """Start a run, kill its harness after `moment_s`, and return the processes left after GONE_S."""
     lab = start(folder)
     try:
         lab.wait(moment_s)
@@ -64,13 +64,13 @@ def kill_after(folder: Path, moment_s: float) -> list[str]:
         lab.send_signal(signal.SIGKILL)
         lab.wait()
     deadline_s = time.monotonic() + GONE_S
-    while (left := alive(folder)) and time.monotonic() < deadline_s:
+    while (left := processes_of(folder)) and time.monotonic() < deadline_s:
         time.sleep(0.05)
     return [str(process) for process in left]
 
 
 def taken_ports(folders: list[Path]) -> set[int]:
-    """Ports that the runs' parts had and that somebody listens on, unless that is a process of others."""
+    """Return the ports of these runs on which an unknown process still listens."""
     names = ("cell.json", "admin*", "envoy.yaml", "load-order.json")
     texts = [path.read_text() for folder in folders for name in names for path in folder.rglob(name)]
     ports = {int(port) for text in texts for port in re.findall(r"127\.0\.0\.1:(\d+)", text)} - {0}
@@ -80,7 +80,7 @@ def taken_ports(folders: list[Path]) -> set[int]:
 
 
 def state(folder: Path) -> str:
-    """How far the run got: "absent", "empty" (nothing was measured yet), or the status that it tells."""
+    """Return the run's state: "absent", "empty" (nothing was measured yet), or its status."""
     run = run_of(folder)
     if run is None:
         return "absent"
@@ -92,7 +92,7 @@ def state(folder: Path) -> str:
 
 
 def run_of(folder: Path) -> Path | None:
-    """The run directory, if there is one."""
+    """Return the run directory; None if it does not exist."""
     runs = [path for path in folder.glob("results/*/[!.]*") if not path.is_symlink()]
     assert len(runs) <= 1
     return runs[0] if runs else None
@@ -103,24 +103,24 @@ def test_at_random_moments(tmp_path: Path) -> None:
     assert start(tmp_path / "whole").wait(60) in (0, 3)
     whole_s = time.monotonic() - began_s
     rng = random.Random(SEED)
-    # One in each of so many equal parts of a run; two runs at a time take longer than one alone.
+    # One moment in each of MOMENTS equal intervals of a run. Two runs at once take longer than one.
     moments = [1.3 * whole_s * (number + rng.random()) / MOMENTS for number in range(MOMENTS)]
     rng.shuffle(moments)
     folders = [tmp_path / f"moment-{number}" for number in range(MOMENTS)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         left = list(pool.map(kill_after, folders, moments))
-    told = [f"{moment:.3f} s: {names}" for moment, names in zip(moments, left, strict=True) if names]
-    assert not told, "these outlived the harness that was killed after"
+    survivors = [f"{moment:.3f} s: {names}" for moment, names in zip(moments, left, strict=True) if names]
+    assert not survivors, "these processes outlived the harness"
     assert taken_ports(folders) == set()
     states = {folder: state(folder) for folder in folders}
     for folder in sample(states):
         build_report(run_of(folder) or folder)
-    if MOMENTS >= 50:  # they do fall into every part of a run
+    if MOMENTS >= 50:  # the moments cover every stage of a run
         assert set(states.values()) == {"absent", "empty", "interrupted", "completed"}, states
 
 
 def sample(states: dict[Path, str]) -> list[Path]:
-    """Two runs of each state that a report can be made of; drawing it takes more than a second."""
+    """Return two runs of each state that has a report. Making a report takes more than a second."""
     by_state = {state: [each for each in states if states[each] == state] for state in set(states.values())}
     return [folder for state in ("interrupted", "completed") for folder in by_state.get(state, [])[:2]]
 
@@ -134,7 +134,7 @@ def write(folder: Path, changes: int) -> int:
 
 
 def test_between_any_two_changes_of_the_run_directory(tmp_path: Path) -> None:
-    """The moments that chance hardly ever hits: a run directory is whole, or not there."""
+    """Random moments hardly ever hit these. The run directory must be complete or absent."""
     for changes in range(1, 100):
         results = tmp_path / str(changes)
         status = write(results, changes)
@@ -147,6 +147,6 @@ def test_between_any_two_changes_of_the_run_directory(tmp_path: Path) -> None:
             break
         assert status == -signal.SIGKILL
     else:
-        pytest.fail("it never came to its end")
+        pytest.fail("the writer never finished")
     assert changes > 8
     assert [read_run(run).manifest.status for run in runs] == ["completed"]

@@ -1,6 +1,6 @@
-"""A part that is killed in a stage of a run that other tests leave out: warm-up, and stopping.
+"""A component is killed in warm-up, before the load is ready, or while it stops.
 
-While the parts start and while measuring: tests/real/harness/test_parts_that_die.py.
+tests/real/harness/test_killed_components.py kills components at the start of a cell and while measuring.
 """
 
 import json
@@ -14,11 +14,11 @@ from lab_process import Lab, StartLab, experiment_file
 
 ARM = {"arm": {"route": "envoy", "policy": "round_robin"}}
 LONG_WARM_UP = {"warm_up_s": 30, "duration_s": 1}
-PARTS = ["replica-1", "envoy"]
+SERVERS = ["replica-1", "envoy"]
 
 
 def assert_failed(lab: Lab, message: str) -> str:
-    """The run ended with status 4 and one line that names a log which is there."""
+    """Check that the run ended with status 4 and one line that names an existing log."""
     status, out, err = lab.end(20)
     assert (status, out) == (4, ""), err
     assert err.count("\n") == 1
@@ -30,32 +30,32 @@ def assert_failed(lab: Lab, message: str) -> str:
     return err
 
 
-@pytest.mark.parametrize("part", [*PARTS, "load"])
-def test_in_warm_up(part: str, start_lab: StartLab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*SERVERS, "load"])
+def test_a_component_killed_in_warm_up(name: str, start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, arms=ARM, workload=LONG_WARM_UP))
     cell = lab.await_state("warm_up")
     time.sleep(0.3)
-    lab.part(part).kill()
-    assert_failed(lab, rf"{part} was killed by SIGKILL|the load failed \(status -9\)")
+    lab.component(name).kill()
+    assert_failed(lab, rf"{name} was killed by SIGKILL|the load failed \(status -9\)")
     assert json.loads((cell / "cell.json").read_text())["status"] == "failed"
     assert lab.rows("arm").height > 0
 
 
 def test_a_load_killed_before_it_is_ready(start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, arms=ARM, workload=LONG_WARM_UP))
-    lab.await_part("load").kill()
+    lab.await_component("load").kill()
     assert_failed(lab, r"the load failed \(status -9\)")
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_while_stopping(part: str, start_lab: StartLab, tmp_path: Path) -> None:
-    """Its ledger is whole all the same: every row was written before its answer left."""
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_killed_while_it_stops(name: str, start_lab: StartLab, tmp_path: Path) -> None:
+    """Its ledger is complete, because a server writes a row before it sends the answer."""
     lab = start_lab("run", experiment_file(tmp_path, arms=ARM))
     cell = lab.await_state("measure")
-    process = lab.part(part)
+    process = lab.component(name)
     fork_server = process.parent()
     assert fork_server is not None
-    fork_server.suspend()  # it passes on the signal to end, so that there is time to be killed before
+    fork_server.suspend()  # it forwards SIGTERM; while it is suspended, SIGKILL arrives first
     while not (cell / "envoy" / "clusters.after.json").exists():
         assert lab.process.poll() is None, lab.end()
         time.sleep(0.005)
@@ -65,7 +65,7 @@ def test_while_stopping(part: str, start_lab: StartLab, tmp_path: Path) -> None:
 
 
 def assert_reconciled(lab: Lab, status: int, out: str, err: str) -> None:
-    assert status in (0, 3), out + err  # 3: a generator that lagged on a busy machine
+    assert status in (0, 3), out + err  # 3: the generator lagged on a busy machine
     summary: dict[str, Any] = json.loads((lab.run / "summary.json").read_text())
     assert summary["status"] == "completed"
     assert summary["arms"]["arm"]["ledgers"]["reconciled"], summary["arms"]["arm"]["ledgers"]

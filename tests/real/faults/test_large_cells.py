@@ -1,4 +1,4 @@
-"""Many parts at once: 200 clients and 32 replicas."""
+"""A cell with 200 clients and 32 replicas."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_two_hundred_clients_and_thirty_two_replicas(start_lab: StartLab, tmp_pa
     path = experiment_file(tmp_path, arms=ARMS, replicas={"count": REPLICAS}, workload=work)
     lab = start_lab("run", path)
     status, out, err = lab.end(90)
-    assert status in (0, 3), out + err  # 3: so many parts on few cores may make the generator lag
+    assert status in (0, 3), out + err  # 3: with few cores, the generator may lag
     summary = json.loads((lab.run / "summary.json").read_text())
     for arm in ARMS:
         ledgers = summary["arms"][arm]["ledgers"]

@@ -1,4 +1,4 @@
-"""Ten thousand fuzzed experiment files: an experiment, or one line; and nothing is started for a bad one."""
+"""Ten thousand fuzzed experiment files: each is an experiment or refused in one line, and starts nothing."""
 
 import json
 import os
@@ -13,16 +13,17 @@ import pytest
 from lab_process import ROOT, experiment_file
 
 FILES = int(os.environ.get("LB_LAB_FUZZED_FILES", "10000"))
-SEEDS = (5, 6)  # a process each
-SAMPLE = 10  # of each process, that go through the command line
+SEEDS = (5, 6)  # one process for each seed
+SAMPLE = 10  # refused files of each process that are also tried on the command line
 HERE = Path(__file__).parent
 
-# Put before a process's own code: what it starts and writes goes, a line each, to the file AUDIT.
+# Python runs this before a program. It writes a line to the file AUDIT for everything that the program starts
+# or writes.
 SITE = """
 import os
-from started_things import listen
+from audit_events import report_harmful_events
 _log = os.open(os.environ["AUDIT"], os.O_WRONLY | os.O_APPEND)
-listen(lambda what: os.write(_log, (what + "\\n").encode()))
+report_harmful_events(lambda what: os.write(_log, (what + "\\n").encode()))
 """
 
 
@@ -50,18 +51,18 @@ def test_every_fuzzed_file_is_an_experiment_or_one_line(tallies: tuple[list[dict
         assert tally["findings"] == [], "\n".join(tally["findings"])
         files = FILES // len(SEEDS)
         assert tally["accepted"] + tally["refused"] == files
-        assert tally["accepted"] > 0.02 * files  # both ways are walked
+        assert tally["accepted"] > 0.02 * files  # both outcomes occur
         assert tally["refused"] > 0.5 * files
 
 
 def start(path: Path, folder: Path) -> tuple[subprocess.Popen[str], Path]:
-    """`run` a file; the process, and the file that lists what it starts or writes."""
+    """Start `run` with a file; return the process and the file that lists what it starts or writes."""
     (folder / "sitecustomize.py").write_text(SITE)
     audit = folder / f"{path.stem}.audit"
     audit.touch()
-    words = [sys.executable, "-B", str(ROOT / "run_experiment.py"), "run", str(path)]
+    command = [sys.executable, "-B", str(ROOT / "run_experiment.py"), "run", str(path)]
     lab = subprocess.Popen(
-        [*words, "--results", str(folder / "results")],
+        [*command, "--results", str(folder / "results")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(HERE)]), "AUDIT": str(audit)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -71,7 +72,7 @@ def start(path: Path, folder: Path) -> tuple[subprocess.Popen[str], Path]:
 
 
 def refuse(path: Path, folder: Path) -> tuple[int, str, str, str]:
-    """The same: exit status, output, errors, and what it started or wrote."""
+    """`run` a file; return exit status, output, errors, and what it started or wrote."""
     lab, audit = start(path, folder)
     out, err = lab.communicate(timeout=60)
     return lab.returncode, out, err, audit.read_text()
@@ -92,8 +93,8 @@ def test_nothing_is_started_for_a_refused_file(
     assert not (tmp_path / "results").exists()
 
 
-def test_what_a_good_file_starts_is_seen(tmp_path: Path) -> None:
-    """The check above can fail: processes, folders and files would have been listed."""
+def test_the_audit_lists_what_a_valid_file_starts(tmp_path: Path) -> None:
+    """The check above can fail: processes, folders and files are listed."""
     lab, audit = start(experiment_file(tmp_path), tmp_path)
     try:
         while not {"subprocess.Popen", "os.mkdir", "open"} <= set(audit.read_text().split()):

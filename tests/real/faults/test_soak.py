@@ -1,4 +1,4 @@
-"""A long run, shortened: no part's memory grows with the number of requests. LB_LAB_SOAK_S=3600: an hour."""
+"""In a long run no process's memory grows with the number of requests. LB_LAB_SOAK_S=3600: one hour."""
 
 import os
 import statistics
@@ -12,33 +12,33 @@ from lab_process import Lab, StartLab, experiment_file
 SOAK_S = float(os.environ.get("LB_LAB_SOAK_S", "40"))
 RATE_PER_S = 300
 MIB = 2**20
-# What a part may have more, in the last third than in the second, in the middle of what was sampled. The rows
-# of the requests in between, had they piled up, would be several times that in the load process alone.
+# The allowed growth of a process's median memory from the second third of the run to the last. If the load
+# process kept the rows of the requests in memory, it would grow several times as much.
 ALLOWANCE_BYTES = 1 * MIB
 MIX = {"AddVideo": 2, "ListVideos": 1, "GetVideos": 1, "GetVideo": 1}
-EVERY_S = 0.5
+INTERVAL_S = 0.5
 
 
 def own_bytes(process: psutil.Process) -> int:
-    """Memory that would be free if that process ended (USS)."""
+    """Return the memory that would be freed if the process ended (USS)."""
     return int(process.memory_full_info().uss)
 
 
 def sample(lab: Lab, seconds: float) -> dict[str, list[int]]:
-    """Part -> its own memory, every half second."""
+    """Return name -> samples of the process's own memory, one every half second."""
     names = ["envoy", "load", "replica-0", "replica-1", "replica-2"]
-    parts = {"harness": lab.family()[0], **{name: lab.part(name) for name in names}}
-    samples: dict[str, list[int]] = {name: [] for name in parts}
+    processes = {"harness": lab.family()[0], **{name: lab.component(name) for name in names}}
+    samples: dict[str, list[int]] = {name: [] for name in processes}
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
-        for name, process in parts.items():
+        for name, process in processes.items():
             samples[name].append(own_bytes(process))
-        time.sleep(EVERY_S)
+        time.sleep(INTERVAL_S)
     return samples
 
 
 def growth_bytes(values: list[int]) -> float:
-    """Median of the last third less that of the second."""
+    """Return the median of the last third minus the median of the second."""
     third = len(values) // 3
     return statistics.median(values[2 * third :]) - statistics.median(values[third : 2 * third])
 
@@ -51,10 +51,10 @@ def test_memory_is_flat(start_lab: StartLab, tmp_path: Path) -> None:
     cell = lab.await_state("measure")
     samples = sample(lab, SOAK_S - 1)
     rows = (cell / "requests.csv").read_bytes().count(b"\n")
-    assert rows > 0.8 * RATE_PER_S * (SOAK_S - 1)  # on disk, not in memory
+    assert rows > 0.8 * RATE_PER_S * (SOAK_S - 1)  # the rows are on disk, not in memory
     grown = {name: growth_bytes(values) for name, values in samples.items()}
-    told = {name: [round(value / MIB, 2) for value in values] for name, values in samples.items()}
+    in_mib = {name: [round(value / MIB, 2) for value in values] for name, values in samples.items()}
     print({name: f"{size / MIB:+.2f} MiB" for name, size in grown.items()})
-    assert {name: size for name, size in grown.items() if size > ALLOWANCE_BYTES} == {}, told
+    assert {name: size for name, size in grown.items() if size > ALLOWANCE_BYTES} == {}, in_mib
     status, out, err = lab.end(120)
-    assert status in (0, 3), out + err  # 3: a generator that lagged on a busy machine
+    assert status in (0, 3), out + err  # 3: the generator lagged on a busy machine

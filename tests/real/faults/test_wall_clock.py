@@ -1,4 +1,4 @@
-"""A wall clock that jumps by an hour, forth and back, in the middle of a run: nothing measured heeds it."""
+"""The wall clock jumps by an hour, forward and back, during a run, and no measured value changes."""
 
 import importlib.util
 import json
@@ -13,8 +13,8 @@ import pytest
 from lab_process import Lab, StartLab, experiment_file
 
 HOUR_S = 3600
-# Envoy cannot start with the library loaded, so it alone keeps the true time: what the fork server runs in
-# forks of itself has the library, what it starts anew has not.
+# Envoy cannot start with the library, so only Envoy has the true time. Processes that the fork server forks
+# have the library; programs that it executes do not.
 SITE = """
 import os, sys
 if "harness.testbed.forkserver" in sys.orig_argv:
@@ -25,20 +25,20 @@ ARMS = {
     "client": {"route": "direct", "policy": "round_robin"},
 }
 EVENTS = [{"at_s": 0.8, "do": "kill", "target": "replica-1", "for_s": 0.5}]
-PARTS = ["load", "replica-0", "replica-2", "envoy"]
+COMPONENTS = ["load", "replica-0", "replica-2", "envoy"]
 WORK = {"duration_s": 2.0, "warm_up_s": 0.3}
 
 
 @pytest.fixture
 def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that says how far off the wall clock is for every process that is started from now on."""
+    """Return the file with the offset of the wall clock for all processes that start from now on."""
     spec = importlib.util.find_spec("libfaketime")
     assert spec is not None
     assert spec.origin is not None
     library = Path(spec.origin).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
-    off = tmp_path / "clock"
-    set_clock(off, 0)
-    monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(off))
+    offset_file = tmp_path / "clock"
+    set_clock(offset_file, 0)
+    monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(offset_file))
     monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
     monkeypatch.setenv("DONT_FAKE_MONOTONIC", "1")
     monkeypatch.setenv("LD_PRELOAD", str(library))
@@ -46,43 +46,43 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     site.mkdir()
     (site / "sitecustomize.py").write_text(SITE)
     monkeypatch.setenv("PYTHONPATH", str(site))
-    set_clock(off, HOUR_S)
+    set_clock(offset_file, HOUR_S)
     if abs(wall_clock_s() - time.time() - HOUR_S) > 60:
         pytest.skip("libfaketime cannot be preloaded here")
-    set_clock(off, 0)
-    return off
+    set_clock(offset_file, 0)
+    return offset_file
 
 
-def set_clock(off: Path, ahead_s: int) -> None:
-    new = off.with_suffix(".new")
+def set_clock(offset_file: Path, ahead_s: int) -> None:
+    new = offset_file.with_suffix(".new")
     new.write_text(f"{ahead_s:+d}\n")
-    new.replace(off)
+    new.replace(offset_file)
 
 
-def has_library(lab: Lab, part: str) -> bool:
+def has_library(lab: Lab, name: str) -> bool:
     try:
-        process = lab.part(part)
+        process = lab.component(name)
     except LookupError:  # a direct arm has no Envoy
         return False
     return "libfaketime" in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def wall_clock_s() -> float:
-    """What a new process takes for the time of day."""
+    """Return the wall-clock time that a new process sees."""
     script = "import time; print(time.time())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ)
     return float(done.stdout)
 
 
 def jump_in_each_cell(lab: Lab, clock: Path) -> int:
-    """Until the run ends, move the clock three times in every cell that is measured; how many there were."""
+    """Until the run ends, move the clock three times in each measured cell; return the number of cells."""
     cells: list[Path] = []
     while lab.process.poll() is None:
         for cell in lab.results.glob("*/*/cells/*"):
             path = cell / "load-status.json"
             if cell not in cells and path.exists() and json.loads(path.read_text())["state"] == "measure":
                 cells.append(cell)
-                assert [name for name in PARTS if has_library(lab, name)] == PARTS[:-1]
+                assert [name for name in COMPONENTS if has_library(lab, name)] == COMPONENTS[:-1]
                 for ahead_s in (HOUR_S, -HOUR_S, HOUR_S):
                     time.sleep(0.5)
                     set_clock(clock, ahead_s)
@@ -99,7 +99,7 @@ def test_it_jumps_while_measuring(clock: Path, start_lab: StartLab, tmp_path: Pa
     lab = start_lab("run", path)
     cells = jump_in_each_cell(lab, clock)
     status, out, err = lab.end()
-    assert status in (0, 3), out + err  # 3: a generator that lagged on a busy machine
+    assert status in (0, 3), out + err  # 3: the generator lagged on a busy machine
     assert cells == len(ARMS)
 
     summary = json.loads((lab.run / "summary.json").read_text())
@@ -118,7 +118,7 @@ def test_it_jumps_while_measuring(clock: Path, start_lab: StartLab, tmp_path: Pa
         assert [line["do"] for line in asked] == ["kill", "start"]
         assert asked[1]["t_ns"] - asked[0]["t_ns"] == pytest.approx(0.5e9, abs=0.25e9)
 
-    # Only names and dates tell of it.
+    # Only names and dates show the jump.
     started, finished = (
         datetime.fromisoformat(lab.manifest[f"{word}_utc"]) for word in ("started", "finished")
     )

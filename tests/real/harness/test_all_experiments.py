@@ -1,4 +1,4 @@
-"""The catalogue in its quick form: the experiments that come with the lab do what their files say."""
+"""The experiments of the lab, with --quick, give the results that their files expect."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from harness.testbed.compatibility import incompatibility
 OF_THE_MACHINE = ("the generator lagged", "the generator sent")
 
 
-# All of them take a quarter of an hour, even in their quick form. Among these are every route, hashing,
-# streams, a freeze and a replica that joins; the others run in the test of the whole catalogue.
+# All experiments take a quarter of an hour, even with --quick. These cover every route, hashing, streams, a
+# paused replica and a replica that joins. The test of the whole catalogue runs the others.
 ALWAYS = ("sticky", "l4_vs_l7", "hash_keys", "streams", "frozen_replica", "scale_out")
 OTHER_SEEDS = (101, 102)
 
@@ -27,7 +27,7 @@ OTHER_SEEDS = (101, 102)
 @pytest.mark.alone
 @pytest.mark.parametrize("name", ALWAYS)
 def test_an_experiment_is_not_refuted(start_lab: StartLab, name: str) -> None:
-    """An experiment promises to hold 19 times of 20: one refusal is chance if two other seeds deny it."""
+    """A true expectation fails in one run of 20, so a refutation counts only if another seed confirms it."""
     verdict = _verdict(start_lab("run", name, "--quick"), name)
     if verdict == "refuted":
         others = [_verdict(start_lab("run", name, "--quick", "--seed", seed), name) for seed in OTHER_SEEDS]
@@ -35,7 +35,7 @@ def test_an_experiment_is_not_refuted(start_lab: StartLab, name: str) -> None:
 
 
 def _verdict(lab: Lab, name: str) -> str:
-    """The verdict of a run that was believable but for the machine, and complete."""
+    """Return the verdict of a complete run. Its only doubts may be those of a busy machine."""
     status, out, err = lab.end(timeout_s=120)
     assert status in (0, 1, 3), f"{out}\n{err}"
     summary = _summary(lab.results / name)
@@ -54,15 +54,15 @@ def test_the_whole_catalogue(start_lab: StartLab) -> None:
     status, out, err = lab.end(timeout_s=1800)
     assert status in (0, 1, 3), f"{out}\n{err}"
     for name in experiment_names():
-        assert f" {name} " in out, "announced"
-        assert f"│ {name} " in out, "has its line in the table"
+        assert f" {name} " in out, "the run announces it"
+        assert f"│ {name} " in out, "the table has its row"
     ran = [name for name in experiment_names() if incompatibility(load_experiment(name), "local") is None]
     assert sorted(path.name for path in lab.results.iterdir()) == sorted(ran)
     refuted = [name for name in ran if _summary(lab.results / name)["verdict"] == "refuted"]
     assert len(refuted) <= len(ran) / 10, refuted
 
 
-def test_a_results_folder_that_cannot_be_written_ends_it_at_once(start_lab: StartLab, tmp_path: Path) -> None:
+def test_an_unwritable_results_folder_ends_run_all_at_once(start_lab: StartLab, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / catalogue()[0].name).write_text("a file where a folder is needed")
     status, _, err = start_lab("run", "--all", "--quick").end()
@@ -74,7 +74,7 @@ def _summary(runs: Path) -> dict[str, Any]:
     return dict(json.loads((runs / "latest" / "summary.json").read_text()))
 
 
-def test_ctrl_c_ends_it_with_the_table_of_what_was_done(start_lab: StartLab) -> None:
+def test_ctrl_c_ends_run_all_with_the_table_of_finished_experiments(start_lab: StartLab) -> None:
     first, second = (one.name for one in catalogue()[:2])
     lab = start_lab("run", "--all", "--quick")
     while not list((lab.results / second).glob("*/cells/*")):

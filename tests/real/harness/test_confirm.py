@@ -1,4 +1,4 @@
-"""Nothing is measured on parts that are not as planned."""
+"""A cell is not measured if its replicas or its proxy are not as planned."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ CALLS_ITSELF = r"replica-{} at \S+ calls itself {}, serving: {}"
 
 @dataclass
 class Confirmed:
-    """A live cell behind a sticky Envoy, confirmed once as it was planned."""
+    """A running cell behind a sticky Envoy, which has been confirmed once."""
 
     experiment: Experiment
     plan: CellPlan
@@ -44,7 +44,7 @@ class Confirmed:
     def files(self) -> EnvoyFiles:
         return EnvoyFiles(self.live.folder / "envoy", self.live.folder / "access.jsonl")
 
-    def again(self, experiment: Experiment | None = None) -> None:
+    def confirm(self, experiment: Experiment | None = None) -> None:
         confirm_cell(experiment or self.experiment, self.plan, self.live)
 
     def control(self, number: int) -> Any:
@@ -60,11 +60,11 @@ def cell(tmp_path: Path) -> Iterator[Confirmed]:
     with LocalTestbed(tmp_path / "logs", load=False) as testbed:
         live = testbed.start_cell(experiment, plan, tmp_path, time.monotonic_ns())
         confirmed = Confirmed(experiment, plan, live)
-        confirmed.again()
+        confirmed.confirm()
         yield confirmed
 
 
-def test_other_endpoints_and_other_workers_are_refused(cell: Confirmed) -> None:
+def test_different_endpoints_or_workers_are_refused(cell: Confirmed) -> None:
     config, replicas = cell.files.config, cell.live.replicas
     with pytest.raises(LabError, match=r"worker threads: planned 2, live 1"):
         confirm_envoy(cell.envoy, config, replicas, cell.plan.arm.model_copy(update={"proxy_workers": 2}))
@@ -75,7 +75,7 @@ def test_other_endpoints_and_other_workers_are_refused(cell: Confirmed) -> None:
     for addresses in (one_more, one_less, another):
         with pytest.raises(LabError, match=r"not as planned: endpoints: planned"):
             confirm_envoy(cell.envoy, config, addresses, cell.plan.arm)
-    cell.again()
+    cell.confirm()
 
 
 SERVICE = {"distribution": "constant", "mean": 1}
@@ -100,51 +100,51 @@ SERVICE = {"distribution": "constant", "mean": 1}
     ],
     ids=str,
 )
-def test_replicas_that_serve_otherwise_are_refused(
+def test_a_replica_with_different_settings_is_refused(
     changed: dict[str, Any], field: str, cell: Confirmed
 ) -> None:
     planned = load_experiment(str(experiment_file(cell.live.folder, replicas=changed)))
     with pytest.raises(LabError, match=NOT_PLANNED.format(0, field)):
-        cell.again(planned)
+        cell.confirm(planned)
 
 
-def test_a_replica_that_was_changed_meanwhile_is_refused(cell: Confirmed) -> None:
+def test_a_replica_that_was_changed_after_its_start_is_refused(cell: Confirmed) -> None:
     for change, undo in (
         (pb.Behaviour(slow_factor=2.0), pb.Behaviour(slow_factor=1.0)),
         (pb.Behaviour(fail_share=0.5), pb.Behaviour(fail_share=0.0)),
     ):
         cell.control(1).SetBehaviour(change)
         with pytest.raises(LabError, match=NOT_PLANNED.format(1, r"\w+")):
-            cell.again()
+            cell.confirm()
         cell.control(1).SetBehaviour(undo)
-    cell.again()
+    cell.confirm()
     cell.control(2).SetServing(pb.SetServingRequest(serving=False))
     with pytest.raises(LabError, match=CALLS_ITSELF.format(2, "replica-2", False)):
-        cell.again()
+        cell.confirm()
 
 
-def test_replicas_under_each_others_names_are_refused(cell: Confirmed) -> None:
+def test_replicas_with_exchanged_names_are_refused(cell: Confirmed) -> None:
     first, second, third = cell.live.controls.values()
     cell.live.controls = {"replica-0": second, "replica-1": first, "replica-2": third}
     with pytest.raises(LabError, match=CALLS_ITSELF.format(0, "replica-1", True)):
-        cell.again()
+        cell.confirm()
 
 
-def test_a_replica_that_is_gone_is_refused_with_its_log(cell: Confirmed) -> None:
+def test_the_error_about_a_killed_replica_names_its_log(cell: Confirmed) -> None:
     os.kill(cell.live.pids["replica-1"], signal.SIGKILL)
     with pytest.raises(LabError, match=r"replica-1 at .* does not answer: UNAVAILABLE; see .*replica-1\.log"):
-        cell.again()
+        cell.confirm()
 
 
-def test_an_envoy_that_is_gone_or_was_never_there_is_refused(cell: Confirmed) -> None:
+def test_a_killed_or_missing_envoy_is_refused(cell: Confirmed) -> None:
     os.kill(cell.live.pids["envoy"], signal.SIGKILL)
     with pytest.raises(LabError, match=r"did not answer GET /server_info: .*; see .*/logs/envoy\.log"):
-        cell.again()
+        cell.confirm()
     with pytest.raises(LabError, match="arm arm was planned through Envoy, but none runs"):
         confirm_cell(cell.experiment, cell.plan, replace(cell.live, envoy=None))
 
 
-def test_an_endpoint_that_envoy_counts_as_unhealthy_is_refused(cell: Confirmed) -> None:
+def test_an_endpoint_that_is_unhealthy_in_envoy_is_refused(cell: Confirmed) -> None:
     cell.control(0).SetServing(pb.SetServingRequest(serving=False))
     deadline_s = time.monotonic() + 10
     while all(cell.envoy.endpoint_health().values()):

@@ -1,4 +1,4 @@
-"""What the templates render, the real Envoy starts with and shows again; anything else is refused."""
+"""The real Envoy starts with every rendered configuration, and any different one is refused."""
 
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from harness.proxy.render import EnvoyFiles, render, write_endpoints
 from harness.proxy.tls import make_certificate
 from harness.spec.arm import Arm
 
-# Nobody listens there: what Envoy is configured to do, it shows all the same.
+# No server listens on these ports. Envoy shows its configuration anyway.
 REPLICAS = {f"replica-{number}": f"127.0.0.1:{number + 1}" for number in range(3)}
 GROUPS = {"blue": {"replicas": 2, "weight": 80}, "green": {"replicas": 1, "weight": 20}}
 RETRIES = {"by": "proxy", "attempts": 3, "on": ["UNAVAILABLE", "INTERNAL"], "backoff_ms": 2.5}
@@ -72,7 +72,7 @@ def test_envoy_starts_with_every_policy_and_shows_it_as_planned(arm: Arm, tmp_pa
 
 
 @pytest.mark.parametrize("route", ["envoy", "envoy-l4"])
-def test_with_tls_it_is_shown_as_planned_too(route: str, tmp_path: Path) -> None:
+def test_envoy_starts_with_tls_and_shows_it_as_planned(route: str, tmp_path: Path) -> None:
     tls = make_certificate(tmp_path / "tls")
     arm = arm_of(route, "round_robin")
     envoy = start_envoy_process(tmp_path / "run", arm, REPLICAS, tls)
@@ -89,7 +89,7 @@ def validate(files: EnvoyFiles, config: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
 
 
-def test_envoy_refuses_what_is_wrong(tmp_path: Path) -> None:
+def test_envoy_refuses_a_wrong_configuration(tmp_path: Path) -> None:
     files, arm = EnvoyFiles(tmp_path, tmp_path / "access.jsonl"), arm_of("envoy", "round_robin")
     write_endpoints(files, endpoints_of(REPLICAS), arm)
     assert validate(files, render(arm, files)).returncode == 0
@@ -97,7 +97,7 @@ def test_envoy_refuses_what_is_wrong(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
-def test_what_changes_something_is_posted(tmp_path: Path) -> None:
+def test_requests_that_change_envoy_need_post(tmp_path: Path) -> None:
     envoy = start_envoy_process(tmp_path, arm_of("envoy", "round_robin"), REPLICAS)
     try:
         with pytest.raises(LabError, match=r"answered /healthcheck/fail with 405"):
@@ -109,17 +109,17 @@ def test_what_changes_something_is_posted(tmp_path: Path) -> None:
         envoy.stop()
 
 
-def test_replicas_are_dealt_out_to_groups_in_order() -> None:
+def test_groups_get_replicas_in_order() -> None:
     arm = arm_of("envoy", "target_groups", {"groups": GROUPS})
     assert group_of(arm, list(REPLICAS)) == {"replica-0": "blue", "replica-1": "blue", "replica-2": "green"}
-    # Each keeps its group without the others; one that joined later is of the last.
+    # A replica keeps its group without the others. One that joins later belongs to the last group.
     assert group_of(arm, ["replica-7", "replica-1"]) == {"replica-7": "green", "replica-1": "blue"}
     assert group_of(arm_of("envoy", "round_robin"), list(REPLICAS)) == {}
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[Any]:
-    """Starts an Envoy for one arm and gives the configuration of another that it could be taken for."""
+    """Starts an Envoy for the arm `live`, and returns it with the configuration of the arm `planned`."""
     started: list[EnvoyProcess] = []
 
     def start(live: Arm, planned: Arm) -> tuple[EnvoyProcess, Path]:
@@ -223,19 +223,19 @@ UNLIKE = [
 
 
 @pytest.mark.parametrize(
-    ("live", "planned", "told"), [case[1:] for case in UNLIKE], ids=[case[0] for case in UNLIKE]
+    ("live", "planned", "message"), [case[1:] for case in UNLIKE], ids=[case[0] for case in UNLIKE]
 )
 def test_another_configuration_is_refused(
-    live: dict[str, Any], planned: dict[str, Any], told: str, other: Any
+    live: dict[str, Any], planned: dict[str, Any], message: str, other: Any
 ) -> None:
     arms = [arm_of(**{"route": "envoy", "policy": "round_robin", **changes}) for changes in (live, planned)]
     envoy, config = other(*arms)
-    with pytest.raises(LabError, match=f"in force in Envoy is not as planned: .*{told}"):
+    with pytest.raises(LabError, match=f"in force in Envoy is not as planned: .*{message}"):
         confirm_envoy(envoy.admin, config, REPLICAS, arms[1])
 
 
 @pytest.mark.parametrize(
-    ("rendered", "named", "told"),
+    ("rendered", "named", "message"),
     [
         (("envoy", "random"), ("envoy", "round_robin"), r"extensions of round_robin: .*live \[.*\.random"),
         (("envoy", "sticky"), ("envoy", "round_robin"), r"extensions of round_robin: .*stateful_session"),
@@ -252,19 +252,19 @@ def test_another_configuration_is_refused(
     ],
 )
 def test_a_template_that_renders_another_policy_is_refused(
-    rendered: tuple[Any, ...], named: tuple[Any, ...], told: str, tmp_path: Path
+    rendered: tuple[Any, ...], named: tuple[Any, ...], message: str, tmp_path: Path
 ) -> None:
-    """The configuration is in force as it was written, but it is not the policy that the arm names."""
+    """Envoy has the configuration as rendered, but it is not the policy that the arm names."""
     envoy = start_envoy_process(tmp_path, arm_of(*rendered), REPLICAS)
     try:
-        with pytest.raises(LabError, match=told):
+        with pytest.raises(LabError, match=message):
             confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm_of(*named))
     finally:
         envoy.stop()
 
 
 @pytest.mark.parametrize(
-    ("policy", "options", "changed", "told"),
+    ("policy", "options", "changed", "message"),
     [
         (
             "weighted",
@@ -275,17 +275,17 @@ def test_a_template_that_renders_another_policy_is_refused(
         ("target_groups", {"groups": GROUPS}, ('"port_value": 2', '"port_value": 3'), "weights: "),
     ],
 )
-def test_weights_and_groups_that_envoy_has_not_taken_over_are_refused(
-    policy: str, options: dict[str, Any], changed: tuple[str, str], told: str, tmp_path: Path
+def test_weights_and_groups_that_envoy_has_not_read_are_refused(
+    policy: str, options: dict[str, Any], changed: tuple[str, str], message: str, tmp_path: Path
 ) -> None:
     arm = arm_of("envoy", policy, options)
     envoy = start_envoy_process(tmp_path, arm, REPLICAS)
     try:
         envoy.await_true(lambda: len(envoy.admin.endpoint_health()) == len(REPLICAS))
         for path in envoy.files.endpoints_folder.glob("*.json"):
-            # In place: Envoy takes over renamed files only.
+            # The file is changed in place. Envoy only reads files that are renamed into place.
             path.write_text(path.read_text().replace(*changed))
-        with pytest.raises(LabError, match=f"not as planned: endpoints' {told}"):
+        with pytest.raises(LabError, match=f"not as planned: endpoints' {message}"):
             confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm)
     finally:
         envoy.stop()

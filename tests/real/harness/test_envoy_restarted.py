@@ -1,4 +1,4 @@
-"""Envoy that ends and starts again where it was, as proxy_restart does it."""
+"""Envoy ends and starts again at its address, as in the event proxy_restart."""
 
 import socket
 from pathlib import Path
@@ -13,15 +13,15 @@ from services.video_service_pb2_grpc import VideoServiceStub
 
 
 @pytest.mark.parametrize("route", ["envoy", "envoy-l4"])
-def test_it_comes_back_to_a_port_that_another_process_holds(
+def test_envoy_restarts_on_a_port_that_another_socket_reserves(
     route: str, tmp_path: Path, start_replica: StartReplica
 ) -> None:
     addresses = {"replica-0": start_replica().address}
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(("127.0.0.1", 0))  # and never listens
-        address = f"127.0.0.1:{holder.getsockname()[1]}"
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", 0))  # it never listens
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
         with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             stub = VideoServiceStub(channel)
             for attempt in range(2):

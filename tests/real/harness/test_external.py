@@ -1,4 +1,4 @@
-"""Runs against parts that are there already: replicas and an Envoy, with TLS and without."""
+"""Runs of the testbed `external` against replicas and an Envoy that already run, with and without TLS."""
 
 import json
 import time
@@ -34,8 +34,8 @@ EXPECT = [
 
 
 @dataclass
-class Standing:
-    """What runs already: replicas and an Envoy of one arm."""
+class ExternalLab:
+    """Replicas and an Envoy of one arm that already run."""
 
     folder: Path
     live: LiveCell
@@ -51,33 +51,33 @@ class Standing:
         return tuple(self.live.replicas.values())
 
     def options(self, **external: Any) -> RunOptions:
-        there = ExternalOptions(**external)
-        return RunOptions(self.folder / "results", quiet=True, testbed="external", external=there)
+        options = ExternalOptions(**external)
+        return RunOptions(self.folder / "results", quiet=True, testbed="external", external=options)
 
 
 def small(folder: Path, **changes: Any) -> Experiment:
-    """ARMS with EXPECT, unless changed."""
+    """Return a small experiment with ARMS and EXPECT, unless `changes` replaces them."""
     return load_experiment(str(experiment_file(folder, **{"arms": ARMS, "expect": EXPECT, **changes})))
 
 
 @contextmanager
-def standing(folder: Path, arm: str) -> Iterator[Standing]:
+def external_lab(folder: Path, arm: str) -> Iterator[ExternalLab]:
     tls, experiment = make_certificate(folder / "tls"), small(folder)
-    there = folder / "there"
-    there.mkdir()
-    with LocalTestbed(there / "logs", load=False, tls=tls) as testbed:
+    running = folder / "running"
+    running.mkdir()
+    with LocalTestbed(running / "logs", load=False, tls=tls) as testbed:
         plan = next(plan for plan in plan_cells(experiment) if plan.arm_name == arm)
-        yield Standing(folder, testbed.start_cell(experiment, plan, there, time.monotonic_ns()), tls)
+        yield ExternalLab(folder, testbed.start_cell(experiment, plan, running, time.monotonic_ns()), tls)
 
 
 @pytest.fixture(scope="module")
-def turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
-    """Round robin; it stands while several tests run against it, as such things do."""
-    with standing(tmp_path_factory.mktemp("turns"), "turns") as found:
+def turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExternalLab]:
+    """An external lab with round robin that several tests share, as real targets serve several runs."""
+    with external_lab(tmp_path_factory.mktemp("turns"), "turns") as found:
         yield found
 
 
-def test_a_target_alone(turns: Standing, tmp_path: Path) -> None:
+def test_a_run_with_only_a_target(turns: ExternalLab, tmp_path: Path) -> None:
     report, summary = measure_and_report(small(tmp_path), turns.options(target=turns.target, arm="turns"))
     assert (summary.verdict, summary.invalid_reasons) == ("held", [])
     assert list(summary.arms) == ["turns", "in_turn"]  # both ask the same of the proxy
@@ -91,19 +91,19 @@ def test_a_target_alone(turns: Standing, tmp_path: Path) -> None:
         }
         assert (arm.metrics["attempts.per_request"], arm.metrics["answers_lost"]) == (None, None)
     page = report.read_text()
-    for told in (
+    for text in (
         "the ledger of the proxy (the proxy is not the lab",
         "the ledger of the replicas (no --replica was named)",
         "not judged",
         f"--testbed external --target {turns.target} --arm turns",
     ):
-        assert told in page
+        assert text in page
     cell = json.loads((report.parent / "cells" / "turns.1" / "cell.json").read_text())
     assert cell["replicas"] == {"replica-0": "", "replica-1": "", "replica-2": ""}
     assert not list(report.parent.glob("cells/*/replica-*"))
 
 
-def test_named_replicas_give_their_ledgers_cell_by_cell(turns: Standing, tmp_path: Path) -> None:
+def test_a_run_with_named_replicas_has_their_ledgers(turns: ExternalLab, tmp_path: Path) -> None:
     experiment = small(tmp_path, repeats=2, arms={"turns": ARMS["turns"]}, expect=[])
     options = turns.options(target=turns.target, replicas=turns.replicas)
     report, summary = measure_and_report(experiment, options)
@@ -119,19 +119,19 @@ def test_named_replicas_give_their_ledgers_cell_by_cell(turns: Standing, tmp_pat
         assert figures.metrics["attempts.per_request"] == 1
 
 
-def test_over_tls_by_the_command_line(start_lab: StartLab, tmp_path: Path) -> None:
-    with standing(tmp_path, "sticky") as there:
-        target = there.target.replace("127.0.0.1", "localhost")
-        words = ("--testbed", "external", "--target", target, "--tls", "--ca", there.tls.authority)
-        replicas = (word for address in there.replicas for word in ("--replica", address))
-        lab = start_lab("run", tmp_path / "small.yaml", *words, "--arm", "sticky", *replicas)
+def test_a_run_over_tls_with_the_command_line(start_lab: StartLab, tmp_path: Path) -> None:
+    with external_lab(tmp_path, "sticky") as running:
+        target = running.target.replace("127.0.0.1", "localhost")
+        options = ("--testbed", "external", "--target", target, "--tls", "--ca", running.tls.authority)
+        replicas = (argument for address in running.replicas for argument in ("--replica", address))
+        lab = start_lab("run", tmp_path / "small.yaml", *options, "--arm", "sticky", *replicas)
         status, out, err = lab.end()
         assert status == 0, out + err
-        told = " ".join(out.split())
-        assert "not judged turns: balance.max_off_fair_requests at most 1 requests" in told
-        assert f"note that {target} balances by sticky was not confirmed: the proxy is not the lab's" in told
+        printed = " ".join(out.split())
+        assert "not judged turns: balance.max_off_fair_requests at most 1 requests" in printed
+        assert f"note the policy sticky of {target} was not confirmed: the proxy is not the lab's" in printed
         summary = json.loads((lab.run / "summary.json").read_text())
-        # A replica that is called directly is called in clear text.
+        # Direct calls to replicas use clear text.
         assert {name: arm["ledgers"]["reconciled"] for name, arm in summary["arms"].items()} == {
             "sticky": True,
             "client": True,

@@ -1,4 +1,4 @@
-"""Who is there already? Replicas found and asked, and what else may stand in their place, told in a line."""
+"""External replicas: finding them, reading their ledgers, and the errors about servers that are none."""
 
 import csv
 from collections.abc import Callable, Iterator
@@ -17,7 +17,13 @@ from harness.proxy.tls import make_certificate
 from harness.run.confirm import confirm_cell
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
-from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_among, ipv4_of, names_behind
+from harness.testbed.external.replicas import (
+    ExternalReplicas,
+    Target,
+    confirm_named,
+    ipv4_of,
+    replica_names_behind,
+)
 from harness.testbed.external.testbed import ExternalTestbed
 from lb.ca_certificates import read_ca_certificates
 from services.video_service_pb2 import Video
@@ -27,15 +33,15 @@ SMALL = {"count": 2, "slots": 2, "service_time_ms": {"distribution": "constant",
 
 
 class AnotherService(VideoServiceServicer):
-    """A VideoService that is not the lab's: no name in its headers."""
+    """A VideoService that is not the lab's: its headers have no replica name."""
 
     def ListVideos(self, request: object, context: object) -> Iterator[Video]:  # noqa: N802
         yield Video(id="x")
 
 
 @pytest.fixture
-def start_strange() -> Iterator[Callable[[bool], str]]:
-    """Starts a gRPC server with AnotherService, or with nothing; its address."""
+def start_other_server() -> Iterator[Callable[[bool], str]]:
+    """Starts a gRPC server with AnotherService or without any service, and returns its address."""
     servers: list[grpc.Server] = []
 
     def start(with_service: bool) -> str:
@@ -52,23 +58,23 @@ def start_strange() -> Iterator[Callable[[bool], str]]:
         server.stop(None).wait()
 
 
-def test_the_replicas_behind_a_balancer_are_counted(start_cell: StartCell) -> None:
+def test_the_replicas_behind_a_load_balancer_are_counted(start_cell: StartCell) -> None:
     live = start_cell("envoy", "sticky")
     target = Target(str(live.envoy_address))
-    assert names_behind(target, 3) == list(live.replicas)
-    confirm_among(target, list(live.replicas))
+    assert replica_names_behind(target, 3) == list(live.replicas)
+    confirm_named(target, list(live.replicas))
     with pytest.raises(UserError, match=r"3 replicas answered .* the experiment has 4; .*--replicas 3"):
-        names_behind(target, 4)
+        replica_names_behind(target, 4)
     with pytest.raises(UserError, match=r"3 replicas answered .* the experiment has 2; .*--replicas 3"):
-        names_behind(target, 2)
+        replica_names_behind(target, 2)
     with pytest.raises(
         UserError, match=r"replica-\d answers behind --target and is none of those named \(me\)"
     ):
-        confirm_among(target, ["me"])
+        confirm_named(target, ["me"])
 
 
-def test_nobody_a_stranger_or_the_wrong_kind_of_port(
-    start_replica: StartReplica, start_strange: Callable[[bool], str], tmp_path: Path
+def test_a_target_without_replicas_is_refused_with_a_reason(
+    start_replica: StartReplica, start_other_server: Callable[[bool], str], tmp_path: Path
 ) -> None:
     files, other = make_certificate(tmp_path / "tls"), make_certificate(tmp_path / "other")
     tls = ("--tls-listen", "127.0.0.1:0", "--tls-certificate", str(files.certificate))
@@ -76,40 +82,41 @@ def test_nobody_a_stranger_or_the_wrong_kind_of_port(
     ready = server.ledger_path.with_name("ready-0.json").read_text()
     encrypted = ready.partition('"tls_address": "')[2].partition('"')[0]
     trusted, untrusted = read_ca_certificates(files.authority), read_ca_certificates(other.authority)
-    assert names_behind(Target(encrypted, True, trusted), 1) == ["replica-0"]
-    for target, told in (
-        (Target("127.0.0.1:1"), r"ended with UNAVAILABLE .*; is it TLS that it speaks \(--tls\)"),
-        (Target(encrypted), r"ended with UNAVAILABLE .*; is it TLS that it speaks \(--tls\)"),
+    assert replica_names_behind(Target(encrypted, True, trusted), 1) == ["replica-0"]
+    for target, message in (
+        (Target("127.0.0.1:1"), r"ended with UNAVAILABLE .*; if it speaks TLS, add --tls"),
+        (Target(encrypted), r"ended with UNAVAILABLE .*; if it speaks TLS, add --tls"),
         (
             Target(encrypted, True, untrusted),
-            r"CERTIFICATE_VERIFY_FAILED.*; is --ca the one that signed for it",
+            r"CERTIFICATE_VERIFY_FAILED.*; check that --ca signed its certificate",
         ),
         (Target("no.such.host.invalid:443"), "ended with UNAVAILABLE"),
-        (Target(start_strange(True)), r"does not say its name \(header x-lab-replica\)"),
-        (Target(start_strange(False)), r"ended with UNIMPLEMENTED"),
+        (Target(start_other_server(True)), r"the answer has no replica name \(header x-lab-replica\)"),
+        (Target(start_other_server(False)), r"ended with UNIMPLEMENTED"),
     ):
-        with pytest.raises(UserError, match=told) as raised:
-            names_behind(target, 1)
+        with pytest.raises(UserError, match=message) as raised:
+            replica_names_behind(target, 1)
         assert str(raised.value).startswith(f"--target {target.address}: ")
         assert "\n" not in str(raised.value)
 
 
-def test_replicas_by_name(start_replica: StartReplica, start_strange: Callable[[bool], str]) -> None:
+def test_named_replicas_are_called_and_wrong_names_are_refused(
+    start_replica: StartReplica, start_other_server: Callable[[bool], str]
+) -> None:
     first, second = start_replica(), start_replica()
     named = first.address.replace("127.0.0.1", "localhost")
     external_replicas = ExternalReplicas([named, second.address])
     assert external_replicas.addresses == {"replica-0": first.address, "replica-1": second.address}
     external_replicas.close()
-    told = rf"--replica {named}: calls itself replica-0, as {first.address} does"
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=rf"--replica {named}: has the name replica-0, like {first.address}"):
         ExternalReplicas([first.address, named])
     with pytest.raises(UserError, match=r"ended with UNIMPLEMENTED .*; expected a replica of this lab"):
-        ExternalReplicas([start_strange(True)])
-    with pytest.raises(UserError, match=r"no\.such\.host\.invalid:1: no IPv4 address of that name"):
+        ExternalReplicas([start_other_server(True)])
+    with pytest.raises(UserError, match=r"no\.such\.host\.invalid:1: the host has no IPv4 address"):
         ipv4_of("no.such.host.invalid:1")
 
 
-def test_a_ledger_has_the_cells_own_rows(start_replica: StartReplica, tmp_path: Path) -> None:
+def test_a_cells_ledger_has_only_the_rows_of_that_cell(start_replica: StartReplica, tmp_path: Path) -> None:
     server = start_replica()
     for number in range(3):
         server.videos.AddVideo(Video(id=f"before-{number}", title="x"), timeout=5)
@@ -124,12 +131,12 @@ def test_a_ledger_has_the_cells_own_rows(start_replica: StartReplica, tmp_path: 
     external_replicas.write_ledgers(folder, before)
     with (folder / "replica-0.csv").open() as file:
         assert list(csv.DictReader(file)) == server.ledger()[3:]
-    with pytest.raises(UserError, match="it was started anew meanwhile"):
+    with pytest.raises(UserError, match="it was restarted during the cell"):
         external_replicas.write_ledgers(folder, {"replica-0": 6})
     external_replicas.close()
 
 
-def test_a_replica_that_goes_leaves_a_cell_without_ledgers(
+def test_a_killed_replica_leaves_the_cell_without_replica_ledgers(
     start_replica: StartReplica, tmp_path: Path
 ) -> None:
     servers = [start_replica("--service-time", "constant:1", "--slots", "2") for _ in range(2)]
@@ -150,7 +157,7 @@ def test_a_replica_that_goes_leaves_a_cell_without_ledgers(
 
 
 @pytest.mark.parametrize(
-    ("options", "changes", "told"),
+    ("options", "changes", "message"),
     [
         (("--slots", "3"), {}, "replica-0 is not the planned replica: slots planned 2, live 3"),
         (
@@ -161,19 +168,19 @@ def test_a_replica_that_goes_leaves_a_cell_without_ledgers(
         ((), {"different": {"replica-1": {"slots": 1}}}, "replica-1 is unlike the others in small"),
     ],
 )
-def test_replicas_unlike_the_plan(
+def test_replicas_that_differ_from_the_plan_are_refused(
     options: tuple[str, ...],
     changes: dict[str, object],
-    told: str,
+    message: str,
     start_replica: StartReplica,
     tmp_path: Path,
 ) -> None:
     server = start_replica("--service-time", "constant:1", *(options or ("--slots", "2")))
     arms = {"a": {"route": "direct", "policy": "round_robin"}}
     path = experiment_file(tmp_path, arms=arms, replicas={**SMALL, **changes})
-    # Two planned, so that one may be unlike the other; whether all are named is asked before.
+    # The plan has two replicas, because one case needs different ones. The number is checked elsewhere.
     experiment = load_experiment(str(path))
     named = {"replica-0": server.address}
-    live = LiveCell(tmp_path, named, dict(named), ours=False)
-    with pytest.raises(UserError, match=told):
+    live = LiveCell(tmp_path, named, dict(named), started_by_lab=False)
+    with pytest.raises(UserError, match=message):
         confirm_cell(experiment, plan_cells(experiment)[0], live)

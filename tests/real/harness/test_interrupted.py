@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: all stopped within two seconds, the run marked interrupted, what was measured kept."""
+"""After Ctrl-C or SIGTERM all processes end within two seconds, and the run is kept as interrupted."""
 
 import json
 import signal
@@ -17,13 +17,13 @@ STOP_S = 2.0
 
 
 def assert_interrupted(lab: Lab, *numbers: signal.Signals) -> None:
-    """Send `numbers`: every part is gone in time, and the run ends as it should."""
-    parts = lab.family()[1:]
+    """Send `numbers`, and check that all processes end in time and that the run is interrupted."""
+    processes = lab.family()[1:]
     for number in numbers:
         if lab.process.poll() is None:
             lab.process.send_signal(number)
             time.sleep(0.02 if len(numbers) > 1 else 0)
-    _, alive = psutil.wait_procs(parts, timeout=STOP_S)
+    _, alive = psutil.wait_procs(processes, timeout=STOP_S)
     assert alive == []
     status, out, err = lab.end(15)
     assert (status, out, err) == (130, "", "")
@@ -45,7 +45,7 @@ def test_while_measuring(number: signal.Signals, start_lab: StartLab, tmp_path: 
     assert info["status"] == "interrupted"
     assert rows["planned_ns"].max() > info["measure_start_ns"]
     served = sum(len((cell / f"{name}.csv").read_text().splitlines()) - 1 for name in info["replicas"])
-    assert served - 30 <= rows.height <= served  # calls in flight have no row: what is sent in 0.2 s, at most
+    assert served - 30 <= rows.height <= served  # calls in flight have no row: at most those of 0.2 s
 
     build_report(lab.run)
     summary = json.loads((lab.run / "summary.json").read_text())
@@ -53,9 +53,9 @@ def test_while_measuring(number: signal.Signals, start_lab: StartLab, tmp_path: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_while_the_parts_start(number: signal.Signals, start_lab: StartLab, tmp_path: Path) -> None:
+def test_while_replicas_and_envoy_start(number: signal.Signals, start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, replicas={"count": 16}))
-    lab.await_state("parts")
+    lab.await_state("starting")
     assert_interrupted(lab, number)
 
 
@@ -69,7 +69,7 @@ def test_while_the_calls_are_stuck(start_lab: StartLab, tmp_path: Path) -> None:
     assert_interrupted(lab, signal.SIGINT)
 
 
-def test_a_second_ctrl_c_does_not_disturb_the_clean_up(start_lab: StartLab, tmp_path: Path) -> None:
+def test_more_signals_do_not_disturb_the_clean_up(start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, workload=LONG))
     lab.await_state("measure")
     assert_interrupted(lab, *[signal.SIGINT] * 20)

@@ -1,4 +1,4 @@
-"""A fork server and its children: names, ends, and that none is left."""
+"""A fork server and its children: their names, their ends, and that none outlives the family."""
 
 import resource
 import signal
@@ -21,8 +21,8 @@ def family(tmp_path: Path) -> Iterator[ProcessFamily]:
     family.close()
 
 
-def _replica(family: ProcessFamily, name: str, folder: Path) -> Process:
-    """A replica that serves."""
+def _start_replica(family: ProcessFamily, name: str, folder: Path) -> Process:
+    """Start a replica and wait until it serves."""
     ready = folder / f"{name}.ready"
     args = ["--name", name, "--ready", str(ready), *REPLICA]
     process = family.spawn_module(name, "services.replica", args, folder / f"{name}.log")
@@ -33,18 +33,23 @@ def _replica(family: ProcessFamily, name: str, folder: Path) -> Process:
     return process
 
 
-def test_a_forked_part_has_its_own_name(family: ProcessFamily, tmp_path: Path) -> None:
-    assert psutil.Process(_replica(family, "replica-7", tmp_path).pid).name() == "replica-7"
+def test_a_forked_process_has_its_own_name(family: ProcessFamily, tmp_path: Path) -> None:
+    assert psutil.Process(_start_replica(family, "replica-7", tmp_path).pid).name() == "replica-7"
 
 
-def test_how_a_part_ended_is_told_with_its_log(family: ProcessFamily, tmp_path: Path) -> None:
-    replica = _replica(family, "replica-0", tmp_path)
+def test_the_description_of_an_end_names_the_signal_and_the_log(
+    family: ProcessFamily, tmp_path: Path
+) -> None:
+    replica = _start_replica(family, "replica-0", tmp_path)
     family.send_signal(replica, signal.SIGKILL)
     assert family.wait([replica], 5) == []
-    assert replica.died() == f"replica-0 was killed by SIGKILL (status -9); see {tmp_path / 'replica-0.log'}"
+    expected = f"replica-0 was killed by SIGKILL (status -9); see {tmp_path / 'replica-0.log'}"
+    assert replica.describe_end() == expected
 
 
-def test_a_part_that_cannot_start_leaves_its_reason(family: ProcessFamily, tmp_path: Path) -> None:
+def test_a_process_that_cannot_start_writes_the_reason_to_its_log(
+    family: ProcessFamily, tmp_path: Path
+) -> None:
     log = tmp_path / "bad.log"
     bad = family.spawn_module("bad", "services.replica", ["--slots", "none"], log)
     assert family.wait([bad], 20) == []
@@ -52,9 +57,9 @@ def test_a_part_that_cannot_start_leaves_its_reason(family: ProcessFamily, tmp_p
     assert "--slots" in log.read_text()
 
 
-def test_closing_ends_all_even_those_that_ignore_signals(tmp_path: Path) -> None:
+def test_close_ends_all_processes_even_those_that_ignore_signals(tmp_path: Path) -> None:
     family = ProcessFamily("services.replica", {}, tmp_path / "forkserver.log")
-    replica = _replica(family, "replica-0", tmp_path)
+    replica = _start_replica(family, "replica-0", tmp_path)
     stubborn = family.spawn_program(
         "stubborn", ["/bin/sh", "-c", "trap '' TERM INT HUP; while :; do :; done"], tmp_path / "stubborn.log"
     )
@@ -63,7 +68,7 @@ def test_closing_ends_all_even_those_that_ignore_signals(tmp_path: Path) -> None
     assert not psutil.pid_exists(stubborn.pid)
 
 
-def test_parts_may_open_as_many_files_as_the_machine_allows(tmp_path: Path) -> None:
+def test_processes_have_the_hard_limit_of_open_files(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard - 1, 512), hard))
     try:

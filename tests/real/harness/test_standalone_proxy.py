@@ -1,4 +1,4 @@
-"""An arm's Envoy by itself, over live replicas: both ways to speak on one port, and its end."""
+"""The standalone proxy with real replicas: clear text and TLS on one port, and its end."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def listen() -> str:
 
 @pytest.fixture
 def proxy(listen: str, start_replica: StartReplica, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A proxy over one replica."""
+    """Starts the standalone proxy in front of one replica."""
     command = [
         *(sys.executable, "-m", "harness.proxy.standalone", "--experiment", "sticky"),
         *("--replicas", start_replica().address, "--listen", listen),
@@ -45,12 +45,12 @@ def proxy(listen: str, start_replica: StartReplica, tmp_path: Path) -> Iterator[
     )
     yield process
     process.kill()
-    with suppress(subprocess.TimeoutExpired):  # an Envoy that outlives it holds the streams
+    with suppress(subprocess.TimeoutExpired):  # an Envoy that outlives it keeps the streams open
         process.communicate(timeout=2)
 
 
-def told(proxy: subprocess.Popen[str], pattern: str) -> str:
-    """The group in the first line that has the pattern."""
+def printed(proxy: subprocess.Popen[str], pattern: str) -> str:
+    """Read lines until one matches `pattern`, and return the pattern's group."""
     assert proxy.stdout is not None
     for line in proxy.stdout:
         if found := re.search(pattern, line):
@@ -58,9 +58,9 @@ def told(proxy: subprocess.Popen[str], pattern: str) -> str:
     raise AssertionError(proxy.communicate(timeout=TIMEOUT_S))
 
 
-def test_clear_text_and_tls_until_sigterm(proxy: subprocess.Popen[str], listen: str) -> None:
-    assert told(proxy, r"Envoy on (\S+),") == listen
-    authority = Path(told(proxy, "authority: (.*)"))
+def test_it_accepts_clear_text_and_tls_until_sigterm(proxy: subprocess.Popen[str], listen: str) -> None:
+    assert printed(proxy, r"Envoy on (\S+),") == listen
+    authority = Path(printed(proxy, "authority: (.*)"))
     await_calls(listen)
     make_all_four_calls(listen, authority, "over-tls")
     proxy.send_signal(signal.SIGTERM)
@@ -69,25 +69,25 @@ def test_clear_text_and_tls_until_sigterm(proxy: subprocess.Popen[str], listen: 
     assert not authority.parent.parent.exists()
 
 
-def test_envoy_does_not_outlive_a_proxy_that_is_killed(proxy: subprocess.Popen[str], listen: str) -> None:
-    told(proxy, "(authority)")
+def test_envoy_does_not_outlive_a_killed_proxy(proxy: subprocess.Popen[str], listen: str) -> None:
+    printed(proxy, "(authority)")
     await_calls(listen)
     (envoy,) = psutil.Process(proxy.pid).children()
     proxy.kill()
     envoy.wait(5)
 
 
-def test_an_envoy_that_ends_is_told(proxy: subprocess.Popen[str]) -> None:
-    told(proxy, "(authority)")
+def test_it_fails_when_envoy_ends(proxy: subprocess.Popen[str]) -> None:
+    printed(proxy, "(authority)")
     (envoy,) = psutil.Process(proxy.pid).children()
     envoy.kill()
     _, err = proxy.communicate(timeout=TIMEOUT_S)
     assert proxy.returncode == 4
-    assert err.endswith("error: Envoy ended (status -9); what it said stands above\n")
+    assert err.endswith("error: Envoy ended (status -9); see its output above\n")
 
 
 def await_calls(address: str) -> None:
-    """Wait until a call gets through."""
+    """Wait until calls succeed."""
     for number in range(100):
         try:
             make_all_four_calls(address, None, f"first-{number}")
@@ -95,4 +95,4 @@ def await_calls(address: str) -> None:
             time.sleep(0.1)
         else:
             return
-    raise AssertionError(f"{address} takes no calls")
+    raise AssertionError(f"{address} accepts no calls")

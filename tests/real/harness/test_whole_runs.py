@@ -1,4 +1,4 @@
-"""Runs from end to end through the command line."""
+"""Whole runs through the command line."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ def summary_of(lab: Lab) -> dict[str, Any]:
     return dict(json.loads((lab.run / "summary.json").read_text()))
 
 
-def test_a_run_leaves_every_file_and_reconciles(start_lab: StartLab, tmp_path: Path) -> None:
+def test_a_run_writes_all_files_and_its_ledgers_reconcile(start_lab: StartLab, tmp_path: Path) -> None:
     arms = {
         "sticky": {"route": "envoy", "policy": "sticky"},
         "no_jar": {"route": "envoy", "policy": "sticky", "cookie_jar": False},
@@ -65,7 +65,7 @@ def test_a_run_leaves_every_file_and_reconciles(start_lab: StartLab, tmp_path: P
         assert max(spread.values()) - min(spread.values()) <= 1
 
 
-def test_a_claim_that_does_not_hold_is_refuted(start_lab: StartLab, tmp_path: Path) -> None:
+def test_a_false_expectation_is_refuted(start_lab: StartLab, tmp_path: Path) -> None:
     arms = {"client": {"route": "direct", "policy": "pick_first"}}
     expect = [{"arm": "client", "metric": "spread.effective_replicas", "at_least": 2}]
     lab = start_lab("run", experiment_file(tmp_path, arms=arms, expect=expect))
@@ -75,7 +75,7 @@ def test_a_claim_that_does_not_hold_is_refuted(start_lab: StartLab, tmp_path: Pa
     assert lab.manifest["status"] == "completed"
 
 
-def test_a_closed_loop_without_a_warm_up(start_lab: StartLab, tmp_path: Path) -> None:
+def test_a_closed_loop_runs_without_warm_up(start_lab: StartLab, tmp_path: Path) -> None:
     closed = {"rate_per_s": None, "think_time_ms": 5, "warm_up_s": 0, "duration_s": 0.4}
     arms = {"proxy": {"route": "envoy", "policy": "round_robin"}}
     path = experiment_file(tmp_path, arms=arms, workload=closed)
@@ -95,7 +95,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(start_lab: StartLab, tmp_pat
         labs.append(start_lab("run", path))
     for name, lab in zip(names, labs, strict=True):
         status, out, err = lab.end()
-        assert status in (0, 3), out + err  # 3: two loads on few cores may fall behind their plans
+        assert status in (0, 3), out + err  # 3: with few cores, two generators may lag
         (run,) = (path for path in (lab.results / name).iterdir() if not path.is_symlink())
         figures = json.loads((run / "summary.json").read_text())["arms"]["sticky"]
         assert figures["ledgers"]["reconciled"]

@@ -1,4 +1,4 @@
-"""Replicas behind an Envoy of one policy, and plain gRPC clients that note who answers."""
+"""Replicas behind an Envoy with one policy, and plain gRPC clients that record which replica answers."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ _ids = itertools.count()
 
 @dataclass
 class Balanced:
-    """Replicas, and the Envoy at `address` that balances over them. `names`: "host:port" -> replica."""
+    """Replicas and the Envoy at `address` that balances over them. `names`: "host:port" -> replica."""
 
     envoy: EnvoyProcess
     address: str
@@ -43,27 +43,27 @@ class Balanced:
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
-        """All replicas as they are at the start."""
+        """The endpoints of all replicas, as they are at the start."""
         return endpoints_of({name: server.address for name, server in self.servers.items()})
 
     def publish(self, endpoints: Mapping[str, Endpoint]) -> None:
-        """Let Envoy know these endpoints from now on."""
+        """Give Envoy these endpoints."""
         write_endpoints(self.envoy.files, endpoints, self.arm)
 
     def state(self, replica: str) -> str:
-        """What the replica is to Envoy; "absent" if it does not know it."""
+        """Return the replica's state in Envoy; "absent" if Envoy does not have the endpoint."""
         return self.envoy.admin.endpoint_states().get(self.servers[replica].address, "absent")
 
     def await_state(self, replica: str, state: str) -> None:
         self.envoy.await_true(lambda: self.state(replica) == state)
 
     def stat(self, name: str) -> int:
-        """A counter or gauge of the cluster `videos`."""
+        """Return a counter or gauge of the cluster `videos`."""
         text = self.envoy.admin.get(f"/stats?filter=^cluster.videos.{name}$")
         return int(text.rpartition(":")[2])
 
     def access_log(self, lines: int) -> list[dict[str, Any]]:
-        """Envoy's own list, once it has that many lines."""
+        """Wait until Envoy's access log has that many lines, and return it."""
         deadline_s = time.monotonic() + 5
         while len(text := self.envoy.files.access_log.read_text().splitlines()) < lines:
             assert time.monotonic() < deadline_s, f"{len(text)} lines of {lines}"
@@ -72,7 +72,7 @@ class Balanced:
 
 
 class Answer(NamedTuple):
-    """One answered call. `replica`: "" if none did; `code`: gRPC's name; `headers`: the initial metadata."""
+    """One call. `replica`: "" if none answered; `code`: gRPC's name; `headers`: the initial metadata."""
 
     replica: str
     code: str
@@ -86,7 +86,7 @@ StartBalanced = Callable[..., Balanced]
 
 
 def start_balanced(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanced:
-    """Start Envoy as `arm` has it; returns when it counts all replicas as healthy and is confirmed."""
+    """Start Envoy for `arm`; return when all replicas are healthy and its configuration is confirmed."""
     addresses = {name: server.address for name, server in servers.items()}
     envoy = start_envoy_process(folder, arm, addresses)
     try:
@@ -100,13 +100,13 @@ def start_balanced(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanc
 
 @asynccontextmanager
 async def connection(target: str) -> AsyncIterator[VideoServiceStub]:
-    """A stub with a TCP connection of its own."""
+    """Yield a stub with its own TCP connection."""
     async with grpc.aio.insecure_channel(target, options=OWN_CONNECTION) as channel:
         yield VideoServiceStub(channel)
 
 
 async def call(stub: VideoServiceStub, metadata: Metadata = ()) -> Answer:
-    """One unary call."""
+    """Make one unary call."""
     request = stub.AddVideo(
         pb.Video(id=f"oracle-{next(_ids)}", title="Oracle"), metadata=tuple(metadata), timeout=20
     )
@@ -117,7 +117,7 @@ async def call(stub: VideoServiceStub, metadata: Metadata = ()) -> Answer:
 
 
 async def calls(stub: VideoServiceStub, metadata: Iterable[Metadata], at_once: int = 1) -> list[Answer]:
-    """One call for each entry, `at_once` under way at any time; the answers in the order of the calls."""
+    """Make one call for each entry, `at_once` at a time; return the answers in the order of the calls."""
     todo = enumerate(metadata)
     answers: dict[int, Answer] = {}
 
@@ -130,17 +130,17 @@ async def calls(stub: VideoServiceStub, metadata: Iterable[Metadata], at_once: i
 
 
 def on_one_connection(target: str, metadata: Iterable[Metadata], at_once: int = 1) -> list[Answer]:
-    """The same, over one connection that is made for it."""
+    """Make the calls of `calls` over one new connection."""
 
-    async def perform() -> list[Answer]:
+    async def make_calls() -> list[Answer]:
         async with connection(target) as stub:
             return await calls(stub, metadata, at_once)
 
-    return uvloop.run(perform())
+    return uvloop.run(make_calls())
 
 
 def sessions(count: int) -> list[Metadata]:
-    """Metadata of calls of that many sessions, one each."""
+    """Return the metadata of `count` calls, each of another session."""
     return [session(number) for number in range(count)]
 
 

@@ -1,10 +1,10 @@
-"""What chance allows."""
+"""Binomial confidence intervals."""
 
 import math
 
 
 def within_binomial(hits: int, draws: int, share: float, confidence: float = 0.999) -> bool:
-    """Whether `hits` of `draws` lie in the exact two-sided binomial interval of a probability `share`."""
+    """Return whether `hits` of `draws` are in the exact two-sided binomial interval for `share`."""
     tail = (1 - confidence) / 2
     fewer = sum(_probability(number, draws, share) for number in range(hits + 1))
     more = sum(_probability(number, draws, share) for number in range(hits, draws + 1))

@@ -1,4 +1,4 @@
-"""Replicas and an Envoy of one policy for each test."""
+"""A fixture that starts replicas and an Envoy with one policy."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from replica_process import StartReplica
 
 @pytest.fixture
 def balanced(tmp_path: Path, start_replica: StartReplica) -> Iterator[StartBalanced]:
-    """Starts replicas and Envoy. `replica_options`: one list a replica; `settings`: of the arm."""
+    """Starts replicas and Envoy. `replica_options`: options of each replica; `settings`: of the arm."""
     started: list[Balanced] = []
 
     def start(
@@ -21,7 +21,7 @@ def balanced(tmp_path: Path, start_replica: StartReplica) -> Iterator[StartBalan
         route: str = "envoy",
         **settings: object,
     ) -> Balanced:
-        # Slots for all: nobody waits in line, so that nothing but the policy decides.
+        # With so many slots no request waits, so that only the policy decides.
         servers = [start_replica("--slots", "1000", *own) for own in replica_options]
         folder = tmp_path / f"envoy-{len(started)}"
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""A gRPC client with ring_hash of its own, in a process of its own: grpc reads the environment when it loads.
+"""A gRPC client with ring_hash. It needs its own process, because grpc reads the environment on import.
 
 python ring_hash_client.py RING_SIZE ADDRESSES KEY...     prints JSON: key -> the replica that answered
 """

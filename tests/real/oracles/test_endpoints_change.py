@@ -1,4 +1,4 @@
-"""Endpoints that drain, weigh, come and go: where requests, sessions and connections go then."""
+"""Where requests, sessions and connections go when endpoints drain, change weight, join or leave."""
 
 import asyncio
 from collections import Counter
@@ -37,7 +37,7 @@ def drain(live: Balanced, replica: str) -> None:
 
 
 @pytest.mark.parametrize("keep_draining", [False, True])
-def test_sessions_of_a_draining_replica_move_or_stay_as_asked(
+def test_sessions_of_a_draining_replica_stay_only_with_keep_draining(
     keep_draining: bool, balanced: StartBalanced
 ) -> None:
     live = balanced("sticky", {"keep_draining": keep_draining})
@@ -51,27 +51,27 @@ def test_sessions_of_a_draining_replica_move_or_stay_as_asked(
     assert {answer.replica for answer in old} == ({first.replica} if keep_draining else others)
 
 
-def test_a_removed_replica_is_gone_at_once_and_ends_what_it_has_begun(balanced: StartBalanced) -> None:
+def test_a_removed_replica_gets_no_new_calls_and_finishes_calls_in_flight(balanced: StartBalanced) -> None:
     live = balanced("round_robin", replica_options=[SLOW] * 2)
 
-    async def perform() -> tuple[list[Answer], list[Answer]]:
+    async def make_calls() -> tuple[list[Answer], list[Answer]]:
         async with connection(live.address) as stub:
             begun = [asyncio.create_task(call(stub)) for _ in range(4)]
             while live.servers["replica-0"].address not in busy(live):
                 await asyncio.sleep(0.005)
             live.publish({"replica-1": live.endpoints["replica-1"]})
-            # It is well, and would stay with Envoy until it failed a check.
+            # It is healthy, and Envoy would keep it until it failed a health check.
             live.await_state("replica-0", "absent")
             later = [await call(stub) for _ in range(4)]
             return await asyncio.gather(*begun), later
 
-    begun, later = uvloop.run(perform())
+    begun, later = uvloop.run(make_calls())
     assert Counter(answer.replica for answer in begun) == {"replica-0": 2, "replica-1": 2}
     assert Counter(answer.replica for answer in later) == {"replica-1": 4}
 
 
 def busy(live: Balanced) -> set[str]:
-    """Replicas that have been sent requests."""
+    """Return the addresses of the replicas to which Envoy has sent requests."""
     hosts = live.envoy.admin.get_json("/clusters?format=json")["cluster_statuses"][0]["host_statuses"]
     sent = {
         f"127.0.0.1:{host['address']['socket_address']['port_value']}": int(stat.get("value", 0))
@@ -82,7 +82,7 @@ def busy(live: Balanced) -> set[str]:
     return {address for address, count in sent.items() if count}
 
 
-def test_a_replica_that_joins_is_asked_first_and_then_takes_its_turn(
+def test_a_replica_that_joins_is_checked_first_and_then_gets_its_share(
     balanced: StartBalanced, start_replica: StartReplica
 ) -> None:
     live = balanced("round_robin")
@@ -96,7 +96,7 @@ def test_a_replica_that_joins_is_asked_first_and_then_takes_its_turn(
     assert spread(live, 40) == dict.fromkeys(live.servers, 10)
 
 
-def test_weights_of_endpoints_are_obeyed_and_given_up_again(balanced: StartBalanced) -> None:
+def test_an_endpoint_weight_applies_until_it_is_removed(balanced: StartBalanced) -> None:
     live = balanced("round_robin")
     live.publish({**live.endpoints, "replica-1": replace(live.endpoints["replica-1"], weight=3)})
     address = live.servers["replica-1"].address
@@ -107,18 +107,18 @@ def test_weights_of_endpoints_are_obeyed_and_given_up_again(balanced: StartBalan
     assert spread(live, 30) == dict.fromkeys(live.servers, 10)
 
 
-def test_a_replica_that_joins_weighted_ones_weighs_one(
+def test_a_replica_that_joins_weighted_replicas_has_weight_one(
     balanced: StartBalanced, start_replica: StartReplica
 ) -> None:
     live = balanced("weighted", {"weights": [1, 2, 5]})
     live.servers["replica-3"] = start_replica("--slots", "1000")
-    # Without the first, the weights of the others are still their own.
+    # The other replicas keep their weights when the first one is removed.
     live.publish({name: endpoint for name, endpoint in live.endpoints.items() if name != "replica-0"})
     live.await_state("replica-3", "healthy")
     assert spread(live, 80) == {"replica-1": 20, "replica-2": 50, "replica-3": 10}
 
 
-def test_groups_keep_their_replicas_when_others_come_and_go(
+def test_groups_keep_their_replicas_when_others_join_or_leave(
     balanced: StartBalanced, start_replica: StartReplica
 ) -> None:
     groups = {"blue": {"replicas": 2, "weight": 1}, "green": {"replicas": 1, "weight": 1}}
@@ -133,7 +133,7 @@ def test_groups_keep_their_replicas_when_others_come_and_go(
     }
 
 
-def test_without_endpoints_calls_are_refused_until_there_are_some(balanced: StartBalanced) -> None:
+def test_calls_fail_while_there_are_no_endpoints(balanced: StartBalanced) -> None:
     live = balanced("round_robin")
     live.publish({})
     for replica in live.servers:
@@ -146,16 +146,18 @@ def test_without_endpoints_calls_are_refused_until_there_are_some(balanced: Star
     assert spread(live, 30) == dict.fromkeys(live.servers, 10)
 
 
-def test_l4_connections_stay_on_a_draining_replica_and_new_ones_avoid_it(balanced: StartBalanced) -> None:
+def test_l4_connections_stay_on_a_draining_replica_and_new_connections_avoid_it(
+    balanced: StartBalanced,
+) -> None:
     live = balanced("round_robin", route="envoy-l4")
 
-    async def perform() -> tuple[Answer, Answer]:
+    async def call_around_the_drain() -> tuple[Answer, Answer]:
         async with connection(live.address) as stub:
             before = await call(stub)
             drain(live, before.replica)
             return before, await call(stub)
 
-    before, after = uvloop.run(perform())
+    before, after = uvloop.run(call_around_the_drain())
     assert (after.code, after.replica) == ("OK", before.replica)
     later = {on_one_connection(live.address, sessions(1))[0].replica for _ in range(6)}
     assert later == set(live.servers) - {before.replica}

@@ -1,4 +1,4 @@
-"""Keys: one key, one replica, whatever hashes it and wherever it comes from."""
+"""Consistent hashing: each key maps to one replica, for every hash policy and every source of the key."""
 
 import json
 import os
@@ -28,8 +28,8 @@ KEYS = 500
 CLIENT = Path(__file__).with_name("ring_hash_client.py")
 
 
-def homes(live: Balanced, metadata: list[Metadata]) -> list[str]:
-    """The replica of each entry's key; every key is called on two connections and must stay."""
+def replicas_of_keys(live: Balanced, metadata: list[Metadata]) -> list[str]:
+    """Return the replica of each entry's key. Two connections must give the same replicas."""
     first, second = (
         [answer.replica for answer in on_one_connection(live.address, metadata, at_once=8)] for _ in range(2)
     )
@@ -37,8 +37,8 @@ def homes(live: Balanced, metadata: list[Metadata]) -> list[str]:
     return first
 
 
-def ring_of_grpc(live: Balanced, size: int, keys: list[str]) -> dict[str, str]:
-    """What gRPC's own ring_hash picks for each key."""
+def picks_of_grpc(live: Balanced, size: int, keys: list[str]) -> dict[str, str]:
+    """Return the replica that gRPC's ring_hash picks for each key."""
     command = [sys.executable, str(CLIENT), str(size), ",".join(live.names), *keys]
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
@@ -47,29 +47,29 @@ def ring_of_grpc(live: Balanced, size: int, keys: list[str]) -> dict[str, str]:
     return dict(json.loads(done.stdout))
 
 
-# Both: xxHash64 of the key, and of "host:port_N" for the points. gRPC caps its rings at 4096 points.
+# Both hash the key, and "host:port_N" for the ring's points, with xxHash64. gRPC limits its ring to 4096.
 @pytest.mark.parametrize("size", [1024, 4096])
-def test_both_rings_agree_on_every_key(size: int, balanced: StartBalanced) -> None:
+def test_the_rings_of_envoy_and_grpc_agree_on_every_key(size: int, balanced: StartBalanced) -> None:
     live = balanced("ring_hash", {"min_ring_size": size, "max_ring_size": size})
-    behind_envoy = homes(live, sessions(KEYS))
+    behind_envoy = replicas_of_keys(live, sessions(KEYS))
     keys = [key for ((_, key),) in sessions(KEYS)]
-    assert dict(zip(keys, behind_envoy, strict=True)) == ring_of_grpc(live, size, keys)
+    assert dict(zip(keys, behind_envoy, strict=True)) == picks_of_grpc(live, size, keys)
 
 
-def test_maglev_shares_its_keys_evenly_and_workers_agree(balanced: StartBalanced) -> None:
+def test_maglev_spreads_keys_evenly_and_all_workers_agree(balanced: StartBalanced) -> None:
     live = balanced("maglev", proxy_workers=4)
-    found = homes(live, sessions(KEYS))
+    found = replicas_of_keys(live, sessions(KEYS))
 
-    async def elsewhere() -> list[str]:
+    async def on_new_connections() -> list[str]:
         answers = []
         for metadata in sessions(40):
             async with connection(live.address) as stub:
                 answers += await calls(stub, [metadata])
         return [answer.replica for answer in answers]
 
-    # Forty more connections, so that every worker has some.
-    assert uvloop.run(elsewhere()) == found[:40]
-    # The table's shares are equal within 1 in 65,537 / 3; which keys there are is chance.
+    # Forty more connections, so that every worker has several.
+    assert uvloop.run(on_new_connections()) == found[:40]
+    # The shares of the table (65,537 entries) differ by at most one entry. The keys are random.
     assert all(within_binomial(count, KEYS, 1 / 3, 0.9999) for count in Counter(found).values())
 
 
@@ -80,19 +80,19 @@ def test_without_a_key_any_replica_answers(balanced: StartBalanced) -> None:
 
 
 @pytest.mark.parametrize("policy", ["ring_hash", "maglev"])
-def test_one_source_address_is_one_replica_and_own_ones_are_many(
+def test_clients_with_one_source_address_get_one_replica_and_others_are_spread(
     policy: str, balanced: StartBalanced
 ) -> None:
     live = balanced(policy, {"key": "source_address"})
-    # All from 127.0.0.1, whatever their sessions.
-    assert len(set(homes(live, sessions(30)))) == 1
+    # All calls come from 127.0.0.1, whatever their session.
+    assert len(set(replicas_of_keys(live, sessions(30)))) == 1
     addresses: list[Metadata] = [(("x-forwarded-for", f"10.1.{number}.7"),) for number in range(60)]
-    spread = Counter(homes(live, addresses))
-    # An address that says nothing would leave one replica; by chance 60 keys miss one once in 10**10.
+    spread = Counter(replicas_of_keys(live, addresses))
+    # If the address were ignored, one replica would get all. By chance 60 keys miss a replica once in 10**10.
     assert len(spread) == 3
 
 
-def test_envoys_cookie_is_a_key_and_until_it_comes_back_the_connection_is(balanced: StartBalanced) -> None:
+def test_envoys_cookie_is_the_key_and_without_it_the_connection_is(balanced: StartBalanced) -> None:
     live = balanced("ring_hash", {"key": "cookie"})
 
     async def without_jar() -> list[Answer]:
@@ -103,30 +103,30 @@ def test_envoys_cookie_is_a_key_and_until_it_comes_back_the_connection_is(balanc
         async with connection(live.address) as stub:
             return (await call(stub, (("cookie", cookie),))).replica
 
-    sticky_by_accident = [uvloop.run(without_jar()) for _ in range(12)]
-    accident_homes = [{answer.replica for answer in answers} for answers in sticky_by_accident]
-    assert all(len(home) == 1 for home in accident_homes)  # each answer brought the same cookie
-    assert len(set.union(*accident_homes)) > 1
-    for answers, home in zip(sticky_by_accident, accident_homes, strict=True):
+    by_connection = [uvloop.run(without_jar()) for _ in range(12)]
+    replicas = [{answer.replica for answer in answers} for answers in by_connection]
+    assert all(len(found) == 1 for found in replicas)  # every answer of a connection sets the same cookie
+    assert len(set.union(*replicas)) > 1
+    for answers, found in zip(by_connection, replicas, strict=True):
         cookie = (answers[0].header("set-cookie") or "").partition(";")[0]
         assert cookie.startswith("LABHASH=")
-        assert uvloop.run(with_jar(cookie)) in home
+        assert uvloop.run(with_jar(cookie)) in found
 
 
 def test_bounded_load_spreads_a_hot_key(balanced: StartBalanced) -> None:
     slow = ("--service-time", "exponential:20")
-    free = balanced("maglev", replica_options=[slow] * 3)
+    unbounded = balanced("maglev", replica_options=[slow] * 3)
     bounded = balanced("maglev", {"bounded_load_percent": 125}, replica_options=[slow] * 3)
     hot = [sessions(1)[0]] * 600
-    assert len({answer.replica for answer in on_one_connection(free.address, hot, at_once=30)}) == 1
+    assert len({answer.replica for answer in on_one_connection(unbounded.address, hot, at_once=30)}) == 1
     spread = Counter(answer.replica for answer in on_one_connection(bounded.address, hot, at_once=30))
     assert len(spread) == 3
-    # The bound is on requests under way: a replica with 13 of 30 (125 % of the mean, rounded up) still gets
-    # one more. So 14 of 30 of the answers, and room for the start and the end.
+    # The bound limits requests in flight. A replica with 13 of 30 (125 % of the mean, rounded up) still gets
+    # one more, so its share is 14 of 30, with some tolerance for the start and the end.
     assert max(spread.values()) / 600 < 14 / 30 + 0.05
 
 
-def test_l4_source_address_hash(balanced: StartBalanced) -> None:
+def test_l4_source_address_hash_maps_each_source_address_to_one_replica(balanced: StartBalanced) -> None:
     live = balanced("source_address_hash", route="envoy-l4")
     host, _, port = live.address.partition(":")
     sources = [f"127.0.1.{number}" for number in range(1, 41)]
@@ -137,4 +137,4 @@ def test_l4_source_address_hash(balanced: StartBalanced) -> None:
         found.setdefault(line["peer"].partition(":")[0], set()).add(line["upstream"])
     assert sorted(found) == sorted(sources)
     assert all(len(upstreams) == 1 for upstreams in found.values())
-    assert len(set.union(*found.values())) == 3  # missed by chance once in 10**6
+    assert len(set.union(*found.values())) == 3  # by chance a replica is missed once in 10**6

@@ -1,4 +1,4 @@
-"""Who is well: active health checks, ejection for errors, and what happens when nearly nobody is."""
+"""Active health checks, ejection by outlier detection, and the panic threshold."""
 
 import signal
 from collections import Counter
@@ -9,8 +9,8 @@ from behind_envoy import Answer, Balanced, StartBalanced, on_one_connection, ses
 from services import video_service_pb2 as pb
 
 FAST = {"interval_ms": 50, "timeout_ms": 200, "unhealthy_after": 3, "healthy_after": 4}
-ALONE = ((),)
-FOUR = ((),) * 4
+ONE_REPLICA = ((),)
+FOUR_REPLICAS = ((),) * 4
 
 
 def check(kind: str, **settings: int) -> dict[str, object]:
@@ -31,30 +31,30 @@ def codes(answers: list[Answer]) -> Counter[str]:
 
 
 def await_checks(live: Balanced, count: int) -> None:
-    """Wait until that many more health checks have been made, of all replicas together."""
+    """Wait until Envoy has made `count` more health checks, of all replicas together."""
     before = live.stat("health_check.attempt")
     live.envoy.await_true(lambda: live.stat("health_check.attempt") >= before + count)
 
 
 def await_with_checks(live: Balanced, state: str, outcome: str, count: int) -> None:
-    """Wait for replica-0 to come to that state, which must be with that many checks of that outcome."""
+    """Wait until replica-0 has that state, which must need at least `count` checks with that outcome."""
 
-    def there() -> bool:
+    def reached() -> bool:
         so_far = live.stat(f"health_check.{outcome}")
         if live.state("replica-0") == state:
             return True
         assert so_far < count
         return False
 
-    live.envoy.await_true(there)
+    live.envoy.await_true(reached)
     assert live.stat(f"health_check.{outcome}") >= count
 
 
 @pytest.mark.parametrize(("how", "failed_checks"), [("kill", 3), ("freeze", 3), ("not_serving", 1)])
-def test_a_replica_is_put_out_after_so_many_failed_checks_though_nobody_calls(
+def test_a_replica_becomes_unhealthy_after_the_configured_number_of_failed_checks(
     how: str, failed_checks: int, balanced: StartBalanced
 ) -> None:
-    live = balanced("round_robin", replica_options=ALONE, proxy_health_check=check("grpc"))
+    live = balanced("round_robin", replica_options=ONE_REPLICA, proxy_health_check=check("grpc"))
     if how == "kill":
         live.servers["replica-0"].process.kill()
     elif how == "freeze":
@@ -64,8 +64,10 @@ def test_a_replica_is_put_out_after_so_many_failed_checks_though_nobody_calls(
     await_with_checks(live, "unhealthy", "failure", failed_checks)
 
 
-def test_a_replica_comes_back_after_so_many_passed_checks(balanced: StartBalanced) -> None:
-    live = balanced("round_robin", replica_options=ALONE, proxy_health_check=check("grpc"))
+def test_a_replica_becomes_healthy_after_the_configured_number_of_passed_checks(
+    balanced: StartBalanced,
+) -> None:
+    live = balanced("round_robin", replica_options=ONE_REPLICA, proxy_health_check=check("grpc"))
     serve(live, "replica-0", False)
     live.await_state("replica-0", "unhealthy")
     passed = live.stat("health_check.success")
@@ -76,8 +78,8 @@ def test_a_replica_comes_back_after_so_many_passed_checks(balanced: StartBalance
 @pytest.mark.parametrize(
     ("kind", "state"), [("grpc", "unhealthy"), ("code_12", "healthy"), ("tcp", "healthy")]
 )
-def test_who_hears_of_not_serving(kind: str, state: str, balanced: StartBalanced) -> None:
-    live = balanced("round_robin", replica_options=ALONE, proxy_health_check=check(kind))
+def test_only_the_grpc_check_notices_not_serving(kind: str, state: str, balanced: StartBalanced) -> None:
+    live = balanced("round_robin", replica_options=ONE_REPLICA, proxy_health_check=check(kind))
     serve(live, "replica-0", False)
     await_checks(live, 10)
     assert live.state("replica-0") == state
@@ -86,15 +88,17 @@ def test_who_hears_of_not_serving(kind: str, state: str, balanced: StartBalanced
 @pytest.mark.parametrize(
     ("kind", "state"), [("grpc", "unhealthy"), ("code_12", "unhealthy"), ("tcp", "healthy")]
 )
-def test_who_notices_a_frozen_replica(kind: str, state: str, balanced: StartBalanced) -> None:
-    live = balanced("round_robin", replica_options=ALONE, proxy_health_check=check(kind, timeout_ms=50))
+def test_all_checks_but_tcp_notice_a_paused_replica(kind: str, state: str, balanced: StartBalanced) -> None:
+    live = balanced("round_robin", replica_options=ONE_REPLICA, proxy_health_check=check(kind, timeout_ms=50))
     live.servers["replica-0"].process.send_signal(signal.SIGSTOP)
     await_checks(live, 10)
     assert live.state("replica-0") == state
 
 
 @pytest.mark.parametrize("route", ["envoy", "envoy-l4"])
-def test_without_health_checks_nobody_notices_a_dead_replica(route: str, balanced: StartBalanced) -> None:
+def test_without_health_checks_a_dead_replica_stays_healthy_in_envoy(
+    route: str, balanced: StartBalanced
+) -> None:
     live = balanced("round_robin", route=route, proxy_health_check={"kind": "none"})
     live.servers["replica-0"].process.kill()
     live.servers["replica-0"].process.wait()
@@ -104,11 +108,11 @@ def test_without_health_checks_nobody_notices_a_dead_replica(route: str, balance
     assert live.state("replica-0") == "healthy"
 
 
-def test_ejection_ends_a_black_hole_though_it_passes_its_checks(balanced: StartBalanced) -> None:
+def test_a_failing_replica_that_passes_its_checks_is_ejected(balanced: StartBalanced) -> None:
     ejection = {"consecutive_errors": 5, "max_ejection_percent": 100}
     live = balanced(
         "round_robin",
-        replica_options=FOUR,
+        replica_options=FOUR_REPLICAS,
         outlier_detection=ejection,
         proxy_health_check=check("grpc"),
     )
@@ -126,15 +130,17 @@ def test_ejection_ends_a_black_hole_though_it_passes_its_checks(balanced: StartB
     [({}, False), ({"max_ejection_percent": 24}, False), ({"max_ejection_percent": 100}, True)],
     ids=["default share of four", "less than one of four", "errors after headers"],
 )
-def test_who_is_never_ejected(settings: dict[str, int], after_headers: bool, balanced: StartBalanced) -> None:
-    live = balanced("round_robin", replica_options=FOUR, outlier_detection=settings)
+def test_a_failing_replica_is_not_ejected_above_the_limit_or_for_errors_after_headers(
+    settings: dict[str, int], after_headers: bool, balanced: StartBalanced
+) -> None:
+    live = balanced("round_robin", replica_options=FOUR_REPLICAS, outlier_detection=settings)
     fail(live, "replica-0", after_headers)
     answers = on_one_connection(live.address, sessions(80))
     assert codes(answers) == {"OK": 60, "UNAVAILABLE": 20}
     assert live.state("replica-0") == "healthy"
 
 
-def test_an_ejected_replica_comes_back_by_itself(balanced: StartBalanced) -> None:
+def test_an_ejected_replica_returns_after_the_ejection_time(balanced: StartBalanced) -> None:
     ejection = {"consecutive_errors": 2, "interval_ms": 50, "ejection_ms": 200, "max_ejection_percent": 100}
     live = balanced("round_robin", outlier_detection=ejection)
     fail(live, "replica-0")
@@ -146,12 +152,12 @@ def test_an_ejected_replica_comes_back_by_itself(balanced: StartBalanced) -> Non
 
 
 @pytest.mark.parametrize(("threshold", "called"), [(50, 4), (25, 1), (1, 1)])
-def test_below_the_panic_threshold_all_are_called(
+def test_below_the_panic_threshold_unhealthy_replicas_are_called_too(
     threshold: int, called: int, balanced: StartBalanced
 ) -> None:
     live = balanced(
         "round_robin",
-        replica_options=FOUR,
+        replica_options=FOUR_REPLICAS,
         proxy_health_check=check("grpc"),
         panic_threshold_percent=threshold,
     )
@@ -159,12 +165,14 @@ def test_below_the_panic_threshold_all_are_called(
         serve(live, replica, False)
         live.await_state(replica, "unhealthy")
     answers = on_one_connection(live.address, sessions(40))
-    assert codes(answers) == {"OK": 40}  # they say that they are not well, and answer all the same
+    assert codes(answers) == {"OK": 40}  # they report NOT_SERVING but still answer calls
     assert len({answer.replica for answer in answers}) == called
 
 
 @pytest.mark.parametrize(("threshold", "code"), [(None, "OK"), (0, "UNAVAILABLE")])
-def test_when_nobody_is_well(threshold: int | None, code: str, balanced: StartBalanced) -> None:
+def test_with_no_healthy_replica_only_a_threshold_of_zero_fails_calls(
+    threshold: int | None, code: str, balanced: StartBalanced
+) -> None:
     live = balanced("round_robin", proxy_health_check=check("grpc"), panic_threshold_percent=threshold)
     for replica in live.servers:
         serve(live, replica, False)

@@ -1,4 +1,4 @@
-"""Load reports (ORCA) decide the shares, behind Envoy and in the client."""
+"""Load reports (ORCA) decide the shares of the replicas, behind Envoy and in the client."""
 
 import asyncio
 import time
@@ -14,16 +14,16 @@ from lb.policies import service_config
 from services.video_service_pb2_grpc import VideoServiceStub
 
 UTILISATIONS = (0.2, 0.4, 0.8, 0.8)
-# Weight = rate / utilisation, and all report the same rate: 1/.2 : 1/.4 : 1/.8 : 1/.8.
+# Weight = rate / utilisation. All report the same rate, so the weights are 1/.2 : 1/.4 : 1/.8 : 1/.8.
 SHARES = {"replica-0": 1 / 2, "replica-1": 1 / 4, "replica-2": 1 / 8, "replica-3": 1 / 8}
 OPTIONS = {"blackout_ms": 100, "weight_update_ms": 100}
 REPORTING = [("--settings", document(orca=cpu)) for cpu in UTILISATIONS]
 COUNT = 1600
-TOLERANCE = 0.02  # relative; both interleave by weight, which leaves no chance, only the start of the rounds
+TOLERANCE = 0.02  # relative; both interleave replicas by weight, so only the start of the rounds is random
 
 
 async def shares_once_known(stub: VideoServiceStub) -> dict[str, float]:
-    """Shares of COUNT calls, after reports from all replicas have been heard for longer than the blackout."""
+    """Return the shares of COUNT calls, after all replicas have sent reports for longer than the blackout."""
     until_s = time.monotonic() + 1.0
     while time.monotonic() < until_s:
         await calls(stub, sessions(20))
@@ -32,31 +32,33 @@ async def shares_once_known(stub: VideoServiceStub) -> dict[str, float]:
     return {replica: count / COUNT for replica, count in counts.items()}
 
 
-def through_envoy(live: Balanced) -> dict[str, float]:
-    async def perform() -> dict[str, float]:
+def shares_behind_envoy(live: Balanced) -> dict[str, float]:
+    async def make_calls() -> dict[str, float]:
         async with connection(live.address) as stub:
             return await shares_once_known(stub)
 
-    return uvloop.run(perform())
+    return uvloop.run(make_calls())
 
 
 def test_envoy_shares_by_utilisation(balanced: StartBalanced) -> None:
     live = balanced("client_side_weighted_round_robin", OPTIONS, REPORTING)
-    assert through_envoy(live) == pytest.approx(SHARES, rel=TOLERANCE)
+    assert shares_behind_envoy(live) == pytest.approx(SHARES, rel=TOLERANCE)
 
 
-def test_within_the_blackout_all_count_the_same(balanced: StartBalanced) -> None:
+def test_during_the_blackout_all_replicas_have_the_same_weight(balanced: StartBalanced) -> None:
     live = balanced("client_side_weighted_round_robin", {**OPTIONS, "blackout_ms": 60_000}, REPORTING)
-    assert through_envoy(live) == pytest.approx(dict.fromkeys(SHARES, 1 / 4), rel=TOLERANCE)
+    assert shares_behind_envoy(live) == pytest.approx(dict.fromkeys(SHARES, 1 / 4), rel=TOLERANCE)
 
 
 def test_the_client_shares_by_utilisation(balanced: StartBalanced) -> None:
-    live = balanced("round_robin", {}, REPORTING)  # its replicas; the client goes past Envoy
+    live = balanced(
+        "round_robin", {}, REPORTING
+    )  # only its replicas are used; the client does not call Envoy
     config = service_config("weighted_round_robin", OPTIONS)
 
-    async def perform() -> dict[str, float]:
+    async def make_calls() -> dict[str, float]:
         options = [*OWN_CONNECTION, ("grpc.service_config", config)]
         async with grpc.aio.insecure_channel("ipv4:" + ",".join(live.names), options=options) as channel:
             return await shares_once_known(VideoServiceStub(channel))
 
-    assert uvloop.run(perform()) == pytest.approx(SHARES, rel=TOLERANCE)
+    assert uvloop.run(make_calls()) == pytest.approx(SHARES, rel=TOLERANCE)

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from replica_process import Server, StartReplica, start_server
 
-from harness.testbed.local.ports import HeldPorts
+from harness.testbed.local.ports import ReservedPorts
 from services.ledger import COLUMNS
 from services.video_service_pb2 import GetIdentityRequest, GetLedgerRequest, Video
 
@@ -26,9 +26,9 @@ def add(server: Server, number: int) -> "grpc.Future[object]":
 def test_it_starts_again_on_a_reserved_port_and_continues_its_ledger(
     tmp_path: Path, end: signal.Signals, kind: str
 ) -> None:
-    ports, asked = HeldPorts(), []
+    ports, asked = ReservedPorts(), []
     try:
-        address = ports.hold("127.0.0.1")
+        address = ports.reserve("127.0.0.1")
         for life in range(3):
             (tmp_path / "ready-0.json").unlink(missing_ok=True)
             server = start_server(tmp_path, 0, "--listen", address, server=kind)

@@ -1,4 +1,4 @@
-"""What the command line can do, README.md names."""
+"""README.md names every command and every option."""
 
 from pathlib import Path
 

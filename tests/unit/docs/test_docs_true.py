@@ -1,4 +1,4 @@
-"""What README and docs/ say can be done, can be done."""
+"""The commands and links in README.md and docs/ work."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from harness.spec.lessons_page import lessons_page, readme_page
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "results" / "README.md"])
-VERBS = [info.name or info.callback.__name__ for info in app.registered_commands if info.callback]
+COMMAND_NAMES = [info.name or info.callback.__name__ for info in app.registered_commands if info.callback]
 COMMANDS = sorted(
     {
         line.strip()
@@ -22,14 +22,15 @@ COMMANDS = sorted(
     }
 )
 
-OF_THE_RUN = (
+# Options of `run` that `check` does not have.
+RUN_OPTIONS = (
     *("--testbed", "--target", "--replica", "--ca", "--arm", "--processes", "--expect-workers"),
     *("--master-bind-host", "--master-bind-port"),
 )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_point_to_existing_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     missing = [
         link for link in links if not link.startswith("https://") and not (page.parent / link).exists()
@@ -38,24 +39,26 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_name_real_experiments_and_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = shlex.split(command, comments=True)[2:]
-    if words[0] not in VERBS:
-        words = ["check", *_of_the_plan(words)]  # a run, planned instead of run
-    if words[0] != "check":
-        pytest.skip(f"{words[0]} starts processes or needs a run")
-    assert main(words) == 0
+def test_documented_commands_name_existing_experiments_and_options(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = shlex.split(command, comments=True)[2:]
+    if arguments[0] not in COMMAND_NAMES:
+        arguments = ["check", *_without_run_options(arguments)]  # check the plan of a run, but do not run it
+    if arguments[0] != "check":
+        pytest.skip(f"{arguments[0]} starts processes or needs a run")
+    assert main(arguments) == 0
     assert "cells" in capsys.readouterr().out
 
 
-def _of_the_plan(words: list[str]) -> list[str]:
-    """The words without options that say where and by whom the plan is carried out."""
-    if not words:
+def _without_run_options(arguments: list[str]) -> list[str]:
+    """Return the arguments that `check` accepts, too."""
+    if not arguments:
         return []
-    word, rest = words[0], words[1:]
-    if word == "--tls":
-        return _of_the_plan(rest)
-    return _of_the_plan(rest[1:]) if word in OF_THE_RUN else [word, *_of_the_plan(rest)]
+    first, rest = arguments[0], arguments[1:]
+    if first == "--tls":
+        return _without_run_options(rest)
+    return _without_run_options(rest[1:]) if first in RUN_OPTIONS else [first, *_without_run_options(rest)]
 
 
 def test_readme_lists_every_experiment_with_its_question() -> None:
@@ -69,7 +72,7 @@ def test_the_page_of_lessons_is_current() -> None:
     assert (ROOT / "docs" / "lessons.md").read_text() == lessons_page()
 
 
-def test_the_picture_is_there() -> None:
+def test_the_pictures_of_readme_exist() -> None:
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert pictures
     for picture in pictures:

@@ -1,4 +1,4 @@
-"""docs/policies.md says what every policy of every route is, and is as current as the tables."""
+"""docs/policies.md documents every policy of every route, and the generated pages are current."""
 
 from pathlib import Path
 
@@ -24,10 +24,10 @@ def test_every_policy_is_documented(route: str, name: str) -> None:
         assert f"| `{option}` |" in section
 
 
-def test_the_page_is_current() -> None:
+def test_the_page_of_policies_is_current() -> None:
     assert PAGE.read_text() == page(), "run make schema"
 
 
-def test_the_page_of_the_file_s_keys_is_current() -> None:
+def test_the_page_of_the_experiment_file_is_current() -> None:
     current = (PAGE.parent / "experiment-file.md").read_text()
     assert current == file_page.page(), "run make schema"

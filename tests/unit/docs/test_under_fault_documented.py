@@ -1,4 +1,4 @@
-"""docs/under-fault.md and the tests of faults are in step: every row names tests, every test has a row."""
+"""Every row of docs/under-fault.md names tests, and every test of faults has a row."""
 
 import ast
 import re
@@ -13,13 +13,13 @@ ROWS = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
 
 
 def functions_of(path: Path) -> set[str]:
-    """The test functions of a file."""
+    """Return the names of the test functions in a file."""
     functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
     return {function.name for function in functions if function.name.startswith("test_")}
 
 
 def named_in(text: str) -> set[tuple[Path, str]]:
-    """(file, test) of every link to a test."""
+    """Return (file, test) for every link to a test."""
     links = re.findall(r"\[`(test_\w+)`\]\(([^)]+\.py)\)", text)
     return {((PAGE.parent / path).resolve(), name) for name, path in links}
 
@@ -32,6 +32,6 @@ def test_every_row_names_tests_that_exist(row: str) -> None:
 
 
 def test_every_test_of_faults_has_a_row() -> None:
-    there = {(path, name) for path in FAULTS.glob("test_*.py") for name in functions_of(path)}
-    assert there
-    assert there - named_in("".join(ROWS)) == set()
+    tests = {(path, name) for path in FAULTS.glob("test_*.py") for name in functions_of(path)}
+    assert tests
+    assert tests - named_in("".join(ROWS)) == set()

@@ -31,7 +31,9 @@ def experiment(repeats: int = 3, seed: int = 1, arms: int = 5) -> Experiment:
 
 @given(repeats=st.integers(1, 20), seed=st.integers(0, 2**31 - 1), arms=st.integers(1, 5))
 @settings(deadline=None)
-def test_every_arm_once_a_repeat_and_repeats_one_after_the_other(repeats: int, seed: int, arms: int) -> None:
+def test_each_repeat_has_every_arm_once_and_repeats_follow_one_another(
+    repeats: int, seed: int, arms: int
+) -> None:
     plans = plan_cells(experiment(repeats, seed, arms))
     assert Counter((plan.arm_name, plan.repeat) for plan in plans) == Counter(
         (name, repeat) for name in ARMS[:arms] for repeat in range(1, repeats + 1)
@@ -40,17 +42,17 @@ def test_every_arm_once_a_repeat_and_repeats_one_after_the_other(repeats: int, s
     assert [plan.order for plan in plans] == list(range(len(plans)))
 
 
-def test_the_order_comes_from_the_seed() -> None:
+def test_the_seed_decides_the_order_of_the_arms() -> None:
     def orders(seed: int) -> list[str]:
         return [plan.arm_name for plan in plan_cells(experiment(repeats=10, seed=seed))]
 
     assert orders(1) == orders(1)
     assert orders(1) != orders(2)
     first_five, next_five = orders(1)[:5], orders(1)[5:10]
-    assert first_five != next_five, "arms are shuffled anew in each repeat"
+    assert first_five != next_five, "each repeat shuffles the arms"
 
 
-def test_the_arms_of_a_repeat_meet_the_same_arrivals() -> None:
+def test_all_arms_of_a_repeat_get_the_same_arrivals() -> None:
     loads = {plan.repeat: set[str]() for plan in plan_cells(experiment())}
     for plan in plan_cells(experiment()):
         loads[plan.repeat].add(repr(plan.load))
@@ -58,7 +60,7 @@ def test_the_arms_of_a_repeat_meet_the_same_arrivals() -> None:
     assert len(set.union(*loads.values())) == 3
 
 
-def test_cookies_where_they_are_asked_for_and_set() -> None:
+def test_clients_keep_cookies_if_the_arm_has_a_jar_and_the_policy_sets_cookies() -> None:
     cookies = {plan.arm_name: plan.cookies for plan in plan_cells(experiment(repeats=1))}
     assert cookies == {
         "sticky": True,
@@ -69,14 +71,14 @@ def test_cookies_where_they_are_asked_for_and_set() -> None:
     }
 
 
-def test_a_closed_loop_plans_no_number_of_requests() -> None:
+def test_a_closed_loop_has_no_planned_number_of_requests() -> None:
     plan = plan_cells(BASE)[0]
     assert planned_in_window(plan) > 0
     closed = replace(plan.load, rate_per_s=None, think_time_ms=5.0)
     assert planned_in_window(replace(plan, load=closed)) == 0
 
 
-def test_an_arm_with_a_workload_of_its_own_plans_its_own_load() -> None:
+def test_an_arm_with_its_own_workload_has_its_own_load() -> None:
     few = Arm(route="envoy", policy="sticky", clients=3, rate_per_s=50.0, skew=0.0)
     base = BASE.model_copy(update={"arms": {"few": few, **BASE.arms}, "repeats": 1})
     plans = {plan.arm_name: plan for plan in plan_cells(base)}
@@ -85,7 +87,7 @@ def test_an_arm_with_a_workload_of_its_own_plans_its_own_load() -> None:
     assert planned_in_window(plans["few"]) < planned_in_window(plans["sticky"]) / 4
 
 
-def test_a_swept_factor_makes_a_cell_for_each_value() -> None:
+def test_a_sweep_has_a_cell_for_each_value() -> None:
     swept = Arm(route="envoy", policy="sticky", sweep={"clients": [4, 40]})
     base = BASE.model_copy(update={"arms": {"sticky": swept}, "repeats": 2})
     cells = Counter((plan.arm_name, plan.load.clients) for plan in plan_cells(base))
@@ -94,7 +96,7 @@ def test_a_swept_factor_makes_a_cell_for_each_value() -> None:
 
 @pytest.mark.parametrize("web_port", [None, 8089])
 @pytest.mark.parametrize("policy", [None, "round_robin"])
-def test_an_order_is_read_as_it_was_written(web_port: int | None, policy: str | None, tmp_path: Path) -> None:
+def test_an_order_file_reads_back_unchanged(web_port: int | None, policy: str | None, tmp_path: Path) -> None:
     settings = ClientSettings("127.0.0.1:1,127.0.0.1:2", policy, True, False, 3, 0.25, 123456789)
     order = LoadOrder(plan_cells(BASE)[0].load, settings, 0.5, 2.0, tmp_path, web_port)
     order.write(tmp_path / "order.json")

@@ -1,45 +1,47 @@
-"""What a testbed cannot carry out is told in one line, and only that."""
+"""A testbed refuses an experiment that it cannot carry out, with one line, and no other experiment."""
 
 import pytest
 
 from harness.cli.run_all import LEFT_OUT, Outcome, exit_status
 from harness.errors import UserError
 from harness.spec.experiment import experiment_names, load_experiment
-from harness.testbed.compatibility import confirm_fits, incompatibility
+from harness.testbed.compatibility import confirm_compatible, incompatibility
 
 
-def test_processes_cannot_be_cut_off() -> None:
-    why = incompatibility(load_experiment("partition"), "local")
-    assert why == "partition: do: partition needs containers; run it with --testbed docker"
+def test_the_local_testbed_refuses_a_partition() -> None:
+    reason = incompatibility(load_experiment("partition"), "local")
+    assert reason == "partition: do: partition needs containers; run it with --testbed docker"
     with pytest.raises(UserError, match="needs containers"):
-        confirm_fits(load_experiment("partition"), "local")
+        confirm_compatible(load_experiment("partition"), "local")
 
 
-def test_a_roll_of_containers_takes_its_time() -> None:
-    why = incompatibility(load_experiment("rolling_deploy"), "docker")
-    told = "a roll of 4 containers takes about 8.8 s; --testbed local, or --duration 10.3"
-    assert why == f"rolling_deploy: {told}"
+def test_the_docker_testbed_refuses_a_roll_that_takes_longer_than_the_measured_window() -> None:
+    reason = incompatibility(load_experiment("rolling_deploy"), "docker")
+    expected = "a roll of 4 containers takes about 8.8 s; use --testbed local or --duration 10.3"
+    assert reason == f"rolling_deploy: {expected}"
     longer = load_experiment("rolling_deploy", {"workload.duration_s": 10.3})
     assert incompatibility(longer, "docker") is None
 
 
-def test_events_need_a_hand_on_the_parts() -> None:
-    why = incompatibility(load_experiment("drain"), "external")
-    assert why is not None
-    assert why.startswith("drain: its events (drain, kill) need a hand on the parts")
+def test_the_external_testbed_refuses_events() -> None:
+    reason = incompatibility(load_experiment("drain"), "external")
+    assert reason is not None
+    assert reason.startswith(
+        "drain: its events (drain, kill) change replicas or proxy, which this testbed does"
+    )
 
 
 @pytest.mark.parametrize(
-    ("testbed", "cannot"),
+    ("testbed", "refused"),
     [("local", {"partition"}), ("docker", {"rolling_deploy"})],
     ids=str,
 )
-def test_all_others_run_there(testbed: str, cannot: set[str]) -> None:
-    found = {name: incompatibility(load_experiment(name), testbed) for name in experiment_names()}
-    assert {name for name, why in found.items() if why} == cannot
+def test_a_testbed_accepts_all_other_experiments(testbed: str, refused: set[str]) -> None:
+    reasons = {name: incompatibility(load_experiment(name), testbed) for name in experiment_names()}
+    assert {name for name, reason in reasons.items() if reason} == refused
 
 
-def test_what_is_left_out_has_no_say_in_the_exit_status() -> None:
+def test_an_omitted_experiment_does_not_change_the_exit_status() -> None:
     outcomes = [Outcome("x", verdict, 0, 1, "") for verdict in (LEFT_OUT, "inconclusive")]
     assert exit_status(outcomes) == 3
     assert exit_status(outcomes[:1]) == 2, "nothing was run"

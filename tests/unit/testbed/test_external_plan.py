@@ -1,4 +1,4 @@
-"""Which arms can be run against parts that are there already, and what is said of the others."""
+"""The plan of an external run: the arms that it keeps, and its notes about the others."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ from harness.errors import UserError
 from harness.plan.run_options import ExternalOptions
 from harness.proxy.tls import make_certificate
 from harness.spec.experiment import experiment_names, experiment_yaml, load_experiment
-from harness.testbed.external.plan import OutsidePlan, plan_external
+from harness.testbed.external.plan import ExternalPlan, plan_external
 
 FOUR = tuple(f"10.0.0.{number}:50051" for number in range(1, 5))
 ALB = "lb.example.com:443"
 
 
-def planned(name: str, **options: Any) -> OutsidePlan:
+def planned(name: str, **options: Any) -> ExternalPlan:
     return plan_external(load_experiment(name), ExternalOptions(**options))
 
 
@@ -46,37 +46,37 @@ def refused(name: str, **options: Any) -> str:
         ("proxy_workers", {"target": ALB, "arm": "workers_4"}, ["workers_4"]),
     ],
 )
-def test_arms_that_ask_the_same_of_the_balancer_are_run(
+def test_the_plan_keeps_the_arms_that_need_the_same_load_balancer(
     name: str, options: dict[str, Any], expected: list[str]
 ) -> None:
     assert arms(name, **options) == expected
 
 
-def test_an_arm_that_sweeps_what_clients_do_stays_whole() -> None:
+def test_a_sweep_over_a_client_setting_stays_one_arm() -> None:
     plan = planned("few_vs_many", target=ALB, arm="equal")
     assert list(plan.experiment.arms) == ["equal", "skewed"]
     assert len(plan.experiment.variants) == 8
     assert {variant.factor for variant in plan.experiment.variants.values()} == {"clients"}
 
 
-def test_what_is_left_out_is_told() -> None:
+def test_the_manifest_names_the_omitted_arms_and_expectations() -> None:
     plan = planned("sticky", target=ALB, arm="sticky", tls=True)
     experiment = load_experiment("sticky")
-    left_out = [one for one in experiment.expect if "round_robin" in (one.arm, one.of)]
-    assert left_out
-    assert len(plan.manifest["not_judged"]) == len(left_out)
-    assert [one for one in experiment.expect if one not in left_out] == plan.experiment.expect
+    omitted = [one for one in experiment.expect if "round_robin" in (one.arm, one.of)]
+    assert omitted
+    assert len(plan.manifest["not_judged"]) == len(omitted)
+    assert [one for one in experiment.expect if one not in omitted] == plan.experiment.expect
     assert plan.manifest["notes"] == [
         "round_robin was not run: the load balancer has another policy",
-        f"that {ALB} balances by sticky was not confirmed: the proxy is not the lab's",
-        "the replicas are known by their answers alone, and their settings were not confirmed: "
+        f"the policy sticky of {ALB} was not confirmed: the proxy is not the lab's",
+        "replicas are known only from their answers, and their settings were not confirmed: "
         "no --replica was named",
     ]
     assert plan.manifest["testbed_options"] == ["--target", ALB, "--arm", "sticky", "--tls"]
 
 
-def test_whatever_is_picked_is_an_experiment_that_can_be_read_again(tmp_path: Path) -> None:
-    picked = 0
+def test_every_plan_is_an_experiment_that_can_be_read_again(tmp_path: Path) -> None:
+    plans = 0
     for name in experiment_names():
         whole = load_experiment(name)
         replicas = tuple(f"10.0.0.{number}:1" for number in range(1, whole.replicas.count + 1))
@@ -90,12 +90,12 @@ def test_whatever_is_picked_is_an_experiment_that_can_be_read_again(tmp_path: Pa
             path.write_text(experiment_yaml(plan.experiment))
             assert load_experiment(str(path)).variants == plan.experiment.variants
             assert arm in plan.experiment.variants
-            picked += 1
-    assert picked > 40
+            plans += 1
+    assert plans > 40
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "message"),
     [
         (
             "sticky",
@@ -105,13 +105,13 @@ def test_whatever_is_picked_is_an_experiment_that_can_be_read_again(tmp_path: Pa
         ),
         ("sticky", {"target": ALB, "arm": "stickie"}, "has no arm 'stickie'; did you mean 'sticky'?"),
         ("sticky", {"target": ALB, "arm": "x"}, "has no arm 'x'; expected one of sticky, round_robin"),
-        ("round_robin", {"target": ALB, "arm": "client"}, "'client' is called directly, by --replica"),
+        ("round_robin", {"target": ALB, "arm": "client"}, "'client' is called directly, with --replica"),
         (
             "proxy_workers",
             {"target": ALB, "arm": "workers"},
-            "arm 'workers' stands for several; name the one",
+            "arm 'workers' has several settings of the load balancer; name the one",
         ),
-        ("frozen_replica", {"target": ALB}, "its events (pause) need a hand on the parts"),
+        ("frozen_replica", {"target": ALB}, "its events (pause) change replicas or proxy"),
         ("round_robin", {"target": "lb.example.com"}, "--target: 'lb.example.com' is not HOST:PORT"),
         ("round_robin", {"target": "a:1,b:2"}, "several addresses must all be IPv4"),
         ("round_robin", {"replicas": ("10.0.0.1",)}, "--replica: '10.0.0.1' is not HOST:PORT"),
@@ -124,18 +124,18 @@ def test_whatever_is_picked_is_an_experiment_that_can_be_read_again(tmp_path: Pa
         (
             "round_robin",
             {"replicas": FOUR, "tls": True},
-            "--tls: says how --target is; give both, or neither",
+            "--tls: describes --target; give both, or neither",
         ),
-        ("round_robin", {"replicas": FOUR, "arm": "x"}, "--arm: says how --target is; give both, or neither"),
-        ("round_robin", {"target": ALB, "ca": Path("ca.pem")}, "--ca: trusts nobody without --tls"),
+        ("round_robin", {"replicas": FOUR, "arm": "x"}, "--arm: describes --target; give both, or neither"),
+        ("round_robin", {"target": ALB, "ca": Path("ca.pem")}, "--ca: has no effect without --tls"),
         ("round_robin", {"target": ALB, "tls": True, "ca": Path("no.pem")}, "--ca: no.pem: cannot be read"),
     ],
 )
-def test_options_that_cannot_be(name: str, options: dict[str, Any], told: str) -> None:
-    assert told in refused(name, **options)
+def test_wrong_options_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+    assert message in refused(name, **options)
 
 
-def test_a_target_without_an_arm_for_it(tmp_path: Path) -> None:
+def test_a_target_or_replicas_that_no_arm_uses_are_refused(tmp_path: Path) -> None:
     experiment = load_experiment("round_robin")
     direct = experiment.model_copy(update={"arms": {"client": experiment.arms["client"]}, "expect": []})
     with pytest.raises(
@@ -147,7 +147,7 @@ def test_a_target_without_an_arm_for_it(tmp_path: Path) -> None:
         plan_external(proxied, ExternalOptions(replicas=FOUR))
 
 
-def test_an_authority_that_can_be_read(tmp_path: Path) -> None:
+def test_a_file_of_ca_certificates_is_accepted_and_a_key_is_refused(tmp_path: Path) -> None:
     files = make_certificate(tmp_path / "tls")
     plan = planned("round_robin", target=ALB, tls=True, ca=files.authority)
     assert plan.manifest["testbed_options"] == ["--target", ALB, "--ca", str(files.authority), "--tls"]

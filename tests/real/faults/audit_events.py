@@ -1,4 +1,4 @@
-"""What a Python process starts or writes, told by the interpreter itself (audit events, PEP 578)."""
+"""Reports what a Python process starts or writes, with the interpreter's audit events (PEP 578)."""
 
 import sys
 from collections.abc import Callable
@@ -8,19 +8,19 @@ STARTS = ("subprocess.", "os.fork", "os.posix_spawn", "os.exec", "os.system", "p
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate")
 
 
-def harmful(name: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether this event starts a process, touches the network, or changes the file system."""
+def is_harmful(name: str, arguments: tuple[Any, ...]) -> bool:
+    """Return whether the event starts a process, uses the network, or changes the file system."""
     if name == "open":
         mode, flags = arguments[1], arguments[2]
         return bool(set(mode or "") & set("wax+")) or bool(flags & 0o3 if mode is None else False)
     return name.startswith((*STARTS, *CHANGES))
 
 
-def listen(hear: Callable[[str], None]) -> None:
-    """Call `hear` with each such event of this process from now on; there is no way back."""
+def report_harmful_events(report: Callable[[str], None]) -> None:
+    """Call `report` for each harmful event of this process from now on. This cannot be undone."""
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
-        if harmful(name, arguments):
-            hear(f"{name} {arguments!r:.80}")
+        if is_harmful(name, arguments):
+            report(f"{name} {arguments!r:.80}")
 
     sys.addaudithook(hook)

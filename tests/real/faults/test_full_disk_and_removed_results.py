@@ -1,4 +1,4 @@
-"""A file system that is really full, and a results folder that is gone in the middle of a run."""
+"""A file system that is really full, and a results folder that is removed during a run."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ ONE_ARM = {"arm": {"route": "direct", "policy": "round_robin"}}
 
 
 def small_disk(folder: Path, size: str) -> list[str]:
-    """The first words of a command that is to see a file system of that size on `folder`, alone."""
+    """Return a command prefix that mounts a file system of that size on `folder`, for the command only."""
     script = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
     own_user = [] if os.geteuid() == 0 else ["--map-root-user"]
     return ["unshare", "--mount", *own_user, "sh", "-c", script, str(folder)]
@@ -30,14 +30,14 @@ def may_mount(folder: Path) -> bool:
 
 @pytest.mark.parametrize("size", ["4k", "40k", "300k"])
 def test_a_full_disk(size: str, tmp_path: Path) -> None:
-    """Full before the run directory is there, while the parts start, while rows are written."""
+    """The disk is full before the run directory exists, at the start of a cell, or while measuring."""
     folder = tmp_path / "disk"
     if not may_mount(folder):
-        pytest.skip("no file system may be mounted here")
+        pytest.skip("mounting a file system is not allowed here")
     path = experiment_file(tmp_path, arms=ONE_ARM, workload=LONG)
-    words = [sys.executable, "-B", str(ROOT / "run_experiment.py"), "run", str(path), "--quiet"]
+    command = [sys.executable, "-B", str(ROOT / "run_experiment.py"), "run", str(path), "--quiet"]
     done = subprocess.run(
-        [*small_disk(folder, size), *words, "--results", str(folder / "results")],
+        [*small_disk(folder, size), *command, "--results", str(folder / "results")],
         capture_output=True,
         text=True,
         timeout=60,
@@ -46,16 +46,15 @@ def test_a_full_disk(size: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (expected, ""), done.stderr
     assert done.stderr.startswith("error: ")
     assert "unexpected" not in done.stderr
-    print(done.stderr)
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("moment", ["parts", "measure"])
-def test_the_results_folder_is_gone(moment: str, start_lab: StartLab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["starting", "measure"])
+def test_the_results_folder_is_removed(moment: str, start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
     lab.await_state(moment)
     shutil.rmtree(lab.results, ignore_errors=True)
-    shutil.rmtree(lab.results, ignore_errors=True)  # what was written meanwhile
+    shutil.rmtree(lab.results, ignore_errors=True)  # what the run wrote during the first removal
     status, out, err = lab.end(40)
     assert (status, out) == (4, ""), err
     assert err.startswith("error: ")

@@ -1,4 +1,4 @@
-"""`up`: the addresses that it prints work, and Ctrl-C leaves nothing behind."""
+"""The command `up`: the addresses that it prints work, and after Ctrl-C nothing is left."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tls_calls import make_all_four_calls, refused
 
 from harness.proxy.tls import make_certificate
 
-# Word for word those of the article that the video service is from; each with a part of its answer.
+# The exact commands of the article that the video service comes from, each with a piece of its answer.
 SINGLE_CALLS = [
     (
         """grpcurl -proto video_service.proto -plaintext $SERVER video_service.VideoService/ListVideos""",
@@ -46,8 +46,8 @@ CONVERSATION = (
 )
 
 
-def guide(lab: Lab) -> str:
-    """What `up` prints until it waits."""
+def startup_text(lab: Lab) -> str:
+    """Return the text that `up` prints before it waits."""
     assert lab.process.stdout is not None
     lines = []
     for line in lab.process.stdout:
@@ -57,14 +57,14 @@ def guide(lab: Lab) -> str:
     raise AssertionError(lab.end())
 
 
-def addresses(told: str) -> dict[str, tuple[str, str]]:
-    """Name of each part -> its address for clear text, its address for TLS."""
-    rows = re.findall(r"^  (envoy|replica-\d) +(\S+)   \(TLS (the same|\S+:\d+)", told, re.M)
+def addresses(text: str) -> dict[str, tuple[str, str]]:
+    """Return the name of each server -> its address for clear text and its address for TLS."""
+    rows = re.findall(r"^  (envoy|replica-\d) +(\S+)   \(TLS (the same|\S+:\d+)", text, re.M)
     return {name: (clear, clear if tls == "the same" else tls) for name, clear, tls in rows}
 
 
 def shell(server: str) -> dict[str, Any]:
-    """Where the article's commands are typed."""
+    """Return the settings of the shell in which the article's commands run."""
     env = {**os.environ, "SERVER": server}
     return {
         "cwd": ROOT / "services",
@@ -89,18 +89,18 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("arm", "parts"), [("sticky", 4), ("client", 3)])
-def test_what_it_prints_works(
-    arm: str, parts: int, start_lab: StartLab, tmp_path: Path, temporary: Path
+@pytest.mark.parametrize(("arm", "servers"), [("sticky", 4), ("client", 3)])
+def test_the_printed_addresses_and_command_work(
+    arm: str, servers: int, start_lab: StartLab, tmp_path: Path, temporary: Path
 ) -> None:
     arms = {
         "client": {"route": "direct", "policy": "round_robin"},
         "sticky": {"route": "envoy", "policy": "sticky"},
     }
     lab = start_lab("up", experiment_file(tmp_path, arms=arms), "--arm", arm)
-    told = guide(lab)
-    assert len(re.findall(r"^  (?:envoy|replica-\d) +127\.0\.0\.1:\d+", told, re.M)) == parts
-    done = subprocess.run(driver_line(told), cwd=ROOT, capture_output=True, text=True, timeout=30)
+    text = startup_text(lab)
+    assert len(re.findall(r"^  (?:envoy|replica-\d) +127\.0\.0\.1:\d+", text, re.M)) == servers
+    done = subprocess.run(driver_line(text), cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "codes: OK 100" in done.stdout
     family = lab.family()
@@ -112,31 +112,33 @@ def test_what_it_prints_works(
     assert not lab.results.exists()
 
 
-def test_a_part_that_dies_meanwhile_ends_it(start_lab: StartLab, tmp_path: Path, temporary: Path) -> None:
+def test_up_ends_when_envoy_is_killed(start_lab: StartLab, tmp_path: Path, temporary: Path) -> None:
     lab = start_lab("up", experiment_file(tmp_path))
-    guide(lab)
-    lab.part("envoy").send_signal(signal.SIGKILL)
+    startup_text(lab)
+    lab.component("envoy").send_signal(signal.SIGKILL)
     status, _, err = lab.end(15)
     assert status == 4
     assert err.startswith("error: envoy was killed by SIGKILL")
     assert list(temporary.iterdir()) == []
 
 
-def test_every_part_speaks_clear_text_and_tls(start_lab: StartLab, tmp_path: Path, temporary: Path) -> None:
+def test_every_server_accepts_clear_text_and_tls(
+    start_lab: StartLab, tmp_path: Path, temporary: Path
+) -> None:
     lab = start_lab("up", experiment_file(tmp_path, replicas={"count": 1}))
-    told = guide(lab)
+    text = startup_text(lab)
     (key,) = temporary.glob("*/tls/key.pem")
     assert (key.stat().st_mode & 0o777, key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     authority = key.with_name("authority.pem")
-    assert str(authority) in told
-    stranger = make_certificate(tmp_path / "stranger").authority
-    parts = addresses(told)
-    assert set(parts) == {"envoy", "replica-0"}
-    for name, (clear, tls) in parts.items():
+    assert str(authority) in text
+    other_authority = make_certificate(tmp_path / "other").authority
+    servers = addresses(text)
+    assert set(servers) == {"envoy", "replica-0"}
+    for name, (clear, tls) in servers.items():
         make_all_four_calls(clear, None, f"{name}-clear")
         make_all_four_calls(tls, authority, f"{name}-tls")
-        assert "CERTIFICATE_VERIFY_FAILED" in refused(tls, stranger)
-    assert parts["envoy"][0] == parts["envoy"][1]
+        assert "CERTIFICATE_VERIFY_FAILED" in refused(tls, other_authority)
+    assert servers["envoy"][0] == servers["envoy"][1]
     lab.process.send_signal(signal.SIGTERM)
     assert lab.end(15)[0] == 0
     assert list(temporary.iterdir()) == []
@@ -155,7 +157,7 @@ def test_a_measured_run_has_no_tls(start_lab: StartLab, tmp_path: Path, temporar
     assert list(tmp_path.rglob("*.pem")) == []
 
 
-def test_a_certificate_is_made_by_nothing_but_up() -> None:
+def test_other_commands_do_not_import_the_certificate_library() -> None:
     code = "import sys, harness.cli.main, harness.cli.up; print('trustme' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
@@ -163,10 +165,10 @@ def test_a_certificate_is_made_by_nothing_but_up() -> None:
 
 @pytest.fixture
 def grpcurl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command `grpcurl`: the one that the environment's GRPCURL names, or that is on the PATH."""
+    """Put `grpcurl` on the PATH: the program that the environment variable GRPCURL names, if it is set."""
     found = shutil.which(os.environ.get("GRPCURL", "grpcurl"))
     if found is None:
-        pytest.skip("no grpcurl on the PATH nor in the environment's GRPCURL")
+        pytest.skip("no grpcurl on the PATH or in the environment variable GRPCURL")
     commands = tmp_path / "commands"
     commands.mkdir()
     (commands / "grpcurl").symlink_to(Path(found).resolve())
@@ -174,18 +176,18 @@ def grpcurl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("grpcurl", "temporary")
-@pytest.mark.parametrize("part", ["envoy", "replica-0"])
-def test_the_commands_of_the_article(part: str, start_lab: StartLab, tmp_path: Path) -> None:
-    # One replica: grpcurl keeps no cookie, and every replica has a catalogue of its own.
+@pytest.mark.parametrize("server", ["envoy", "replica-0"])
+def test_the_commands_of_the_article_work(server: str, start_lab: StartLab, tmp_path: Path) -> None:
+    # There is one replica, because grpcurl keeps no cookies and each replica stores its own videos.
     lab = start_lab("up", experiment_file(tmp_path, replicas={"count": 1}))
-    clear, tls = addresses(guide(lab))[part]
+    clear, tls = addresses(startup_text(lab))[server]
     for command, answer in SINGLE_CALLS:
         done = subprocess.run(["bash", "-c", command], **shell(clear), timeout=30)
         assert (done.returncode, done.stderr) == (0, ""), command
         assert answer in done.stdout
     with subprocess.Popen(["bash", "-c", CONVERSATION], stdin=subprocess.PIPE, **shell(tls)) as talk:
         assert talk.stdin is not None and talk.stdout is not None
-        for number in ("2", "1"):  # the next is asked for when the one before has come
+        for number in ("2", "1"):  # send the next request after the answer to the one before
             talk.stdin.write(f'{{"id":"{number}"}}\n')
             talk.stdin.flush()
             assert any(f'"id": "{number}"' in line for line in talk.stdout)

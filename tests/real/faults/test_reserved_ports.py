@@ -1,4 +1,4 @@
-"""A replica's port while it is down: callers are refused, and nobody else can have it."""
+"""While a replica is down, its port refuses connections and no other process can use it."""
 
 import errno
 import socket
@@ -29,7 +29,7 @@ def restart(fleet: LocalFleet, name: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_port_is_kept_for_the_replica_that_is_down(tmp_path: Path) -> None:
+def test_the_port_of_a_killed_replica_stays_reserved(tmp_path: Path) -> None:
     experiment = load_experiment(str(experiment_file(tmp_path, arms=ARMS)))
     with LocalTestbed(tmp_path / "logs", load=False) as testbed:
         live = testbed.start_cell(experiment, plan_cells(experiment)[0], tmp_path, time.monotonic_ns())
@@ -44,7 +44,7 @@ def test_a_port_is_kept_for_the_replica_that_is_down(tmp_path: Path) -> None:
         restart(fleet, "replica-1")
         assert live.replicas["replica-1"] == address
         assert connect(host, int(port)) == 0
-    # Afterwards it is anybody's.
+    # After the cell, any process can use the port.
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((host, int(port)))

@@ -1,4 +1,4 @@
-"""Places that cannot be written, a port that is taken, a disk that fills up."""
+"""Results folders that cannot be written, ports that are in use, and a disk that fills up."""
 
 import resource
 import socket
@@ -12,7 +12,7 @@ LONG = {"warm_up_s": 0.2, "duration_s": 1.5, "rate_per_s": 600}
 ONE_ARM = {"arm": {"route": "direct", "policy": "round_robin"}}
 
 
-def test_a_taken_web_port_is_bad_usage_and_creates_nothing(start_lab: StartLab, tmp_path: Path) -> None:
+def test_a_web_port_in_use_is_bad_usage_and_creates_nothing(start_lab: StartLab, tmp_path: Path) -> None:
     path = experiment_file(tmp_path)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -26,7 +26,7 @@ def test_a_taken_web_port_is_bad_usage_and_creates_nothing(start_lab: StartLab, 
     assert not lab.results.exists()
 
 
-def test_with_a_free_web_port_every_cell_has_its_page(start_lab: StartLab, tmp_path: Path) -> None:
+def test_every_cell_serves_the_web_page_on_the_same_port(start_lab: StartLab, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -40,9 +40,9 @@ def test_with_a_free_web_port_every_cell_has_its_page(start_lab: StartLab, tmp_p
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
-def test_results_where_a_file_is(name: str, start_lab: StartLab, tmp_path: Path) -> None:
+def test_a_results_path_that_is_a_file_is_bad_usage(name: str, start_lab: StartLab, tmp_path: Path) -> None:
     path = experiment_file(tmp_path)
-    (tmp_path / "file").write_text("here already")
+    (tmp_path / "file").write_text("existing")
     (tmp_path / "results").symlink_to(name)
     status, out, err = start_lab("run", path).end()
     assert (status, out) == (2, "")
@@ -50,18 +50,20 @@ def test_results_where_a_file_is(name: str, start_lab: StartLab, tmp_path: Path)
     assert "/results: cannot be written (" in err
     assert err.count("\n") == 1
     assert {entry.name for entry in tmp_path.iterdir()} == {"small.yaml", "file", "results"}
-    assert (tmp_path / "file").read_text() == "here already"
+    assert (tmp_path / "file").read_text() == "existing"
 
 
 @pytest.mark.parametrize(
-    ("who", "moment"),
-    [("harness", "parts"), ("harness", "measure"), ("load", "measure"), ("everybody", "measure")],
+    ("writer", "moment"),
+    [("harness", "starting"), ("harness", "measure"), ("load", "measure"), ("all", "measure")],
 )
-def test_no_space_left(who: str, moment: str, start_lab: StartLab, tmp_path: Path) -> None:
-    """A limit on the size of files stands in for a full disk: writing fails in the same places."""
+def test_a_process_that_cannot_write_fails_the_run(
+    writer: str, moment: str, start_lab: StartLab, tmp_path: Path
+) -> None:
+    """A limit on the size of files replaces a full disk: the same writes fail."""
     lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
     lab.await_state(moment)
-    processes = lab.family() if who == "everybody" else [lab.part(who) if who == "load" else lab.family()[0]]
+    processes = {"all": lab.family(), "harness": lab.family()[:1]}.get(writer) or [lab.component(writer)]
     for process in processes:
         process.rlimit(psutil.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     status, out, err = lab.end()
@@ -69,5 +71,5 @@ def test_no_space_left(who: str, moment: str, start_lab: StartLab, tmp_path: Pat
     assert err.startswith("error: ")
     assert "unexpected" not in err
     assert err.count("\n") == 1
-    # Where the manifest cannot be written any more, it says what it said from the beginning.
-    assert lab.manifest["status"] == ("failed" if who == "load" else "interrupted")
+    # If the manifest cannot be rewritten, it still has the status of its first version.
+    assert lab.manifest["status"] == ("failed" if writer == "load" else "interrupted")

@@ -1,4 +1,4 @@
-"""The parts of a cell come up in order, on any testbed: replicas, then the proxy that finds them healthy."""
+"""Starts the components of a cell in order: the replicas, then the proxy."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -9,8 +9,8 @@ from harness.testbed.base import LiveCell
 Await = Callable[[Callable[[], bool], str], None]
 
 
-class FreshFleet(Fleet, Protocol):
-    """A fleet of which nothing runs yet. `live`: what others know of it; `has_proxy`: whether it has one."""
+class StartableFleet(Fleet, Protocol):
+    """A fleet of which nothing runs yet. `live` describes it to the rest of the harness."""
 
     live: LiveCell
 
@@ -18,10 +18,11 @@ class FreshFleet(Fleet, Protocol):
     def has_proxy(self) -> bool: ...
 
 
-def bring_up(fleet: FreshFleet, names: Sequence[str], wait: Await) -> LiveCell:
-    """Start the replicas `names` and the proxy, where there is one; return when all are ready.
+def start_components(fleet: StartableFleet, names: Sequence[str], wait: Await) -> LiveCell:
+    """Start the replicas `names` and then the proxy, if the route has one; return when all are ready.
 
-    `wait(ready, part)` looks until `ready()`; it raises LabError when `part` dies or takes too long.
+    `wait(ready, name)` waits until `ready()`. It raises LabError when a component dies or `name` takes too
+    long.
     """
     for _ in names:
         fleet.start_new()

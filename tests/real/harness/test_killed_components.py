@@ -1,4 +1,4 @@
-"""A part that dies ends the run: exit status 4, its log named, the run failed, nothing left running."""
+"""The run fails when a component dies: exit status 4, an error that names its log, no process left."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from lab_process import Lab, StartLab, experiment_file
 
 from harness.errors import LabError
 from harness.plan.cells import plan_cells
-from harness.proxy import render as proxy
+from harness.proxy import render
 from harness.spec.experiment import load_experiment
 from harness.testbed.local.testbed import LocalTestbed
 
@@ -22,7 +22,7 @@ LONG = {"warm_up_s": 0.2, "duration_s": 30}
 
 
 def assert_failed(lab: Lab, message: str) -> None:
-    """The run ended with status 4 and one line that holds `message` and names an existing log."""
+    """Check that the run ended with status 4 and one line that matches `message` and names a log."""
     status, out, err = lab.end(15)
     assert (status, out) == (4, ""), err
     assert err.count("\n") == 1
@@ -36,22 +36,22 @@ def assert_failed(lab: Lab, message: str) -> None:
     assert manifest["error"] in err
 
 
-@pytest.mark.parametrize("part", ["replica-1", "envoy", "load"])
-def test_a_part_killed_while_measuring(part: str, start_lab: StartLab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["replica-1", "envoy", "load"])
+def test_a_component_killed_while_measuring(name: str, start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
     cell = lab.await_state("measure")
-    lab.part(part).send_signal(signal.SIGKILL)
-    assert_failed(lab, rf"{part}.* was killed by SIGKILL|the load failed \(status -9\)")
+    lab.component(name).send_signal(signal.SIGKILL)
+    assert_failed(lab, rf"{name}.* was killed by SIGKILL|the load failed \(status -9\)")
     assert json.loads((cell / "cell.json").read_text())["status"] == "failed"
-    # What was measured until then is kept, and readable.
+    # The rows measured until then are kept and can be read.
     assert lab.rows("arm").height > 0
 
 
-@pytest.mark.parametrize("part", ["replica-0", "envoy"])
-def test_a_part_killed_while_the_parts_start(part: str, start_lab: StartLab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["replica-0", "envoy"])
+def test_a_component_killed_at_the_start_of_a_cell(name: str, start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
-    lab.await_part(part).send_signal(signal.SIGKILL)
-    assert_failed(lab, f"(?i){part}")
+    lab.await_component(name).send_signal(signal.SIGKILL)
+    assert_failed(lab, f"(?i){name}")
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -73,7 +73,7 @@ def start_cell_of(tmp_path: Path) -> None:
 
 
 def test_a_replica_that_cannot_start(tmp_path: Path) -> None:
-    (tmp_path / "replica-1.csv").mkdir()  # where its ledger would be
+    (tmp_path / "replica-1.csv").mkdir()  # at the path of its ledger
     with pytest.raises(LabError, match=r"replica-1 exited \(status 1\); see .*/logs/replica-1\.log"):
         start_cell_of(tmp_path)
     assert "cannot write the ledger" in (tmp_path / "logs" / "replica-1.log").read_text()
@@ -81,10 +81,10 @@ def test_a_replica_that_cannot_start(tmp_path: Path) -> None:
 
 def test_an_envoy_that_refuses_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     templates = tmp_path / "templates"
-    shutil.copytree(proxy.TEMPLATES, templates)
+    shutil.copytree(render.ENVOY_TEMPLATES, templates)
     broken = templates / "proxy.yaml.j2"
     broken.write_text(broken.read_text().replace("connect_timeout: 1s", "conect_timeout: 1s"))
-    monkeypatch.setattr(proxy, "TEMPLATES", templates)
+    monkeypatch.setattr(render, "ENVOY_TEMPLATES", templates)
     with pytest.raises(LabError, match=r"envoy exited \(status 1\); see .*/logs/envoy\.log"):
         start_cell_of(tmp_path)
     assert "conect_timeout" in (tmp_path / "logs" / "envoy.log").read_text()
