@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
+from harness.spec.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -94,6 +95,7 @@ def test_debug_adds_a_traceback_wherever_it_stands() -> None:
 def test_an_unexpected_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    catalogue.cache_clear()
     monkeypatch.setattr("harness.spec.catalogue.experiment_names", lambda: 1 // 0)
     assert main(["list"]) == 4
     told = capsys.readouterr().err
@@ -107,6 +109,7 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def interrupted() -> list[str]:
         raise KeyboardInterrupt
 
+    catalogue.cache_clear()
     monkeypatch.setattr("harness.spec.catalogue.experiment_names", interrupted)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == ""
