@@ -31,11 +31,7 @@ _CLIENT_SETTINGS = {
 
 @dataclass(frozen=True)
 class ExternalPlan:
-    """The part of an experiment that can be run, and entries for the run's manifest.
-
-    `manifest`: `notes` are lines about what was omitted or could not be confirmed; `not_judged` are the
-    omitted expectations, one line each; `testbed_options` are the command-line arguments.
-    """
+    """The part of an experiment that can be run, and the entries of the run's manifest about the rest."""
 
     experiment: Experiment
     manifest: ExternalFields

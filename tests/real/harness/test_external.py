@@ -80,7 +80,7 @@ def turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExternalLab]:
 def test_a_run_with_only_a_target(turns: ExternalLab, tmp_path: Path) -> None:
     report, summary = measure_and_report(small(tmp_path), turns.options(target=turns.target, arm="turns"))
     assert (summary.verdict, summary.invalid_reasons) == ("held", [])
-    assert list(summary.arms) == ["turns", "in_turn"]  # both ask the same of the proxy
+    assert list(summary.arms) == ["turns", "in_turn"]  # both need the same proxy
     assert len(summary.not_judged) == 2
     assert "sticky was not run: the load balancer has another policy" in summary.notes
     for arm in summary.arms.values():
@@ -114,7 +114,7 @@ def test_a_run_with_named_replicas_has_their_ledgers(turns: ExternalLab, tmp_pat
         assert ledgers.reconciled is True, ledgers
         assert ledgers.matched == ledgers.client == ledgers.replica == rows.height > 0
         assert (ledgers.envoy, ledgers.only_envoy) == (None, None)
-        assert set(rows["code"]) == {"OK"}  # replicas refuse the id of a video that they hold
+        assert set(rows["code"]) == {"OK"}  # a replica refuses a video whose id it has
         assert (figures.metrics["balance.max_off_fair_requests"] or 0) <= 1
         assert figures.metrics["attempts.per_request"] == 1
 

@@ -155,7 +155,7 @@ def test_what_goes_in_turns_takes_its_time_in_containers(kind: EventKind, tmp_pa
         return
     late = [*example_timeline(kind)[:-1], event(kind, 6.0, target="replica-0" if opener(kind) else "all")]
     why = incompatibility(experiment(tmp_path, late), "docker")
-    too_long = f"x: a {kind.name} of 3 containers takes about 9 s; --testbed local, or --duration 16"
+    too_long = f"x: a {kind.name} of 3 containers takes about 9 s; use --testbed local or --duration 16"
     assert why == (too_long if kind.in_turns else None)
 
 
