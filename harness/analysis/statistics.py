@@ -1,0 +1,105 @@
+"""The confidence interval of a metric over repeats.
+
+What is estimated is the typical repeat: the median of all repeats that could have been made. The repeat is
+the unit that is replicated. Requests of one cell share their arrivals, their placement and their machine;
+to count them as independent would be pseudoreplication (S. H. Hurlbert, Ecological Monographs 54, 1984; for
+computer systems: T. Kalibera and R. Jones, Rigorous benchmarking in reasonable time, ISMM 2013).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.analysis.sequential import FEWEST, TAIL, Repeats, tail_at_each_look
+from harness.analysis.student_t import t_quantile
+
+MOST_REPEATS = 100  # that an experiment may make
+
+
+@dataclass(frozen=True)
+class Interval:
+    """From `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def hull(self, low: float, high: float) -> Interval:
+        """Return the smallest interval that has this one and `low` to `high` in it."""
+        return Interval(min(self.low, low), max(self.high, high))
+
+
+def interval_over_repeats(values: Sequence[float], repeats: Repeats) -> Interval:
+    """Return the 95 % confidence interval of the typical repeat, from one value a repeat (two at least).
+
+    It is the hull of two intervals, so that it is right where either of them is:
+    - Student's t interval, of the logarithms where all values are positive: figures of this lab vary by
+      factors, and the mean of the logarithms is then closer to the median. (Student, The probable error of
+      a mean, Biometrika 6, 1908.)
+    - the interval between order statistics that the sign test gives for the median, whatever the
+      distribution (W. R. Thompson, Annals of Mathematical Statistics 7, 1936). Fewer than six repeats
+      cannot give 95 %; then it is their range (five: 94 %, four: 88 %, three: 75 %).
+    Values that are the same in each repeat give an interval of no length.
+    """
+    ordered = sorted(values)
+    if len(ordered) < FEWEST:
+        raise ValueError(f"an interval takes {FEWEST} repeats at least, and there are {len(ordered)}")
+    if ordered[0] == ordered[-1]:
+        return Interval(ordered[0], ordered[0])
+    on_logs = ordered[0] > 0
+    scaled = [math.log(value) for value in ordered] if on_logs else ordered
+    mean, deviation = _mean_and_deviation(scaled)
+    quantile = t_quantile(1 - tail_at_each_look(repeats), len(scaled) - 1)
+    half = quantile * deviation / math.sqrt(len(scaled))
+    t_interval = Interval(_back(mean - half, on_logs), _back(mean + half, on_logs))
+    rank = _rank(len(ordered))
+    return t_interval.hull(ordered[rank - 1], ordered[-rank])
+
+
+def upper_limit_of_no_event(repeats: int) -> float:
+    """Return how many events a repeat may have on average when none was seen in `repeats` of them.
+
+    The exact limit of a Poisson rate, the "rule of three" at 97.5 % (J. A. Hanley and A. Lippman-Hand, If
+    nothing goes wrong, is everything all right?, JAMA 249, 1983). It is right for events that happen
+    independently; where they come in bursts the rate may be higher.
+    """
+    return -math.log(TAIL) / repeats
+
+
+def share_of_repeats_not_excluded(repeats: int) -> float:
+    """Return how often an exception may happen, in share of repeats, when `repeats` had none (95 %)."""
+    return 1 - math.pow(2 * TAIL, 1 / repeats)
+
+
+def repeats_needed(values: Sequence[float], bound: float) -> int | None:
+    """Return about how many repeats would decide, if they vary as these do. None: more than can be made."""
+    on_logs = min(values) > 0 and bound > 0
+    scaled = [math.log(value) if on_logs else value for value in values]
+    mean, deviation = _mean_and_deviation(scaled)
+    distance = abs(mean - (math.log(bound) if on_logs else bound))
+    for count in range(len(values) + 1, MOST_REPEATS + 1):
+        if t_quantile(1 - TAIL, count - 1) * deviation / math.sqrt(count) < distance:
+            return count
+    return None
+
+
+def _back(value: float, on_logs: bool) -> float:
+    # A wide interval of logarithms may end beyond what a float can be.
+    return value if not on_logs else math.exp(value) if value < 700 else math.inf
+
+
+def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _rank(count: int) -> int:
+    """Return k: from the k-th smallest to the k-th largest value is the sign test's interval; 1 at least."""
+    rank, below = 0, 0.0
+    while (below := below + math.comb(count, rank) / 2**count) <= TAIL:
+        rank += 1
+    return max(rank, 1)
