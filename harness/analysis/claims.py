@@ -123,14 +123,14 @@ def _decide(
         return _every_repeat(values, claim, measured)
     if len(values) < FEWEST:
         return _one_repeat(claim, measured, repeats)
-    interval = interval_over_repeats(list(values.values()), repeats)
-    interval = _with_unseen_events(interval, claim.possible, one_event)
+    amounts = list(values.values())
+    steps = [one_event[repeat] for repeat in values] if one_event else []
+    interval = _with_unseen_events(interval_over_repeats(amounts, repeats), claim.possible, steps)
     word, figures = _side(interval, claim), interval_in_words(interval, claim.bound)
     if word != "inconclusive":
         return Decision(word, "interval", measured, interval, f"the interval is {figures}")
-    bound = shown_apart(claim.bound)
-    reason = f"the interval {figures} contains the bound {bound}"
-    if needed := repeats_needed(list(values.values()), claim.bound) if interval.low < interval.high else None:
+    reason = f"the interval {figures} contains the bound {shown_apart(claim.bound)}"
+    if needed := repeats_needed(amounts, claim.bound, steps):
         reason += f"; about {needed} repeats would decide it"
     return Decision(word, "interval", measured, interval, reason, more_repeats_help=True)
 
@@ -154,17 +154,15 @@ def _one_repeat(claim: Claim, measured: float, repeats: Repeats) -> Decision:
     return Decision(word, "one repeat", measured, None, "one repeat, no interval")
 
 
-def _with_unseen_events(
-    interval: Interval, possible: Range, one_event: Mapping[int, float] | None
-) -> Interval:
+def _with_unseen_events(interval: Interval, possible: Range, steps: Sequence[float]) -> Interval:
     """Return the interval, reaching to what the number of repeats and requests does not exclude.
 
     Where no event was seen in any repeat (or nothing but events), the repeats do not vary, and say nothing
-    of how many there may be.
+    of how many there may be. `steps`: what one event is worth in each repeat.
     """
-    if not one_event or interval.low != interval.high or interval.low not in (possible.low, possible.high):
+    if not steps or interval.low != interval.high or interval.low not in (possible.low, possible.high):
         return interval
-    reach = upper_limit_of_no_event(len(one_event)) * statistics.fmean(one_event.values())
+    reach = upper_limit_of_no_event(len(steps)) * statistics.fmean(steps)
     if interval.low == possible.low:
         return Interval(possible.low, min(possible.low + reach, possible.high))
     return Interval(max(possible.high - reach, possible.low), possible.high)

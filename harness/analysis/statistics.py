@@ -9,6 +9,7 @@ computer systems: T. Kalibera and R. Jones, Rigorous benchmarking in reasonable 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,16 +76,24 @@ def share_of_repeats_not_excluded(repeats: int) -> float:
     return 1 - math.pow(2 * TAIL, 1 / repeats)
 
 
-def repeats_needed(values: Sequence[float], bound: float) -> int | None:
-    """Return about how many repeats would decide, if they vary as these do. None: more than can be made."""
+def repeats_needed(values: Sequence[float], bound: float, steps: Sequence[float] = ()) -> int | None:
+    """Return about how many repeats would decide, if they vary as these do. None: more than can be made.
+
+    `steps`: what one event is worth in each repeat, for values that do not vary because none was seen.
+    """
     on_logs = min(values) > 0 and bound > 0
     scaled = [math.log(value) if on_logs else value for value in values]
     mean, deviation = _mean_and_deviation(scaled)
     distance = abs(mean - (math.log(bound) if on_logs else bound))
-    for count in range(len(values) + 1, MOST_REPEATS + 1):
-        if t_quantile(1 - TAIL, count - 1) * deviation / math.sqrt(count) < distance:
-            return count
-    return None
+    step = math.fsum(steps) / len(steps) if steps and not deviation else 0.0
+
+    def decides(count: int) -> bool:
+        half = t_quantile(1 - TAIL, count - 1) * deviation / math.sqrt(count)
+        return half + upper_limit_of_no_event(count) * step < distance
+
+    counts = range(len(values) + 1, MOST_REPEATS + 1)
+    place = bisect_left(counts, True, key=decides)
+    return counts[place] if place < len(counts) else None
 
 
 def _back(value: float, on_logs: bool) -> float:
