@@ -111,8 +111,12 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of judgements. power: by effect, decided and right, mean of both directions."""
+    """Shares of judgements, the false ones in the worse direction (at least or at most).
 
+    power: by effect, decided and right, mean of both directions. repeats_made: on average, at the bound.
+    """
+
+    judgements: int
     false_held: float
     false_refuted: float
     power: tuple[float, ...]
@@ -120,43 +124,53 @@ class Rates:
 
     @property
     def are_low(self) -> bool:
-        """Whether neither kind of false verdict is more frequent than it may be."""
-        return max(self.false_held, self.false_refuted) <= MOST_FALSE
+        """Whether neither is above what it may be by more than the chance of so many judgements explains."""
+        chance = 2 * math.sqrt(MOST_FALSE * (1 - MOST_FALSE) / self.judgements)
+        return max(self.false_held, self.false_refuted) <= MOST_FALSE + chance
 
 
 def rates(
     scenario: Scenario, design: Repeats, judgements: int, seed: int, effects: Sequence[float] = EFFECTS
 ) -> Rates:
-    """Judge `judgements` simulated runs for each effect; half the claims say at least, half at most."""
+    """Judge `judgements` simulated runs for each direction of the claim, and as many for each effect."""
     random = np.random.default_rng(seed)
-    short = list(_judge(scenario, design, judgements, random, 1 - A_BILLIONTH))
-    beyond = list(_judge(scenario, design, judgements, random, 1 + A_BILLIONTH))
-    share = 1 / judgements
+
+    def share(words: str, effect: float, is_least: bool, runs: int = judgements) -> float:
+        decisions = _judge(scenario, design, runs, random, effect, is_least)
+        return sum(decision.verdict == words for decision, _ in decisions) / runs
+
+    both, half = (True, False), max(judgements // 2, 1)
+    made = [repeats for _, repeats in _judge(scenario, design, half, random, 1 - A_BILLIONTH, True)]
     return Rates(
-        false_held=share * sum(decision.verdict == "held" for decision, _ in short),
-        false_refuted=share * sum(decision.verdict == "refuted" for decision, _ in beyond),
+        judgements,
+        false_held=max(share("held", 1 - A_BILLIONTH, is_least) for is_least in both),
+        false_refuted=max(share("refuted", 1 + A_BILLIONTH, is_least) for is_least in both),
         power=tuple(
-            share * sum(d.verdict == "held" for d, _ in _judge(scenario, design, judgements, random, effect))
-            for effect in effects
+            sum(share("held", effect, is_least, half) for is_least in both) / 2 for effect in effects
         ),
-        repeats_made=share * sum(made for _, made in short),
+        repeats_made=sum(made) / half,
     )
 
 
 def _judge(
-    scenario: Scenario, design: Repeats, judgements: int, random: np.random.Generator, effect: float
+    scenario: Scenario,
+    design: Repeats,
+    runs: int,
+    random: np.random.Generator,
+    effect: float,
+    is_least: bool,
 ) -> Iterator[tuple[Decision, int]]:
     """Yield each decision and the number of repeats that it took. The truth is `effect` beyond the bound."""
-    shape = (judgements, design.most)
-    truth = BOUND * np.where(np.arange(judgements) % 2, 1 / effect, effect)
+    shape = (runs, design.most)
+    truth = BOUND * effect if is_least else BOUND / effect
+    claim = Claim(BOUND, is_least)
     if scenario.draw is None:
-        values = random.poisson(truth[:, None], shape).astype(np.float64)
+        values = random.poisson(truth, shape).astype(np.float64)
     else:
-        values = truth[:, None] * np.exp(scenario.draw(random, shape))
+        values = truth * np.exp(scenario.draw(random, shape))
     common = None if scenario.drift is None else np.exp(scenario.drift(random, shape))
     step = {} if scenario.draw else dict.fromkeys(range(1, design.most + 1), 1.0)
-    for row in range(judgements):
-        claim = Claim(BOUND, is_least=row % 2 == 0)
+    for row in range(runs):
         yield _one(values[row], None if common is None else common[row], claim, design, step)
 
 
@@ -182,7 +196,7 @@ def _by_repeat(values: Floats) -> ByRepeat:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; return 1 where a rate is above what it may be."""
     parser = argparse.ArgumentParser(prog="python -m bench.false_verdicts", description=__doc__)
-    parser.add_argument("--judgements", type=int, default=10_000, help="for each row and effect")
+    parser.add_argument("--judgements", type=int, default=10_000, help="for each rate")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     powers = " | ".join(f"decided at x {effect:g}" for effect in EFFECTS)
