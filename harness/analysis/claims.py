@@ -5,6 +5,7 @@ docs/decisions/0008-verdicts-carry-an-interval.md says why it is done this way.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from harness.analysis.sequential import FEWEST, Repeats
 from harness.analysis.statistics import (
     Interval,
     interval_over_repeats,
+    poisson_limits,
     repeats_needed,
-    upper_limit_of_no_event,
 )
 from harness.analysis.wording import interval_in_words, shown_apart
 from harness.metrics.ranges import ANY_AMOUNT, Range, range_of_times
@@ -25,6 +26,8 @@ VerdictWord = Literal["held", "refuted", "inconclusive"]
 Basis = Literal["interval", "every repeat", "one repeat", "nothing"]
 
 ByRepeat = Mapping[int, Number]
+
+FEW_EVENTS = 100  # in all repeats; with more of them the repeats show how they vary
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ def _decide(
         return _one_repeat(claim, measured, repeats)
     amounts = list(values.values())
     steps = [one_event[repeat] for repeat in values] if one_event else []
-    interval = _with_unseen_events(interval_over_repeats(amounts, repeats), claim.possible, steps)
+    interval = interval_over_repeats(amounts, repeats)
+    if steps:
+        interval = _with_few_events(interval, amounts, claim.possible, steps)
     word, figures = _side(interval, claim), interval_in_words(interval, claim.bound)
     if word != "inconclusive":
         return Decision(word, "interval", measured, interval, f"the interval is {figures}")
@@ -154,18 +159,24 @@ def _one_repeat(claim: Claim, measured: float, repeats: Repeats) -> Decision:
     return Decision(word, "one repeat", measured, None, "one repeat, no interval")
 
 
-def _with_unseen_events(interval: Interval, possible: Range, steps: Sequence[float]) -> Interval:
-    """Return the interval, reaching to what the number of repeats and requests does not exclude.
+def _with_few_events(
+    interval: Interval, values: Sequence[float], possible: Range, steps: Sequence[float]
+) -> Interval:
+    """Return the interval, reaching at least to what so few counted events cannot tell apart.
 
-    Where no event was seen in any repeat (or nothing but events), the repeats do not vary, and say nothing
-    of how many there may be. `steps`: what one event is worth in each repeat.
+    Repeats with few events vary little by chance: three with none, or with one each, not at all. Where nearly
+    all is an event, what is few are the exceptions. `steps`: what one event is worth in each repeat.
     """
-    if not steps or interval.low != interval.high or interval.low not in (possible.low, possible.high):
-        return interval
-    reach = upper_limit_of_no_event(len(steps)) * statistics.fmean(steps)
-    if interval.low == possible.low:
-        return Interval(possible.low, min(possible.low + reach, possible.high))
-    return Interval(max(possible.high - reach, possible.low), possible.high)
+    step, repeats = statistics.fmean(steps), len(values)
+    for end, sign in ((possible.low, 1), (possible.high, -1)):
+        if math.isinf(end):
+            continue
+        events = round(sum(abs(value - end) / one for value, one in zip(values, steps, strict=True)))
+        if events <= FEW_EVENTS:
+            limits = [end + sign * step * limit / repeats for limit in poisson_limits(events)]
+            low, high = sorted(min(max(limit, possible.low), possible.high) for limit in limits)
+            return interval.hull(low, high)
+    return interval
 
 
 def _side(interval: Interval, claim: Claim) -> VerdictWord:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from harness.analysis.sequential import FEWEST, TAIL, Repeats, tail_at_each_look
 from harness.analysis.student_t import t_quantile
@@ -61,14 +62,16 @@ def interval_over_repeats(values: Sequence[float], repeats: Repeats) -> Interval
     return t_interval.hull(ordered[rank - 1], ordered[-rank])
 
 
-def upper_limit_of_no_event(repeats: int) -> float:
-    """Return how many events a repeat may have on average when none was seen in `repeats` of them.
+@cache
+def poisson_limits(events: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of an expected number of events, of which `events` were seen.
 
-    The exact limit of a Poisson rate, the "rule of three" at 97.5 % (J. A. Hanley and A. Lippman-Hand, If
-    nothing goes wrong, is everything all right?, JAMA 249, 1983). It is right for events that happen
-    independently; where they come in bursts the rate may be higher.
+    Exact limits of F. Garwood, Fiducial limits for the Poisson distribution, Biometrika 28, 1936. With no
+    event the upper one is 3.7 (the "rule of three" at 97.5 %). They are right for events that happen
+    independently; where events come in bursts their number varies more.
     """
-    return -math.log(TAIL) / repeats
+    low = 0.0 if events == 0 else _crossing(lambda mean: 1 - _poisson_cdf(events - 1, mean) > TAIL)
+    return low, _crossing(lambda mean: _poisson_cdf(events, mean) < TAIL)
 
 
 def share_of_repeats_not_excluded(repeats: int) -> float:
@@ -89,11 +92,27 @@ def repeats_needed(values: Sequence[float], bound: float, steps: Sequence[float]
 
     def decides(count: int) -> bool:
         half = t_quantile(1 - TAIL, count - 1) * deviation / math.sqrt(count)
-        return half + upper_limit_of_no_event(count) * step < distance
+        return half + poisson_limits(0)[1] / count * step < distance
 
     counts = range(len(values) + 1, MOST_REPEATS + 1)
     place = bisect_left(counts, True, key=decides)
     return counts[place] if place < len(counts) else None
+
+
+def _poisson_cdf(events: int, mean: float) -> float:
+    logs = (number * math.log(mean) - mean - math.lgamma(number + 1) for number in range(events + 1))
+    return math.fsum(math.exp(log) for log in logs)
+
+
+def _crossing(is_beyond: Callable[[float], bool]) -> float:
+    """Return the positive number beyond which `is_beyond` is true."""
+    low, high = 0.0, 1.0
+    while not is_beyond(high):
+        low, high = high, high * 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_beyond(middle) else (middle, high)
+    return high
 
 
 def _back(value: float, on_logs: bool) -> float:

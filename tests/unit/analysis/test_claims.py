@@ -87,6 +87,16 @@ def test_no_failure_seen_is_not_no_failure() -> None:
     assert decide(none, at_most(0.001), THREE).verdict == "held"
 
 
+def test_few_events_are_chance() -> None:
+    """One failed request in each of three repeats is no reason to be sure of one in each."""
+    ones, steps = by_repeat(1, 1, 1), dict.fromkeys((1, 2, 3), 1.0)
+    decision = decide(ones, at_most(1.5, Range()), THREE, one_event=steps)
+    assert decision.interval == Interval(pytest.approx(0.2062, abs=1e-3), pytest.approx(2.922, abs=1e-3))
+    assert decision.verdict == "inconclusive"
+    many = by_repeat(100, 100, 100)
+    assert decide(many, at_most(101, Range()), THREE, one_event=steps).verdict == "held"
+
+
 def test_arms_are_compared_within_each_repeat() -> None:
     """Both arms drift by 10 from repeat to repeat; their ratio is 2 in each."""
     slow, fast = by_repeat(2.0, 20.2, 198.0), by_repeat(1.0, 10.0, 100.0)

@@ -9,9 +9,9 @@ from harness.analysis.sequential import TAIL, Repeats, tail_at_each_look
 from harness.analysis.statistics import (
     Interval,
     interval_over_repeats,
+    poisson_limits,
     repeats_needed,
     share_of_repeats_not_excluded,
-    upper_limit_of_no_event,
 )
 from harness.analysis.student_t import t_cdf, t_quantile
 
@@ -97,8 +97,15 @@ def test_whenever_a_run_stops_the_intervals_miss_the_truth_as_often_as_stated() 
     assert missed / 4000 == pytest.approx(2 * TAIL, abs=0.01)
 
 
-def test_no_event_seen_still_allows_some() -> None:
-    assert upper_limit_of_no_event(1) == pytest.approx(3.689, abs=1e-3)
+@pytest.mark.parametrize(
+    ("events", "low", "high"),
+    [(0, 0, 3.689), (1, 0.0253, 5.572), (3, 0.619, 8.767), (10, 4.795, 18.39), (100, 81.36, 121.63)],
+)
+def test_limits_of_a_count_are_those_of_the_printed_tables(events: int, low: float, high: float) -> None:
+    assert poisson_limits(events) == pytest.approx((low, high), rel=1e-3)
+
+
+def test_no_exception_seen_still_allows_some() -> None:
     assert share_of_repeats_not_excluded(20) == pytest.approx(0.14, abs=2e-3)
 
 
