@@ -13,9 +13,11 @@ from harness.client_settings import client_settings
 from harness.confirm_clients import confirm_clients
 from harness.endpoints import group_of
 from harness.errors import LabError, UserError
+from harness.machine import MachineWatch
+from harness.machine_state import MACHINE_FILE
 from harness.options import RunOptions
 from harness.progress import RunProgress
-from harness.record import RunWriter, store_rows
+from harness.record import RunWriter, store_rows, write_json
 from harness.spec import Experiment
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -47,6 +49,7 @@ class CellRun:
         self._options = options
         self._folder = writer.cell(plan.arm_name, plan.repeat)
         self._epoch_ns = time.monotonic_ns()
+        self._machine = MachineWatch(self._epoch_ns)
         direct = plan.arm.route == "direct"
         self._info: dict[str, Any] = {
             "arm": plan.arm_name,
@@ -92,6 +95,7 @@ class CellRun:
             self._info["status"] = "failed"
             raise
         finally:
+            self._machine.stop()
             self._testbed.stop_load()
             self._testbed.stop_cell()
             self._collect()
@@ -118,6 +122,7 @@ class CellRun:
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         self._testbed.start_load(order, self._folder)
+        self._machine.start(live.pids)
         self._note("load_started")
         confirmed = False
         with self._events(live) as tick:
@@ -175,6 +180,8 @@ class CellRun:
         status = _load_status(self._folder)
         for name in ("measure_start_ns", "measure_end_ns"):
             self._info[name] = status.get(name, 0)
+        window_ns = (self._info["measure_start_ns"], self._info["measure_end_ns"])
+        write_json(self._folder / MACHINE_FILE, self._machine.summary(*window_ns))
         workers = self._folder / WORKERS_FILE
         if workers.exists():
             self._info["load_workers"] = json.loads(workers.read_text())

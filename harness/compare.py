@@ -12,6 +12,7 @@ from rich.table import Table
 
 from harness.errors import UserError
 from harness.judge import show
+from harness.machine_report import machine_states
 from harness.metrics import METRICS
 from harness.record import Run
 from harness.report_tables import value_of
@@ -66,7 +67,7 @@ def compare(before: Run, after: Run) -> list[Change]:
 
 
 def differences(before: Run, after: Run) -> list[tuple[str, str, str]]:
-    """What differed: (dotted name, before, after) of experiment, seed, status, versions, host and commit."""
+    """What differed: (dotted name, before, after) of experiment, status, versions, host, commit, machine."""
     left, right = _described(before), _described(after)
     names = sorted(left.keys() | right.keys())
     absent = "(none)"
@@ -106,6 +107,7 @@ def _described(run: Run) -> dict[str, str]:
         **{name: manifest.get(name) for name in ("status", "versions", "host", "git_commit")},
         "testbed": manifest.get("testbed", "local"),
         "load": manifest.get("load", {"processes": 1, "expect_workers": 0}),
+        "machine": machine_states(run),
     }
     return dict(_flat(known, ""))
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.judge import show
+from harness.machine_report import repeated_in_words, repeated_lines
 from harness.report_events import event_line
 from harness.report_tables import COUNTS, where_table
 
@@ -42,8 +43,13 @@ def print_summary(summary: Mapping[str, Any], console: Console, report: Path | N
         console.print(f"  [dim]note[/]         {escape(note)}", highlight=False)
     for doubt in summary["doubts"]:
         console.print(f"  [yellow]doubt[/]        {escape(doubt)}", highlight=False)
+    if again := repeated_in_words(summary):
+        lines = "; ".join(repeated_lines(summary))
+        console.print(f"  [dim]repeated[/]     {again}: {escape(lines)}", highlight=False)
     if report is not None:
         console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
+    if summary["advice"]:
+        console.print(f"[bold yellow]{escape(summary['advice'])}[/]", highlight=False)
 
 
 def _where(arms: Mapping[str, Mapping[str, Any]], *, wide: bool) -> Table:

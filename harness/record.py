@@ -127,13 +127,17 @@ class RunWriter:
         """Write (or replace) cell.json of one cell."""
         write_json(folder / "cell.json", {"schema": SCHEMA, **cell})
 
+    def write_manifest(self) -> None:
+        """Write `manifest` as it is now."""
+        write_json(self.path / MANIFEST, self.manifest)
+
     def finish(self, status: str, error: str | None = None) -> None:
         """Write how the run ended: "completed", "interrupted" or "failed".
 
         A completed run becomes results/<experiment>/latest.
         """
         self.manifest |= {"status": status, "finished_utc": _utc_now(), "error": error}
-        write_json(self.path / MANIFEST, self.manifest)
+        self.write_manifest()
         if status == "completed":
             link = self.path.with_name(f".latest.{self.path.name}")
             link.symlink_to(self.path.name)

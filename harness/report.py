@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from harness.errors import UserError
+from harness.machine_report import machine_table, repeated_in_words, repeated_lines
 from harness.plots import PLOTS, draw_plots
 from harness.record import Run, read_run, write_json, write_text
 from harness.report_events import changes_table, event_tables
@@ -82,6 +83,9 @@ def render_report(run: Run, summary: Mapping[str, Any], plots: Mapping[str, Path
         ledgers=ledgers_table(arms, no_ledgers),
         generator=generator_table(arms),
         usage=usage_table(arms),
+        machine=machine_table(summary),
+        repeated=repeated_in_words(summary),
+        repeated_lines=repeated_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
         facts=_facts(run),

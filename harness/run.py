@@ -17,6 +17,7 @@ from harness.options import RunOptions
 from harness.progress import RunProgress
 from harness.provenance import git_commit, host, versions
 from harness.record import RunWriter
+from harness.redo import Redo
 from harness.spec import Experiment, experiment_yaml
 from harness.testbed.choice import FoundTestbed, find_testbed
 
@@ -65,10 +66,14 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         )
         with _recorded(writer):
             testbed = found.make(writer.path / "logs")
+            redo = Redo(plans, writer, options)
             with testbed, RunProgress(experiment, len(plans), options.quiet) as progress:
                 for plan in plans:
                     progress.cell(plan)
                     answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+                    while reason := redo.set_aside(plan):
+                        progress.again(plan, reason)
+                        answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
                     progress.cell_done(plan, answered)
         return _derive(writer.path)
 
@@ -95,7 +100,10 @@ def _manifest(
         "testbed": options.testbed,
         "load": {"processes": options.load.processes, "expect_workers": options.load.expect_workers},
         "overrides": options.overrides,
-        "cells": [{"arm": plan.arm_name, "repeat": plan.repeat} for plan in plans],
+        "redo": options.redo,
+        "cells": [
+            {"arm": plan.arm_name, "repeat": plan.repeat, "attempts": 0, "disturbed": []} for plan in plans
+        ],
     }
 
 

@@ -11,6 +11,7 @@ from harness.facts import CellFacts, collect_facts
 from harness.judge import CellResult, judge, measure, median
 from harness.ledgers import COUNTS as LEDGER_COUNTS
 from harness.ledgers import Ledgers
+from harness.machine_report import machine_fields
 from harness.metrics import METRICS
 from harness.metrics_events import event_metric
 from harness.record import SCHEMA, Run
@@ -52,6 +53,7 @@ def summarise(run: Run, facts: Facts | None = None) -> dict[str, Any]:
         "not_judged": not_judged,
         "doubts": verdict.doubts,
         "notes": list(run.manifest.get("notes", [])),
+        **machine_fields(run, verdict.verdict),
         "arms": {
             name: _arm(variant, facts.get(name, ()), results.get(name, ()))
             | {"usage": usage_of(run.cells_of(name))}

@@ -1,0 +1,169 @@
+"""Was a finished cell disturbed, so that it is to be measured again? Pure.
+
+The rule asks only what does not depend on the cell's result: how late the generator was, and what the machine
+did meanwhile. No latency, count or error of an answer enters it, and it is the same for every arm.
+
+A cell is disturbed when its figures would be spoilt:
+- the generator sent more than MOST_LAG_P99_MS late for one request in a hundred, or
+- it sent outside LEAST_ACHIEVED_SHARE to MOST_ACHIEVED_SHARE of the plan in time, or
+- others (other processes, other virtual machines) had TAKEN_SHARE of the machine for TAKEN_S or longer, and
+  the generator was NOTABLE_LAG_MS late: what sends late receives late, too, and Envoy and the replicas wait
+  for a core as the generator does.
+The first two limits are the judge's: a cell that breaks them does not count anyway. So a repetition never
+takes the place of a cell for what that cell measured.
+
+Lateness counts only where the machine or the lab is the cause. Clients that wait for an answer on purpose
+(`await_each_answer`, the first answer of a session) are late from the end of that wait.
+
+A disturbed cell is worth a repetition unless the lab itself kept the machine busy for the whole window: the
+load is too much for this machine then, and a second attempt would fare no better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from harness.judge import LEAST_ACHIEVED_SHARE, MOST_ACHIEVED_SHARE, MOST_LAG_P99_MS
+from harness.lag import lag_after_answers
+from harness.machine_state import read_machine
+from harness.metric import NS_PER_MS
+from harness.ranks import percentiles
+from harness.record import Cell
+from harness.tables import table_errors
+
+TAKEN_S = 0.3  # how long others may have TAKEN_SHARE of the machine
+NOTABLE_LAG_MS = 10.0  # a fifth of the limit; on a calm machine p99 is below 5 ms
+LAB_ALONE_SHARE = 0.9  # of the machine, over the whole window: nothing is left that others could take
+SEEN_SHARE = 0.2  # of the machine, in the worst moment: what others took below that explains no lateness
+
+Cause = Literal["processes", "hypervisor", "lab", "unknown"]
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """Why the figures of a cell are spoilt.
+
+    reason: one sentence with figures. cause: who took the machine. worth_repeating: whether a second attempt
+    may fare better.
+    """
+
+    reason: str
+    cause: Cause
+
+    @property
+    def worth_repeating(self) -> bool:
+        """Whether a second attempt may fare better."""
+        return self.cause != "lab"
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """How late the generator was, for want of a core. in_time_share: sent in the window / planned there.
+
+    None: nothing was planned ahead (a closed loop, or clients that wait for each answer), or the rows of a
+    lost load worker are missing.
+    """
+
+    lag_p99_ms: float
+    planned_rate_per_s: float
+    in_time_share: float | None
+
+
+def disturbance_of(cell: Cell) -> Disturbance | None:
+    """Return why a completed cell is disturbed; None when it is not, or when it did not complete.
+
+    Raises UserError naming the folder when the client's ledger cannot be read.
+    """
+    if cell.status != "completed":
+        return None
+    return find_disturbance(lateness_of(cell), read_machine(cell.folder))
+
+
+def find_disturbance(lateness: Lateness | None, machine: Mapping[str, Any] | None) -> Disturbance | None:
+    """Apply the rule above. `lateness`: None when no request was planned; `machine`: machine.json or None."""
+    if lateness is None:
+        return None
+    effects = _effects(lateness)
+    taken = machine["taken"] if machine else None
+    robbed = taken is not None and taken["seconds"] >= TAKEN_S and lateness.lag_p99_ms > NOTABLE_LAG_MS
+    if not effects and not robbed:
+        return None
+    cause, words = _cause(machine)
+    if not effects:
+        effects = [f"the generator sent {lateness.lag_p99_ms:.3g} ms late at p99"]
+    return Disturbance("; ".join([words, *effects]), cause)
+
+
+def lateness_of(cell: Cell) -> Lateness | None:
+    """Return how late the cell's generator was; None when no request was planned in the measured window."""
+    start_ns, end_ns = cell.info["measure_start_ns"], cell.info["measure_end_ns"]
+    with table_errors(cell.folder, "request rows written by this lab"):
+        if cell.awaits_answers:
+            lag_ns = lag_after_answers(cell.requests(), start_ns, end_ns)
+            rows = None
+        else:
+            rows = _lags(cell.requests()).collect()
+            planned = pl.col("planned_ns").is_between(start_ns, end_ns, closed="left")
+            lag_ns = rows.filter(planned)["lag_ns"]
+    if not lag_ns.len():
+        return None
+    window_s = (end_ns - start_ns) / 1e9
+    planned_requests = int(cell.info["planned_requests"])
+    share = None
+    if rows is not None and planned_requests and not cell.lost_clients:
+        sent_ns = pl.col("planned_ns") + pl.col("lag_ns")
+        in_time = rows.filter(sent_ns.is_between(start_ns, end_ns, closed="left")).height
+        share = in_time / planned_requests
+    return Lateness(percentiles(lag_ns)["p99"] / NS_PER_MS, planned_requests / window_s, share)
+
+
+def _lags(requests: pl.LazyFrame) -> pl.LazyFrame:
+    """planned_ns and lag_ns of each request: sent - planned, without the wait for a first answer."""
+    first = pl.col("done_ns").sort_by("request_id").first().over("client", "session")
+    waited = (pl.col("planned_ns") < first) & (pl.col("sent_ns") >= first)
+    due_ns = pl.when(waited).then(first).otherwise("planned_ns")
+    return requests.select("planned_ns", (pl.col("sent_ns") - due_ns).alias("lag_ns"))
+
+
+def _effects(lateness: Lateness) -> list[str]:
+    """What the lateness spoils, in words."""
+    effects = []
+    if lateness.lag_p99_ms > MOST_LAG_P99_MS:
+        effects.append(
+            f"the generator sent {lateness.lag_p99_ms:.3g} ms late at p99 (at most {MOST_LAG_P99_MS:g} ms)"
+        )
+    share = lateness.in_time_share
+    if share is not None and not LEAST_ACHIEVED_SHARE <= share <= MOST_ACHIEVED_SHARE:
+        planned = lateness.planned_rate_per_s
+        effects.append(
+            f"the generator sent {share * planned:.4g} of {planned:.4g} planned requests/s in time"
+        )
+    return effects
+
+
+def _cause(machine: Mapping[str, Any] | None) -> tuple[Cause, str]:
+    """Who took the machine, and the same in words."""
+    if machine is None:
+        return "unknown", "what the machine did meanwhile is not known"
+    lab_share = machine["lab_share"]
+    if lab_share is not None and lab_share >= LAB_ALONE_SHARE:
+        return "lab", f"the lab's own processes took {_of_cores(lab_share, machine)} all the time"
+    moment = machine["taken"] or machine["worst"]
+    if moment is None or moment["steal_share"] is moment["others_share"] is None:
+        return "unknown", "this system does not tell what else the machine did"
+    steal, others = moment["steal_share"] or 0.0, moment["others_share"] or 0.0
+    if steal + others < SEEN_SHARE:
+        return "unknown", "no other process that took the machine was seen"
+    share = min(1.0, steal + others)
+    who: Cause = "hypervisor" if steal > others else "processes"
+    names = {"hypervisor": "other virtual machines", "processes": "other processes"}
+    return who, f"{names[who]} took {_of_cores(share, machine)} for {moment['seconds']:.1f} s"
+
+
+def _of_cores(share: float, machine: Mapping[str, Any]) -> str:
+    cores = machine["cores"]
+    return f"{share * cores:.1f} of {cores} CPU {'core' if cores == 1 else 'cores'}"
