@@ -148,13 +148,13 @@ def _effects(lateness: Lateness) -> list[str]:
 def _cause(machine: Mapping[str, Any] | None) -> tuple[Cause, str]:
     """Who took the machine, and the same in words."""
     if machine is None:
-        return "unknown", "what the machine did meanwhile is not known"
+        return "unknown", "what took the machine is not known"
     lab_share = machine["lab_share"]
     if lab_share is not None and lab_share >= LAB_ALONE_SHARE:
         return "lab", f"the lab's own processes took {_of_cores(lab_share, machine)} all the time"
     moment = machine["taken"] or machine["worst"]
     if moment is None or moment["steal_share"] is moment["others_share"] is None:
-        return "unknown", "this system does not tell what else the machine did"
+        return "unknown", "what took the machine is not known"
     steal, others = moment["steal_share"] or 0.0, moment["others_share"] or 0.0
     if steal + others < SEEN_SHARE:
         return "unknown", "no other process that took the machine was seen"

@@ -75,7 +75,7 @@ def read_frequency_mhz(cpus: Path, proc: Path) -> float | None:
 
 
 class ProcessTrees:
-    """Adds up the CPU time of processes and of all that they start. `roots` may grow meanwhile.
+    """Adds up the CPU time of this process, of `roots`, and of all that they start. `roots` may grow.
 
     The first look counts as zero. What a process uses between the last look and its end is lost.
     """
@@ -107,7 +107,7 @@ class ProcessTrees:
         if self._children(own) is None:
             return None
         found: set[int] = set()
-        todo = [own, *self._roots.values()]
+        todo = [own, *list(self._roots.values())]
         while todo:
             pid = todo.pop()
             if pid not in found:
@@ -145,8 +145,10 @@ class MachineWatch:
         self._thread: threading.Thread | None = None
 
     def start(self, pids: Mapping[str, int]) -> None:
-        """Begin. `pids`: parts of the lab that this process has not started itself; it may grow meanwhile."""
-        trees = ProcessTrees(self._proc, pids, self._tick_s)
+        """Begin. `pids`: part -> process; it may grow meanwhile. Empty: the parts are not known here, so that
+        nobody can tell them from other processes.
+        """
+        trees = ProcessTrees(self._proc, pids, self._tick_s) if pids else None
         self._thread = threading.Thread(target=self._watch, args=(trees,), name="machine", daemon=True)
         self._thread.start()
 
@@ -160,7 +162,7 @@ class MachineWatch:
         """Return the content of machine.json for a measured window, in nanoseconds from the cell's start."""
         return summarise_machine(self._samples, self._cores, start_ns, end_ns)
 
-    def _watch(self, trees: ProcessTrees) -> None:
+    def _watch(self, trees: ProcessTrees | None) -> None:
         due_s = time.monotonic()
         while True:
             now_s = time.monotonic()
@@ -169,7 +171,7 @@ class MachineWatch:
             if self._ending.wait(max(0.0, due_s - time.monotonic())):
                 return
 
-    def _sample(self, trees: ProcessTrees, late_s: float) -> Sample:
+    def _sample(self, trees: ProcessTrees | None, late_s: float) -> Sample:
         at_ns = time.monotonic_ns() - self._epoch_ns
         counters = read_counters(self._proc, self._tick_s)
         if counters is not None and counters.cores:
@@ -179,7 +181,7 @@ class MachineWatch:
             at_ns=at_ns,
             steal_s=counters.steal_s if counters else None,
             busy_s=counters.busy_s if counters else None,
-            lab_s=trees.cpu_s() if counters else None,
+            lab_s=trees.cpu_s() if trees else None,
             pressure_s=read_pressure_s(self._proc),
             running=counters.running if counters else None,
             frequency_mhz=read_frequency_mhz(self._cpus, self._proc) if asks else None,

@@ -24,6 +24,7 @@ from harness.testbed.base import LiveCell
 from harness.testbed.bring_up import bring_up
 from harness.testbed.compose import create, service, write_compose
 from harness.testbed.container import ENGINE_ERRORS, EndWatch, Part, engine_call
+from harness.testbed.container_pids import host_pids
 from harness.testbed.docker_fleet import DockerFleet
 from harness.testbed.docker_host import LAB_USER, DockerHost
 from harness.testbed.engine import (
@@ -151,6 +152,7 @@ class DockerTestbed:
         fleet = self.fleet
         self._load = fleet.parts["load"]
         engine_call("start the load", self._load.container.start)
+        fleet.live.pids |= host_pids(fleet.parts.values())
         self._usage = UsageWatch(list(fleet.parts.values()), folder / USAGE_FILE, fleet.epoch_ns)
         return self._load.state
 

@@ -30,6 +30,9 @@ RIGHT_OF_RECORD = [
     "harness.plots",
     "harness.report",
     "harness.console",
+    "harness.disturbance",
+    "harness.machine_state",
+    "harness.machine_report",
 ]
 LIVE = {
     *("asyncio", "docker", "gevent", "grpc", "locust", "multiprocessing", "psutil", "signal", "socket"),
