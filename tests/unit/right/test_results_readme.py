@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.machine_state import Sample, summarise_machine
 from harness.metrics import METRICS
 from harness.metrics_events import EVENT_METRICS
 from harness.record import read_run
 from harness.summary import summarise
 from harness.tables import REPLICA_COLUMNS
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from tests.unit.harness.test_redo import LATE_MS, PLANS, Attempts, machine
 from tests.unit.right.invented import GOLDEN
 
 README = (Path(harness.__file__).parent.parent / "results" / "README.md").read_text()
@@ -52,6 +54,27 @@ def test_every_field_of_an_event_is_explained(runs):
     event = summarise(read_run(runs["killed"]))["arms"]["sticky"]["repeats"][0]["events"][0]
     assert event["effects"]
     for field in {**event, **event["effects"][0]}.keys() - EVENT_METRICS.keys():
+        assert field in NAMES, field
+
+
+def test_every_field_of_a_summary_is_explained():
+    stated = {"verdict", "expectations", "doubts", "notes", "not_judged", "arms"}
+    for field in summarise(read_run(GOLDEN)):
+        assert field in NAMES, field
+        stated.discard(field)
+    assert not stated
+
+
+def test_every_field_of_the_machine_and_of_disturbed_cells_is_explained(tmp_path):
+    run = Attempts(tmp_path)
+    run.measure(PLANS[0], LATE_MS, machine())
+    (path,) = run.writer.path.glob("disturbed/*/cell.json")
+    manifest = run.writer.manifest
+    samples = [Sample(n * 10**8, 0.0, n * 0.2, 0.0, 0.0, 1, 2000.0) for n in range(11)]
+    summary = summarise(read_run(run.writer.path))
+    (repeated,) = summary["repeated_cells"]
+    known = {"error", *summarise_machine(samples, 2, 0, 10**9)}
+    for field in (*json.loads(path.read_text()), *manifest, *manifest["cells"][0], *repeated, *known):
         assert field in NAMES, field
 
 
