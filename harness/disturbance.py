@@ -8,7 +8,8 @@ A cell is disturbed when its figures would be spoilt:
 - it sent outside LEAST_ACHIEVED_SHARE to MOST_ACHIEVED_SHARE of the plan in time, or
 - others (other processes, other virtual machines) had TAKEN_SHARE of the machine for TAKEN_S or longer, and
   the generator was NOTABLE_LAG_MS late: what sends late receives late, too, and Envoy and the replicas wait
-  for a core as the generator does.
+  for a core as the generator does. Only when that passed: where it lasted for LASTING_SHARE of the window, a
+  second attempt would hardly fare better, and this one may still count.
 The first two limits are the judge's: a cell that breaks them does not count anyway. So a repetition never
 takes the place of a cell for what that cell measured.
 
@@ -36,6 +37,7 @@ from harness.record import Cell
 from harness.tables import table_errors
 
 TAKEN_S = 0.3  # how long others may have TAKEN_SHARE of the machine
+LASTING_SHARE = 0.75  # of the window
 NOTABLE_LAG_MS = 10.0  # a fifth of the limit; on a calm machine p99 is below 5 ms
 LAB_ALONE_SHARE = 0.9  # of the machine, over the whole window: nothing is left that others could take
 SEEN_SHARE = 0.2  # of the machine, in the worst moment: what others took below that explains no lateness
@@ -88,9 +90,7 @@ def find_disturbance(lateness: Lateness | None, machine: Mapping[str, Any] | Non
     if lateness is None:
         return None
     effects = _effects(lateness)
-    taken = machine["taken"] if machine else None
-    robbed = taken is not None and taken["seconds"] >= TAKEN_S and lateness.lag_p99_ms > NOTABLE_LAG_MS
-    if not effects and not robbed:
+    if not effects and not _robbed(lateness, machine):
         return None
     cause, words = _cause(machine)
     if not effects:
@@ -143,6 +143,14 @@ def _effects(lateness: Lateness) -> list[str]:
             f"the generator sent {share * planned:.4g} of {planned:.4g} planned requests/s in time"
         )
     return effects
+
+
+def _robbed(lateness: Lateness, machine: Mapping[str, Any] | None) -> bool:
+    """Whether others had the machine for a while, and the generator felt it."""
+    if machine is None or machine["taken"] is None or lateness.lag_p99_ms <= NOTABLE_LAG_MS:
+        return False
+    seconds = machine["taken"]["seconds"]
+    return TAKEN_S <= seconds <= LASTING_SHARE * machine["seconds"]
 
 
 def _cause(machine: Mapping[str, Any] | None) -> tuple[Cause, str]:

@@ -140,6 +140,7 @@ def test_a_watch_that_never_began_has_no_samples() -> None:
 
 def test_parts_that_are_not_known_leave_others_unknown(tmp_path: Path) -> None:
     proc = snapshot(tmp_path, stat=STAT)
+    process(proc, os.getpid(), 100)
     watch = MachineWatch(time.monotonic_ns(), proc, tmp_path)
     watch.start({})
     time.sleep(0.15)

@@ -18,7 +18,7 @@ LATE = Lateness(212.4, 600.0, 1.0)
 
 
 def machine(worst=CALM, taken=None, **whole):
-    return {"schema": 1, "cores": 2, "worst": worst, "taken": taken, **CALM, **whole}
+    return {"schema": 1, "cores": 2, "worst": worst, "taken": taken, **CALM, "seconds": 4.0, **whole}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,7 @@ def test_the_reason_is_a_sentence_with_figures(lateness, machine, reason):
         (IN_TIME, machine(ROBBED, ROBBED)),  # others had the machine, and nothing was late
         (Lateness(49.9, 600.0, 1.0), machine()),
         (Lateness(12.0, 600.0, 1.0), machine(ROBBED, ROBBED | {"seconds": 0.2})),  # too short
+        (Lateness(12.0, 600.0, 1.0), machine(ROBBED, ROBBED | {"seconds": 3.1})),  # it lasts
         (Lateness(3.0, 600.0, 0.951), None),
         (None, machine(ROBBED, ROBBED)),  # nothing was sent
     ],

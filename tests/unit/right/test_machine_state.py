@@ -92,4 +92,4 @@ def test_a_summary_is_read_back_and_others_are_not(tmp_path):
     found = summarise_machine(samples(*[CALM] * 5), CORES, 0, S // 2)
     for text, known in ((json.dumps(found), True), (json.dumps(found | {"schema": 99}), False), ("{", False)):
         (tmp_path / MACHINE_FILE).write_text(text)
-        assert (read_machine(tmp_path) == found) == known
+        assert read_machine(tmp_path) == (found if known else None)
