@@ -150,7 +150,7 @@ def _robbed(lateness: Lateness, machine: Mapping[str, Any] | None) -> bool:
     if machine is None or machine["taken"] is None or lateness.lag_p99_ms <= NOTABLE_LAG_MS:
         return False
     seconds = machine["taken"]["seconds"]
-    return TAKEN_S <= seconds <= LASTING_SHARE * machine["seconds"]
+    return bool(TAKEN_S <= seconds <= LASTING_SHARE * machine["seconds"])
 
 
 def _cause(machine: Mapping[str, Any] | None) -> tuple[Cause, str]:
