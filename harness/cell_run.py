@@ -121,8 +121,8 @@ class CellRun:
             patience_s += AWAIT_WORKERS_S
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
-        self._testbed.start_load(order, self._folder)
-        self._machine.start(live.pids)
+        load = self._testbed.start_load(order, self._folder)
+        self._machine.start(live.pids, live.pids.get("load", load.pid))
         self._note("load_started")
         confirmed = False
         with self._events(live) as tick:

@@ -44,8 +44,9 @@ def print_summary(summary: Mapping[str, Any], console: Console, report: Path | N
     for doubt in summary["doubts"]:
         console.print(f"  [yellow]doubt[/]        {escape(doubt)}", highlight=False)
     if again := repeated_in_words(summary):
-        lines = "; ".join(repeated_lines(summary))
-        console.print(f"  [dim]repeated[/]     {again}: {escape(lines)}", highlight=False)
+        console.print(f"  [dim]repeated[/]     {again}", highlight=False)
+        for line in repeated_lines(summary):
+            console.print(f"               {escape(line)}", highlight=False)
     if report is not None:
         console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
     if summary["advice"]:

@@ -16,8 +16,8 @@ takes the place of a cell for what that cell measured.
 Lateness counts only where the machine or the lab is the cause. Clients that wait for an answer on purpose
 (`await_each_answer`, the first answer of a session) are late from the end of that wait.
 
-A disturbed cell is worth a repetition unless the lab itself kept the machine busy for the whole window: the
-load is too much for this machine then, and a second attempt would fare no better.
+A disturbed cell is worth a repetition unless the lab itself kept the machine busy for the whole window, or
+each load process its core: the load is too much for them then, and a second attempt would fare no better.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ TAKEN_S = 0.3  # how long others may have TAKEN_SHARE of the machine
 LASTING_SHARE = 0.75  # of the window
 NOTABLE_LAG_MS = 10.0  # a fifth of the limit; on a calm machine p99 is below 5 ms
 LAB_ALONE_SHARE = 0.9  # of the machine, over the whole window: nothing is left that others could take
+LOAD_CORES = 0.9  # of a load process, over the whole window: its event loop keeps one core busy, and is late
 SEEN_SHARE = 0.2  # of the machine, in the worst moment: what others took below that explains no lateness
 
-Cause = Literal["processes", "hypervisor", "lab", "unknown"]
+Cause = Literal["processes", "hypervisor", "lab", "load", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Disturbance:
     @property
     def worth_repeating(self) -> bool:
         """Whether a second attempt may fare better."""
-        return self.cause != "lab"
+        return self.cause not in ("lab", "load")
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,14 @@ class Lateness:
     planned_rate_per_s: float
     in_time_share: float | None
 
+    @classmethod
+    def of(cls, lag_ns: pl.Series, cell: Cell, in_time: int | None) -> Lateness:
+        """Return what `lag_ns` of the window's requests comes to; `in_time`: requests sent in the window."""
+        planned = int(cell.info["planned_requests"])
+        window_s = (cell.info["measure_end_ns"] - cell.info["measure_start_ns"]) / 1e9
+        share = in_time / planned if in_time is not None and planned else None
+        return cls(percentiles(lag_ns)["p99"] / NS_PER_MS, planned / window_s, share)
+
 
 def disturbance_of(cell: Cell) -> Disturbance | None:
     """Return why a completed cell is disturbed; None when it is not, or when it did not complete.
@@ -82,17 +91,20 @@ def disturbance_of(cell: Cell) -> Disturbance | None:
     """
     if cell.status != "completed":
         return None
-    return find_disturbance(lateness_of(cell), read_machine(cell.folder))
+    processes = len(cell.load_workers) or 1
+    return find_disturbance(lateness_of(cell), read_machine(cell.folder), processes)
 
 
-def find_disturbance(lateness: Lateness | None, machine: Mapping[str, Any] | None) -> Disturbance | None:
+def find_disturbance(
+    lateness: Lateness | None, machine: Mapping[str, Any] | None, load_processes: int = 1
+) -> Disturbance | None:
     """Apply the rule above. `lateness`: None when no request was planned; `machine`: machine.json or None."""
     if lateness is None:
         return None
     effects = _effects(lateness)
     if not effects and not _robbed(lateness, machine):
         return None
-    cause, words = _cause(machine)
+    cause, words = _cause(machine, load_processes)
     if not effects:
         effects = [f"the generator sent {lateness.lag_p99_ms:.3g} ms late at p99"]
     return Disturbance("; ".join([words, *effects]), cause)
@@ -104,29 +116,20 @@ def lateness_of(cell: Cell) -> Lateness | None:
     with table_errors(cell.folder, "request rows written by this lab"):
         if cell.awaits_answers:
             lag_ns = lag_after_answers(cell.requests(), start_ns, end_ns)
-            rows = None
-        else:
-            rows = _lags(cell.requests()).collect()
-            planned = pl.col("planned_ns").is_between(start_ns, end_ns, closed="left")
-            lag_ns = rows.filter(planned)["lag_ns"]
-    if not lag_ns.len():
-        return None
-    window_s = (end_ns - start_ns) / 1e9
-    planned_requests = int(cell.info["planned_requests"])
-    share = None
-    if rows is not None and planned_requests and not cell.lost_clients:
-        sent_ns = pl.col("planned_ns") + pl.col("lag_ns")
-        in_time = rows.filter(sent_ns.is_between(start_ns, end_ns, closed="left")).height
-        share = in_time / planned_requests
-    return Lateness(percentiles(lag_ns)["p99"] / NS_PER_MS, planned_requests / window_s, share)
+            return Lateness.of(lag_ns, cell, None) if lag_ns.len() else None
+        lags = lags_of(cell.requests())
+    lag_ns = lags.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))["lag_ns"]
+    sent_ns = pl.col("planned_ns") + pl.col("lag_ns")
+    in_time = lags.filter(sent_ns.is_between(start_ns, end_ns, closed="left")).height
+    return Lateness.of(lag_ns, cell, None if cell.lost_clients else in_time) if lag_ns.len() else None
 
 
-def _lags(requests: pl.LazyFrame) -> pl.LazyFrame:
-    """planned_ns and lag_ns of each request: sent - planned, without the wait for a first answer."""
+def lags_of(requests: pl.LazyFrame) -> pl.DataFrame:
+    """Return planned_ns and lag_ns of each request: sent - planned, without the wait for a first answer."""
     first = pl.col("done_ns").sort_by("request_id").first().over("client", "session")
     waited = (pl.col("planned_ns") < first) & (pl.col("sent_ns") >= first)
     due_ns = pl.when(waited).then(first).otherwise("planned_ns")
-    return requests.select("planned_ns", (pl.col("sent_ns") - due_ns).alias("lag_ns"))
+    return requests.select("planned_ns", (pl.col("sent_ns") - due_ns).alias("lag_ns")).collect()
 
 
 def _effects(lateness: Lateness) -> list[str]:
@@ -153,13 +156,16 @@ def _robbed(lateness: Lateness, machine: Mapping[str, Any] | None) -> bool:
     return bool(TAKEN_S <= seconds <= LASTING_SHARE * machine["seconds"])
 
 
-def _cause(machine: Mapping[str, Any] | None) -> tuple[Cause, str]:
+def _cause(machine: Mapping[str, Any] | None, load_processes: int) -> tuple[Cause, str]:
     """Who took the machine, and the same in words."""
     if machine is None:
         return "unknown", "what took the machine is not known"
     lab_share = machine["lab_share"]
     if lab_share is not None and lab_share >= LAB_ALONE_SHARE:
         return "lab", f"the lab's own processes took {_of_cores(lab_share, machine)} all the time"
+    load_cores = machine["load_cores"]
+    if load_cores is not None and load_cores >= LOAD_CORES * load_processes:
+        return "load", f"the load itself took {load_cores:.1f} CPU cores all the time"
     moment = machine["taken"] or machine["worst"]
     if moment is None or moment["steal_share"] is moment["others_share"] is None:
         return "unknown", "what took the machine is not known"

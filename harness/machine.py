@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,12 +75,12 @@ def read_frequency_mhz(cpus: Path, proc: Path) -> float | None:
 
 
 class ProcessTrees:
-    """Adds up the CPU time of this process, of `roots`, and of all that they start. `roots` may grow.
+    """Adds up the CPU time of processes and of all that they start. `roots`: their ids at the moment.
 
     The first look counts as zero. What a process uses between the last look and its end is lost.
     """
 
-    def __init__(self, proc: Path, roots: Mapping[str, int], tick_s: float) -> None:
+    def __init__(self, proc: Path, roots: Callable[[], list[int]], tick_s: float) -> None:
         self._proc, self._roots, self._tick_s = proc, roots, tick_s
         self._seen: dict[tuple[int, str], int] = {}  # pid and start time: pids are used again
         self._ticks = 0
@@ -103,11 +103,10 @@ class ProcessTrees:
         return self._ticks * self._tick_s
 
     def _pids(self) -> set[int] | None:
-        own = os.getpid()
-        if self._children(own) is None:
+        if self._children(os.getpid()) is None:
             return None
         found: set[int] = set()
-        todo = [own, *list(self._roots.values())]
+        todo = self._roots()
         while todo:
             pid = todo.pop()
             if pid not in found:
@@ -143,13 +142,18 @@ class MachineWatch:
         self._cores = os.cpu_count() or 1
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
+        self._lab: ProcessTrees | None = None
+        self._load: ProcessTrees | None = None
 
-    def start(self, pids: Mapping[str, int]) -> None:
+    def start(self, pids: Mapping[str, int], load_pid: int) -> None:
         """Begin. `pids`: part -> process; it may grow meanwhile. Empty: the parts are not known here, so that
-        nobody can tell them from other processes.
+        nobody can tell them from other processes. `load_pid`: the load's process, 0 where it is not known.
         """
-        trees = ProcessTrees(self._proc, pids, self._tick_s) if pids else None
-        self._thread = threading.Thread(target=self._watch, args=(trees,), name="machine", daemon=True)
+        if pids:
+            self._lab = ProcessTrees(self._proc, lambda: [os.getpid(), *pids.values()], self._tick_s)
+        if load_pid:
+            self._load = ProcessTrees(self._proc, lambda: [load_pid], self._tick_s)
+        self._thread = threading.Thread(target=self._watch, name="machine", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -162,16 +166,16 @@ class MachineWatch:
         """Return the content of machine.json for a measured window, in nanoseconds from the cell's start."""
         return summarise_machine(self._samples, self._cores, start_ns, end_ns)
 
-    def _watch(self, trees: ProcessTrees | None) -> None:
+    def _watch(self) -> None:
         due_s = time.monotonic()
         while True:
             now_s = time.monotonic()
-            self._samples.append(self._sample(trees, max(0.0, now_s - due_s)))
+            self._samples.append(self._sample(max(0.0, now_s - due_s)))
             due_s = max(due_s + EVERY_S, now_s)
             if self._ending.wait(max(0.0, due_s - time.monotonic())):
                 return
 
-    def _sample(self, trees: ProcessTrees | None, late_s: float) -> Sample:
+    def _sample(self, late_s: float) -> Sample:
         at_ns = time.monotonic_ns() - self._epoch_ns
         counters = read_counters(self._proc, self._tick_s)
         if counters is not None and counters.cores:
@@ -181,7 +185,8 @@ class MachineWatch:
             at_ns=at_ns,
             steal_s=counters.steal_s if counters else None,
             busy_s=counters.busy_s if counters else None,
-            lab_s=trees.cpu_s() if trees else None,
+            lab_s=self._lab.cpu_s() if self._lab else None,
+            load_s=self._load.cpu_s() if self._load else None,
             pressure_s=read_pressure_s(self._proc),
             running=counters.running if counters else None,
             frequency_mhz=read_frequency_mhz(self._cpus, self._proc) if asks else None,

@@ -55,7 +55,9 @@ def _advice(disturbed: Sequence[Mapping[str, Any]], redo: int) -> str | None:
     rate = max((one["planned_rate_per_s"] or 0.0 for one in disturbed), default=0.0)
     what = f"{rate:g} calls/s" if rate else "this load"
     less = f"--rate {_half(rate)}" if rate else "fewer clients (--clients)"
-    again = "--redo 2, " if not redo and cause != "lab" else ""
+    again = "--redo 2, " if not redo else ""
+    if cause == "load":
+        return f"The load processes are too slow for {what}. Try {less}, or more of them (--processes)."
     if cause == "lab":
         return f"This machine is too slow for {what}. Try {less}, or a machine with more CPU cores."
     if cause == "hypervisor":

@@ -27,15 +27,16 @@ class Sample:
     """The machine's counters at `at_ns` from the cell's start; those in _s count up. None: not known.
 
     steal_s: CPU time that the hypervisor gave to other virtual machines while this one wanted it.
-    busy_s: CPU time of all processes. lab_s: of the lab's own processes. pressure_s: time in which a process
-    waited for a core (PSI, "some"). running: processes that run or wait for a core. late_s: how much later
-    than planned the sample was taken.
+    busy_s: CPU time of all processes. lab_s: of the lab's own processes. load_s: of those that send.
+    pressure_s: time in which a process waited for a core (PSI, "some"). running: processes that run or wait
+    for a core. late_s: how much later than planned the sample was taken.
     """
 
     at_ns: int
     steal_s: float | None = None
     busy_s: float | None = None
     lab_s: float | None = None
+    load_s: float | None = None
     pressure_s: float | None = None
     running: int | None = None
     frequency_mhz: float | None = None
@@ -60,6 +61,7 @@ def summarise_machine(samples: Sequence[Sample], cores: int, start_ns: int, end_
         "cores": cores,
         "samples": len(inside),
         **_shares(spans),
+        "load_cores": _cores(inside),
         "running_mean": round(sum(running) / len(running), 2) if running else None,
         "running_max": max(running, default=None),
         "frequency_mhz": round(sum(frequencies) / len(frequencies)) if frequencies else None,
@@ -67,6 +69,14 @@ def summarise_machine(samples: Sequence[Sample], cores: int, start_ns: int, end_
         "worst": _worst(spans, start_ns),
         "taken": _taken(spans, start_ns),
     }
+
+
+def _cores(samples: Sequence[Sample]) -> float | None:
+    """CPU cores that the load had in the mean, from the first to the last of `samples`."""
+    if len(samples) < 2 or samples[0].load_s is None or samples[-1].load_s is None:
+        return None
+    seconds = (samples[-1].at_ns - samples[0].at_ns) / NS_PER_S
+    return round((samples[-1].load_s - samples[0].load_s) / seconds, 3)
 
 
 def read_machine(folder: Path) -> dict[str, Any] | None:

@@ -91,7 +91,7 @@ def test_a_tree_counts_from_the_first_look_on(tmp_path: Path) -> None:
     process(tmp_path, 71, 60)
     process(tmp_path, 80, 999_999)  # somebody else's
     process(tmp_path, 90, 30)
-    trees = ProcessTrees(tmp_path, {"replica-0": 90}, TICK_S)
+    trees = ProcessTrees(tmp_path, lambda: [own, 90], TICK_S)
     assert trees.cpu_s() == 0
     process(tmp_path, own, 906, 70)
     process(tmp_path, 71, 63)
@@ -104,7 +104,7 @@ def test_who_starts_later_counts_whole_and_who_ends_keeps_what_it_had(tmp_path: 
     own = os.getpid()
     process(tmp_path, own, 0, 70)
     process(tmp_path, 70, 10)
-    trees = ProcessTrees(tmp_path, {}, TICK_S)
+    trees = ProcessTrees(tmp_path, lambda: [own], TICK_S)
     trees.cpu_s()
     process(tmp_path, 70, 20)
     assert trees.cpu_s() == pytest.approx(0.1)
@@ -116,18 +116,19 @@ def test_who_starts_later_counts_whole_and_who_ends_keeps_what_it_had(tmp_path: 
 
 
 def test_a_kernel_that_lists_no_children_leaves_others_unknown(tmp_path: Path) -> None:
-    assert ProcessTrees(tmp_path, {"replica-0": 1}, TICK_S).cpu_s() is None
+    assert ProcessTrees(tmp_path, lambda: [1], TICK_S).cpu_s() is None
 
 
 def test_where_nothing_can_be_read_the_summary_has_no_figures(tmp_path: Path) -> None:
     watch = MachineWatch(time.monotonic_ns(), tmp_path, tmp_path)
-    watch.start({"replica-0": 1})
+    watch.start({"replica-0": 1}, 2)
     time.sleep(0.25)
     watch.stop()
     summary = watch.summary(0, 10**9)
     assert summary["samples"] >= 2
     assert summary["seconds"] > 0
-    for field in ("steal_share", "others_share", "lab_share", "pressure_share", "running_mean", "taken"):
+    shares = ("steal_share", "others_share", "lab_share", "pressure_share")
+    for field in (*shares, "load_cores", "running_mean", "taken"):
         assert summary[field] is None, field
     assert summary["watch_late_ms_max"] is not None
 
@@ -142,8 +143,10 @@ def test_parts_that_are_not_known_leave_others_unknown(tmp_path: Path) -> None:
     proc = snapshot(tmp_path, stat=STAT)
     process(proc, os.getpid(), 100)
     watch = MachineWatch(time.monotonic_ns(), proc, tmp_path)
-    watch.start({})
+    process(proc, 70, 100)
+    watch.start({}, 70)
     time.sleep(0.15)
     watch.stop()
     summary = watch.summary(0, 10**9)
     assert (summary["others_share"], summary["lab_share"], summary["steal_share"]) == (None, None, 0)
+    assert summary["load_cores"] == 0

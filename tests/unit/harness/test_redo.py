@@ -63,7 +63,7 @@ class Attempts:
 
 
 def machine(**whole: Any) -> dict[str, Any]:
-    return {"schema": 1, "cores": 2, "worst": BUSY, "taken": BUSY, **BUSY, **whole}
+    return {"schema": 1, "cores": 2, "worst": BUSY, "taken": BUSY, **BUSY, "load_cores": 0.2, **whole}
 
 
 def test_a_calm_cell_is_measured_once(tmp_path: Path) -> None:

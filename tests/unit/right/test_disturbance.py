@@ -2,11 +2,12 @@
 
 import json
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.disturbance import Lateness, disturbance_of, find_disturbance, lateness_of
+from harness.disturbance import Lateness, disturbance_of, find_disturbance, lags_of, lateness_of
 from harness.machine_state import MACHINE_FILE
 from tests.unit.right.tiny import MS, row, write_cell
 
@@ -18,7 +19,16 @@ LATE = Lateness(212.4, 600.0, 1.0)
 
 
 def machine(worst=CALM, taken=None, **whole):
-    return {"schema": 1, "cores": 2, "worst": worst, "taken": taken, **CALM, "seconds": 4.0, **whole}
+    return {
+        "schema": 1,
+        "cores": 2,
+        "worst": worst,
+        "taken": taken,
+        **CALM,
+        "seconds": 4.0,
+        "load_cores": 0.3,
+        **whole,
+    }
 
 
 @pytest.mark.parametrize(
@@ -92,6 +102,15 @@ def test_a_lab_that_fills_the_machine_by_itself_is_not_measured_again():
     found = find_disturbance(LATE, machine(lab_share=0.96))
     assert not found.worth_repeating
     assert found.reason.startswith("the lab's own processes took 1.9 of 2 CPU cores all the time; ")
+
+
+@pytest.mark.parametrize(
+    ("processes", "cores", "again"), [(1, 0.97, False), (2, 0.97, True), (2, 1.9, False)]
+)
+def test_load_processes_that_fill_their_cores_are_not_measured_again(processes, cores, again):
+    found = find_disturbance(LATE, machine(load_cores=cores), processes)
+    assert found.worth_repeating == again
+    assert again or found.reason.startswith(f"the load itself took {cores:.1f} CPU cores all the time; ")
 
 
 def sent(request_id, planned_ms, sent_ms, done_ms, **more):
@@ -170,14 +189,12 @@ outcomes = st.lists(
 
 
 @given(outcomes=outcomes, late_ms=st.integers(0, 120))
-def test_no_answer_changes_the_decision(tmp_path_factory, outcomes, late_ms):
+def test_no_answer_changes_the_lateness(outcomes, late_ms):
     """Codes, replicas and latencies of all but the first answer, which others wait for, are turned over."""
     rows = [sent(n, 10 * n + 10, 10 * n + 10 + late_ms, 10 * n + 200) for n in range(41)]
     other = [rows[0]]
     for one, (code, replica, latency_ms) in zip(rows[1:], outcomes, strict=True):
         done_ns = one["sent_ns"] + latency_ms * MS
         other.append(one | {"code": code, "replica": replica, "done_ns": done_ns})
-    first, second = (
-        disturbance_of(write_cell(tmp_path_factory.mktemp("cell"), table)) for table in (rows, other)
-    )
-    assert first == second
+    first, second = (lags_of(pl.LazyFrame(table)) for table in (rows, other))
+    assert first.equals(second)

@@ -29,7 +29,7 @@ def change(path, **fields):
 def machine(others=0.03):
     """machine.json of a second in which others had that share of two cores, and the lab a third."""
     samples = [
-        Sample(n * S // 10, 0.0, n * 0.2 * (others + 0.3), n * 0.2 * 0.3, n * 0.01, 2) for n in range(11)
+        Sample(n * S // 10, 0.0, n * 0.2 * (others + 0.3), n * 0.2 * 0.3, 0.0, n * 0.01, 2) for n in range(11)
     ]
     return summarise_machine(samples, 2, 0, S)
 
@@ -61,7 +61,7 @@ def printed(summary, width=200):
 
 def test_the_terminal_says_how_many_cells_were_measured_again_and_why(disturbed):
     text = " ".join(printed(summarise(read_run(disturbed))).split())
-    assert "2 cells were measured again, 3 times in all: sticky, repeat 1, attempt 1: other proc" in text
+    assert "2 cells were measured again, 3 times in all sticky, repeat 1, attempt 1: other proc" in text
     assert text.count(REASON) == 3
     assert "measured again" not in printed(summarise(read_run(GOLDEN)))
 
@@ -118,6 +118,13 @@ def test_what_a_system_does_not_tell_has_a_dash(disturbed):
             2,
             "This machine is too busy for 1500 calls/s: other virtual machines take its CPU. "
             "Try --rate 750, or another machine.",
+        ),
+        (
+            "load",
+            5000.0,
+            2,
+            "The load processes are too slow for 5000 calls/s. "
+            "Try --rate 2500, or more of them (--processes).",
         ),
         (
             "lab",

@@ -14,7 +14,7 @@ CORES = 2
 
 def samples(*moments):
     """A sample at 0 and after each moment of 0.1 s: (steal, others, lab) as shares of the machine."""
-    found = [Sample(0, 5.0, 100.0, 7.0, 1.0, 1)]
+    found = [Sample(0, 5.0, 100.0, 7.0, 2.0, 1.0, 1)]
     for number, (steal, others, lab) in enumerate(moments, 1):
         last, cpu_s = found[-1], CORES * 0.1
         found.append(
@@ -23,6 +23,7 @@ def samples(*moments):
                 last.steal_s + steal * cpu_s,
                 last.busy_s + (others + lab) * cpu_s,
                 last.lab_s + lab * cpu_s,
+                last.load_s + 0.05,
                 last.pressure_s + 0.05,
                 3,
             )
@@ -40,6 +41,7 @@ def test_shares_are_of_the_whole_machine_over_the_window():
     assert found["lab_share"] == pytest.approx(0.3)
     assert found["steal_share"] == 0
     assert found["pressure_share"] == pytest.approx(0.5)
+    assert found["load_cores"] == pytest.approx(0.5)
     assert (found["running_mean"], found["running_max"]) == (pytest.approx(2.82), 3)
 
 

@@ -70,7 +70,7 @@ def test_every_field_of_the_machine_and_of_disturbed_cells_is_explained(tmp_path
     run.measure(PLANS[0], LATE_MS, machine())
     (path,) = run.writer.path.glob("disturbed/*/cell.json")
     manifest = run.writer.manifest
-    samples = [Sample(n * 10**8, 0.0, n * 0.2, 0.0, 0.0, 1, 2000.0) for n in range(11)]
+    samples = [Sample(n * 10**8, 0.0, n * 0.2, 0.0, 0.0, 0.0, 1, 2000.0) for n in range(11)]
     summary = summarise(read_run(run.writer.path))
     (repeated,) = summary["repeated_cells"]
     known = {"error", *summarise_machine(samples, 2, 0, 10**9)}
