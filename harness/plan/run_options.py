@@ -48,13 +48,15 @@ class RunOptions:
 
     `overrides` (dotted field name -> value, as `workload.rate_per_s`) are already part of the experiment
     that comes with these options; they are here to be recorded in the run's manifest. `testbed`: one of
-    TESTBEDS; `external` is looked at with that one alone.
+    TESTBEDS; `external` is looked at with that one alone. `redo`: how often at most a disturbed cell is
+    measured again.
     """
 
     results: Path = Path("results")
     web: bool = False
     web_port: int = 8089
     quiet: bool = False
+    redo: int = 2
     overrides: dict[str, float] = field(default_factory=dict)
     testbed: str = "local"
     load: LoadOptions = field(default_factory=LoadOptions)

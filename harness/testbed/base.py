@@ -18,7 +18,8 @@ class LiveCell:
     """The running parts of one cell. `replicas`: name -> "host:port"; `envoy` is None on a direct route.
 
     `controls`: the same, where LabControl is. `replicas_tls`: the same for TLS; empty where there is none.
-    Envoy speaks TLS on its one address. `name_server`: "host:port" of the lab's, where clients ask it.
+    Envoy speaks TLS on its one address. `pids`: part -> process on this machine, where they are known.
+    `name_server`: "host:port" of the lab's, where clients ask it.
 
     `ours`: the lab has started them. If not: `missing_ledgers`: whose ledgers the lab cannot read
     ("envoy", "replica"), and why; `tls`: calls to `envoy_address` are encrypted, `authority`: PEM text of

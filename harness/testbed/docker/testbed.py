@@ -27,6 +27,7 @@ from harness.testbed.bring_up import bring_up
 from harness.testbed.cell_context import CellContext
 from harness.testbed.docker.compose import create, service, write_compose
 from harness.testbed.docker.container import ENGINE_ERRORS, EndWatch, Part, engine_call
+from harness.testbed.docker.container_pids import host_pids
 from harness.testbed.docker.engine import (
     OWNER,
     LabNetwork,
@@ -151,6 +152,7 @@ class DockerTestbed:
         fleet = self.fleet
         self._load = fleet.parts["load"]
         engine_call("start the load", self._load.container.start)
+        fleet.live.pids |= host_pids(fleet.parts.values())
         self._usage = UsageWatch(list(fleet.parts.values()), folder / USAGE_FILE, fleet.epoch_ns)
         return self._load.state
 
