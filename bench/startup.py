@@ -34,8 +34,8 @@ def overhead_s() -> tuple[float, int]:
 
 def _run(options: list[str], results: str) -> Path:
     """Run `sticky` and return its run directory, whatever the verdict."""
-    argv = [sys.executable, str(ROOT / "run_experiment.py"), "sticky", "--results", results, *options]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    argv = [sys.executable, str(ROOT / "run_experiment.py"), "sticky", "--redo", "0", "--results", results]
+    done = subprocess.run([*argv, *options], capture_output=True, text=True, timeout=300, check=False)
     if done.returncode not in NO_VERDICT_NEEDED:
         raise RuntimeError(done.stderr)
     return Path(results, "sticky", "latest").resolve()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.analysis.machine_summary import machine_states
 from harness.analysis.summary import summarise
 from harness.errors import UserError
 from harness.metrics.figures import show
@@ -66,7 +67,7 @@ def compare(before: Run, after: Run) -> list[Change]:
 
 
 def differences(before: Run, after: Run) -> list[tuple[str, str, str]]:
-    """What differed: (dotted name, before, after) of experiment, seed, status, versions, host and commit."""
+    """What differed: (dotted name, before, after) of experiment, status, versions, host, commit, machine."""
     left, right = _described(before), _described(after)
     names = sorted(left.keys() | right.keys())
     absent = "(none)"
@@ -105,6 +106,7 @@ def _described(run: Run) -> dict[str, str]:
         **run.manifest.model_dump(
             mode="json", include={"status", "versions", "host", "git_commit", "testbed", "load"}
         ),
+        "machine": machine_states(run),
     }
     return dict(_flat(known, ""))
 

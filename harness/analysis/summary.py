@@ -10,6 +10,7 @@ from typing import TypedDict
 from harness.analysis.facts import collect_facts
 from harness.analysis.judge import CellResult, judge, measure, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
+from harness.analysis.machine_summary import machine_fields
 from harness.metrics.event_facts import EventEffects
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, Ledgers
@@ -61,6 +62,7 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         not_judged=manifest.not_judged,
         invalid_reasons=verdict.invalid_reasons,
         notes=manifest.notes,
+        **machine_fields(run, verdict.verdict),
         arms={
             name: _arm(variant, run.cells_of(name), facts.get(name, ()), results.get(name, ()))
             for name, variant in experiment.variants.items()

@@ -45,6 +45,17 @@ ReplicaAddresses = Annotated[
 ArmOfTarget = Annotated[
     str | None, typer.Option("--arm", help="external: the arm whose policy your load balancer has.")
 ]
+Redo = Annotated[
+    int,
+    typer.Option(
+        "--redo",
+        min=0,
+        max=10,
+        metavar="N",
+        help="How often a cell that the machine disturbed is measured again; 0: never. All repetitions of a "
+        "run together take at most as many seconds of load as its plan.",
+    ),
+]
 Testbed = Annotated[
     str,
     typer.Option(

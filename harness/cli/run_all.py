@@ -24,7 +24,7 @@ WORST_FIRST = ("failed", "refuted", "inconclusive", "held")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one experiment: expectations held and in all, what to look at.
+    """What came of one experiment: expectations held and in all, what to look at, cells measured again.
 
     `verdict`: or "failed", or "left out" where the testbed cannot carry it out.
     """
@@ -34,6 +34,7 @@ class Outcome:
     held: int
     expectations: int
     note: str
+    repeated: int = 0
 
 
 def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, float]]], options: RunOptions) -> int:
@@ -99,7 +100,8 @@ def _outcome(name: str, summary: Summary, report: Path) -> Outcome:
     missed = [f"{one.text}, measured {one.figures}" for one in expectations if one.verdict == "refuted"]
     note = (missed or summary.invalid_reasons or [_short(report)])[0]
     held = sum(one.verdict == "held" for one in expectations)
-    return Outcome(name, summary.verdict, held, len(expectations), note)
+    repeated = len({(one.arm, one.repeat) for one in summary.repeated_cells})
+    return Outcome(name, summary.verdict, held, len(expectations), note, repeated)
 
 
 def _short(path: Path) -> str:
@@ -112,12 +114,14 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("experiment", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("held", justify="right", no_wrap=True)
+    table.add_column("measured again", justify="right")
     table.add_column("what was missed, or the report", overflow="fold")
     for outcome in outcomes:
         table.add_row(
             outcome.name,
             f"[{COLOURS[outcome.verdict]}]{outcome.verdict}[/]",
             f"{outcome.held}/{outcome.expectations}",
+            str(outcome.repeated or ""),
             escape(outcome.note),
         )
     return table

@@ -48,13 +48,14 @@ class RunOptions:
 
     `overrides` (dotted field name, such as `workload.rate_per_s` -> value) are already applied to the
     experiment; here they are for the run's manifest. `testbed`: one of TESTBEDS. `external`: only for the
-    testbed `external`.
+    testbed `external`. `redo`: how often at most a disturbed cell is measured again.
     """
 
     results: Path = Path("results")
     web: bool = False
     web_port: int = 8089
     quiet: bool = False
+    redo: int = 2
     overrides: dict[str, float] = field(default_factory=dict)
     testbed: str = "local"
     load: LoadOptions = field(default_factory=LoadOptions)

@@ -13,6 +13,7 @@ CELL_FILE = "cell.json"
 PROXY = "envoy"  # the name that stands for the proxy where replicas have theirs
 
 Party = Literal["envoy", "replica"]
+DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "unknown"]
 
 
 class LoadWorkerRecord(Record):
@@ -87,6 +88,18 @@ class CellRecord(Record):
     load_workers: list[LoadWorkerRecord] = Field(
         default=[],
         description="the processes that made the calls; empty where it was one, without a master",
+    )
+    attempt: int = Field(default=1, description="which attempt at the cell this is, from 1")
+    disturbed: str | None = Field(
+        default=None,
+        description="why the machine has spoilt this attempt, in a sentence; null when it has not. In "
+        "`cells/` it is the last attempt, which counts all the same",
+    )
+    disturbed_by: DisturbanceCause | None = Field(
+        default=None,
+        description="who took the machine then: `processes` (others on it), `hypervisor` (other virtual "
+        "machines), `lab` (the lab's own processes all the time: too much load for this machine), `load` "
+        "(each load process a core all the time), `unknown`; null when `disturbed` is",
     )
 
     @property

@@ -40,11 +40,26 @@ class LoadProcesses(Record):
     expect_workers: int = Field(description="load workers that were expected from other machines")
 
 
+class DisturbedAttempt(Record):
+    """An attempt at a cell that the machine disturbed, so that the cell was measured again."""
+
+    attempt: int = Field(description="which attempt at the cell it was, from 1")
+    reason: str = Field(description="why the machine has spoilt it, in a sentence")
+    folder: str = Field(description="where it is kept, below the run's directory")
+
+
 class PlannedCell(Record):
     """One arm x one repeat of the plan."""
 
     arm: str = Field(description="name of the arm")
     repeat: int = Field(description="which repeat of the arm, from 1")
+    attempts: int = Field(
+        default=0, description="how often the cell was measured to its end; 1: once, 0: not yet"
+    )
+    disturbed: list[DisturbedAttempt] = Field(
+        default=[],
+        description="the earlier attempts, which the machine disturbed; else empty",
+    )
 
 
 class ExternalFields(TypedDict, total=False):
@@ -93,5 +108,8 @@ class Manifest(Record):
     )
     overrides: dict[str, int | float] = Field(
         default={}, description="field -> value set on the command line"
+    )
+    redo: int = Field(
+        default=0, description="how often at most a disturbed cell was measured again (`--redo`)"
     )
     cells: list[PlannedCell] = Field(description="the cells in the order in which they were run")

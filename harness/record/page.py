@@ -8,15 +8,19 @@ from typing import get_args
 from harness.paths import ROOT
 from harness.record.cell_record import CellRecord, LoadWorkerRecord
 from harness.record.event_log import Line
-from harness.record.manifest import Host, LoadProcesses, Manifest, PlannedCell
+from harness.record.machine import CpuShares, MachineMoment, MachineRecord
+from harness.record.manifest import DisturbedAttempt, Host, LoadProcesses, Manifest, PlannedCell
 from harness.record.record_file import SCHEMA, Record
 from harness.record.summary import (
     ArmSummary,
+    CellMachine,
+    DisturbedCell,
     EffectSeen,
     EventSummary,
     Figures,
     Finding,
     LedgerTotals,
+    RepeatedCell,
     RepeatSummary,
     Summary,
     Usage,
@@ -29,12 +33,13 @@ _MARKED = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MODELS: dict[str, type[Record]] = {
     model.__name__: model
     for model in (
-        *(Manifest, Host, LoadProcesses, PlannedCell, CellRecord, LoadWorkerRecord),
+        *(Manifest, Host, LoadProcesses, PlannedCell, DisturbedAttempt),
+        *(CellRecord, LoadWorkerRecord, MachineRecord, CpuShares, MachineMoment),
         *(Summary, Finding, Figures, ArmSummary, RepeatSummary, LedgerTotals, Usage),
-        *(EventSummary, EffectSeen),
+        *(EventSummary, EffectSeen, RepeatedCell, DisturbedCell, CellMachine),
     )
 }
-_FILES = (Manifest, CellRecord, Summary)
+_FILES = (Manifest, CellRecord, MachineRecord, Summary)
 
 
 def page(text: str) -> str:

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from harness.fields import Route, Status
+from harness.record.cell_record import DisturbanceCause
+from harness.record.machine import MachineRecord
+from harness.record.manifest import DisturbedAttempt
 from harness.record.record_file import Record
 
 SUMMARY = "summary.json"
@@ -156,6 +159,30 @@ class ArmSummary(Figures):
     repeats: list[RepeatSummary] = Field(description="the same for each cell, by repeat")
 
 
+class RepeatedCell(DisturbedAttempt):
+    """An attempt that was set aside because the machine disturbed it. No figure comes from it."""
+
+    arm: str = Field(description="name of the arm")
+    repeat: int = Field(description="which repeat, from 1")
+
+
+class DisturbedCell(Record):
+    """A cell that counts although it was disturbed, since it might not be measured again."""
+
+    arm: str = Field(description="name of the arm")
+    repeat: int = Field(description="which repeat, from 1")
+    reason: str = Field(description="`disturbed` of its `cell.json`")
+    cause: DisturbanceCause = Field(description="`disturbed_by` of its `cell.json`")
+    planned_rate_per_s: float | None = Field(description="as in `cell.json`")
+
+
+class CellMachine(MachineRecord):
+    """machine.json of one cell."""
+
+    arm: str = Field(description="name of the arm")
+    repeat: int = Field(description="which repeat, from 1")
+
+
 class Summary(Record):
     """The figures of a run and the verdict."""
 
@@ -178,4 +205,15 @@ class Summary(Record):
         "from the end of their last request"
     )
     notes: list[str] = Field(description="as in `manifest.json`")
+    repeated_cells: list[RepeatedCell] = Field(
+        description="the attempts that were set aside because the machine disturbed them. No figure comes "
+        "from them"
+    )
+    disturbed_cells: list[DisturbedCell] = Field(
+        description="cells that count although they were disturbed, since they might not be measured again"
+    )
+    machine: list[CellMachine] = Field(description="`machine.json` of each cell")
+    advice: str | None = Field(
+        description="what would help where the machine stood in the way of a verdict; else null"
+    )
     arms: dict[str, ArmSummary] = Field(description="name of the arm as run -> its figures")

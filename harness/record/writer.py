@@ -54,11 +54,15 @@ class RunWriter:
         """Write (or replace) cell.json of one cell."""
         write_record(folder / CELL_FILE, record)
 
+    def write_manifest(self) -> None:
+        """Write `manifest` as it is now."""
+        write_record(self.path / MANIFEST, self.manifest)
+
     def finish(self, status: Status, error: str | None = None) -> None:
         """Write how the run ended. A completed run becomes results/<experiment>/latest."""
         self.manifest.status, self.manifest.error = status, error
         self.manifest.finished_utc = utc_now()
-        write_record(self.path / MANIFEST, self.manifest)
+        self.write_manifest()
         if status == "completed":
             link = self.path.with_name(f".latest.{self.path.name}")
             link.symlink_to(self.path.name)

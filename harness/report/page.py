@@ -16,6 +16,7 @@ from harness.record.reader import Run, read_run
 from harness.record.record_file import write_record, write_text
 from harness.record.summary import SUMMARY, Summary
 from harness.report.event_tables import changes_table, event_tables
+from harness.report.machine_tables import machine_table, repeated_in_words, repeated_lines
 from harness.report.plots import PLOTS, draw_plots
 from harness.report.tables import (
     ABSENT,
@@ -84,6 +85,9 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         ledgers=ledgers_table(arms, missing),
         generator=generator_table(arms),
         usage=usage_table(arms),
+        machine=machine_table(summary),
+        repeated=repeated_in_words(summary),
+        repeated_lines=repeated_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
         facts=_facts(run),

@@ -13,6 +13,7 @@ from rich.table import Table
 from harness.metrics.figures import show
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
+from harness.report.machine_tables import repeated_in_words, repeated_lines
 from harness.report.tables import COUNTS, Arms, where_table
 
 MAX_ARM_COLUMNS = 5
@@ -41,8 +42,14 @@ def print_summary(summary: Summary, console: Console, report: Path | None = None
         console.print(f"  [dim]note[/]         {escape(note)}", highlight=False)
     for reason in summary.invalid_reasons:
         console.print(f"  [yellow]invalid[/]      {escape(reason)}", highlight=False)
+    if again := repeated_in_words(summary):
+        console.print(f"  [dim]repeated[/]     {again}", highlight=False)
+        for line in repeated_lines(summary):
+            console.print(f"               {escape(line)}", highlight=False)
     if report is not None:
         console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
+    if summary.advice:
+        console.print(f"[bold yellow]{escape(summary.advice)}[/]", highlight=False)
 
 
 def _where(arms: Arms, *, wide: bool) -> Table:

@@ -20,10 +20,12 @@ from harness.record.event_log import (
     LoadStarted,
     PartsReady,
 )
+from harness.record.machine import write_machine
 from harness.record.tables import store_rows
 from harness.record.writer import RunWriter
 from harness.run.client_settings import client_settings
 from harness.run.confirm import confirm_clients
+from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell, Testbed
@@ -57,6 +59,7 @@ class CellRun:
         self._folder = writer.cell(plan.arm_name, plan.repeat)
         self._epoch_ns = time.monotonic_ns()
         self._log = EventLog(self._folder, self._epoch_ns)
+        self._machine = MachineWatch(self._epoch_ns)
         self._live: LiveCell | None = None
         self._record = CellRecord(
             arm=plan.arm_name,
@@ -71,6 +74,7 @@ class CellRun:
             planned_requests=planned_in_window(plan),
             planned_rate_per_s=plan.load.rate_per_s,
             epoch_unix_ns=time.time_ns(),
+            attempt=writer.manifest.cells[plan.order].attempts + 1,
         )
 
     def run(self, progress: RunProgress) -> int:
@@ -94,6 +98,7 @@ class CellRun:
             record.status = "failed"
             raise
         finally:
+            self._machine.stop()
             self._testbed.stop_load()
             self._testbed.stop_cell()
             self._collect()
@@ -129,7 +134,8 @@ class CellRun:
             patience_s += EXPECTED_WORKERS_TIMEOUT_S
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
-        self._testbed.start_load(order, self._folder)
+        load = self._testbed.start_load(order, self._folder)
+        self._machine.start(live.pids, live.pids.get("load", load.pid))
         self._log.write(LoadStarted())
         confirmed = False
         with self._events(live) as tick:
@@ -187,6 +193,7 @@ class CellRun:
         """Turn the load's rows into tables, and take over the window that it measured."""
         status, record = LoadStatus.read(self._folder), self._record
         record.measure_start_ns, record.measure_end_ns = status.measure_start_ns, status.measure_end_ns
+        write_machine(self._folder, self._machine.summary(status.measure_start_ns, status.measure_end_ns))
         workers = self._folder / WORKERS_FILE
         if workers.exists():
             record.load_workers = [LoadWorkerRecord(**one) for one in json.loads(workers.read_text())]

@@ -18,6 +18,7 @@ from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_load
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
+from harness.run.redo import Redo
 from harness.spec.experiment import Experiment, experiment_yaml
 from harness.testbed.choice import FoundTestbed, find_testbed
 
@@ -65,10 +66,14 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         )
         with _recorded(writer):
             testbed = found.make(writer.path / "logs")
+            redo = Redo(plans, writer, options)
             with testbed, RunProgress(experiment, len(plans), options.quiet) as progress:
                 for plan in plans:
                     progress.cell(plan)
                     answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+                    while reason := redo.set_aside(plan):
+                        progress.again(plan, reason)
+                        answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
                     progress.cell_done(plan, answered)
         return _derive(writer.path)
 
@@ -101,6 +106,7 @@ def _manifest(
         **external,
         load=LoadProcesses(processes=options.load.processes, expect_workers=options.load.expect_workers),
         overrides=options.overrides,
+        redo=options.redo,
         cells=[PlannedCell(arm=plan.arm_name, repeat=plan.repeat) for plan in plans],
     )
 

@@ -32,6 +32,7 @@ class RunProgress:
         self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._live)
         self._task = self._bar.add_task(experiment.name, total=cells * self._cell_s, note="")
         self._done_s = 0.0
+        self._again_s = 0.0  # spent on cells that were measured again
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -44,7 +45,7 @@ class RunProgress:
 
     def cell(self, plan: CellPlan) -> None:
         """A cell begins."""
-        self._done_s = plan.order * self._cell_s
+        self._done_s = plan.order * self._cell_s + self._again_s
         self._bar.update(
             self._task,
             completed=self._done_s,
@@ -59,6 +60,15 @@ class RunProgress:
             completed=self._done_s + min(elapsed_s, self._cell_s),
             note=f"{status.state.replace('_', ' ')}, {status.answered:,} answered",
         )
+
+    def again(self, plan: CellPlan, reason: str) -> None:
+        """A cell that was disturbed begins anew."""
+        self._again_s += self._cell_s
+        self._bar.update(self._task, total=self._cells * self._cell_s + self._again_s)
+        if self._lines or self._live:
+            line = f"{_name(plan, self._cells)}: measured again, because {reason}"
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.cell(plan)
 
     def cell_done(self, plan: CellPlan, answered: int) -> None:
         """A cell has ended."""

@@ -28,9 +28,11 @@ with `sticky`. All experiments in one go, with one table at the end: `python run
 INCONCLUSIVE = """\
 ## When a run says `inconclusive`
 Then the lab does not believe its own record, and the report names the cell and the reason: the generator fell
-behind its plan (another program kept the processors busy), or the ledgers disagree. Close other programs, or
-lower `--rate`, and run it again. The same file on another machine should give the same verdict, not the same
-milliseconds.
+behind its plan (another program kept the processors busy), or the ledgers disagree. The lab has measured a
+disturbed cell again before it says so, twice at most
+([decision 7](decisions/0007-disturbed-cells-are-measured-again.md)). The last line on the terminal says what
+would help. Close other programs, or lower `--rate`, and run it again. The same file on another machine should
+give the same verdict, not the same milliseconds.
 """
 
 

@@ -36,6 +36,7 @@ from harness.testbed.docker.container import (
     UsageWatch,
     engine_call,
 )
+from harness.testbed.docker.container_pids import host_pids
 from harness.testbed.docker.engine import (
     OWNER,
     LabNetwork,
@@ -195,6 +196,7 @@ class DockerTestbed:
         fleet = self.fleet
         self._load = fleet.containers["load"]
         engine_call("start the load", self._load.container.start)
+        fleet.live.pids |= host_pids(fleet.containers.values())
         self._usage = UsageWatch(list(fleet.containers.values()), folder / USAGE_FILE, fleet.epoch_ns)
         return self._load.state
 

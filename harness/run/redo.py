@@ -1,0 +1,71 @@
+"""A disturbed cell is measured again, at once: how often, within which limit, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.plan.cells import CellPlan
+from harness.plan.run_options import RunOptions
+from harness.record.cell_record import CELL_FILE, CellRecord
+from harness.record.manifest import DisturbedAttempt, PlannedCell
+from harness.record.reader import Cell
+from harness.record.record_file import read_record
+from harness.record.writer import RunWriter
+
+FOLDER = "disturbed"
+# All repetitions of a run together take at most this many times the load (warm-up and measured time) of its
+# plan: a run on a machine that is never calm takes twice as long, and ends.
+MAX_EXTRA_LOAD = 1.0
+
+
+class Redo:
+    """Decides after each cell whether it is measured again, and keeps the manifest's list of attempts."""
+
+    def __init__(self, plans: Sequence[CellPlan], writer: RunWriter, options: RunOptions) -> None:
+        self._writer = writer
+        self._redo = options.redo
+        self._left_s = MAX_EXTRA_LOAD * sum(_load_s(plan) for plan in plans)
+        # Load workers on other machines leave with the last planned cell.
+        self._without = plans[-1] if options.load.expect_workers and plans else None
+
+    def set_aside(self, plan: CellPlan) -> str | None:
+        """Move a disturbed cell away, so that it can be measured again; return the reason.
+
+        None: the cell counts. Where it does although it was disturbed, cell.json says why.
+        """
+        # Polars is imported after the first cell, not before.
+        from harness.analysis.disturbance import disturbance_of
+
+        entry = self._writer.manifest.cells[plan.order]
+        entry.attempts += 1
+        folder = self._writer.path / "cells" / f"{plan.arm_name}.{plan.repeat}"
+        record = read_record(folder / CELL_FILE, CellRecord)
+        found = disturbance_of(Cell(folder, record))
+        reason = None
+        if found is not None:
+            record.disturbed, record.disturbed_by = found.reason, found.cause
+            self._writer.write_cell(folder, record)
+            if found.worth_repeating and self._may_repeat(plan, entry):
+                self._move(plan, entry, found.reason)
+                reason = found.reason
+        self._writer.write_manifest()
+        return reason
+
+    def _may_repeat(self, plan: CellPlan, entry: PlannedCell) -> bool:
+        within = entry.attempts <= self._redo and _load_s(plan) <= self._left_s + 1e-9
+        return within and plan is not self._without
+
+    def _move(self, plan: CellPlan, entry: PlannedCell, reason: str) -> None:
+        self._left_s -= _load_s(plan)
+        name = f"{plan.arm_name}.{plan.repeat}"
+        kept = self._writer.path / FOLDER / f"{name}.{entry.attempts}"
+        kept.parent.mkdir(exist_ok=True)
+        (self._writer.path / "cells" / name).rename(kept)
+        entry.disturbed.append(
+            DisturbedAttempt(attempt=entry.attempts, reason=reason, folder=f"{FOLDER}/{kept.name}")
+        )
+
+
+def _load_s(plan: CellPlan) -> float:
+    """Seconds of load of one attempt, as planned."""
+    return plan.workload.warm_up_s + plan.workload.duration_s

@@ -1,0 +1,180 @@
+"""What a run says of its machine: cells measured again, who had the CPU, and what would help."""
+
+import json
+import re
+import shutil
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from harness.analysis.compare import differences
+from harness.analysis.machine_samples import Sample, summarise_machine
+from harness.analysis.machine_summary import machine_fields
+from harness.analysis.summary import summarise
+from harness.cli.run_all import _outcome, _table
+from harness.record.machine import MACHINE_FILE, write_machine
+from harness.record.reader import read_run
+from harness.report.machine_tables import machine_table
+from harness.report.page import render_report
+from harness.report.terminal import print_summary
+from tests.unit.synthetic.synthetic_run import GOLDEN
+
+REASON = "other processes took 1.7 of 2 CPU cores for 0.8 s; the generator sent 212 ms late at p99"
+S = 1_000_000_000
+
+
+def change(path, **fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def machine(others=0.03):
+    """machine.json of a second in which others had that share of two cores, and the lab a third."""
+    samples = [
+        Sample(n * S // 10, 0.0, n * 0.2 * (others + 0.3), n * 0.2 * 0.3, 0.0, n * 0.01, 2) for n in range(11)
+    ]
+    return summarise_machine(samples, 2, 0, S)
+
+
+@pytest.fixture
+def disturbed(tmp_path):
+    """The golden run: one cell was measured twice and is still disturbed, another three times."""
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    for cell, attempts in zip(manifest["cells"], (2, 1, 3, 1), strict=True):
+        name = f"{cell['arm']}.{cell['repeat']}"
+        earlier = [
+            {"attempt": n, "reason": REASON, "folder": f"disturbed/{name}.{n}"} for n in range(1, attempts)
+        ]
+        cell |= {"attempts": attempts, "disturbed": earlier}
+        calm = {"attempt": attempts, "disturbed": None, "disturbed_by": None}
+        change(run / "cells" / name / "cell.json", **calm)
+        write_machine(run / "cells" / name, machine(0.1 * attempts))
+    change(run / "manifest.json", cells=manifest["cells"], redo=2)
+    change(run / "cells/sticky.1/cell.json", disturbed=REASON, disturbed_by="processes")
+    return run
+
+
+def printed(summary, width=200):
+    out = StringIO()
+    print_summary(summary, Console(file=out, width=width), GOLDEN / "report.html")
+    return out.getvalue()
+
+
+def test_the_terminal_says_how_many_cells_were_measured_again_and_why(disturbed):
+    text = " ".join(printed(summarise(read_run(disturbed))).split())
+    assert "2 cells were measured again, 3 times in all sticky, repeat 1, attempt 1: other proc" in text
+    assert text.count(REASON) == 3
+    assert "measured again" not in printed(summarise(read_run(GOLDEN)))
+
+
+def test_the_report_says_it_in_a_section_of_its_own(disturbed):
+    run = read_run(disturbed)
+    html = render_report(run, summarise(run), {})
+    section = html.split("<h2>Cells that were measured again</h2>")[1]
+    assert "2 cells were measured again, 3 times in all" in section
+    assert section.count(REASON) == 3
+    assert "worst half second" in html
+    golden = read_run(GOLDEN)
+    calm = render_report(golden, summarise(golden), {})
+    assert "measured again" not in calm
+    assert "worst half second" not in calm
+
+
+def test_the_table_has_who_had_the_cpu(disturbed):
+    table = machine_table(summarise(read_run(disturbed)))
+    assert table.head[1:5] == ["lab", "other processes", "other virtual machines", "waiting for a core"]
+    assert [list(row) for row in table.rows] == [
+        ["sticky", "30%", "25%", "0%", "10%", "30%"],
+        ["round_robin", "30%", "10%", "0%", "10%", "10%"],
+    ]
+
+
+def test_what_a_system_does_not_tell_has_a_dash(disturbed):
+    write_machine(disturbed / "cells/sticky.1", summarise_machine([Sample(0), Sample(S)], 2, 0, S))
+    (disturbed / "cells/sticky.2" / MACHINE_FILE).unlink()
+    (row, _) = machine_table(summarise(read_run(disturbed))).rows
+    assert list(row) == ["sticky", *["–"] * 5]
+
+
+@pytest.mark.parametrize(
+    ("cause", "rate", "redo", "advice"),
+    [
+        (
+            "processes",
+            600.0,
+            2,
+            "This machine is too busy for 600 calls/s. Try --rate 300, or close other programs.",
+        ),
+        (
+            "unknown",
+            15.0,
+            0,
+            "This machine is too busy for 15 calls/s. Try --redo 2, --rate 7.5, or close other programs.",
+        ),
+        (
+            "hypervisor",
+            1500.0,
+            2,
+            "This machine is too busy for 1500 calls/s: other virtual machines take its CPU. "
+            "Try --rate 750, or another machine.",
+        ),
+        (
+            "load",
+            5000.0,
+            2,
+            "The load processes are too slow for 5000 calls/s. "
+            "Try --rate 2500, or more of them (--processes).",
+        ),
+        (
+            "lab",
+            5000.0,
+            0,
+            "This machine is too slow for 5000 calls/s. Try --rate 2500, or a machine with more CPU cores.",
+        ),
+        (
+            "processes",
+            None,
+            2,
+            "This machine is too busy for this load. Try fewer clients (--clients), or close other programs.",
+        ),
+    ],
+)
+def test_what_would_help_comes_last(disturbed, cause, rate, redo, advice):
+    change(disturbed / "manifest.json", redo=redo)
+    change(disturbed / "cells/sticky.1/cell.json", disturbed_by=cause, planned_rate_per_s=rate)
+    run = read_run(disturbed)
+    fields = machine_fields(run, "inconclusive")
+    assert fields["advice"] == advice
+    summary = summarise(run).model_copy(update={"verdict": "inconclusive", **fields})
+    assert printed(summary).rstrip().endswith(advice)
+    assert advice.replace("'", "&#39;") in render_report(run, summary, {})
+
+
+@pytest.mark.parametrize("verdict", ["held", "refuted"])
+def test_a_verdict_needs_no_advice(disturbed, verdict):
+    assert machine_fields(read_run(disturbed), verdict)["advice"] is None
+
+
+def test_without_a_disturbed_cell_the_machine_is_not_blamed():
+    assert machine_fields(read_run(GOLDEN), "inconclusive")["advice"] is None
+
+
+def test_the_table_of_all_runs_counts_repeated_cells(disturbed):
+    outcome = _outcome("sticky", summarise(read_run(disturbed)), disturbed / "report.html")
+    assert outcome.repeated == 2
+    out = StringIO()
+    Console(file=out, width=120).print(_table([outcome]))
+    assert "measured" in out.getvalue()
+    assert re.search(r"│ sticky .*│ +3/4 │ +2 │", out.getvalue())
+
+
+def test_runs_on_a_busier_machine_differ_in_that(disturbed, tmp_path):
+    busy, calm = read_run(disturbed), shutil.copytree(disturbed, tmp_path / "calm")
+    for path in calm.glob(f"cells/*/{MACHINE_FILE}"):
+        write_machine(path.parent, machine(0.011))
+    found = [change for change in differences(busy, read_run(calm)) if change[0].startswith("machine.")]
+    assert found == [("machine.others_share", "15% of the CPU", "0% of the CPU")]
+    for path in calm.glob(f"cells/*/{MACHINE_FILE}"):
+        write_machine(path.parent, machine(0.14))
+    assert differences(busy, read_run(calm)) == []
