@@ -14,7 +14,7 @@ from tests.unit.events.kind_experiments import example_timeline
 AT_S = 1.6
 # So quick that what comes of the example shows while it is measured.
 QUICK = {"slow": {"factor": 1.2}, "roll": {"target": "replica-0"}}
-CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
+CHECKS = {"interval_ms": 100, "timeout_ms": 300, "unhealthy_after": 2, "healthy_after": 2}
 ARM = {"route": "envoy", "policy": "round_robin", "proxy_health_check": CHECKS}
 # What is seen of a process -> the state that it is in then.
 SEEN_OF_PROCESSES = {
