@@ -34,7 +34,7 @@ REPLICA_COLUMNS: Columns = {
 def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
     """Turn a finished CSV ledger (header line, then rows) into parquet and remove it.
 
-    A last line without its line end was torn by a kill and is dropped. The parquet file appears whole or
+    A last line without its line end was cut off by a kill and is dropped. The parquet file appears whole or
     not at all. An empty CSV gives a parquet file without rows.
 
     Raises UserError when the CSV does not hold `columns`.
@@ -80,7 +80,7 @@ def table_errors(path: Path, expected: str) -> Iterator[None]:
 
 
 def scan_csv(csv: Path, columns: Columns) -> pl.LazyFrame:
-    """The rows of a CSV ledger, without a last line that a kill has torn."""
+    """The rows of a CSV ledger, without a last line that a kill has cut off."""
     import polars as pl
 
     types = _types(columns)
@@ -95,14 +95,14 @@ def scan_csv(csv: Path, columns: Columns) -> pl.LazyFrame:
 
 
 def scan_json_lines(path: Path, columns: Columns) -> pl.LazyFrame:
-    """The fields `columns` of a log of JSON objects, without a last line that a kill has torn."""
+    """The fields `columns` of a log of JSON objects, without a last line that a kill has cut off."""
     import polars as pl
 
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
         whole = size > 0 and file.read() == b"\n"
-    # Polars takes *, ? and [ in a path for a pattern, and stumbles over a torn line.
+    # Polars takes *, ? and [ in a path for a pattern, and fails on a line that is cut off.
     if whole and not set("*?[") & set(str(path)):
         return pl.scan_ndjson(path, schema=_types(columns))
     content = path.read_bytes()

@@ -54,7 +54,7 @@ def test_it_starts_again_on_a_reserved_port_and_continues_its_ledger(
 
 
 def test_an_incomplete_row_is_removed_at_the_next_start(tmp_path: Path, start_replica: StartReplica) -> None:
-    path = tmp_path / "torn.csv"
+    path = tmp_path / "cut_off.csv"
     whole = "7,AddVideo,127.0.0.1:1,1,2,0,0,1,1,OK\n"
     path.write_text(",".join(COLUMNS) + "\n" + whole + "8,AddVi")
     server = start_replica("--ledger", str(path))

@@ -71,11 +71,11 @@ def test_a_cell_is_never_written_twice(tmp_path):
         writer.cell("sticky", 1)
 
 
-@pytest.mark.parametrize("torn", ["", "3", "3000000017,3,0,Add", LINE[:-1], "-", '"', "\x00\x00"])
+@pytest.mark.parametrize("cut_off", ["", "3", "3000000017,3,0,Add", LINE[:-1], "-", '"', "\x00\x00"])
 @pytest.mark.parametrize("lines", [1, 50_000])
-def test_a_torn_last_line_is_dropped(tmp_path, torn, lines):
+def test_a_cut_off_last_line_is_dropped(tmp_path, cut_off, lines):
     csv, parquet = tmp_path / "requests.csv", tmp_path / "requests.parquet"
-    csv.write_text(HEADER + LINE * lines + torn)
+    csv.write_text(HEADER + LINE * lines + cut_off)
     store_rows(csv, parquet, REQUEST_COLUMNS)
     stored = pl.read_parquet(parquet)
     assert stored.height == lines
@@ -116,7 +116,7 @@ def without(path, field):
 CELL = "cells/sticky.1"
 DAMAGE = {
     "no manifest": (lambda run: (run / "manifest.json").unlink(), "not a run directory"),
-    "torn manifest": (lambda run: cut(run / "manifest.json"), r"manifest\.json: expected JSON"),
+    "cut off manifest": (lambda run: cut(run / "manifest.json"), r"manifest\.json: expected JSON"),
     "foreign manifest": (
         lambda run: (run / "manifest.json").write_text("[]"),
         "with schema 2, found schema None",
@@ -155,8 +155,8 @@ DAMAGE = {
         r"manifest\.json: load: key 'expect_workers' is missing; expected a whole number",
     ),
     "unknown field": (
-        lambda run: edit(run / CELL / "cell.json", torn=[]),
-        r"cell\.json: unknown key 'torn'",
+        lambda run: edit(run / CELL / "cell.json", cut_off=[]),
+        r"cell\.json: unknown key 'cut_off'",
     ),
     "field of another type": (
         lambda run: edit(run / CELL / "cell.json", replicas=[]),
@@ -180,11 +180,11 @@ DAMAGE = {
         r"manifest\.json: cells\[0\]: 1 is not a mapping",
     ),
     "no experiment": (lambda run: (run / "experiment.yaml").unlink(), r"experiment\.yaml: expected"),
-    "torn experiment": (lambda run: cut(run / "experiment.yaml"), r"experiment\.yaml"),
+    "cut off experiment": (lambda run: cut(run / "experiment.yaml"), r"experiment\.yaml"),
     "no cell": (lambda run: shutil.rmtree(run / CELL), r"cell\.json: expected this file"),
     "no cell.json": (lambda run: (run / CELL / "cell.json").unlink(), r"cell\.json: expected this file"),
     "no rows": (lambda run: (run / CELL / "requests.parquet").unlink(), r"requests\.parquet: expected"),
-    "torn parquet": (lambda run: cut(run / CELL / "requests.parquet"), r"requests\.parquet: expected"),
+    "cut off parquet": (lambda run: cut(run / CELL / "requests.parquet"), r"requests\.parquet: expected"),
     "empty parquet": (lambda run: cut(run / CELL / "requests.parquet", 0), r"requests\.parquet: expected"),
     "foreign parquet": (
         lambda run: pl.DataFrame({"a": [1]}).write_parquet(run / CELL / "requests.parquet"),
