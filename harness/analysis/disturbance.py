@@ -103,7 +103,7 @@ def find_disturbance(
         return None
     cause, words = _cause(machine, load_processes)
     if not effects:
-        effects = [f"the generator sent {lateness.lag_p99_ms:.3g} ms late at p99"]
+        effects = [f"the generator sent {_figure(lateness.lag_p99_ms)} ms late at p99"]
     return Disturbance("; ".join([words, *effects]), cause)
 
 
@@ -133,14 +133,13 @@ def _effects(lateness: Lateness) -> list[str]:
     """What the lateness spoils, in words."""
     effects = []
     if lateness.lag_p99_ms > MAX_LAG_P99_MS:
-        effects.append(
-            f"the generator sent {lateness.lag_p99_ms:.3g} ms late at p99 (at most {MAX_LAG_P99_MS:g} ms)"
-        )
+        late_ms = _figure(lateness.lag_p99_ms)
+        effects.append(f"the generator sent {late_ms} ms late at p99 (at most {MAX_LAG_P99_MS:g} ms)")
     share = lateness.in_time_share
     if share is not None and not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
         planned = lateness.planned_rate_per_s
         effects.append(
-            f"the generator sent {share * planned:.4g} of {planned:.4g} planned requests/s in time"
+            f"the generator sent {_figure(share * planned)} of {_figure(planned)} planned requests/s in time"
         )
     return effects
 
@@ -178,3 +177,8 @@ def _cause(machine: MachineRecord | None, load_processes: int) -> tuple[Disturba
 def _of_cores(share: float, machine: MachineRecord) -> str:
     cores = machine.cores
     return f"{share * cores:.1f} of {cores} CPU {'core' if cores == 1 else 'cores'}"
+
+
+def _figure(value: float) -> str:
+    """The value with three digits or all before the point, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

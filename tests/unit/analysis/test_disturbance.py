@@ -42,6 +42,12 @@ LATE = Lateness(212.4, 600.0, 1.0)
             "the generator sent 60 ms late at p99 (at most 50 ms)",
         ),
         (
+            Lateness(2350.4, 12_345.0, 0.5),
+            None,
+            "what took the machine is not known; the generator sent 2,350 ms late at p99 (at most 50 ms); "
+            "the generator sent 6,172 of 12,345 planned requests/s in time",
+        ),
+        (
             LATE,
             None,
             "what took the machine is not known; the generator sent 212 ms late at p99 (at most 50 ms)",
