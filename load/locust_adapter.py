@@ -18,9 +18,11 @@ import gevent.event
 import locust.runners
 from locust import User, task
 from locust.env import Environment
-from locust.exception import StopUser
+from locust.exception import RPCSendError, StopUser
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
+
+from load.encrypted_sockets import EncryptedSockets
 
 CONNECT_INTERVAL_S = 0.5  # between two attempts of a worker to reach its master
 REPORT_INTERVAL_S = 0.5  # between two reports of a worker to Locust's statistics
@@ -63,6 +65,11 @@ def listen_for_stop(environment: Any, stop: Callable[[], object]) -> None:
     environment.events.test_stopping.add_listener(lambda **_: stop())
 
 
+def _settings() -> Any:
+    """Return the module whose variables are the settings of Locust's runners, for the whole process."""
+    return locust.runners
+
+
 class FixedDispatcher:
     """Tells Locust how many users each worker has; replaces Locust's UsersDispatcher.
 
@@ -95,9 +102,10 @@ class LabMasterRunner(MasterRunner):
     last message arrived (monotonic seconds).
     """
 
-    def __init__(self, environment: Any, host: str, port: int) -> None:
+    def __init__(self, environment: Any, host: str, port: int, secret: str) -> None:
         self.accepts_workers = True
         self.last_message_s: dict[str, float] = {}
+        _settings().rpc = EncryptedSockets(secret)
         super().__init__(environment, host, port)
 
     @property
@@ -134,18 +142,21 @@ class LabWorkerRunner(WorkerRunner):
         """Do nothing: load.worker_session notices a lost master."""
 
 
-def connect_to_master(environment: Any, host: str, port: int, timeout_s: float) -> LabWorkerRunner | None:
+def connect_to_master(
+    environment: Any, host: str, port: int, secret: str, timeout_s: float
+) -> LabWorkerRunner | None:
     """Return a worker that is connected to the master at `host`:`port`, or None after `timeout_s` seconds.
 
-    Changes Locust's settings for the whole process.
+    A master that does not know `secret` is as good as none. Changes Locust's settings for the whole process.
     """
-    settings: Any = locust.runners
+    settings = _settings()
+    settings.rpc = EncryptedSockets(secret)
     settings.CONNECT_TIMEOUT = CONNECT_INTERVAL_S
     settings.CONNECT_RETRY_COUNT = int(timeout_s / CONNECT_INTERVAL_S)
     settings.WORKER_REPORT_INTERVAL = REPORT_INTERVAL_S
     try:
         environment.runner = LabWorkerRunner(environment, host, port)
-    except ConnectionError:
+    except (ConnectionError, RPCSendError):
         return None
     runner: LabWorkerRunner = environment.runner
     return runner

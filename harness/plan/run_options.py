@@ -12,13 +12,15 @@ TESTBEDS = ("local", "docker", "external")
 class LoadOptions:
     """Who makes the load: `processes` on this machine, and `expect_workers` started by hand elsewhere.
 
-    Those report to a master that listens on `master_bind_host`:`master_bind_port` (Locust's own names).
+    Those report to a master that listens on `master_bind_host`:`master_bind_port` (Locust's own names). They
+    must know the secret in `secret_file`; None: it is in the environment, or the run makes one.
     """
 
     processes: int = 1
     expect_workers: int = 0
     master_bind_host: str = "127.0.0.1"
     master_bind_port: int = 5557
+    secret_file: Path | None = None
 
     @property
     def distributed(self) -> bool:

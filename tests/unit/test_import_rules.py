@@ -18,6 +18,7 @@ LOAD_DATA = {
     "lb.settings",
     "lb.target",
     "load.order",
+    "load.secret",
 }
 
 ALLOWED = {
