@@ -99,6 +99,8 @@ def test_an_order_is_read_as_it_was_written(
     web_port: int | None, policy: str | None, secret_file: Path | None, tmp_path: Path
 ) -> None:
     settings = ClientSettings("127.0.0.1:1,127.0.0.1:2", policy, True, False, 3, 0.25, 123456789)
-    order = LoadOrder(plan_cells(BASE)[0].load, settings, 0.5, 2.0, tmp_path, web_port, secret_file=secret_file)
+    order = LoadOrder(
+        plan_cells(BASE)[0].load, settings, 0.5, 2.0, tmp_path, web_port, secret_file=secret_file
+    )
     order.write(tmp_path / "order.json")
     assert LoadOrder.read(tmp_path / "order.json") == order

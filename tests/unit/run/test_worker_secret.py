@@ -55,9 +55,7 @@ def test_a_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.endswith(f"start each with: {COMMAND}")
     assert second == "Each needs the same LB_LAB_WORKER_SECRET in its environment."
     monkeypatch.setenv(SECRET_VARIABLE, "too short")
-    with pytest.raises(
-        UserError, match="LB_LAB_WORKER_SECRET: the secret has 9 characters"
-    ):
+    with pytest.raises(UserError, match="LB_LAB_WORKER_SECRET: the secret has 9 characters"):
         confirm_secret(EXPECTED)
 
 
