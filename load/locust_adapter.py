@@ -23,6 +23,7 @@ from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from load.encrypted_sockets import EncryptedSockets
+from load.page_guard import guard_page
 
 CONNECT_INTERVAL_S = 0.5  # between two attempts of a worker to reach its master
 REPORT_INTERVAL_S = 0.5  # between two reports of a worker to Locust's statistics
@@ -41,16 +42,17 @@ class GrpcClientUser(User):
 
 
 class LabEnvironment(Environment):
-    """Locust's environment for calls to `target`. `run_ended` is set when the run has ended."""
+    """Locust's environment. `title`: shown on its page. `run_ended` is set when the run has ended."""
 
-    def __init__(self, target: str, **locust_arguments: Any) -> None:
-        super().__init__(user_classes=[GrpcClientUser], host=target, stop_timeout=0, **locust_arguments)
+    def __init__(self, title: str, **locust_arguments: Any) -> None:
+        # The page shows Locust's `host` in its head. The lab's own calls do not use it.
+        super().__init__(user_classes=[GrpcClientUser], host=title, stop_timeout=0, **locust_arguments)
         self.run_ended = gevent.event.Event()
 
     def open_web_page(self, port: int | None) -> None:
-        """Open Locust's web page on this port of loopback; None: open no page."""
+        """Open Locust's web page on this port of loopback, to be read only; None: open no page."""
         if port is not None:
-            self.create_web_ui("127.0.0.1", port)
+            guard_page(self.create_web_ui("127.0.0.1", port), read_only=True)
 
     def close_web_page(self) -> None:
         """Close the web page if it is open."""
@@ -59,10 +61,9 @@ class LabEnvironment(Environment):
             page.stop()
 
 
-def listen_for_stop(environment: Any, stop: Callable[[], object]) -> None:
-    """Call `stop` on SIGTERM and on the stop button of Locust's web page, which ends Locust's users only."""
+def listen_for_stop(stop: Callable[[], object]) -> None:
+    """Call `stop` on SIGTERM."""
     gevent.signal_handler(signal.SIGTERM, stop)
-    environment.events.test_stopping.add_listener(lambda **_: stop())
 
 
 def _settings() -> Any:

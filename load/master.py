@@ -95,14 +95,14 @@ class Master:
         self._stop = gevent.event.Event()
         self._files = RowFiles(order.folder)
         self._progress = Progress()
-        self._environment: Any = LabEnvironment(order.settings.target, dispatcher_class=self._dispatcher)
+        self._environment: Any = LabEnvironment(order.title, dispatcher_class=self._dispatcher)
         # Without workers from elsewhere the kernel picks a free port, so that two runs do not meet.
         port = order.master_bind_port if order.expect_workers else 0
         self._runner = LabMasterRunner(self._environment, order.master_bind_host, port, secret)
         self._environment.runner = self._runner
         for kind in protocol.TO_MASTER:
             self._runner.register_message(kind, self._receive)
-        listen_for_stop(self._environment, self._stop.set)
+        listen_for_stop(self._stop.set)
 
     @property
     def port(self) -> int:

@@ -14,6 +14,7 @@ class LoadOrder:
     """Everything that the load process must know to load one cell.
 
     `folder`: where it writes its files. `web_port`: port of Locust's web page on loopback; None: no page.
+    `title`: says on that page what is measured.
     `processes`: processes on this machine that make the calls. With more than one, or with `expect_workers`
     workers from elsewhere, the load process is their master and makes no calls. For workers from elsewhere it
     listens on `master_bind_host`:`master_bind_port`, otherwise on a free port of loopback. `secret_file`: has
@@ -33,6 +34,7 @@ class LoadOrder:
     master_bind_port: int = 5557
     secret_file: Path | None = None
     last: bool = True
+    title: str = ""
 
     @property
     def first_phase(self) -> Phase:

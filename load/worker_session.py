@@ -113,7 +113,7 @@ class WorkerSession:
         for kind in protocol.TO_WORKER:
             runner.register_message(kind, self._receive)
         environment.events.heartbeat_received.add_listener(self._receive_heartbeat)
-        listen_for_stop(environment, lambda: self._inbox.put(MasterMessage(protocol.STOP, {}, 0)))
+        listen_for_stop(lambda: self._inbox.put(MasterMessage(protocol.STOP, {}, 0)))
 
     def run(self) -> bool:
         """Run the session and return whether it was the last one of the run."""
