@@ -1,4 +1,5 @@
 # One image for every part of the lab: replica, Envoy, load, and the lab's own commands.
+# A tag without a digest, so that a build gets security updates. How to pin one: docs/containers.md.
 ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE}
 LABEL org.opencontainers.image.title="lb-lab" \
@@ -7,7 +8,7 @@ LABEL org.opencontainers.image.title="lb-lab" \
 WORKDIR /lab
 # By itself, so that a change of the code alone installs nothing anew.
 COPY requirements.txt ./
-RUN python -m pip install --no-cache-dir --quiet --root-user-action=ignore -r requirements.txt
+RUN python -m pip install --no-cache-dir --quiet --root-user-action=ignore --require-hashes -r requirements.txt
 # All of it read and executed by anybody, whatever the modes outside, and written by nobody.
 COPY . ./
 RUN chmod -R u=rwX,go=rX . \

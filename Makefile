@@ -3,18 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test test-docker check format schema stubs bench capacity clean
+.PHONY: help setup demo test test-docker check format schema lock audit stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
-setup: $(STAMP) ## make .venv with exactly the locked versions, and the lb-lab command in it
+setup: $(STAMP) ## make .venv with exactly the locked files, and the lb-lab command in it
 
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "lb-lab needs Python 3.11 or newer; say which: make setup PYTHON=python3.11" >&2; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -58,6 +58,20 @@ schema: setup ## write again what is generated: experiments/schema.json, pages i
 	mv README.md.new README.md
 	$(BIN)/python -m harness.record.page > results/README.md.new
 	mv results/README.md.new results/README.md
+
+lock: ## write the hashes of the locked versions again, after a change of a version
+	$(PYTHON) -m venv --clear build/uv
+	build/uv/bin/python -m pip install --quiet uv==0.13.9
+	for file in requirements.txt requirements-dev.txt; do \
+	  { grep '^#' $$file && sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' $$file | \
+	    build/uv/bin/uv pip compile - --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
+	      --no-header --no-annotate --no-emit-index-url; } > $$file.new && mv $$file.new $$file || exit 1; \
+	done
+
+audit: ## ask a public service for known weaknesses of the locked versions; says so where it cannot
+	@if $(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet pip-audit==2.10.1; then \
+	  $(PYTHON) .ci/audit.py build/audit/bin/pip-audit requirements.txt requirements-dev.txt; \
+	else echo "audit: skipped: pip-audit cannot be installed here"; fi
 
 stubs: setup ## write the gRPC stubs anew
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/video_service.proto

@@ -18,9 +18,12 @@ import gevent.event
 import locust.runners
 from locust import User, task
 from locust.env import Environment
-from locust.exception import StopUser
+from locust.exception import RPCSendError, StopUser
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
+
+from load.encrypted_sockets import EncryptedSockets
+from load.page_guard import guard_page
 
 CONNECT_INTERVAL_S = 0.5  # between two attempts of a worker to reach its master
 REPORT_INTERVAL_S = 0.5  # between two reports of a worker to Locust's statistics
@@ -39,16 +42,17 @@ class GrpcClientUser(User):
 
 
 class LabEnvironment(Environment):
-    """Locust's environment for calls to `target`. `run_ended` is set when the run has ended."""
+    """Locust's environment. `title`: shown on its page. `run_ended` is set when the run has ended."""
 
-    def __init__(self, target: str, **locust_arguments: Any) -> None:
-        super().__init__(user_classes=[GrpcClientUser], host=target, stop_timeout=0, **locust_arguments)
+    def __init__(self, title: str, **locust_arguments: Any) -> None:
+        # The page shows Locust's `host` in its head. The lab's own calls do not use it.
+        super().__init__(user_classes=[GrpcClientUser], host=title, stop_timeout=0, **locust_arguments)
         self.run_ended = gevent.event.Event()
 
     def open_web_page(self, port: int | None) -> None:
-        """Open Locust's web page on this port of loopback; None: open no page."""
+        """Open Locust's web page on this port of loopback, to be read only; None: open no page."""
         if port is not None:
-            self.create_web_ui("127.0.0.1", port)
+            guard_page(self.create_web_ui("127.0.0.1", port), read_only=True)
 
     def close_web_page(self) -> None:
         """Close the web page if it is open."""
@@ -57,10 +61,14 @@ class LabEnvironment(Environment):
             page.stop()
 
 
-def listen_for_stop(environment: Any, stop: Callable[[], object]) -> None:
-    """Call `stop` on SIGTERM and on the stop button of Locust's web page, which ends Locust's users only."""
+def listen_for_stop(stop: Callable[[], object]) -> None:
+    """Call `stop` on SIGTERM."""
     gevent.signal_handler(signal.SIGTERM, stop)
-    environment.events.test_stopping.add_listener(lambda **_: stop())
+
+
+def _settings() -> Any:
+    """Return the module whose variables are the settings of Locust's runners, for the whole process."""
+    return locust.runners
 
 
 class FixedDispatcher:
@@ -95,9 +103,10 @@ class LabMasterRunner(MasterRunner):
     last message arrived (monotonic seconds).
     """
 
-    def __init__(self, environment: Any, host: str, port: int) -> None:
+    def __init__(self, environment: Any, host: str, port: int, secret: str) -> None:
         self.accepts_workers = True
         self.last_message_s: dict[str, float] = {}
+        _settings().rpc = EncryptedSockets(secret)
         super().__init__(environment, host, port)
 
     @property
@@ -134,18 +143,21 @@ class LabWorkerRunner(WorkerRunner):
         """Do nothing: load.worker_session notices a lost master."""
 
 
-def connect_to_master(environment: Any, host: str, port: int, timeout_s: float) -> LabWorkerRunner | None:
+def connect_to_master(
+    environment: Any, host: str, port: int, secret: str, timeout_s: float
+) -> LabWorkerRunner | None:
     """Return a worker that is connected to the master at `host`:`port`, or None after `timeout_s` seconds.
 
-    Changes Locust's settings for the whole process.
+    A master that does not know `secret` is as good as none. Changes Locust's settings for the whole process.
     """
-    settings: Any = locust.runners
+    settings = _settings()
+    settings.rpc = EncryptedSockets(secret)
     settings.CONNECT_TIMEOUT = CONNECT_INTERVAL_S
     settings.CONNECT_RETRY_COUNT = int(timeout_s / CONNECT_INTERVAL_S)
     settings.WORKER_REPORT_INTERVAL = REPORT_INTERVAL_S
     try:
         environment.runner = LabWorkerRunner(environment, host, port)
-    except ConnectionError:
+    except (ConnectionError, RPCSendError):
         return None
     runner: LabWorkerRunner = environment.runner
     return runner

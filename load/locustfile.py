@@ -20,20 +20,29 @@ import gevent
 import gevent.event
 import gevent.monkey
 import uvloop
-from locust import User, task
+from locust import User, events, task
 
 from lb.client import Client, Rows
 from lb.rows import REQUEST_COLUMNS
 from lb.settings import ClientSettings
+from load.page_guard import guard_page
+from load.row_batches import NO_ANSWER
 
 MEAN_WAIT_S = 1.0  # from an answer to the next call of the same user
 DEADLINE_S = 2.0
-NO_ANSWER = "(no answer)"
 
 if gevent.monkey.is_module_patched("threading"):
     raise RuntimeError("load/locustfile.py: grpc.aio needs real threads; set LOCUST_SKIP_MONKEY_PATCH=1")
 
 _client_numbers = itertools.count()
+
+
+def _guard_page(environment: Any, **_: object) -> None:
+    if environment.web_ui:
+        guard_page(environment.web_ui, read_only=False)
+
+
+events.init.add_listener(_guard_page)
 
 
 class VideoUser(User):

@@ -55,12 +55,12 @@ def run_single_process(order: LoadOrder) -> int:
     Raises the error of the load engine when the load fails.
     """
     engine = LoadEngine(order, range(order.load.clients), ImmediateGate(order.folder))
-    environment = LabEnvironment(order.settings.target)
+    environment = LabEnvironment(order.title)
     runner = environment.create_local_runner()
     environment.open_web_page(order.web_port)
     files = RowFiles(order.folder)
     collector = RowCollector(environment, engine.rows, files.append)
-    listen_for_stop(environment, engine.stop)
+    listen_for_stop(engine.stop)
     prepare_process()
     runner.start(order.load.clients, spawn_rate=order.load.clients)
     try:

@@ -1,7 +1,7 @@
 """The master of several load processes: it assigns the clients, starts the phases, and writes all rows.
 
 Locust's master and workers carry the messages (ZeroMQ) and the statistics. load.protocol lists the messages
-that the lab adds.
+that the lab adds. Only who knows the run's secret can send any: load.encrypted_sockets.
 """
 
 import json
@@ -27,6 +27,7 @@ from load.order import (
     LoadStatus,
 )
 from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowBatch, RowFiles
+from load.secret import SecretError, new_secret, read_secret
 from load.worker_session import run_session
 from load.worker_state import Ended, WorkerState, assign_clients
 
@@ -50,15 +51,12 @@ def run_master(order: LoadOrder) -> int:
 
     Raises LoadError when the load fails. The status file then holds the reason.
     """
-    host = LOOPBACK_OF.get(order.master_bind_host, order.master_bind_host)
-
-    def fork_worker(name: str) -> PortFork:
-        return PortFork(name, lambda port: run_session(host, port, LOCAL_WORKERS_TIMEOUT_S, name))
-
-    forks = [fork_worker(f"load-worker-{number}") for number in range(order.processes)]
-    prepare_process()
+    forks: list[PortFork] = []
     try:
-        master = Master(order, [worker.fork for worker in forks])
+        secret = _secret(order)
+        forks += [fork_worker(order, secret, f"load-worker-{number}") for number in range(order.processes)]
+        prepare_process()
+        master = Master(order, secret, [worker.fork for worker in forks])
         for worker in forks:
             worker.send_port(master.port)
         return master.run()
@@ -70,10 +68,26 @@ def run_master(order: LoadOrder) -> int:
             worker.fork.kill()
 
 
+def _secret(order: LoadOrder) -> str:
+    """Return the secret of the run; without workers from elsewhere, one that only this process knows."""
+    if not order.expect_workers:
+        return new_secret()
+    try:
+        return read_secret(order.secret_file)
+    except SecretError as error:
+        raise LoadError(str(error)) from error
+
+
+def fork_worker(order: LoadOrder, secret: str, name: str) -> PortFork:
+    """Return the fork of a worker of this machine. It starts when it gets the master's port."""
+    host = LOOPBACK_OF.get(order.master_bind_host, order.master_bind_host)
+    return PortFork(name, lambda port: run_session(host, port, secret, LOCAL_WORKERS_TIMEOUT_S, name))
+
+
 class Master:
     """Carries out one order with the workers that join. `forks`: the workers that this process has forked."""
 
-    def __init__(self, order: LoadOrder, forks: list[Fork]) -> None:
+    def __init__(self, order: LoadOrder, secret: str, forks: list[Fork]) -> None:
         self._order = order
         self._forks = {fork.name: fork for fork in forks}
         self._workers: dict[str, WorkerState] = {}
@@ -81,14 +95,14 @@ class Master:
         self._stop = gevent.event.Event()
         self._files = RowFiles(order.folder)
         self._progress = Progress()
-        self._environment: Any = LabEnvironment(order.settings.target, dispatcher_class=self._dispatcher)
+        self._environment: Any = LabEnvironment(order.title, dispatcher_class=self._dispatcher)
         # Without workers from elsewhere the kernel picks a free port, so that two runs do not meet.
         port = order.master_bind_port if order.expect_workers else 0
-        self._runner = LabMasterRunner(self._environment, order.master_bind_host, port)
+        self._runner = LabMasterRunner(self._environment, order.master_bind_host, port, secret)
         self._environment.runner = self._runner
         for kind in protocol.TO_MASTER:
             self._runner.register_message(kind, self._receive)
-        listen_for_stop(self._environment, self._stop.set)
+        listen_for_stop(self._stop.set)
 
     @property
     def port(self) -> int:
@@ -121,7 +135,8 @@ class Master:
         if not self._wait_until(lambda: len(self._workers) == wanted, POLL_INTERVAL_S, timeout_s):
             came = sum(worker.name not in self._forks for worker in self._workers.values())
             raise LoadError(
-                f"{came} of {order.expect_workers} expected load workers came within {timeout_s:g} s"
+                f"{came} of {order.expect_workers} expected load workers came within {timeout_s:g} s; one "
+                "that has another secret is not heard"
                 if order.expect_workers
                 else f"{len(self._workers)} of {wanted} load processes were ready within {timeout_s:g} s"
             )

@@ -14,10 +14,12 @@ class LoadOrder:
     """Everything that the load process must know to load one cell.
 
     `folder`: where it writes its files. `web_port`: port of Locust's web page on loopback; None: no page.
+    `title`: says on that page what is measured.
     `processes`: processes on this machine that make the calls. With more than one, or with `expect_workers`
     workers from elsewhere, the load process is their master and makes no calls. For workers from elsewhere it
-    listens on `master_bind_host`:`master_bind_port`, otherwise on a free port of loopback. `last`: no other
-    cell of the run follows.
+    listens on `master_bind_host`:`master_bind_port`, otherwise on a free port of loopback. `secret_file`: has
+    the secret that they must know; None: it is in the environment (load.secret). `last`: no other cell of the
+    run follows.
     """
 
     load: Load
@@ -30,7 +32,9 @@ class LoadOrder:
     expect_workers: int = 0
     master_bind_host: str = "127.0.0.1"
     master_bind_port: int = 5557
+    secret_file: Path | None = None
     last: bool = True
+    title: str = ""
 
     @property
     def first_phase(self) -> Phase:
@@ -53,16 +57,19 @@ class LoadOrder:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as a dict that JSON and Locust's messages can carry."""
-        return asdict(self) | {"folder": str(self.folder)}
+        secret_file = None if self.secret_file is None else str(self.secret_file)
+        return asdict(self) | {"folder": str(self.folder), "secret_file": secret_file}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "LoadOrder":
         """Return the order that `as_dict` turned into `raw`."""
         raw = dict(raw)
+        secret_file = raw.pop("secret_file")
         return cls(
             load=Load(**raw.pop("load")),
             settings=ClientSettings(**raw.pop("settings")),
             folder=Path(raw.pop("folder")),
+            secret_file=None if secret_file is None else Path(secret_file),
             **raw,
         )
 

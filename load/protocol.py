@@ -1,5 +1,7 @@
 """The messages between master and workers. They travel as Locust's custom messages; `data` of each is a dict.
 
+Sender and receiver know the same secret (load.encrypted_sockets): nobody else's messages arrive.
+
 The worker sends first:
 
     PING {sent_ns}                              -> PONG {sent_ns, master_ns, clock}

@@ -16,9 +16,10 @@ from load.order import MESSAGES_FILE, REQUESTS_FILE, LoadStatus
 BATCH_INTERVAL_S = 0.2  # between two batches while measuring
 POLL_INTERVAL_S = 0.02  # before measuring: the harness must learn soon when measuring starts
 
-_METHOD, _PLANNED, _DONE, _CODE = (
-    list(REQUEST_COLUMNS).index(name) for name in ("method", "planned_ns", "done_ns", "code")
+_METHOD, _PLANNED, _DONE, _CODE, _REPLICA = (
+    list(REQUEST_COLUMNS).index(name) for name in ("method", "planned_ns", "done_ns", "code", "replica")
 )
+NO_ANSWER = "(no answer)"  # on Locust's page, in place of a replica
 
 
 class RowBatch(NamedTuple):
@@ -38,7 +39,10 @@ class CallFailedError(Exception):
 
 
 class RowCollector:
-    """Passes finished rows to `deliver`, and fires Locust's request event for each finished call."""
+    """Passes finished rows to `deliver`, and fires Locust's request event for each finished call.
+
+    So Locust's page has a row for each method and replica.
+    """
 
     def __init__(self, environment: Any, rows: Rows, deliver: Callable[[RowBatch], None]) -> None:
         self._environment = environment
@@ -58,8 +62,8 @@ class RowCollector:
     def _fire_request_event(self, row: Row) -> None:
         code = str(row[_CODE])
         self._environment.events.request.fire(
-            request_type="grpc",
-            name=row[_METHOD],
+            request_type=row[_METHOD],
+            name=row[_REPLICA] or NO_ANSWER,
             response_time=(int(row[_DONE]) - int(row[_PLANNED])) / 1e6,
             response_length=0,
             exception=None if code == "OK" else CallFailedError(code),

@@ -80,15 +80,15 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def run_session(host: str, port: int, timeout_s: float, name: str | None = None) -> int:
+def run_session(host: str, port: int, secret: str, timeout_s: float, name: str | None = None) -> int:
     """Run clients for the master at `host`:`port` for one cell; return CELL_ENDED, RUN_ENDED or NO_MASTER.
 
-    NO_MASTER: no master answered within `timeout_s` seconds. `name`: given to a worker that the master
-    forked, which reads the same clock. Raises the error with which the load engine failed.
+    NO_MASTER: no master that knows `secret` answered within `timeout_s` seconds. `name`: given to a worker
+    that the master forked, which reads the same clock. Raises the error with which the load engine failed.
     """
     prepare_process()
     environment = LabEnvironment("")
-    runner = connect_to_master(environment, host, port, timeout_s)
+    runner = connect_to_master(environment, host, port, secret, timeout_s)
     if runner is None:
         return NO_MASTER
     try:
@@ -113,7 +113,7 @@ class WorkerSession:
         for kind in protocol.TO_WORKER:
             runner.register_message(kind, self._receive)
         environment.events.heartbeat_received.add_listener(self._receive_heartbeat)
-        listen_for_stop(environment, lambda: self._inbox.put(MasterMessage(protocol.STOP, {}, 0)))
+        listen_for_stop(lambda: self._inbox.put(MasterMessage(protocol.STOP, {}, 0)))
 
     def run(self) -> bool:
         """Run the session and return whether it was the last one of the run."""

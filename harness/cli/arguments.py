@@ -33,6 +33,14 @@ MasterBindHost = Annotated[
 MasterBindPort = Annotated[
     int, typer.Option("--master-bind-port", min=1, max=65535, help="And at which port.")
 ]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--secret-file",
+        metavar="FILE",
+        help="Has the secret of run and workers (default: $LB_LAB_WORKER_SECRET).",
+    ),
+]
 Target = Annotated[
     str | None, typer.Option("--target", metavar="HOST:PORT", help="external: your load balancer.")
 ]

@@ -31,6 +31,7 @@ from harness.cli.arguments import (
     ReplicaAddresses,
     Replicas,
     Results,
+    SecretFile,
     Seed,
     Skew,
     Target,
@@ -106,6 +107,7 @@ def run(
     expect_workers: ExpectWorkers = 0,
     master_bind_host: MasterBindHost = "127.0.0.1",
     master_bind_port: MasterBindPort = 5557,
+    secret_file: SecretFile = None,
     web: Annotated[bool, typer.Option("--web", help="Open Locust's own web page during the run.")] = False,
     web_port: Annotated[
         int | None,
@@ -134,7 +136,9 @@ def run(
         repeats=repeats,
         seed=seed,
     )
-    load = LoadOptions(processes, expect_workers, master_bind_host, master_bind_port)
+    if secret_file:
+        secret_file = secret_file.absolute()  # the parts have another working directory
+    load = LoadOptions(processes, expect_workers, master_bind_host, master_bind_port, secret_file)
     options = RunOptions(
         results or RESULTS,
         web,
@@ -221,10 +225,15 @@ def worker(
     master_port: Annotated[
         int, typer.Option("--master-port", min=1, max=65535, help="The run's --master-bind-port.")
     ] = 5557,
+    secret_file: SecretFile = None,
 ) -> int:
     """Make calls for a run on another machine (its --expect-workers), until that is over."""
-    os.chdir(ROOT)
+    from harness.run.worker_secret import confirm_workers_secret
+
+    confirm_workers_secret(secret_file)
     words = [sys.executable, "-m", "load.worker", master_host, str(master_port)]
+    words += [str(secret_file.absolute())] if secret_file else []
+    os.chdir(ROOT)
     os.execv(sys.executable, words)  # noqa: S606 - gRPC wants a process in which nothing has begun
 
 

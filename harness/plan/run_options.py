@@ -12,13 +12,15 @@ TESTBEDS = ("local", "docker", "external")
 class LoadOptions:
     """The load processes: `processes` on this machine, and `expect_workers` that the user starts elsewhere.
 
-    Those workers connect to a master on `master_bind_host`:`master_bind_port`. The names are Locust's.
+    Those workers connect to a master on `master_bind_host`:`master_bind_port` (Locust's
+    names). They must know the secret in `secret_file`; None: it is in the environment, or the run makes one.
     """
 
     processes: int = 1
     expect_workers: int = 0
     master_bind_host: str = "127.0.0.1"
     master_bind_port: int = 5557
+    secret_file: Path | None = None
 
     @property
     def distributed(self) -> bool:

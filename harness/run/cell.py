@@ -185,8 +185,16 @@ class CellRun:
             work.duration_s,
             self._folder,
             web_port=self._options.web_port if self._options.web else None,
+            title=self._title(),
             last=self._plan.order + 1 == len(self._experiment.variants) * self._experiment.repeats,
             **asdict(self._options.load),
+        )
+
+    def _title(self) -> str:
+        plan, experiment = self._plan, self._experiment
+        return (
+            f"{experiment.name}, arm {plan.arm_name} (route {plan.arm.route}, policy {plan.arm.policy}), "
+            f"repeat {plan.repeat} of {experiment.repeats}, {experiment.replicas.count} replicas"
         )
 
     def _collect(self) -> None:

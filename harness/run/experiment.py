@@ -4,6 +4,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import LabError, UserError
@@ -19,6 +20,7 @@ from harness.run.load_checks import confirm_load
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
+from harness.run.worker_secret import shared_secret, workers_to_start
 from harness.spec.experiment import Experiment, experiment_yaml
 from harness.testbed.choice import FoundTestbed, find_testbed
 
@@ -51,14 +53,15 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         outside = plan_external(experiment, options.external)
         experiment, external = outside.experiment, outside.manifest
     plans = plan_cells(experiment)
-    to_start = confirm_load(experiment, options)
+    confirm_load(experiment, options)
     found = find_testbed(experiment, options)
     if options.web:
         _confirm_free(options.web_port)
         print(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", file=sys.stderr)
-    if to_start:
-        print(to_start, file=sys.stderr)
-    with one_interrupt():
+    with one_interrupt(), shared_secret(options.load) as load:
+        if load.expect_workers:
+            print(workers_to_start(options.load, load), file=sys.stderr)
+        options = replace(options, load=load)
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory
             _manifest(experiment, options, found, plans, external),

@@ -1,27 +1,23 @@
 """Can the load that was asked for be made? Looked at before anything is started."""
 
 import ipaddress
-import shlex
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 from harness.errors import UserError
 from harness.plan.run_options import LoadOptions, RunOptions
+from harness.run.worker_secret import confirm_secret
 from harness.spec.experiment import Experiment
 
-ANY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - what the user may bind to
 
-
-def confirm_load(experiment: Experiment, options: RunOptions) -> str | None:
-    """What is to be started elsewhere, in a sentence with the command; None where nothing is.
-
-    Raises UserError for more workers than clients, and for a master that nobody could reach.
-    """
+def confirm_load(experiment: Experiment, options: RunOptions) -> None:
+    """Raise UserError for more workers than clients, a master that nobody could reach, or a poor secret."""
     load = options.load
     if not load.expect_workers:
-        if (load.master_bind_host, load.master_bind_port) != _default_address():
+        if replace(load, processes=1) != LoadOptions():
             raise UserError(
-                "--master-bind-host, --master-bind-port: nobody from elsewhere is expected; "
+                "--master-bind-host, --master-bind-port, --secret-file: nobody from elsewhere is expected; "
                 "give --expect-workers, too, or none of them"
             )
     elif options.testbed == "local" and not _is_loopback(load.master_bind_host):
@@ -30,10 +26,9 @@ def confirm_load(experiment: Experiment, options: RunOptions) -> str | None:
             "where load workers on other machines cannot call them; use --testbed external, or 127.0.0.1"
         )
     _confirm_clients(experiment, load)
-    if not load.expect_workers:
-        return None
-    _confirm_free(load)
-    return f"{load.expect_workers} load workers are expected; start each with: {_command(load)}"
+    if load.expect_workers:
+        confirm_secret(load)
+        _confirm_free(load)
 
 
 def _confirm_clients(experiment: Experiment, load: LoadOptions) -> None:
@@ -50,11 +45,6 @@ def _confirm_clients(experiment: Experiment, load: LoadOptions) -> None:
 def _clients(experiment: Experiment) -> Iterator[tuple[str, int]]:
     for name, variant in experiment.variants.items():
         yield name, experiment.workload_of(variant.arm).clients
-
-
-def _default_address() -> tuple[str, int]:
-    default = LoadOptions()
-    return default.master_bind_host, default.master_bind_port
 
 
 def _is_loopback(host: str) -> bool:
@@ -76,9 +66,3 @@ def _confirm_free(load: LoadOptions) -> None:
             f"--master-bind-host {host}, --master-bind-port {port}: cannot listen there ({error.strerror}); "
             "expected an address of this machine and a free port"
         ) from error
-
-
-def _command(load: LoadOptions) -> str:
-    host = socket.getfqdn() if load.master_bind_host in ANY_ADDRESS else load.master_bind_host
-    port = load.master_bind_port
-    return f"python run_experiment.py worker --master-host {shlex.quote(host)} --master-port {port}"

@@ -18,6 +18,7 @@ PARTS = {
     "protobuf": "protobuf",
     "uvloop": "uvloop",
 }
+GIT_TIMEOUT_S = 2.0
 
 
 def versions() -> dict[str, str]:
@@ -42,15 +43,22 @@ def host() -> Host:
 
 
 def git_commit() -> str | None:
-    """The commit this lab runs from, with "-dirty" where files differ from it; None outside a clone."""
+    """Return the commit this lab runs from, with "-dirty" where files differ from it.
+
+    None outside a clone, and where git does not answer within GIT_TIMEOUT_S, as on a slow network drive.
+    """
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         return None
-    described = subprocess.run(  # noqa: S603 - fixed words
-        [git, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        described = subprocess.run(  # noqa: S603 - fixed words
+            [git, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=GIT_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
     return described.stdout.strip() or None

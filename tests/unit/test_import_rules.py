@@ -25,6 +25,7 @@ PLAIN_DATA = {
         "lb.settings",
         "lb.target",
         "load.order",
+        "load.secret",
         "services.settings",
     ),
 }

@@ -14,6 +14,7 @@ from harness.testbed.docker.engine import OWNER, LabNetwork, owner
 
 FILE = ROOT / "docker-compose.yml"
 TIMEOUT_S = 120.0
+VERSION_TIMEOUT_S = 10.0
 
 
 def compose_command() -> list[str]:
@@ -29,7 +30,11 @@ def compose_command() -> list[str]:
 
 
 def _answers(command: list[str]) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
+    try:
+        asked = subprocess.run(command, capture_output=True, timeout=VERSION_TIMEOUT_S, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return False
+    return asked.returncode == 0
 
 
 def service(command: list[str], place: Mapping[str, Any], user: str, folders: list[Path]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from docker.types import IPAMConfig, IPAMPool
 
 from harness.errors import LabError, UserError
 from harness.paths import ROOT
+from harness.testbed.docker.subnets import free_subnets, host_routes
 
 OWNER = "lb-lab.owner"  # label of everything that a run creates in the engine: see owner()
 IMAGE = "lb-lab"
@@ -150,11 +152,12 @@ def _build(client: docker.DockerClient, tag: str) -> None:
 
 
 def make_network(client: docker.DockerClient, name: str) -> LabNetwork:
-    """Create an internal network with a free subnet (a /22 of 10.0.0.0/8) and return it."""
-    for _ in range(SUBNET_TRIES):
-        # The number is not seeded, so that two runs at once do not try the same subnets in the same order.
-        number = random.SystemRandom().randrange(64 * 156)
-        subnet = IPv4Network(f"10.{100 + number // 64}.{number % 64 * 4}.0/22")
+    """Create an internal network, in a subnet that neither the engine nor a route of this machine uses.
+
+    Raises LabError if the engine makes none.
+    """
+    # Not seeded: two runs at once must not try the same subnets in the same order.
+    for subnet in islice(free_subnets(host_routes(), random.SystemRandom()), SUBNET_TRIES):
         network = LabNetwork(name, subnet)
         pool = IPAMPool(subnet=str(subnet), gateway=network.gateway)
         try:
@@ -166,7 +169,8 @@ def make_network(client: docker.DockerClient, name: str) -> LabNetwork:
             if "overlap" not in str(error.explanation).lower():
                 raise LabError(f"the engine did not create a network: {error.explanation}") from error
     raise LabError(
-        f"no free subnet for a network: {SUBNET_TRIES} subnets of 10.0.0.0/8 overlap existing ones"
+        "there is no room for a network: this machine's routes and the engine's networks use all private "
+        f"subnets that were tried (at most {SUBNET_TRIES})"
     )
 
 

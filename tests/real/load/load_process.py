@@ -1,16 +1,23 @@
-"""Starts a real load process for tests."""
+"""Starts a real load process for tests, of one process or several."""
 
 import csv
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lab_process import ROOT
 
+from lb.plan import Load
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import LoadOrder
+
+MIX = {"AddVideo": 3.0, "ListVideos": 1.0, "GetVideos": 1.0, "GetVideo": 1.0}
+SECRET = "a secret that the tests share"
+OPEN = Load(clients=5, rate_per_s=120, think_time_ms=None, skew=1.0, calls=MIX, seed=7, repeat=1)
 
 
 class LoadProcess:
@@ -45,3 +52,10 @@ class LoadProcess:
         while self.status()["answered"] < count:
             assert self.process.poll() is None, self.end()
             time.sleep(0.01)
+
+
+StartLoad = Callable[..., LoadProcess]
+
+
+def workers_of(folder: Path) -> list[dict[str, Any]]:
+    return list(json.loads((folder / "load-workers.json").read_text()))

@@ -8,50 +8,21 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 from clients import SETTINGS
 from lab_process import ROOT, Lab, StartCell, StartLab, experiment_file
-from load_process import LoadProcess
+from load_process import OPEN, SECRET, StartLoad, workers_of
 
-from lb.plan import Load
-from load.order import STOPPED_EARLY, LoadOrder
+from load.order import STOPPED_EARLY
 
-MIX = {"AddVideo": 3.0, "ListVideos": 1.0, "GetVideos": 1.0, "GetVideo": 1.0}
-OPEN = Load(clients=5, rate_per_s=120, think_time_ms=None, skew=1.0, calls=MIX, seed=7, repeat=1)
 ARMS = {"round_robin": {"route": "envoy", "policy": "round_robin"}}
 # Another machine has another monotonic clock. This one is 5,000 s ahead.
 ELSEWHERE = ["unshare", "--time", "--monotonic", "5000"]
-
-StartLoad = Callable[..., LoadProcess]
-
-
-@pytest.fixture
-def start_load(tmp_path: Path) -> Iterator[StartLoad]:
-    started: list[LoadProcess] = []
-
-    def start(target: str, program: str | None = None, **order: Any) -> LoadProcess:
-        settings = replace(SETTINGS, target=target, messages_per_stream=2, epoch_ns=time.monotonic_ns())
-        folder = tmp_path / f"load-{len(started)}"
-        folder.mkdir()
-        times = {"warm_up_s": 0.3, "duration_s": 0.7}
-        made = LoadOrder(**{"load": OPEN, "settings": settings, "folder": folder, **times, **order})
-        started.append(LoadProcess(made, program))
-        return started[-1]
-
-    yield start
-    for run in started:
-        run.process.kill()
-        run.process.communicate()
-
-
-def workers_of(folder: Path) -> list[dict[str, Any]]:
-    return list(json.loads((folder / "load-workers.json").read_text()))
 
 
 def process(root: int, name: str) -> psutil.Process:
@@ -70,9 +41,9 @@ def locusts_page(port: int) -> dict[str, Any]:
         return dict(json.load(response))
 
 
-def start_worker(port: int, *before: str) -> subprocess.Popen[str]:
+def start_worker(port: int, *before: str, more: Sequence[str] = ()) -> subprocess.Popen[str]:
     words = ["run_experiment.py", "worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
-    command = [*before, sys.executable, *words]
+    command = [*before, sys.executable, *words, *more]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
@@ -178,14 +149,17 @@ def test_workers_that_do_not_come_are_counted(start_load: StartLoad) -> None:
     )
     run = start_load("127.0.0.1:1", program, expect_workers=2, master_bind_port=free_port())
     assert run.end() not in (0, STOPPED_EARLY)
-    assert run.status()["error"] == "0 of 2 expected load workers came within 1 s"
+    assert (
+        run.status()["error"]
+        == "0 of 2 expected load workers came within 1 s; one that has another secret is not heard"
+    )
 
 
 def test_a_worker_with_other_code_is_refused(start_load: StartLoad) -> None:
     port = free_port()
     other = (
         "import load.main, load.worker_session as it; it.protocol.code_digest = lambda: 'other'; "
-        f"it.run_session('127.0.0.1', {port}, 20)"
+        f"it.run_session('127.0.0.1', {port}, '{SECRET}', 20)"
     )
     run = start_load("127.0.0.1:1", expect_workers=1, master_bind_port=port)
     other_worker = subprocess.Popen([sys.executable, "-c", other], cwd=ROOT, stderr=subprocess.DEVNULL)

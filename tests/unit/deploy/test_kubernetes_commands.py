@@ -1,12 +1,13 @@
 """What the containers are started with, read by the programs' own command lines."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import typer
-from manifests import OVERLAYS, Object, container, objects, of_kind, pods, settings, words
+from manifests import OVERLAYS, ROOT, Object, container, containers, objects, of_kind, pods, settings, words
 
 from harness.cli.main import app
 from harness.plan.cells import plan_cells
@@ -16,6 +17,7 @@ from harness.spec.experiment import load_experiment
 from harness.testbed.cell_context import CellContext
 from harness.testbed.external.plan import plan_external
 from harness.testbed.replica_args import replica_args
+from load.secret import SECRET_VARIABLE
 from services.options import Options, parse
 from services.settings import ServiceTime
 
@@ -155,6 +157,20 @@ def test_as_many_workers_as_expected_know_where_to_go(name: str, tmp_path: Path)
     worker = parsed(words(container(found, "load-worker"), settings(name)))
     assert worker["master_port"] == run["master_bind_port"]
     assert services_of(name)[str(worker["master_host"])] == {run["master_bind_port"]}
+
+
+@every_overlay
+def test_the_run_and_its_workers_have_the_secret_that_the_guide_makes(name: str) -> None:
+    found = objects(name)
+    assert not of_kind(found, "Secret")  # one that everybody can read here would be none
+    guide = (ROOT / "docs" / "kubernetes.md").read_text()
+    ((secret, key),) = re.findall(r"create secret generic (\S+) --from-file=(\S+)=/dev/stdin$", guide, re.M)
+    source = {"secretKeyRef": {"name": secret, "key": key}}
+    variable = {"name": SECRET_VARIABLE, "valueFrom": source}
+    for pod in pods(found).values():
+        for one in containers(pod):
+            wanted = one["name"] in ("lab", "load-worker")
+            assert (variable in one.get("env", [])) == wanted, one["name"]
 
 
 def test_who_is_started_is_who_is_tested() -> None:

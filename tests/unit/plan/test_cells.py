@@ -96,8 +96,13 @@ def test_a_sweep_has_a_cell_for_each_value() -> None:
 
 @pytest.mark.parametrize("web_port", [None, 8089])
 @pytest.mark.parametrize("policy", [None, "round_robin"])
-def test_an_order_file_reads_back_unchanged(web_port: int | None, policy: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secret_file", [None, Path("/a/secret")])
+def test_an_order_file_reads_back_unchanged(
+    web_port: int | None, policy: str | None, secret_file: Path | None, tmp_path: Path
+) -> None:
     settings = ClientSettings("127.0.0.1:1,127.0.0.1:2", policy, True, False, 3, 0.25, 123456789)
-    order = LoadOrder(plan_cells(BASE)[0].load, settings, 0.5, 2.0, tmp_path, web_port)
+    order = LoadOrder(
+        plan_cells(BASE)[0].load, settings, 0.5, 2.0, tmp_path, web_port, secret_file=secret_file
+    )
     order.write(tmp_path / "order.json")
     assert LoadOrder.read(tmp_path / "order.json") == order
