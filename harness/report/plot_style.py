@@ -127,7 +127,7 @@ def replica_legend(figure: Figure, axes: Axes, more: Sequence[Line2D] = ()) -> N
 
 def replica_lines(axes: Axes, cell: CellFacts, table: Floats) -> None:
     """One line per replica over the cell's time windows; table: (windows, replicas)."""
-    middles = cell.timeline.starts_s + cell.timeline.width_s / 2
+    middles = cell.replica_series.starts_s + cell.replica_series.width_s / 2
     for number, name in enumerate(cell.replica_requests):
         axes.plot(middles, table[:, number], label=name, **replica_line(number))
 

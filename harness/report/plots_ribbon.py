@@ -49,7 +49,7 @@ def _draw(axes: Axes, cell: CellFacts, label: Label) -> None:
         interpolation="nearest",
         extent=(0, end_s, rows - 0.5, -0.5),
     )
-    row, step = np.nonzero(series.lapses)
+    row, step = np.nonzero(series.failures)
     middles = series.starts_s[step] + series.width_s / 2
     axes.plot(middles, row, linestyle="", marker="x", color="white", markersize=3.6, markeredgewidth=2)
     axes.plot(middles, row, linestyle="", marker="x", color="black", markersize=3, markeredgewidth=0.9)

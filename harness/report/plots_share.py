@@ -76,7 +76,7 @@ def draw_share_over_time(data: PlotData) -> Figure:
     label = label_of(data, 6)
     figure, axes_of = panels(data.arms, columns=columns, height_in=2.6 if arms <= 6 else 2.1)
     for arm, cell in data.first_cells().items():
-        axes, timeline = axes_of[arm], cell.timeline
+        axes, timeline = axes_of[arm], cell.replica_series
         total = timeline.requests.sum(axis=1, keepdims=True)
         shares = np.divide(
             100 * timeline.requests, total, out=np.full_like(timeline.requests, math.nan), where=total > 0

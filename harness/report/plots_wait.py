@@ -139,8 +139,8 @@ def _queues_and_flights(data: PlotData) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 2.4 * len(first) + 0.5), layout="constrained")
     grid = figure.subplots(len(first), 2, sharex=False, sharey="col", squeeze=False)
     for (arm, cell), (queue, in_flight) in zip(first.items(), grid, strict=True):
-        replica_lines(queue, cell, cell.timeline.queue_ns / NS_PER_MS)
-        replica_lines(in_flight, cell, cell.timeline.in_flight)
+        replica_lines(queue, cell, cell.replica_series.queue_ns / NS_PER_MS)
+        replica_lines(in_flight, cell, cell.replica_series.in_flight)
         queue.set_title(f"{arm}: queue time", loc="left")
         queue.set_ylabel("Queue time, p99 (ms)")
         in_flight.set_title(f"{arm}: in flight", loc="left")
@@ -156,7 +156,7 @@ def _queues_alone(data: PlotData) -> Figure:
     figure, axes_of = panels(data.arms, columns=3, height_in=2.1)
     for arm, cell in data.first_cells().items():
         axes = axes_of[arm]
-        replica_lines(axes, cell, cell.timeline.queue_ns / NS_PER_MS)
+        replica_lines(axes, cell, cell.replica_series.queue_ns / NS_PER_MS)
         axes.set_ylabel("Queue time, p99 (ms)")
         axes.set_xlabel("Time (s since the start of measuring)")
     from_zero(axes_of.values())

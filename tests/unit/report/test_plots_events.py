@@ -145,8 +145,8 @@ def test_a_ribbon_marks_what_failed(told):
     axes = PLOTS["session_ribbon"].draw(told["killed"]).axes[0]
     series = first(told, "killed", "sticky").series
     crosses = [line for line in axes.lines if line.get_marker() == "x"]
-    assert {len(line.get_xdata()) for line in crosses} == {int((series.lapses > 0).sum())}
-    assert (series.lapses > 0).any()
+    assert {len(line.get_xdata()) for line in crosses} == {int((series.failures > 0).sum())}
+    assert (series.failures > 0).any()
 
 
 def test_however_many_sessions_rows_and_steps_are_bounded(told):
