@@ -17,8 +17,8 @@ from harness.record.event_log import Line, StepTaken
 from harness.record.reader import read_run
 from harness.report.event_marks import mark_events
 from harness.report.event_tables import event_tables, lasts_until_s
-from harness.report.plot_data import PlotData
 from harness.report.plots import PLOTS
+from harness.report.plotting import PlotData
 from tests.unit.events.kind_experiments import example_timeline
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.handwritten_cell import MS, asked, row, took_effect, write_cell

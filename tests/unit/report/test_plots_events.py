@@ -9,9 +9,9 @@ from harness.analysis.window_series import MAX_SESSIONS, MAX_STEPS, window_serie
 from harness.events.registry import EVENT_KINDS
 from harness.record.reader import read_run
 from harness.report.event_tables import lasts_until_s
-from harness.report.plot_style import REPLICA_COLOURS
 from harness.report.plots import PLOTS
-from harness.report.plots_ribbon import ribbon_colours
+from harness.report.plots_events import ribbon_colours
+from harness.report.plotting import REPLICA_COLOURS
 from tests.unit.synthetic.handwritten_cell import MS
 
 OF_EVENTS = ("over_time", "session_ribbon", "recovery")
