@@ -14,10 +14,9 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import did_you_mean
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, options_of, replicas_problem, traits_of
-from harness.spec.arm import FACTORS, OPTIONS_PREFIX, Arm, Retries, variants_of_arm
+from harness.spec.arm import FACTORS, OPTIONS_PREFIX, RETRY_ON, Arm, Retries, variants_of_arm
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted, nested_problem, shown
-from harness.spec.proxy_settings import RETRY_ON
 from harness.spec.yaml_file import Where
 from lb.policies import MIN_BACKOFF_MS
 
