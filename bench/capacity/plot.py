@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from bench.capacity.law import fit, uses
 from bench.capacity.points import KINDS
-from harness.report.plot_style import ARM_COLOURS, FAIR, MARKERS, RC, WIDTH_IN
+from harness.report.plotting import ARM_COLOURS, FAIR, MARKERS, RC, WIDTH_IN
 
 TITLES = {"load": "Load process", "envoy": "Envoy, one worker", "replica": "Replica"}
 

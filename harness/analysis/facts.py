@@ -1,6 +1,6 @@
-"""What happened in one cell, counted once: metrics and plots need nothing else.
+"""Collects the facts of one cell from its run directory. Metrics and plots need nothing else.
 
-Whatever is counted is of the measured window, by planned send; the ledgers alone include the warm-up.
+All facts are about the measured window, by planned send. Only the ledgers' counts include the warm-up.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from harness.analysis.generator_lag import lag_after_answers
 from harness.analysis.ledgers import reconcile
 from harness.analysis.lost import lost_answers, lost_workers
 from harness.analysis.percentiles import percentiles
-from harness.analysis.session_outages import longest_gap_ns, session_outages_of
-from harness.analysis.sessions import sessions_of
-from harness.analysis.short_run_fairness import short_run_unfairness
-from harness.analysis.streams import streams_of
-from harness.analysis.window_series import healthy_replicas, timeline_of, window_series_of
+from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
+from harness.analysis.window_series import (
+    healthy_replicas,
+    replica_series_of,
+    short_run_unfairness,
+    window_series_of,
+)
 from harness.metrics.facts import CellFacts
 from harness.record.reader import Cell
 from harness.record.tables import table_errors
 
 
 def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
-    """Read and aggregate the tables of one cell; `with_series`: also what plots of events need.
+    """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
 
-    Raises UserError naming the file when one is missing or damaged.
+    Raises UserError that names the file when one is missing or damaged.
     """
     record = cell.record
     start, end = record.measure_start_ns, record.measure_end_ns
@@ -37,16 +39,16 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
         window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
         foreign_proxy = record.route == "envoy" and "envoy" in record.missing_ledgers
         if foreign_proxy:
-            window = window.with_columns(_numbered_connection())
+            window = window.with_columns(_envoy_connection())
         counts = _counts(window)
         names = [*record.replicas, *sorted(set(counts["replica"]) - {"", *record.replicas})]
-        counts = counts.with_columns(_number(names))
+        counts = counts.with_columns(_replica_index(names))
         rows = _rows(window, names, start)
-        gaps = session_outages_of(rows, end - start)
+        outages = session_outages(rows, end - start)
         sends = (
             table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
         )
-        placed = counts.filter(pl.col("replica").is_not_null())
+        counts_answered = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = record.planned_rate_per_s is None
         lag_ns = lag_after_answers(table, start, end) if record.awaits_answers else rows["lag_ns"]
@@ -58,56 +60,61 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             window_s=window_s,
             requests=rows.height,
             errors=dict(sorted(rows.filter(~pl.col("ok"))["code"].value_counts().iter_rows())),
-            replica_requests=dict(zip(names, _by_replica(placed, "requests", len(names)), strict=True)),
+            replica_requests=dict(
+                zip(names, _by_replica(counts_answered, "requests", len(names)), strict=True)
+            ),
             client_requests=_client_requests(counts, len(names)),
             short_run_unfairness=short_run_unfairness(answered, len(names)),
-            units=_units(placed, len(names)),
-            connections=_connections(placed) or (None if foreign_proxy else 0),
+            units=_units(counts_answered, len(names)),
+            connections=_connections(counts_answered) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),
             cache_hits=int(counts["hits"].sum()),
-            sessions=sessions_of(placed, answered, names, record.groups),
+            sessions=sessions_of(counts_answered, answered, names, record.groups),
             latency_ns=percentiles(rows["latency_ns"]),
             latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
             lag_ns=percentiles(lag_ns),
             queue_ns=percentiles(answered["queue_ns"]),
             in_flight=percentiles(answered["in_flight"]),
-            # The rate of the plan as drawn, not of the experiment file: a Poisson plan of 2,400 sends is
-            # 2 % off its rate by chance, which is no fault of the generator.
+            # The rate of the plan as drawn, not of the experiment file. A Poisson plan of 2,400 sends differs
+            # from its rate by 2 % by chance. That is not a fault of the generator.
             planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
             streams=streams_of(cell.messages(), rows),
-            timeline=timeline_of(answered, len(names), window_s),
+            replica_series=replica_series_of(answered, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,
             answers_lost=None if "replica" in record.missing_ledgers else lost.height,
-            longest_gap_ns=longest_gap_ns(gaps),
+            longest_outage_ns=longest_outage_ns(outages),
             initial_replicas=len(record.initial_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), start, end),
-            events=event_effects_of(cell, rows, names, gaps, lost),
+            events=event_effects_of(cell, rows, names, outages, lost),
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
         )
 
 
-def _numbered_connection() -> pl.Expr:
-    """Where the lab's Envoy numbered it. What replicas say is the connection that some proxy has to them."""
+def _envoy_connection() -> pl.Expr:
+    """Return the connection if the lab's Envoy numbered it, else "".
+
+    Behind another proxy, replicas report the proxy's connections to them, not the clients' connections.
+    """
     numbered = pl.col("connection").str.contains("^[0-9]+$")
     return pl.when(numbered).then("connection").otherwise(pl.lit("")).alias("connection")
 
 
-def _connections(placed: pl.DataFrame) -> int:
-    return placed.filter(pl.col("connection") != "")["connection"].n_unique()
+def _connections(counts: pl.DataFrame) -> int:
+    return counts.filter(pl.col("connection") != "")["connection"].n_unique()
 
 
-def _number(names: Sequence[str]) -> pl.Expr:
-    """The replica as a place in `names`, or null."""
+def _replica_index(names: Sequence[str]) -> pl.Expr:
+    """Return the replica as its index in `names`, or null."""
     return pl.col("replica").replace_strict(
         list(names), list(range(len(names))), default=None, return_dtype=pl.UInt16
     )
 
 
 def _counts(window: pl.LazyFrame) -> pl.DataFrame:
-    """Client x session x connection x replica -> requests and what they took."""
+    """Return one row per client, session, connection and replica: requests, messages, service time, cache."""
     sums = window.group_by("client", "session", "connection", "replica").agg(
         pl.len().cast(pl.Int64).alias("requests"),
         pl.col("messages").cast(pl.Int64).sum(),
@@ -119,7 +126,7 @@ def _counts(window: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataFrame:
-    """The rows of the measured window, narrow."""
+    """Return one row per request of the measured window, with the columns that the facts need."""
     done = pl.col("done_ns")
     columns = window.select(
         "request_id",
@@ -129,7 +136,7 @@ def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataF
         "in_flight",
         pl.col("code").cast(pl.Categorical),
         (pl.col("code") == "OK").alias("ok"),
-        _number(names),
+        _replica_index(names),
         (pl.col("planned_ns") - start_ns).alias("at_ns"),
         (done - pl.col("planned_ns")).alias("latency_ns"),
         (done - pl.col("sent_ns")).alias("latency_from_send_ns"),
@@ -139,27 +146,30 @@ def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataF
 
 
 def _by_replica(table: pl.DataFrame, column: str, replicas: int) -> list[int]:
-    """Sum of a column for each replica."""
+    """Return the sum of a column for each replica."""
     sums = [0] * replicas
     for replica, amount in table.group_by("replica").agg(pl.col(column).sum()).iter_rows():
         sums[replica] = amount
     return sums
 
 
-def _units(placed: pl.DataFrame, replicas: int) -> dict[str, list[int]]:
+def _units(counts: pl.DataFrame, replicas: int) -> dict[str, list[int]]:
+    """Return CellFacts.units. counts: see `_counts`, of answered requests."""
+
     def distinct(rows: pl.DataFrame, *columns: str) -> list[int]:
         each = rows.select(*columns, "replica").unique()
         return _by_replica(each.with_columns(pl.lit(1).alias("one")), "one", replicas)
 
     return {
-        "connections": distinct(placed.filter(pl.col("connection") != ""), "connection"),
-        "sessions": distinct(placed, "client", "session"),
-        "messages": _by_replica(placed, "messages", replicas),
-        "busy_time": _by_replica(placed, "service_ns", replicas),
+        "connections": distinct(counts.filter(pl.col("connection") != ""), "connection"),
+        "sessions": distinct(counts, "client", "session"),
+        "messages": _by_replica(counts, "messages", replicas),
+        "busy_time": _by_replica(counts, "service_ns", replicas),
     }
 
 
 def _client_requests(counts: pl.DataFrame, replicas: int) -> dict[int, list[int]]:
+    """Return client -> its answered requests on each replica, (replicas,)."""
     table = {client: [0] * replicas for client in sorted(counts["client"].unique())}
     for client, replica, requests in (
         counts.group_by("client", "replica").agg(pl.col("requests").sum()).iter_rows()

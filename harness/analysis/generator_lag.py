@@ -1,4 +1,4 @@
-"""How late clients sent that wait for each answer: they are late on purpose, and only the rest is theirs."""
+"""The lag of the load generator for clients that wait for each answer before they send again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import polars as pl
 
 
 def lag_after_answers(requests: pl.LazyFrame, start_ns: int, end_ns: int) -> pl.Series:
-    """sent - max(planned, end of the client's requests before it), ns, of the requests planned in the window.
+    """Return the lag (ns) of the requests planned in the window: sent - max(planned, end of the request
+    before).
 
-    requests: lb.rows.REQUEST_COLUMNS, of which those before the window count as requests before.
+    Such a client sends late on purpose while it waits. Only the rest of the delay is the generator's.
+    The request before is the latest-ending earlier request of the client, also from before the window.
+    requests: lb.rows.REQUEST_COLUMNS.
     """
     before = pl.col("done_ns").cum_max().shift().over("client")
     lag = pl.col("sent_ns") - pl.max_horizontal("planned_ns", before)

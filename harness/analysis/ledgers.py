@@ -1,4 +1,4 @@
-"""Join what client, Envoy and replicas wrote down, request by request, and say whether they agree."""
+"""Join the ledgers of client, Envoy and replicas by request, and count how they agree."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _PARTIES = ("client", "envoy", "replica")
 _KINDS = ("matched", "unanswered", "only_client", "only_envoy", "only_replica", "disagree")
 COUNTS = (*_PARTIES, *_KINDS)
 
-# In place of a replica's number, for what is no replica of the cell. The row of a replica never has it, so
-# a request that a stranger answered never matches.
-_STRANGER = 65_535
+# The number of any address or name that is no replica of the cell. No replica's row has it, so a request that
+# such a server answered never matches.
+_UNKNOWN_REPLICA = 65_535
 
 
 def reconcile(cell: Cell) -> Ledgers:
-    """Join the ledgers of one cell by request id.
+    """Return the counts of one cell's ledgers, joined by request id.
 
-    Raises UserError naming the cell's folder when a ledger cannot be read.
+    Raises UserError that names the cell's folder when a ledger cannot be read.
     """
     record = cell.record
-    lacking = set(record.missing_ledgers)
-    through_envoy = record.route == "envoy" and "envoy" not in lacking
+    missing = set(record.missing_ledgers)
+    through_envoy = record.route == "envoy" and "envoy" not in missing
     numbers = {name: number for number, name in enumerate(record.replicas)}
     ledgers = [_client(cell.requests(), numbers, record.incomplete_replicas)]
     ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
@@ -42,30 +42,30 @@ def reconcile(cell: Cell) -> Ledgers:
             _envoy(access_log, {address: numbers[name] for name, address in record.replicas.items()})
         )
     agreement = (
-        _once_each(through_envoy, record.incomplete_proxy, lacking)
+        _once_each(through_envoy, record.incomplete_proxy, missing)
         if record.max_attempts == 1
-        else _after_attempts(record.max_attempts, through_envoy, record.incomplete_proxy, lacking)
+        else _after_attempts(record.max_attempts, through_envoy, record.incomplete_proxy, missing)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
-        # Together, so that the access log is read once.
+        # One call, so that the access log is read once.
         tally, *totals = pl.collect_all(
             [_tally(pl.concat(ledgers), agreement, record.lost_clients), *queries], engine="streaming"
         )
     requests = dict(zip(tally["kind"], tally["requests"], strict=True))
     counts = {party: int(tally[party].sum()) for party in _PARTIES}
     counts |= {kind: int(requests.get(kind, 0)) for kind in _KINDS}
-    unknown = {name for party in lacking for name in (party, f"only_{party}")}
-    if "replica" in lacking and not through_envoy:
+    unknown = {name for party in missing for name in (party, f"only_{party}")}
+    if "replica" in missing and not through_envoy:
         unknown |= {"matched", "only_client"}
     known: dict[str, Any] = {name: None if name in unknown else count for name, count in counts.items()}
     return Ledgers(**known, envoy_bytes=totals[0].item() if totals else None)
 
 
-def _row_of(party: str, who: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
-    """The columns that all ledgers are brought to: who answered (null: nobody), and whose row it is."""
+def _row_of(party: str, replica: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
+    """Return the common columns of all ledgers: the answering replica (null: none), and whose row it is."""
     return [
         pl.col("request_id"),
-        who.cast(pl.UInt16).alias("who"),
+        replica.cast(pl.UInt16).alias("replica_number"),
         answered.cast(pl.UInt32).alias("answered"),
         *(pl.lit(int(party == other), pl.UInt32).alias(other) for other in _PARTIES),
     ]
@@ -73,7 +73,7 @@ def _row_of(party: str, who: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
 
 def _number(column: str, numbers: Mapping[str, int]) -> pl.Expr:
     return pl.col(column).replace_strict(
-        list(numbers), list(numbers.values()), default=_STRANGER, return_dtype=pl.UInt16
+        list(numbers), list(numbers.values()), default=_UNKNOWN_REPLICA, return_dtype=pl.UInt16
     )
 
 
@@ -81,18 +81,18 @@ def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], incomplete: Coll
     answered = pl.col("replica") != ""
     if incomplete:
         answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(incomplete))
-    who = pl.when(answered).then(_number("replica", numbers))
-    return requests.select(_row_of("client", who, answered))
+    replica = pl.when(answered).then(_number("replica", numbers))
+    return requests.select(_row_of("client", replica, answered))
 
 
 def _envoy(access_log: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame:
     calls = access_log.filter(pl.col("request_id") >= 0)
-    who = _number("upstream", numbers)
-    return calls.select(_row_of("envoy", who, pl.lit(False)))
+    replica = _number("upstream", numbers)
+    return calls.select(_row_of("envoy", replica, pl.lit(False)))
 
 
 def _bytes(access_log: pl.LazyFrame) -> pl.LazyFrame:
-    """One value: the bytes both ways of all requests of the lab; null where none were written down."""
+    """Return one value: the bytes both ways of all requests of the lab; null if the log has no bytes."""
     both_ways = pl.col("bytes_in") + pl.col("bytes_out")
     calls = access_log.filter(pl.col("request_id") >= 0)
     return calls.select(pl.when(both_ways.count() > 0).then(both_ways.sum()))
@@ -105,24 +105,26 @@ def _replica(ledger: pl.LazyFrame, number: int) -> pl.LazyFrame:
 
 @dataclass(frozen=True)
 class _Agreement:
-    """What it takes that the rows of an answered request agree.
+    """The condition under which the rows of an answered request agree.
 
-    gathered: aggregates of a request's rows, beside the rows of each party; holds: a predicate on those.
+    aggregates: over a request's rows, besides the number of rows of each party.
+    predicates: all must be true of the aggregates.
     """
 
-    gathered: tuple[pl.Expr, ...]
-    holds: tuple[pl.Expr, ...]
+    aggregates: tuple[pl.Expr, ...]
+    predicates: tuple[pl.Expr, ...]
 
 
-def _once_each(through_envoy: bool, incomplete_proxy: bool, lacking: Collection[str]) -> _Agreement:
-    who = pl.col("who")
-    least = int(through_envoy and not incomplete_proxy)
-    parties = [] if "replica" in lacking else ["replica"]
+def _once_each(through_envoy: bool, incomplete_proxy: bool, missing: Collection[str]) -> _Agreement:
+    """Return the condition without retries: one row in each ledger, all with the same replica."""
+    replica = pl.col("replica_number")
+    minimum = int(through_envoy and not incomplete_proxy)
+    parties = [] if "replica" in missing else ["replica"]
     return _Agreement(
-        (who.min().alias("lowest"), who.max().alias("highest")),
+        (replica.min().alias("lowest"), replica.max().alias("highest")),
         (
             pl.col("client") == 1,
-            pl.col("envoy").is_between(least, int(through_envoy)),
+            pl.col("envoy").is_between(minimum, int(through_envoy)),
             *(pl.col(party) == 1 for party in parties),
             pl.col("lowest") == pl.col("highest"),
         ),
@@ -130,17 +132,20 @@ def _once_each(through_envoy: bool, incomplete_proxy: bool, lacking: Collection[
 
 
 def _after_attempts(
-    most: int, through_envoy: bool, incomplete_proxy: bool, lacking: Collection[str]
+    max_attempts: int, through_envoy: bool, incomplete_proxy: bool, missing: Collection[str]
 ) -> _Agreement:
+    """Return the condition with retries: see `matched` of harness.metrics.facts.Ledgers."""
     whole_envoy = through_envoy and not incomplete_proxy
-    parties = [*(["envoy"] if whole_envoy else []), *(["replica"] if "replica" not in lacking else [])]
-    named = pl.col("who").filter(pl.col("client") == 1).max()
+    parties = [*(["envoy"] if whole_envoy else []), *(["replica"] if "replica" not in missing else [])]
+    named = pl.col("replica_number").filter(pl.col("client") == 1).max()
 
     def has_named(party: str) -> pl.Expr:
-        return (pl.col("who").filter(pl.col(party) == 1) == named).any().alias(f"{party}_has_named")
+        return (
+            (pl.col("replica_number").filter(pl.col(party) == 1) == named).any().alias(f"{party}_has_named")
+        )
 
-    counts = [pl.col(party).is_between(1, most) for party in parties]
-    absent = [] if whole_envoy else [pl.col("envoy") <= (most if through_envoy else 0)]
+    counts = [pl.col(party).is_between(1, max_attempts) for party in parties]
+    absent = [] if whole_envoy else [pl.col("envoy") <= (max_attempts if through_envoy else 0)]
     return _Agreement(
         tuple(has_named(party) for party in parties),
         (pl.col("client") == 1, *counts, *absent, *(pl.col(f"{party}_has_named") for party in parties)),
@@ -148,16 +153,16 @@ def _after_attempts(
 
 
 def _tally(rows: pl.LazyFrame, agreement: _Agreement, lost_clients: Collection[int]) -> pl.LazyFrame:
-    """Kind of agreement -> requests, and rows of each ledger."""
-    by_request = rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.gathered)
+    """Return one row per kind of agreement: its requests, and their rows in each ledger."""
+    by_request = rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.aggregates)
     client, envoy, replica, answered = (pl.col(name) for name in (*_PARTIES, "answered"))
     caller = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     kind = (
         pl.when(client == 0, caller.is_in(list(lost_clients)))
-        .then(pl.lit("unheard"))
+        .then(pl.lit("lost_worker"))
         .when(answered == 0, client == 1)
         .then(pl.lit("unanswered"))
-        .when(answered == 1, *agreement.holds)
+        .when(answered == 1, *agreement.predicates)
         .then(pl.lit("matched"))
         .when(client == 1, envoy == 0, replica == 0)
         .then(pl.lit("only_client"))

@@ -1,4 +1,4 @@
-"""Requests that a replica finished and whose client never got the answer; attempts that reached replicas."""
+"""Lost answers, lost load workers, and the attempts that reached replicas."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from harness.record.tables import table_errors
 
 
 def lost_answers(cell: Cell, failed: pl.DataFrame) -> pl.DataFrame:
-    """Those rows of `failed` (column request_id; no OK for the client) that a replica finished with OK.
+    """Return the rows of `failed` whose answer was lost: a replica finished the request with OK.
 
-    Raises UserError naming the cell's folder when a ledger cannot be read.
+    failed: request_id of the requests that did not end with OK for the client.
+    Raises UserError that names the cell's folder when a ledger cannot be read.
     """
     ledgers = cell.replica_ledgers().values()
     if not failed.height or not ledgers:
@@ -25,10 +26,11 @@ def lost_answers(cell: Cell, failed: pl.DataFrame) -> pl.DataFrame:
         )
 
 
-def attempts_by_part(cell: Cell, parts: pl.DataFrame) -> dict[int, int]:
-    """Part -> rows of the replicas for its requests; a part without rows is left out.
+def attempts_by_interval(cell: Cell, intervals: pl.DataFrame) -> dict[int, int]:
+    """Return interval -> rows in the replicas' ledgers for its requests, without intervals that have no row.
 
-    parts: request_id, part (a number). Raises as above.
+    intervals: request_id, interval (a number).
+    Raises UserError that names the cell's folder when a ledger cannot be read.
     """
     ledgers = [ledger.select("request_id") for ledger in cell.replica_ledgers().values()]
     if not ledgers:
@@ -36,8 +38,8 @@ def attempts_by_part(cell: Cell, parts: pl.DataFrame) -> dict[int, int]:
     with table_errors(cell.folder, "ledgers written by this lab"):
         counts = (
             pl.concat(ledgers)
-            .join(parts.lazy(), on="request_id", how="inner")
-            .group_by("part")
+            .join(intervals.lazy(), on="request_id", how="inner")
+            .group_by("interval")
             .agg(pl.len().alias("attempts"))
             .collect(engine="streaming")
         )
@@ -45,18 +47,20 @@ def attempts_by_part(cell: Cell, parts: pl.DataFrame) -> dict[int, int]:
 
 
 def lost_workers(cell: Cell) -> tuple[str, ...]:
-    """A sentence for each load worker that did not play to its end."""
-    return tuple(_loss(cell, worker) for worker in cell.record.load_workers if worker.ended == "lost")
+    """Return one sentence for each load worker that was lost before the cell ended."""
+    return tuple(
+        _loss_in_words(cell, worker) for worker in cell.record.load_workers if worker.ended == "lost"
+    )
 
 
-def _loss(cell: Cell, worker: LoadWorkerRecord) -> str:
+def _loss_in_words(cell: Cell, worker: LoadWorkerRecord) -> str:
     start_ns = cell.record.measure_start_ns
     when = "before measuring"
     if start_ns and worker.ended_ns >= start_ns:
         when = f"{(worker.ended_ns - start_ns) / NS_PER_MS / 1000:.1f} s into measuring"
     planned = worker.planned_requests
     missing = (
-        "what its clients sent from then on is missing"
+        "the later requests of its clients are missing"
         if planned is None
         else f"{planned - worker.measured_requests} of its {planned} planned requests are missing"
     )

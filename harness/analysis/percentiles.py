@@ -1,4 +1,4 @@
-"""Percentiles by nearest rank, the ones that the lab tells."""
+"""Nearest-rank percentiles: the percentiles that the lab reports."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ RANKS = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max":
 
 
 def percentiles(values: pl.Series) -> dict[str, float]:
-    """RANKS of `values` by nearest rank: the smallest value that at least this share does not exceed."""
+    """Return the percentile for each of RANKS; an empty dict without values.
+
+    A nearest-rank percentile is the smallest value such that at least this share of the values is not larger.
+    """
     count = len(values)
     if count == 0:
         return {}
-    places = {name: math.ceil(round(rank * count, 6)) - 1 for name, rank in RANKS.items()}
-    placed = np.partition(values.to_numpy(), sorted(set(places.values())))
-    return {name: float(placed[place]) for name, place in places.items()}
+    index_of = {name: math.ceil(round(rank * count, 6)) - 1 for name, rank in RANKS.items()}
+    ordered = np.partition(values.to_numpy(), sorted(set(index_of.values())))
+    return {name: float(ordered[index]) for name, index in index_of.items()}

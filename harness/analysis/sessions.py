@@ -1,4 +1,4 @@
-"""The sessions of one cell: did they stay where they were?"""
+"""The sessions and streams of one cell: did they stay on one replica, and how long did they wait?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harness.metrics.facts import Sessions
+from harness.analysis.percentiles import percentiles
+from harness.metrics.facts import Sessions, Streams
 
 _SESSION = ("client", "session")
 
@@ -16,10 +17,10 @@ _SESSION = ("client", "session")
 def sessions_of(
     counts: pl.DataFrame, answered: pl.DataFrame, replicas: Sequence[str], groups: Mapping[str, str]
 ) -> Sessions:
-    """The sessions of a cell.
+    """Return the counts of a cell's sessions.
 
-    counts: client, session, replica (number in `replicas`), requests; one row or more for each such triple.
-    answered: one row per request, with client, session, request_id, replica. groups: replica -> group.
+    counts: client, session, replica (index in `replicas`), requests; one or more rows for each such triple.
+    answered: one row per request: client, session, request_id, replica. groups: replica -> target group.
     """
     each = counts.group_by(_SESSION).agg(pl.col("requests").sum())
     return Sessions(
@@ -32,9 +33,10 @@ def sessions_of(
     )
 
 
-def _on_most_used(counts: pl.DataFrame, place: str) -> int:
-    by_place = counts.group_by(*_SESSION, place).agg(pl.col("requests").sum())
-    return int(by_place.group_by(_SESSION).agg(pl.col("requests").max())["requests"].sum())
+def _on_most_used(counts: pl.DataFrame, column: str) -> int:
+    """Return each session's requests on its most used value of `column`, summed over the sessions."""
+    by_value = counts.group_by(*_SESSION, column).agg(pl.col("requests").sum())
+    return int(by_value.group_by(_SESSION).agg(pl.col("requests").max())["requests"].sum())
 
 
 def _with_group(counts: pl.DataFrame, replicas: Sequence[str], groups: Mapping[str, str]) -> pl.DataFrame:
@@ -44,29 +46,32 @@ def _with_group(counts: pl.DataFrame, replicas: Sequence[str], groups: Mapping[s
 
 
 def _breaks(answered: pl.DataFrame) -> int:
-    """In order of request_id: sorting by that alone is several times faster than by client and session."""
+    """Return how often a session's next request, by request_id, went to another replica."""
+    # A sort by request_id alone is several times faster than one by client, session and request_id.
     ordered = answered.lazy().select(*_SESSION, "request_id", "replica").sort("request_id")
     moved = (pl.col("replica") != pl.col("replica").shift()).over(_SESSION)
     return int(ordered.select(moved.sum()).collect().item())
 
 
-# Placements of one session that are drawn in all. A cell of a few hundred sessions gets all the draws; with
-# very many sessions the busiest replica differs little from draw to draw, and fewer will do.
+# Largest number of random placements of single sessions. A cell of a few hundred sessions gets _MAX_DRAWS
+# draws of all its sessions. With very many sessions the busiest replica differs little between draws, and
+# fewer draws are enough.
 _MAX_PLACEMENTS = 4_000_000
 _MAX_DRAWS, _MIN_DRAWS = 2_000, 20
 
 
 def random_max_over_mean(session_requests: npt.NDArray[np.int64], replicas: int) -> float | None:
-    """Expectation of busiest replica / fair share when every session goes to a replica drawn at random.
+    """Return the expected busiest replica / fair share when every session goes to a random replica.
 
-    session_requests: requests of each session, (sessions,). Each session stays where it is placed, replicas
-    are drawn independently and alike: balls of unequal weight into bins. Estimated from up to 2,000 draws
-    with a fixed seed; their standard error is well below 1 % of the result. None without requests.
+    session_requests: (sessions,), requests of each session. A session stays on the replica that was drawn for
+    it. All draws are independent, and each replica is equally likely: balls of unequal weight into bins. The
+    result is the mean of up to 2,000 draws with a fixed seed. Its standard error is well below 1 % of it.
+    None without requests.
     """
     total = int(session_requests.sum())
     if not total:
         return None
-    # Sorted, so that the same sessions in any order give the same figure.
+    # Sorted, so that the order of the sessions does not change the result.
     sizes = np.sort(session_requests)
     generator = np.random.default_rng(0)
     sessions = len(session_requests)
@@ -75,8 +80,53 @@ def random_max_over_mean(session_requests: npt.NDArray[np.int64], replicas: int)
     busiest = 0.0
     for first in range(0, draws, at_once):
         rows = min(at_once, draws - first)
-        places = generator.integers(replicas, size=(rows, sessions)) + replicas * np.arange(rows)[:, None]
-        weights = np.broadcast_to(sizes, places.shape)
-        loads = np.bincount(places.ravel(), weights.ravel(), minlength=rows * replicas)
+        bins = generator.integers(replicas, size=(rows, sessions)) + replicas * np.arange(rows)[:, None]
+        weights = np.broadcast_to(sizes, bins.shape)
+        loads = np.bincount(bins.ravel(), weights.ravel(), minlength=rows * replicas)
         busiest += float(loads.reshape(rows, replicas).max(axis=1).sum())
     return busiest / draws * replicas / total
+
+
+def session_outages(rows: pl.DataFrame, window_ns: int) -> pl.DataFrame:
+    """Return the outage of each request: how long its session waited for a good answer.
+
+    Columns of the result: at_ns (planned send), outage_ns. The outage begins at the request's planned send.
+    It ends with the first answer with OK that the session got to this or a later request. Without such an
+    answer it ends with the window. If a session goes on trying during an outage, its longest outage is that
+    of the first request that failed.
+
+    rows: client, session, request_id, at_ns, latency_ns, ok. A client's later request has the larger id.
+    window_ns: end of the window, on the scale of at_ns.
+    """
+    answered_ns = pl.when("ok").then(pl.col("at_ns") + pl.col("latency_ns")).alias("answered_ns")
+    # cum_min leaves a null where the row itself has none.
+    earliest = pl.col("answered_ns").cum_min(reverse=True).backward_fill().over(_SESSION)
+    return (
+        rows.lazy()
+        .select(*_SESSION, "request_id", "at_ns", answered_ns)
+        .sort("request_id")
+        .select("at_ns", (earliest.fill_null(window_ns) - pl.col("at_ns")).alias("outage_ns"))
+        .collect()
+    )
+
+
+def longest_outage_ns(outages: pl.DataFrame) -> float | None:
+    """Return the longest outage (column outage_ns); None without a row."""
+    return float(outages["outage_ns"].to_numpy().max()) if outages.height else None
+
+
+def streams_of(messages: pl.LazyFrame | None, measured: pl.DataFrame) -> Streams:
+    """Return the counts of the streams among the `measured` requests (column request_id).
+
+    messages: lb.rows.MESSAGE_COLUMNS, or None without streams.
+    """
+    if messages is None:
+        return Streams()
+    rows = (
+        messages.join(measured.lazy().select("request_id"), on="request_id", how="semi")
+        .select("request_id", "replica", (pl.col("received_ns") - pl.col("planned_ns")).alias("latency_ns"))
+        .collect(engine="streaming")
+    )
+    one_replica = (pl.col("replica") == pl.col("replica").first()).all()
+    streams = rows.group_by("request_id").agg(one_replica.alias("pure"))
+    return Streams(streams.height, int(streams["pure"].sum()), percentiles(rows["latency_ns"]))

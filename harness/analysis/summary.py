@@ -11,9 +11,8 @@ from harness.analysis.facts import collect_facts
 from harness.analysis.judge import CellResult, judge, measure, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.machine_summary import machine_fields
-from harness.metrics.event_facts import EventEffects
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
-from harness.metrics.facts import CellFacts, Ledgers
+from harness.metrics.facts import CellFacts, EventEffects, Ledgers
 from harness.metrics.registry import METRICS
 from harness.metrics.spread import Number
 from harness.record.reader import Cell, Run

@@ -1,4 +1,4 @@
-"""The measured window over time: who answered how much, and how busy the replicas were."""
+"""The measured window over time: each replica, the whole load, some sessions, and how even it was."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harness.metrics.facts import Healthy, Timeline, WindowSeries
+from harness.metrics.facts import Healthy, ReplicaSeries, WindowSeries
 from harness.record.event_log import EndpointChange
 
-MAX_WINDOWS = 30
-
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MAX_WINDOWS = 30  # of ReplicaSeries
+MAX_STEPS = 80  # of WindowSeries
+MAX_SESSIONS = 24  # of WindowSeries
+REQUESTS_PER_ROUND = 3  # of each replica, in a round of `short_run_unfairness`
+# Envoy's state is read every 50 ms. Lines that are written within half of that come from one reading.
+ONE_READING_NS = 25_000_000
 
 
-def window_width_s(duration_s: float, most: int = MAX_WINDOWS) -> float:
-    """The smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... s that cuts `duration_s` into `most` or less."""
-    smallest = duration_s / most
+def window_width_s(duration_s: float, max_windows: int = MAX_WINDOWS) -> float:
+    """Return the width (s) of time windows that cut `duration_s` into `max_windows` or less.
+
+    It is the smallest such number of ..., 0.1, 0.2, 0.5, 1, 2, 5, ...
+    """
+    smallest = duration_s / max_windows
     power = 10.0 ** math.floor(math.log10(smallest))
     return next(width for step in (1, 2, 5, 10) if (width := step * power) >= smallest * (1 - 1e-9))
 
 
-def timeline_of(answered: pl.DataFrame, replicas: int, window_s: float) -> Timeline:
-    """The timeline of answered requests: columns at_ns, replica (number), queue_ns, in_flight."""
+def replica_series_of(answered: pl.DataFrame, replicas: int, window_s: float) -> ReplicaSeries:
+    """Return each replica over time. answered: at_ns, replica (index), queue_ns, in_flight."""
     width_s = window_width_s(window_s)
     windows = math.ceil(round(window_s / width_s, 6))
     grouped = answered.group_by(
@@ -35,30 +44,27 @@ def timeline_of(answered: pl.DataFrame, replicas: int, window_s: float) -> Timel
         pl.col("queue_ns").quantile(0.99, "higher"),
         pl.col("in_flight").mean(),
     )
-    place = (grouped["window"].to_numpy(), grouped["replica"].to_numpy())
+    index = (grouped["window"].to_numpy(), grouped["replica"].to_numpy())
 
-    def spread(column: str, missing: float) -> Floats:
+    def table_of(column: str, missing: float) -> Floats:
         table = np.full((windows, replicas), missing)
-        table[place] = grouped[column].to_numpy()
+        table[index] = grouped[column].to_numpy()
         return table
 
-    return Timeline(
+    return ReplicaSeries(
         starts_s=np.arange(windows, dtype=np.float64) * width_s,
         width_s=width_s,
-        requests=spread("requests", 0.0),
-        queue_ns=spread("queue_ns", math.nan),
-        in_flight=spread("in_flight", math.nan),
+        requests=table_of("requests", 0.0),
+        queue_ns=table_of("queue_ns", math.nan),
+        in_flight=table_of("in_flight", math.nan),
     )
 
 
-MAX_STEPS = 80
-MAX_SESSIONS = 24
-
-Places = npt.NDArray[np.int64]
-
-
 def window_series_of(rows: pl.DataFrame, window_s: float) -> WindowSeries:
-    """The course of a window. rows: client, session, request_id, replica, ok, at_ns, latency_ns."""
+    """Return the whole load and some sessions over time.
+
+    rows: client, session, request_id, replica (index, or null), ok, at_ns, latency_ns.
+    """
     width_s = window_width_s(window_s, MAX_STEPS)
     steps = math.ceil(round(window_s / width_s, 6))
     step = (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).clip(0, steps - 1).alias("step")
@@ -69,14 +75,14 @@ def window_series_of(rows: pl.DataFrame, window_s: float) -> WindowSeries:
         pl.col("latency_ns").quantile(0.5, "higher").alias("p50_ns"),
         pl.col("latency_ns").quantile(0.99, "higher").alias("p99_ns"),
     )
-    place = totals["step"].to_numpy()
+    index = totals["step"].to_numpy()
 
     def over_steps(column: str, missing: float) -> Floats:
         values = np.full(steps, missing)
-        values[place] = totals[column].to_numpy()
+        values[index] = totals[column].to_numpy()
         return values
 
-    sessions, replicas, lapses = _ribbon(stepped, steps)
+    sessions, replicas, failures = _session_series(stepped, steps)
     return WindowSeries(
         starts_s=np.arange(steps, dtype=np.float64) * width_s,
         width_s=width_s,
@@ -86,11 +92,12 @@ def window_series_of(rows: pl.DataFrame, window_s: float) -> WindowSeries:
         p99_ns=over_steps("p99_ns", math.nan),
         sessions=sessions,
         replicas=replicas,
-        lapses=lapses,
+        failures=failures,
     )
 
 
-def _ribbon(stepped: pl.DataFrame, steps: int) -> tuple[list[tuple[int, int]], Places, Places]:
+def _session_series(stepped: pl.DataFrame, steps: int) -> tuple[list[tuple[int, int]], Ints, Ints]:
+    """Return WindowSeries.sessions, .replicas and .failures. stepped: the rows with their `step`."""
     answered_first = pl.col("replica").sort_by("request_id").drop_nulls().first()
     lasting = (
         stepped.group_by("client", "session")
@@ -106,48 +113,63 @@ def _ribbon(stepped: pl.DataFrame, steps: int) -> tuple[list[tuple[int, int]], P
         .with_row_index("row")
         .select("client", "session", pl.col("row").cast(pl.Int64))
     )
-    cells = (
+    by_row_and_step = (
         shown.join(order, on=["client", "session"])
         .group_by("row", "step")
         .agg(
             pl.col("replica").sort_by("request_id").drop_nulls().last(),
-            (~pl.col("ok")).sum().alias("lapses"),
+            (~pl.col("ok")).sum().alias("failures"),
         )
     )
     replicas = np.full((order.height, steps), -1, dtype=np.int64)
-    lapses = np.zeros((order.height, steps), dtype=np.int64)
-    where = (cells["row"].to_numpy(), cells["step"].to_numpy())
-    replicas[where] = cells["replica"].cast(pl.Int64).fill_null(-1).to_numpy()
-    lapses[where] = cells["lapses"].to_numpy()
-    return list(order.select("client", "session").iter_rows()), replicas, lapses
+    failures = np.zeros((order.height, steps), dtype=np.int64)
+    index = (by_row_and_step["row"].to_numpy(), by_row_and_step["step"].to_numpy())
+    replicas[index] = by_row_and_step["replica"].cast(pl.Int64).fill_null(-1).to_numpy()
+    failures[index] = by_row_and_step["failures"].to_numpy()
+    return list(order.select("client", "session").iter_rows()), replicas, failures
 
 
-ONE_LOOK_NS = 25_000_000  # what is written down that soon was seen in one look, half the time between two
+def short_run_unfairness(answered: pl.DataFrame, replicas: int) -> float | None:
+    """Return how uneven the balancer is in the short run, in requests.
+
+    A round is REQUESTS_PER_ROUND x `replicas` successive requests by planned send (columns at_ns, replica).
+    The unfairness of a round is the largest distance of a replica's requests from REQUESTS_PER_ROUND. The
+    result is the mean over all rounds. Strict round robin gives 0 to 0.75, because a round may begin
+    anywhere. Random choice gives about 2 with four replicas. None without a whole round.
+    """
+    size = REQUESTS_PER_ROUND * replicas
+    rounds = answered.height // size
+    if not rounds:
+        return None
+    in_order = answered.select("at_ns", "replica").sort("at_ns")["replica"].to_numpy()[: rounds * size]
+    bins = in_order + replicas * np.repeat(np.arange(rounds), size)
+    counts = np.bincount(bins, minlength=rounds * replicas).reshape(rounds, replicas)
+    return float(np.abs(counts - REQUESTS_PER_ROUND).max(axis=1).mean())
 
 
 def healthy_replicas(changes: Sequence[EndpointChange], start_ns: int, end_ns: int) -> Healthy:
-    """Replicas in the state healthy while measuring, from `start_ns` to `end_ns`.
+    """Return the minimum and mean number of healthy replicas from `start_ns` to `end_ns`.
 
-    changes: by time, the first of each replica its state when measuring began. What was known first counts
-    from `start_ns` on.
+    changes: by time; the first change of each replica is its state when measuring began. The states of the
+    first reading count from `start_ns` on.
     """
     if not changes or end_ns <= start_ns:
         return Healthy()
-    first_look_ns = changes[0].t_ns + ONE_LOOK_NS
-    first = [change for change in changes if change.t_ns <= max(first_look_ns, start_ns)]
+    first_reading_ns = changes[0].t_ns + ONE_READING_NS
+    first = [change for change in changes if change.t_ns <= max(first_reading_ns, start_ns)]
     states = {change.replica: change.state for change in first}
-    count, since_ns, area = _count(states), start_ns, 0
-    least = count
+    count, since_ns, area = _count_healthy(states), start_ns, 0
+    minimum = count
     for change in changes[len(first) :]:
         if change.t_ns >= end_ns:
             break
         area += count * (change.t_ns - since_ns)
         states[change.replica] = change.state
-        count, since_ns = _count(states), change.t_ns
-        least = min(least, count)
+        count, since_ns = _count_healthy(states), change.t_ns
+        minimum = min(minimum, count)
     area += count * (end_ns - since_ns)
-    return Healthy(least, area / (end_ns - start_ns))
+    return Healthy(minimum, area / (end_ns - start_ns))
 
 
-def _count(states: dict[str, str]) -> int:
+def _count_healthy(states: dict[str, str]) -> int:
     return sum(state == "healthy" for state in states.values())

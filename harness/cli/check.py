@@ -1,4 +1,4 @@
-"""What an experiment plans, in words and figures, before anything is started."""
+"""The plan of an experiment in words and figures, as `check` prints it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,20 +16,20 @@ Lines = list[tuple[str, str]]
 
 
 def plan_text(experiment: Experiment) -> str:
-    """The plan as lines of text: cells in order, requests, time, rates, utilisation.
+    """Return the plan as lines of text: cells in order, requests, time, rates, utilisation.
 
-    Closed loops have no planned rate; what is told of them is at most, as if nothing ever queued.
+    A closed loop has no planned rate. Its number of requests is a maximum: the number without any queueing.
     """
-    parts = [
+    sections = [
         [(experiment.name, experiment.title), ("question", experiment.question)],
         _cells(experiment),
         _requests(experiment),
         _workloads(experiment),
-        _unlike(experiment.replicas),
+        _replica_settings(experiment.replicas),
         _events(experiment),
         _expectations(experiment),
     ]
-    return "\n".join(f"{label:<12} {line}".rstrip() for part in parts for label, line in part)
+    return "\n".join(f"{label:<12} {line}".rstrip() for section in sections for label, line in section)
 
 
 def _cells(experiment: Experiment) -> Lines:
@@ -41,16 +41,16 @@ def _cells(experiment: Experiment) -> Lines:
         f"{plan.order + 1:3}  {plan.arm_name:<{width}}  repeat {plan.repeat}  {_arm(plan.arm)}"
         for plan in plans
     ]
-    why = incompatibility(experiment, "local")
-    return [*([("testbed", why)] if why else []), ("cells", count), *(("", line) for line in lines)]
+    problem = incompatibility(experiment, "local")
+    return [*([("testbed", problem)] if problem else []), ("cells", count), *(("", line) for line in lines)]
 
 
 def _arm(arm: Arm) -> str:
-    """Route, policy, and whatever is not as it is by default."""
+    """Return route, policy and every key of the arm that is not a default."""
     extras = arm.model_dump(exclude={"route", "policy", "sweep", "events"}, exclude_defaults=True)
     options = extras.pop("options", {})
-    told = [f"{key} {_value(value)}" for key, value in (options | extras).items()]
-    return ", ".join([f"{arm.route}: {arm.policy}", *told])
+    settings = [f"{key} {_value(value)}" for key, value in (options | extras).items()]
+    return ", ".join([f"{arm.route}: {arm.policy}", *settings])
 
 
 def _value(value: Any) -> str:
@@ -75,7 +75,7 @@ def _requests(experiment: Experiment) -> Lines:
 
 
 def _workloads(experiment: Experiment) -> Lines:
-    """The workload and what it asks of the replicas; once more for each arm that has its own."""
+    """Return the workload and its load on the replicas, also for each arm with a workload of its own."""
     lines = _workload(experiment, experiment.workload)
     for name, variant in experiment.variants.items():
         if any(getattr(variant.arm, field) is not None for field in OWN_WORKLOAD):
@@ -92,7 +92,7 @@ def _workload(experiment: Experiment, work: Workload) -> Lines:
 def _clients(experiment: Experiment, work: Workload) -> Lines:
     mix = ", ".join(f"{name} {weight / sum(work.calls.values()):.0%}" for name, weight in work.calls.items())
     if work.rate_per_s is None:
-        rates = f"closed loop, {work.think_time_ms:g} ms of thinking after each answer"
+        rates = f"closed loop, {work.think_time_ms:g} ms of think time after each answer"
     else:
         load = load_of(work, experiment.seed, 1)
         first, last = client_rate_per_s(load, 0), client_rate_per_s(load, work.clients - 1)
@@ -122,20 +122,20 @@ def _capacity(experiment: Experiment, replicas: Replicas, work: Workload) -> Lin
     return [("replicas", line), ("utilisation", utilisation)]
 
 
-def _unlike(replicas: Replicas) -> Lines:
-    """What is special about the replicas, or some of them."""
+def _replica_settings(replicas: Replicas) -> Lines:
+    """Return the settings of all replicas that are not defaults, and the overrides of single replicas."""
     common = replicas.model_dump(
         include={"slow_factor", "slow_share", "fail_share", "fail_code", "outage", "cache", "orca"},
         exclude_defaults=True,
     )
     lines = [("", f"all: {_value(common)[1:-1]}")] if common else []
-    for name, unlike in replicas.different.items():
-        lines.append(("", f"{name}: {_value(unlike.model_dump(exclude_none=True))[1:-1]}"))
+    for name, overrides in replicas.different.items():
+        lines.append(("", f"{name}: {_value(overrides.model_dump(exclude_none=True))[1:-1]}"))
     return lines
 
 
 def _events(experiment: Experiment) -> Lines:
-    """What changes in the course of a cell; once more for each arm that has a timeline of its own."""
+    """Return the events of a cell, and those of each arm that has events of its own."""
     lines = [("", line) for line in _timeline(experiment.events)] if experiment.events else []
     for name, variant in experiment.variants.items():
         if variant.arm.events is not None:
@@ -156,7 +156,7 @@ def _timeline(events: Sequence[Event]) -> list[str]:
 
 
 def _service_times_per_call(work: Workload) -> float:
-    """Mean number of service times that a call takes: GetVideo works once for every message."""
+    """Return the mean number of service times in a call: GetVideo takes one for every message."""
     total = sum(work.calls.values())
     return sum(
         weight / total * (work.messages_per_stream if name == "GetVideo" else 1)

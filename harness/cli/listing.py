@@ -3,7 +3,7 @@
 import textwrap
 
 from harness.spec.catalogue import catalogue
-from harness.spec.teaching import CHAPTERS
+from harness.spec.model import CHAPTERS
 
 WIDTH = 80
 

@@ -212,9 +212,9 @@ def up(
     overrides = _overrides(replicas=replicas, seed=seed)
     spec = load_experiment(experiment, overrides)
     name = _arm_name(spec, arm)
-    from harness.cli.up import hold_open
+    from harness.cli.up import keep_running
 
-    return hold_open(spec, name)
+    return keep_running(spec, name)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Holds one arm's testbed open to play with: `python run_experiment.py up NAME`."""
+"""`python run_experiment.py up NAME`: starts one arm's replicas and proxy, and keeps them running."""
 
 import json
 import tempfile
@@ -15,13 +15,14 @@ from harness.testbed.local.testbed import LocalTestbed
 
 CHECK_S = 0.2
 PROTO = "services/video_service.proto"
-TLS = "tls"  # folder of the certificate, in the temporary one
+TLS = "tls"  # folder of the certificate, in the temporary folder
 
 
-def hold_open(experiment: Experiment, arm: str) -> int:
-    """Start the arm's replicas and proxy, print where they are, and wait for Ctrl-C; returns 0 then.
+def keep_running(experiment: Experiment, arm: str) -> int:
+    """Start the arm's replicas and proxy, print their addresses, and wait for Ctrl-C. Return 0 then.
 
-    Raises LabError when a part dies. Nothing is kept: ledgers and logs live in a temporary folder.
+    Ledgers and logs are in a temporary folder, which is deleted at the end. Raises LabError when a process
+    dies.
     """
     plan = next(plan for plan in plan_cells(experiment) if plan.arm_name == arm)
     with (
@@ -54,10 +55,10 @@ def _guide(experiment: Experiment, plan: CellPlan, live: LiveCell) -> str:
         f"  {name:<10} {address}   (TLS {live.replicas_tls[name]})" for name, address in live.replicas.items()
     ]
     lines += [
-        f"The TLS certificate's authority: {TlsFiles(live.folder / TLS).authority}",
-        "Who answers?",
-        f"  python -m lb.driver {_how_to_call(plan)}-n 100 {live.target}",
-        "By hand, through reflection or with the proto, in clear text or through TLS:",
+        f"CA certificate for TLS: {TlsFiles(live.folder / TLS).authority}",
+        "To see which replica answers:",
+        f"  python -m lb.driver {_driver_options(plan)}-n 100 {live.target}",
+        "Calls by hand, with server reflection or the proto file, in clear text or with TLS:",
         f"  grpcurl -plaintext {target} list",
         f"  grpcurl -proto {PROTO} -plaintext -d '{video}' {target} {service}/AddVideo",
         f"  grpcurl -proto {PROTO} -plaintext {target} {service}/ListVideos",
@@ -68,8 +69,8 @@ def _guide(experiment: Experiment, plan: CellPlan, live: LiveCell) -> str:
     return "\n".join(lines)
 
 
-def _how_to_call(plan: CellPlan) -> str:
-    """The driver's options that make it call as the arm's clients do."""
+def _driver_options(plan: CellPlan) -> str:
+    """Return the options of lb.driver with which it calls as the arm's clients do."""
     arm = plan.arm
     words = []
     if arm.route == "direct":

@@ -1,148 +1,167 @@
-"""Metrics of single events, event1.* to event6.*: what a change did to requests and sessions.
+"""Metrics of single events, event1.* to event6.*: the effect of a change on requests and sessions.
 
-An event's interval is from when it was asked for to when the next one was, or to the end of the window;
-requests belong to the interval in which they were planned, failed ones to the event to blame. Definitions:
-harness.analysis.event_effects.EventEffects, harness.analysis.event_effects.
+harness.metrics.facts.EventEffects defines an event's interval, and which requests belong to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.metrics.metric import Metric, in_ms, share
 from harness.metrics.spread import Number
 
 if TYPE_CHECKING:
-    from harness.metrics.event_facts import EventEffects
-    from harness.metrics.facts import CellFacts
+    from harness.metrics.facts import CellFacts, EventEffects
 
-NAMED_EVENTS = 6  # those with metrics of their own; the summary has all
+NAMED_EVENTS = 6  # events that have metrics of their own; summary.json has all events
 
-OfEvent = Callable[["EventEffects"], Number]
+
+class EventMetric(NamedTuple):
+    """A metric of one event: its unit, its meaning (see Metric), and a function of the event's facts."""
+
+    unit: str
+    meaning: str
+    compute: Callable[[EventEffects], Number]
 
 
 def _failed(event: EventEffects) -> int:
     return sum(event.errors.values())
 
 
-# Name -> unit, meaning, function of the event's facts.
-EVENT_METRICS: dict[str, tuple[str, str, OfEvent]] = {
-    "requests": ("requests", "Requests planned in the interval", lambda e: e.requests),
-    "failed_requests": (
+EVENT_METRICS: dict[str, EventMetric] = {
+    "requests": EventMetric("requests", "Requests planned in the interval", lambda e: e.requests),
+    "failed_requests": EventMetric(
         "requests",
-        "Requests that did not end with OK: planned in the interval, or under way when what breaks calls "
-        "happened",
+        "Requests that did not end with OK. Either they were planned in the interval, or they were under way "
+        "when an event that breaks calls was asked for",
         _failed,
     ),
-    "error_share": (
+    "error_share": EventMetric(
         "share",
-        "Requests of the interval that did not end with OK / requests",
+        "Requests of the interval that did not end with OK / all requests of the interval",
         lambda e: share(e.requests - e.ok, e.requests),
     ),
-    "failed_sessions": (
-        "sessions",
-        "Sessions with a request of the interval that failed",
-        lambda e: e.failed_sessions,
+    "failed_sessions": EventMetric(
+        "sessions", "Sessions with a failed request (see `failed_requests`)", lambda e: e.failed_sessions
     ),
-    "last_failure_ms": (
+    "last_failure_ms": EventMetric(
         "ms",
-        "From the event to the end of the last failed request of the interval; 0 when none failed",
+        "Time from the event to the end of its last failed request; 0 when none failed",
         lambda e: in_ms(e.last_failure_ns),
     ),
-    "delayed_requests": (
+    "delayed_requests": EventMetric(
         "requests",
-        "Requests that ended with OK, but took longer than twice the 99th percentile of those before the "
-        "first event",
+        "Requests that ended with OK but took longer than twice the 99th percentile latency of the requests "
+        "with OK that were planned before the first event",
         lambda e: e.delayed,
     ),
-    "longest_gap_ms": (
+    "longest_gap_ms": EventMetric(
         "ms",
-        "Longest time that a session waited, from a request's planned send to its next good answer",
-        lambda e: in_ms(e.longest_gap_ns),
+        "`longest_gap_ms` of the requests planned in the interval. The answer that ends the gap may come "
+        "after the interval",
+        lambda e: in_ms(e.longest_outage_ns),
     ),
-    "pinned_sessions": (
+    "pinned_sessions": EventMetric(
         "sessions",
-        "Sessions with two answers or more before the event, all from one replica",
-        lambda e: e.moves.pinned,
+        'Sessions with two answers or more before the event, all from one replica. "Before" begins when the '
+        "previous event had taken effect (for the first event: at the start of measuring) and ends when this "
+        "event was asked for",
+        lambda e: e.migration.pinned,
     ),
-    "moved_sessions": (
+    "moved_sessions": EventMetric(
         "sessions",
         "Pinned sessions whose last answer of the interval came from another replica",
-        lambda e: e.moves.moved,
+        lambda e: e.migration.moved,
     ),
-    "needed_moves": (
+    "needed_moves": EventMetric(
         "sessions",
-        "Pinned sessions that had to move: their replica was taken away, or a replica that came has them now",
-        lambda e: e.moves.needed,
+        "Pinned sessions that had to move. An event that removes replicas: the sessions on one of them. An "
+        "event that returns replicas: the sessions whose last answer came from one of them, and before did "
+        "not. Other events: none, because a replica that is slow or fails is still there",
+        lambda e: e.migration.needed,
     ),
-    "moved_over_needed": (
+    "moved_over_needed": EventMetric(
         "ratio",
-        "moved_sessions / needed_moves (counted as 1 at the least); 0 when none moved",
-        lambda e: e.moves.moved_over_needed,
+        "`moved_sessions` / `needed_moves`; a `needed_moves` of 0 counts as 1. 0 when none moved. null when "
+        "less than half of the sessions with two answers before the event were pinned: then those were "
+        "pinned by chance",
+        lambda e: e.migration.moved_over_needed,
     ),
-    "returned_share": (
+    "returned_share": EventMetric(
         "share",
-        "Of the sessions that were pinned to a target before it was lost, those that are back on it",
-        lambda e: e.moves.returned_share,
+        "For an event that returns replicas. Of the sessions that were pinned to a target before it was last "
+        "removed, and that have an answer in the interval: the share whose last answer came from it again",
+        lambda e: e.migration.returned_share,
     ),
-    "breaks": (
+    "breaks": EventMetric(
         "breaks",
-        "Times that a session's next answer, of the interval, came from another replica",
+        "How often the next answer of a session, to a request of the interval, came from another replica "
+        "than its answer before",
         lambda e: e.breaks,
     ),
-    "first_answer_ms": (
+    "first_answer_ms": EventMetric(
         "ms",
-        "From an event that brings replicas until one of them first answered a request planned after it",
+        "For an event that returns replicas: time until one of them first answered a request that was "
+        "planned after the event",
         lambda e: in_ms(e.first_answer_ns),
     ),
-    "fair_share_after_ms": (
+    "fair_share_after_ms": EventMetric(
         "ms",
-        "From an event that brings replicas until each of them has 80 % of its fair share",
+        "For an event that returns replicas: time until the end of the first time window in which each of "
+        "them has 80 % of its fair share of the answered requests (1 / replicas present). The windows are as "
+        "wide as those of the plots of shares, and count from the event. The interval's length when that "
+        "never happens",
         lambda e: in_ms(e.fair_share_after_ns),
     ),
-    "target_share": (
+    "target_share": EventMetric(
         "share",
-        "Share of the interval's answered requests on the event's targets",
+        "Share of the interval's answered requests on the event's targets; null for events of the proxy",
         lambda e: None if e.on_targets is None else share(e.on_targets, e.answered),
     ),
-    "lost_answers": (
-        "requests",
-        "Of the failed ones, requests that a replica finished with OK",
-        lambda e: e.lost_answers,
+    "lost_answers": EventMetric(
+        "requests", "Failed requests that a replica finished with OK", lambda e: e.lost_answers
     ),
-    "attempts_per_request": (
+    "attempts_per_request": EventMetric(
         "ratio",
-        "Rows of the replicas / rows of the clients, of the interval's requests",
+        "Rows of the replicas / rows of the clients, for the interval's requests",
         lambda e: share(e.attempts, e.requests),
     ),
-    "goodput_per_s": (
+    "goodput_per_s": EventMetric(
         "requests/s",
-        "Requests of the interval that ended with OK / its length",
+        "Requests of the interval that ended with OK / length of the interval",
         lambda e: share(e.ok, e.length_s),
     ),
-    "latency_p50_ms": (
+    "latency_p50_ms": EventMetric(
         "ms",
-        "Median latency from the planned send",
+        "Median latency (done - planned) of all requests of the interval",
         lambda e: in_ms(e.latency_ns.get("p50")),
     ),
-    "latency_p99_ms": ("ms", "99th percentile of it", lambda e: in_ms(e.latency_ns.get("p99"))),
-    "took_effect_ms": (
+    "latency_p99_ms": EventMetric(
         "ms",
-        "From the event to the last that was seen to come of it in processes, replicas or Envoy",
+        "99th percentile latency (done - planned) of all requests of the interval",
+        lambda e: in_ms(e.latency_ns.get("p99")),
+    ),
+    "took_effect_ms": EventMetric(
+        "ms",
+        "Time until the last effect of the event was seen in processes, replicas or Envoy (`took_effect`)",
         lambda e: in_ms(e.took_effect_ns),
     ),
 }
 
 
 def event_metrics() -> Iterator[tuple[str, Metric]]:
-    """Every metric of the first NAMED_EVENTS events; None in a cell without such an event."""
+    """Yield (name, metric) for each metric of the first NAMED_EVENTS events.
+
+    A metric is None in a cell without that event.
+    """
     for number in range(1, NAMED_EVENTS + 1):
-        for name, (unit, meaning, compute) in EVENT_METRICS.items():
-            yield f"event{number}.{name}", Metric(unit, f"Event {number}: {meaning}", _of(number, compute))
+        for name, metric in EVENT_METRICS.items():
+            compute = _of_event(number, metric.compute)
+            yield f"event{number}.{name}", Metric(metric.unit, f"Event {number}: {metric.meaning}", compute)
 
 
-def _of(number: int, compute: OfEvent) -> Callable[[CellFacts], Number]:
+def _of_event(number: int, compute: Callable[[EventEffects], Number]) -> Callable[[CellFacts], Number]:
     def metric(facts: CellFacts) -> Number:
         event = next((event for event in facts.events if event.number == number), None)
         return None if event is None else compute(event)
@@ -151,7 +170,7 @@ def _of(number: int, compute: OfEvent) -> Callable[[CellFacts], Number]:
 
 
 def event_metric(name: str) -> tuple[int, str] | None:
-    """("event2.requests") -> (2, "requests"); None for a name that is no metric of an event."""
-    group, _, leaf = name.partition(".")
+    """Split the name of an event's metric: "event2.requests" -> (2, "requests"); None for other names."""
+    group, _, metric = name.partition(".")
     number = group.removeprefix("event")
-    return (int(number), leaf) if number.isdecimal() and leaf in EVENT_METRICS else None
+    return (int(number), metric) if number.isdecimal() and metric in EVENT_METRICS else None

@@ -1,17 +1,16 @@
-"""What was counted in one cell: the facts that metrics, plots and the judge are functions of.
+"""The facts of one cell: the counts and percentiles from which metrics, plots and the judge work.
 
-Whatever is counted is of the measured window, by planned send; the ledgers alone include the warm-up.
-harness.analysis.facts gathers them from a run directory.
+All facts are about the measured window, by planned send. Only the ledgers' counts include the warm-up.
+harness.analysis.facts collects them from a run directory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.fields import Status
-from harness.metrics.event_facts import EventEffects
 
 if TYPE_CHECKING:
     # The checks of an experiment file import the metrics, and must stay quick: no numpy at run time.
@@ -19,29 +18,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Places = NDArray[np.int64]
+    Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Ledgers:
-    """Counts of one cell, warm-up included. Rows without a request id (not the lab's calls) are not counted.
+    """Counts of one cell's ledgers, warm-up included.
 
-    client, envoy, replica: rows of each ledger; envoy is 0 where Envoy keeps no ledger of requests. None: the
-    lab cannot read the ledger (CellRecord.missing_ledgers), nor what it alone would have. Every attempt at a
-    request that reaches a replica is a row there, so replica / client is how many attempts a request took.
-    matched: answered requests with exactly one row in every ledger, all naming the same replica. Where
-    requests may be tried again: with one row of the client, between one row and as many as there may be
-    attempts in each other ledger, and in each of those a row of the replica that the client names. Of an
-    Envoy that was killed or restarted rows may lack. None where there is no ledger but the client's.
-    unanswered: requests without an answer, given up by the client; they may be in any ledger or in none. So
-    may those that did not end with OK on a replica that was killed: it had no time to write its row. Every
-    row of a request that ended with OK was written before its answer left.
-    Requests that a client sent whose load worker was lost (CellRecord.lost_clients) may be in the other
-    ledgers alone; they are rows there, and count as nothing else.
+    Rows without a request id are not counted: the lab did not send these calls.
+    client, envoy, replica: rows of each ledger. envoy is 0 where Envoy keeps no ledger of requests. A count
+    is None where the lab cannot read that ledger (CellRecord.missing_ledgers). A replica writes one row for
+    each attempt, so replica / client is the number of attempts per request.
+    matched: answered requests that have exactly one row in every ledger, and all rows name the same replica.
+    With retries such a request has one row of the client, and in each other ledger between one row and the
+    largest number of attempts. In each of those ledgers, one row is of the replica that the client names.
+    Rows of an Envoy that was killed or restarted may be missing. None if only the client's ledger can be
+    read.
+    unanswered: requests that the client gave up. They may be in any ledger or in none. A request that did not
+    end with OK on a killed replica counts here too, because the replica had no time to write its row. A
+    replica writes the row of a request that ends with OK before it answers.
     only_client (answered), only_envoy, only_replica: requests that no other ledger has.
-    disagree: any other requests: another replica, or another number of rows.
-    envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways; None where it keeps no
-    ledger of requests, or one without bytes.
+    disagree: all other requests. Their rows name different replicas, or the number of rows is wrong.
+    envoy_bytes: bytes of the bodies that Envoy carried for these requests, both ways. None where Envoy keeps
+    no ledger of requests, or one without bytes.
+
+    Requests of clients whose load worker was lost (CellRecord.lost_clients) may be missing in the client's
+    ledger. Their rows in other ledgers count as rows and as nothing else.
     """
 
     client: int
@@ -57,9 +59,9 @@ class Ledgers:
 
     @property
     def reconciled(self) -> bool | None:
-        """Nothing is wrong: every answered request is matched, and no ledger has requests of its own.
+        """Whether every answered request is matched and no ledger has requests of its own.
 
-        None: the client's ledger is the only one, and there is nothing to hold it against.
+        None if the client's ledger is the only one: then there is nothing to compare it with.
         """
         wrong = self.only_client or self.only_envoy or self.only_replica or self.disagree
         return False if wrong else None if self.matched is None else True
@@ -67,12 +69,14 @@ class Ledgers:
 
 @dataclass(frozen=True)
 class Sessions:
-    """Sessions with an answered request; `requests`: their answered requests.
+    """Counts of the sessions that have an answered request.
 
-    top_requests: sum over sessions of the requests on the session's most used replica; group_requests: the
-    same for target groups, None where there are none.
-    breaks: times that a session's next request, in the order in which the client made them, changed replica.
-    random_max_over_mean: what placing these sessions at random predicts, see harness/analysis/sessions.py.
+    count: sessions. requests: their answered requests.
+    top_requests: for each session the requests on its most used replica, summed over the sessions.
+    group_requests: the same for target groups; None without target groups.
+    breaks: how often the next request of a session went to another replica. A client's requests are in the
+    order in which it made them.
+    random_max_over_mean: what random placement of these sessions predicts, see harness.analysis.sessions.
     """
 
     count: int
@@ -85,9 +89,10 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Streams:
-    """Streams of which a message was answered. pure: those whose messages all name one replica.
+    """Counts of the streams that have an answered message.
 
-    message_latency_ns: percentiles of received - planned over their messages; empty without any.
+    count: streams. pure: streams whose messages all name one replica.
+    message_latency_ns: percentiles of received - planned over their messages; empty without messages.
     """
 
     count: int = 0
@@ -96,11 +101,12 @@ class Streams:
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """The measured window cut into equal time windows, by planned send. Arrays: (windows, replicas).
+class ReplicaSeries:
+    """Each replica over time. The measured window is cut into equal time windows, by planned send.
 
-    starts_s: start of each window, seconds after the start of measuring; width_s: their width.
-    requests: answered requests. queue_ns: 99th percentile; in_flight: mean; NaN where none was answered.
+    starts_s: (windows,), start of each window, seconds after the start of measuring. width_s: their width.
+    requests, queue_ns, in_flight: (windows, replicas). requests: answered requests. queue_ns: 99th percentile
+    of the queue time. in_flight: mean. The last two are NaN where no request was answered.
     """
 
     starts_s: Floats
@@ -112,15 +118,16 @@ class Timeline:
 
 @dataclass(frozen=True)
 class WindowSeries:
-    """The window cut into equal steps, by planned send. Arrays: (steps,); ribbon arrays: (sessions, steps).
+    """The whole load and some sessions over time, in equal steps of the measured window, by planned send.
 
-    starts_s: start of each step, seconds after the start of measuring; width_s: their width.
-    good, failed: requests that did and did not end with OK. p50_ns, p99_ns: latency from the planned send,
-    whatever the outcome; NaN where nothing was planned.
-    sessions: (client, session) of the ribbon's rows: the MAX_SESSIONS that lasted longest, the lower
-    numbers among equals, in the order of the replicas that answered them first.
-    replicas: place of the replica of a session's last answer in a step, -1 where it has none; lapses: its
-    requests that did not end with OK.
+    starts_s: (steps,), start of each step, seconds after the start of measuring. width_s: their width.
+    good, failed: (steps,), requests that did and did not end with OK.
+    p50_ns, p99_ns: (steps,), latency from the planned send of all requests; NaN where none was planned.
+    sessions: (client, session) of the MAX_SESSIONS sessions that lasted longest; among equals, those with the
+    lower numbers. They are sorted by the replica that answered them first.
+    replicas: (sessions, steps), index of the replica that gave the session's last answer in the step; -1
+    without an answer.
+    failures: (sessions, steps), requests of the session in the step that did not end with OK.
     """
 
     starts_s: Floats
@@ -130,36 +137,138 @@ class WindowSeries:
     p50_ns: Floats
     p99_ns: Floats
     sessions: list[tuple[int, int]]
-    replicas: Places
-    lapses: Places
+    replicas: Ints
+    failures: Ints
 
 
 @dataclass(frozen=True)
 class Healthy:
-    """Least and mean (over time) number of healthy replicas; None where Envoy was not watched."""
+    """Minimum and mean (over time) number of healthy replicas; None where the lab did not watch Envoy."""
 
-    least: int | None = None
+    minimum: int | None = None
     mean: float | None = None
 
 
 @dataclass(frozen=True)
-class CellFacts:
-    """One cell, aggregated. Percentiles ("p50" ... "max") are empty where there was no request.
+class SessionMigration:
+    """Counts of the sessions that an event moved to another replica, or could have moved.
 
-    errors: gRPC code -> requests, without OK. replica_requests: every replica -> requests it answered.
-    client_requests: client -> the same counts in the order of replica_requests.
-    short_run_unfairness: see harness.metrics.spread.
-    units: what else is spread over the replicas -> its amount on each, in that order: "connections" and
-    "sessions" that a replica answered a request of, "messages" it sent, "busy_time" (ns of service).
-    connections: of clients, on which a request was answered; None where nobody tells them apart.
-    cache_lookups: answers that say whether the session was in the replica's cache; cache_hits: where it was.
-    planned_rate_per_s: None in a closed loop, where nothing is planned ahead.
-    awaits_answers: clients sent on only after their last answer; their lag counts from that.
-    answers_lost: requests that a replica finished with OK and whose client got something else; None where
-    the replicas' ledgers cannot be had.
-    longest_gap_ns: see session_outages; None without a request. healthy: Envoy's view. events: by time.
-    initial_replicas: how many there were when measuring began. series: where it was asked for, of a window
-    with requests. lost_workers: a sentence for each load worker that did not play to its end.
+    seen: sessions with two answers or more before the event. "Before" begins when the previous event had
+    taken
+    effect (for the first event: at the start of measuring) and ends when this event was asked for.
+    pinned: seen sessions whose answers all came from one replica.
+    moved: pinned sessions whose last answer of the interval came from another replica.
+    needed: pinned sessions that had to move. Their replica was a target that the event removed, or their last
+    answer came from another replica that the event returned.
+    returned_share: a share of the sessions that were pinned to a target before the last event that removed
+    it,
+    and that have an answer in the interval: those whose last answer came from that target. None where there
+    is no such session, or the event returns no replica.
+    """
+
+    seen: int = 0
+    pinned: int = 0
+    moved: int = 0
+    needed: int = 0
+    returned_share: float | None = None
+
+    @property
+    def moved_over_needed(self) -> float | None:
+        """Return moved / needed; a needed of 0 counts as 1.
+
+        None where less than half of the sessions seen were pinned: then those were pinned by chance.
+        """
+        if not self.pinned or 2 * self.pinned < self.seen:
+            return None
+        return self.moved / max(1, self.needed)
+
+
+@dataclass(frozen=True)
+class EventEffects:
+    """The facts of one event and its interval.
+
+    The interval begins when the event was asked for, and ends with the next event or the measured window.
+    A request belongs to the interval in which it was planned. A failed request belongs to the event that
+    caused the failure, see harness.analysis.event_effects.attribute_failures. Durations count from the event.
+
+    at_s: when the event was asked for, seconds from the start of measuring. length_s: length of the interval.
+    requests: all requests of the interval. ok: those that ended with OK.
+    errors: gRPC code -> failed requests. failed_sessions: sessions with a failed request.
+    last_failure_ns: until the last failed request ended; 0 when none failed.
+    delayed: requests that ended with OK but took longer than DELAYED_TIMES the usual latency. The usual
+    latency is the 99th percentile of the requests with OK that were planned before the first event. None
+    without these.
+    longest_outage_ns: see harness.analysis.sessions.session_outages; None without a request.
+    migration: the sessions that moved.
+    breaks: how often the next answer of a session came from another replica, in this interval.
+    first_answer_ns: until a replica that the event returned answered a request that was planned after the
+    event. None where no such answer came, or the event returns no replica.
+    fair_share_after_ns: see harness.analysis.session_migration; None if the event returns no replica.
+    present: number of replicas that take part after the event.
+    answered: requests that name a replica. on_targets: those that name a target; None if no target is a
+    replica.
+    attempts: rows in the replicas' ledgers for the interval's requests.
+    lost_answers: see harness.analysis.lost.
+    latency_ns: percentiles of the latency from the planned send.
+    took_effect_ns: until the last of `effects`.
+    effects: (seconds from the start of measuring, target, what was seen).
+    steps: (seconds from the start of measuring, action, target).
+    details: the event's own parameters.
+    """
+
+    number: int
+    do: str
+    targets: tuple[str, ...]
+    undoes: int | None
+    notification: str
+    at_s: float
+    length_s: float
+    requests: int
+    ok: int
+    errors: dict[str, int]
+    failed_sessions: int
+    last_failure_ns: float
+    delayed: int | None
+    longest_outage_ns: float | None
+    migration: SessionMigration
+    breaks: int
+    first_answer_ns: float | None
+    fair_share_after_ns: float | None
+    present: int
+    answered: int
+    on_targets: int | None
+    attempts: int
+    lost_answers: int
+    latency_ns: dict[str, float]
+    took_effect_ns: float | None = None
+    effects: tuple[tuple[float, str, str], ...] = ()
+    steps: tuple[tuple[float, str, str], ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """All facts of one cell. Percentiles ("p50" ... "max") are empty where there was no request.
+
+    errors: gRPC code -> failed requests. replica_requests: replica -> requests that it answered, all
+    replicas.
+    client_requests: client -> the same counts, in the order of replica_requests.
+    short_run_unfairness: see harness.analysis.window_series.
+    units: unit -> its amount on each replica, in the order of replica_requests. The units are the
+    "connections" and "sessions" that the replica served, the "messages" that it sent, and its "busy_time" (ns
+    of service).
+    connections: connections of clients with an answered request; None where the lab cannot tell them apart.
+    cache_lookups: answers that say whether the replica remembered the session. cache_hits: those that say
+    yes.
+    planned_rate_per_s: None in a closed loop, which plans no send times.
+    awaits_answers: whether a client waits for each answer before it sends again. Then the lag of a request
+    counts from the end of the client's last request.
+    answers_lost: requests that a replica finished with OK while the client got an error; None where the lab
+    cannot read the replicas' ledgers.
+    longest_outage_ns: see harness.analysis.sessions.session_outages; None without a request.
+    initial_replicas: number of replicas when measuring began. healthy: Envoy's view. events: by time.
+    series: None where the caller did not ask for it, or the window has no request.
+    lost_workers: one sentence for each load worker that was lost.
     """
 
     arm: str
@@ -184,11 +293,11 @@ class CellFacts:
     planned_rate_per_s: float | None
     achieved_rate_per_s: float
     streams: Streams
-    timeline: Timeline
+    replica_series: ReplicaSeries
     ledgers: Ledgers
     awaits_answers: bool = False
     answers_lost: int | None = 0
-    longest_gap_ns: float | None = None
+    longest_outage_ns: float | None = None
     initial_replicas: int = 0
     healthy: Healthy = field(default_factory=Healthy)
     events: Sequence[EventEffects] = ()

@@ -1,15 +1,15 @@
-"""Figures as people read them: about four digits, and a unit where the name does not say enough."""
+"""Figures for people: about four digits, and a unit where the metric's name does not say it."""
 
 from harness.metrics.spread import Number
 
-# Of ratios, shares and indices the name says enough.
+# The names of ratios, shares and indices say what they are.
 SHOWN_UNITS = {
     *("ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams", "breaks"),
 }
 
 
 def show(value: Number, unit: str = "") -> str:
-    """A figure for people: about four digits, and its unit unless it is a bare ratio."""
+    """Return a figure as text: about four digits, and its unit unless it is a ratio."""
     if value is None:
         return "not measured"
     text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""What a metric is: a unit, a meaning and a pure function of a cell's facts."""
+"""A metric: a unit, a meaning and a pure function of a cell's facts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Compute = Callable[["CellFacts"], Number]
 
 @dataclass(frozen=True)
 class Metric:
-    """`compute` gives the metric of one cell in `unit`, or None where it is not defined there."""
+    """One metric. `compute` returns its value for one cell in `unit`, or None where it is not defined.
+
+    `meaning` stands in results/README.md: one line of Markdown.
+    """
 
     unit: str
     meaning: str
@@ -26,10 +29,10 @@ class Metric:
 
 
 def in_ms(ns: Number) -> Number:
-    """Nanoseconds as milliseconds."""
+    """Return nanoseconds as milliseconds; None for None."""
     return None if ns is None else ns / NS_PER_MS
 
 
 def share(part: float, whole: float) -> Number:
-    """`part` of `whole`; None of nothing."""
+    """Return `part` / `whole`; None if `whole` is 0."""
     return part / whole if whole else None

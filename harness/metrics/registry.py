@@ -1,6 +1,7 @@
-"""METRICS: what can be expected of a cell, by name. Pure arithmetic on CellFacts.
+"""METRICS: name -> metric, for everything that an experiment can expect of a cell.
 
-Imports no numpy and no polars: checking an experiment file needs the names, and must stay quick.
+This module imports no numpy and no polars: the check of an experiment file needs the names, and must stay
+quick. `make schema` writes the meanings to results/README.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from harness.metrics.spread import Number, chi2_p, cv, effective_replicas, jain,
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts
 
-NAMED_REPLICAS = 8  # those whose share is a metric of its own
+NAMED_REPLICAS = 8  # replicas whose share is a metric of its own
 COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")
 
 
@@ -46,70 +47,73 @@ def _bytes_per_request(facts: CellFacts) -> Number:
     return None if carried is None else share(carried, facts.ledgers.client)
 
 
-_RANKS = {
+_PERCENTILES = {
     "p50": "Median",
     "p90": "90th percentile",
     "p95": "95th percentile",
     "p99": "99th percentile",
     "p999": "99.9th percentile",
-    "max": "Largest",
+    "max": "Maximum",
 }
 
-_WAITS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[str], str]] = {
+# Prefix -> percentiles of a cell, those of them that are metrics, and the quantity in words.
+_DURATIONS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[str], str]] = {
     "latency_ms": (
         lambda f: f.latency_ns,
-        tuple(_RANKS),
-        "the time from the planned send to the end of the call",
+        tuple(_PERCENTILES),
+        "the latency from the planned send (done - planned), of all requests whatever their outcome",
     ),
     "latency_from_send_ms": (
         lambda f: f.latency_from_send_ns,
-        tuple(_RANKS),
-        "the time from the send to the end of the call",
+        tuple(_PERCENTILES),
+        "the latency from the actual send (done - sent), of all requests whatever their outcome",
     ),
     "message_latency_ms": (
         lambda f: f.streams.message_latency_ns,
         ("p50", "p90", "p99", "max"),
-        "the time from a stream message's planned send to its answer",
+        "the latency of stream messages (received - planned)",
     ),
     "lag_ms": (
         lambda f: f.lag_ns,
         ("p50", "p99", "max"),
-        "how late the load generator sent (sent - planned)",
+        "the lag of the load generator (sent - planned)",
     ),
     "queue_ms": (
         lambda f: f.queue_ns,
         ("p50", "p90", "p99", "max"),
-        "the time that a request waited for a slot in its replica",
+        "the time that a request waited for a slot, as the answering replica says",
     ),
 }
 
+# Unit -> what is counted on each replica.
 _UNITS = {
-    "connections": "connections that a replica answered a request of",
-    "sessions": "sessions that a replica answered a request of",
-    "messages": "messages that a replica sent",
-    "busy_time": "time that a replica was busy with answered requests, summed over its slots",
+    "connections": "the clients' connections that the replica served",
+    "sessions": "the sessions that the replica served",
+    "messages": "the messages that the replica sent (an RPC without a stream has one)",
+    "busy_time": "the time that the replica worked on requests that it answered, summed over its slots",
 }
 
 
-def _waits() -> Iterator[tuple[str, Metric]]:
-    for prefix, (percentiles, names, what) in _WAITS.items():
+def _metrics_of_durations() -> Iterator[tuple[str, Metric]]:
+    for prefix, (percentiles, names, quantity) in _DURATIONS.items():
         for name in names:
-            yield f"{prefix}.{name}", Metric("ms", f"{_RANKS[name]} of {what}", _rank(percentiles, name))
+            meaning = f"{_PERCENTILES[name]} of {quantity}"
+            yield f"{prefix}.{name}", Metric("ms", meaning, _percentile(percentiles, name))
 
 
-def _rank(percentiles: Callable[[CellFacts], dict[str, float]], name: str) -> Compute:
+def _percentile(percentiles: Callable[[CellFacts], dict[str, float]], name: str) -> Compute:
     return lambda facts: in_ms(percentiles(facts).get(name))
 
 
-def _spread_of_units() -> Iterator[tuple[str, Metric]]:
+def _metrics_of_units() -> Iterator[tuple[str, Metric]]:
     functions = {
         "max_over_mean": ("ratio", "Busiest replica / fair share", max_over_mean),
         "cv": ("ratio", "Standard deviation / mean over the replicas", cv),
         "effective_replicas": ("replicas", "1 / sum(share^2) over the replicas", effective_replicas),
     }
-    for unit, what in _UNITS.items():
+    for unit, counted in _UNITS.items():
         for name, (scale, meaning, function) in functions.items():
-            yield f"{unit}.{name}", Metric(scale, f"{meaning}, counting {what}", _of_unit(unit, function))
+            yield f"{unit}.{name}", Metric(scale, f"{meaning}, counting {counted}", _of_unit(unit, function))
 
 
 def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
@@ -117,11 +121,11 @@ def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
 
 
 def _share_of(replica: str) -> Compute:
-    def of(facts: CellFacts) -> Number:
+    def compute(facts: CellFacts) -> Number:
         requests = facts.replica_requests.get(replica)
         return None if requests is None else share(requests, sum(facts.replica_requests.values()))
 
-    return of
+    return compute
 
 
 def _error_share(code: str) -> Compute:
@@ -129,16 +133,16 @@ def _error_share(code: str) -> Compute:
 
 
 METRICS: dict[str, Metric] = {
-    "requests": Metric(
-        "requests", "Requests planned for and made in the measured window", lambda f: f.requests
-    ),
+    "requests": Metric("requests", "Requests planned in the measured window", lambda f: f.requests),
     "error_share": Metric(
         "share",
-        "Requests that did not end with OK / all",
+        "Requests that did not end with OK / all requests",
         lambda f: share(sum(f.errors.values()), f.requests),
     ),
     **{
-        f"errors.{code}": Metric("share", f"Requests that ended with {code} / all", _error_share(code))
+        f"errors.{code}": Metric(
+            "share", f"Requests that ended with {code} / all requests", _error_share(code)
+        )
         for code in COUNTED_CODES
     },
     "goodput_per_s": Metric(
@@ -148,12 +152,13 @@ METRICS: dict[str, Metric] = {
     ),
     "attempts.per_request": Metric(
         "ratio",
-        "Rows of the replicas / rows of the clients, warm-up included: attempts that reach a replica",
+        "Rows of the replicas / rows of the clients, warm-up included. Above 1: retries add to the load. "
+        "Below 1: some requests never reached a replica",
         lambda f: None if f.ledgers.replica is None else share(f.ledgers.replica, f.ledgers.client),
     ),
     "bytes.per_request": Metric(
         "bytes",
-        "Bytes of the bodies that Envoy carried both ways / requests, warm-up included; route envoy",
+        "Bytes of the bodies that Envoy carried, both ways / requests, warm-up included; route `envoy`",
         _bytes_per_request,
     ),
     "spread.max_over_mean": Metric(
@@ -162,25 +167,33 @@ METRICS: dict[str, Metric] = {
     "spread.cv": Metric(
         "ratio", "Standard deviation / mean of the replicas' requests; 0 is even", _of_spread(cv)
     ),
-    "spread.jain": Metric("index", "Jain's fairness index, 1/n (all on one) to 1 (even)", _of_spread(jain)),
+    "spread.jain": Metric(
+        "index",
+        "Jain's fairness index, `spread.effective_replicas` / replicas: from 1/n (all on one replica) to 1 "
+        "(even)",
+        _of_spread(jain),
+    ),
     "spread.effective_replicas": Metric(
         "replicas",
-        "1 / sum(share^2): how many evenly used replicas the load amounts to",
+        "The effective number of replicas, 1 / sum(share^2): n when even, 1 when all requests are on one",
         _of_spread(effective_replicas),
     ),
     "spread.chi2_p": Metric(
-        "probability", "Chance that replicas drawn at random would be at least as uneven", _of_spread(chi2_p)
+        "probability",
+        "Probability that replicas drawn at random would be at least as uneven (Pearson's chi-square test)",
+        _of_spread(chi2_p),
     ),
     "spread.used_replicas": Metric(
         "replicas", "Replicas that answered a request", _of_spread(lambda counts: sum(map(bool, counts)))
     ),
     "random_placement.max_over_mean": Metric(
         "ratio",
-        "A model, not a measurement: spread.max_over_mean as expected when each of these sessions, with its "
-        "requests, goes to a replica drawn at random",
+        "**A model, not a measurement**: the expected `spread.max_over_mean` when each session, with the "
+        "requests that it really made, goes to a replica drawn at random and stays there. The mean of up to "
+        "2,000 draws with a fixed seed",
         lambda f: f.sessions.random_max_over_mean,
     ),
-    **dict(_spread_of_units()),
+    **dict(_metrics_of_units()),
     "connections.count": Metric(
         "connections", "Connections of clients with an answered request", lambda f: f.connections
     ),
@@ -191,30 +204,39 @@ METRICS: dict[str, Metric] = {
         for number in range(NAMED_REPLICAS)
     },
     "per_client.replicas": Metric(
-        "replicas", "Replicas that answered a client, median over the clients", _replicas_per_client
+        "replicas",
+        "Number of replicas that answered a client, median over the clients",
+        _replicas_per_client,
     ),
     "balance.max_off_fair_requests": Metric(
         "requests", "Largest distance of a replica's requests from the fair share", _of_spread(max_off_fair)
     ),
     "balance.max_off_fair_per_client_requests": Metric(
-        "requests", "The same counted for each client alone, the worst client", _off_fair_per_client
+        "requests",
+        "The same within the requests of one client, for the client with the largest distance",
+        _off_fair_per_client,
     ),
     "balance.round_off_fair_requests": Metric(
         "requests",
-        "Of every 3 x replicas successive requests: the largest distance of a replica from 3, on average",
+        "The requests are cut into rounds of 3 x replicas successive requests. In each round: the largest "
+        "distance of a replica's requests from 3. The mean over the rounds; it says how even the balancer is "
+        "in the short run",
         lambda f: f.short_run_unfairness,
     ),
     "affinity.sessions": Metric("sessions", "Sessions with an answered request", lambda f: f.sessions.count),
     "affinity.purity": Metric(
         "share",
-        "Share of a session's requests on its most used replica, over sessions weighted by requests",
+        "Share of a session's requests on its most used replica, over all sessions, weighted by requests",
         lambda f: share(f.sessions.top_requests, f.sessions.requests),
     ),
     "affinity.group_purity": Metric(
-        "share", "The same for target groups; policy target_groups", _group_purity
+        "share",
+        "Share of a session's requests in its most used target group, over all sessions, weighted by "
+        "requests; policy `target_groups`",
+        _group_purity,
     ),
     "affinity.breaks": Metric(
-        "breaks", "Times that a session's next request went to another replica", lambda f: f.sessions.breaks
+        "breaks", "How often a session's next request went to another replica", lambda f: f.sessions.breaks
     ),
     "cache.hit_share": Metric(
         "share",
@@ -227,37 +249,42 @@ METRICS: dict[str, Metric] = {
         "Streams whose messages all name one replica / streams with an answered message",
         lambda f: share(f.streams.pure, f.streams.count),
     ),
-    **dict(_waits()),
+    **dict(_metrics_of_durations()),
     "in_flight.p99": Metric(
         "requests",
-        "99th percentile of the requests inside the answering replica",
+        "99th percentile of the requests inside the answering replica, as the replica says",
         lambda f: f.in_flight.get("p99"),
     ),
     "in_flight.max": Metric(
-        "requests", "Most requests inside one replica at a time", lambda f: f.in_flight.get("max")
+        "requests", "Maximum of the requests inside one replica", lambda f: f.in_flight.get("max")
     ),
     "answers_lost": Metric(
         "requests",
-        "Requests that a replica finished with OK and whose client got something else",
+        "Requests that a replica finished with OK while the client got an error",
         lambda f: f.answers_lost,
     ),
     "longest_gap_ms": Metric(
         "ms",
-        "Longest time that a session waited, from a request's planned send to its next good answer",
-        lambda f: in_ms(f.longest_gap_ns),
+        "The longest time that a session waited for a good answer. It counts from a request's planned send "
+        "to the first answer with OK that the session got to this or a later request; to the end of the "
+        "measured window where no such answer came",
+        lambda f: in_ms(f.longest_outage_ns),
     ),
     "endpoints.healthy_min": Metric(
         "replicas",
-        "Least replicas that Envoy had as healthy at a time; where there are events",
-        lambda f: f.healthy.least,
+        "Minimum number of replicas that were `healthy` in Envoy while measuring; only with events and Envoy",
+        lambda f: f.healthy.minimum,
     ),
     "endpoints.healthy_mean": Metric(
         "replicas",
-        "Replicas that Envoy had as healthy, mean over the window; where there are events",
+        "Mean number (over time) of replicas that were `healthy` in Envoy while measuring; only with events "
+        "and Envoy",
         lambda f: f.healthy.mean,
     ),
     "planned_rate_per_s": Metric(
-        "requests/s", "Planned sends in the measured window / its length", lambda f: f.planned_rate_per_s
+        "requests/s",
+        "Sends planned in the measured window / its length, from the plan as drawn",
+        lambda f: f.planned_rate_per_s,
     ),
     "achieved_rate_per_s": Metric(
         "requests/s", "Sends in the measured window / its length", lambda f: f.achieved_rate_per_s

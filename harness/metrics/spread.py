@@ -1,4 +1,4 @@
-"""How unevenly amounts are spread over replicas: pure arithmetic on one amount per replica."""
+"""Measures of how unevenly amounts are spread over replicas. Input: one amount per replica."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ Number = float | None
 
 
 def mean_of(counts: Sequence[int]) -> float:
-    """Mean of per-replica counts; 0 for none."""
+    """Return the mean of the counts; 0 without counts."""
     return sum(counts) / len(counts) if counts else 0.0
 
 
 def max_over_mean(counts: Sequence[int]) -> Number:
-    """Busiest replica's requests / fair share: 1 is even, len(counts) is all on one."""
+    """Return the busiest replica's requests / fair share: 1 is even, len(counts) means all on one replica."""
     return max(counts) / mean_of(counts) if sum(counts) else None
 
 
 def cv(counts: Sequence[int]) -> Number:
-    """Coefficient of variation: population standard deviation / mean."""
+    """Return the coefficient of variation: population standard deviation / mean; 0 is even."""
     if not sum(counts):
         return None
     mean = mean_of(counts)
@@ -27,28 +27,34 @@ def cv(counts: Sequence[int]) -> Number:
 
 
 def effective_replicas(counts: Sequence[int]) -> Number:
-    """1 / sum(share^2), in [1, len(counts)]: the inverse Simpson index (E. H. Simpson, Nature 163, 1949)."""
+    """Return 1 / sum(share^2), in [1, len(counts)].
+
+    This is the inverse Simpson index (E. H. Simpson, Nature 163, 1949).
+    """
     total = sum(counts)
     return total**2 / sum(count**2 for count in counts) if total else None
 
 
 def jain(counts: Sequence[int]) -> Number:
-    """Jain's fairness index, effective_replicas / n, in [1/n, 1] (Jain, Chiu, Hawe, DEC TR-301, 1984)."""
+    """Return Jain's fairness index, effective_replicas / n, in [1/n, 1].
+
+    Source: Jain, Chiu, Hawe, DEC TR-301, 1984.
+    """
     effective = effective_replicas(counts)
     return None if effective is None else effective / len(counts)
 
 
 def max_off_fair(counts: Sequence[int]) -> Number:
-    """Largest distance of a replica's requests from the fair share, in requests."""
+    """Return the largest distance of a replica's requests from the fair share, in requests."""
     mean = mean_of(counts)
     return max(abs(count - mean) for count in counts) if sum(counts) else None
 
 
 def chi2_survival(x: float, degrees: int) -> float:
-    """P(X >= x) of a chi-square variable X with a whole number of degrees of freedom, at least 1.
+    """Return P(X >= x) of a chi-square variable X with `degrees` degrees of freedom, a whole number from 1.
 
     Closed forms 26.4.4 (odd) and 26.4.5 (even) of Abramowitz and Stegun, Handbook of Mathematical
-    Functions, 1964. Terms are added as logarithms, so that large x does not overflow.
+    Functions, 1964. Each term is computed from logarithms, so that large x does not overflow.
     """
     half = x / 2
     if half <= 0:
@@ -61,7 +67,10 @@ def chi2_survival(x: float, degrees: int) -> float:
 
 
 def chi2_p(counts: Sequence[int]) -> Number:
-    """P-value of Pearson's chi-square test that every replica is equally likely to get a request."""
+    """Return the p-value of Pearson's chi-square test for "each replica is equally likely to get a request".
+
+    None without requests, or for less than two replicas.
+    """
     if not sum(counts) or len(counts) < 2:
         return None
     mean = mean_of(counts)

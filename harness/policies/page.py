@@ -33,7 +33,7 @@ ROUTES = {
 
 MAX_EXAMPLES = 2  # of one policy
 # The table has a column for it.
-TOLD_DEFAULT = re.compile(r" \(default[^()]*\)")
+STATED_DEFAULT = re.compile(r" \(default[^()]*\)")
 
 
 def page() -> str:
@@ -65,7 +65,7 @@ def _options(model: type[BaseModel]) -> Iterator[str]:
         return
     yield "| option | values | default | meaning |\n|---|---|---|---|"
     for name, option in schema["properties"].items():
-        meaning = TOLD_DEFAULT.sub("", option["description"])
+        meaning = STATED_DEFAULT.sub("", option["description"])
         yield f"| `{name}` | {_values(option)} | {default_in_words(option)} | {meaning} |"
     yield ""
 

@@ -11,8 +11,7 @@ from harness.paths import ENVOY_TEMPLATES
 from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.endpoints import assignments, clusters_of
 from harness.proxy.tls import TlsFiles
-from harness.spec.arm import Arm
-from harness.spec.proxy_settings import RETRY_ON, ProxyHealthCheck
+from harness.spec.arm import RETRY_ON, Arm, ProxyHealthCheck
 
 LISTENER = "lab"
 ANY_ADDRESS = "127.0.0.1:0"  # the kernel picks a free port

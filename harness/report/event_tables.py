@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.events.registry import is_opposite, kind_of
-from harness.metrics.event_facts import EventEffects
+from harness.metrics.facts import EventEffects
 from harness.metrics.figures import show
 from harness.record.summary import ArmSummary, EventSummary
 from harness.report.tables import ABSENT, Arms, Table

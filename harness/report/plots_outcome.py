@@ -1,4 +1,4 @@
-"""Plots of what came of the requests: errors and attempts, and what a cache gains for what imbalance."""
+"""Plots of outcomes: errors and attempts, and cache hits against imbalance."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from harness.report.plot_data import PlotData
-from harness.report.plot_style import (
+from harness.report.plotting import (
     CODE_COLOURS,
     FAIR,
     OTHER_CODE_COLOURS,
     WIDTH_IN,
+    PlotData,
     arm_line,
     arm_title,
     name_rows,
 )
 
-MIN_SHARE = 0.0005  # of requests: less is one call that was cut off, no picture
+MIN_SHARE = 0.0005  # of the requests: a smaller share is a single call that was cut off
 
 
 def with_errors(data: PlotData) -> bool:
-    """Whether requests failed, or were tried more than once."""
+    """Return whether requests failed, or an arm retries."""
     return _with_retries(data) or any(
         np.median(data.values(arm, "error_share")) >= MIN_SHARE for arm in data.arms
     )
@@ -36,7 +36,7 @@ def _with_retries(data: PlotData) -> bool:
 
 
 def draw_errors(data: PlotData) -> Figure:
-    """Stacked shares by code per arm; beside them attempts per request."""
+    """Draw stacked shares by gRPC code per arm, and beside them attempts per request."""
     figure = Figure(figsize=(WIDTH_IN, 1.4 + 0.3 * len(data.facts)), layout="constrained")
     shares, attempts = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
     _stack_codes(shares, data)
@@ -73,12 +73,12 @@ def _stack_codes(axes: Axes, data: PlotData) -> None:
 
 
 def with_caches(data: PlotData) -> bool:
-    """Whether replicas had caches."""
+    """Return whether replicas had caches."""
     return any(cell.cache_lookups for cells in data.facts.values() for cell in cells)
 
 
 def draw_trade_off(data: PlotData) -> Figure:
-    """One marker an arm: imbalance against cache hits, with the 99th percentile latency beside it."""
+    """Draw one marker per arm: imbalance against cache hits, with the 99th percentile latency beside it."""
     figure = Figure(figsize=(WIDTH_IN, 4.4), layout="constrained")
     axes = figure.subplots()
     points, texts = [], []
@@ -86,9 +86,10 @@ def draw_trade_off(data: PlotData) -> Figure:
         hits = data.values(arm, "cache.hit_share")
         if not len(hits):
             continue
-        place = (float(np.median(data.values(arm, "spread.max_over_mean"))), 100 * float(np.median(hits)))
-        axes.plot(*place, label=arm_title(arm, most=40), **{**arm_line(data.number(arm)), "linestyle": ""})
-        points.append(place)
+        point = (float(np.median(data.values(arm, "spread.max_over_mean"))), 100 * float(np.median(hits)))
+        style = {**arm_line(data.number(arm)), "linestyle": ""}
+        axes.plot(*point, label=arm_title(arm, max_length=40), **style)
+        points.append(point)
         texts.append(f"p99 {np.median(data.values(arm, 'latency_ms.p99')):.3g} ms")
     axes.axvline(1, **FAIR)
     axes.margins(0.12)
@@ -103,8 +104,8 @@ def draw_trade_off(data: PlotData) -> Figure:
 
 
 _MARKER_PX = 6.0
-# Offset in points and alignment: right of the marker is best, then left, above, below.
-_PLACES = (
+# Offset in points and alignment, best first: right of the marker, left, above, below.
+_POSITIONS = (
     (8, 0, "left", "center"),
     (-8, 0, "right", "center"),
     (0, 8, "center", "bottom"),
@@ -113,14 +114,14 @@ _PLACES = (
 
 
 def write_beside(axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str]) -> None:
-    """Write each text beside its point (data coordinates), where it covers other texts and markers least."""
+    """Write each text beside its point (data coordinates), at the position that overlaps the others least."""
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)
-    figure.draw_without_rendering()  # places are in pixels, and these are known once all is laid out
+    figure.draw_without_rendering()  # the layout decides the positions in pixels
     taken = [_around(*axes.transData.transform(point)) for point in points]
     for point, text in zip(points, texts, strict=True):
         candidates = []
-        for x, y, horizontal, vertical in _PLACES:
+        for x, y, horizontal, vertical in _POSITIONS:
             note = axes.annotate(
                 text, point, (x, y), textcoords="offset points", ha=horizontal, va=vertical, fontsize=8
             )

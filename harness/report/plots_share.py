@@ -1,4 +1,4 @@
-"""Plots of where the requests went: shares per replica, over time, of each client."""
+"""Plots of where requests went: shares per replica, over time, by client and by unit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from matplotlib.ticker import MaxNLocator
 from harness.analysis.window_series import Floats
 from harness.metrics.facts import CellFacts
 from harness.report.event_marks import event_legend, label_of, mark_events, room_above
-from harness.report.plot_data import PlotData, median_and_range
-from harness.report.plot_style import (
+from harness.report.plotting import (
     FAIR,
     UNIT_COLOURS,
     WIDTH_IN,
+    PlotData,
     from_zero,
     fullest,
+    median_and_range,
     name_rows,
     panels,
     replica_bar,
@@ -28,15 +29,16 @@ from harness.report.plot_style import (
     replica_lines,
 )
 
-MAX_BARS = 40  # in a panel of half the width
+MAX_BARS = 40  # in a panel of half the page's width
 MAX_NAMED = 8  # replicas in a legend
 
 
 def draw_share_per_replica(data: PlotData) -> Figure:
-    """Bars: every repeat's shares, then their medians with the range as whiskers; dashed: the fair share.
+    """Draw bars: each repeat's shares, then their medians with the range as whiskers.
 
-    Repeats are shown apart because which replica is busiest may be chance: the medians alone would hide
-    that one always is. Where bars would be too many, the medians stand alone.
+    Chance may decide which replica is the busiest of a repeat. Then the medians are even although every
+    repeat is uneven. Therefore each repeat has its own bars. Only medians are drawn where bars would be too
+    many.
     """
     cells_of = data.facts
     replicas = max(len(cell.replica_requests) for cells in cells_of.values() for cell in cells)
@@ -51,11 +53,11 @@ def draw_share_per_replica(data: PlotData) -> Figure:
         repeats = [*shares] if apart and len(cells) > 1 else []
         for group, heights in enumerate(repeats):
             _share_bars(axes, heights, group * (replicas + 1))
-        place = len(repeats) * (replicas + 1)
+        first_x = len(repeats) * (replicas + 1)
         middle, whiskers = median_and_range(shares)
-        _share_bars(axes, middle, place, labelled=True)
-        places = place + np.arange(len(middle))
-        axes.errorbar(places, middle, whiskers, fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5)
+        _share_bars(axes, middle, first_x, labelled=True)
+        xs = first_x + np.arange(len(middle))
+        axes.errorbar(xs, middle, whiskers, fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5)
         axes.axhline(100 / len(middle), label="fair share", **FAIR)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("Requests (%)")
@@ -70,17 +72,15 @@ def draw_share_per_replica(data: PlotData) -> Figure:
 
 
 def draw_share_over_time(data: PlotData) -> Figure:
-    """One line per replica: its share of the requests of each time window, in one repeat."""
+    """Draw one line per replica: its share of the requests of each time window, in one repeat."""
     arms = len(data.facts)
     columns = min(arms, 2) if arms <= 6 else 3
     label = label_of(data, 6)
     figure, axes_of = panels(data.arms, columns=columns, height_in=2.6 if arms <= 6 else 2.1)
     for arm, cell in data.first_cells().items():
-        axes, timeline = axes_of[arm], cell.timeline
-        total = timeline.requests.sum(axis=1, keepdims=True)
-        shares = np.divide(
-            100 * timeline.requests, total, out=np.full_like(timeline.requests, math.nan), where=total > 0
-        )
+        axes, requests = axes_of[arm], cell.replica_series.requests
+        total = requests.sum(axis=1, keepdims=True)
+        shares = np.divide(100 * requests, total, out=np.full_like(requests, math.nan), where=total > 0)
         replica_lines(axes, cell, shares)
         _fair_line(axes, cell)
         mark_events(axes, cell, label=label)
@@ -92,7 +92,7 @@ def draw_share_over_time(data: PlotData) -> Figure:
 
 
 def _fair_line(axes: Axes, cell: CellFacts) -> None:
-    """The fair share, in steps where replicas come and go."""
+    """Draw the fair share; it changes in steps when replicas join or leave."""
     present = [cell.initial_replicas, *(event.present for event in cell.events)]
     edges_s = [0.0, *(event.at_s for event in cell.events), cell.window_s]
     fair = [100 / max(1, count) for count in present]
@@ -100,7 +100,7 @@ def _fair_line(axes: Axes, cell: CellFacts) -> None:
 
 
 def draw_clients_by_replica(data: PlotData) -> Figure:
-    """A heat map: each client's share of requests on each replica, in one repeat."""
+    """Draw a heat map: each client's share of requests on each replica, in one repeat."""
     first = data.first_cells()
     clients = max(len(cell.client_requests) for cell in first.values())
     tallest = 7.0 if len(first) <= 3 else 3.5 if len(first) <= 6 else 2.4
@@ -122,8 +122,8 @@ def draw_clients_by_replica(data: PlotData) -> Figure:
         _client_ticks(axes, list(cell.client_requests))
         axes.set_xlabel("Replica (number)")
         axes.set_ylabel("Client (number)")
-    thin = 7 * figure.get_figheight()
-    colours = figure.colorbar(image, ax=list(axes_of.values()), shrink=0.9, pad=0.02, aspect=thin)
+    aspect = 7 * figure.get_figheight()
+    colours = figure.colorbar(image, ax=list(axes_of.values()), shrink=0.9, pad=0.02, aspect=aspect)
     colours.set_label("Share of the client's requests (%)")
     return figure
 
@@ -132,10 +132,10 @@ def _counts(cell: CellFacts) -> list[int]:
     return list(cell.replica_requests.values())
 
 
-def _share_bars(axes: Axes, heights: Floats, place: int, *, labelled: bool = False) -> None:
+def _share_bars(axes: Axes, heights: Floats, first_x: int, *, labelled: bool = False) -> None:
     for number, height in enumerate(heights):
         label = f"replica-{number}" if labelled and len(heights) <= MAX_NAMED else None
-        axes.bar(place + number, height, width=0.9, label=label, **replica_bar(number))
+        axes.bar(first_x + number, height, width=0.9, label=label, **replica_bar(number))
 
 
 def _name_groups(axes: Axes, names: Sequence[str], replicas: int) -> None:
@@ -147,8 +147,8 @@ def _name_groups(axes: Axes, names: Sequence[str], replicas: int) -> None:
 
 def _client_ticks(axes: Axes, clients: Sequence[int]) -> None:
     step = math.ceil(len(clients) / 12)
-    places = list(range(0, len(clients), step))
-    axes.set_yticks(places, [str(clients[place]) for place in places])
+    rows = list(range(0, len(clients), step))
+    axes.set_yticks(rows, [str(clients[row]) for row in rows])
 
 
 UNITS = {
@@ -158,11 +158,11 @@ UNITS = {
     "messages": "messages",
     "busy_time": "busy time",
 }
-MIN_DIFFERENCE = 0.1  # of busiest / fair: what one sees
+MIN_DIFFERENCE = 0.1  # of busiest / fair share: readers do not see a smaller one
 
 
 def units_differ(data: PlotData) -> bool:
-    """Whether there are streams, or an arm whose spread depends on the unit."""
+    """Return whether there are streams, or an arm whose spread depends on the unit."""
     return any(cell.streams.count for cells in data.facts.values() for cell in cells) or any(
         np.ptp([np.median(values) for values in _by_unit(data, arm).values()]) > MIN_DIFFERENCE
         for arm in data.arms
@@ -170,10 +170,10 @@ def units_differ(data: PlotData) -> bool:
 
 
 def draw_spread_by_unit(data: PlotData) -> Figure:
-    """Per arm one bar a unit: the busiest replica's amount / the fair share."""
+    """Draw one bar per arm and unit: the busiest replica's amount / the fair share."""
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.62 * len(data.facts)), layout="constrained")
     axes = figure.subplots()
-    thick = 0.84 / len(UNITS)
+    thickness = 0.84 / len(UNITS)
     for number, (unit, label) in enumerate(UNITS.items()):
         rows = [
             (row, found[unit]) for row, arm in enumerate(data.arms) if unit in (found := _by_unit(data, arm))
@@ -181,11 +181,11 @@ def draw_spread_by_unit(data: PlotData) -> Figure:
         if not rows:
             continue
         ranges = [median_and_range(values) for _, values in rows]
-        middle, whiskers = (np.array(part).T for part in zip(*ranges, strict=True))
+        middle, whiskers = (np.array(column).T for column in zip(*ranges, strict=True))
         axes.barh(
-            [row + (number - (len(UNITS) - 1) / 2) * thick for row, _ in rows],
+            [row + (number - (len(UNITS) - 1) / 2) * thickness for row, _ in rows],
             middle,
-            height=thick,
+            height=thickness,
             xerr=whiskers,
             label=label,
             color=UNIT_COLOURS[number],

@@ -1,4 +1,4 @@
-"""The plot of metrics over a factor that arms sweep."""
+"""The plot of metrics over the factor that arms sweep."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from harness.analysis.window_series import Floats
 from harness.metrics.registry import METRICS
-from harness.report.plot_data import PlotData, median_and_range
-from harness.report.plot_style import WIDTH_IN, arm_line, arm_title
 from harness.report.plots_wait import log_latency
+from harness.report.plotting import WIDTH_IN, PlotData, arm_line, arm_title, median_and_range
 
 MAX_METRICS = 6
 ALWAYS = ("spread.max_over_mean", "latency_ms.p99")
-LOG_FROM = 8.0  # largest / smallest value of the factor
-LOG_LATENCY_FROM = 20.0  # largest / smallest latency in a panel
-PINNED = 0.99  # purity of sessions that stay where they were placed
+LOG_FROM = 8.0  # maximum / minimum of the factor
+LOG_LATENCY_FROM = 20.0  # maximum / minimum latency in a panel
+PINNED = 0.99  # minimum purity of sessions that stay on one replica
 _MODEL = "random_placement.max_over_mean"
 
 Point = tuple[float, Floats]
 
 
 def with_sweep(data: PlotData) -> bool:
-    """Whether an arm sweeps a factor."""
+    """Return whether an arm sweeps a factor."""
     return bool(_factors(data))
 
 
 def draw_sweep(data: PlotData) -> Figure:
-    """One panel per factor and metric, one line per arm that sweeps it; dashed: what a model predicts."""
+    """Draw one panel per factor and metric, and one line per arm. A dashed line is a model's prediction."""
     wanted = [(factor, metric) for factor in _factors(data) for metric in _metrics(data, factor)]
     columns = min(len(wanted), 2 if len(wanted) <= 4 else 3)
     rows = -(-len(wanted) // columns)
@@ -55,7 +54,7 @@ def _factors(data: PlotData) -> list[str]:
 
 
 def _metrics(data: PlotData, factor: str) -> list[str]:
-    """Those that are expected of arms which sweep the factor, and those that always matter."""
+    """Return the metrics of expectations about arms that sweep the factor, and the metrics in ALWAYS."""
     swept = {variant.name for variant in data.experiment.variants.values() if variant.factor == factor}
     expected = [one.metric for one in data.experiment.expect if one.arm in swept or one.of in swept]
     metrics = [*dict.fromkeys(metric for metric in expected if metric != _MODEL)][: MAX_METRICS - 2]
@@ -68,19 +67,19 @@ def _panel(axes: Axes, data: PlotData, factor: str, metric: str) -> None:
         style = {**arm_line(number), "markersize": 4}
         points = list(_points(data, base, factor, metric))
         if points:
-            _line(axes, points, style, arm_title(base, most=40))
+            _line(axes, points, style, arm_title(base, max_length=40))
             if metric == "spread.max_over_mean" and _pinned(data, base):
                 model = list(_points(data, base, factor, _MODEL))
                 dashed = {**style, "linestyle": "--", "marker": "", "linewidth": 1.1}
-                _line(axes, model, dashed, f"{arm_title(base, most=40)}: random placement predicts")
+                _line(axes, model, dashed, f"{arm_title(base, max_length=40)}: random placement predicts")
         elif base in data.facts and len(values := data.values(base, metric)):
             flat = {**style, "marker": ""}
-            axes.axhline(float(np.median(values)), label=arm_title(base, most=40), **flat)
+            axes.axhline(float(np.median(values)), label=arm_title(base, max_length=40), **flat)
     _scale(axes, data, factor, metric)
 
 
 def _points(data: PlotData, base: str, factor: str, metric: str) -> Iterator[Point]:
-    """Value of the factor -> the metric in each repeat, by value."""
+    """Yield (value of the factor, the metric in each repeat), by value."""
     variants = [one for one in data.experiment.variants.values() if one.base == base and one.factor == factor]
     for variant in sorted(variants, key=lambda one: one.value or 0):
         values = data.values(variant.name, metric)
@@ -90,13 +89,14 @@ def _points(data: PlotData, base: str, factor: str, metric: str) -> Iterator[Poi
 
 def _line(axes: Axes, points: Sequence[Point], style: Mapping[str, Any], label: str) -> None:
     ranges = [median_and_range(values) for _, values in points]
-    middle, whiskers = (np.array(part).T for part in zip(*ranges, strict=True))
+    middle, whiskers = (np.array(column).T for column in zip(*ranges, strict=True))
     axes.errorbar(
         [value for value, _ in points], middle, whiskers, label=label, capsize=2.5, elinewidth=1, **style
     )
 
 
 def _pinned(data: PlotData, base: str) -> bool:
+    """Return whether all sessions of the arm's variants stay on one replica."""
     purities = [
         data.values(variant.name, "affinity.purity")
         for variant in data.experiment.variants.values()

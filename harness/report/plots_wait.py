@@ -1,4 +1,4 @@
-"""Plots of how long requests took, and where they waited."""
+"""Plots of latency, and of the replicas' queues."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from matplotlib.ticker import FuncFormatter, LogFormatter
 from harness.analysis.percentiles import RANKS
 from harness.analysis.window_series import Floats
 from harness.metrics.metric import NS_PER_MS
-from harness.report.plot_data import PlotData, median_and_range
-from harness.report.plot_style import (
+from harness.report.plotting import (
     ARM_COLOURS,
     MARKERS,
     WIDTH_IN,
+    PlotData,
     arm_line,
     arm_title,
     from_zero,
     fullest,
+    median_and_range,
     name_rows,
     panels,
     replica_legend,
     replica_lines,
 )
 
-MAX_LINES = 6  # that one can tell apart in one panel
-MAX_PAIRS = 4  # arms with a panel of queue time and one of requests in flight
+MAX_LINES = 6  # lines that readers can distinguish in one panel
+MAX_PAIRS = 4  # arms: up to this number, each has a panel of queue time and one of requests in flight
 _RANK_LABELS = dict(zip(RANKS, ("50", "90", "95", "99", "99.9", "max"), strict=True))
 _ROW_RANKS = ("p50", "p90", "p99", "max")
 
 
 def draw_latency(data: PlotData) -> Figure:
-    """Latency percentiles per arm, from the planned and from the actual send; whiskers: range of repeats.
+    """Draw latency percentiles per arm, from the planned and from the actual send.
 
-    A line an arm over the percentiles; where that would be too many lines, an arm a row.
+    Values are medians over the repeats, whiskers their range. Up to MAX_LINES arms are lines over the
+    percentiles. More arms are rows.
     """
     tables = {
         arm: (
@@ -50,7 +52,7 @@ def draw_latency(data: PlotData) -> Figure:
 
 
 def _table(repeats: list[dict[str, float]]) -> Floats:
-    """Milliseconds, (repeats, ranks); a log axis has no zero."""
+    """Return milliseconds, (repeats, ranks), at least 0.001, because a log axis has no zero."""
     table = np.array([[repeat[rank] / NS_PER_MS for rank in RANKS] for repeat in repeats])
     floored: Floats = np.maximum(table, 1e-3)
     return floored
@@ -59,15 +61,15 @@ def _table(repeats: list[dict[str, float]]) -> Floats:
 def _latency_lines(data: PlotData, tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 3.4 + 0.22 * math.ceil(len(tables) / 3)), layout="constrained")
     both = figure.subplots(1, 2, sharey=True)
-    for place, (arm, pair) in enumerate(tables.items()):
-        shift = 0.3 * ((place + 0.5) / len(tables) - 0.5)
+    for index, (arm, pair) in enumerate(tables.items()):
+        shift = 0.3 * ((index + 0.5) / len(tables) - 0.5)
         for axes, table in zip(both, pair, strict=True):
             middle, whiskers = median_and_range(table)
             axes.errorbar(
                 np.arange(len(RANKS)) + shift,
                 middle,
                 whiskers,
-                label=arm_title(arm, most=40),
+                label=arm_title(arm, max_length=40),
                 capsize=2.5,
                 elinewidth=1,
                 **arm_line(data.number(arm)),
@@ -87,7 +89,7 @@ _TITLES = ("From the planned send", "From the actual send")
 
 
 def log_latency(axes: Axes, axis: str = "y") -> None:
-    """A log axis of milliseconds with plain numbers, also between the decades where the range is small."""
+    """Give an axis of milliseconds a log scale with plain numbers; a small range has them between decades."""
     getattr(axes, f"set_{axis}scale")("log")
     scale = getattr(axes, f"{axis}axis")
     scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -98,15 +100,15 @@ def log_latency(axes: Axes, axis: str = "y") -> None:
 def _latency_rows(tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.28 * len(tables)), layout="constrained")
     both = figure.subplots(1, 2, sharey=True, sharex=True)
-    places = np.arange(len(tables))
+    rows = np.arange(len(tables))
     for number, rank in enumerate(_ROW_RANKS):
         column = list(RANKS).index(rank)
         for axes, side in zip(both, (0, 1), strict=True):
             ranges = [median_and_range(pair[side][:, column]) for pair in tables.values()]
-            middle, whiskers = (np.array(part).T for part in zip(*ranges, strict=True))
+            middle, whiskers = (np.array(values).T for values in zip(*ranges, strict=True))
             axes.errorbar(
                 middle,
-                places,
+                rows,
                 xerr=whiskers,
                 fmt=MARKERS[number],
                 color=ARM_COLOURS[number],
@@ -127,9 +129,9 @@ def _latency_rows(tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
 
 
 def draw_queues(data: PlotData) -> Figure:
-    """Per replica over time, in one repeat: 99th percentile of queue time, and mean requests in flight.
+    """Draw each replica over time, in one repeat: 99th percentile of queue time, and mean requests in flight.
 
-    Of many arms the queue time alone.
+    More than MAX_PAIRS arms have queue time only.
     """
     return _queues_and_flights(data) if len(data.facts) <= MAX_PAIRS else _queues_alone(data)
 
@@ -139,8 +141,8 @@ def _queues_and_flights(data: PlotData) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 2.4 * len(first) + 0.5), layout="constrained")
     grid = figure.subplots(len(first), 2, sharex=False, sharey="col", squeeze=False)
     for (arm, cell), (queue, in_flight) in zip(first.items(), grid, strict=True):
-        replica_lines(queue, cell, cell.timeline.queue_ns / NS_PER_MS)
-        replica_lines(in_flight, cell, cell.timeline.in_flight)
+        replica_lines(queue, cell, cell.replica_series.queue_ns / NS_PER_MS)
+        replica_lines(in_flight, cell, cell.replica_series.in_flight)
         queue.set_title(f"{arm}: queue time", loc="left")
         queue.set_ylabel("Queue time, p99 (ms)")
         in_flight.set_title(f"{arm}: in flight", loc="left")
@@ -156,7 +158,7 @@ def _queues_alone(data: PlotData) -> Figure:
     figure, axes_of = panels(data.arms, columns=3, height_in=2.1)
     for arm, cell in data.first_cells().items():
         axes = axes_of[arm]
-        replica_lines(axes, cell, cell.timeline.queue_ns / NS_PER_MS)
+        replica_lines(axes, cell, cell.replica_series.queue_ns / NS_PER_MS)
         axes.set_ylabel("Queue time, p99 (ms)")
         axes.set_xlabel("Time (s since the start of measuring)")
     from_zero(axes_of.values())

@@ -1,4 +1,4 @@
-"""The part `arms` of an experiment file: ways to balance, and what else one arm may have of its own."""
+"""The key `arms` of an experiment file: ways to balance, and the other keys that an arm may have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,101 +21,176 @@ from harness.fields import (
     Route,
     Skew,
 )
-from harness.spec.proxy_settings import CircuitBreaker as CircuitBreaker
-from harness.spec.proxy_settings import OutlierDetection as OutlierDetection
-from harness.spec.proxy_settings import ProxyHealthCheck as ProxyHealthCheck
 from services.settings import ReplicaSettings, Server
 
+HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
 SweptValue = int | Annotated[float, Field(allow_inf_nan=False)]
 
-# What an arm may say of the workload, for itself alone.
+# Keys of the workload that an arm may have of its own.
 OWN_WORKLOAD = (
     *("clients", "rate_per_s", "skew", "calls", "messages_per_stream", "message_gap_ms", "deadline_ms"),
 )
 
 
+# gRPC code -> Envoy's names for it in `retry_on`. Envoy cannot retry after other codes. A caller also sees
+# UNAVAILABLE when the replica is away or drops the connection. Envoy calls that `reset`: no answer at all.
+RETRY_ON = {
+    "CANCELLED": "cancelled",
+    "DEADLINE_EXCEEDED": "deadline-exceeded",
+    "INTERNAL": "internal",
+    "RESOURCE_EXHAUSTED": "resource-exhausted",
+    "UNAVAILABLE": "unavailable,reset",
+}
+
+
 class Retries(Model):
-    """Who tries a failed call again, how often, and after which answers."""
+    """Retries of failed calls: who makes them, how many, and after which answers."""
 
     by: Literal["client", "proxy"] = Field(
-        description="client: gRPC's retry policy; proxy: Envoy's, on another replica where there is one"
+        description="client: gRPC's retry policy; proxy: Envoy's, on another replica if there is one"
     )
     attempts: int = Field(ge=2, le=5, description="attempts in all, the first included (gRPC's limit is 5)")
     on: list[Code] = Field(
         default=["UNAVAILABLE"],
         min_length=1,
-        description="status codes after which to try again (default UNAVAILABLE); only answers without "
-        "response headers are tried again",
+        description="status codes that cause a retry (default UNAVAILABLE); only answers without response "
+        "headers are retried",
     )
     backoff_ms: float = Field(
-        default=10.0, gt=0, le=10_000, allow_inf_nan=False, description="first wait before a retry"
+        default=10.0, gt=0, le=10_000, allow_inf_nan=False, description="wait before the first retry"
     )
     attempt_timeout_ms: float | None = Field(
         default=None,
         gt=0,
         le=3_600_000,
         allow_inf_nan=False,
-        description="time after which an attempt is given up and the next is made, by proxy with "
-        "on: [UNAVAILABLE]; gRPC clients have no such limit (default: none)",
+        description="time after which the proxy ends an attempt and makes the next one; only with by: proxy "
+        "and on: [UNAVAILABLE], because gRPC clients have no such limit (default: none)",
     )
     budget_percent: float | None = Field(
         default=None,
         gt=0,
         le=100,
         allow_inf_nan=False,
-        description="retries at most, in percent of the requests under way (proxy: Envoy's retry budget), or "
-        "of the calls that succeed (client: gRPC's retryThrottling) (default: no limit)",
+        description="maximum of the retries, in percent of the active requests (proxy: Envoy's retry budget) "
+        "or of the calls that succeed (client: gRPC's retryThrottling) (default: no limit)",
+    )
+
+
+class ProxyHealthCheck(Model):
+    """The proxy's active health checks."""
+
+    kind: HealthCheckKind | None = Field(
+        default=None,
+        description="grpc (default on route envoy): the standard health service must say SERVING; code_12: "
+        "an ALB's default for gRPC, a server that answers UNIMPLEMENTED is healthy; tcp (default on "
+        "envoy-l4, which has only tcp and none): the port must accept connections; none: no health checks",
+    )
+    interval_ms: int = Field(
+        default=1000, ge=20, le=300_000, description="time between two checks (default 1000)"
+    )
+    timeout_ms: int = Field(
+        default=1000,
+        ge=10,
+        le=120_000,
+        description="time after which a check without answer has failed (default 1000)",
+    )
+    unhealthy_after: int = Field(
+        default=2,
+        ge=1,
+        le=10,
+        description="successive checks without answer that make a replica unhealthy (default 2); the answer "
+        "NOT_SERVING makes it unhealthy at once",
+    )
+    healthy_after: int = Field(
+        default=5, ge=1, le=10, description="successive passed checks that make it healthy again (default 5)"
+    )
+
+
+class OutlierDetection(Model):
+    """The proxy's passive health checks: it ejects a replica that answers with errors."""
+
+    consecutive_errors: int = Field(
+        default=5, ge=1, le=1000, description="successive errors that eject a replica (default 5, Envoy's)"
+    )
+    interval_ms: int = Field(
+        default=10_000,
+        ge=10,
+        le=300_000,
+        description="time between two checks of the ejections (default 10000)",
+    )
+    ejection_ms: int = Field(
+        default=30_000,
+        ge=10,
+        le=3_600_000,
+        description="duration of the first ejection; each further one is longer (default 30000)",
+    )
+    max_ejection_percent: int = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description="maximum share of the replicas that are ejected at once (default 10, Envoy's)",
+    )
+
+
+class CircuitBreaker(Model):
+    """The proxy's limit on active requests to all replicas together."""
+
+    max_requests: int = Field(
+        ge=1,
+        le=1_000_000,
+        description="maximum of active requests, for each target group; the proxy refuses more with "
+        "UNAVAILABLE",
     )
 
 
 class Arm(Model):
-    """One way to balance: a route and a policy. The arms of an experiment best differ in one thing."""
+    """One way to balance: a route and a policy. The arms of an experiment should differ in one thing."""
 
     route: Route = Field(
         description="envoy: through the proxy, which picks a replica for each request; envoy-l4: through "
         "the proxy, which picks one for each connection; direct: the client picks"
     )
-    policy: str = Field(
-        description="how the replica is picked; which policies there are depends on the route"
-    )
+    policy: str = Field(description="how a replica is picked; each route has its own policies")
     options: dict[str, Any] = Field(default={}, description="the policy's own options")
     proxy_workers: int = Field(
-        default=1, ge=1, le=64, description="worker threads of the proxy (default 1), each balancing alone"
+        default=1, ge=1, le=64, description="worker threads of the proxy (default 1); each balances alone"
     )
     connections: Connections = Field(
         default="own",
-        description="own (default): one connection a client; shared: all clients on one; a number: each "
-        "client has that many and takes them in turn, call by call",
+        description="own (default): one connection per client; shared: all clients use one connection; a "
+        "number: each client has that many connections and uses them in turn, one call each",
     )
     cookie_jar: bool = Field(
         default=True,
         description="whether clients send the proxy's cookies back (default true); "
-        "false is only for policies that set a cookie",
+        "false needs a policy that sets a cookie",
     )
     await_each_answer: bool = Field(
         default=False,
-        description="whether a client sends on only after its last answer, as most generators work (default "
-        "false); planned times stay, so that it falls behind its plan",
+        description="whether a client sends its next request only after its last answer, as most load "
+        "generators do (default false); the planned times stay, so the client falls behind its plan",
     )
     await_first_answer: bool = Field(
         default=True,
-        description="whether a session's first call is answered before its next is sent (default true)",
+        description="whether a client waits for the answer to a session's first call before it sends the "
+        "next one (default true)",
     )
     session_lifetime_s: Lifetime | None = Field(
         default=None,
-        description="seconds after which a client begins a new session, its cookies forgotten "
+        description="seconds after which a client begins a new session and drops its cookies "
         "(default: never)",
     )
     source_addresses: Literal["one", "own"] = Field(
         default="one",
-        description="one (default): all clients have one source address; own: each names its own in "
-        "x-forwarded-for",
+        description="one (default): all clients have one source address; own: each client sends an address "
+        "of its own in x-forwarded-for",
     )
     retries: Retries | None = Field(default=None, description="retries (default: none)")
     wait_for_ready: bool = Field(
         default=False,
-        description="whether calls wait for a connection instead of failing at once (default false)",
+        description="whether calls wait for a connection; otherwise they fail at once (default false)",
     )
     health_check: bool = Field(
         default=False, description="gRPC client-side health checking (default false); route direct only"
@@ -129,31 +204,31 @@ class Arm(Model):
         default=None,
         ge=0,
         le=3_600_000,
-        description="discovery dns: least time between two questions (default: gRPC's 30000)",
+        description="discovery dns: minimum time between two DNS queries (default: gRPC's 30000)",
     )
     compression: Literal["none", "gzip", "deflate"] = Field(
-        default="none", description="of the clients' messages (default none)"
+        default="none", description="compression of the clients' messages (default none)"
     )
     keepalive_ms: float | None = Field(
         default=None,
         ge=1000,
         le=3_600_000,
         allow_inf_nan=False,
-        description="silence after which the clients send an HTTP/2 PING (default: none are sent); "
-        "gRPC's C-core sends one a second at most",
+        description="time without data after which a client sends an HTTP/2 PING (default: no PINGs); "
+        "gRPC's C-core sends at most one per second",
     )
     reconnect_backoff_ms: float | None = Field(
         default=None,
         ge=100,
         le=3_600_000,
         allow_inf_nan=False,
-        description="longest wait of a client between two tries to connect (default: gRPC's, 1 s, then 1.6 "
-        "times as long after each failure, up to 120 s)",
+        description="maximum wait of a client between two attempts to connect (default: gRPC's, 1 s, then "
+        "1.6 times as long after each failure, up to 120 s)",
     )
     max_connection_age_s: Lifetime | None = Field(
         default=None,
-        description="age at which clients' connections are closed: by Envoy on route envoy, else by the "
-        "replicas (default: none)",
+        description="age at which the clients' connections are closed, by Envoy on route envoy, otherwise by "
+        "the replicas (default: none)",
     )
     idle_timeout_s: float | None = Field(
         default=None,
@@ -173,11 +248,11 @@ class Arm(Model):
         default=None,
         ge=0,
         le=100,
-        description="below this share of healthy replicas the proxy sends to all of them (default 1: when "
-        "none is, as an ALB fails open; Envoy's own is 50; 0: never)",
+        description="the proxy sends to all replicas when the share of healthy ones is below this (default "
+        "1: when no replica is healthy, as an ALB fails open; Envoy's default is 50; 0: never)",
     )
     circuit_breaker: CircuitBreaker | None = Field(
-        default=None, description="how much the proxy lets through (default: no limit); route envoy"
+        default=None, description="the proxy's limit on active requests (default: no limit); route envoy"
     )
     server: Server = Field(
         default="asyncio",
@@ -186,7 +261,7 @@ class Arm(Model):
     events: list[Event] | None = Field(
         default=None,
         max_length=MAX_EVENTS,
-        description="what changes in this arm while it is measured (default: what changes in all)",
+        description="events of this arm (default: the experiment's)",
     )
     clients: Clients | None = Field(default=None, description="clients of this arm (default: the workload's)")
     rate_per_s: Rate | None = Field(
@@ -198,7 +273,7 @@ class Arm(Model):
         default=None, description="messages in a streaming call of this arm (default: the workload's)"
     )
     message_gap_ms: Gap | None = Field(
-        default=None, description="pace of a stream's messages in this arm (default: the workload's)"
+        default=None, description="time between a stream's messages in this arm (default: the workload's)"
     )
     deadline_ms: Deadline | None = Field(
         default=None, description="deadline of a call in this arm (default: the workload's)"
@@ -207,13 +282,13 @@ class Arm(Model):
         default=None,
         min_length=1,
         max_length=1,
-        description="one numeric key of an arm (or options.KEY) and its values: one arm for each of them, "
+        description="one numeric key of an arm (or options.KEY) and its values; each value makes one arm, "
         "named <arm>_<value>",
     )
 
     @property
     def replica_connection_age_ms(self) -> int | None:
-        """When the replicas end a connection: only where the clients' own connections reach them."""
+        """Age (ms) at which the replicas close a connection; None where clients do not connect to them."""
         if self.max_connection_age_s is None or self.route == "envoy":
             return None
         return round(self.max_connection_age_s * 1000)
@@ -221,7 +296,7 @@ class Arm(Model):
 
 OPTIONS_PREFIX = "options."
 
-# Numeric keys of an arm: what a plot can have on its horizontal axis.
+# Numeric keys of an arm: these can be swept, and stand on the horizontal axis of a plot.
 FACTORS = (
     *("clients", "rate_per_s", "skew", "messages_per_stream", "message_gap_ms", "deadline_ms"),
     *("proxy_workers", "connections", "session_lifetime_s", "keepalive_ms", "max_connection_age_s"),
@@ -230,7 +305,7 @@ FACTORS = (
 
 @dataclass(frozen=True)
 class Variant:
-    """One arm as it is run. base: the arm of the file; factor, value: what is swept there, else None."""
+    """One arm as it is run. base: the arm's name in the file. factor, value: of a sweep, else None."""
 
     name: str
     arm: Arm
@@ -240,15 +315,15 @@ class Variant:
 
 
 def variants_of(arms: Mapping[str, Arm]) -> dict[str, Variant]:
-    """Every arm as it is run, by name, in the order of the file.
+    """Return every arm as it is run, by name, in the order of the file.
 
-    Raises pydantic's ValidationError where a swept value is none that the factor can have.
+    Raises pydantic's ValidationError for a value that the swept factor cannot have.
     """
     return {variant.name: variant for name, arm in arms.items() for variant in variants_of_arm(name, arm)}
 
 
 def variants_of_arm(name: str, arm: Arm) -> list[Variant]:
-    """The variants of one arm; itself where it sweeps nothing."""
+    """Return the variants of one arm; only the arm itself if it sweeps nothing."""
     if not arm.sweep:
         return [Variant(name, arm, name)]
     ((factor, values),) = arm.sweep.items()
@@ -258,7 +333,7 @@ def variants_of_arm(name: str, arm: Arm) -> list[Variant]:
 
 
 def variant_name(arm: str, value: int | float) -> str:
-    """`sticky`, 12 -> "sticky_12"; 0.5 -> "sticky_0_5"."""
+    """Return the name of a variant: ("sticky", 12) -> "sticky_12", ("sticky", 0.5) -> "sticky_0_5"."""
     return f"{arm}_{value:g}".replace(".", "_").replace("-", "_").replace("+", "")
 
 

@@ -1,6 +1,7 @@
-"""What is wrong with an arm as a whole: policies that a route has not, options that would change nothing.
+"""Checks of an arm as a whole: policies that its route lacks, keys without effect, impossible streams.
 
-What would change nothing is refused, not ignored: the report would name it as what differs between arms.
+A key without effect is refused and not ignored. Otherwise the report would show it as a difference between
+arms.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import did_you_mean
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, options_of, replicas_problem, traits_of
-from harness.spec.arm import FACTORS, OPTIONS_PREFIX, Arm, Retries, variants_of_arm
+from harness.spec.arm import FACTORS, OPTIONS_PREFIX, RETRY_ON, Arm, Retries, variants_of_arm
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted, nested_problem, shown
-from harness.spec.proxy_settings import RETRY_ON
 from harness.spec.yaml_file import Where
 from lb.policies import MIN_BACKOFF_MS
 
@@ -26,7 +26,7 @@ MAX_LIST_GAP_MS = 60_000  # services/video_service.py
 
 
 def arm_problems(experiment: ExperimentModel, name: str, arm: Arm) -> Iterator[Problem]:
-    """Everything that is wrong with one arm of the file, its swept values included."""
+    """Yield every problem of one arm of the file, with its swept values."""
     where = ("arms", name)
     if arm.sweep:
         swept = list(_sweep_problems(where, arm))
@@ -43,8 +43,8 @@ def arm_problems(experiment: ExperimentModel, name: str, arm: Arm) -> Iterator[P
 def _unknown_policy(path: Where, arm: Arm) -> Problem:
     known = list(POLICIES_OF_ROUTE[arm.route])
     choice = " or ".join(f"'{policy}'" for policy in known)
-    told = f"route '{arm.route}' has no policy {shown(arm.policy)}; expected {choice}"
-    return Problem((path,), f"{dotted(path)}: {told}{did_you_mean(arm.policy, known)}")
+    wrong = f"route '{arm.route}' has no policy {shown(arm.policy)}; expected {choice}"
+    return Problem((path,), f"{dotted(path)}: {wrong}{did_you_mean(arm.policy, known)}")
 
 
 def _sweep_problems(where: Where, arm: Arm) -> Iterator[Problem]:
@@ -70,7 +70,7 @@ def _sweep_problems(where: Where, arm: Arm) -> Iterator[Problem]:
 def _is_given(arm: Arm, factor: str) -> bool:
     if factor.startswith(OPTIONS_PREFIX):
         return factor.removeprefix(OPTIONS_PREFIX) in arm.options
-    # The experiment as run writes every key; a default is what the sweep takes the place of.
+    # The experiment as run has every key. A key with its default counts as not given.
     return bool(getattr(arm, factor) != type(arm).model_fields[factor].default)
 
 
@@ -97,57 +97,59 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
         yield from _retry_problems((*where, "retries"), arm.retries)
     if traits.load_reports and not _reports_load(experiment):
         path = (*where, "policy")
-        told = "goes by load reports, and not every replica sends them; expected replicas.orca: measured"
-        yield Problem((path,), f"{dotted(path)}: '{arm.policy}' {told}")
+        wrong = "needs load reports, and not every replica sends them; expected replicas.orca: measured"
+        yield Problem((path,), f"{dotted(path)}: '{arm.policy}' {wrong}")
     if arm.rate_per_s is not None and experiment.workload.rate_per_s is None:
         path = (*where, "rate_per_s")
-        told = "the workload is a closed loop (think_time_ms); expected no rate"
-        yield Problem((path,), f"{dotted(path)}: {told}")
+        wrong = "the workload is a closed loop (think_time_ms); expected no rate"
+        yield Problem((path,), f"{dotted(path)}: {wrong}")
 
 
 def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
-    """Retries that gRPC or Envoy cannot make."""
+    """Yield the problems of retries that gRPC or Envoy cannot make."""
     if retries.by == "client" and retries.backoff_ms < MIN_BACKOFF_MS:
         path = (*where, "backoff_ms")
-        told = f"shorter waits make gRPC lose calls; expected {MIN_BACKOFF_MS} or more"
-        yield Problem((path,), f"{dotted(path)}: {retries.backoff_ms:g}: {told}")
-    seen = retries.by == "proxy" and "UNAVAILABLE" in retries.on
-    if retries.attempt_timeout_ms is not None and not seen:
+        wrong = f"shorter waits make gRPC lose calls; expected {MIN_BACKOFF_MS} or more"
+        yield Problem((path,), f"{dotted(path)}: {retries.backoff_ms:g}: {wrong}")
+    can_time_out = retries.by == "proxy" and "UNAVAILABLE" in retries.on
+    if retries.attempt_timeout_ms is not None and not can_time_out:
         path = (*where, "attempt_timeout_ms")
-        told = "gives attempts up only by proxy, and they are tried again only with on: [UNAVAILABLE]"
-        yield Problem((path,), f"{dotted(path)}: {told}")
+        wrong = "works only with by: proxy and on: [UNAVAILABLE]"
+        yield Problem((path,), f"{dotted(path)}: {wrong}")
     for index, code in enumerate(retries.on):
         if retries.by == "proxy" and code not in RETRY_ON:
-            told = f"Envoy does not retry after {code}; expected {' or '.join(RETRY_ON)}"
-            yield Problem(((*where, "on", index),), f"{dotted((*where, 'on', index))}: {told}")
+            wrong = f"Envoy does not retry after {code}; expected {' or '.join(RETRY_ON)}"
+            yield Problem(((*where, "on", index),), f"{dotted((*where, 'on', index))}: {wrong}")
 
 
 def _stream_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> Iterator[Problem]:
-    """Streams that cannot be: longer than their deadline, or than a replica takes."""
+    """Yield the problems of streams that are longer than their deadline, or than a replica accepts."""
     work = experiment.workload_of(arm)
     calls = STREAMS & set(work.calls)
     lasts_ms = (work.messages_per_stream - 1) * work.message_gap_ms
-    gap, messages = (_place(where, arm, key) for key in ("message_gap_ms", "messages_per_stream"))
+    gap, messages = (_path_in_force(where, arm, key) for key in ("message_gap_ms", "messages_per_stream"))
     if calls and lasts_ms >= work.deadline_ms:
-        told = (
+        wrong = (
             f"{work.messages_per_stream} messages take {lasts_ms} ms, the deadline is {work.deadline_ms:g} ms"
         )
-        yield Problem((gap, messages), f"{dotted(gap)}: {told}; expected streams shorter than their deadline")
+        yield Problem(
+            (gap, messages), f"{dotted(gap)}: {wrong}; expected streams shorter than their deadline"
+        )
     if "GetVideos" in calls and work.messages_per_stream > MAX_IDS:
-        told = f"GetVideos takes {MAX_IDS} messages at most, not {work.messages_per_stream}"
-        yield Problem((messages,), f"{dotted(messages)}: {told}")
+        wrong = f"GetVideos takes at most {MAX_IDS} messages, not {work.messages_per_stream}"
+        yield Problem((messages,), f"{dotted(messages)}: {wrong}")
     if "ListVideos" in calls and work.message_gap_ms > MAX_LIST_GAP_MS:
-        told = f"ListVideos waits {MAX_LIST_GAP_MS} ms between messages at most, not {work.message_gap_ms}"
-        yield Problem((gap,), f"{dotted(gap)}: {told}")
+        wrong = f"ListVideos waits at most {MAX_LIST_GAP_MS} ms between messages, not {work.message_gap_ms}"
+        yield Problem((gap,), f"{dotted(gap)}: {wrong}")
 
 
-def _place(where: Where, arm: Arm, key: str) -> Where:
-    """Where in the file the value stands that is in force in the arm."""
+def _path_in_force(where: Where, arm: Arm, key: str) -> Where:
+    """Return the path of the value that is in force in the arm: in the arm, or in `workload`."""
     return ("workload", key) if getattr(arm, key) is None else (*where, key)
 
 
 def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> Iterator[tuple[str, str]]:
-    """Keys of the arm that are set and without effect there, with the reason."""
+    """Yield (key, reason) for each key of the arm that is set and has no effect."""
     through = f"route '{arm.route}' with policy '{arm.policy}'"
     if not arm.cookie_jar and not traits.sets_cookie:
         yield "cookie_jar", f"{through} sets no cookie"
@@ -156,16 +158,16 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     if arm.source_addresses == "own" and traits.hash_key != "source_address":
         yield "source_addresses", f"{through} does not hash it (route 'envoy' with key: source_address does)"
     if arm.health_check and arm.route != "direct":
-        yield "health_check", "the client sees the proxy alone; it has health checks of its own"
+        yield "health_check", "the client sees only the proxy, which has health checks of its own"
     elif arm.health_check and not traits.client_health_checks:
-        yield "health_check", f"gRPC's {arm.policy} does not listen to it"
+        yield "health_check", f"gRPC's {arm.policy} ignores health checks"
     if arm.retries is not None and arm.retries.by == "proxy" and arm.route != "envoy":
         yield "retries", "only the proxy of route 'envoy' sees single calls; expected by: client"
     yield from _proxy_keys_without_proxy(arm)
     if arm.discovery == "dns" and arm.route != "direct":
         yield "discovery", "the clients call the proxy's one address"
     if arm.dns_interval_ms is not None and arm.discovery != "dns":
-        yield "dns_interval_ms", "nobody asks a name server; expected discovery: dns"
+        yield "dns_interval_ms", "the clients do not use a name server; expected discovery: dns"
     if arm.await_each_answer and experiment.workload.rate_per_s is None:
         yield "await_each_answer", "clients with think_time_ms wait for each answer anyway"
     calls = experiment.workload_of(arm).calls
@@ -185,12 +187,12 @@ def _proxy_keys_without_proxy(arm: Arm) -> Iterator[tuple[str, str]]:
 
 
 def _server_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> Iterator[Problem]:
-    """What the threaded servers have not, and a health check that an NLB has not."""
+    """Yield the problems of settings that the arm's server lacks, and of health checks that an NLB lacks."""
     check = arm.proxy_health_check
     if check is not None and arm.route == "envoy-l4" and check.kind in ("grpc", "code_12"):
         path = (*where, "proxy_health_check", "kind")
-        told = f"'{check.kind}': route 'envoy-l4' knows no calls; expected 'tcp' or 'none'"
-        yield Problem((path,), f"{dotted(path)}: {told}")
+        wrong = f"'{check.kind}': route 'envoy-l4' does not see calls; expected 'tcp' or 'none'"
+        yield Problem((path,), f"{dotted(path)}: {wrong}")
     if arm.server == "asyncio":
         return
     path = (*where, "server")

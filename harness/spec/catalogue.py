@@ -5,15 +5,15 @@ from functools import cache
 
 from harness.errors import UserError
 from harness.spec.experiment import Experiment, experiment_names, load_experiment
-from harness.spec.teaching import CHAPTERS
+from harness.spec.model import CHAPTERS
 
 
 @cache
 def catalogue() -> tuple[Experiment, ...]:
-    """All experiments of the lab: by chapter, and in a chapter each after the one it names with `after`.
+    """Return all experiments of the lab, by chapter. In a chapter each comes after the one in its `after`.
 
     Experiments without `teaching` come last, by name. Raises UserError for an `after` that names no
-    experiment, or that leads back to where it began.
+    experiment, or for a cycle of `after`.
     """
     found = {name: load_experiment(name) for name in experiment_names()}
     ordered: dict[str, Experiment] = {}
@@ -29,11 +29,14 @@ def _add(
     chapter: str,
     found: dict[str, Experiment],
     ordered: dict[str, Experiment],
-    waiting: Sequence[str],
+    path: Sequence[str],
 ) -> None:
-    """Append the experiment to `ordered`, after those of its chapter that must be read before it."""
-    if name in waiting:
-        raise UserError(f"experiments/{name}.yaml: teaching.after: leads back to {name} by {waiting[-1]}")
+    """Append the experiment to `ordered`, after the experiments of its chapter that come before it.
+
+    path: the experiments whose `after` led to this one.
+    """
+    if name in path:
+        raise UserError(f"experiments/{name}.yaml: teaching.after: leads back to {name} by {path[-1]}")
     teaching = found[name].teaching
     if name in ordered or teaching is None:
         return
@@ -44,5 +47,5 @@ def _add(
             )
         before = found[teaching.after].teaching
         if before is not None and before.chapter == chapter:
-            _add(teaching.after, chapter, found, ordered, (*waiting, name))
+            _add(teaching.after, chapter, found, ordered, (*path, name))
     ordered[name] = found[name]

@@ -1,4 +1,4 @@
-"""What is wrong with a timeline as a whole: keys without effect, impossible targets and times."""
+"""Checks of the events of an arm: keys without effect, impossible targets, times and states."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from harness.spec.yaml_file import Where
 
 @dataclass(frozen=True)
 class Timeline:
-    """The events of one arm. where: the list that they stand in.
+    """The events of one arm, and what their checks need.
 
-    replicas: the names of those that are there at the start. ends_s: when measuring ends.
-    has_proxy: whether the arm's route has one.
+    where: path of the list of events in the file. replicas: names of the replicas at the start.
+    ends_s: when measuring ends. has_proxy: whether the arm's route has a proxy.
     """
 
     events: Sequence[Event]
@@ -29,7 +29,7 @@ class Timeline:
 
 
 def event_problems(timeline: Timeline) -> Iterator[Problem]:
-    """Everything that is wrong with the events of an arm."""
+    """Yield every problem of the events of an arm."""
     found = [
         problem
         for index, event in enumerate(timeline.events)
@@ -64,7 +64,7 @@ def _event_problems(timeline: Timeline, where: Where, event: Event) -> Iterator[
 def _target_problems(where: Where, event: Event, kind: EventKind) -> Iterator[Problem]:
     if kind.aim == "proxy":
         if event.target is not None:
-            yield _problem((*where, "target"), f"do: {event.do} is about the proxy; leave it out")
+            yield _problem((*where, "target"), f"do: {event.do} acts on the proxy; leave it out")
     elif event.target is None and kind.aim != "new replicas":
         needed = "needs target: a replica's name, any, most_loaded, all or a share of the fleet"
         yield _problem(where, f"do: {event.do} {needed}")
@@ -84,9 +84,10 @@ def _time_problems(ends_s: float, where: Where, event: Event) -> Iterator[Proble
 
 
 def _state_problems(timeline: Timeline) -> Iterator[Problem]:
-    """Replicas that do not exist at that time, or are not in a state in which the event makes sense.
+    """Yield the problems of targets that do not exist then, or are in a state that the event does not allow.
 
-    Once a target is left to chance or to the load, what is known of the others is not looked at any more.
+    The check stops at the first event whose target chance or the load decides: the states after it are not
+    known.
     """
     state = dict.fromkeys(timeline.replicas, "running")
     for planned in planned_events(timeline.events):

@@ -1,4 +1,4 @@
-"""The part `expect` of an experiment file: what is expected before it is measured."""
+"""The key `expect` of an experiment file: expectations, written before the measurement."""
 
 from pydantic import Field
 
@@ -8,10 +8,10 @@ from harness.metrics.registry import METRICS
 
 
 class Expectation(Model):
-    """What is expected before it is measured: one metric of one arm, and exactly one bound."""
+    """One expectation: one metric of one arm, and exactly one bound."""
 
-    arm: str = Field(description="the arm that is spoken of")
-    metric: str = Field(description="the metric's dotted name; over repeats the median counts")
+    arm: str = Field(description="name of the arm")
+    metric: str = Field(description="the metric's dotted name; the median over the repeats counts")
     at_most: Bound | None = Field(default=None, description="the metric is at most this, in its own unit")
     at_least: Bound | None = Field(default=None, description="the metric is at least this, in its own unit")
     at_most_times: Times | None = Field(
@@ -21,23 +21,23 @@ class Expectation(Model):
         default=None, description="the metric is at least this many times that of the arm `of`"
     )
     of: str | None = Field(
-        default=None, description="the arm compared with, for at_most_times, at_least_times"
+        default=None, description="the arm to compare with, for at_most_times and at_least_times"
     )
 
     @property
     def bound(self) -> tuple[float, bool]:
-        """The bound, and whether the metric is to be at least that (else: at most)."""
-        for least in (self.at_least, self.at_least_times):
-            if least is not None:
-                return least, True
-        most = self.at_most if self.at_most is not None else self.at_most_times
-        assert most is not None
-        return most, False
+        """The bound, and whether it is a minimum (otherwise: a maximum)."""
+        for minimum in (self.at_least, self.at_least_times):
+            if minimum is not None:
+                return minimum, True
+        maximum = self.at_most if self.at_most is not None else self.at_most_times
+        assert maximum is not None
+        return maximum, False
 
     def in_words(self) -> str:
-        """Return it as a sentence: "arm: metric at least 1.5 times that of other"."""
-        bound, is_least = self.bound
-        words = f"at {'least' if is_least else 'most'} {bound:g}"
+        """Return the expectation in words: "arm: metric at least 1.5 times that of other"."""
+        bound, is_minimum = self.bound
+        words = f"at {'least' if is_minimum else 'most'} {bound:g}"
         if self.of is not None:
             return f"{self.arm}: {self.metric} {words} times that of {self.of}"
         unit = METRICS[self.metric].unit

@@ -1,7 +1,7 @@
-"""The experiment file: what it may say, and how it is read.
+"""Reads the experiment file.
 
-An Experiment is always valid: types and ranges are in the fields, what only shows in the whole (an arm
-that cannot be, an expectation about nothing) is in spec_checks.py. Units stand last in the names.
+An Experiment is always valid. The fields check types and ranges. checks.py checks what the keys must satisfy
+together, such as an expectation that names an arm. Units stand last in the names.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
 from harness.spec.expectation import Expectation as Expectation
 from harness.spec.model import ExperimentModel
+from harness.spec.model import Workload as Workload
 from harness.spec.overrides import apply_overrides, overriding_option
 from harness.spec.problems import WHOLE, Problem, first_problem
 from harness.spec.replicas import Replicas as Replicas
-from harness.spec.workload import Workload as Workload
 from harness.spec.yaml_file import Tree, dump_tree, read_tree
 
 
@@ -30,7 +30,7 @@ class Experiment(ExperimentModel):
     """One question: replicas, a workload, arms, expectations. One YAML file in experiments/."""
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> Self:
+    def _is_valid_as_a_whole(self) -> Self:
         for problem in problems_of(self):
             raise PydanticCustomError(
                 WHOLE, "{message}", {"message": problem.message, "paths": problem.paths}
@@ -41,10 +41,10 @@ class Experiment(ExperimentModel):
 def load_experiment(
     name_or_path: str, overrides: Mapping[str, object] | None = None, *, name: str | None = None
 ) -> Experiment:
-    """The experiment of that name in experiments/, or of that file anywhere (a path has a / or .yaml).
+    """Return the experiment of that name in experiments/, or of any file (a path has a / or ends in .yaml).
 
-    `overrides`: dotted field name -> value, as {"workload.rate_per_s": 300}; validated like the file.
-    `name`: the experiment's name where it is not the file's.
+    `overrides`: dotted field name -> value, as {"workload.rate_per_s": 300}; checked like the file.
+    `name`: the experiment's name; by default the file's.
     Raises UserError: one line that names file, line, field, value and what was expected.
     """
     path = find_experiment(name_or_path)
@@ -54,7 +54,7 @@ def load_experiment(
 
 
 def find_experiment(name_or_path: str) -> Path:
-    """The file of an experiment; a file that is named by its path is not looked at. Raises UserError."""
+    """Return the file of an experiment. Raises UserError for an unknown name; a path is not checked."""
     if _is_path(name_or_path):
         return Path(name_or_path)
     known = experiment_names()
@@ -66,12 +66,12 @@ def find_experiment(name_or_path: str) -> Path:
 
 
 def experiment_names() -> list[str]:
-    """The names of the experiments that come with the lab, sorted."""
+    """Return the names of the experiments that come with the lab, sorted."""
     return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
 
 
 def experiment_yaml(experiment: Experiment) -> str:
-    """The experiment as a file that loads again equal (its name apart: that is the file's)."""
+    """Return the experiment as YAML text. It loads as an equal experiment; the file gives the name."""
     return dump_tree(experiment.model_dump(exclude={"name"}, exclude_none=True))
 
 
@@ -82,14 +82,14 @@ def _is_path(name_or_path: str) -> bool:
 def _validated(tree: Tree, label: str, name: str, overrides: Mapping[str, object]) -> Experiment:
     if "name" in tree.value:
         raise UserError(
-            f"{label}:{tree.line(('name',))}: unknown key 'name'; an experiment is called as its file is"
+            f"{label}:{tree.line(('name',))}: unknown key 'name'; an experiment has the name of its file"
         )
     apply_overrides(tree.value, overrides)
     try:
         return Experiment.model_validate({"name": name, **tree.value})
     except ValidationError as error:
         problem = first_problem(error, _schema(), tree)
-        raise UserError(_told(problem, tree, label, overrides)) from None
+        raise UserError(_located(problem, tree, label, overrides)) from None
 
 
 @cache
@@ -97,7 +97,8 @@ def _schema() -> dict[str, Any]:
     return Experiment.model_json_schema()
 
 
-def _told(problem: Problem, tree: Tree, label: str, overrides: Mapping[str, object]) -> str:
+def _located(problem: Problem, tree: Tree, label: str, overrides: Mapping[str, object]) -> str:
+    """Return the problem in one line, after the option or the file and line that it is about."""
     option = overriding_option(problem.paths, overrides)
     where = option if option is not None else f"{label}:{tree.line(problem.paths[0])}"
     return f"{where}: {problem.message}"

@@ -1,7 +1,7 @@
 """Writes docs/lessons.md and the README's table of experiments from the experiment files.
 
-`python -m harness.spec.lessons_page` prints docs/lessons.md; with `--readme` it prints README.md with its
-table made anew.
+`python -m harness.spec.lessons_page` prints docs/lessons.md. With `--readme` it prints README.md with a new
+table.
 """
 
 import sys
@@ -11,7 +11,7 @@ from harness.events.registry import kind_of
 from harness.paths import ROOT
 from harness.spec.catalogue import catalogue
 from harness.spec.experiment import Experiment
-from harness.spec.teaching import CHAPTERS
+from harness.spec.model import CHAPTERS
 
 TABLE_BEGINS, TABLE_ENDS = "<!-- experiments: made by `make schema` -->\n", "<!-- end of experiments -->\n"
 
@@ -37,20 +37,20 @@ give the same verdict, not the same milliseconds.
 
 
 def lessons_page() -> str:
-    """Return docs/lessons.md, as Markdown."""
+    """Return the text of docs/lessons.md."""
     return "\n".join([INTRODUCTION, *_chapters(), INCONCLUSIVE])
 
 
 def readme_page(readme: str) -> str:
-    """Return the text of README.md with its table of experiments made anew."""
+    """Return the text of README.md with a new table of experiments."""
     before, begins, rest = readme.partition(TABLE_BEGINS)
     _, ends, after = rest.partition(TABLE_ENDS)
-    assert begins and ends, "README.md has lost the marks of its table of experiments"
+    assert begins and ends, "README.md lacks the marks of its table of experiments"
     return f"{before}{begins}{experiment_table()}{ends}{after}"
 
 
 def experiment_table() -> str:
-    """Return the table of all experiments, by chapter: name and question."""
+    """Return a table of all experiments by chapter: name and question."""
     lines = ["| experiment | question |", "|---|---|"]
     chapter = None
     for experiment in catalogue():

@@ -1,37 +1,143 @@
-"""The keys of an experiment file and what follows from them. Checks of the whole are in checks.py."""
+"""The keys of an experiment file: the file itself, `workload` and `teaching`.
+
+The other keys have modules of their own. checks.py checks what the keys must satisfy together.
+"""
+
+from typing import Literal
 
 from pydantic import Field
 
 from harness.events.event import Event
 from harness.events.keys import MAX_EVENTS
-from harness.fields import ArmName, FileName, Line, Model, Text
+from harness.fields import (
+    ArmName,
+    Calls,
+    Clients,
+    Deadline,
+    FileName,
+    Gap,
+    Line,
+    Messages,
+    Milliseconds,
+    Model,
+    Rate,
+    Skew,
+    Text,
+)
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
 from harness.spec.expectation import Expectation
 from harness.spec.replicas import Replicas
-from harness.spec.teaching import Teaching
-from harness.spec.workload import Workload
+from lb.settings import MAX_PAYLOAD_BYTES
+
+Chapter = Literal["one_connection", "turns", "stickiness", "hashing", "slow_replicas", "change", "overload"]
+
+# Chapter -> heading and introduction, in the order of docs/lessons.md.
+CHAPTERS: dict[Chapter, tuple[str, str]] = {
+    "stickiness": (
+        "Stickiness",
+        "A sticky balancer keeps a session on one replica. What does that cost, and what is it good for?",
+    ),
+    "one_connection": (
+        "One connection",
+        "gRPC sends all calls of a channel over one connection. Who then decides where a call goes?",
+    ),
+    "turns": ("Taking turns", "Round robin looks simple. Who takes turns, and how even is the result?"),
+    "hashing": (
+        "Hashing",
+        "A key decides the replica. What do hot keys and changes do to it?",
+    ),
+    "slow_replicas": (
+        "Slow and broken replicas",
+        "One replica is worse than the others. Which policy notices, and which client suffers?",
+    ),
+    "change": (
+        "When replicas come and go",
+        "Something changes while the load goes on: [events.md](events.md). Open `over_time` and the session "
+        "ribbon of each report first.",
+    ),
+    "overload": (
+        "Too few replicas for the load",
+        "Most replicas are busy or fail. What do health checks and retries do then?",
+    ),
+}
+
+
+class Teaching(Model):
+    """The experiment as a lesson: its chapter, what to read in its report, and an exercise."""
+
+    chapter: Chapter = Field(description="chapter of docs/lessons.md that the experiment belongs to")
+    after: FileName | None = Field(
+        default=None, description="name of the experiment that should be read before this one (default: none)"
+    )
+    heading: Line = Field(description="heading of the lesson, one line")
+    read: Text = Field(description="what to read in the report and what it shows (Markdown)")
+    exercise: Text = Field(description="one thing to change, and a question about it (Markdown)")
+
+
+class Workload(Model):
+    """The load: clients, calls, rate and time. Exactly one of rate_per_s and think_time_ms is given."""
+
+    clients: Clients = Field(description="number of clients, each with its own connection and cookie jar")
+    rate_per_s: Rate | None = Field(
+        default=None,
+        description="requests per second of all clients together, sent at planned (Poisson) times "
+        "whether or not earlier answers have come: open loop",
+    )
+    think_time_ms: Milliseconds | None = Field(
+        default=None,
+        description="time from an answer to the client's next request: closed loop",
+    )
+    skew: Skew = Field(
+        default=0.0,
+        description="Zipf exponent of the clients' rates: client k sends in proportion to 1/k^skew; "
+        "0 (default): all send the same rate",
+    )
+    calls: Calls = Field(description="relative weights of the RPCs in the mix")
+    messages_per_stream: Messages = Field(default=3, description="messages in one streaming call (default 3)")
+    message_gap_ms: Gap = Field(
+        default=0,
+        description="time between the planned messages of a stream: message k is planned k gaps after the "
+        "stream's start (default 0: at once; GetVideo sends the next message when it has the answer)",
+    )
+    payload_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_PAYLOAD_BYTES,
+        description="size of additional text in each AddVideo (default 0)",
+    )
+    warm_up_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="seconds of load before the measured window (default 1)",
+    )
+    duration_s: float = Field(
+        gt=0, le=3600, allow_inf_nan=False, description="seconds that one cell is measured"
+    )
+    deadline_ms: Deadline = Field(default=10_000.0, description="deadline of one call (default 10000)")
 
 
 class ExperimentModel(Model):
-    """The keys of an experiment file, each valid by itself; `Experiment` is one that is valid as a whole."""
+    """The keys of an experiment file. Each is valid by itself; an `Experiment` is also valid as a whole."""
 
-    name: FileName = Field(description="the file's name without its ending; not a key of the file")
+    name: FileName = Field(description="the file's name without its ending; the file has no such key")
     title: Line = Field(description="what the experiment shows, one line")
     question: Line = Field(description="the question that it answers, one line")
-    lesson: Text = Field(description="what to look at and what it means; paragraphs of plain text")
+    lesson: Text = Field(description="what to look at and what it means, in paragraphs of plain text")
     teaching: Teaching | None = Field(
-        default=None, description="where it stands among the lessons, and an exercise (default: nowhere)"
+        default=None, description="the experiment as a lesson (default: it is no lesson)"
     )
-    replicas: Replicas = Field(description="the servers that are balanced")
-    workload: Workload = Field(description="who sends what, how fast, for how long")
+    replicas: Replicas = Field(description="the servers")
+    workload: Workload = Field(description="the load: clients, calls, rate and time")
     arms: dict[ArmName, Arm] = Field(
         min_length=1, max_length=16, description="the ways to balance, by name (a-z, 0-9, _)"
     )
     events: list[Event] = Field(
-        default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured, and when"
+        default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured"
     )
     repeats: int = Field(
-        default=3, ge=1, le=100, description="cells per arm, each with fresh parts (default 3)"
+        default=3, ge=1, le=100, description="cells per arm, each with new processes (default 3)"
     )
     seed: int = Field(
         default=1,
@@ -40,19 +146,19 @@ class ExperimentModel(Model):
         description="seed of arrivals, service times and the order of cells (default 1)",
     )
     expect: list[Expectation] = Field(
-        default=[], max_length=100, description="what is expected before it is measured"
+        default=[], max_length=100, description="what is expected, written before the measurement"
     )
 
     @property
     def variants(self) -> dict[str, Variant]:
-        """The arms as they are run: an arm that sweeps a factor stands for one for each value."""
+        """The arms as they are run, by name. An arm that sweeps a factor becomes one arm for each value."""
         return variants_of(self.arms)
 
     def workload_of(self, arm: Arm) -> Workload:
-        """The workload with what the arm says of it for itself."""
+        """Return the workload of an arm: the experiment's, with the keys that the arm has of its own."""
         own = {field: value for field in OWN_WORKLOAD if (value := getattr(arm, field)) is not None}
         return self.workload.model_copy(update=own)
 
     def events_of(self, arm: Arm) -> list[Event]:
-        """What changes while the arm is measured: its own timeline, or the experiment's."""
+        """Return the events of an arm: its own, or the experiment's."""
         return self.events if arm.events is None else arm.events

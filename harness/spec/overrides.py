@@ -1,4 +1,4 @@
-"""Options of the command line that change an experiment: dotted field name -> option, and back."""
+"""The options of the command line that override fields of an experiment."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,26 +20,27 @@ OPTIONS: dict[str, str] = {
 
 
 def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> None:
-    """Put every override (dotted field name -> value) into `tree`, in place, unvalidated.
+    """Write every override (dotted field name -> value) into `tree`, in place, without a check of the value.
 
-    Raises UserError where the file has a scalar or a list on the way.
+    Raises UserError where the file has a scalar or a list in place of a mapping.
     """
     for name, value in overrides.items():
         *parents, last = name.split(".")
-        place: Any = tree
+        mapping: Any = tree
         for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
+            mapping = mapping.setdefault(parent, {})
+            if not isinstance(mapping, dict):
                 raise UserError(
                     f"{_option(name)}: '{parent}' holds a value, not keys; expected a mapping there"
                 )
-        place[last] = value
+        mapping[last] = value
 
 
 def quick_overrides(experiment: ExperimentModel) -> dict[str, float]:
-    """Overrides for a quick look: one repeat, half the time. Enough for a test, not for a figure.
+    """Return the overrides of `--quick`: one repeat, half the time. This is enough for a test, not for
+    figures.
 
-    With events the time stays as it is: they need theirs, as health checks and time-outs do.
+    With events the time stays, because events, health checks and time-outs need it.
     """
     work = experiment.workload
     if any(experiment.events_of(arm) for arm in experiment.arms.values()):
@@ -52,9 +53,9 @@ def quick_overrides(experiment: ExperimentModel) -> dict[str, float]:
 
 
 def overriding_option(paths: Sequence[Where], overrides: Mapping[str, object]) -> str | None:
-    """The option (or field) that set one of `paths`; None when all of them come from the file."""
+    """Return the option (or field) that set one of `paths`; None if all of them come from the file."""
     for path in paths:
-        name = ".".join(str(part) for part in path)
+        name = ".".join(map(str, path))
         if name in overrides:
             return _option(name)
     return None

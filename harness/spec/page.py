@@ -5,29 +5,29 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from harness.policies.page import TOLD_DEFAULT, default_in_words
+from harness.policies.page import STATED_DEFAULT, default_in_words
 from harness.spec.arm import FACTORS, Retries
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
+from harness.spec.model import Teaching
 from harness.spec.problems import in_words, schema_at
 from harness.spec.replicas import ReplicaOverrides
-from harness.spec.teaching import Teaching
 from services.settings import Outage, ServiceTime, SessionCache
 
 INTRODUCTION = """\
 # The experiment file
-Every key that a file in `experiments/` may have. Editors complete and check them with
-`experiments/schema.json`; `python run_experiment.py check FILE` says in one line what is wrong, and shows the
+Every key that a file in `experiments/` may have. Editors complete and check the keys with
+`experiments/schema.json`. `python run_experiment.py check FILE` says in one line what is wrong, or shows the
 plan. Units stand last in the names.
 
 `python -m harness.spec.page` writes this page from the models that check the files.
 """
 
 SWEEP = f"""\
-A sweep puts one factor on the horizontal axis: `sweep: {{clients: [4, 12, 40]}}` stands for three arms,
-`<arm>_4`, `<arm>_12`, `<arm>_40`, which is how expectations call them. What can be swept:
+A sweep puts one factor on the horizontal axis. `sweep: {{clients: [4, 12, 40]}}` makes three arms, `<arm>_4`,
+`<arm>_12` and `<arm>_40`. Expectations use these names. A sweep can have these keys:
 {", ".join(f"`{name}`" for name in FACTORS)}, and a policy's own numbers as `options.NAME`.
 
-What would change nothing is refused with the reason: an arm with `cookie_jar: false` where no cookie is set,
+A key without effect is refused, with the reason. Examples: `cookie_jar: false` where no cookie is set,
 `hedging` (gRPC's C-core ignores it), `timeout` in gRPC's method config (it does not work there; use
 `deadline_ms`).
 """
@@ -37,14 +37,14 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("`teaching`", "", Teaching, ""),
     ("`replicas`", "", Replicas, ""),
     ("`replicas.service_time_ms`", "", ServiceTime, ""),
-    ("`replicas.cache`", "What stickiness is for.", SessionCache, ""),
+    ("`replicas.cache`", "Stickiness makes hits in the session cache likely.", SessionCache, ""),
     ("`replicas.outage`", "", Outage, ""),
-    ("`replicas.different.replica-N`", "Replicas unlike the others.", ReplicaOverrides, ""),
+    ("`replicas.different.replica-N`", "Settings of single replicas.", ReplicaOverrides, ""),
     ("`workload`", "", Workload, ""),
     (
         "`arms.NAME`",
-        "Policies and their options: [policies.md](policies.md). Keys of the workload that an arm has, too, "
-        "hold for that arm alone.",
+        "Policies and their options: [policies.md](policies.md). An arm's own value of a key of the workload "
+        "applies to that arm only.",
         Arm,
         SWEEP,
     ),
@@ -54,7 +54,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
 
 
 def page() -> str:
-    """The whole page, as Markdown."""
+    """Return the text of docs/experiment-file.md."""
     return "\n".join(_lines())
 
 
@@ -76,7 +76,7 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
         if (model, name) != (Experiment, "name"):
             values = in_words(schema_at(schema, (name,))).replace("'", "`")
             values = "a gRPC status" if "`DATA_LOSS`" in values else values
-            meaning = TOLD_DEFAULT.sub("", field["description"])
+            meaning = STATED_DEFAULT.sub("", field["description"])
             yield f"| `{name}` | {values} | {default_in_words(field)} | {meaning} |"
     yield ""
 

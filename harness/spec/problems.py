@@ -1,4 +1,4 @@
-"""Turns pydantic's errors into one clear line: field, value, what was expected, the nearest right name."""
+"""Turns pydantic's errors into one line: field, value, what was expected, and a similar known name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from pydantic import ValidationError
 from harness.errors import did_you_mean
 from harness.spec.yaml_file import Tree, Where
 
-WHOLE = "whole"  # pydantic error type of a problem that is not in one field; see spec_checks.py
+WHOLE = "whole"  # pydantic error type of a problem that is not in one field; see checks.py
 
 Schema = Mapping[str, Any]
 
-# Keys that people look for, and that would change nothing: why not, and what there is instead.
+# Keys that people may look for but that would have no effect -> the reason, and the key to use.
 NO_SUCH_OPTION = {
-    "hedging": "gRPC's C-core has no hedging and ignores a hedging policy without a word; there is retries",
-    "hedging_policy": "gRPC's C-core has no hedging and ignores it without a word; there is retries",
+    "hedging": "gRPC's C-core has no hedging and ignores a hedging policy silently; use retries",
+    "hedging_policy": "gRPC's C-core has no hedging and ignores it silently; use retries",
     "timeout": "methodConfig.timeout does not work in gRPC's C-core (a second or less fails at once, more "
-    "sets no deadline); there is deadline_ms",
+    "sets no deadline); use deadline_ms",
     "timeout_ms": "methodConfig.timeout does not work in gRPC's C-core (a second or less fails at once, more "
-    "sets no deadline); there is deadline_ms",
+    "sets no deadline); use deadline_ms",
 }
 
 _TYPE_NAMES = {
@@ -35,33 +35,33 @@ _TYPE_NAMES = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the fields that it is about, most important first, and what to tell."""
+    """One problem: the paths of the fields that it is about, most important first, and the message."""
 
     paths: tuple[Where, ...]
     message: str
 
 
 def first_problem(error: ValidationError, schema: Schema, tree: Tree) -> Problem:
-    """The problem to tell first: unknown keys (they often cause the others), then wrong values, by line.
+    """Return the problem to report: an unknown key if there is one, then a wrong value; the first line first.
 
-    `schema`: the JSON Schema of the model that refused; it knows what every field expects.
+    `schema`: the JSON Schema of the model that raised the error. It says what every field expects.
     """
     details = error.errors(include_url=False)
     return _problem(min(details, key=lambda detail: (_rank(detail), tree.line(detail["loc"]))), schema)
 
 
 def nested_problem(error: ValidationError, schema: Schema, at: Where) -> Problem:
-    """The first problem of a model that stands at `at` in the file and was validated by itself."""
+    """Return the first problem of a model that was validated alone; `at` is its path in the file."""
     return _problem(min(error.errors(include_url=False), key=_rank), schema, at)
 
 
 def _rank(detail: Any) -> int:
-    """Unknown keys first, since they often cause the others; missing ones last."""
+    """Return the rank of an error: unknown keys first, because they often cause others; missing keys last."""
     return {"extra_forbidden": 0, "missing": 2}.get(detail["type"], 1)
 
 
 def _problem(detail: Any, schema: Schema, at: Where = ()) -> Problem:
-    """`at`: where in the file the model stands; the paths of `detail` and `schema` begin at the model."""
+    """Return the problem of an error. `at`: path of the model; paths in `detail` and `schema` begin there."""
     kind, value = detail["type"], detail["input"]
     path = _without_branch(detail["loc"], schema)
     here = (*at, *path)
@@ -71,8 +71,8 @@ def _problem(detail: Any, schema: Schema, at: Where = ()) -> Problem:
         return Problem((here,), f"{_prefix(here)}{detail['ctx']['error']}")
     if kind == "extra_forbidden":
         known = _properties(schema_at(schema, path[:-1]))
-        told = NO_SUCH_OPTION.get(str(path[-1]))
-        hint = f"; {told}" if told else _hint(path[-1], known) or _known(known)
+        reason = NO_SUCH_OPTION.get(str(path[-1]))
+        hint = f"; {reason}" if reason else _hint(path[-1], known) or _known(known)
         return Problem((here,), f"{_prefix(here[:-1])}unknown key {shown(path[-1])}{hint}")
     if kind == "missing":
         expected = in_words(schema_at(schema, path))
@@ -87,7 +87,7 @@ def _known(keys: Mapping[str, Any]) -> str:
 
 
 def _without_branch(path: Where, schema: Schema) -> Where:
-    """`path` without the name that pydantic gives to an alternative of "this or that"."""
+    """Return `path` without pydantic's name of the alternative in an "anyOf"."""
     return path[:-1] if path and "anyOf" in schema_at(schema, path[:-1]) else path
 
 
@@ -119,7 +119,7 @@ def _wrong(kind: str, value: object, schema: Schema) -> str:
 
 
 def in_words(schema: Schema) -> str:
-    """What a part of the schema accepts, in words."""
+    """Return what a schema accepts, in words."""
     if "anyOf" in schema:
         return " or ".join(in_words(choice) for choice in _choices(schema))
     if "const" in schema:
@@ -155,14 +155,14 @@ def _alternatives(choices: list[str]) -> str:
 
 
 def schema_at(schema: Schema, path: Where) -> Schema:
-    """The part of a JSON Schema that describes `path`; {} where it says nothing."""
+    """Return the subschema of `path`; {} if the schema has none."""
     here: Schema = schema
-    for part in path:
+    for step in path:
         properties = _properties(here)
-        if isinstance(part, int):
+        if isinstance(step, int):
             here = here.get("items", {})
-        elif part in properties:
-            here = properties[part]
+        elif step in properties:
+            here = properties[step]
         else:
             patterns = here.get("patternProperties", {})
             here = next(iter(patterns.values()), here.get("additionalProperties", {}))
@@ -170,13 +170,13 @@ def schema_at(schema: Schema, path: Where) -> Schema:
     return here
 
 
-def _resolved(part: Schema, root: Schema) -> Schema:
-    """Follows $ref, and takes X out of "X or null"; "X or Y" stays as it is."""
-    if "anyOf" in part and len(choices := _choices(part)) == 1:
-        part = {**{key: value for key, value in part.items() if key != "anyOf"}, **choices[0]}
-    if "$ref" in part:
-        return {**part, **root["$defs"][part["$ref"].rpartition("/")[2]]}
-    return part
+def _resolved(schema: Schema, root: Schema) -> Schema:
+    """Return the schema with $ref followed and "X or null" replaced by X; "X or Y" stays."""
+    if "anyOf" in schema and len(choices := _choices(schema)) == 1:
+        schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **choices[0]}
+    if "$ref" in schema:
+        return {**schema, **root["$defs"][schema["$ref"].rpartition("/")[2]]}
+    return schema
 
 
 def _choices(schema: Schema) -> list[Schema]:
@@ -197,15 +197,15 @@ def _prefix(path: Where) -> str:
 
 
 def dotted(path: Where) -> str:
-    """A path as it is told to people: `expect[0].metric`."""
-    told = ""
-    for part in path:
-        told += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return told.removeprefix(".")
+    """Return a path in the notation of messages: `expect[0].metric`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
 
 
 def shown(value: object) -> str:
-    """A value as its file would have it, on one line and not long."""
+    """Return a value as its file would show it, on one line of at most 60 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""The part `replicas` of an experiment file: the servers that are balanced, alike or not.
+"""The key `replicas` of an experiment file: the servers, with equal or different settings.
 
-What one replica can be told is declared in services/settings.py. Here are the keys about the fleet.
+services/settings.py declares the settings of one replica. This module adds the keys about all replicas.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, create_model
 
 from harness.fields import ReplicaName
-from harness.policies.page import TOLD_DEFAULT
+from harness.policies.page import STATED_DEFAULT
 from harness.spec.arm import Arm
 from services.settings import ReplicaSettings, SettingsModel, WorkSettings
 
@@ -21,26 +21,28 @@ def _overrides() -> type[SettingsModel]:
     fields: dict[str, Any] = {}
     for name in OVERRIDABLE:
         field = WorkSettings.model_fields[name]
-        meaning = TOLD_DEFAULT.sub("", str(field.description))
+        meaning = STATED_DEFAULT.sub("", str(field.description))
         fields[name] = (field.rebuild_annotation() | None, Field(default=None, description=meaning))
     return create_model("Overrides", __base__=SettingsModel, **fields)
 
 
 class ReplicaOverrides(_overrides()):  # type: ignore[misc]  # derived, so mypy does not know its fields
-    """In what one replica differs from the others; what is left out is as in all of them."""
+    """The settings in which one replica differs from the others."""
 
 
 class Count(SettingsModel):
-    """How many there are: a base of its own, so that it stands first among the keys."""
+    """The number of replicas. A base class of its own makes it the first key in the schema and the docs."""
 
     count: int = Field(ge=1, le=256, description="number of replicas")
 
 
 class Replicas(WorkSettings, Count):
-    """The servers that are balanced."""
+    """The servers."""
 
     different: dict[ReplicaName, ReplicaOverrides] = Field(
-        default={}, max_length=256, description="replicas unlike the others, by name (replica-0 is the first)"
+        default={},
+        max_length=256,
+        description="settings of single replicas, by name (replica-0 is the first)",
     )
 
     @property
@@ -49,13 +51,13 @@ class Replicas(WorkSettings, Count):
         return [f"replica-{number}" for number in range(self.count)]
 
     def work_of(self, name: str) -> WorkSettings:
-        """Return how one replica works on calls: as all do, but for its overrides."""
+        """Return the work settings of one replica: those of all replicas, with its overrides."""
         return WorkSettings.model_validate(self._document(name))
 
     def settings_of(self, name: str, arm: Arm) -> ReplicaSettings:
         """Return all settings that one replica is started with in an arm.
 
-        Raises pydantic's ValidationError where the arm's kind of server cannot do what is asked of it.
+        Raises pydantic's ValidationError for a setting that the arm's kind of server does not support.
         """
         of_arm = {"server": arm.server, "max_connection_age_ms": arm.replica_connection_age_ms}
         return ReplicaSettings.model_validate(self._document(name) | of_arm)

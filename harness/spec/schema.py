@@ -1,4 +1,4 @@
-"""The JSON Schema of experiment files, with which editors complete and check them.
+"""Writes the JSON Schema of experiment files. Editors use it to complete and check them.
 
 Written by `python -m harness.spec.schema > experiments/schema.json`, or `make schema`.
 """
@@ -16,34 +16,34 @@ from harness.spec.experiment import Experiment
 
 
 def schema_text() -> str:
-    """The schema as the text of experiments/schema.json.
+    """Return the text of experiments/schema.json.
 
-    More than the models say: the names of policies (by route) and of metrics, and which keys exclude
+    It adds to the models' schema: the names of policies (by route) and of metrics, and the keys that exclude
     each other.
     """
     schema = Experiment.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     del schema["properties"]["name"]
     schema["required"].remove("name")
-    parts = schema["$defs"]
-    parts["Arm"]["allOf"] = [
+    definitions = schema["$defs"]
+    definitions["Arm"]["allOf"] = [
         _if({"route": route}, {"policy": {"enum": list(policies)}})
         for route, policies in POLICIES_OF_ROUTE.items()
     ] + [
-        _if({"route": route, "policy": name}, {"options": _options(policy.options, parts)})
+        _if({"route": route, "policy": name}, {"options": _options(policy.options, definitions)})
         for route, policies in POLICIES_OF_ROUTE.items()
         for name, policy in policies.items()
     ]
-    parts["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
-    parts["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
-    parts["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
+    definitions["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
+    definitions["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
+    definitions["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
     return json.dumps(schema, indent=2) + "\n"
 
 
-def _options(model: type[BaseModel], parts: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a policy's options; the models inside of it go to `parts`, where references look."""
+def _options(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a policy's options; add its inner models to `definitions`, for references."""
     schema = model.model_json_schema()
-    parts |= schema.pop("$defs", {})
+    definitions |= schema.pop("$defs", {})
     return schema
 
 

@@ -1,7 +1,7 @@
-"""Reads a YAML file into plain Python values and remembers every line number; writes one.
+"""Reads a YAML file into plain Python values with their line numbers, and writes such values.
 
-Only what a table of settings needs: mappings, lists and scalars of YAML 1.2. Anchors, merge keys and tags
-are refused, so no file can grow in memory beyond its own size or make objects.
+Mappings, lists and scalars of YAML 1.2 are allowed. Anchors, merge keys and tags are refused. So a file
+cannot grow in memory beyond its own size, and it cannot create objects.
 """
 
 import stat
@@ -27,20 +27,20 @@ _CORE = "tag:yaml.org,2002:"
 
 @dataclass(frozen=True)
 class Tree:
-    """A file's values and, for every key and list item, its line (from 1)."""
+    """The values of a file, and the line (from 1) of every key and list item."""
 
     value: dict[str, Any]
     lines: dict[Where, int] = field(default_factory=dict)
 
     def line(self, path: Where) -> int:
-        """The line of `path`, or of the nearest thing above it that the file has."""
+        """Return the line of `path`; if the file lacks it, the line of its nearest parent."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
 def read_tree(path: Path, label: str) -> Tree:
-    """The mapping in a YAML file. Raises UserError, one line that begins with `label` (and the line)."""
+    """Return the mapping in a YAML file. Raises UserError: one line that begins with `label` and the line."""
     text = _read_text(path, label)
     try:
         with warnings.catch_warnings():
@@ -50,7 +50,7 @@ def read_tree(path: Path, label: str) -> Tree:
         raise UserError(f"{label}:{_line_of(error)}: not valid YAML: {_one_line(error)}") from None
     except RecursionError:
         raise UserError(f"{label}: not valid YAML: nested too deeply") from None
-    except Exception as error:  # the parser fails in many ways on what is no YAML; all mean this
+    except Exception as error:  # on text that is not YAML, the parser raises many types of error
         raise UserError(f"{label}: not valid YAML: {_one_line(error)}") from None
     if node is None:
         raise UserError(f"{label}: the file is empty; expected an experiment")
@@ -63,7 +63,7 @@ def read_tree(path: Path, label: str) -> Tree:
 
 
 def dump_tree(value: dict[str, Any]) -> str:
-    """`value` as YAML text that reads back equal."""
+    """Return `value` as YAML text; `read_tree` reads an equal value from it."""
     import io
 
     yaml = YAML(typ="rt")
@@ -74,7 +74,7 @@ def dump_tree(value: dict[str, Any]) -> str:
 
 
 class _Builder:
-    """Turns parsed nodes into plain values; fills `lines` on the way."""
+    """Turns parsed nodes into plain values, and writes their lines to `lines`."""
 
     def __init__(self, label: str, lines: dict[Where, int]) -> None:
         self._label = label
@@ -123,7 +123,7 @@ class _Builder:
             try:
                 return _int(text) if kind == "int" else _float(text)
             except ValueError:
-                return text  # validation says what is wrong with it
+                return text  # the check of the field says what is wrong with it
         if kind in ("int", "float"):
             raise self._error(node, f"a number of {len(text)} characters; expected a shorter one")
         raise self._error(node, f"tag or merge key {str(node.tag)!r} is not used in experiment files")
@@ -177,8 +177,8 @@ def _line_of(error: MarkedYAMLError) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    parts = [error.context, error.problem] if isinstance(error, MarkedYAMLError) else [str(error)]
-    words = " ".join(str(part) for part in parts if part).split()
+    texts = [error.context, error.problem] if isinstance(error, MarkedYAMLError) else [str(error)]
+    words = " ".join(str(text) for text in texts if text).split()
     return " ".join(words)[:200] or type(error).__name__
 
 

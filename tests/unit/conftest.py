@@ -5,7 +5,7 @@ from hypothesis import settings
 
 from harness.analysis.summary import facts_of
 from harness.record.reader import read_run
-from harness.report.plot_data import PlotData
+from harness.report.plotting import PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
 

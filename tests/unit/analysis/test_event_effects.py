@@ -87,13 +87,15 @@ def test_a_crash_by_hand(crash):
     assert found == expected
 
 
-@pytest.mark.parametrize(("do", "blamed"), [("kill", [0, 1, 0]), ("add", [1, 0, 0])])
-def test_what_breaks_a_call_that_is_under_way_is_to_blame_for_it(tmp_path, do, blamed):
+@pytest.mark.parametrize(("do", "failed_by_event"), [("kill", [0, 1, 0]), ("add", [1, 0, 0])])
+def test_what_breaks_a_call_that_is_under_way_causes_its_failure(tmp_path, do, failed_by_event):
     rows = [at(A, 90, ZERO), at(A + 1, 150, "", 60, "UNAVAILABLE"), at(A + 2, 290, ONE)]
     events = [asked(1, 100, "slow", ONE), asked(2, 200, do, ZERO), asked(3, 205, "start", ZERO)]
     values = measure(collect_facts(write_cell(tmp_path, rows, events=events, route="direct"))).values
-    assert [values[f"event{number}.failed_requests"] for number in (1, 2, 3)] == blamed
-    assert values["event1.error_share"] == 1  # it was planned in its interval, whoever is to blame
+    assert [values[f"event{number}.failed_requests"] for number in (1, 2, 3)] == failed_by_event
+    assert (
+        values["event1.error_share"] == 1
+    )  # it was planned in its interval, whichever event caused the failure
 
 
 def test_the_return_by_hand(crash):
@@ -123,7 +125,7 @@ def test_without_events_there_are_no_metrics_of_them(tmp_path):
     facts = collect_facts(write_cell(tmp_path, CRASH, incomplete_ledgers=[ZERO]))
     assert facts.events == []
     assert {value for name, value in measure(facts).values.items() if event_metric(name)} == {None}
-    assert facts.healthy.least is None
+    assert facts.healthy.minimum is None
 
 
 def test_who_waits_before_the_first_event_is_not_of_it(tmp_path):
@@ -274,16 +276,16 @@ def test_intervals_cut_the_window_and_counts_stay_within_bounds(calls, events):
     before = [entry for entry in rows if entry["planned_ns"] < first_ns]
     assert len(before) + sum(event.requests for event in facts.events) == facts.requests == len(rows)
     assert sum(event.length_s for event in facts.events) == pytest.approx(max(0, 1 - first_ns / 1e9))
-    blamed = sum(sum(event.errors.values()) for event in facts.events)
-    assert blamed <= sum(facts.errors.values())
+    failed_by_event = sum(sum(event.errors.values()) for event in facts.events)
+    assert failed_by_event <= sum(facts.errors.values())
     for event in facts.events:
-        assert event.moves.moved <= event.moves.pinned <= event.moves.seen
-        assert event.moves.needed <= event.moves.pinned
-        assert event.moves.needed == 0 or EVENT_KINDS[event.do].membership != "unchanged"
+        assert event.migration.moved <= event.migration.pinned <= event.migration.seen
+        assert event.migration.needed <= event.migration.pinned
+        assert event.migration.needed == 0 or EVENT_KINDS[event.do].membership != "unchanged"
         assert event.failed_sessions <= sum(event.errors.values())
         assert event.ok <= event.requests
         assert event.on_targets is None or event.on_targets <= event.answered
-        assert event.moves.returned_share is None or 0 <= event.moves.returned_share <= 1
+        assert event.migration.returned_share is None or 0 <= event.migration.returned_share <= 1
         assert event.fair_share_after_ns is None or event.fair_share_after_ns <= event.length_s * 1e9 + 1
         assert event.attempts == event.answered
         for metric in METRICS:
@@ -309,4 +311,4 @@ def test_the_longest_gap_agrees_with_a_plain_search_whatever_the_order_of_rows(c
             and other["code"] == "OK"
         ]
         gaps.append(min(later, default=1000 * MS) - entry["planned_ns"])
-    assert facts.longest_gap_ns == max(gaps)
+    assert facts.longest_outage_ns == max(gaps)

@@ -84,7 +84,7 @@ def test_a_break_is_not_counted_from_one_session_to_the_next(tmp_path):
 
 def test_time_windows_add_up(tmp_path):
     rows = [row(n, "replica-0", planned_ns=n * 100 * MS, queue_ns=n * MS) for n in range(10)]
-    timeline = collect_facts(write_cell(tmp_path, rows)).timeline
+    timeline = collect_facts(write_cell(tmp_path, rows)).replica_series
     assert timeline.width_s == 0.05
     assert timeline.requests.shape == (20, 2)
     assert timeline.requests[:, 0].tolist() == [1, 0] * 10

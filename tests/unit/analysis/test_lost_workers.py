@@ -49,7 +49,7 @@ def test_what_it_told_of_is_held_against_the_other_ledgers(tmp_path):
     [
         (lost(), "was lost 0.3 s into measuring: 3 of its 9 planned requests are missing"),
         (lost(ended_ns=MS), "was lost before measuring: 3 of its 9 planned requests are missing"),
-        (lost(planned_requests=None), "0.3 s into measuring: what its clients sent from then on is missing"),
+        (lost(planned_requests=None), "0.3 s into measuring: the later requests of its clients are missing"),
     ],
 )
 def test_the_reason_says_when_and_how_many(tmp_path, worker, told):

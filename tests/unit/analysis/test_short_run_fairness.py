@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.short_run_fairness import short_run_unfairness
+from harness.analysis.window_series import short_run_unfairness
 
 
 def rows(replicas: list[int]) -> pl.DataFrame:

@@ -105,7 +105,7 @@ def test_it_has_a_target_or_none(kind: EventKind, tmp_path: Path) -> None:
     without = refusal(tmp_path, [*before, event(kind, 2.0, target=None)])
     with_one = refusal(tmp_path, [*before, event(kind, 2.0, target="replica-0")])
     assert ("needs target" in without) == ("target" in kind.example)
-    assert ("is about the proxy" in with_one) == (kind.aim == "proxy")
+    assert ("acts on the proxy" in with_one) == (kind.aim == "proxy")
     assert bool(without) == (kind.aim == "replicas")
     assert bool(with_one) == (kind.aim == "proxy")
 

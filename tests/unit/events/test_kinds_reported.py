@@ -12,13 +12,13 @@ from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
 from harness.events.kind import EventKind
 from harness.events.registry import EVENT_KINDS, is_opposite
-from harness.metrics.event_facts import EventEffects
+from harness.metrics.facts import EventEffects
 from harness.record.event_log import Line, StepTaken
 from harness.record.reader import read_run
 from harness.report.event_marks import mark_events
 from harness.report.event_tables import event_tables, lasts_until_s
-from harness.report.plot_data import PlotData
 from harness.report.plots import PLOTS
+from harness.report.plotting import PlotData
 from tests.unit.events.kind_experiments import example_timeline
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.handwritten_cell import MS, asked, row, took_effect, write_cell
@@ -52,11 +52,11 @@ def pinned(until_ms: int = 90) -> list[dict[str, Any]]:
 
 
 @each_kind
-def test_what_breaks_calls_is_to_blame_for_those_under_way(kind: EventKind, tmp_path: Path) -> None:
+def test_what_breaks_calls_causes_the_failures_of_those_under_way(kind: EventKind, tmp_path: Path) -> None:
     rows = [at(A, 90, ZERO), at(A + 1, 150, "", 60, "UNAVAILABLE")]
     found = facts(tmp_path, rows, asked(1, 100, "weight", ONE), asked(2, 200, kind.name, ZERO))
-    blamed = [sum(event.errors.values()) for event in found.events]
-    assert blamed == ([0, 1] if kind.breaks_calls else [1, 0])
+    failed_by_event = [sum(event.errors.values()) for event in found.events]
+    assert failed_by_event == ([0, 1] if kind.breaks_calls else [1, 0])
 
 
 @each_kind
@@ -67,10 +67,10 @@ def test_sessions_had_to_move_where_their_replica_was_taken_or_another_came(
     rows = [*pinned(), at(A + 5, 200, ZERO), at(B + 5, 200, ZERO)]
     (event,) = facts(tmp_path, rows, asked(1, 100, kind.name, ZERO)).events
     expected = {"removes": 1, "replaces": 1, "returns": 1, "unchanged": 0}  # A; A; B; nobody
-    assert event.moves.needed == expected[kind.membership]
+    assert event.migration.needed == expected[kind.membership]
     others = [*pinned(), at(A + 5, 200, ONE), at(B + 5, 200, ONE)]
     (event,) = facts(tmp_path, others, asked(1, 100, kind.name, ZERO)).events
-    assert event.moves.needed == (1 if kind.removes else 0)
+    assert event.migration.needed == (1 if kind.removes else 0)
 
 
 @each_kind
@@ -95,9 +95,9 @@ def test_the_time_to_answers_and_to_a_fair_share_is_told_of_what_brings_replicas
 def test_who_returned_is_told_where_replicas_were_taken_before(kind: EventKind, tmp_path: Path) -> None:
     rows = [*pinned(), at(A + 5, 500, ZERO), at(B + 5, 500, ONE)]
     taken = facts(tmp_path, rows, asked(1, 100, kind.name, ZERO), asked(2, 400, "start", ZERO)).events[1]
-    assert taken.moves.returned_share == (1 if kind.removes else None)
+    assert taken.migration.returned_share == (1 if kind.removes else None)
     brought = facts(tmp_path, rows, asked(1, 100, "kill", ZERO), asked(2, 400, kind.name, ZERO)).events[1]
-    assert brought.moves.returned_share == (1 if kind.returns else None)
+    assert brought.migration.returned_share == (1 if kind.returns else None)
 
 
 @each_kind

@@ -6,9 +6,8 @@ import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_hex
 
-from harness.report.plot_data import PlotData
-from harness.report.plot_style import RC, arm_title, replica_bar, replica_line
 from harness.report.plots import PLOTS, draw_plots
+from harness.report.plotting import RC, PlotData, arm_title, replica_bar, replica_line
 from tests.unit.synthetic.stories import BY_NAME
 
 STORIES = ("golden", *BY_NAME)

@@ -9,9 +9,9 @@ from harness.analysis.window_series import MAX_SESSIONS, MAX_STEPS, window_serie
 from harness.events.registry import EVENT_KINDS
 from harness.record.reader import read_run
 from harness.report.event_tables import lasts_until_s
-from harness.report.plot_style import REPLICA_COLOURS
 from harness.report.plots import PLOTS
-from harness.report.plots_ribbon import ribbon_colours
+from harness.report.plots_events import ribbon_colours
+from harness.report.plotting import REPLICA_COLOURS
 from tests.unit.synthetic.handwritten_cell import MS
 
 OF_EVENTS = ("over_time", "session_ribbon", "recovery")
@@ -145,8 +145,8 @@ def test_a_ribbon_marks_what_failed(told):
     axes = PLOTS["session_ribbon"].draw(told["killed"]).axes[0]
     series = first(told, "killed", "sticky").series
     crosses = [line for line in axes.lines if line.get_marker() == "x"]
-    assert {len(line.get_xdata()) for line in crosses} == {int((series.lapses > 0).sum())}
-    assert (series.lapses > 0).any()
+    assert {len(line.get_xdata()) for line in crosses} == {int((series.failures > 0).sum())}
+    assert (series.failures > 0).any()
 
 
 def test_however_many_sessions_rows_and_steps_are_bounded(told):

@@ -5,8 +5,8 @@ import pytest
 
 from harness.analysis.summary import facts_of
 from harness.record.reader import read_run
-from harness.report.plot_data import PlotData
 from harness.report.plots import PLOTS
+from harness.report.plotting import PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import synthesise_run
 

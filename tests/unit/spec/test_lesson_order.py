@@ -8,7 +8,7 @@ from harness.paths import EXPERIMENTS
 from harness.spec import catalogue as module
 from harness.spec.catalogue import catalogue
 from harness.spec.experiment import experiment_names, load_experiment
-from harness.spec.teaching import CHAPTERS
+from harness.spec.model import CHAPTERS
 
 
 def test_every_experiment_is_there_once() -> None:

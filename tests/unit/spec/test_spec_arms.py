@@ -54,10 +54,10 @@ NOTHING = [
     (STICKY | {"options": {"by": "header"}, "cookie_jar": False}, "cookie_jar: false changes nothing"),
     (DIRECT | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'direct' has no proxy"),
     (ENVOY | {"source_addresses": "own"}, "source_addresses: 'own' changes nothing"),
-    (ENVOY | {"health_check": True}, "health_check: true changes nothing: the client sees the proxy alone"),
+    (ENVOY | {"health_check": True}, "health_check: true changes nothing: the client sees only the proxy"),
     (
         {"route": "direct", "policy": "pick_first", "health_check": True},
-        "health_check: true changes nothing: gRPC's pick_first does not listen to it",
+        "health_check: true changes nothing: gRPC's pick_first ignores health checks",
     ),
     (DIRECT | {"retries": {"by": "proxy", "attempts": 2}}, "retries: this changes nothing: only the proxy"),
     (
@@ -119,7 +119,7 @@ WRONG = [
     ),
     (
         {"policy": "client_side_weighted_round_robin"},
-        "a.policy: 'client_side_weighted_round_robin' goes by load reports, and not every replica sends them",
+        "a.policy: 'client_side_weighted_round_robin' needs load reports, and not every replica sends them",
     ),
     (
         {"policy": "round_robin", "retries": {"by": "proxy", "attempts": 2, "on": ["ABORTED"]}},
@@ -159,12 +159,12 @@ def test_wrong_options_are_one_line(load: Load, arm: dict[str, Any], expected: s
         (
             {},
             {"calls": {"GetVideos": 1}, "messages_per_stream": 1001},
-            "GetVideos takes 1000 messages at most",
+            "GetVideos takes at most 1000 messages",
         ),
         (
             {"message_gap_ms": 60_001},
             {"calls": {"ListVideos": 1}, "deadline_ms": 3_600_000},
-            "arms.a.message_gap_ms: ListVideos waits 60000 ms between messages at most, not 60001",
+            "arms.a.message_gap_ms: ListVideos waits at most 60000 ms between messages, not 60001",
         ),
         (
             {"retries": {"by": "client", "attempts": 2, "backoff_ms": 1}},

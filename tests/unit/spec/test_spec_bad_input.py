@@ -55,7 +55,7 @@ WRONG = [
     (
         "repeats: 3",
         "repeats: 3\nname: x",
-        f"F:{R + 1}: unknown key 'name'; an experiment is called as its file is",
+        f"F:{R + 1}: unknown key 'name'; an experiment has the name of its file",
     ),
     ("600", "fast", f"F:{W + 2}: workload.rate_per_s: 'fast' is not a number; {RATE}"),
     ("600", "'600'", f"F:{W + 2}: workload.rate_per_s: '600' is not a number; {RATE}"),

@@ -1,10 +1,14 @@
-"""How all plots look: one palette, one colour per replica everywhere, panels that fit any number of arms."""
+"""What all plots share: the data that they show, one palette, and panels for any number of arms.
+
+A replica has the same colour in every plot.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,17 +17,21 @@ from matplotlib.lines import Line2D
 
 from harness.analysis.window_series import Floats
 from harness.metrics.facts import CellFacts
+from harness.metrics.registry import METRICS
+
+if TYPE_CHECKING:
+    from harness.spec.experiment import Experiment
 
 WIDTH_IN = 9.6
 
-# Okabe and Ito, "Color universal design", 2008: told apart with every common colour vision. Yellow comes
-# last, since it is faint on white.
+# Okabe and Ito, "Color universal design", 2008: people with any common colour vision can distinguish these.
+# Yellow comes last, because it is faint on white.
 REPLICA_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000", "#F0E442")
-# Paul Tol's "muted" scheme (SRON/EPS/TN/09-002): arms must not look like replicas.
+# Paul Tol's "muted" scheme (SRON/EPS/TN/09-002), so that arms do not look like replicas.
 ARM_COLOURS = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933")
-# His "light" scheme: areas that are neither replicas nor arms.
+# Paul Tol's "light" scheme, for areas that are neither replicas nor arms.
 UNIT_COLOURS = ("#77AADD", "#EE8866", "#EEDD88", "#44BB99", "#FFAABB", "#99DDFF", "#BBCC33", "#AAAA00")
-# gRPC codes that experiments provoke always have the same colour, others take the next one.
+# The gRPC codes that experiments provoke have fixed colours. Other codes take the next of OTHER_CODE_COLOURS.
 CODE_COLOURS = {
     "CANCELLED": "#99DDFF",
     "DEADLINE_EXCEEDED": "#EEDD88",
@@ -35,7 +43,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "|||", "+++", "ooo")
 
-# The line of the fair share, of what is even.
+# Line style of the fair share.
 FAIR: Any = {"color": "#333333", "linestyle": "--", "linewidth": 1}
 
 RC: Any = {
@@ -54,15 +62,59 @@ RC: Any = {
     "hatch.linewidth": 0.5,
     "legend.fontsize": 8,
     "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text: small, searchable, read aloud
+    "svg.fonttype": "none",  # text stays text: the file is small, and readers can search it or hear it
     "svg.hashsalt": "lb-lab",  # the same run gives the same bytes
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
 
 
+@dataclass(frozen=True)
+class PlotData:
+    """An experiment and the facts of its recorded cells.
+
+    facts: arm as run -> its cells by repeat. Arms and cells without an answered request are left out.
+    """
+
+    experiment: Experiment
+    facts: Mapping[str, Sequence[CellFacts]]
+
+    @classmethod
+    def of(cls, experiment: Experiment, facts: Mapping[str, Sequence[CellFacts]]) -> PlotData:
+        """Return the cells in `facts` that have an answered request."""
+        answered = {
+            arm: [cell for cell in cells if any(cell.replica_requests.values())]
+            for arm, cells in facts.items()
+        }
+        return cls(experiment, {arm: cells for arm, cells in answered.items() if cells})
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms that have cells, in the experiment's order."""
+        return list(self.facts)
+
+    def number(self, arm: str) -> int:
+        """Return the arm's index in the experiment. It decides the arm's colour in every plot."""
+        return list(self.experiment.variants).index(arm)
+
+    def first_cells(self) -> dict[str, CellFacts]:
+        """Return arm -> its first recorded repeat."""
+        return {arm: cells[0] for arm, cells in self.facts.items()}
+
+    def values(self, arm: str, metric: str) -> Floats:
+        """Return the metric in each repeat of the arm where it is defined, (repeats,)."""
+        found = [METRICS[metric].compute(cell) for cell in self.facts.get(arm, ())]
+        return np.array([value for value in found if value is not None], dtype=np.float64)
+
+
+def median_and_range(values: Floats) -> tuple[Floats, Floats]:
+    """Return the median over the first axis, (...), and whiskers to minimum and maximum, (2, ...)."""
+    middle = np.median(values, axis=0)
+    return middle, np.array([middle - values.min(axis=0), values.max(axis=0) - middle])
+
+
 def replica_line(number: int) -> dict[str, Any]:
-    """Line style of the replica with that place in the cell's list."""
+    """Return the line style of the replica with that index in the cell."""
     return {
         "color": REPLICA_COLOURS[number % len(REPLICA_COLOURS)],
         "linestyle": _LINES[number // len(REPLICA_COLOURS) % len(_LINES)],
@@ -73,7 +125,7 @@ def replica_line(number: int) -> dict[str, Any]:
 
 
 def replica_bar(number: int) -> dict[str, Any]:
-    """Bar style of the replica with that place in the cell's list."""
+    """Return the bar style of the replica with that index in the cell."""
     return {
         "color": REPLICA_COLOURS[number % len(REPLICA_COLOURS)],
         "hatch": _HATCHES[number // len(REPLICA_COLOURS) % len(_HATCHES)],
@@ -83,7 +135,7 @@ def replica_bar(number: int) -> dict[str, Any]:
 
 
 def arm_line(number: int) -> dict[str, Any]:
-    """Line style of the arm with that place in the experiment."""
+    """Return the line style of the arm with that index in the experiment."""
     return {
         "color": ARM_COLOURS[number % len(ARM_COLOURS)],
         "linestyle": _LINES[number // len(ARM_COLOURS) % len(_LINES)],
@@ -93,19 +145,22 @@ def arm_line(number: int) -> dict[str, Any]:
     }
 
 
-def arm_title(arm: str, most: int = 26) -> str:
-    """An arm's name on at most two lines of about equal length."""
-    if len(arm) <= most:
+def arm_title(arm: str, max_length: int = 26) -> str:
+    """Return an arm's name; a name longer than `max_length` on two lines of about equal length."""
+    if len(arm) <= max_length:
         return arm
-    breaks = [place + 1 for place, letter in enumerate(arm) if letter == "_"] or [len(arm) // 2]
-    middle = min(breaks, key=lambda place: abs(place - len(arm) / 2))
+    breaks = [index + 1 for index, letter in enumerate(arm) if letter == "_"] or [len(arm) // 2]
+    middle = min(breaks, key=lambda index: abs(index - len(arm) / 2))
     return f"{arm[:middle]}\n{arm[middle:]}"
 
 
 def panels(
     arms: Sequence[str], columns: int, height_in: float, *, sharey: bool = True
 ) -> tuple[Figure, Mapping[str, Axes]]:
-    """A figure with one titled panel per arm, `columns` at most side by side, each `height_in` high."""
+    """Return a figure with one titled panel per arm, and arm -> its panel.
+
+    columns: the maximum number of panels side by side. height_in: height of a panel, inches.
+    """
     columns = min(columns, len(arms))
     rows = math.ceil(len(arms) / columns)
     figure = Figure(figsize=(WIDTH_IN, rows * height_in + 0.5), layout="constrained")
@@ -119,28 +174,28 @@ def panels(
 
 
 def replica_legend(figure: Figure, axes: Axes, more: Sequence[Line2D] = ()) -> None:
-    """The legend of `axes`, and more handles, below the whole figure, in as many columns as fit."""
+    """Draw the legend of `axes` and `more` handles below the whole figure, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     columns = min(5 if more else 8, max(1, len(labels)))
     figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=columns)
 
 
 def replica_lines(axes: Axes, cell: CellFacts, table: Floats) -> None:
-    """One line per replica over the cell's time windows; table: (windows, replicas)."""
-    middles = cell.timeline.starts_s + cell.timeline.width_s / 2
+    """Draw one line per replica over the cell's time windows. table: (windows, replicas)."""
+    middles = cell.replica_series.starts_s + cell.replica_series.width_s / 2
     for number, name in enumerate(cell.replica_requests):
         axes.plot(middles, table[:, number], label=name, **replica_line(number))
 
 
 def fullest(panels: Iterable[Axes]) -> Axes:
-    """The panel with the longest legend: it covers the others."""
+    """Return the panel with the longest legend: it contains the legends of the others."""
     return max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
 
 
 def from_zero(panels: Iterable[Axes], room: float = 1.0) -> None:
-    """Start the shared y axes at zero, once all is drawn: a limit that is set stops them from growing.
+    """Start the shared y axes at zero, and multiply their upper end by `room`.
 
-    room: by what to multiply the upper end.
+    Call it after everything is drawn, because axes with a fixed limit do not grow any more.
     """
     for axes in list(panels):
         axes.set_ylim(bottom=0)
@@ -150,7 +205,7 @@ def from_zero(panels: Iterable[Axes], room: float = 1.0) -> None:
 
 
 def name_rows(axes: Axes, arms: Sequence[str]) -> None:
-    """An arm a row, the first on top."""
+    """Label the y axis with the arms: one arm per row, the first at the top."""
     axes.set_yticks(np.arange(len(arms)), [arm_title(arm) for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)
     axes.set_ylabel("Arm (name)")
