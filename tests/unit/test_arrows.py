@@ -1,6 +1,7 @@
 """Who may import whom. An arrow that is not here is a mistake, or a decision to write down here."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     module = module_of(path)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]

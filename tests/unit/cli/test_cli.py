@@ -1,9 +1,10 @@
-"""The command line as a user meets it: a process, its exit status, its two streams."""
+"""The command line as a user meets it: its exit status and its two streams, first of all as a process."""
 
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,27 @@ from harness.cli import main
 ROOT = Path(__file__).resolve().parents[3]
 
 
+Here = Callable[..., tuple[int, str, str]]
+
+
 def lab(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "run_experiment.py"), *words]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def lab_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    """Carries out one command line in this process: a process for each costs more than all that it does.
+
+    Returns its exit status, and what it wrote to stdout and stderr.
+    """
+
+    def carry_out(*words: str, cwd: Path = ROOT) -> tuple[int, str, str]:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("sys.argv", [str(ROOT / "run_experiment.py"), *words])
+        return main(), *capfd.readouterr()
+
+    return carry_out
 
 
 @pytest.mark.parametrize("words", [[], ["list"]])
@@ -62,33 +81,40 @@ def test_check_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
         (["sticky", "round_robin"], "Got unexpected extra argument"),
     ],
 )
-def test_bad_usage_is_one_line_and_creates_nothing(words: list[str], message: str, tmp_path: Path) -> None:
+def test_bad_usage_is_one_line_and_creates_nothing(
+    lab_here: Here, words: list[str], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "experiments").mkdir()
-    done = lab(*words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"error: {message}")
-    assert done.stderr.count("\n") == 1
+    status, out, err = lab_here(*words, cwd=tmp_path)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
     assert [path.name for path in tmp_path.rglob("*")] == ["experiments"]
 
 
-def test_help_of_every_command() -> None:
+def test_bad_usage_ends_the_process_with_that_status(tmp_path: Path) -> None:
+    done = lab("stiky", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: no experiment is called 'stiky'; did you mean 'sticky'?\n"
+
+
+def test_help_of_every_command(lab_here: Here) -> None:
     for words in (
         ["--help"],
         ["-h"],
         *([verb, "--help"] for verb in ("run", "list", "check", "up", "report")),
     ):
-        done = lab(*words)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith("Usage: python run_experiment.py")
+        status, out, err = lab_here(*words)
+        assert (status, err) == (0, "")
+        assert out.startswith("Usage: python run_experiment.py")
 
 
-def test_debug_adds_a_traceback_wherever_it_stands() -> None:
+def test_debug_adds_a_traceback_wherever_it_stands(lab_here: Here) -> None:
     for words in (["--debug", "stiky"], ["stiky", "--debug"]):
-        done = lab(*words)
-        assert done.returncode == 2
-        assert "Traceback (most recent call last)" in done.stderr
-        assert done.stderr.endswith("error: no experiment is called 'stiky'; did you mean 'sticky'?\n")
+        status, _, err = lab_here(*words)
+        assert status == 2
+        assert "Traceback (most recent call last)" in err
+        assert err.endswith("error: no experiment is called 'stiky'; did you mean 'sticky'?\n")
 
 
 def test_an_unexpected_error_is_one_line(

@@ -9,8 +9,6 @@ from harness.event_words import event_label, lasts_until_s
 from harness.plot_style import REPLICA_COLOURS
 from harness.plots import PLOTS
 from harness.plots_ribbon import ribbon_colours
-from harness.record import read_run
-from harness.summary import facts_of
 from tests.unit.right.tiny import MS
 
 OF_EVENTS = ("over_time", "session_ribbon", "recovery")
@@ -198,9 +196,9 @@ def test_how_long_events_last(told):
     }
 
 
-def test_what_is_not_undone_lasts_to_the_end(runs, told):
+def test_what_is_not_undone_lasts_to_the_end(told):
     (roll,) = first(told, "rolled", "sticky").events
     assert lasts_until_s(roll, [roll], 1.0) == pytest.approx(roll.at_s + roll.took_effect_ns / 1e9)
     kill, _ = first(told, "killed", "sticky").events
     assert lasts_until_s(kill, [kill], 1.0) == 1.0
-    assert facts_of(read_run(runs["killed"]))["sticky"][0].course is not None
+    assert first(told, "killed", "sticky").course is not None

@@ -10,8 +10,6 @@ import pytest
 import harness
 from harness.metrics import METRICS
 from harness.metrics_events import EVENT_METRICS
-from harness.record import read_run
-from harness.summary import summarise
 from harness.tables import REPLICA_COLUMNS
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from tests.unit.right.invented import GOLDEN
@@ -48,15 +46,15 @@ def test_every_metric_of_an_event_is_explained_by_its_own_name(name):
     assert f"event*.{name}" in NAMES
 
 
-def test_every_field_of_an_event_is_explained(runs):
-    event = summarise(read_run(runs["killed"]))["arms"]["sticky"]["repeats"][0]["events"][0]
+def test_every_field_of_an_event_is_explained(summaries):
+    event = summaries["killed"]["arms"]["sticky"]["repeats"][0]["events"][0]
     assert event["effects"]
     for field in {**event, **event["effects"][0]}.keys() - EVENT_METRICS.keys():
         assert field in NAMES, field
 
 
-def test_every_field_of_an_arm_is_explained(runs):
+def test_every_field_of_an_arm_is_explained(summaries):
     groups = {name.partition(".")[0] for name in METRICS} | {"route", "policy", "error_shares"}
-    for arm in summarise(read_run(runs["swept"]))["arms"].values():
+    for arm in summaries["swept"]["arms"].values():
         for field in arm.keys() - groups:
             assert field in NAMES, field
