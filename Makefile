@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test test-docker check format schema stubs bench capacity clean
+.PHONY: help setup demo test test-fast test-docker check format schema stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -22,11 +22,13 @@ demo: setup ## run the experiment `sticky`
 	$(BIN)/python run_experiment.py sticky
 
 test: setup ## run all tests
-	@# Two at a time they are done in half the time; what a neighbour disturbed must pass by itself.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker" || \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	@# Two at a time they are done in half the time; those that a neighbour would disturb come after them.
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker"
 	$(BIN)/python -m pytest -m "alone and not docker"
 	$(MAKE) test-docker
+
+test-fast: setup ## run the unit tests: less than a minute
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
 
 test-docker: setup ## run the tests in containers; without a Docker engine they skip, and say so
 	$(BIN)/python -m pytest -m docker -rs tests/docker

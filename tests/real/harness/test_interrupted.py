@@ -11,6 +11,8 @@ from lab_process import Lab, StartLab, experiment_file
 
 from harness.report import build_report
 
+pytestmark = pytest.mark.alone  # all is to be stopped within two seconds
+
 LONG = {"warm_up_s": 0.2, "duration_s": 30}
 SLOW_START = {"warm_up_s": 30, "duration_s": 1}
 STOP_S = 2.0

@@ -174,7 +174,7 @@ def test_retries_hide_failures_and_cost_attempts(
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
-        await asyncio.sleep(0.1)  # both connections stand: attempts of one call go to both replicas
+        await asyncio.sleep(0.5)  # both connections stand: attempts of one call go to both replicas
         await calls(clients[0], 200)
 
     rows, _ = play(settings, 1, script)
@@ -222,7 +222,7 @@ def test_health_checks_leave_out_who_does_not_serve(health_check: bool, start_re
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)  # both connections stand, and who listens knows who serves
         await calls(clients[0], 20)
 
     rows, _ = play(replace(settings, service_config=config), 1, script)

@@ -58,6 +58,7 @@ def test_the_others_send_as_planned_whatever_the_answers_do(start_replica: Start
     assert all(row["sent_ns"] < rows[0]["done_ns"] for row in rows[:3])
 
 
+@pytest.mark.alone
 def test_what_falls_behind_by_more_than_a_deadline_is_not_sent(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:5000")
     settings = replace(WAITING, target=server.address, deadline_s=0.15)

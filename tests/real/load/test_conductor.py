@@ -126,6 +126,7 @@ def test_ring_hash_takes_the_sessions_key_in_the_load_process(start_cell: StartC
     assert (len(homes), len({replica for _, replica in homes})) == (20, 3)
 
 
+@pytest.mark.alone
 def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCell, perform: Any) -> None:
     live = start_cell(
         *("direct", "round_robin"),
@@ -147,6 +148,7 @@ def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCe
     assert not (played.folder / "messages.csv").exists()  # where there are no streams
 
 
+@pytest.mark.alone
 def test_a_closed_loop_waits_for_answers(start_cell: StartCell, perform: Any) -> None:
     live = start_cell(
         *("direct", "round_robin"),
@@ -166,6 +168,7 @@ def test_a_closed_loop_waits_for_answers(start_cell: StartCell, perform: Any) ->
         assert status["measure_start_ns"] < last_ns < status["measure_end_ns"]
 
 
+@pytest.mark.alone
 def test_sigterm_ends_early_with_every_finished_call_on_disk(start_cell: StartCell, perform: Any) -> None:
     live = start_cell("direct", "round_robin")
     played = perform(live.target, duration_s=30)
@@ -225,6 +228,7 @@ def test_a_mistake_of_its_own_ends_it_at_once(load: Load, perform: Any) -> None:
     assert "never retrieved" not in played.told
 
 
+@pytest.mark.alone
 def test_the_harness_is_told_at_once_that_measuring_begins(start_cell: StartCell, perform: Any) -> None:
     # Batches would be five seconds apart: what is told sooner is told for its own sake.
     program = "import sys, load.conductor as it, load.solo; load.solo.BATCH_S = 5; sys.exit(it.main())"

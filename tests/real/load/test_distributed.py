@@ -124,6 +124,7 @@ def test_clients_that_share_connections_are_in_one_process(start_cell: StartCell
     assert {row["client"] for row in played.rows()} == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.alone
 def test_locusts_page_shows_all_and_sigterm_ends_all_early_with_every_finished_row(
     start_cell: StartCell, perform: Perform
 ) -> None:
@@ -157,7 +158,7 @@ def test_workers_end_with_a_master_that_is_killed(start_cell: StartCell, perform
     workers = [process(played.process.pid, f"load-worker-{number}") for number in range(2)]
     played.process.kill()
     played.process.wait()
-    psutil.wait_procs(workers, timeout=2)
+    psutil.wait_procs(workers, timeout=10)
     assert not any(worker.is_running() for worker in workers)
     assert len(played.rows()) >= 20
 
@@ -222,6 +223,7 @@ def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tm
     assert lost["rows"] > 10
 
 
+@pytest.mark.alone
 def test_workers_by_hand_play_every_cell_and_leave_with_the_run(start_lab: StartLab, tmp_path: Path) -> None:
     port = free_port()
     workers = [start_worker(port, *before) for before in ([], ELSEWHERE if has_other_clocks() else [])]
@@ -250,6 +252,7 @@ def test_workers_by_hand_play_every_cell_and_leave_with_the_run(start_lab: Start
     assert answers.max() - answers.min() <= 1
 
 
+@pytest.mark.alone
 def test_a_worker_that_is_told_to_leave_sends_what_it_has(start_cell: StartCell, perform: Perform) -> None:
     port = free_port()
     target = start_cell("direct", "round_robin").target

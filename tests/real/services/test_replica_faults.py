@@ -90,6 +90,7 @@ def test_slow_failures_wait_for_a_slot_like_any_call(start_replica: StartReplica
     assert waited_ms[2] >= 85
 
 
+@pytest.mark.alone
 def test_a_session_that_the_replica_keeps_is_served_sooner(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:40", "--cache", "2:0.1")
     story = [("0.0", "miss"), ("0.0", "hit"), ("", None), ("1.0", "miss"), ("0.0", "hit"), ("2.0", "miss")]
@@ -142,6 +143,7 @@ def test_balancers_heed_fixed_load_reports(start_replica: StartReplica) -> None:
     assert shares(servers, 600, 1000) == pytest.approx([0.8, 0.2], abs=0.02)
 
 
+@pytest.mark.alone
 def test_balancers_find_the_capacity_by_measured_load_reports(start_replica: StartReplica) -> None:
     # 4 slots of 4 ms against 1 slot of 8 ms: 1000 and 125 calls/s.
     large = start_replica("--orca", "measured", "--service-time", "constant:4", "--slots", "4")
@@ -150,6 +152,7 @@ def test_balancers_find_the_capacity_by_measured_load_reports(start_replica: Sta
     assert 0.84 <= share_of_large <= 0.93  # 8/9; equal shares without reports
 
 
+@pytest.mark.alone
 def test_balancers_avoid_a_replica_that_reports_errors(start_replica: StartReplica) -> None:
     options = ("--orca", "measured", "--service-time", "constant:4")
     sound, failing = start_replica(*options), start_replica(*options, "--fail-share", "1")

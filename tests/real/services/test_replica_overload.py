@@ -35,6 +35,7 @@ def wait_for_calls(server: Server, count: int) -> None:
     pytest.fail(f"the replica did not take in {count} calls")
 
 
+@pytest.mark.alone
 def test_a_burst_is_served_slot_by_slot_in_the_order_it_came(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:60", "--slots", "2")
     futures = [send(server, number) for number in range(8)]
@@ -85,7 +86,7 @@ def test_who_gives_up_leaves_the_line_and_the_slot(
     server = start_replica("--service-time", "constant:60000", "--slots", "1")
     at_work = send(server, 0)
     wait_for_calls(server, 1)
-    in_line = [send(server, number, 10 if give_up == "cancel" else 0.2) for number in (1, 2)]
+    in_line = [send(server, number, 10 if give_up == "cancel" else 1) for number in (1, 2)]
     wait_for_calls(server, 3)
     if give_up == "cancel":
         for future in in_line:
@@ -124,6 +125,7 @@ def test_a_stream_that_its_caller_leaves_open_and_cancels_is_cancelled_in_the_le
     assert (row["method"], row["code"]) == (method, "CANCELLED")
 
 
+@pytest.mark.alone
 def test_more_slots_let_the_line_move(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:300", "--slots", "1")
     futures = [send(server, number) for number in range(6)]

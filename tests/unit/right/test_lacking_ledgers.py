@@ -11,9 +11,11 @@ from harness.console import print_summary
 from harness.facts import collect_facts
 from harness.judge import measure
 from harness.ledgers import reconcile
+from harness.plot_data import PlotData
+from harness.plots import PLOTS
 from harness.record import read_run
-from harness.report import build_report
-from harness.summary import summarise
+from harness.report import render_report
+from harness.summary import facts_of, summarise
 from tests.unit.right.invented import GOLDEN
 from tests.unit.right.test_ledgers import REPLICA, ROWS
 from tests.unit.right.tiny import row, write_cell
@@ -113,8 +115,14 @@ def _update(path, more):
 
 
 def test_what_is_not_there_is_told(external):
-    page = build_report(external).read_text()
-    summary = json.loads((external / "summary.json").read_text())
+    run = read_run(external)
+    facts = facts_of(run)
+    summary = summarise(run, facts)
+    page = render_report(run, summary, {})
+    data = PlotData.of(run.experiment, facts)
+    for plot in PLOTS.values():
+        if plot.applies(data):
+            assert plot.draw(data).axes
     for arm in summary["arms"].values():
         ledgers = arm["ledgers"]
         assert (ledgers["envoy"], ledgers["replica"], ledgers["reconciled"]) == (None, None, None)

@@ -17,7 +17,8 @@ from harness.spec import EXPERIMENTS, Experiment, experiment_names, experiment_y
 from harness.spec_yaml import dump_tree, read_tree
 
 FILES = [(EXPERIMENTS / f"{name}.yaml").read_text() for name in experiment_names()]
-FUZZ = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# A few: tests/real/faults/test_many_bad_files.py goes through ten thousand files.
+FUZZ = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 KEYS = st.sampled_from(
     [
