@@ -121,6 +121,16 @@ def test_a_good_cell_has_no_doubts(tmp_path):
     assert measure(collect_facts(write_cell(tmp_path, rows))).doubts == ()
 
 
+@pytest.mark.parametrize(("late", "doubtful"), [(2, True), (1, False)])
+def test_a_generator_is_judged_by_one_send_in_a_hundred(tmp_path, late, doubtful):
+    """Neither by most of its sends nor by its worst: of 100 sends, 2 are late, or 1 is."""
+    rows = [row(n, "replica-0", sent_ns=(900 if n < late else 1) * MS, done_ns=901 * MS) for n in range(100)]
+    doubts = measure(collect_facts(write_cell(tmp_path, rows))).doubts
+    assert ["the generator lagged 900 ms behind its plan at p99" in doubt for doubt in doubts] == [
+        True
+    ] * doubtful
+
+
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=5), st.floats(0.001, 1e6))
 def test_at_most_and_at_least_never_both_fail(experiment_expecting, values, bound):
     experiment = experiment_expecting(

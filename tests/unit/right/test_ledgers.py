@@ -126,6 +126,32 @@ def test_attempts_that_disagree_are_caught(tmp_path, what, rows, envoy, replica,
     assert ledgers.matched == 2
 
 
+@pytest.mark.parametrize("most_attempts", [2, 3])
+@pytest.mark.parametrize(
+    "route",
+    [
+        {"route": "envoy"},
+        {"route": "envoy", "proxy_torn": True},
+        {"route": "envoy", "no_ledgers": {"envoy": "the proxy is not the lab's"}},
+        {"route": "direct"},
+        {"route": "envoy-l4"},
+    ],
+    ids=["envoy", "restarted envoy", "foreign proxy", "direct", "envoy-l4"],
+)
+@pytest.mark.parametrize("first_attempt", [[], [(0, "replica-1")]], ids=["no row at all", "only the first's"])
+def test_a_retried_request_that_lacks_the_row_of_its_answer_is_caught(
+    tmp_path, route, most_attempts, first_attempt
+):
+    cell = write_cell(
+        tmp_path, ROWS, replica=[*first_attempt, *REPLICA[1:]], most_attempts=most_attempts, **route
+    )
+    if "no_ledgers" in route:
+        (tmp_path / "access.jsonl").unlink()
+    ledgers = reconcile(cell)
+    assert (ledgers.matched, ledgers.reconciled) == (2, False)
+    assert ledgers.only_client + ledgers.disagree == 1
+
+
 def test_without_retries_no_second_attempt_is_allowed(tmp_path):
     assert reconcile(write_cell(tmp_path, ROWS, replica=TRIED)).disagree == 1
 
