@@ -52,11 +52,11 @@ class Mutant:
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
-    """Every mutant of a file, without those that change type hints alone."""
+    """Every mutant of a file, without those that no test can notice: see `unseen_in`."""
     from cosmic_ray.ast import ast_nodes, get_ast_from_path
     from cosmic_ray.plugins import get_operator, operator_names
 
-    hints = list(hints_in(path.read_text()))
+    unseen = list(unseen_in(path.read_text()))
     tree = get_ast_from_path(path)
     for name in operator_names():
         operator = get_operator(name)
@@ -64,18 +64,20 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
             continue
         places = (place for node in ast_nodes(tree) for place in operator().mutation_positions(node))
         for occurrence, (start, _) in enumerate(places):
-            if not any(first <= start < last for first, last in hints):
+            if not any(first <= start < last for first, last in unseen):
                 yield Mutant(path, name, occurrence, start)
 
 
-def hints_in(source: str) -> Iterator[tuple[Position, Position]]:
-    """Where type hints begin and end, and what only a type checker runs."""
+def unseen_in(source: str) -> Iterator[tuple[Position, Position]]:
+    """Where type hints begin and end, what only a type checker runs, and @dataclass(frozen=True)."""
     for node in ast.walk(ast.parse(source)):
         found: list[ast.AST | None] = []
         if isinstance(node, ast.AnnAssign | ast.arg):
             found = [node.annotation]
         elif isinstance(node, ast.FunctionDef):
             found = [node.returns]
+        elif isinstance(node, ast.ClassDef):
+            found = [*node.decorator_list]
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             found = [node]
         for each in found:

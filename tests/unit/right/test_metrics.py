@@ -86,6 +86,8 @@ def test_hand_computed_spread():
     assert spread.max_off_fair(counts) == 35
     # Pearson: 4 x 5^2 / 25 = 4 with three degrees of freedom
     assert spread.chi2_p([30, 20, 20, 30]) == pytest.approx(0.26146, abs=1e-5)
+    # 2 x 10^2 / 50 = 4 with one
+    assert spread.chi2_p([60, 40]) == pytest.approx(0.0455, abs=1e-4)
 
 
 def test_nothing_answered_has_no_spread():
