@@ -79,9 +79,12 @@ def test_health_answers_while_the_cpu_burns(start_replica: StartReplica) -> None
         future.cancel()
 
 
-@pytest.mark.parametrize(("give_up", "code"), [("cancel", "CANCELLED"), ("deadline", "DEADLINE_EXCEEDED")])
+# A caller whose deadline is over resets the stream: the replica may hear that before its own timer rings.
+@pytest.mark.parametrize(
+    ("give_up", "codes"), [("cancel", {"CANCELLED"}), ("deadline", {"DEADLINE_EXCEEDED", "CANCELLED"})]
+)
 def test_who_gives_up_leaves_the_line_and_the_slot(
-    start_replica: StartReplica, give_up: str, code: str
+    start_replica: StartReplica, give_up: str, codes: set[str]
 ) -> None:
     server = start_replica("--service-time", "constant:60000", "--slots", "1")
     at_work = send(server, 0)
@@ -92,7 +95,8 @@ def test_who_gives_up_leaves_the_line_and_the_slot(
         for future in in_line:
             future.cancel()
     rows = server.rows_within(2)
-    assert [(row["code"], row["messages"], row["service_ns"]) for row in rows] == [(code, "0", "0")] * 2
+    assert {row["code"] for row in rows} <= codes
+    assert [(row["messages"], row["service_ns"]) for row in rows] == [("0", "0")] * 2
     assert all(int(row["queue_ns"]) > 0 for row in rows)
     at_work.cancel()
     row = server.rows_within(3)[2]
