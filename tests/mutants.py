@@ -104,7 +104,7 @@ def mutated(source: str, mutant: Mutant) -> str:
     return str(code)
 
 
-def test_files(copy: Path, folder: str, module: str) -> list[str]:
+def files_of_tests(copy: Path, folder: str, module: str) -> list[str]:
     """The tests of a folder that import something of the core, first those that import the module."""
     texts = {str(path): path.read_text() for path in sorted((copy / folder).rglob("test_*.py"))}
     imports = re.compile(rf"^from harness.*\b({'|'.join(CORE)}|summary)\b", re.MULTILINE)
@@ -151,7 +151,7 @@ def tried(copy: Path, mutant: Mutant, tests: str) -> str:
     source = mutant.path.read_text()
     mutant.path.write_text(mutated(source, mutant))
     try:
-        return outcome(copy, test_files(copy, tests, mutant.path.stem))
+        return outcome(copy, files_of_tests(copy, tests, mutant.path.stem))
     finally:
         mutant.path.write_text(source)
 
@@ -161,15 +161,17 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", default=CORE, help="names of modules of harness/")
     parser.add_argument("--sample", type=int, default=300, help="how many mutants to try (default 300)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tests", default="tests/unit/right", help="folder of the tests to run")
+    parser.add_argument("--tests", default="tests/unit", help="folder of the tests to run")
     options = parser.parse_args()
     sys.dont_write_bytecode = True  # a file that changes twice a second would meet its old bytecode
     counts = {"killed": 0, "took too long": 0, "survived": 0}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = copied(Path(folder))
         paths = [path for path in sorted((copy / "harness").rglob("*.py")) if path.stem in options.modules]
+        if missing := set(options.modules) - {path.stem for path in paths}:
+            sys.exit(f"harness/ has no module {', '.join(sorted(missing))}")
         everywhere = [mutant for path in paths for mutant in mutants_of(path)]
-        if outcome(copy, test_files(copy, options.tests, "")) != "survived":
+        if outcome(copy, files_of_tests(copy, options.tests, "")) != "survived":
             sys.exit("the tests fail without any change")
         for mutant in drawn(everywhere, options.sample, random.Random(options.seed)):
             word = tried(copy, mutant, options.tests)
