@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from harness.metrics.facts import CellFacts
 from harness.report.plot_data import PlotData
-from harness.report.plot_style import RC
+from harness.report.plot_style import RC, lay_out
 from harness.report.plots_events import draw_over_time, draw_recovery, with_events
 from harness.report.plots_outcome import draw_errors, draw_trade_off, with_caches, with_errors
 from harness.report.plots_ribbon import draw_session_ribbon
@@ -64,8 +64,8 @@ def draw_plots(
             if not data.facts or not plot.applies(data):
                 continue
             figure = plot.draw(data)
+            lay_out(figure)
             figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-            figure.set_layout_engine("none")  # laid out once is enough
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
             drawn[name] = folder / f"{name}.svg"
     return drawn
