@@ -21,9 +21,10 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 demo: setup ## run the experiment `sticky`
 	$(BIN)/python run_experiment.py sticky
 
+test: export LB_LAB_THOROUGH = 1
 test: setup ## run all tests
 	@# Two at a time they are done in half the time; those that a neighbour would disturb come after them.
-	LB_LAB_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker"
 	$(BIN)/python -m pytest -m "alone and not docker"
 	$(MAKE) test-docker
 

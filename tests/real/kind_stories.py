@@ -30,15 +30,14 @@ SEEN_OF_PROCESSES = {
 
 def kind_file(folder: Path, kind: EventKind) -> Path:
     """An experiment whose last event is of that kind. Calls take 1.5 s: some are always under way."""
-    *before, own = example_timeline(kind, AT_S)
-    own |= QUICK.get(kind.name, {})
-    own |= {"delay_s": 0.0} if "delay_s" in kind.keys else {}
+    timeline = [one | QUICK.get(one["do"], {}) for one in example_timeline(kind, AT_S)]
+    timeline[-1] |= {"delay_s": 0.0} if "delay_s" in kind.keys else {}
     return experiment_file(
         folder,
         replicas={"slots": 16, "service_time_ms": {"distribution": "constant", "mean": 1500}},
         workload={"clients": 4, "rate_per_s": 20, "duration_s": 5.0, "deadline_ms": 3000},
         arms={"arm": ARM},
-        events=[*before, own],
+        events=timeline,
     )
 
 
