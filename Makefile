@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test test-docker check format schema lock audit stubs bench capacity clean
+.PHONY: help setup demo test test-fast test-docker mutants check format schema lock audit stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -24,15 +24,24 @@ demo: setup ## run the experiment `sticky`
 	@$(BIN)/python run_experiment.py sticky || { [ $$? -eq 3 ] && \
 	  echo "There is no verdict this time; the lines above say why. Again: make demo"; }
 
+test: export LB_LAB_THOROUGH = 1
 test: setup ## run all tests
-	@# Two at a time they are done in half the time; what a neighbour disturbed must pass by itself.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker" || \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	@# Two at a time they are done in half the time; those that a neighbour would disturb come after them.
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker"
 	$(BIN)/python -m pytest -m "alone and not docker"
 	$(MAKE) test-docker
 
+test-fast: setup ## run the unit tests: less than a minute
+	@# Two processes with a thread each: no table here is worth more.
+	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
+
 test-docker: setup ## run the tests in containers; without a Docker engine they skip, and say so
 	$(BIN)/python -m pytest -m docker -rs tests/docker
+
+mutants: setup ## change the analysis in many small ways, and count what the tests notice (an hour or more)
+	@# Kept apart from the locked versions: only this needs it.
+	test -d .venv/mutants || $(BIN)/python -m pip install --quiet --target .venv/mutants cosmic-ray==8.7.0
+	PYTHONPATH=.:.venv/mutants POLARS_MAX_THREADS=1 nice $(BIN)/python -m tests.mutants
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check .

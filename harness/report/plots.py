@@ -22,7 +22,7 @@ from harness.report.plots_share import (
 )
 from harness.report.plots_sweep import draw_sweep, with_sweep
 from harness.report.plots_wait import draw_latency, draw_queues
-from harness.report.plotting import RC, PlotData
+from harness.report.plotting import RC, PlotData, lay_out
 
 if TYPE_CHECKING:
     from harness.spec.experiment import Experiment
@@ -62,8 +62,8 @@ def draw_plots(
             if not data.facts or not plot.applies(data):
                 continue
             figure = plot.draw(data)
+            lay_out(figure)
             figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-            figure.set_layout_engine("none")  # laid out once is enough
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
             drawn[name] = folder / f"{name}.svg"
     return drawn

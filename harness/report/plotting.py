@@ -173,6 +173,14 @@ def panels(
     return figure, dict(zip(arms, flat, strict=False))
 
 
+def lay_out(figure: Figure) -> None:
+    """Give everything on the figure its place for good: drawn later, nothing moves."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+
+
 def replica_legend(figure: Figure, axes: Axes, more: Sequence[Line2D] = ()) -> None:
     """Draw the legend of `axes` and `more` handles below the whole figure, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()

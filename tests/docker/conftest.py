@@ -20,6 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real"))  # lab_pro
 from harness.testbed.docker.engine import ensure_image
 
 REQUIRED = os.environ.get("LB_LAB_DOCKER") == "required"
+TEST_TAKES_S = 900  # at most; the first one builds the image
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests in this folder more time than the others."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(TEST_TAKES_S))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
 
-ENDS_WITHIN_S = 3.0
+ENDS_WITHIN_S = 10.0  # on a busy machine
 
 
 @pytest.fixture(autouse=True)

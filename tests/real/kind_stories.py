@@ -12,6 +12,7 @@ from harness.events.registry import EVENT_KINDS
 from tests.unit.events.kind_experiments import example_timeline
 
 AT_S = 1.6
+SETTLES_NS = 500_000_000  # on a busy machine
 # So quick that what comes of the example shows while it is measured.
 QUICK = {"slow": {"factor": 1.2}, "roll": {"target": "replica-0"}}
 CHECKS = {"interval_ms": 100, "timeout_ms": 300, "unhealthy_after": 2, "healthy_after": 2}
@@ -71,7 +72,7 @@ def _confirm_targets(
     asked: dict[str, Any],
 ) -> None:
     targets = set(asked["targets"])
-    settled_ns = max(effect["t_ns"] for effect in effects) + 100_000_000
+    settled_ns = max(effect["t_ns"] for effect in effects) + SETTLES_NS
     late = set(rows.filter(pl.col("planned_ns") > settled_ns, pl.col("code") == "OK")["replica"])
     failing = set(rows.filter(pl.col("planned_ns") > settled_ns)["replica"])
     assert (targets <= late | failing) == (kind.membership != "removes"), late

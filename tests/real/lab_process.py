@@ -49,6 +49,23 @@ def experiment_file(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def outlived(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those of the processes that still run after that time.
+
+    Not those that have ended and that nobody has waited for: when their parent was killed that is up to the
+    machine's first process, which may take its time.
+    """
+    _, left = psutil.wait_procs(processes, timeout=seconds)
+    return [process for process in left if not has_ended(process)]
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 class Lab:
     """One `python run_experiment.py ...` process, run in `folder`."""
 

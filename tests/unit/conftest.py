@@ -1,28 +1,76 @@
 """Properties are checked without a deadline: a busy machine is not a mistake."""
 
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
 import pytest
 from hypothesis import settings
 
-from harness.analysis.summary import facts_of
+from harness.analysis.summary import facts_of, summarise
 from harness.record.reader import read_run
 from harness.report.plotting import PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
+from tests.unit.thorough import examples
 
-settings.register_profile("lab", deadline=None)
+settings.register_profile("lab", deadline=None, max_examples=examples(100))
 settings.load_profile("lab")
+
+
+Value = TypeVar("Value")
+
+
+class OfEachStory(Mapping[str, Value], Generic[Value]):
+    """Story -> what `make` returns for its name; called once for a story, when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], Value]) -> None:
+        self._make = make
+        self._made: dict[str, Value] = {}
+
+    def __getitem__(self, story: str) -> Value:
+        if story not in self._made:
+            self._made[story] = self._make(story)
+        return self._made[story]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("golden", *stories.BY_NAME))
+
+    def __len__(self) -> int:
+        return 1 + len(stories.BY_NAME)
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """Story -> the directory of its synthetic run."""
     folder = tmp_path_factory.mktemp("runs")
-    synthetic = {name: synthesise_run(folder, text, requests=150) for name, text in stories.BY_NAME.items()}
-    return {"golden": GOLDEN, **synthetic}
+
+    def synthesise(story: str) -> Path:
+        if story == "golden":
+            return GOLDEN
+        return synthesise_run(folder, stories.BY_NAME[story], requests=150)
+
+    return OfEachStory(synthesise)
 
 
 @pytest.fixture(scope="session")
-def told(runs):
+def facts(runs):
+    """Story -> the experiment of its run, and the facts of its cells."""
+
+    def gather(story: str) -> tuple[Any, Any]:
+        run = read_run(runs[story])
+        return run.experiment, facts_of(run)
+
+    return OfEachStory(gather)
+
+
+@pytest.fixture(scope="session")
+def told(facts):
     """Story -> what plots are drawn from."""
-    found = {name: read_run(path) for name, path in runs.items()}
-    return {name: PlotData.of(run.experiment, facts_of(run)) for name, run in found.items()}
+    return OfEachStory(lambda story: PlotData.of(*facts[story]))
+
+
+@pytest.fixture(scope="session")
+def summaries(runs, facts):
+    """Story -> the summary of its run; not to be changed."""
+    return OfEachStory(lambda story: summarise(read_run(runs[story]), facts[story][1]))

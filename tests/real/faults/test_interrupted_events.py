@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
-from lab_process import Lab, StartLab, experiment_file
+from lab_process import Lab, StartLab, experiment_file, outlived
 
 from harness.record.reader import read_run
 
@@ -49,8 +49,7 @@ def test_no_process_is_left_after_an_interrupted_event(
     lab = start_lab("run", path)
     family = await_record(lab, text)
     lab.process.send_signal(how)
-    _, alive = psutil.wait_procs(family[1:], timeout=GONE_S)
-    assert alive == []
+    assert outlived(family[1:], GONE_S) == []
     if how is signal.SIGINT:
         assert lab.end(15) == (130, "", "")
     assert read_run(lab.run).manifest.status == "interrupted"

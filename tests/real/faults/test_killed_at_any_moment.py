@@ -98,6 +98,7 @@ def run_of(folder: Path) -> Path | None:
     return runs[0] if runs else None
 
 
+@pytest.mark.timeout(120 + 10 * MOMENTS)
 def test_at_random_moments(tmp_path: Path) -> None:
     began_s = time.monotonic()
     assert start(tmp_path / "whole").wait(60) in (0, 3)

@@ -16,6 +16,7 @@ FILES = int(os.environ.get("LB_LAB_FUZZED_FILES", "10000"))
 SEEDS = (5, 6)  # one process for each seed
 SAMPLE = 10  # refused files of each process that are also tried on the command line
 HERE = Path(__file__).parent
+THEY_TAKE_S = 120 + FILES / 20  # the first test that asks for them waits for all
 
 # Python runs this before a program. It writes a line to the file AUDIT for everything that the program starts
 # or writes.
@@ -46,6 +47,7 @@ def tallies(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, An
     return [each.result() for each in fuzzed], folder
 
 
+@pytest.mark.timeout(THEY_TAKE_S)
 def test_every_fuzzed_file_is_an_experiment_or_one_line(tallies: tuple[list[dict[str, Any]], Path]) -> None:
     for tally in tallies[0]:
         assert tally["findings"] == [], "\n".join(tally["findings"])
@@ -78,6 +80,7 @@ def refuse(path: Path, folder: Path) -> tuple[int, str, str, str]:
     return lab.returncode, out, err, audit.read_text()
 
 
+@pytest.mark.timeout(THEY_TAKE_S)
 def test_nothing_is_started_for_a_refused_file(
     tallies: tuple[list[dict[str, Any]], Path], tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def growth_bytes(values: list[int]) -> float:
     return statistics.median(values[2 * third :]) - statistics.median(values[third : 2 * third])
 
 
+@pytest.mark.timeout(SOAK_S + 240)
 @pytest.mark.alone
 def test_memory_is_flat(start_lab: StartLab, tmp_path: Path) -> None:
     arms = {"arm": {"route": "envoy", "policy": "sticky"}}

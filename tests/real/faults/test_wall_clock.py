@@ -90,6 +90,7 @@ def jump_in_each_cell(lab: Lab, clock: Path) -> int:
     return len(cells)
 
 
+@pytest.mark.alone
 def test_it_jumps_while_measuring(clock: Path, start_lab: StartLab, tmp_path: Path) -> None:
     expect = [
         {"arm": "proxy", "metric": "affinity.purity", "at_most": 1.0},

@@ -22,8 +22,10 @@ OF_THE_MACHINE = ("the generator lagged", "the generator sent")
 # paused replica and a replica that joins. The test of the whole catalogue runs the others.
 ALWAYS = ("sticky", "l4_vs_l7", "hash_keys", "streams", "frozen_replica", "scale_out")
 OTHER_SEEDS = (101, 102)
+RUN_S, CATALOGUE_S = 120, 1800  # at most
 
 
+@pytest.mark.timeout(3 * RUN_S + 60)
 @pytest.mark.alone
 @pytest.mark.parametrize("name", ALWAYS)
 def test_an_experiment_is_not_refuted(start_lab: StartLab, name: str) -> None:
@@ -36,7 +38,7 @@ def test_an_experiment_is_not_refuted(start_lab: StartLab, name: str) -> None:
 
 def _verdict(lab: Lab, name: str) -> str:
     """Return the verdict of a complete run. Its only doubts may be those of a busy machine."""
-    status, out, err = lab.end(timeout_s=120)
+    status, out, err = lab.end(timeout_s=RUN_S)
     assert status in (0, 1, 3), f"{out}\n{err}"
     summary = _summary(lab.results / name)
     reasons = summary["invalid_reasons"]
@@ -47,11 +49,12 @@ def _verdict(lab: Lab, name: str) -> str:
     return str(summary["verdict"])
 
 
+@pytest.mark.timeout(CATALOGUE_S + 60)
 @pytest.mark.alone
 @pytest.mark.skipif("LB_LAB_CATALOGUE" not in os.environ, reason="a quarter of an hour: set LB_LAB_CATALOGUE")
 def test_the_whole_catalogue(start_lab: StartLab) -> None:
     lab = start_lab("run", "--all", "--quick")
-    status, out, err = lab.end(timeout_s=1800)
+    status, out, err = lab.end(timeout_s=CATALOGUE_S)
     assert status in (0, 1, 3), f"{out}\n{err}"
     for name in experiment_names():
         assert f" {name} " in out, "the run announces it"

@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
+pytestmark = pytest.mark.alone  # it looks at what happens within parts of a second
+
 QUICK_CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
 PROXY = {"route": "envoy", "policy": "round_robin", "proxy_health_check": QUICK_CHECKS}
 # Some calls are always under way at each replica.

@@ -6,9 +6,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
-from lab_process import StartLab, experiment_file
+from lab_process import StartLab, experiment_file, outlived
 
 from harness.errors import UserError
 from harness.report.page import build_report
@@ -29,8 +28,7 @@ def test_no_process_outlives_a_killed_harness(moment: str, start_lab: StartLab, 
         time.sleep(0.3 if moment == "measure" else 0)
     family = lab.family()
     lab.process.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(family, timeout=GONE_S)
-    assert alive == []
+    assert outlived(family, GONE_S) == []
     assert lab.manifest["status"] == "interrupted"
 
     if moment == "measure":

@@ -5,11 +5,12 @@ import signal
 import time
 from pathlib import Path
 
-import psutil
 import pytest
-from lab_process import Lab, StartLab, experiment_file
+from lab_process import Lab, StartLab, experiment_file, outlived
 
 from harness.report.page import build_report
+
+pytestmark = pytest.mark.alone  # all is to be stopped within two seconds
 
 LONG = {"warm_up_s": 0.2, "duration_s": 30}
 SLOW_START = {"warm_up_s": 30, "duration_s": 1}
@@ -23,8 +24,7 @@ def assert_interrupted(lab: Lab, *numbers: signal.Signals) -> None:
         if lab.process.poll() is None:
             lab.process.send_signal(number)
             time.sleep(0.02 if len(numbers) > 1 else 0)
-    _, alive = psutil.wait_procs(processes, timeout=STOP_S)
-    assert alive == []
+    assert outlived(processes, STOP_S) == []
     status, out, err = lab.end(15)
     assert (status, out, err) == (130, "", "")
     assert lab.manifest["status"] == "interrupted"

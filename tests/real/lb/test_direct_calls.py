@@ -17,6 +17,7 @@ from lb.rows import REQUEST_IDS_PER_CLIENT
 PICK_FIRST = replace(SETTINGS, service_config=service_config("pick_first"))
 
 
+@pytest.mark.alone
 def test_round_robin_is_even_once_every_connection_is_ready(start_cell: StartCell) -> None:
     live = start_cell("direct", "round_robin", count=4)
 
@@ -63,6 +64,7 @@ def test_every_client_has_a_connection_of_its_own(start_cell: StartCell) -> None
     assert len({(row["client"], row["connection"]) for row in rows}) == 10
 
 
+@pytest.mark.alone
 def test_a_row_tells_what_client_and_replica_know(start_cell: StartCell) -> None:
     live = start_cell(
         "direct", "pick_first", count=1, slots=1, service_time_ms={"distribution": "constant", "mean": 40}
@@ -148,6 +150,7 @@ def test_the_deadline_ends_a_call(method: str, start_cell: StartCell) -> None:
     assert 100e6 <= row["done_ns"] - row["sent_ns"] < 900e6
 
 
+@pytest.mark.alone
 def test_a_session_opens_with_one_answered_call(start_cell: StartCell) -> None:
     slow = {"distribution": "constant", "mean": 60}
     live = start_cell("direct", "round_robin", count=1, service_time_ms=slow)

@@ -78,6 +78,7 @@ def start_three(start_replica: StartReplica) -> tuple[list[Server], str]:
     return [first, *(start_replica("--listen", f"127.0.1.{host}:{port}") for host in (2, 3))], port
 
 
+@pytest.mark.alone
 def test_grpc_learns_of_a_change_when_a_connection_ends_and_not_before(
     start_replica: StartReplica, names: NameServer
 ) -> None:

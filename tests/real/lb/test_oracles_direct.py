@@ -174,7 +174,7 @@ def test_retries_hide_failures_and_cost_attempts(
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
-        await asyncio.sleep(0.1)  # both connections are ready: attempts of one call go to both replicas
+        await asyncio.sleep(0.5)  # both connections are ready: attempts of one call go to both replicas
         await calls(clients[0], 200)
 
     rows, _ = run_clients(settings, 1, script)
@@ -224,7 +224,7 @@ def test_health_checks_exclude_replicas_that_do_not_serve(
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)  # both connections stand, and who listens knows who serves
         await calls(clients[0], 20)
 
     rows, _ = run_clients(replace(settings, service_config=config), 1, script)

@@ -55,6 +55,7 @@ def test_one_session_without_a_lifetime(start_cell: StartCell) -> None:
     assert list(by_session(rows)) == [(0, 0), (1, 0)]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("await_first_answer", [True, False])
 def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
     await_first_answer: bool, start_cell: StartCell

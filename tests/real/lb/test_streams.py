@@ -65,6 +65,7 @@ def test_streams_of_any_length(method: str, length: int, server: Server) -> None
     assert {message["replica"] for message in messages} == {"replica-0"}
 
 
+@pytest.mark.alone
 def test_a_stream_that_is_cut_off_ends_then_and_keeps_its_messages(server: Server) -> None:
     settings = replace(
         SETTINGS, target=server.address, messages_per_stream=3, message_gap_ms=700, deadline_s=0.3
@@ -74,6 +75,7 @@ def test_a_stream_that_is_cut_off_ends_then_and_keeps_its_messages(server: Serve
     assert 0.29e9 <= row["done_ns"] - row["sent_ns"] < 0.6e9  # the next message was due later
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("method", ["ListVideos", "GetVideo"])
 def test_an_open_stream_provides_the_cookie_for_other_calls(method: str, start_cell: StartCell) -> None:
     live = start_cell("envoy", "sticky")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from clients import SETTINGS
 from lab_process import ROOT, Lab, StartCell, StartLab, experiment_file
 from load_process import OPEN, SECRET, StartLoad, workers_of
@@ -97,6 +98,7 @@ def test_clients_that_share_connections_are_in_one_process(
     assert {row["client"] for row in run.rows()} == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.alone
 def test_locusts_page_shows_all_and_sigterm_ends_all_early_with_every_finished_row(
     start_cell: StartCell, start_load: StartLoad
 ) -> None:
@@ -130,7 +132,7 @@ def test_workers_end_with_a_master_that_is_killed(start_cell: StartCell, start_l
     workers = [process(run.process.pid, f"load-worker-{number}") for number in range(2)]
     run.process.kill()
     run.process.wait()
-    psutil.wait_procs(workers, timeout=2)
+    psutil.wait_procs(workers, timeout=10)
     assert not any(worker.is_running() for worker in workers)
     assert len(run.rows()) >= 20
 
@@ -200,6 +202,7 @@ def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tm
     assert lost["rows"] > 10
 
 
+@pytest.mark.alone
 def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
     start_lab: StartLab, tmp_path: Path
 ) -> None:
@@ -230,6 +233,7 @@ def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
     assert answers.max() - answers.min() <= 1
 
 
+@pytest.mark.alone
 def test_a_worker_that_gets_sigterm_sends_its_finished_rows(
     start_cell: StartCell, start_load: StartLoad
 ) -> None:

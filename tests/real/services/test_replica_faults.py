@@ -90,6 +90,7 @@ def test_slow_failures_wait_for_a_slot_like_any_call(start_replica: StartReplica
     assert waited_ms[2] >= 85
 
 
+@pytest.mark.alone
 def test_a_cached_session_is_served_faster(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:40", cache={"sessions": 2, "hit_factor": 0.1})
     story = [("0.0", "miss"), ("0.0", "hit"), ("", None), ("1.0", "miss"), ("0.0", "hit"), ("2.0", "miss")]
@@ -142,6 +143,7 @@ def test_balancers_follow_fixed_load_reports(start_replica: StartReplica) -> Non
     assert shares(servers, 600, 1000) == pytest.approx([0.8, 0.2], abs=0.02)
 
 
+@pytest.mark.alone
 def test_balancers_find_the_capacity_by_measured_load_reports(start_replica: StartReplica) -> None:
     # 4 slots of 4 ms and 1 slot of 8 ms serve 1000 and 125 calls/s.
     large = start_replica("--service-time", "constant:4", "--slots", "4", orca="measured")
@@ -150,6 +152,7 @@ def test_balancers_find_the_capacity_by_measured_load_reports(start_replica: Sta
     assert 0.84 <= share_of_large <= 0.93  # 8/9; equal shares without reports
 
 
+@pytest.mark.alone
 def test_balancers_avoid_a_replica_that_reports_errors(start_replica: StartReplica) -> None:
     options = ("--service-time", "constant:4")
     sound = start_replica(*options, orca="measured")

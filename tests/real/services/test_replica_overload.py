@@ -35,6 +35,7 @@ def wait_for_calls(server: Server, count: int) -> None:
     pytest.fail(f"the replica did not take in {count} calls")
 
 
+@pytest.mark.alone
 def test_a_burst_is_served_slot_by_slot_in_the_order_it_came(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:60", "--slots", "2")
     futures = [send(server, number) for number in range(8)]
@@ -79,20 +80,24 @@ def test_health_answers_while_the_cpu_burns(start_replica: StartReplica) -> None
         future.cancel()
 
 
-@pytest.mark.parametrize(("give_up", "code"), [("cancel", "CANCELLED"), ("deadline", "DEADLINE_EXCEEDED")])
+# A caller whose deadline is over resets the stream: the replica may hear that before its own timer rings.
+@pytest.mark.parametrize(
+    ("give_up", "codes"), [("cancel", {"CANCELLED"}), ("deadline", {"DEADLINE_EXCEEDED", "CANCELLED"})]
+)
 def test_a_cancelled_call_leaves_the_queue_or_its_slot(
-    start_replica: StartReplica, give_up: str, code: str
+    start_replica: StartReplica, give_up: str, codes: set[str]
 ) -> None:
     server = start_replica("--service-time", "constant:60000", "--slots", "1")
     at_work = send(server, 0)
     wait_for_calls(server, 1)
-    in_line = [send(server, number, 10 if give_up == "cancel" else 0.2) for number in (1, 2)]
+    in_line = [send(server, number, 10 if give_up == "cancel" else 1) for number in (1, 2)]
     wait_for_calls(server, 3)
     if give_up == "cancel":
         for future in in_line:
             future.cancel()
     rows = server.rows_within(2)
-    assert [(row["code"], row["messages"], row["service_ns"]) for row in rows] == [(code, "0", "0")] * 2
+    assert {row["code"] for row in rows} <= codes
+    assert [(row["messages"], row["service_ns"]) for row in rows] == [("0", "0")] * 2
     assert all(int(row["queue_ns"]) > 0 for row in rows)
     at_work.cancel()
     row = server.rows_within(3)[2]
@@ -125,6 +130,7 @@ def test_a_stream_that_its_caller_leaves_open_and_cancels_is_cancelled_in_the_le
     assert (row["method"], row["code"]) == (method, "CANCELLED")
 
 
+@pytest.mark.alone
 def test_more_slots_serve_the_queue(start_replica: StartReplica) -> None:
     server = start_replica("--service-time", "constant:300", "--slots", "1")
     futures = [send(server, number) for number in range(6)]

@@ -62,6 +62,7 @@ def test_an_incomplete_row_is_removed_at_the_next_start(tmp_path: Path, start_re
     assert [row.request_id for row in server.control.GetLedger(GetLedgerRequest())] == [7, 9]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_stop_under_load_loses_no_call_that_has_reached_it(start_replica: StartReplica, kind: str) -> None:
     options = ("--slots", "8", "--service-time", "constant:40", "--grace-s", "5")

@@ -13,6 +13,7 @@ from harness.events.registry import EVENT_KINDS
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.registry import METRICS
 from tests.unit.synthetic.handwritten_cell import MS, asked, endpoint, row, took_effect, write_cell
+from tests.unit.thorough import examples
 
 
 def at(request_id, at_ms, replica, took_ms=2, code="OK", **more):
@@ -266,7 +267,7 @@ def synthetic(calls, events, folder):
     return rows, write_cell(Path(folder), rows, events=lines, route="direct")
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, EVENTS)
 def test_intervals_cut_the_window_and_counts_stay_within_bounds(calls, events):
     with tempfile.TemporaryDirectory() as folder:
@@ -294,7 +295,7 @@ def test_intervals_cut_the_window_and_counts_stay_within_bounds(calls, events):
                 assert value is None or value >= 0, metric
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, st.randoms())
 def test_the_longest_gap_agrees_with_a_plain_search_whatever_the_order_of_rows(calls, random):
     with tempfile.TemporaryDirectory() as folder:

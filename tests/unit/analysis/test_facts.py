@@ -15,6 +15,7 @@ from harness.analysis.percentiles import percentiles
 from harness.analysis.window_series import MAX_WINDOWS, window_width_s
 from harness.metrics.registry import METRICS
 from tests.unit.synthetic.handwritten_cell import MS, message, row, write_cell
+from tests.unit.thorough import examples
 
 
 def metrics_of(facts):
@@ -188,7 +189,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, st.randoms())
 def test_affinity_agrees_with_a_plain_count_whatever_the_order_of_rows(calls, random):
     rows = [

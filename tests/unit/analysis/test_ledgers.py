@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from harness.analysis.ledgers import reconcile
 from harness.metrics.facts import Ledgers
 from tests.unit.synthetic.handwritten_cell import REPLICAS, row, write_cell
+from tests.unit.thorough import examples
 
 ZERO, ONE = REPLICAS.values()
 AGREED = {"replica-0": ZERO, "replica-1": ONE}
@@ -127,6 +128,32 @@ def test_attempts_that_disagree_are_caught(tmp_path, what, rows, envoy, replica,
     assert ledgers.matched == 2
 
 
+@pytest.mark.parametrize("max_attempts", [2, 3])
+@pytest.mark.parametrize(
+    "route",
+    [
+        {"route": "envoy"},
+        {"route": "envoy", "incomplete_ledgers": ["envoy"]},
+        {"route": "envoy", "missing_ledgers": {"envoy": "the proxy is not the lab's"}},
+        {"route": "direct"},
+        {"route": "envoy-l4"},
+    ],
+    ids=["envoy", "restarted envoy", "foreign proxy", "direct", "envoy-l4"],
+)
+@pytest.mark.parametrize("first_attempt", [[], [(0, "replica-1")]], ids=["no row at all", "only the first's"])
+def test_a_retried_request_that_lacks_the_row_of_its_answer_is_caught(
+    tmp_path, route, max_attempts, first_attempt
+):
+    cell = write_cell(
+        tmp_path, ROWS, replica=[*first_attempt, *REPLICA[1:]], max_attempts=max_attempts, **route
+    )
+    if "missing_ledgers" in route:
+        (tmp_path / "access.jsonl").unlink()
+    ledgers = reconcile(cell)
+    assert (ledgers.matched, ledgers.reconciled) == (2, False)
+    assert ledgers.only_client + ledgers.disagree == 1
+
+
 def test_without_retries_no_second_attempt_is_allowed(tmp_path):
     assert reconcile(write_cell(tmp_path, ROWS, replica=TRIED)).disagree == 1
 
@@ -139,7 +166,7 @@ def test_without_retries_no_second_attempt_is_allowed(tmp_path):
     ),
     st.integers(2, 4),
 )
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 def test_attempts_agree_with_a_plain_count(requests, most):
     """Each request was tried on these replicas in turn; the last one answered, or the client gave up."""
     rows = [row(n, tried[-1] if answered else "") for n, (tried, answered) in enumerate(requests)]

@@ -10,9 +10,11 @@ from rich.console import Console
 from harness.analysis.facts import collect_facts
 from harness.analysis.judge import measure
 from harness.analysis.ledgers import reconcile
-from harness.analysis.summary import summarise
+from harness.analysis.summary import facts_of, summarise
 from harness.record.reader import read_run
-from harness.report.page import build_report
+from harness.report.page import render_report
+from harness.report.plots import PLOTS
+from harness.report.plotting import PlotData
 from harness.report.terminal import print_summary
 from tests.unit.analysis.test_ledgers import REPLICA, ROWS
 from tests.unit.synthetic.handwritten_cell import row, write_cell
@@ -113,8 +115,14 @@ def _update(path, more):
 
 
 def test_what_is_not_there_is_told(external):
-    report, summary = build_report(external)
-    page = report.read_text()
+    run = read_run(external)
+    facts = facts_of(run)
+    summary = summarise(run, facts)
+    page = render_report(run, summary, {})
+    data = PlotData.of(run.experiment, facts)
+    for plot in PLOTS.values():
+        if plot.applies(data):
+            assert plot.draw(data).axes
     for arm in summary.arms.values():
         ledgers = arm.ledgers
         assert (ledgers.envoy, ledgers.replica, ledgers.reconciled) == (None, None, None)

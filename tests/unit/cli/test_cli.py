@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process, its exit status, its two streams."""
+"""The command line as a user meets it: its exit status and its two streams, first of all as a process."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
-from harness.spec.catalogue import catalogue
+from tests.unit.cli.conftest import LabHere
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -63,40 +63,46 @@ def test_check_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
         (["sticky", "round_robin"], "Got unexpected extra argument"),
     ],
 )
-def test_bad_usage_is_one_line_and_creates_nothing(words: list[str], message: str, tmp_path: Path) -> None:
+def test_bad_usage_is_one_line_and_creates_nothing(
+    lab_here: LabHere, words: list[str], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "experiments").mkdir()
-    done = lab(*words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"error: {message}")
-    assert done.stderr.count("\n") == 1
+    status, out, err = lab_here(*words, cwd=tmp_path)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
     assert [path.name for path in tmp_path.rglob("*")] == ["experiments"]
 
 
-def test_help_of_every_command() -> None:
+def test_bad_usage_ends_the_process_with_that_status(tmp_path: Path) -> None:
+    done = lab("stiky", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: no experiment is called 'stiky'; did you mean 'sticky'?\n"
+
+
+def test_help_of_every_command(lab_here: LabHere) -> None:
     for words in (
         ["--help"],
         ["-h"],
         *([verb, "--help"] for verb in ("run", "list", "check", "up", "report")),
     ):
-        done = lab(*words)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith("Usage: python run_experiment.py")
+        status, out, err = lab_here(*words)
+        assert (status, err) == (0, "")
+        assert out.startswith("Usage: python run_experiment.py")
 
 
-def test_debug_adds_a_traceback_wherever_it_stands() -> None:
+def test_debug_adds_a_traceback_wherever_it_stands(lab_here: LabHere) -> None:
     for words in (["--debug", "stiky"], ["stiky", "--debug"]):
-        done = lab(*words)
-        assert done.returncode == 2
-        assert "Traceback (most recent call last)" in done.stderr
-        assert done.stderr.endswith("error: no experiment is called 'stiky'; did you mean 'sticky'?\n")
+        status, _, err = lab_here(*words)
+        assert status == 2
+        assert "Traceback (most recent call last)" in err
+        assert err.endswith("error: no experiment is called 'stiky'; did you mean 'sticky'?\n")
 
 
 def test_an_unexpected_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    catalogue.cache_clear()
-    monkeypatch.setattr("harness.spec.catalogue.experiment_names", lambda: 1 // 0)
+    monkeypatch.setattr("harness.cli.listing.catalogue", lambda: 1 // 0)
     assert main(["list"]) == 4
     told = capsys.readouterr().err
     assert told.startswith(
@@ -109,8 +115,7 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def interrupted() -> list[str]:
         raise KeyboardInterrupt
 
-    catalogue.cache_clear()
-    monkeypatch.setattr("harness.spec.catalogue.experiment_names", interrupted)
+    monkeypatch.setattr("harness.cli.listing.catalogue", interrupted)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == ""
 

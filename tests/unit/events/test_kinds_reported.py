@@ -163,15 +163,16 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def test_every_kind_has_facts_tables_and_plots(run: Any) -> None:
     kinds, found = run
-    summary = summarise(found)
+    facts_of_arms = facts_of(found)
+    summary = summarise(found, facts_of_arms)
     tables = list(event_tables(summary.arms))
-    data = PlotData.of(found.experiment, facts_of(found))
+    data = PlotData.of(found.experiment, facts_of_arms)
     for kind in kinds:
         event = summary.arms[kind.name].events[-1]
         assert event.do == kind.name
         number = event.number
         assert EVENT_KINDS[event.do].label(event.targets) in str(tables[number - 1].rows)
-        measured = measure(facts_of(found)[kind.name][0]).values
+        measured = measure(facts_of_arms[kind.name][0]).values
         assert measured[f"event{number}.requests"] is not None
     for name in ("over_time", "recovery"):
         assert PLOTS[name].applies(data)

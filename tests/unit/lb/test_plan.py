@@ -12,23 +12,27 @@ from hypothesis import strategies as st
 from lb.plan import (
     NS_PER_S,
     Load,
+    Phase,
+    PlannedCall,
     client_rate_per_s,
     closed_loop,
     open_loop,
     planned_requests,
     split_clients,
 )
+from tests.unit.thorough import examples
 
 MIX = {"AddVideo": 5.0, "ListVideos": 2.0, "GetVideos": 2.0, "GetVideo": 1.0}
 LOAD = Load(clients=4, rate_per_s=200, think_time_ms=None, skew=1.0, calls=MIX, seed=1, repeat=1)
 EVEN = replace(LOAD, skew=0)
 # Six standard deviations: a random value exceeds them once in 500 million draws.
 SIGMAS = 6
+MOST_RATE_PER_S = 2000
 
 loads = st.builds(
     Load,
     clients=st.integers(1, 50),
-    rate_per_s=st.floats(0.1, 2000),
+    rate_per_s=st.floats(0.1, MOST_RATE_PER_S),
     think_time_ms=st.none(),
     skew=st.floats(0, 10),
     calls=st.just(MIX),
@@ -37,15 +41,28 @@ loads = st.builds(
 )
 
 
+def calls_of(load: Load, client: int, phase: Phase, duration_s: float, opens: bool) -> list[PlannedCall]:
+    """One client's calls. A plan of far more than chance allows fails at once, instead of going on and on."""
+    most = int(2 * MOST_RATE_PER_S * max(1.0, duration_s))
+    calls = list(itertools.islice(open_loop(load, client, phase, duration_s, opens), most + 1))
+    assert len(calls) <= most
+    return calls
+
+
 @given(loads, st.floats(0.001, 2), st.booleans(), st.data())
 @settings(deadline=None)
 def test_planned_times_are_sorted_and_inside_the_phase(
     load: Load, duration_s: float, opens: bool, data: st.DataObject
 ) -> None:
     client = data.draw(st.integers(0, load.clients - 1))
-    times = [call.at_ns for call in open_loop(load, client, "measure", duration_s, opens)]
+    times = [call.at_ns for call in calls_of(load, client, "measure", duration_s, opens)]
     assert times == sorted(times)
     assert all(0 <= at_ns < duration_s * NS_PER_S for at_ns in times)
+
+
+def test_the_first_client_has_the_highest_rate() -> None:
+    rates = [client_rate_per_s(LOAD, client) for client in range(LOAD.clients)]
+    assert rates == pytest.approx([96, 48, 32, 24])  # 200/s as 1 : 1/2 : 1/3 : 1/4
 
 
 @given(loads)
@@ -58,9 +75,13 @@ def test_the_clients_rates_follow_zipf_and_add_up(load: Load) -> None:
 
 
 @given(loads)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_the_number_of_calls_is_poisson_around_rate_times_duration(load: Load) -> None:
     expected = (load.rate_per_s or 0) * 2
+    # Clients whose rates add up to more would plan for hours.
+    assert sum(client_rate_per_s(load, client) for client in range(load.clients)) == pytest.approx(
+        expected / 2
+    )
     planned = planned_requests(load, warm_up_s=1, duration_s=2)
     assert abs(planned - expected) <= SIGMAS * math.sqrt(expected) + SIGMAS
 
@@ -90,9 +111,9 @@ def test_a_method_of_weight_nothing_is_never_called() -> None:
 
 
 @given(loads, st.sampled_from(["warm_up", "measure"]))
-@settings(deadline=None, max_examples=30)
-def test_the_same_seed_plans_the_same_calls(load: Load, phase: str) -> None:
-    first, again = (list(open_loop(load, 0, phase, 1, True)) for _ in range(2))  # type: ignore[arg-type]
+@settings(deadline=None, max_examples=examples(30))
+def test_the_same_seed_plans_the_same_calls(load: Load, phase: Phase) -> None:
+    first, again = (calls_of(load, 0, phase, 1, True) for _ in range(2))
     assert first == again
 
 
@@ -112,9 +133,9 @@ def test_another_client_phase_repeat_or_seed_plans_other_calls(other: object) ->
 
 
 @given(loads)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_opening_adds_one_call_at_the_start_and_changes_nothing_else(load: Load) -> None:
-    plain, opening = (list(open_loop(load, 0, "measure", 1, opens)) for opens in (False, True))
+    plain, opening = (calls_of(load, 0, "measure", 1, opens) for opens in (False, True))
     assert opening[0].at_ns == 0
     assert opening[1:] == plain
 

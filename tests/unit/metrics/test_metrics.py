@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.metrics import registry as metrics
 from harness.metrics import spread
+from harness.metrics.event_metrics import event_metric
 
 COUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=64).filter(any)
 
@@ -86,12 +87,52 @@ def test_hand_computed_spread():
     assert spread.max_off_fair(counts) == 35
     # Pearson: 4 x 5^2 / 25 = 4 with three degrees of freedom
     assert spread.chi2_p([30, 20, 20, 30]) == pytest.approx(0.26146, abs=1e-5)
+    # 2 x 10^2 / 50 = 4 with one
+    assert spread.chi2_p([60, 40]) == pytest.approx(0.0455, abs=1e-4)
 
 
 def test_nothing_answered_has_no_spread():
     for of in (spread.max_over_mean, spread.cv, spread.jain, spread.max_off_fair, spread.chi2_p):
         assert of([0, 0]) is None
     assert spread.chi2_p([5]) is None  # one replica: nothing to compare
+
+
+def test_cv_and_jain_by_hand():
+    assert spread.cv([2, 4]) == pytest.approx(1 / 3)
+    assert spread.cv([1, 1, 4]) == pytest.approx(math.sqrt(2) / 2)
+    assert spread.jain([2, 4]) == pytest.approx(36 / 40)
+    assert spread.max_off_fair([9, 1, 2]) == 5
+    assert spread.max_off_fair([5, 5, 2]) == 2
+    assert spread.mean_of([]) == 0
+    assert spread.effective_replicas([0]) is None
+
+
+def test_chi2_survival_of_two_degrees_is_an_exponential():
+    for x in (0.5, 2, 9):
+        assert spread.chi2_survival(x, 2) == pytest.approx(math.exp(-x / 2))
+    assert [spread.chi2_survival(x, 2) for x in (0, -1)] == [1, 1]
+
+
+def test_the_first_replicas_and_events_have_metrics_of_their_own():
+    names = metrics.METRICS
+    assert [f"share.replica-{number}" in names for number in (0, 7, 8)] == [True, True, False]
+    assert [f"event{number}.requests" in names for number in (0, 1, 6, 7)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("event2.requests", (2, "requests")),
+        ("event12.latency_p50_ms", (12, "latency_p50_ms")),
+        ("event2.nothing", None),
+        ("event.requests", None),
+        ("eventful.requests", None),
+        ("requests", None),
+        ("spread.cv", None),
+    ],
+)
+def test_a_metric_of_an_event_is_known_by_its_name(name, parts):
+    assert event_metric(name) == parts
 
 
 def test_every_metric_says_its_unit_and_meaning_in_one_line():

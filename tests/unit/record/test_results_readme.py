@@ -8,12 +8,10 @@ from typing import get_args
 import pytest
 
 import harness
-from harness.analysis.summary import summarise
 from harness.metrics.event_metrics import EVENT_METRICS
 from harness.metrics.registry import METRICS
 from harness.record.event_log import Line
 from harness.record.page import MODELS, page
-from harness.record.reader import read_run
 from harness.record.tables import REPLICA_COLUMNS
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
@@ -65,15 +63,15 @@ def test_every_metric_of_an_event_is_explained_by_its_own_name(name):
     assert f"event*.{name}" in NAMES
 
 
-def test_every_field_of_an_event_is_explained(runs):
-    event = summarise(read_run(runs["killed"])).model_dump()["arms"]["sticky"]["repeats"][0]["events"][0]
+def test_every_field_of_an_event_is_explained(summaries):
+    event = summaries["killed"].model_dump()["arms"]["sticky"]["repeats"][0]["events"][0]
     assert event["effects"]
     for field in {**event, **event["effects"][0]}.keys() - EVENT_METRICS.keys():
         assert field in NAMES, field
 
 
-def test_every_field_of_an_arm_is_explained(runs):
+def test_every_field_of_an_arm_is_explained(summaries):
     groups = {name.partition(".")[0] for name in METRICS} | {"route", "policy", "error_shares"}
-    for arm in summarise(read_run(runs["swept"])).model_dump()["arms"].values():
+    for arm in summaries["swept"].model_dump()["arms"].values():
         for field in arm.keys() - groups:
             assert field in NAMES, field

@@ -1,16 +1,24 @@
 """Plots: every axis says what it shows and in which unit, replicas keep their colour, nothing is cut off."""
 
+import itertools
 from statistics import median
 
 import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from harness.report.plots import PLOTS, draw_plots
-from harness.report.plotting import RC, PlotData, arm_title, replica_bar, replica_line
+from harness.report.plotting import RC, PlotData, arm_title, lay_out, replica_bar, replica_line
 from tests.unit.synthetic.stories import BY_NAME
+from tests.unit.thorough import THOROUGH
 
 STORIES = ("golden", *BY_NAME)
+# The stories in which a plot has most to show; where it is not named: long names, and many arms.
+MOST_TO_SHOW = {
+    **dict.fromkeys(("over_time", "session_ribbon", "recovery"), ("stormy",)),
+    **{"sweep": ("swept",), "trade_off": ("cached",)},
+}
 
 
 @pytest.fixture
@@ -18,17 +26,38 @@ def golden(told):
     return told["golden"]
 
 
+@pytest.fixture(autouse=True)
+def _the_style_of_the_lab():
+    with mpl.rc_context(RC):
+        yield
+
+
+def plots_of_stories():
+    """Plot and story: thorough tests draw all plots of all stories."""
+    for name, story in itertools.product(PLOTS, STORIES):
+        if THOROUGH or story in MOST_TO_SHOW.get(name, ("crowded", "twelve")):
+            yield name, story
+
+
+@pytest.fixture(scope="module", params=plots_of_stories(), ids="-".join)
+def figure(request, told):
+    """Each plot of each story in turn, laid out; empty where the plot says nothing of that story."""
+    name, story = request.param
+    if not PLOTS[name].applies(told[story]):
+        return Figure()
+    with mpl.rc_context(RC):
+        drawn = PLOTS[name].draw(told[story])
+        lay_out(drawn)
+        return drawn
+
+
 @pytest.mark.parametrize("name", PLOTS)
 def test_every_plot_applies_to_some_run(told, name):
     assert any(PLOTS[name].applies(data) for data in told.values())
 
 
-@pytest.mark.parametrize("story", STORIES)
-@pytest.mark.parametrize("name", PLOTS)
-def test_every_axis_has_a_label_with_its_unit(told, name, story):
-    if not PLOTS[name].applies(told[story]):
-        return
-    for axes in PLOTS[name].draw(told[story]).axes:
+def test_every_axis_has_a_label_with_its_unit(figure):
+    for axes in figure.axes:
         labels = (
             [axes.get_ylabel()]
             if axes.get_label() == "<colorbar>"
@@ -39,15 +68,8 @@ def test_every_axis_has_a_label_with_its_unit(told, name, story):
             assert "(" in label, label
 
 
-@pytest.mark.parametrize("story", STORIES)
-@pytest.mark.parametrize("name", PLOTS)
-def test_nothing_overlaps_or_is_cut_off(told, name, story):
-    if not PLOTS[name].applies(told[story]):
-        return
-    with mpl.rc_context(RC):
-        figure = PLOTS[name].draw(told[story])
-        figure.draw_without_rendering()
-        boxes = [axes.get_tightbbox() for axes in figure.axes]
+def test_nothing_overlaps_or_is_cut_off(figure):
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
     boxes += [legend.get_window_extent() for legend in figure.legends]
     page = figure.bbox
     for place, box in enumerate(boxes):
@@ -60,17 +82,18 @@ def test_nothing_overlaps_or_is_cut_off(told, name, story):
                 min(box.x1, other.x1) - max(box.x0, other.x0),
                 min(box.y1, other.y1) - max(box.y0, other.y0),
             )
-            assert min(overlap) <= 2, (name, overlap)
+            assert min(overlap) <= 2, overlap
 
 
-@pytest.mark.parametrize("story", STORIES)
-def test_whatever_is_drawn_lies_within_its_axes(told, story):
-    for name in ("share_over_time", "queues", "share_per_replica"):
-        for axes in PLOTS[name].draw(told[story]).axes:
-            low, high = axes.get_ylim()
-            inside = axes.dataLim
-            assert low <= inside.y0, name
-            assert inside.y1 <= high, name
+def test_whatever_is_drawn_lies_within_its_axes(figure, request):
+    name, _ = request.node.callspec.params["figure"]
+    if name not in ("share_over_time", "queues", "share_per_replica"):
+        return
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        inside = axes.dataLim
+        assert low <= inside.y0
+        assert inside.y1 <= high
 
 
 def test_a_replica_has_the_same_colour_in_every_plot(golden):

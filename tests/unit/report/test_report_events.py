@@ -16,8 +16,8 @@ from harness.report.terminal import print_summary
 
 
 @pytest.fixture(scope="module")
-def killed(runs):
-    return summarise(read_run(runs["killed"]))
+def killed(summaries):
+    return summaries["killed"]
 
 
 def test_an_arm_lists_its_events_with_medians_and_each_repeat_its_own(killed):

@@ -105,16 +105,16 @@ def test_a_run_in_containers_says_so_and_what_they_used(tmp_path):
         used_ns = (end_ns - start_ns) // 8
         rows = [f"{start_ns},envoy,0,{2**20}", f"{end_ns},envoy,{used_ns},{3 * 2**20}"]
         (cell / "usage.csv").write_text("t_ns,part,cpu_ns,memory_bytes\n" + "\n".join(rows) + "\n")
-    build_report(run)
-    html = (run / "report.html").read_text()
+    summary = summarise(read_run(run))
+    html = render_report(read_run(run), summary, {})
     assert "run_experiment.py sticky --seed 1 --testbed docker --processes 2" in html
     assert "0.125, 3" in html
-    usage = {
-        arm: figures["usage"]
-        for arm, figures in json.loads((run / "summary.json").read_text())["arms"].items()
-    }
+    usage = {arm: figures.usage for arm, figures in summary.arms.items()}
     assert usage["round_robin"] == {}
-    assert usage["sticky"]["envoy"] == {"cpu_cores": pytest.approx(0.125), "memory_bytes": 3 * 2**20}
+    assert usage["sticky"]["envoy"].model_dump() == {
+        "cpu_cores": pytest.approx(0.125),
+        "memory_bytes": 3 * 2**20,
+    }
 
 
 def test_the_page_can_be_read_aloud(page):
@@ -204,9 +204,8 @@ def test_many_replicas_are_told_by_least_median_and_most(tmp_path):
     assert "replica-3" not in out.getvalue()
 
 
-def test_an_arm_that_sweeps_is_one_arm_a_value(runs):
-    run = read_run(runs["swept"])
-    summary = summarise(run)
+def test_an_arm_that_sweeps_is_one_arm_a_value(runs, summaries):
+    run, summary = read_run(runs["swept"]), summaries["swept"]
     names = [f"{arm}_{n}" for arm in ("sticky", "round_robin") for n in (4, 12, 40)]
     assert list(summary.arms) == [*names, "direct"]
     arm = summary.arms["sticky_12"]
@@ -244,14 +243,14 @@ def test_what_differs_between_the_arms_is_named(tmp_path, arms, words):
     assert words in Page(rendered(synthesise_run(tmp_path, text, requests=20))).text
 
 
-def test_every_unit_and_the_streams_have_columns(runs):
-    text = Page(rendered(runs["cached"])).text
+def test_every_unit_and_the_streams_have_columns(runs, summaries):
+    text = Page(render_report(read_run(runs["cached"]), summaries["cached"], {})).text
     for words in ("by connections", "by busy time", "on one replica", "cache hits", "group purity"):
         assert words in text, words
 
 
-def test_errors_and_attempts_are_told_where_there_are_some(runs, tmp_path):
-    text = Page(rendered(runs["twelve"])).text
+def test_errors_and_attempts_are_told_where_there_are_some(runs, summaries, tmp_path):
+    text = Page(render_report(read_run(runs["twelve"]), summaries["twelve"], {})).text
     for words in ("How the requests ended", "INTERNAL", "attempts per request"):
         assert words in text, words
     failing = stories.experiment(
@@ -263,8 +262,8 @@ def test_errors_and_attempts_are_told_where_there_are_some(runs, tmp_path):
     assert "How the requests ended" not in Page(rendered(quiet)).text
 
 
-def test_envoy_has_no_list_of_requests_where_it_balances_connections(runs):
-    table = ledgers_table(summarise(read_run(runs["crowded"])).arms, {})
+def test_envoy_has_no_list_of_requests_where_it_balances_connections(summaries):
+    table = ledgers_table(summaries["crowded"].arms, {})
     column = table.head.index("envoy")
     l7, _, l4 = table.rows
     assert l7[column] not in ("0", "–")
@@ -274,8 +273,8 @@ def test_envoy_has_no_list_of_requests_where_it_balances_connections(runs):
 
 @pytest.mark.parametrize("width", [80, 110, 200])
 @pytest.mark.parametrize("story", ["twelve", "swept"])
-def test_many_arms_are_rows_and_no_figure_is_lost(runs, story, width):
-    summary = summarise(read_run(runs[story]))
+def test_many_arms_are_rows_and_no_figure_is_lost(summaries, story, width):
+    summary = summaries[story]
     out = StringIO()
     print_summary(summary, Console(file=out, width=width))
     lines = out.getvalue().splitlines()
@@ -288,8 +287,8 @@ def test_many_arms_are_rows_and_no_figure_is_lost(runs, story, width):
     assert any("median" in line.split() for line in lines) == (width >= 110)
 
 
-def test_five_arms_are_columns(runs):
+def test_five_arms_are_columns(summaries):
     out = StringIO()
-    print_summary(summarise(read_run(runs["cached"])), Console(file=out, width=110))
+    print_summary(summaries["cached"], Console(file=out, width=110))
     assert "replica-3" in out.getvalue()
     assert "cache hits" in out.getvalue()

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.slots import Slots
+from tests.unit.thorough import examples
 
 
 async def turns(count: int = 5) -> None:
@@ -117,7 +118,7 @@ def test_more_slots_serve_the_queue_at_once_and_fewer_let_holders_finish() -> No
 STEP = st.tuples(st.sampled_from(["come", "go", "cancel", "resize"]), st.integers(0, 5))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(count=st.integers(1, 4), steps=st.lists(STEP, max_size=40))
 def test_no_slot_is_ever_lost_or_held_twice(count: int, steps: list[tuple[str, int]]) -> None:
     async def scene() -> None:

@@ -13,6 +13,7 @@ from harness.spec.experiment import Experiment
 from harness.spec.replicas import OVERRIDABLE
 from services.options import parse
 from services.settings import Code, ReplicaSettings, Server, WorkSettings
+from tests.unit.thorough import examples
 
 SCHEMA = WorkSettings.model_json_schema()
 Schema = dict[str, Any]
@@ -92,7 +93,7 @@ def started(document: dict[str, Any]) -> ReplicaSettings | None:
         return None
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(400), suppress_health_check=[HealthCheck.too_slow])
 @given(replicas=both(), server=st.sampled_from(["asyncio", *get_args(Server)]), own=both(OVERRIDABLE))
 @example(replicas={"cache": {"sessions": 500_000, "hit_factor": 0.5}}, server="asyncio", own={})
 @example(replicas={"outage": {"every_s": 0.1, "for_ms": 500}}, server="asyncio", own={})

@@ -307,3 +307,18 @@ def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
     assert settings(ENVOY | {"deadline_ms": 50}).deadline_s == 0.05
     assert settings(ENVOY, workload={"deadline_ms": 70}).deadline_s == 0.07
     assert settings(ENVOY | {"retries": {"by": "proxy", "attempts": 3}}).service_config is None
+    for name, other in (("await_each_answer", True), ("await_first_answer", False)):
+        assert [getattr(settings(arm), name) for arm in (ENVOY, ENVOY | {name: other})] == [not other, other]
+    for name, value in (
+        ("session_lifetime_s", 1.5),
+        ("compression", "gzip"),
+        ("keepalive_ms", 1500),
+        ("reconnect_backoff_ms", 200),
+    ):
+        assert getattr(settings(ENVOY), name) in (None, "none")
+        assert getattr(settings(ENVOY | {name: value}), name) == value
+    hashed = ENVOY | {"policy": "ring_hash", "options": {"key": "source_address"}}
+    for addresses in ("one", "own"):
+        found = settings(hashed | {"source_addresses": addresses})
+        assert found.own_source_address is (addresses == "own")
+    assert settings(ENVOY, workload={"payload_bytes": 99}).payload_bytes == 99

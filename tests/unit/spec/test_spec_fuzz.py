@@ -1,7 +1,9 @@
 """Whatever a file holds: an experiment, or one line that says why not. Never anything else."""
 
+import copy
 import io
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,13 @@ from harness.errors import UserError
 from harness.paths import EXPERIMENTS
 from harness.spec.experiment import Experiment, experiment_names, experiment_yaml, load_experiment
 from harness.spec.yaml_file import dump_tree, read_tree
+from tests.unit.thorough import examples
 
 FILES = [(EXPERIMENTS / f"{name}.yaml").read_text() for name in experiment_names()]
-FUZZ = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# A few: tests/real/faults/test_many_bad_files.py goes through ten thousand files.
+FUZZ = settings(
+    deadline=None, max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 KEYS = st.sampled_from(
     [
@@ -94,7 +100,9 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+@cache
 def parsed(text: str) -> Any:
+    """The tree of the text; to be copied before it is changed."""
     return YAML(typ="safe", pure=True).load(text)
 
 
@@ -132,7 +140,7 @@ def test_random_trees(tmp_path: Path, tree: dict[str, Any]) -> None:
 @given(source=st.sampled_from(FILES), seed=st.integers(0, 2**32), value=TREES)
 def test_a_real_file_with_one_value_changed(tmp_path: Path, source: str, seed: int, value: Any) -> None:
     rng = random.Random(seed)
-    tree = parsed(source)
+    tree = copy.deepcopy(parsed(source))
     place: Any = tree
     while True:
         key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))

@@ -1,0 +1,126 @@
+"""Time windows, percentiles, shares and healthy replicas, at the edges of what they count."""
+
+import math
+
+import polars as pl
+import pytest
+
+from harness.analysis.percentiles import percentiles
+from harness.analysis.session_migration import fair_share_after
+from harness.analysis.window_series import healthy_replicas, replica_series_of, window_width_s
+from harness.metrics.facts import Healthy
+from tests.unit.synthetic.handwritten_cell import MS, endpoint
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "width_s"),
+    [(0.03, 0.001), (0.3, 0.01), (3, 0.1), (3.01, 0.2), (6, 0.2), (6.01, 0.5), (15, 0.5), (15.1, 1), (60, 2)],
+)
+def test_a_window_is_cut_into_thirty_at_most(duration_s, width_s):
+    assert window_width_s(duration_s) == pytest.approx(width_s)
+
+
+@pytest.mark.parametrize(("most", "width_s"), [(10, 0.1), (5, 0.2), (2, 0.5), (1, 1)])
+def test_or_into_as_many_as_asked_for(most, width_s):
+    assert window_width_s(1, most) == pytest.approx(width_s)
+
+
+def test_a_timeline_by_hand():
+    answered = pl.DataFrame(
+        {
+            "at_ns": [0, 49 * MS, 50 * MS, 1009 * MS],
+            "replica": [0, 0, 1, 1],
+            "queue_ns": [1, 3, 5, 7],
+            "in_flight": [1, 4, 2, 9],
+        }
+    )
+    timeline = replica_series_of(answered, 2, 1.01)
+    assert (timeline.width_s, timeline.requests.shape) == (0.05, (21, 2))
+    assert timeline.starts_s.tolist() == [window * 0.05 for window in range(21)]
+    assert timeline.requests[[0, 1, 20]].tolist() == [[2, 0], [0, 1], [0, 1]]
+    assert timeline.requests.sum() == 4
+    assert (timeline.queue_ns[0, 0], timeline.in_flight[0, 0]) == (3, 2.5)
+    assert (timeline.queue_ns[20, 1], timeline.in_flight[20, 1]) == (7, 9)
+    assert all(math.isnan(table[0, 1]) for table in (timeline.queue_ns, timeline.in_flight))
+
+
+def test_percentiles_are_exact_where_they_fall_on_a_value():
+    values = pl.Series(range(1, 1001)).shuffle(seed=1)
+    found = percentiles(values)
+    assert found == {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p999": 999, "max": 1000}
+    assert percentiles(values.filter(values <= 11))["p50"] == 6
+    assert set(percentiles(pl.Series([7])).values()) == {7}
+    assert percentiles(pl.Series([], dtype=pl.Int64)) == {}
+
+
+def shares(counts, present=2, targets=(1,), from_ms=100, width_ms=10, more_ms=0):
+    """counts: of replica 0 and of replica 1 in each window of 10 ms."""
+    rows = [
+        {"at_ns": (from_ms + window * width_ms) * MS + place, "replica": replica}
+        for window, each in enumerate(counts)
+        for replica, count in enumerate(each)
+        for place in range(count)
+    ]
+    answered = pl.DataFrame(rows, schema={"at_ns": pl.Int64, "replica": pl.Int64})
+    to_ns = (from_ms + len(counts) * width_ms + more_ms) * MS
+    return fair_share_after(answered, from_ms * MS, to_ns, width_ms * MS, list(targets), present) / MS
+
+
+def test_four_fifths_of_the_fair_share_are_enough():
+    assert shares([(7, 3), (6, 4), (5, 5)]) == 20
+    assert shares([(61, 39), (62, 38)]) == 20  # never: the whole interval
+
+
+def test_each_of_several_targets_needs_its_share():
+    assert shares([(6, 4), (4, 6), (2, 8)], targets=(0, 1)) == 10
+    assert shares([(3, 7), (4, 6), (5, 5)], targets=(0, 1)) == 20
+
+
+def test_windows_of_few_answers_say_nothing():
+    assert shares([(1, 2), (2, 2), (5, 5)]) == 20  # two answers a replica are enough
+    assert shares([(2, 1), (1, 2)]) == 20
+
+
+def test_what_comes_before_or_is_left_over_does_not_count():
+    assert shares([(9, 1), (9, 1)], more_ms=9) == 29
+    assert shares([(10, 0), (5, 5)], from_ms=0) == 20
+    late = pl.DataFrame({"at_ns": [99 * MS, *[125 * MS] * 8], "replica": [1, *[1] * 8]})
+    assert fair_share_after(late, 100 * MS, 129 * MS, 10 * MS, [1], 2) == 29 * MS
+    assert fair_share_after(late, 100 * MS, 130 * MS, 10 * MS, [1], 2) == 30 * MS
+
+
+def test_without_a_window_a_target_or_a_replica_it_never_comes():
+    assert shares([], more_ms=9) == 9
+    assert shares([(5, 5)], targets=()) == shares([(5, 5)], present=0) == 10
+
+
+def healthy(*changes, start_ms=0, end_ms=1000):
+    lines = [endpoint(at_ms, replica, state) for at_ms, replica, state in changes]
+    return healthy_replicas(lines, start_ms * MS, end_ms * MS)
+
+
+def test_healthy_replicas_least_and_mean_by_hand():
+    first = [(1, "a", "healthy"), (2, "b", "healthy"), (26, "c", "unhealthy")]
+    assert healthy(*first) == Healthy(2, 2.0)
+    assert healthy(*first, (500, "c", "healthy")) == Healthy(2, 2.5)
+    assert healthy(*first, (250, "a", "unhealthy"), (750, "a", "healthy")) == Healthy(1, 1.5)
+
+
+def test_what_is_seen_after_the_first_look_is_a_change():
+    # 25 ms after the first line is the same look, 1 ms more is not.
+    assert healthy((0, "a", "healthy"), (25, "b", "healthy")) == Healthy(2, 2.0)
+    assert healthy((0, "a", "healthy"), (26, "b", "healthy")) == Healthy(1, pytest.approx(1.974))
+
+
+def test_what_was_known_when_measuring_began_counts_from_there():
+    lines = [(0, "a", "healthy"), (50, "b", "healthy"), (100, "a", "absent"), (600, "a", "healthy")]
+    assert healthy(*lines, start_ms=100, end_ms=1100) == Healthy(1, 1.5)
+
+
+def test_what_comes_at_the_end_does_not_count():
+    assert healthy((0, "a", "healthy"), (1000, "a", "absent"), (1001, "b", "healthy")) == Healthy(1, 1.0)
+    assert healthy((0, "a", "healthy"), (999, "a", "absent")) == Healthy(0, pytest.approx(0.999))
+
+
+def test_nothing_seen_or_no_time_at_all_is_not_known():
+    assert healthy() == healthy((0, "a", "healthy"), start_ms=5, end_ms=5) == Healthy(None, None)

@@ -1,0 +1,26 @@
+"""A command line that is carried out in the process of the tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[3]
+LabHere = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def lab_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> LabHere:
+    """Carries out one command line in this process: a process for each costs more than all that it does.
+
+    Returns its exit status, and what it wrote to stdout and stderr.
+    """
+
+    def carry_out(*words: str, cwd: Path = ROOT) -> tuple[int, str, str]:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("sys.argv", [str(ROOT / "run_experiment.py"), *words])
+        return main(), *capfd.readouterr()
+
+    return carry_out
