@@ -1,16 +1,18 @@
-"""cell.json: one cell, its replicas, its plan, its measured window."""
+"""cell.json and machine.json: one cell as planned and measured, and what else the machine did meanwhile."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from harness.events.fleet import PROXY
 from harness.fields import Route, Status
-from harness.record.record_file import Record
+from harness.record.record_file import Record, read_record, write_record
 
 CELL_FILE = "cell.json"
-PROXY = "envoy"  # the name that stands for the proxy where replicas have theirs
+MACHINE_FILE = "machine.json"
 
 Party = Literal["envoy", "replica"]
 DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "unknown"]
@@ -51,8 +53,7 @@ class CellRecord(Record):
     )
     initial_replicas: list[str] = Field(description="names of the replicas that were there at the start")
     groups: dict[str, str] = Field(
-        default={},
-        description="replica -> its target group; empty but for the policy `target_groups`",
+        default={}, description="replica -> its target group; empty but for the policy `target_groups`"
     )
     proxy_workers: int = Field(description="worker threads of Envoy")
     max_attempts: int = Field(
@@ -86,8 +87,7 @@ class CellRecord(Record):
         "`{}` elsewhere",
     )
     load_workers: list[LoadWorkerRecord] = Field(
-        default=[],
-        description="the processes that made the calls; empty where it was one, without a master",
+        default=[], description="the processes that made the calls; empty where it was one, without a master"
     )
     attempt: int = Field(default=1, description="which attempt at the cell this is, from 1")
     disturbed: str | None = Field(
@@ -122,3 +122,64 @@ class CellRecord(Record):
         """Clients whose load worker was lost: they sent requests that the clients' ledger lacks."""
         lost = (worker for worker in self.load_workers if worker.ended == "lost")
         return frozenset(client for worker in lost for client in worker.clients)
+
+
+class CpuShares(Record):
+    """Who had the machine for some seconds: shares of the CPU time of all its cores."""
+
+    seconds: float = Field(description="how long")
+    steal_share: float | None = Field(
+        description="CPU time that went to other virtual machines while this one wanted it"
+    )
+    others_share: float | None = Field(
+        description="CPU time of processes that are not the lab's, without interrupts"
+    )
+    lab_share: float | None = Field(
+        description="CPU time of the lab's processes: harness, fork servers, load, replicas, Envoy"
+    )
+    pressure_share: float | None = Field(
+        description="share of the time in which some process, the lab's included, waited for a core (PSI, "
+        "`some`)"
+    )
+
+
+class MachineMoment(CpuShares):
+    """A part of the measured window."""
+
+    at_s: float = Field(description="when it began, seconds from the start of measuring")
+
+
+class MachineRecord(CpuShares):
+    """The machine in the measured window. `seconds` is what the samples cover."""
+
+    cores: int = Field(description="CPU cores of the machine")
+    samples: int = Field(description="how often it was looked at in the measured window")
+    load_cores: float | None = Field(description="CPU cores that the load's processes had in the mean")
+    running_mean: float | None = Field(description="processes that ran or waited for a core, in the mean")
+    running_max: int | None = Field(description="processes that ran or waited for a core, at most")
+    frequency_mhz: int | None = Field(description="mean of the cores")
+    watch_late_ms_max: float | None = Field(
+        description="how late at most the lab's own watch woke up: the machine, or the hypervisor, stood "
+        "still"
+    )
+    worst: MachineMoment | None = Field(
+        description="the half second in which others took most; null without samples"
+    )
+    taken: MachineMoment | None = Field(
+        description="the longest stretch in which other processes and other virtual machines had half of the "
+        "machine; null when there was none"
+    )
+
+
+def write_machine(folder: Path, machine: MachineRecord) -> None:
+    """Write machine.json into a cell's folder."""
+    write_record(folder / MACHINE_FILE, machine)
+
+
+def read_machine(folder: Path) -> MachineRecord | None:
+    """Return machine.json of a cell's folder; None where there is none, as of a run that was killed.
+
+    Raises UserError naming the file when it has another schema or is damaged.
+    """
+    path = folder / MACHINE_FILE
+    return read_record(path, MachineRecord) if path.exists() else None

@@ -57,8 +57,7 @@ class PlannedCell(Record):
         default=0, description="how often the cell was measured to its end; 1: once, 0: not yet"
     )
     disturbed: list[DisturbedAttempt] = Field(
-        default=[],
-        description="the earlier attempts, which the machine disturbed; else empty",
+        default=[], description="the earlier attempts, which the machine disturbed; else empty"
     )
 
 

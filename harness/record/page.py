@@ -3,43 +3,23 @@
 import re
 import sys
 from collections.abc import Iterator
-from typing import get_args
 
 from harness.paths import ROOT
-from harness.record.cell_record import CellRecord, LoadWorkerRecord
-from harness.record.event_log import Line
-from harness.record.machine import CpuShares, MachineMoment, MachineRecord
-from harness.record.manifest import DisturbedAttempt, Host, LoadProcesses, Manifest, PlannedCell
+from harness.record import cell_record, manifest, summary
+from harness.record.event_log import LINES
 from harness.record.record_file import SCHEMA, Record
-from harness.record.summary import (
-    ArmSummary,
-    CellMachine,
-    DisturbedCell,
-    EffectSeen,
-    EventSummary,
-    Figures,
-    Finding,
-    LedgerTotals,
-    RepeatedCell,
-    RepeatSummary,
-    Summary,
-    Usage,
-)
 
 README = ROOT / "results" / "README.md"
-# `<!-- fields: Manifest -->`, a table, `<!-- end -->`: the table stands for that model.
+# `<!-- fields: Manifest -->`, a table, `<!-- end -->`: the table has the fields of that model.
 _MARKED = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_FILES = (manifest.Manifest, cell_record.CellRecord, cell_record.MachineRecord, summary.Summary)
 
 MODELS: dict[str, type[Record]] = {
-    model.__name__: model
-    for model in (
-        *(Manifest, Host, LoadProcesses, PlannedCell, DisturbedAttempt),
-        *(CellRecord, LoadWorkerRecord, MachineRecord, CpuShares, MachineMoment),
-        *(Summary, Finding, Figures, ArmSummary, RepeatSummary, LedgerTotals, Usage),
-        *(EventSummary, EffectSeen, RepeatedCell, DisturbedCell, CellMachine),
-    )
+    name: model
+    for module in (manifest, cell_record, summary)
+    for name, model in vars(module).items()
+    if isinstance(model, type) and issubclass(model, Record) and model is not Record
 }
-_FILES = (Manifest, CellRecord, MachineRecord, Summary)
 
 
 def page(text: str) -> str:
@@ -48,8 +28,7 @@ def page(text: str) -> str:
 
 
 def _table(name: str) -> str:
-    rows = _lines() if name == "Line" else _fields(MODELS[name])
-    return "".join(f"{row}\n" for row in rows)
+    return "".join(f"{row}\n" for row in (_lines() if name == "Line" else _fields(MODELS[name])))
 
 
 def _fields(model: type[Record]) -> Iterator[str]:
@@ -63,11 +42,10 @@ def _fields(model: type[Record]) -> Iterator[str]:
 
 def _lines() -> Iterator[str]:
     yield "| `event` | what | other fields |\n|---|---|---|"
-    for model in get_args(Line):
+    for event, model in LINES.items():
         own = {name: field for name, field in model.model_fields.items() if name not in ("event", "t_ns")}
         others = "; ".join(f"`{name}`: {field.description}" for name, field in own.items())
-        what = " ".join((model.__doc__ or "").split())
-        yield f"| `{model.model_fields['event'].default}` | {what} | {others} |"
+        yield f"| `{event}` | {' '.join((model.__doc__ or '').split())} | {others} |"
 
 
 if __name__ == "__main__":

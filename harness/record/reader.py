@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.record.cell_record import CELL_FILE, CellRecord
-from harness.record.event_log import (
-    EVENTS,
-    AskedEvent,
-    EndpointChange,
-    read_endpoint_changes,
-    read_events,
-)
+from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record
 from harness.record.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows

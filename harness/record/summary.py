@@ -8,8 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from harness.fields import Route, Status
-from harness.record.cell_record import DisturbanceCause
-from harness.record.machine import MachineRecord
+from harness.record.cell_record import DisturbanceCause, MachineRecord
 from harness.record.manifest import DisturbedAttempt
 from harness.record.record_file import Record
 
@@ -76,16 +75,13 @@ class EventSummary(Record):
     at_s: float = Field(description="when it was asked for, seconds from the start of measuring")
     length_s: float = Field(description="length of its interval")
     effects: list[EffectSeen] | None = Field(
-        default=None,
-        exclude_if=_absent,
-        description="what was seen of it, by time; only of a single repeat",
+        default=None, exclude_if=_absent, description="what was seen of it, by time; only of a single repeat"
     )
     errors: dict[str, int] = Field(
         description="failed requests of the interval by gRPC code, all repeats together"
     )
     metrics: dict[str, Figure] = Field(
-        title="(metrics)",
-        description="every metric of an event by its name, as `failed_requests`; see below",
+        title="(metrics)", description="every metric of an event by its name, as `failed_requests`; see below"
     )
 
     @model_serializer(mode="wrap")

@@ -11,16 +11,8 @@ from harness.events.fleet import PROXY
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.plan.run_options import RunOptions
 from harness.proxy.endpoints import group_of
-from harness.record.cell_record import CellRecord, LoadWorkerRecord
-from harness.record.event_log import (
-    Collected,
-    Confirmed,
-    EventLog,
-    LoadEnded,
-    LoadStarted,
-    PartsReady,
-)
-from harness.record.machine import write_machine
+from harness.record.cell_record import CellRecord, LoadWorkerRecord, write_machine
+from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
 from harness.record.tables import store_rows
 from harness.record.writer import RunWriter
 from harness.run.client_settings import client_settings

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.analysis.machine_samples import Sample, summarise_machine
-from harness.record.machine import MachineRecord
+from harness.record.cell_record import MachineRecord
 
 EVERY_S = 0.1
 FREQUENCY_EVERY = 10  # samples; some kernels interrupt every core for an answer

@@ -47,10 +47,7 @@ class RunProgress:
         """A cell begins."""
         self._done_s = plan.order * self._cell_s + self._again_s
         self._bar.update(
-            self._task,
-            completed=self._done_s,
-            description=_name(plan, self._cells),
-            note="starting",
+            self._task, completed=self._done_s, description=_name(plan, self._cells), note="starting"
         )
 
     def load(self, elapsed_s: float, status: LoadStatus) -> None:
