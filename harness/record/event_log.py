@@ -1,4 +1,4 @@
-"""events.jsonl of a cell: what was changed when, what came of it, how Envoy saw the replicas."""
+"""events.jsonl of a cell: the events, their effects, and the states of the replicas in Envoy."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ class TookEffect(Line):
     event: Literal["took_effect"] = "took_effect"
     number: int = Field(description="number of the event")
     target: str = Field(description="where it was seen")
-    seen: str = Field(
-        description="`process ended`, `process ready`, `settings in force`, `Envoy: unhealthy`, ..."
-    )
+    seen: str = Field(description="`process ended`, `settings in force`, `Envoy: unhealthy`, ...")
 
 
 class StepTaken(Line):
@@ -155,10 +153,7 @@ def read_events(path: Path) -> list[AskedEvent]:
 
 
 def read_endpoint_changes(path: Path) -> list[EndpointChange]:
-    """Return each replica's state in Envoy when measuring began, then every change, by time.
-
-    Raises UserError as read_events does.
-    """
+    """Return each replica's first state in Envoy, then every change, by time. Raises UserError as above."""
     return sorted((line for line in _lines(path) if isinstance(line, EndpointChange)), key=_time)
 
 
