@@ -1,9 +1,8 @@
-"""Can the load that was asked for be made? Looked at before anything is started."""
+"""Checks before anything is started that the load can be made and that its ports are free."""
 
 import ipaddress
 import shlex
 import socket
-from collections.abc import Iterator
 
 from harness.errors import UserError
 from harness.plan.run_options import LoadOptions, RunOptions
@@ -13,48 +12,44 @@ ANY_ADDRESS = ("*", "0.0.0.0", "::")  # noqa: S104 - what the user may bind to
 
 
 def confirm_load(experiment: Experiment, options: RunOptions) -> str | None:
-    """What is to be started elsewhere, in a sentence with the command; None where nothing is.
+    """Return a sentence with the command that starts load workers elsewhere; None if none are expected.
 
-    Raises UserError for more workers than clients, and for a master that nobody could reach.
+    Raises UserError for more workers than clients, for a master that workers cannot reach, and for a port of
+    the load that is taken.
     """
-    load = options.load
+    load, default = options.load, LoadOptions()
+    host, port = load.master_bind_host, load.master_bind_port
     if not load.expect_workers:
-        if (load.master_bind_host, load.master_bind_port) != _default_address():
+        if (host, port) != (default.master_bind_host, default.master_bind_port):
             raise UserError(
                 "--master-bind-host, --master-bind-port: nobody from elsewhere is expected; "
                 "give --expect-workers, too, or none of them"
             )
-    elif options.testbed == "local" and not _is_loopback(load.master_bind_host):
+    elif options.testbed == "local" and not _is_loopback(host):
         raise UserError(
-            f"--master-bind-host {load.master_bind_host}: the parts of --testbed local listen on loopback, "
+            f"--master-bind-host {host}: the parts of --testbed local listen on loopback, "
             "where load workers on other machines cannot call them; use --testbed external, or 127.0.0.1"
         )
     _confirm_clients(experiment, load)
     if not load.expect_workers:
         return None
-    _confirm_free(load)
-    return f"{load.expect_workers} load workers are expected; start each with: {_command(load)}"
+    where = f"--master-bind-host {host}, --master-bind-port {port}: cannot listen there"
+    confirm_free(host, port, where, "expected an address of this machine and a free port")
+    reached_at = shlex.quote(socket.getfqdn() if host in ANY_ADDRESS else host)
+    command = f"python run_experiment.py worker --master-host {reached_at} --master-port {port}"
+    return f"{load.expect_workers} load workers are expected; start each with: {command}"
 
 
 def _confirm_clients(experiment: Experiment, load: LoadOptions) -> None:
     workers = load.processes + load.expect_workers
-    for name, clients in _clients(experiment):
+    for name, variant in experiment.variants.items():
+        clients = experiment.workload_of(variant.arm).clients
         if workers > clients and load.distributed:
             raise UserError(
                 f"--processes {load.processes}, --expect-workers {load.expect_workers}: {workers} to make "
                 f"the calls of {clients} clients ({name}), and each client is played by one of them; "
                 f"expected at most {clients} in all"
             )
-
-
-def _clients(experiment: Experiment) -> Iterator[tuple[str, int]]:
-    for name, variant in experiment.variants.items():
-        yield name, experiment.workload_of(variant.arm).clients
-
-
-def _default_address() -> tuple[str, int]:
-    default = LoadOptions()
-    return default.master_bind_host, default.master_bind_port
 
 
 def _is_loopback(host: str) -> bool:
@@ -64,21 +59,12 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _confirm_free(load: LoadOptions) -> None:
-    host, port = load.master_bind_host, load.master_bind_port
+def confirm_free(host: str, port: int, problem: str, hint: str) -> None:
+    """Raise UserError with `problem`, the reason and `hint` if nothing can listen at the address."""
     try:
         family = socket.getaddrinfo("0.0.0.0" if host == "*" else host, port)[0][0]  # noqa: S104 - as asked
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("" if host == "*" else host, port))
     except OSError as error:
-        raise UserError(
-            f"--master-bind-host {host}, --master-bind-port {port}: cannot listen there ({error.strerror}); "
-            "expected an address of this machine and a free port"
-        ) from error
-
-
-def _command(load: LoadOptions) -> str:
-    host = socket.getfqdn() if load.master_bind_host in ANY_ADDRESS else load.master_bind_host
-    port = load.master_bind_port
-    return f"python run_experiment.py worker --master-host {shlex.quote(host)} --master-port {port}"
+        raise UserError(f"{problem} ({error.strerror}); {hint}") from error
