@@ -30,8 +30,7 @@ from harness.analysis.generator_lag import lag_after_answers
 from harness.analysis.judge import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.analysis.percentiles import percentiles
 from harness.metrics.metric import NS_PER_MS
-from harness.record.cell_record import DisturbanceCause
-from harness.record.machine import MachineRecord, read_machine
+from harness.record.cell_record import DisturbanceCause, MachineRecord, read_machine
 from harness.record.reader import Cell
 from harness.record.tables import table_errors
 

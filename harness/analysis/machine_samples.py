@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from harness.record.machine import MachineMoment, MachineRecord
+from harness.record.cell_record import MachineMoment, MachineRecord
 
 NS_PER_S = 1_000_000_000
 WORST_S = 0.5  # length of the worst moment

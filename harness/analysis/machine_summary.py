@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TypedDict
 
-from harness.record.machine import read_machine
+from harness.record.cell_record import read_machine
 from harness.record.reader import Run
 from harness.record.summary import CellMachine, DisturbedCell, RepeatedCell, VerdictWord
 

@@ -1,16 +1,18 @@
-"""cell.json: one cell, its replicas, its plan, its measured window."""
+"""cell.json and machine.json: one cell as planned and measured, and what else the machine did meanwhile."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from harness.events.fleet import PROXY
 from harness.fields import Route, Status
-from harness.record.record_file import Record
+from harness.record.record_file import Record, read_record, write_record
 
 CELL_FILE = "cell.json"
-PROXY = "envoy"  # the name that stands for the proxy where replicas have theirs
+MACHINE_FILE = "machine.json"
 
 Party = Literal["envoy", "replica"]
 DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "unknown"]
@@ -23,15 +25,11 @@ class LoadWorkerRecord(Record):
     host: str = Field(description="address of its machine, as the master saw it")
     clients: list[int] = Field(description="the clients whose calls it made")
     rows: int = Field(description="requests recorded in all")
-    planned_requests: int | None = Field(
-        description="requests planned for its clients in the measured window; null in a closed loop"
-    )
+    planned_requests: int | None = Field(description="planned in the measured window; null in a closed loop")
     measured_requests: int = Field(description="requests recorded in the measured window")
     offset_ns: int = Field(description="its clock to the master's, already allowed for in its rows")
     offset_uncertainty_ns: int = Field(description="by how much that may be wrong")
-    ended: Literal["done", "stopped", "lost"] = Field(
-        description="`done`, `stopped` with the cell, or `lost`"
-    )
+    ended: Literal["done", "stopped", "lost"] = Field(description="`done`, `stopped` with the cell or `lost`")
     ended_ns: int = Field(description="when it ended")
 
 
@@ -45,55 +43,32 @@ class CellRecord(Record):
     policy: str = Field(description="how requests were balanced")
     status: Status = Field(default="interrupted", description="`completed`, `interrupted` or `failed`")
     replicas: dict[str, str] = Field(
-        default={},
-        description="name -> `host:port` (empty where only the name is known); also replicas that joined "
-        "while measuring",
+        default={}, description="name -> `host:port`, empty if unknown; also replicas that joined later"
     )
     initial_replicas: list[str] = Field(description="names of the replicas that were there at the start")
-    groups: dict[str, str] = Field(
-        default={},
-        description="replica -> its target group; empty but for the policy `target_groups`",
-    )
+    groups: dict[str, str] = Field(default={}, description="replica -> target group (policy `target_groups`)")
     proxy_workers: int = Field(description="worker threads of Envoy")
-    max_attempts: int = Field(
-        default=1, description="attempts that one request may take, in all; 1 without retries"
-    )
-    awaits_answers: bool = Field(
-        default=False,
-        description="whether clients sent on only after their last answer (`await_each_answer`)",
-    )
-    planned_requests: int = Field(
-        description="sends planned in the measured window; 0 in a closed loop, where nothing is planned ahead"
-    )
-    planned_rate_per_s: float | None = Field(
-        description="requests/s, as the experiment says; null in a closed loop"
-    )
-    measure_start_ns: int = Field(
-        default=0, description="start of the measured window; 0 where it was not reached"
-    )
-    measure_end_ns: int = Field(
-        default=0, description="end of the measured window; 0 where it was not reached"
-    )
+    max_attempts: int = Field(default=1, description="attempts of one request at most; 1 without retries")
+    awaits_answers: bool = Field(default=False, description="whether the arm has `await_each_answer`")
+    planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
+    planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
+    measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
+    measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")
     epoch_unix_ns: int = Field(description="the cell's start on the wall clock")
     incomplete_ledgers: list[str] = Field(
-        default=[],
-        description="whose last rows may be lost: replicas that were killed, and `envoy` where Envoy was "
-        "killed or restarted",
+        default=[], description="killed replicas, `envoy` if killed or restarted: last rows may be lost"
     )
     missing_ledgers: dict[Party, str] = Field(
-        default={},
-        description="testbed `external`: whose ledger the lab cannot read (`envoy`, `replica`) -> why; "
-        "`{}` elsewhere",
+        default={}, description="testbed `external`: unreadable ledgers (`envoy`, `replica`) -> reason"
     )
     load_workers: list[LoadWorkerRecord] = Field(
-        default=[],
-        description="the processes that made the calls; empty where it was one, without a master",
+        default=[], description="processes that made the calls; empty for a single one without a master"
     )
     attempt: int = Field(default=1, description="which attempt at the cell this is, from 1")
     disturbed: str | None = Field(
         default=None,
-        description="why the machine has spoilt this attempt, in a sentence; null when it has not. In "
-        "`cells/` it is the last attempt, which counts all the same",
+        description="how the machine disturbed this attempt, in a sentence, or null. The last attempt, in "
+        "`cells/`, counts all the same",
     )
     disturbed_by: DisturbanceCause | None = Field(
         default=None,
@@ -122,3 +97,51 @@ class CellRecord(Record):
         """Clients whose load worker was lost: they sent requests that the clients' ledger lacks."""
         lost = (worker for worker in self.load_workers if worker.ended == "lost")
         return frozenset(client for worker in lost for client in worker.clients)
+
+
+class CpuShares(Record):
+    """Who had the machine for some seconds: shares of the CPU time of all its cores."""
+
+    seconds: float = Field(description="how long")
+    steal_share: float | None = Field(description="CPU time of other virtual machines while this one waited")
+    others_share: float | None = Field(description="CPU time of all other processes, without interrupts")
+    lab_share: float | None = Field(description="CPU time of harness, fork servers, load, replicas, Envoy")
+    pressure_share: float | None = Field(description="time in which a process waited for a core (PSI `some`)")
+
+
+class MachineMoment(CpuShares):
+    """A part of the measured window."""
+
+    at_s: float = Field(description="when it began, seconds from the start of measuring")
+
+
+class MachineRecord(CpuShares):
+    """The machine in the measured window. `seconds` is what the samples cover."""
+
+    cores: int = Field(description="CPU cores of the machine")
+    samples: int = Field(description="how often it was looked at in the measured window")
+    load_cores: float | None = Field(description="CPU cores that the load's processes had in the mean")
+    running_mean: float | None = Field(description="processes that ran or waited for a core, in the mean")
+    running_max: int | None = Field(description="processes that ran or waited for a core, at most")
+    frequency_mhz: int | None = Field(description="mean of the cores")
+    watch_late_ms_max: float | None = Field(
+        description="the longest delay of the lab's watch: the machine or its hypervisor stood still"
+    )
+    worst: MachineMoment | None = Field(description="half second in which others took most; null: no samples")
+    taken: MachineMoment | None = Field(
+        description="longest stretch in which others had half of the machine; null if there was none"
+    )
+
+
+def write_machine(folder: Path, machine: MachineRecord) -> None:
+    """Write machine.json into a cell's folder."""
+    write_record(folder / MACHINE_FILE, machine)
+
+
+def read_machine(folder: Path) -> MachineRecord | None:
+    """Return machine.json of a cell's folder; None where there is none, as of a run that was killed.
+
+    Raises UserError naming the file when it has another schema or is damaged.
+    """
+    path = folder / MACHINE_FILE
+    return read_record(path, MachineRecord) if path.exists() else None

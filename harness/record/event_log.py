@@ -1,13 +1,12 @@
-"""events.jsonl of a cell: what was changed when, what came of it, how Envoy saw the replicas."""
+"""events.jsonl of a cell: the events, their effects, and the states of the replicas in Envoy."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, JsonValue
 
@@ -17,38 +16,38 @@ from harness.record.record_file import SCHEMA, Record, parse_record, without_sch
 EVENTS = "events.jsonl"
 
 
-class _Line(Record):
+class Line(Record):
     """One line. `EventLog` fills in `t_ns`, ns from the cell's start."""
 
     t_ns: int = Field(default=0, description="when, from the cell's start")
 
 
-class CellStarted(_Line):
+class CellStarted(Line):
     """The first line of the file, which has the schema number, too."""
 
     event: Literal["cell_started"] = "cell_started"
 
 
-class PartsReady(_Line):
+class PartsReady(Line):
     """Replicas and proxy are ready."""
 
     event: Literal["parts_ready"] = "parts_ready"
     pids: dict[str, int] = Field(description="name -> process id")
 
 
-class Confirmed(_Line):
+class Confirmed(Line):
     """The live parts are what was planned."""
 
     event: Literal["confirmed"] = "confirmed"
 
 
-class LoadStarted(_Line):
+class LoadStarted(Line):
     """The load process was started."""
 
     event: Literal["load_started"] = "load_started"
 
 
-class Asked(_Line):
+class Asked(Line):
     """A change was asked for."""
 
     event: Literal["asked"] = "asked"
@@ -61,18 +60,16 @@ class Asked(_Line):
     details: dict[str, JsonValue] = Field(description="the event's own parameters, as in the experiment")
 
 
-class TookEffect(_Line):
+class TookEffect(Line):
     """An event was seen to have taken effect on one target. The last such line says when all of it had."""
 
     event: Literal["took_effect"] = "took_effect"
     number: int = Field(description="number of the event")
     target: str = Field(description="where it was seen")
-    seen: str = Field(
-        description="`process ended`, `process ready`, `settings in force`, `Envoy: unhealthy`, ..."
-    )
+    seen: str = Field(description="`process ended`, `settings in force`, `Envoy: unhealthy`, ...")
 
 
-class StepTaken(_Line):
+class StepTaken(Line):
     """A part of a longer event began."""
 
     event: Literal["step"] = "step"
@@ -81,7 +78,7 @@ class StepTaken(_Line):
     target: str = Field(description="whom it happens to")
 
 
-class EndpointChange(_Line):
+class EndpointChange(Line):
     """What Envoy makes of a replica from then on.
 
     Written for each replica when measuring begins, then for every change, looked at some 20 times a second;
@@ -93,32 +90,20 @@ class EndpointChange(_Line):
     state: str = Field(description="`healthy`, `unhealthy`, `ejected`, `draining` or `absent`")
 
 
-class LoadEnded(_Line):
+class LoadEnded(Line):
     """The load process has ended."""
 
     event: Literal["load_ended"] = "load_ended"
     exit_status: int = Field(description="of the load process")
 
 
-class Collected(_Line):
+class Collected(Line):
     """The ledgers are on disk."""
 
     event: Literal["collected"] = "collected"
 
 
-Line = (
-    CellStarted
-    | PartsReady
-    | Confirmed
-    | LoadStarted
-    | Asked
-    | TookEffect
-    | StepTaken
-    | EndpointChange
-    | LoadEnded
-    | Collected
-)
-LINES: dict[str, type[Line]] = {model.model_fields["event"].default: model for model in get_args(Line)}
+LINES: dict[str, type[Line]] = {model.model_fields["event"].default: model for model in Line.__subclasses__()}
 
 
 class AskedEvent(Asked):
@@ -154,35 +139,25 @@ def read_events(path: Path) -> list[AskedEvent]:
 
     Raises UserError naming the line that cannot be read. A last line that a kill has cut off is dropped.
     """
-    asked: list[Asked] = []
-    effects: dict[int, list[TookEffect]] = defaultdict(list)
-    steps: dict[int, list[StepTaken]] = defaultdict(list)
-    for line in _lines(path):
-        if isinstance(line, Asked):
-            asked.append(line)
-        elif isinstance(line, TookEffect):
-            effects[line.number].append(line)
-        elif isinstance(line, StepTaken):
-            steps[line.number].append(line)
+    lines = sorted(_lines(path), key=_time)
     return [
         AskedEvent(
-            **dict(line),
-            effects=sorted(effects[line.number], key=_time),
-            steps=sorted(steps[line.number], key=_time),
+            **dict(asked),
+            effects=[line for line in lines if isinstance(line, TookEffect) and line.number == asked.number],
+            steps=[line for line in lines if isinstance(line, StepTaken) and line.number == asked.number],
         )
-        for line in sorted(asked, key=lambda line: (line.t_ns, line.number))
+        for asked in sorted(
+            (line for line in lines if isinstance(line, Asked)), key=lambda asked: (asked.t_ns, asked.number)
+        )
     ]
 
 
 def read_endpoint_changes(path: Path) -> list[EndpointChange]:
-    """Return each replica's state in Envoy when measuring began, then every change, by time.
-
-    Raises UserError as read_events does.
-    """
+    """Return each replica's first state in Envoy, then every change, by time. Raises UserError as above."""
     return sorted((line for line in _lines(path) if isinstance(line, EndpointChange)), key=_time)
 
 
-def _time(line: _Line) -> int:
+def _time(line: Line) -> int:
     return line.t_ns
 
 

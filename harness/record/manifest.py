@@ -53,13 +53,8 @@ class PlannedCell(Record):
 
     arm: str = Field(description="name of the arm")
     repeat: int = Field(description="which repeat of the arm, from 1")
-    attempts: int = Field(
-        default=0, description="how often the cell was measured to its end; 1: once, 0: not yet"
-    )
-    disturbed: list[DisturbedAttempt] = Field(
-        default=[],
-        description="the earlier attempts, which the machine disturbed; else empty",
-    )
+    attempts: int = Field(default=0, description="how often it was measured to its end; 0: not yet")
+    disturbed: list[DisturbedAttempt] = Field(default=[], description="earlier attempts that were disturbed")
 
 
 class ExternalFields(TypedDict, total=False):
@@ -71,45 +66,29 @@ class ExternalFields(TypedDict, total=False):
 
 
 class Manifest(Record):
-    """What is known of a whole run. It says "interrupted" until the run has ended."""
+    """What is known of a whole run. Its status is "interrupted" until the run has ended."""
 
     experiment: str = Field(description="name of the experiment")
     run: str = Field(default_factory=new_run_name, description="name of the directory")
     status: Status = Field(
-        default="interrupted",
-        description="`completed`; `interrupted` (also: killed); `failed` (the lab itself, see `error`)",
+        default="interrupted", description="`completed`, `interrupted` (also: killed) or `failed` (`error`)"
     )
     started_utc: str = Field(default_factory=utc_now, description="ISO 8601")
     finished_utc: str | None = Field(default=None, description="ISO 8601; null when the run was killed")
     error: str | None = Field(default=None, description="why the run failed, or null")
     seed: int = Field(description="of arrivals, service times and the order of cells")
     versions: dict[str, str] = Field(
-        description="part -> version; testbed `docker`: also of the engine, and the digest of the image's "
-        "sources"
+        description="part -> version; testbed `docker`: also its engine, and a digest of the image's sources"
     )
     host: Host = Field(description="the machine, without its name")
-    git_commit: str | None = Field(
-        description="commit of the lab, with `-dirty` where files differed from it; null outside of a clone"
-    )
+    git_commit: str | None = Field(description="commit of the lab; `-dirty`: files differ; null: no clone")
     testbed: str = Field(default="local", description="`local`, `docker` or `external`")
-    testbed_options: list[str] = Field(
-        default=[], description="testbed `external`: the words of the command line; else empty"
-    )
-    notes: list[str] = Field(
-        default=[],
-        description="testbed `external`: what was left out, and what cannot be confirmed; else empty",
-    )
-    not_judged: list[str] = Field(
-        default=[],
-        description="testbed `external`: the expectations about arms that were not run; else empty",
-    )
+    testbed_options: list[str] = Field(default=[], description="testbed `external`: words of its options")
+    notes: list[str] = Field(default=[], description="testbed `external`: what was left out or not confirmed")
+    not_judged: list[str] = Field(default=[], description="expectations about arms that were not run")
     load: LoadProcesses = Field(
         default=LoadProcesses(processes=1, expect_workers=0), description="who made the calls"
     )
-    overrides: dict[str, int | float] = Field(
-        default={}, description="field -> value set on the command line"
-    )
-    redo: int = Field(
-        default=0, description="how often at most a disturbed cell was measured again (`--redo`)"
-    )
+    overrides: dict[str, int | float] = Field(default={}, description="field -> value on the command line")
+    redo: int = Field(default=0, description="how often at most a disturbed cell was repeated (`--redo`)")
     cells: list[PlannedCell] = Field(description="the cells in the order in which they were run")

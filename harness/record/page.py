@@ -6,46 +6,26 @@
 import re
 import sys
 from collections.abc import Iterator
-from typing import get_args
 
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.registry import METRICS
 from harness.paths import ROOT
-from harness.record.cell_record import CellRecord, LoadWorkerRecord
-from harness.record.event_log import Line
-from harness.record.machine import CpuShares, MachineMoment, MachineRecord
-from harness.record.manifest import DisturbedAttempt, Host, LoadProcesses, Manifest, PlannedCell
+from harness.record import cell_record, manifest, summary
+from harness.record.event_log import LINES
 from harness.record.record_file import SCHEMA, Record
-from harness.record.summary import (
-    ArmSummary,
-    CellMachine,
-    DisturbedCell,
-    EffectSeen,
-    EventSummary,
-    Figures,
-    Finding,
-    LedgerTotals,
-    RepeatedCell,
-    RepeatSummary,
-    Summary,
-    Usage,
-)
 
 README = ROOT / "results" / "README.md"
 # `<!-- fields: Manifest -->`, a table, `<!-- end -->`: the table is made from that model. In the same way
 # `<!-- metrics: all -->` and `<!-- metrics: events -->` mark the tables that are made from the registries.
+_FILES = (manifest.Manifest, cell_record.CellRecord, cell_record.MachineRecord, summary.Summary)
 _MARKED = re.compile(r"(<!-- (fields|metrics): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 MODELS: dict[str, type[Record]] = {
-    model.__name__: model
-    for model in (
-        *(Manifest, Host, LoadProcesses, PlannedCell, DisturbedAttempt),
-        *(CellRecord, LoadWorkerRecord, MachineRecord, CpuShares, MachineMoment),
-        *(Summary, Finding, Figures, ArmSummary, RepeatSummary, LedgerTotals, Usage),
-        *(EventSummary, EffectSeen, RepeatedCell, DisturbedCell, CellMachine),
-    )
+    name: model
+    for module in (manifest, cell_record, summary)
+    for name, model in vars(module).items()
+    if isinstance(model, type) and issubclass(model, Record) and model is not Record
 }
-_FILES = (Manifest, CellRecord, MachineRecord, Summary)
 _METRICS_HEADER = "| metric | unit | meaning |\n|---|---|---|"
 
 
@@ -73,11 +53,10 @@ def _fields(model: type[Record]) -> Iterator[str]:
 
 def _lines() -> Iterator[str]:
     yield "| `event` | what | other fields |\n|---|---|---|"
-    for model in get_args(Line):
+    for event, model in LINES.items():
         own = {name: field for name, field in model.model_fields.items() if name not in ("event", "t_ns")}
         others = "; ".join(f"`{name}`: {field.description}" for name, field in own.items())
-        what = " ".join((model.__doc__ or "").split())
-        yield f"| `{model.model_fields['event'].default}` | {what} | {others} |"
+        yield f"| `{event}` | {' '.join((model.__doc__ or '').split())} | {others} |"
 
 
 def _metrics() -> Iterator[str]:

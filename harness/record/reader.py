@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.record.cell_record import CELL_FILE, CellRecord
-from harness.record.event_log import (
-    EVENTS,
-    AskedEvent,
-    EndpointChange,
-    read_endpoint_changes,
-    read_events,
-)
+from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record
 from harness.record.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows
@@ -22,8 +16,7 @@ from harness.spec.experiment import Experiment, load_experiment
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
 if TYPE_CHECKING:
-    # Polars takes a quarter of a second to import, and a run needs it only after its first cell:
-    # functions that use it import it.
+    # Functions import polars when they use it: a run needs it only after its first cell.
     import polars as pl
 
 
@@ -79,7 +72,7 @@ class Run:
     path: Path
     manifest: Manifest
     experiment: Experiment
-    cells: list[Cell] = field(default_factory=list)
+    cells: list[Cell]
 
     @property
     def name(self) -> str:
@@ -88,26 +81,25 @@ class Run:
 
     def cells_of(self, arm: str) -> list[Cell]:
         """Return the recorded cells of one arm, by repeat."""
-        return sorted(
-            (cell for cell in self.cells if cell.record.arm == arm), key=lambda cell: cell.record.repeat
-        )
+        cells = [cell for cell in self.cells if cell.record.arm == arm]
+        return sorted(cells, key=lambda cell: cell.record.repeat)
 
 
 def read_run(path: Path) -> Run:
     """Read a run directory; tables are checked when they are first used.
 
-    A cell that an interrupted or failed run never recorded is left out.
-
-    Raises UserError naming the file when the directory is not a run, has another schema, or is damaged.
+    Cells that an interrupted or failed run never recorded are left out. Raises UserError naming the file if
+    the directory is not a run, has another schema, or is damaged.
     """
     if not (path / MANIFEST).is_file():
         raise UserError(
             f"{path}: not a run directory (expected {MANIFEST} in it); name one of results/<experiment>/<run>"
         )
     manifest = read_record(path / MANIFEST, Manifest)
-    if not (path / "experiment.yaml").is_file():
-        raise UserError(f"{path / 'experiment.yaml'}: expected the experiment as run, no such file")
-    experiment = load_experiment(str(path / "experiment.yaml"), name=manifest.experiment)
+    experiment_file = path / "experiment.yaml"
+    if not experiment_file.is_file():
+        raise UserError(f"{experiment_file}: expected the experiment as run, no such file")
+    experiment = load_experiment(str(experiment_file), name=manifest.experiment)
     cells = []
     for planned in manifest.cells:
         folder = path / "cells" / f"{planned.arm}.{planned.repeat}"

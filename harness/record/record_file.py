@@ -1,4 +1,4 @@
-"""What all files of a run directory share: the schema number, strict models, whole or nothing on disk."""
+"""Writes and reads the JSON files of a run directory: schema number, strict models, atomic replacement."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ def write_record(path: Path, record: Record) -> None:
 def read_record(path: Path, model: type[SomeRecord]) -> SomeRecord:
     """Return what `write_record` wrote.
 
-    Raises UserError naming the file, and the field and its value, where the file has another schema or is
-    damaged.
+    Raises UserError naming file, field and value if the file has another schema or is damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -85,8 +84,7 @@ def _writers_version(content: Mapping[str, object]) -> object:
 def parse_record(where: str, fields: Mapping[str, object], model: type[SomeRecord]) -> SomeRecord:
     """Return the record that `fields` of a JSON file describe.
 
-    Defaults are for writers: a file has every field. Raises UserError, which begins with `where` and names
-    field, value and what was expected.
+    Defaults are for writers: a file has every field. Raises UserError, which begins with `where`.
     """
     for name in model.model_fields:
         if name not in fields:

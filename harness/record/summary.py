@@ -8,8 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from harness.fields import Route, Status
-from harness.record.cell_record import DisturbanceCause
-from harness.record.machine import MachineRecord
+from harness.record.cell_record import DisturbanceCause, MachineRecord
 from harness.record.manifest import DisturbedAttempt
 from harness.record.record_file import Record
 
@@ -29,8 +28,7 @@ class Finding(Record):
     text: str = Field(description="the expectation in words")
     verdict: VerdictWord = Field(description="`held`, `refuted` or `inconclusive`")
     measured: Figure = Field(
-        description='what is held against the bound: the median over the repeats; for "times" the ratio of '
-        "two arms; null where there is nothing to compare"
+        description='median over the repeats; for "times" the ratio of two arms; null: nothing to compare'
     )
     figures: str = Field(description="the same in words, with the range over repeats")
 
@@ -51,9 +49,7 @@ class LedgerTotals(Record):
     only_envoy: int | None = Field(description="requests that only Envoy's ledger has")
     only_replica: int | None = Field(description="requests that only a replica's ledger has")
     disagree: int = Field(description="requests with another replica or another number of rows")
-    reconciled: bool | None = Field(
-        description="whether nothing of that is wrong; null where the clients' ledger is the only one"
-    )
+    reconciled: bool | None = Field(description="whether all of it agrees; null: only the clients' ledger")
 
 
 class EffectSeen(Record):
@@ -76,16 +72,11 @@ class EventSummary(Record):
     at_s: float = Field(description="when it was asked for, seconds from the start of measuring")
     length_s: float = Field(description="length of its interval")
     effects: list[EffectSeen] | None = Field(
-        default=None,
-        exclude_if=_absent,
-        description="what was seen of it, by time; only of a single repeat",
+        default=None, exclude_if=_absent, description="what was seen of it, by time; only of a single repeat"
     )
-    errors: dict[str, int] = Field(
-        description="failed requests of the interval by gRPC code, all repeats together"
-    )
+    errors: dict[str, int] = Field(description="failed requests of the interval by gRPC code, all repeats")
     metrics: dict[str, Figure] = Field(
-        title="(metrics)",
-        description="every metric of an event by its name, as `failed_requests`; see below",
+        title="(metrics)", description="every metric of an event by its name, as `failed_requests`; see below"
     )
 
     @model_serializer(mode="wrap")
@@ -148,13 +139,9 @@ class ArmSummary(Figures):
 
     route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
     policy: str = Field(description="how requests were balanced")
-    base: str | None = Field(
-        default=None, exclude_if=_absent, description="of an arm that a sweep stands for: the file's arm"
-    )
-    factor: str | None = Field(default=None, exclude_if=_absent, description="of such an arm: what is swept")
-    value: Figure = Field(
-        default=None, exclude_if=_absent, description="of such an arm: its value of the factor"
-    )
+    base: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: the file's arm")
+    factor: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: what is swept")
+    value: Figure = Field(default=None, exclude_if=_absent, description="of a swept arm: the factor's value")
     usage: dict[str, Usage] = Field(description="testbed `docker`: container -> what it used; `{}` elsewhere")
     repeats: list[RepeatSummary] = Field(description="the same for each cell, by repeat")
 
@@ -192,8 +179,8 @@ class Summary(Record):
     title: str = Field(description="as in the experiment")
     question: str = Field(description="as in the experiment")
     verdict: VerdictWord = Field(
-        description="`held`, `refuted` or `inconclusive`. One refuted expectation refutes the run; "
-        "otherwise one that is inconclusive, or one cell that is not usable, makes it inconclusive"
+        description="`refuted` by one refuted expectation; otherwise `inconclusive` by one inconclusive "
+        "expectation or one cell that is not usable; otherwise `held`"
     )
     expectations: list[Finding] = Field(description="what was expected, and what was measured")
     not_judged: list[str] = Field(description="as in `manifest.json`")
@@ -205,15 +192,8 @@ class Summary(Record):
         "from the end of their last request"
     )
     notes: list[str] = Field(description="as in `manifest.json`")
-    repeated_cells: list[RepeatedCell] = Field(
-        description="the attempts that were set aside because the machine disturbed them. No figure comes "
-        "from them"
-    )
-    disturbed_cells: list[DisturbedCell] = Field(
-        description="cells that count although they were disturbed, since they might not be measured again"
-    )
+    repeated_cells: list[RepeatedCell] = Field(description="disturbed attempts; no figure comes from them")
+    disturbed_cells: list[DisturbedCell] = Field(description="disturbed cells that count all the same")
     machine: list[CellMachine] = Field(description="`machine.json` of each cell")
-    advice: str | None = Field(
-        description="what would help where the machine stood in the way of a verdict; else null"
-    )
+    advice: str | None = Field(description="what helps where the machine prevented a verdict; else null")
     arms: dict[str, ArmSummary] = Field(description="name of the arm as run -> its figures")

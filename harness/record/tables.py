@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    # Polars takes a quarter of a second to import, and a run needs it only after its first cell:
-    # functions that use it import it.
+    # Functions import polars when they use it: a run needs it only after its first cell.
     import polars as pl
 
 Columns = Mapping[str, type[int] | type[str]]
@@ -29,15 +28,14 @@ REPLICA_COLUMNS: Columns = {
     "messages": int,
     "code": str,
 }
+WIDE = ("request_id", "bytes_in", "bytes_out")  # 64 bits, as are times; other numbers have 32
 
 
 def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
     """Turn a finished CSV ledger (header line, then rows) into parquet and remove it.
 
     A last line without its line end was cut off by a kill and is dropped. The parquet file appears whole or
-    not at all. An empty CSV gives a parquet file without rows.
-
-    Raises UserError when the CSV does not hold `columns`.
+    not at all. Raises UserError when the CSV does not hold `columns`.
     """
     temporary = parquet.with_name(f".{parquet.name}.{os.getpid()}.tmp")
     try:
@@ -55,21 +53,14 @@ def _types(columns: Columns) -> dict[str, pl.DataType]:
     def of(name: str, kind: type) -> pl.DataType:
         if kind is str:
             return pl.String()
-        wide = name.endswith("_ns") or name in ("request_id", "bytes_in", "bytes_out")
-        return pl.Int64() if wide else pl.Int32()
+        return pl.Int64() if name.endswith("_ns") or name in WIDE else pl.Int32()
 
     return {name: of(name, kind) for name, kind in columns.items()}
 
 
-def _whole_lines(path: Path) -> int:
-    """Number of lines that end in a line feed."""
-    with path.open("rb") as file:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
-
-
 @contextlib.contextmanager
 def table_errors(path: Path, expected: str) -> Iterator[None]:
-    """Turn what polars says about a broken file into one UserError naming the file."""
+    """Turn an error of polars about a broken file into one UserError naming the file."""
     import polars as pl
 
     try:
@@ -80,11 +71,12 @@ def table_errors(path: Path, expected: str) -> Iterator[None]:
 
 
 def scan_csv(csv: Path, columns: Columns) -> pl.LazyFrame:
-    """The rows of a CSV ledger, without a last line that a kill has cut off."""
+    """Return the rows of a CSV ledger, without a last line that a kill has cut off."""
     import polars as pl
 
     types = _types(columns)
-    lines = _whole_lines(csv)
+    with csv.open("rb") as file:
+        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     if lines == 0:
         return pl.LazyFrame(schema=types)
     with csv.open(encoding="utf-8", errors="replace") as file:
@@ -95,21 +87,20 @@ def scan_csv(csv: Path, columns: Columns) -> pl.LazyFrame:
 
 
 def scan_json_lines(path: Path, columns: Columns) -> pl.LazyFrame:
-    """The fields `columns` of a log of JSON objects, without a last line that a kill has cut off."""
+    """Return the fields `columns` of a log of JSON objects, without a last line that a kill has cut off."""
     import polars as pl
 
+    types = _types(columns)
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
         whole = size > 0 and file.read() == b"\n"
     # Polars takes *, ? and [ in a path for a pattern, and fails on a line that is cut off.
     if whole and not set("*?[") & set(str(path)):
-        return pl.scan_ndjson(path, schema=_types(columns))
+        return pl.scan_ndjson(path, schema=types)
     content = path.read_bytes()
     content = content[: content.rfind(b"\n") + 1]
-    return (
-        pl.scan_ndjson(content, schema=_types(columns)) if content else pl.LazyFrame(schema=_types(columns))
-    )
+    return pl.scan_ndjson(content, schema=types) if content else pl.LazyFrame(schema=types)
 
 
 def scan_rows(folder: Path, stem: str, columns: Columns) -> pl.LazyFrame:

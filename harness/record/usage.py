@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -22,51 +22,50 @@ def usage_of(cells: Sequence[Cell]) -> dict[str, Usage]:
 
     {} where the testbed wrote nothing.
     """
-    found = [
-        read_usage(cell.folder / USAGE_FILE, cell.record.measure_start_ns, cell.record.measure_end_ns)
-        for cell in cells
-    ]
-    parts = dict.fromkeys(part for usages in found for part in usages)
+    usages: dict[str, list[Usage]] = {}
+    for cell in cells:
+        start_ns, end_ns = cell.record.measure_start_ns, cell.record.measure_end_ns
+        for part, usage in read_usage(cell.folder / USAGE_FILE, start_ns, end_ns).items():
+            usages.setdefault(part, []).append(usage)
     return {
         part: Usage(
-            cpu_cores=median(usages[part].cpu_cores for usages in found if part in usages),
-            memory_bytes=max(usages[part].memory_bytes for usages in found if part in usages),
+            cpu_cores=median(usage.cpu_cores for usage in found),
+            memory_bytes=max(usage.memory_bytes for usage in found),
         )
-        for part in parts
+        for part, found in usages.items()
     }
 
 
 def read_usage(path: Path, start_ns: int, end_ns: int) -> dict[str, Usage]:
     """Return part -> what it used from `start_ns` to `end_ns` (from the cell's epoch).
 
-    {} where nothing was written. Counted between the last sample before the window and the first one after
-    it. A part that was started anew meanwhile counts from there, since its CPU time did, too.
+    {} without a file. It counts from the last sample before the window to the first one after it. If a part
+    was started anew, its CPU time began at 0 again.
 
     Raises UserError naming the file when it holds anything else than such rows.
     """
     if not path.exists():
         return {}
+    samples: dict[str, list[tuple[int, int, int]]] = {}
     with path.open(newline="") as file:
-        try:
-            rows = [(int(t_ns), part, int(cpu), int(memory)) for t_ns, part, cpu, memory in _rows(file)]
-        except ValueError as error:
-            raise UserError(f"{path}: expected rows of {','.join(USAGE_COLUMNS)} ({error})") from error
-    parts = dict.fromkeys(part for _, part, _, _ in rows)
-    found = {part: _of_part([row for row in rows if row[1] == part], start_ns, end_ns) for part in parts}
+        _header, *rows = csv.reader(file)
+    # The last line of a run that was killed may be cut off.
+    whole = [row for row in rows if len(row) == len(USAGE_COLUMNS) and row[-1]]
+    try:
+        for t_ns, part, cpu_ns, memory_bytes in whole:
+            samples.setdefault(part, []).append((int(t_ns), int(cpu_ns), int(memory_bytes)))
+    except ValueError as error:
+        raise UserError(f"{path}: expected rows of {','.join(USAGE_COLUMNS)} ({error})") from error
+    found = {part: _usage(of_part, start_ns, end_ns) for part, of_part in samples.items()}
     return {part: usage for part, usage in found.items() if usage is not None}
 
 
-def _rows(file: Iterable[str]) -> list[list[str]]:
-    _header, *rows = csv.reader(file)
-    # The last line of a run that was killed may be cut off.
-    return [row for row in rows if len(row) == len(USAGE_COLUMNS) and row[-1]]
-
-
-def _of_part(rows: list[tuple[int, str, int, int]], start_ns: int, end_ns: int) -> Usage | None:
-    before = [row for row in rows if row[0] <= start_ns][-1:]
-    after = [row for row in rows if row[0] >= end_ns][:1]
-    seen = before + [row for row in rows if start_ns < row[0] < end_ns] + after
+def _usage(samples: list[tuple[int, int, int]], start_ns: int, end_ns: int) -> Usage | None:
+    before = [sample for sample in samples if sample[0] <= start_ns][-1:]
+    after = [sample for sample in samples if sample[0] >= end_ns][:1]
+    seen = before + [sample for sample in samples if start_ns < sample[0] < end_ns] + after
     if len(seen) < 2:
         return None
-    used_ns = sum(max(0, later[2] - sooner[2]) for sooner, later in itertools.pairwise(seen))
-    return Usage(cpu_cores=used_ns / (seen[-1][0] - seen[0][0]), memory_bytes=max(row[3] for row in seen))
+    t_ns, cpu_ns, memory_bytes = zip(*seen, strict=True)
+    used_ns = sum(max(0, later - sooner) for sooner, later in itertools.pairwise(cpu_ns))
+    return Usage(cpu_cores=used_ns / (t_ns[-1] - t_ns[0]), memory_bytes=max(memory_bytes))

@@ -1,7 +1,6 @@
 """Writes a run directory, results/<experiment>/<UTC time>-<id>/.
 
-Facts are written here once; whatever else a run directory holds is derived from them and can be rebuilt.
-results/README.md explains every file and field.
+Facts are written once; all else in a run directory is derived from them. results/README.md explains it.
 """
 
 from __future__ import annotations

@@ -11,20 +11,14 @@ from harness.events.fleet import PROXY
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.plan.run_options import RunOptions
 from harness.proxy.endpoints import group_of
-from harness.record.cell_record import CellRecord, LoadWorkerRecord
-from harness.record.event_log import (
-    Collected,
-    Confirmed,
-    EventLog,
-    LoadEnded,
-    LoadStarted,
-    PartsReady,
-)
-from harness.record.machine import write_machine
+from harness.record.cell_record import CellRecord, LoadWorkerRecord, write_machine
+from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
 from harness.record.tables import store_rows
 from harness.record.writer import RunWriter
 from harness.run.client_settings import client_settings
-from harness.run.confirm import confirm_clients
+from harness.run.confirm import confirm_cell, confirm_clients
+from harness.run.event_context import CellEventContext
+from harness.run.event_player import EventPlayer
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
 from harness.spec.experiment import Experiment
@@ -78,10 +72,10 @@ class CellRun:
         )
 
     def run(self, progress: RunProgress) -> int:
-        """Run the cell from start to ledgers on disk; returns the number of calls that were made.
+        """Run the cell from start to ledgers on disk; return the number of calls that were made.
 
-        Raises LabError naming the log of a part that fails. However it ends, what was measured is kept and
-        cell.json says how it ended.
+        Raises LabError naming the log of a part that fails. Measured rows are kept however the cell ends;
+        cell.json has the status.
         """
         record = self._record
         try:
@@ -90,7 +84,9 @@ class CellRun:
             record.initial_replicas = list(live.replicas)
             self._log.write(PartsReady(pids=live.pids))
             self._write()
-            self._confirm(live)
+            confirm_cell(self._experiment, self._plan, live)
+            _snapshot(live, "before")
+            self._log.write(Confirmed())
             status = self._play(live, progress)
             record.status = "completed" if status.state == "done" else "interrupted"
             _snapshot(live, "after")
@@ -107,7 +103,7 @@ class CellRun:
         return status.answered
 
     def _write(self) -> None:
-        """Write cell.json with what is known of the live parts by now: replicas join while measuring."""
+        """Write cell.json with the live parts that are known now: replicas join while measuring."""
         record, live = self._record, self._live
         if live is not None:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
@@ -115,14 +111,6 @@ class CellRun:
             if live.started_by_lab and record.route != "direct":
                 record.groups = group_of(self._plan.arm, list(live.replicas))
         self._writer.write_cell(self._folder, record)
-
-    def _confirm(self, live: LiveCell) -> None:
-        # gRPC is imported while the parts start anyway, not before the first of them.
-        from harness.run.confirm import confirm_cell
-
-        confirm_cell(self._experiment, self._plan, live)
-        _snapshot(live, "before")
-        self._log.write(Confirmed())
 
     def _play(self, live: LiveCell, progress: RunProgress) -> LoadStatus:
         """Warm up and measure; returns the load's last status."""
@@ -157,13 +145,10 @@ class CellRun:
 
     @contextmanager
     def _events(self, live: LiveCell) -> Iterator[Callable[[LoadStatus], float]]:
-        """What plays the events: to be called with the load's status; the seconds to the next call."""
+        """Yield a function that plays the events that are due; it returns the seconds until its next call."""
         if not self._plan.events:
             yield lambda _status: POLL_S
             return
-        from harness.run.event_context import CellEventContext
-        from harness.run.event_player import EventPlayer
-
         context = CellEventContext(self._experiment, self._plan, live, self._testbed.fleet, self._log)
         player = EventPlayer(context, self._epoch_ns)
         try:
@@ -171,9 +156,9 @@ class CellRun:
         finally:
             player.close()
             context.close()
-            incomplete = context.incomplete_ledgers
-            restarted = [PROXY] if PROXY in incomplete else []
-            self._record.incomplete_ledgers = [*restarted, *sorted(incomplete - {PROXY})]
+            # The proxy stands first.
+            names = sorted(context.incomplete_ledgers, key=lambda name: (name != PROXY, name))
+            self._record.incomplete_ledgers = names
 
     def _order(self, live: LiveCell) -> LoadOrder:
         work = self._plan.workload
@@ -207,15 +192,15 @@ class CellRun:
             record.load_workers = [LoadWorkerRecord(**one) for one in json.loads(workers.read_text())]
         for name, columns in ((REQUESTS_FILE, REQUEST_COLUMNS), (MESSAGES_FILE, MESSAGE_COLUMNS)):
             rows = self._folder / name
-            if rows.exists():
-                try:
+            try:
+                if rows.exists():
                     store_rows(rows, rows.with_suffix(".parquet"), columns)
-                except UserError as error:
-                    raise LabError(f"the load's rows could not be stored: {error}") from error
+            except UserError as error:
+                raise LabError(f"the load's rows could not be stored: {error}") from error
 
 
 def _snapshot(live: LiveCell, when: str) -> None:
-    """Keep what Envoy says of itself, before or after the load."""
+    """Store Envoy's view of its clusters, before or after the load, and its configuration."""
     if live.envoy is None:
         return
     folder = live.folder / "envoy"

@@ -1,4 +1,4 @@
-"""Before measuring: are the live parts what was planned?"""
+"""Before measuring: compares the live parts with the plan."""
 
 import json
 import time
@@ -21,7 +21,7 @@ from services.video_service_pb2_grpc import LabControlStub
 
 TIMEOUT_S = 5.0
 POLL_S = 0.02
-# The second: no connection of an earlier try is used again.
+# No try uses a connection of an earlier one.
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 
@@ -31,12 +31,18 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
     Raises LabError naming the first difference from the plan; UserError where it is the user's replica.
     """
     for name, address in live.controls.items():
-        if told := _difference(experiment, plan, name, address):
+        if differs := _difference(experiment, plan, name, address):
             if live.started_by_lab:
-                raise LabError(f"{name} at {address} {told}; see {live.folder / 'logs' / f'{name}.log'}")
-            raise UserError(f"--replica {address}: {name} {told}; start it as the experiment has it")
+                raise LabError(f"{name} at {address} {differs}; see {live.folder / 'logs' / f'{name}.log'}")
+            raise UserError(f"--replica {address}: {name} {differs}; start it as the experiment has it")
     if not live.started_by_lab:
-        _confirm_different_ones(experiment, live)
+        # Replicas that are to be unlike the others are known by their names.
+        missing = [name for name in experiment.replicas.different if name not in live.replicas]
+        if missing:
+            raise UserError(
+                f"{missing[0]} is unlike the others in {experiment.name}, and no replica calls itself so; "
+                f"there are: {', '.join(live.replicas)}"
+            )
     elif live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
         confirm_envoy(live.envoy, files.config, live.replicas, plan.arm)
@@ -45,7 +51,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
 
 
 def _difference(experiment: Experiment, plan: CellPlan, name: str, address: str) -> str | None:
-    """In what the replica there is not the planned one, the name left out; None: in nothing."""
+    """Return how the replica differs from the planned one, as the rest of a sentence; None if it does not."""
     settings = experiment.replicas.settings_of(name, plan.arm)
     try:
         identity = _identity(address, 0.0 if settings.outage is None else TIMEOUT_S)
@@ -60,7 +66,7 @@ def _difference(experiment: Experiment, plan: CellPlan, name: str, address: str)
 
 
 def _identity(address: str, patience_s: float) -> pb.Identity:
-    """Ask a replica who it is, again until `patience_s` are over: it may be in an outage. Raises RpcError."""
+    """Ask a replica who it is, for `patience_s`, because it may be in an outage. Raises RpcError."""
     until_s = time.monotonic() + patience_s
     while True:
         # A channel of its own for each try: after a failure gRPC waits a second before it connects again.
@@ -88,32 +94,16 @@ def _first_difference(planned: dict[str, Any], live: dict[str, Any], place: str 
     return None
 
 
-def _confirm_different_ones(experiment: Experiment, live: LiveCell) -> None:
-    """Replicas that are to be unlike the others are known by their names."""
-    missing = [name for name in experiment.replicas.different if name not in live.replicas]
-    if missing:
-        raise UserError(
-            f"{missing[0]} is unlike the others in {experiment.name}, and no replica calls itself so; "
-            f"there are: {', '.join(live.replicas)}"
-        )
-
-
-def planned_behaviour(experiment: Experiment, name: str) -> dict[str, Any]:
-    """Return a replica's settings that events change -> their values at the start of a cell."""
-    keys = {"slow_factor", "slow_share", "fail_share", "fail_code"}
-    return experiment.replicas.work_of(name).model_dump(include=keys)
-
-
 def confirm_clients(plan: CellPlan, folder: Path) -> None:
-    """Compare what the load processes read back from gRPC (after connecting, before the first call).
+    """Compare what the load processes read back from gRPC after connecting, before the first call.
 
-    Connections are a process's own, and so are the numbers of its subchannels.
-    Raises LabError naming the first client whose policy or connections are not the planned ones.
+    Each process numbers its own subchannels. Raises LabError naming the first client whose policy or
+    connections are not the planned ones.
     """
     arm, log = plan.arm, folder / "logs" / "load.log"
     policy = traits_of(arm.route, arm.policy, arm.options).channel_policy
     seen_by: dict[str, set[int]] = defaultdict(set)
-    for client in _read(folder / CHANNELS_FILE):
+    for client in json.loads((folder / CHANNELS_FILE).read_text()):
         seen = seen_by[client.get("worker", "")]
         name, subchannels = f"client {client['client']}", set(client["subchannels"])
         if client["policy"] not in (policy, ""):  # "": not connected yet, which its calls will show
@@ -123,7 +113,3 @@ def confirm_clients(plan: CellPlan, folder: Path) -> None:
         if arm.connections == "shared" and seen and subchannels and not seen & subchannels:
             raise LabError(f"{name} has connections of its own, planned: shared ones; see {log}")
         seen |= subchannels
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return list(json.loads(path.read_text()))

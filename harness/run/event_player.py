@@ -19,7 +19,7 @@ WATCH_S = 0.05  # between two looks at the proxy's endpoints
 
 
 class EventPlayer:
-    """To be ticked from the load's start to its end, and closed. `epoch_ns`: monotonic, of the cell."""
+    """To be called from the load's start to its end, and closed. `epoch_ns`: the cell's start, monotonic."""
 
     def __init__(self, context: CellEventContext, epoch_ns: int) -> None:
         self._context = context
@@ -31,9 +31,9 @@ class EventPlayer:
         self._watched_s = 0.0
 
     def tick(self, load_status: LoadStatus) -> float:
-        """Do what is due; the seconds after which to tick again. Raises LabError when a part refuses.
+        """Do what is due and return the seconds until the next call. Raises LabError when a part refuses.
 
-        `load_status`: what the load process last said; times count from the measure_start_ns in there.
+        Times count from the measure_start_ns of `load_status`, the last status of the load process.
         """
         self._start_ns = load_status.measure_start_ns
         if not self._start_ns:
@@ -42,14 +42,14 @@ class EventPlayer:
         now_ns = time.monotonic_ns() - self._epoch_ns
         while self._left and self._due_ns(self._left[0]) <= now_ns:
             self._running.append(self._play(self._left.pop(0)))
-        self._running = [steps for steps in self._running if _goes_on(steps)]
+        self._running = [steps for steps in self._running if next(steps, "ended") != "ended"]
         if self._running:
             return SOON_S
         wait_s = (self._due_ns(self._left[0]) - now_ns) / 1e9 if self._left else WATCH_S
         return min(WATCH_S, max(wait_s, 0.0))
 
     def close(self) -> None:
-        """End what still waits."""
+        """End the actions that still wait."""
         for steps in self._running:
             steps.close()
 
@@ -62,18 +62,16 @@ class EventPlayer:
         targets = yield from self._choose(planned)
         self._targets[planned.number] = targets
         context.concerns(planned, targets)
-        details = event.model_dump(mode="json", exclude={"at_s", "do", "target"}, exclude_defaults=True)
-        context.log.write(
-            Asked(
-                number=planned.number,
-                do=event.do,
-                targets=targets,
-                planned_ns=self._due_ns(planned),
-                undoes=planned.undoes,
-                notification=kind.notification_of(arm.route, arm.discovery),
-                details=details,
-            )
+        asked = Asked(
+            number=planned.number,
+            do=event.do,
+            targets=targets,
+            planned_ns=self._due_ns(planned),
+            undoes=planned.undoes,
+            notification=kind.notification_of(arm.route, arm.discovery),
+            details=event.model_dump(mode="json", exclude={"at_s", "do", "target"}, exclude_defaults=True),
         )
+        context.log.write(asked)
         yield from kind.action(context, planned, targets)
 
     def _choose(self, planned: PlannedEvent) -> Generator[None, None, list[str]]:
@@ -90,13 +88,10 @@ class EventPlayer:
         return chosen_targets(target, names, context.rng)
 
     def _most_loaded(self, names: list[str]) -> Generator[None, None, str]:
-        futures = self._context.identify(names)
+        futures = {name: self._context.identify(name) for name in names}
         yield from self._context.until(lambda: all(future.done() for future in futures.values()))
-        calls = {
-            name: future.result().calls_started
-            for name, future in futures.items()
-            if future.code().name == "OK"
-        }
+        answered = {name: future for name, future in futures.items() if future.code().name == "OK"}
+        calls = {name: future.result().calls_started for name, future in answered.items()}
         if not calls:
             raise LabError("no replica says how many calls it has had, so none is the most loaded")
         return max(calls, key=lambda name: (calls[name], name))
@@ -110,17 +105,9 @@ class EventPlayer:
         try:
             by_address = context.proxy.endpoint_states()
         except LabError:
-            return  # it is on its way out or in
+            return  # the proxy is starting or ending
         for name, address in context.addresses.items():
             state = by_address.get(address, ABSENT)
             if context.states.get(name) != state:
                 context.states[name] = state
                 context.log.write(EndpointChange(replica=name, state=state))
-
-
-def _goes_on(steps: Steps) -> bool:
-    try:
-        next(steps)
-    except StopIteration:
-        return False
-    return True

@@ -1,13 +1,12 @@
-"""The story of one experiment: start, confirm, warm up, measure, stop, judge, tell."""
+"""The story of one experiment: start, confirm, warm up, measure, stop, judge, report."""
 
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import LabError, UserError
+from harness.errors import LabError
 from harness.fields import Status
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
@@ -16,7 +15,7 @@ from harness.record.manifest import ExternalFields, LoadProcesses, Manifest, Pla
 from harness.record.summary import Summary
 from harness.record.writer import RunWriter
 from harness.run.cell import CellRun
-from harness.run.load_checks import confirm_load
+from harness.run.load_checks import confirm_free, confirm_load
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
@@ -30,7 +29,6 @@ EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
     report, summary = measure_and_report(experiment, options)
-    # Polars and matplotlib are imported after the last cell, not before the first.
     from rich.console import Console
 
     from harness.report.terminal import print_summary
@@ -56,7 +54,8 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
     confirm_load(experiment, options)
     found = find_testbed(experiment, options)
     if options.web:
-        _confirm_free(options.web_port)
+        problem = f"--web-port: port {options.web_port} of 127.0.0.1 cannot be had"
+        confirm_free("127.0.0.1", options.web_port, problem, "name another")
         print(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", file=sys.stderr)
     with one_interrupt(), shared_secret(options.load) as load:
         if load.expect_workers:
@@ -78,18 +77,10 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
                         progress.again(plan, reason)
                         answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
                     progress.cell_done(plan, answered)
-        return _derive(writer.path)
+        # Polars and matplotlib are imported after the last cell, not before the first.
+        from harness.report.page import build_report
 
-
-def _confirm_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UserError(
-                f"--web-port: port {port} of 127.0.0.1 cannot be had ({error.strerror}); name another"
-            ) from error
+        return build_report(writer.path)
 
 
 def _manifest(
@@ -136,10 +127,3 @@ def _finish(writer: RunWriter, status: Status, message: str | None = None) -> No
     # Where nothing can be written any more, the manifest goes on saying "interrupted", as it began.
     with suppress(OSError):
         writer.finish(status, message)
-
-
-def _derive(run: Path) -> tuple[Path, Summary]:
-    """Derive everything from the run directory; return the report's path and the summary."""
-    from harness.report.page import build_report
-
-    return build_report(run)

@@ -1,6 +1,6 @@
-"""Watches the machine while a cell's load runs: reads the kernel's counters ten times a second.
+"""Reads the kernel's counters ten times a second while a cell's load runs.
 
-Whatever a system does not tell (no /proc, no PSI, no frequency) stays unknown; nothing here fails for it.
+A figure that the system does not offer (no /proc, no PSI, no frequency) is None. No reader here fails.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.analysis.machine_samples import Sample, summarise_machine
-from harness.record.machine import MachineRecord
+from harness.record.cell_record import MachineRecord
 
 EVERY_S = 0.1
 FREQUENCY_EVERY = 10  # samples; some kernels interrupt every core for an answer
@@ -20,8 +20,15 @@ PROC = Path("/proc")
 CPUS = Path("/sys/devices/system/cpu")
 
 
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
 class Counters(NamedTuple):
-    """What /proc/stat says: CPU seconds of all processes and of other virtual machines; running processes."""
+    """/proc/stat: CPU seconds of all processes and of other virtual machines; running processes; cores."""
 
     busy_s: float
     steal_s: float | None
@@ -32,13 +39,9 @@ class Counters(NamedTuple):
 def read_counters(proc: Path, tick_s: float) -> Counters | None:
     """Return the counters of `proc`/stat; None where there is no such file.
 
-    busy_s leaves interrupts out: the kernel works there for whoever sends packets, the lab above all.
+    busy_s leaves interrupts out: mostly the lab's own packets cause them.
     """
-    try:
-        text = (proc / "stat").read_text()
-    except OSError:
-        return None
-    fields = dict(line.partition(" ")[::2] for line in text.splitlines())
+    fields = dict(line.partition(" ")[::2] for line in (_text(proc / "stat") or "").splitlines())
     ticks = [int(number) for number in fields.get("cpu", "").split()]
     if len(ticks) < 3:
         return None
@@ -50,87 +53,61 @@ def read_counters(proc: Path, tick_s: float) -> Counters | None:
 
 def read_pressure_s(proc: Path) -> float | None:
     """Return the seconds in which some process waited for a core (PSI); None where the kernel has no PSI."""
-    try:
-        text = (proc / "pressure" / "cpu").read_text()
-    except OSError:
-        return None
-    total_us = re.search(r"^some .*\btotal=(\d+)", text, re.MULTILINE)
+    pressure = _text(proc / "pressure" / "cpu") or ""
+    total_us = re.search(r"^some .*\btotal=(\d+)", pressure, re.MULTILINE)
     return int(total_us[1]) / 1e6 if total_us else None
 
 
 def read_frequency_mhz(cpus: Path, proc: Path) -> float | None:
-    """Return the mean frequency of the cores; None where the system does not tell."""
-    found = []
-    for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"):
-        try:
-            found.append(int(path.read_text()) / 1000)
-        except (OSError, ValueError):
-            continue
+    """Return the mean frequency of the cores; None if the system does not show it."""
+    texts = [(_text(path) or "").strip() for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    found = [int(khz) / 1000 for khz in texts if khz.isdecimal()]
     if not found:
-        try:
-            text = (proc / "cpuinfo").read_text()
-        except OSError:
-            return None
-        found = [float(mhz) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)]
+        cpuinfo = _text(proc / "cpuinfo") or ""
+        found = [float(mhz) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo, re.MULTILINE)]
     return sum(found) / len(found) if found else None
 
 
 class ProcessTrees:
-    """Adds up the CPU time of processes and of all that they start. `roots`: their ids at the moment.
+    """Adds up the CPU time of processes and of all their descendants. `roots`: the processes' current ids.
 
-    The first look counts as zero. What a process uses between the last look and its end is lost.
+    The first look counts as zero. CPU time between the last look and a process's end is lost.
     """
 
     def __init__(self, proc: Path, roots: Callable[[], list[int]], tick_s: float) -> None:
         self._proc, self._roots, self._tick_s = proc, roots, tick_s
-        self._seen: dict[tuple[int, str], int] = {}  # pid and start time: pids are used again
+        # Pid and start time (pids are used again) -> ticks; None before the first look.
+        self._seen: dict[tuple[int, str], int] | None = None
         self._ticks = 0
-        self._looked = False
 
     def cpu_s(self) -> float | None:
         """Return the CPU seconds since the first look; None where the kernel lists no children."""
-        pids = self._pids()
-        if pids is None:
-            return None
-        seen: dict[tuple[int, str], int] = {}
-        for pid in pids:
-            found = self._read(pid)
-            if found is not None:
-                started, ticks = found
-                seen[pid, started] = ticks
-                before = self._seen.get((pid, started), 0 if self._looked else ticks)
-                self._ticks += max(0, ticks - before)
-        self._seen, self._looked = seen, True
-        return self._ticks * self._tick_s
-
-    def _pids(self) -> set[int] | None:
         if self._children(os.getpid()) is None:
             return None
+        seen: dict[tuple[int, str], int] = {}
+        for pid in self._pids():
+            if (stat := _text(self._proc / str(pid) / "stat")) is not None:
+                fields = stat.rpartition(")")[2].split()  # a name may have spaces and brackets
+                process, ticks = (pid, fields[19]), int(fields[11]) + int(fields[12])
+                seen[process] = ticks
+                before = ticks if self._seen is None else self._seen.get(process, 0)
+                self._ticks += max(0, ticks - before)
+        self._seen = seen
+        return self._ticks * self._tick_s
+
+    def _pids(self) -> set[int]:
         found: set[int] = set()
         todo = self._roots()
         while todo:
             pid = todo.pop()
             if pid not in found:
                 found.add(pid)
-                todo += self._children(pid) or []
+                todo += map(int, (self._children(pid) or "").split())
         return found
 
-    def _children(self, pid: int) -> list[int] | None:
-        """Those that its first thread has started: the lab starts processes from no other."""
-        try:
-            text = (self._proc / str(pid) / "task" / str(pid) / "children").read_text()
-        except OSError:
-            return None
-        return [int(child) for child in text.split()]
-
-    def _read(self, pid: int) -> tuple[str, int] | None:
-        """When it was started, and the ticks that it has run; None for one that has ended."""
-        try:
-            text = (self._proc / str(pid) / "stat").read_text()
-        except OSError:
-            return None
-        fields = text.rpartition(")")[2].split()  # a name may have spaces and brackets
-        return fields[19], int(fields[11]) + int(fields[12])
+    def _children(self, pid: int) -> str | None:
+        """Return the children of the process's first thread: the lab starts processes from no other."""
+        return _text(self._proc / str(pid) / "task" / str(pid) / "children")
 
 
 class MachineWatch:
@@ -147,8 +124,9 @@ class MachineWatch:
         self._load: ProcessTrees | None = None
 
     def start(self, pids: Mapping[str, int], load_pid: int) -> None:
-        """Begin. `pids`: part -> process; it may grow meanwhile. Empty: the parts are not known here, so that
-        nobody can tell them from other processes. `load_pid`: the load's process, 0 where it is not known.
+        """Begin. `pids`: part -> process; it may grow; empty if unknown, and then so is the lab's CPU time.
+
+        `load_pid`: the load's process; 0 if unknown.
         """
         if pids:
             self._lab = ProcessTrees(self._proc, lambda: [os.getpid(), *pids.values()], self._tick_s)
@@ -181,7 +159,7 @@ class MachineWatch:
         counters = read_counters(self._proc, self._tick_s)
         if counters is not None and counters.cores:
             self._cores = counters.cores
-        asks = len(self._samples) % FREQUENCY_EVERY == 0
+        reads_frequency = len(self._samples) % FREQUENCY_EVERY == 0
         return Sample(
             at_ns=at_ns,
             steal_s=counters.steal_s if counters else None,
@@ -190,6 +168,6 @@ class MachineWatch:
             load_s=self._load.cpu_s() if self._load else None,
             pressure_s=read_pressure_s(self._proc),
             running=counters.running if counters else None,
-            frequency_mhz=read_frequency_mhz(self._cpus, self._proc) if asks else None,
+            frequency_mhz=read_frequency_mhz(self._cpus, self._proc) if reads_frequency else None,
             late_s=late_s,
         )

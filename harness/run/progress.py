@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a live line on a terminal, one line a cell elsewhere."""
+"""Shows the progress of a run: a live line on a terminal, one line a cell elsewhere."""
 
 from types import TracebackType
 from typing import Self
@@ -23,12 +23,8 @@ class RunProgress:
         self._cells = cells
         work = experiment.workload
         self._cell_s = work.warm_up_s + work.duration_s + OVERHEAD_S
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
+        note = TextColumn("{task.fields[note]}")
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), note)
         self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._live)
         self._task = self._bar.add_task(experiment.name, total=cells * self._cell_s, note="")
         self._done_s = 0.0
@@ -46,36 +42,28 @@ class RunProgress:
     def cell(self, plan: CellPlan) -> None:
         """A cell begins."""
         self._done_s = plan.order * self._cell_s + self._again_s
-        self._bar.update(
-            self._task,
-            completed=self._done_s,
-            description=_name(plan, self._cells),
-            note="starting",
-        )
+        name = self._name(plan)
+        self._bar.update(self._task, completed=self._done_s, description=name, note="starting")
 
     def load(self, elapsed_s: float, status: LoadStatus) -> None:
-        """The load has run for `elapsed_s`; `status` is its own last word (load-status.json)."""
-        self._bar.update(
-            self._task,
-            completed=self._done_s + min(elapsed_s, self._cell_s),
-            note=f"{status.state.replace('_', ' ')}, {status.answered:,} answered",
-        )
+        """The load has run for `elapsed_s`; `status` is its last status (load-status.json)."""
+        done_s = self._done_s + min(elapsed_s, self._cell_s)
+        note = f"{status.state.replace('_', ' ')}, {status.answered:,} answered"
+        self._bar.update(self._task, completed=done_s, note=note)
 
     def again(self, plan: CellPlan, reason: str) -> None:
         """A cell that was disturbed begins anew."""
         self._again_s += self._cell_s
         self._bar.update(self._task, total=self._cells * self._cell_s + self._again_s)
         if self._lines or self._live:
-            line = f"{_name(plan, self._cells)}: measured again, because {reason}"
+            line = f"{self._name(plan)}: measured again, because {reason}"
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         self.cell(plan)
 
     def cell_done(self, plan: CellPlan, answered: int) -> None:
         """A cell has ended."""
         if self._lines:
-            name = _name(plan, self._cells)
-            self._console.print(f"{name}: {answered:,} calls", highlight=False)
+            self._console.print(f"{self._name(plan)}: {answered:,} calls", highlight=False)
 
-
-def _name(plan: CellPlan, cells: int) -> str:
-    return f"cell {plan.order + 1}/{cells}: {plan.arm_name}, repeat {plan.repeat}"
+    def _name(self, plan: CellPlan) -> str:
+        return f"cell {plan.order + 1}/{self._cells}: {plan.arm_name}, repeat {plan.repeat}"

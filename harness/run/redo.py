@@ -1,6 +1,4 @@
-"""A disturbed cell is measured again, at once: how often, within which limit, and what is kept of it."""
-
-from __future__ import annotations
+"""Has disturbed cells measured again at once, within limits, and keeps the disturbed attempts."""
 
 from collections.abc import Sequence
 
@@ -13,8 +11,8 @@ from harness.record.record_file import read_record
 from harness.record.writer import RunWriter
 
 FOLDER = "disturbed"
-# All repetitions of a run together take at most this many times the load (warm-up and measured time) of its
-# plan: a run on a machine that is never calm takes twice as long, and ends.
+# The repetitions of a run take at most this many times the planned load (warm-up and measured time): on a
+# machine that is never calm, the run takes twice as long.
 MAX_EXTRA_LOAD = 1.0
 
 
@@ -29,9 +27,9 @@ class Redo:
         self._without = plans[-1] if options.load.expect_workers and plans else None
 
     def set_aside(self, plan: CellPlan) -> str | None:
-        """Move a disturbed cell away, so that it can be measured again; return the reason.
+        """Move a disturbed cell away so that it can be measured again, and return the reason.
 
-        None: the cell counts. Where it does although it was disturbed, cell.json says why.
+        None: the cell counts. If it counts although it was disturbed, cell.json has the reason.
         """
         # Polars is imported after the first cell, not before.
         from harness.analysis.disturbance import disturbance_of
@@ -46,8 +44,12 @@ class Redo:
             record.disturbed, record.disturbed_by = found.reason, found.cause
             self._writer.write_cell(folder, record)
             if found.worth_repeating and self._may_repeat(plan, entry):
-                self._move(plan, entry, found.reason)
                 reason = found.reason
+                self._left_s -= _load_s(plan)
+                kept = f"{FOLDER}/{folder.name}.{entry.attempts}"
+                (self._writer.path / FOLDER).mkdir(exist_ok=True)
+                folder.rename(self._writer.path / kept)
+                entry.disturbed.append(DisturbedAttempt(attempt=entry.attempts, reason=reason, folder=kept))
         self._writer.write_manifest()
         return reason
 
@@ -55,17 +57,7 @@ class Redo:
         within = entry.attempts <= self._redo and _load_s(plan) <= self._left_s + 1e-9
         return within and plan is not self._without
 
-    def _move(self, plan: CellPlan, entry: PlannedCell, reason: str) -> None:
-        self._left_s -= _load_s(plan)
-        name = f"{plan.arm_name}.{plan.repeat}"
-        kept = self._writer.path / FOLDER / f"{name}.{entry.attempts}"
-        kept.parent.mkdir(exist_ok=True)
-        (self._writer.path / "cells" / name).rename(kept)
-        entry.disturbed.append(
-            DisturbedAttempt(attempt=entry.attempts, reason=reason, folder=f"{FOLDER}/{kept.name}")
-        )
-
 
 def _load_s(plan: CellPlan) -> float:
-    """Seconds of load of one attempt, as planned."""
+    """Return the planned seconds of load of one attempt."""
     return plan.workload.warm_up_s + plan.workload.duration_s

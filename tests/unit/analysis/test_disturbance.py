@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.disturbance import Lateness, disturbance_of, find_disturbance, lags_of, lateness_of
-from harness.record.machine import write_machine
+from harness.record.cell_record import write_machine
 from tests.unit.synthetic.handwritten_cell import MS, row, write_cell
 from tests.unit.synthetic.handwritten_machine import CALM, ROBBED, STOLEN, machine
 

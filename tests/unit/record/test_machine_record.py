@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.errors import UserError
-from harness.record.machine import MACHINE_FILE, read_machine, write_machine
+from harness.record.cell_record import MACHINE_FILE, read_machine, write_machine
 from tests.unit.synthetic.handwritten_machine import ROBBED, machine
 
 

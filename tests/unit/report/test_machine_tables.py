@@ -13,7 +13,7 @@ from harness.analysis.machine_samples import Sample, summarise_machine
 from harness.analysis.machine_summary import machine_fields
 from harness.analysis.summary import summarise
 from harness.cli.run_all import _outcome, _table
-from harness.record.machine import MACHINE_FILE, write_machine
+from harness.record.cell_record import MACHINE_FILE, write_machine
 from harness.record.reader import read_run
 from harness.report.machine_tables import machine_table
 from harness.report.page import render_report

@@ -9,8 +9,7 @@ import pytest
 from harness.analysis.summary import summarise
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import LoadOptions, RunOptions
-from harness.record.cell_record import CELL_FILE, CellRecord
-from harness.record.machine import MachineRecord, write_machine
+from harness.record.cell_record import CELL_FILE, CellRecord, MachineRecord, write_machine
 from harness.record.manifest import MANIFEST, DisturbedAttempt, Host, Manifest, PlannedCell
 from harness.record.reader import read_run
 from harness.record.record_file import read_record

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness.record.machine import MachineRecord
+from harness.record.cell_record import MachineRecord
 
 CALM = {"seconds": 0.5, "steal_share": 0.0, "others_share": 0.03, "lab_share": 0.3, "pressure_share": 0.1}
 ROBBED = CALM | {"seconds": 0.8, "others_share": 0.85}
