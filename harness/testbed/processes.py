@@ -17,6 +17,7 @@ from harness.errors import LabError
 from harness.paths import ROOT
 
 START_TIMEOUT_S = 30.0
+LOAD_STOP_TIMEOUT_S = 1.0
 
 
 @dataclass
@@ -154,3 +155,30 @@ class ProcessFamily:
                 self._processes[name] = Process(name, message["pid"], self._log)
             elif "exited" in message:
                 self._processes[message["exited"]].status = message["status"]
+
+
+class LoadOnThisMachine:
+    """The methods of a testbed that runs the load as a process on this machine."""
+
+    _load_family: ProcessFamily | None = None
+    _load: Process | None = None
+
+    def _prepare_load(self, log: Path) -> None:
+        """Import Locust in the background while other components start. Call it in the main thread."""
+        self._load_family = ProcessFamily("load.main", {"LOCUST_SKIP_MONKEY_PATCH": "1"}, log)
+
+    def start_load(self, order: Path, folder: Path) -> Process:
+        assert self._load_family is not None
+        log = folder / "logs" / "load.log"
+        self._load = self._load_family.spawn_module("load", "load.main", [str(order)], log)
+        return self._load
+
+    def load_status(self) -> int | None:
+        assert self._load_family is not None
+        assert self._load is not None
+        self._load_family.read_messages()
+        return self._load.status
+
+    def stop_load(self) -> None:
+        if self._load_family is not None and self._load is not None:
+            self._load_family.end([self._load], LOAD_STOP_TIMEOUT_S)

@@ -11,11 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import docker
@@ -35,8 +33,8 @@ from harness.testbed.docker.container import (
     ExitWatch,
     UsageWatch,
     engine_call,
+    host_pids,
 )
-from harness.testbed.docker.container_pids import host_pids
 from harness.testbed.docker.engine import (
     OWNER,
     LabNetwork,
@@ -51,7 +49,6 @@ from harness.testbed.docker.engine import (
 )
 from harness.testbed.docker.fleet import DockerFleet
 from harness.testbed.processes import Process
-from harness.testbed.startup import start_components
 
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 2.0
@@ -142,22 +139,18 @@ class DockerTestbed:
         self._closing.callback(guard.wait)
         self._closing.callback(guard.stdin.close)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
-        """See Testbed."""
         (folder / "logs").mkdir(exist_ok=True)
         (folder / "envoy").mkdir(exist_ok=True)
         self._give_to_container_user([folder, *folder.iterdir()])
-        if self._fleet is not None:
-            self.stop_cell()
+        self.stop_cell()
         context = CellContext(experiment, plan, folder, epoch_ns, None)
         self._fleet = fleet = DockerFleet(context, self._network, self._client, self._sockets)
         self._create(fleet, context)
-        return start_components(fleet, experiment.replicas.names, self._await)
+        return fleet.start_all(self.check, READY_TIMEOUT_S)
 
     def _create(self, fleet: DockerFleet, context: CellContext) -> None:
         """Run Compose to create all containers that the cell will need, and find them."""
@@ -186,12 +179,10 @@ class DockerTestbed:
 
     @property
     def fleet(self) -> DockerFleet:
-        """See Testbed."""
         assert self._fleet is not None
         return self._fleet
 
     def start_load(self, order: Path, folder: Path) -> Process:
-        """See Testbed."""
         assert order == _order(folder)
         fleet = self.fleet
         self._load = fleet.containers["load"]
@@ -201,20 +192,17 @@ class DockerTestbed:
         return self._load.state
 
     def load_status(self) -> int | None:
-        """See Testbed."""
         assert self._load is not None
         self.check()
         return self._load.state.status
 
     def stop_load(self) -> None:
-        """See Testbed."""
         if self._usage is not None:
             self._usage.end()
         if self._load is not None:
             self._end([self._load])
 
     def stop_cell(self) -> None:
-        """See Testbed."""
         if self._fleet is None:
             return
         fleet, containers = self._fleet, self._fleet.containers
@@ -274,17 +262,6 @@ class DockerTestbed:
             if one.state.status is not None and not one.state.end_expected and one is not self._load:
                 one.save_log()
                 raise LabError(one.state.describe_end())
-
-    def _await(self, ready: Callable[[], bool], name: str) -> None:
-        """Wait until `ready()`. Raises LabError when a container dies or `name` is not ready in time."""
-        deadline_s = time.monotonic() + READY_TIMEOUT_S
-        while not ready():
-            self.check()
-            if time.monotonic() > deadline_s:
-                late = self.fleet.containers[name]
-                late.save_log()
-                raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {late.state.log}")
-            time.sleep(POLL_S)
 
     def _give_to_container_user(self, paths: list[Path]) -> None:
         """Make the containers' user the owner of `paths`, if that user is LAB_USER."""
