@@ -66,28 +66,22 @@ class Testbed(Protocol):
 
         Raises LabError, with the log's path, if a component dies or is not ready in time.
         """
-        ...
 
     @property
     def fleet(self) -> Fleet:
         """Replicas and proxy of the cell that was started last."""
-        ...
 
     def start_load(self, order: Path, folder: Path) -> Process:
         """Start the load process, which reads the file `order`, and return it."""
-        ...
 
     def load_status(self) -> int | None:
         """Return the load process's exit status; None while it runs.
 
         Raises LabError, with the log's path, if another component has ended unexpectedly.
         """
-        ...
 
     def stop_load(self) -> None:
         """Stop the load early. When this returns, all finished requests are on disk."""
-        ...
 
     def stop_cell(self) -> None:
         """Stop replicas and proxy. When this returns, their ledgers are complete."""
-        ...

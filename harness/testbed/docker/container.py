@@ -26,12 +26,9 @@ class CellContainer:
     """One container and the state of its process. `state.status` is None while it runs or has not started."""
 
     def __init__(self, name: str, container: Container, log: Path) -> None:
+        self.name = name
         self.container = container
         self.state = Process(name, 0, log)
-
-    @property
-    def name(self) -> str:
-        return self.state.name
 
     def set_ended(self, exit_status: int) -> None:
         """Record that the container's process has ended."""
@@ -105,10 +102,8 @@ class UsageWatch:
         self._rows.writerow(USAGE_COLUMNS)
         self._writing = threading.Lock()
         self._threads = [
-            threading.Thread(
-                target=self._watch, args=(container,), name=f"usage-{container.name}", daemon=True
-            )
-            for container in containers
+            threading.Thread(target=self._watch, args=(one,), name=f"usage-{one.name}", daemon=True)
+            for one in containers
         ]
         for thread in self._threads:
             thread.start()
@@ -162,21 +157,19 @@ def engine_call(what: str, call: Any, *arguments: Any, **options: Any) -> None:
 
 
 def host_pids(containers: Iterable[CellContainer], proc: Path = Path("/proc")) -> dict[str, int]:
-    """Return name -> process id of each container that runs; empty where one of them cannot be found here.
+    """Return name -> process id of each container that runs; empty if one of them is not visible here.
 
-    The engine knows ids of its own machine. The lab may see other processes under the same ids, as from
-    within a container: only one whose control group names the container is taken for it.
+    The engine's ids are those of its machine. Where the lab has other ids, as in a container, the control
+    group of the process does not name the container.
     """
     found: dict[str, int] = {}
     for one in containers:
         try:
             one.container.reload()
-            pid = int(one.container.attrs["State"]["Pid"])
-            groups = (proc / str(pid) / "cgroup").read_text() if pid else ""
+            if pid := int(one.container.attrs["State"]["Pid"]):
+                if str(one.container.id) not in (proc / str(pid) / "cgroup").read_text():
+                    return {}
+                found[one.name] = pid
         except (*ENGINE_ERRORS, OSError):
             return {}
-        if pid and str(one.container.id) not in groups:
-            return {}
-        if pid:
-            found[one.name] = pid
     return found

@@ -26,6 +26,7 @@ from harness.record.usage import USAGE_FILE
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.cell_context import CellContext
+from harness.testbed.docker import engine
 from harness.testbed.docker.compose import compose_command, create, service, write_compose
 from harness.testbed.docker.container import (
     ENGINE_ERRORS,
@@ -34,18 +35,6 @@ from harness.testbed.docker.container import (
     UsageWatch,
     engine_call,
     host_pids,
-)
-from harness.testbed.docker.engine import (
-    OWNER,
-    LabNetwork,
-    connect,
-    ensure_image,
-    make_network,
-    owner,
-    remove_all,
-    remove_leftovers,
-    rootless,
-    source_digest,
 )
 from harness.testbed.docker.fleet import DockerFleet
 from harness.testbed.processes import Process
@@ -70,13 +59,13 @@ class DockerHost:
         if options.web or options.load.expect_workers:
             option = "--web" if options.web else "--expect-workers"
             raise UserError(f"{option}: not with --testbed docker: its load runs inside a Docker network")
-        client = connect()
-        return cls(client, compose_command(), _container_user(rootless(client)))
+        client = engine.connect()
+        return cls(client, compose_command(), _container_user(engine.rootless(client)))
 
     @property
     def versions(self) -> dict[str, str]:
         """Versions of engine and image, for the record."""
-        return {"docker": str(self.client.version()["Version"]), "image": source_digest()}
+        return {"docker": str(self.client.version()["Version"]), "image": engine.source_digest()}
 
 
 def _container_user(is_rootless: bool) -> str:
@@ -94,7 +83,6 @@ class DockerTestbed:
     def __init__(self, host: DockerHost, logs: Path) -> None:
         self._logs = logs
         self._client, self._compose, self._user = host.client, host.compose, host.user
-        self._closing = ExitStack()
         self._containers: dict[str, CellContainer] = {}
         self._fleet: DockerFleet | None = None
         self._load: CellContainer | None = None
@@ -103,32 +91,27 @@ class DockerTestbed:
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
-        try:
-            self._enter()
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as closing:  # if a step fails, the earlier ones are undone
+            closing.callback(self._client.close)
+            engine.remove_leftovers(self._client)
+            self._image = engine.ensure_image(self._client, lambda line: print(line, file=sys.stderr))
+            closing.callback(self._remove)
+            self._start_guard(closing)
+            self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"
+            self._network = engine.make_network(self._client, self._project)
+            folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="lb-lab-"))
+            self._sockets = Path(folder)
+            self._give_to_container_user([self._sockets])
+            self._watch = ExitWatch(f"{engine.OWNER}={engine.owner()}", self._containers)
+            closing.callback(self._watch.close)
+            self._closing = closing.pop_all()
         return self
 
-    def _enter(self) -> None:
-        self._closing.callback(self._client.close)
-        remove_leftovers(self._client)
-        self._image = ensure_image(self._client, lambda line: print(line, file=sys.stderr))
-        self._closing.callback(self._remove)
-        self._start_guard()
-        self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"
-        self._network: LabNetwork = make_network(self._client, self._project)
-        folder = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="lb-lab-"))
-        self._sockets = Path(folder)
-        self._give_to_container_user([self._sockets])
-        self._watch = ExitWatch(f"{OWNER}={owner()}", self._containers)
-        self._closing.callback(self._watch.close)
-
-    def _start_guard(self) -> None:
+    def _start_guard(self, closing: ExitStack) -> None:
         """Start the process that removes the containers if this process is killed."""
         with (self._logs / "docker-guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "harness.testbed.docker.guard", owner()],
+                [sys.executable, "-m", "harness.testbed.docker.guard", engine.owner()],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -136,11 +119,13 @@ class DockerTestbed:
                 start_new_session=True,
             )
         assert guard.stdin is not None
-        self._closing.callback(guard.wait)
-        self._closing.callback(guard.stdin.close)
+        closing.callback(guard.wait)
+        closing.callback(guard.stdin.close)
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if self._fleet is not None:
+            self._fleet.close()
+        self._closing.close()
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
         (folder / "logs").mkdir(exist_ok=True)
@@ -217,15 +202,9 @@ class DockerTestbed:
         self._fleet = None
         self._load = None
 
-    def close(self) -> None:
-        """Remove everything that the run has in the engine, whatever state the testbed is in."""
-        if self._fleet is not None:
-            self._fleet.close()
-        self._closing.close()
-
     def _remove(self) -> None:
         try:
-            remove_all(self._client, owner())
+            engine.remove_all(self._client, engine.owner())
         except ENGINE_ERRORS as error:
             message = "the Docker engine does not answer; the next run removes what this run left in it"
             raise LabError(message) from error

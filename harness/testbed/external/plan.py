@@ -16,7 +16,7 @@ from harness.plan.run_options import ExternalOptions
 from harness.record.manifest import ExternalFields
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
 from harness.spec.experiment import Experiment
-from harness.testbed.compatibility import confirm_compatible
+from harness.testbed.choice import confirm_compatible
 from lb.ca_certificates import read_ca_certificates
 from lb.target import resolver_target, split_address
 

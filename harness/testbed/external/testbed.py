@@ -42,8 +42,7 @@ class ExternalTestbed(LoadOnThisMachine):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._load_family is not None:
-            self._load_family.close()
+        self._load_family.close()
         if self._named_replicas is not None:
             self._named_replicas.close()
 

@@ -1,5 +1,6 @@
 """The local testbed: replicas, Envoy and the load are processes on this machine, on loopback addresses."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -27,29 +28,25 @@ class LocalTestbed(LoadOnThisMachine):
         self._logs = logs
         self._tls = tls
         self._with_load = load
-        self._family: ProcessFamily | None = None
         self._fleet: LocalFleet | None = None
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / "forkserver.log"
-        try:
-            self._family = ProcessFamily("services.replica", {}, log)
+        with ExitStack() as closing:  # if a step fails, the earlier ones are undone
+            self._servers = ProcessFamily("services.replica", {}, log)
+            closing.callback(self._servers.close)
             if self._with_load:
                 # The load has its own fork server: the imports run on two cores, and Locust's take longest.
                 self._prepare_load(log)
-        except BaseException:
-            self.close()
-            raise
+                closing.callback(self._load_family.close)
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def _servers(self) -> ProcessFamily:
-        assert self._family is not None
-        return self._family
+        self._closing.close()
+        if self._fleet is not None:
+            self._fleet.close()
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
         (folder / "logs").mkdir(exist_ok=True)
@@ -73,13 +70,6 @@ class LocalTestbed(LoadOnThisMachine):
             self._servers.end([*self._fleet.processes.values()], STOP_TIMEOUT_S)
             self._fleet.close()
         self._fleet = None
-
-    def close(self) -> None:
-        """Stop all processes, whatever state the testbed is in."""
-        for owned in (self._family, self._load_family, self._fleet):
-            if owned is not None:
-                owned.close()
-        self._family = self._load_family = None
 
     def check(self) -> None:
         """Raise LabError, with the log's path, if a replica or the proxy ended unexpectedly."""

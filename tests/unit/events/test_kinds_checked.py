@@ -16,7 +16,7 @@ from harness.plan.cells import CellPlan, plan_cells
 from harness.proxy.render import EnvoyFiles, envoy_args
 from harness.spec.experiment import Experiment
 from harness.testbed.cell_context import CellContext, replica_args
-from harness.testbed.compatibility import incompatibility
+from harness.testbed.choice import incompatibility
 from harness.testbed.docker.engine import LabNetwork
 from harness.testbed.docker.fleet import DockerFleet
 from tests.unit.events.kind_experiments import event, example_timeline, experiment, opener
