@@ -65,7 +65,6 @@ def render(
     templates = Environment(
         loader=FileSystemLoader(ENVOY_TEMPLATES),
         undefined=StrictUndefined,
-        keep_trailing_newline=False,
         autoescape=False,  # noqa: S701 - YAML for Envoy, not HTML; paths go through tojson
     )
     templates.filters |= {"duration": _duration, "milliseconds": lambda ms: _duration(ms / 1000)}

@@ -30,7 +30,7 @@ class CellFleet(Fleet):
 
     def __init__(self, context: CellContext, admin_socket: Path | None = None) -> None:
         self.live = LiveCell(context.folder, replicas={}, controls={})
-        self._context = context
+        self.context = context
         self._has_proxy = context.plan.arm.route != "direct"
         self._files = EnvoyFiles(context.folder / "envoy", context.folder / "access.jsonl")
         self._admin_socket = admin_socket
@@ -55,7 +55,7 @@ class CellFleet(Fleet):
                     raise LabError(f"{name} was not ready after {timeout_s:g} s; see {self._saved_log(name)}")
                 time.sleep(POLL_S)
 
-        names = [self.start_new() for _ in self._context.experiment.replicas.names]
+        names = [self.start_new() for _ in self.context.experiment.replicas.names]
         for name in names:
             wait(partial(self.ready, name), name)
         self.publish({name: Endpoint(self.live.replicas[name]) for name in names})
@@ -71,7 +71,7 @@ class CellFleet(Fleet):
         return len(health) == len(self.live.replicas) and all(health.values())
 
     def start(self, name: str) -> None:
-        self._context.ready_file(name).unlink(missing_ok=True)
+        self.context.ready_file(name).unlink(missing_ok=True)
         self._start(name)
 
     def start_new(self) -> str:
@@ -80,7 +80,7 @@ class CellFleet(Fleet):
         return name
 
     def ready(self, name: str) -> bool:
-        entry = self._context.ready(name)
+        entry = self.context.ready(name)
         if entry is None:
             return False
         self.live.replicas[name] = entry["address"]
@@ -91,7 +91,7 @@ class CellFleet(Fleet):
 
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
         if self._has_proxy:
-            write_endpoints(self._files, endpoints, self._context.plan.arm)
+            write_endpoints(self._files, endpoints, self.context.plan.arm)
         if self._name_server is not None:
             self._name_server.publish(named_hosts(endpoints))
 
@@ -99,7 +99,7 @@ class CellFleet(Fleet):
         self.stop(PROXY)
 
     def start_proxy(self) -> None:
-        arm, tls, address = self._context.plan.arm, self._context.tls, self._address(PROXY)
+        arm, tls, address = self.context.plan.arm, self.context.tls, self._address(PROXY)
         self._files.admin_address.unlink(missing_ok=True)
         self._files.config.write_text(render(arm, self._files, tls, address, self._admin_socket))
         self._start(PROXY)
@@ -113,7 +113,7 @@ class CellFleet(Fleet):
         if not written:
             return False
         admin_address = str(self._admin_socket or written)
-        self.live.envoy = EnvoyAdmin(admin_address, self._context.log(PROXY))
+        self.live.envoy = EnvoyAdmin(admin_address, self.context.log(PROXY))
         self.live.envoy_address = self._address(PROXY)
         return True
 
@@ -130,7 +130,7 @@ class CellFleet(Fleet):
 
     def _saved_log(self, name: str) -> Path:
         """Return the path of a component's log, which contains all output so far."""
-        return self._context.log(name)
+        return self.context.log(name)
 
     @abstractmethod
     def _address(self, name: str) -> str:

@@ -77,15 +77,12 @@ class ExitWatch:
     def _read_events(self) -> None:
         try:
             for event in self._events:
-                self._handle(event)
+                container = self._containers.get(event["Actor"]["ID"])
+                if container is not None:
+                    container.set_ended(int(event["Actor"]["Attributes"]["exitCode"]))
         except Exception as error:  # check() reports it: after any error there are no more events
             if not self._closed:
                 self._failure = error
-
-    def _handle(self, event: dict[str, Any]) -> None:
-        container = self._containers.get(event["Actor"]["ID"])
-        if container is not None:
-            container.set_ended(int(event["Actor"]["Attributes"]["exitCode"]))
 
 
 class UsageWatch:

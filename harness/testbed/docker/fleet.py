@@ -44,11 +44,6 @@ class DockerFleet(CellFleet):
         else:
             self.live.name_server = ""  # the name server that Docker configures in the container
 
-    @property
-    def epoch_ns(self) -> int:
-        """The cell's start on the monotonic clock."""
-        return self._context.epoch_ns
-
     def commands(self) -> dict[str, list[str]]:
         """Return name -> command, for the proxy and for all replicas, including those that events add."""
         commands = {
@@ -56,12 +51,12 @@ class DockerFleet(CellFleet):
                 "python",
                 "-m",
                 "services.replica",
-                *replica_args(self._context, name, self._address(name)),
+                *replica_args(self.context, name, self._address(name)),
             ]
             for name in self._names
         }
         if self._has_proxy:
-            commands[PROXY] = ["envoy", *envoy_args(self._context.plan, self._files)]
+            commands[PROXY] = ["envoy", *envoy_args(self.context.plan, self._files)]
         return commands
 
     def place(self, name: str) -> dict[str, Any]:
@@ -132,6 +127,6 @@ class DockerFleet(CellFleet):
             self._starts.remove(start)
             start.result()
 
-    def for_each(self, call: Callable[[str], object], names: list[str]) -> None:
-        """Call `call(name)` for all `names`, several at a time."""
-        list(self._pool.map(call, names))
+    def for_each(self, call: Callable[[CellContainer], object]) -> None:
+        """Call `call(container)` for all containers, several at a time."""
+        list(self._pool.map(call, self.containers.values()))

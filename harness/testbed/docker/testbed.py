@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -149,14 +149,11 @@ class DockerTestbed:
         self._cells += 1
         project = f"{self._project}-{self._cells}"
         create(self._compose, compose_file, project, self._image, self._logs / "compose.log")
-        found = self._client.containers.list(
-            all=True, filters={"label": f"com.docker.compose.project={project}"}
-        )
-        for container in found:
+        label = f"com.docker.compose.project={project}"
+        for container in self._client.containers.list(all=True, filters={"label": label}):
             name = container.labels["com.docker.compose.service"]
-            found_container = CellContainer(name, container, context.log(name))
-            self._containers[str(container.id)] = found_container
-            fleet.containers[name] = found_container
+            fleet.containers[name] = CellContainer(name, container, context.log(name))
+            self._containers[str(container.id)] = fleet.containers[name]
         if missing := set(commands) - set(fleet.containers):
             raise LabError(
                 f"Compose did not create {', '.join(sorted(missing))}; see {self._logs}/compose.log"
@@ -173,7 +170,7 @@ class DockerTestbed:
         self._load = fleet.containers["load"]
         engine_call("start the load", self._load.container.start)
         fleet.live.pids |= host_pids(fleet.containers.values())
-        self._usage = UsageWatch(list(fleet.containers.values()), folder / USAGE_FILE, fleet.epoch_ns)
+        self._usage = UsageWatch(list(fleet.containers.values()), folder / USAGE_FILE, fleet.context.epoch_ns)
         return self._load.state
 
     def load_status(self) -> int | None:
@@ -190,13 +187,13 @@ class DockerTestbed:
     def stop_cell(self) -> None:
         if self._fleet is None:
             return
-        fleet, containers = self._fleet, self._fleet.containers
-        self._end([container for name, container in containers.items() if name != "load"])
+        fleet = self._fleet
+        self._end([container for name, container in fleet.containers.items() if name != "load"])
         if self._usage is not None:
             self._usage.close()
             self._usage = None
-        fleet.for_each(lambda name: containers[name].save_log(), list(containers))
-        fleet.for_each(lambda name: containers[name].remove(), list(containers))
+        fleet.for_each(CellContainer.save_log)
+        fleet.for_each(CellContainer.remove)
         fleet.close()
         self._containers.clear()
         self._fleet = None
@@ -212,11 +209,9 @@ class DockerTestbed:
     def _end(self, containers: list[CellContainer]) -> None:
         """Send SIGTERM to the running containers, then SIGKILL to those that run after STOP_TIMEOUT_S."""
         # An error means that the engine does not answer or has removed the containers.
-        try:
+        with suppress(*ENGINE_ERRORS, LabError):
             self._end_with(containers, signal.SIGTERM)
             self._end_with(containers, signal.SIGKILL)
-        except (*ENGINE_ERRORS, LabError):
-            return
 
     def _end_with(self, containers: list[CellContainer], number: signal.Signals) -> None:
         running = [one for one in containers if one.state.status is None]

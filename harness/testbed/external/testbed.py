@@ -46,14 +46,8 @@ class ExternalTestbed(LoadOnThisMachine):
         if self._named_replicas is not None:
             self._named_replicas.close()
 
-    def start_cell(
-        self,
-        experiment: Experiment,
-        plan: CellPlan,
-        folder: Path,
-        epoch_ns: int,  # noqa: ARG002 - these replicas have their own epoch
-    ) -> LiveCell:
-        """Starts nothing, but finds the names of the replicas that run.
+    def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:  # noqa: ARG002 - replicas have their own epoch
+        """Find the names of the replicas, which run already.
 
         Raises UserError when a replica does not answer, or when their number is not the planned one.
         """
@@ -89,11 +83,11 @@ class ExternalTestbed(LoadOnThisMachine):
 
     @property
     def fleet(self) -> Fleet:
-        """Always raises LabError: the lab does not control external replicas."""
+        """Raises LabError: the lab does not control external replicas."""
         raise LabError("--testbed external: events need replicas that the lab has started")
 
     def stop_cell(self) -> None:
-        """Stops nothing, but fetches the ledgers of the named replicas."""
+        """Fetch the ledgers of the named replicas, which go on."""
         live, self._live = self._live, None
         if live is None or self._named_replicas is None:
             return

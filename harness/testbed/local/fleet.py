@@ -28,14 +28,10 @@ class ReservedPorts:
     def reserve(self, host: str, port: int = 0) -> str:
         """Reserve `port` of `host` (0: a free port) and return "host:port". Raises OSError."""
         reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            reserved.bind((host, port))
-        except OSError:
-            reserved.close()
-            raise
         self._sockets.append(reserved)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host, port))
         return f"{host}:{reserved.getsockname()[1]}"
 
     def reserve_on_all(self, hosts: list[str]) -> list[str]:
@@ -107,7 +103,7 @@ class LocalFleet(CellFleet):
         return self._addresses[name]
 
     def _start(self, name: str) -> None:
-        context, log = self._context, self._context.log(name)
+        context, log = self.context, self.context.log(name)
         if name == PROXY:
             command = [envoy_program(), *envoy_args(context.plan, self._files)]
             process = self._family.spawn_program(name, command, log)
