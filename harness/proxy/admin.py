@@ -66,26 +66,22 @@ class EnvoyAdmin:
         return self._request("POST", path)
 
     def _request(self, method: str, path: str) -> str:
-        connection = self._connection()
+        if self.address.startswith("/"):
+            connection: http.client.HTTPConnection = _UnixConnection(self.address)
+        else:
+            connection = http.client.HTTPConnection(self.address, timeout=TIMEOUT_S)
         try:
             connection.request(method, path)
             response = connection.getresponse()
             body = response.read().decode()
         except (OSError, http.client.HTTPException) as error:
-            raise LabError(
-                f"Envoy's admin interface did not answer {method} {path}: {error}; see {self._log}"
-            ) from error
+            problem = f"did not answer {method} {path}: {error}; see {self._log}"
+            raise LabError(f"Envoy's admin interface {problem}") from error
         finally:
             connection.close()
         if response.status != 200:
             raise LabError(f"Envoy's admin interface answered {path} with {response.status}: {body[:200]}")
         return body
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if self.address.startswith("/"):
-            return _UnixConnection(self.address)
-        host, _, port = self.address.rpartition(":")
-        return http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
 
     def get_json(self, path: str) -> Any:
         """Return the parsed JSON body of GET `path`."""

@@ -142,13 +142,10 @@ def _start(plan: CellPlan, files: EnvoyFiles) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - the program of the wheel
         [envoy_program(), *envoy_args(plan, files)],
         stdin=subprocess.DEVNULL,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has no other threads
+        # The kernel kills Envoy when this process, which has no other threads, ends.
+        preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
         start_new_session=True,  # so that Ctrl-C reaches only this process, which then stops Envoy
     )
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _stop(envoy: subprocess.Popen[bytes]) -> None:
@@ -176,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     option(
         "--replicas",
         required=True,
-        type=_replicas,
+        type=lambda text: [_address(address) for address in text.split(",")],
         metavar="HOST:PORT",
         help="resolved every second; a name may have several addresses; several: comma separated",
     )
@@ -191,10 +188,6 @@ def _parser() -> argparse.ArgumentParser:
         help="one JSON line a request, as in a run's access.jsonl (default: none)",
     )
     return parser
-
-
-def _replicas(text: str) -> list[tuple[str, int]]:
-    return [_address(address) for address in text.split(",")]
 
 
 def _listen(text: str) -> str:

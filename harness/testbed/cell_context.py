@@ -36,10 +36,8 @@ class CellContext:
 
     def ready(self, replica: str) -> dict[str, str] | None:
         """Return the content of the ready file (address, control_address, ...); None if it does not exist."""
-        try:
-            return dict(json.loads(self.ready_file(replica).read_text()))
-        except FileNotFoundError:
-            return None
+        path = self.ready_file(replica)
+        return dict(json.loads(path.read_text())) if path.exists() else None
 
 
 def replica_args(context: CellContext, name: str, listen: str) -> list[str]:

@@ -138,9 +138,8 @@ class ProcessFamily:
         while name not in self._processes:
             self.read_messages(deadline_s - time.monotonic())
             if time.monotonic() > deadline_s:
-                raise LabError(
-                    f"the fork server did not start {name} in {START_TIMEOUT_S:g} s; see {self._log}"
-                )
+                late = f"the fork server did not start {name} in {START_TIMEOUT_S:g} s"
+                raise LabError(f"{late}; see {self._log}")
         process = self._processes[name]
         process.log = Path(request["log"])
         return process

@@ -46,15 +46,10 @@ class DockerFleet(CellFleet):
 
     def commands(self) -> dict[str, list[str]]:
         """Return name -> command, for the proxy and for all replicas, including those that events add."""
-        commands = {
-            name: [
-                "python",
-                "-m",
-                "services.replica",
-                *replica_args(self.context, name, self._address(name)),
-            ]
-            for name in self._names
-        }
+        commands = {}
+        for name in self._names:
+            arguments = replica_args(self.context, name, self._address(name))
+            commands[name] = ["python", "-m", "services.replica", *arguments]
         if self._has_proxy:
             commands[PROXY] = ["envoy", *envoy_args(self.context.plan, self._files)]
         return commands
@@ -96,9 +91,8 @@ class DockerFleet(CellFleet):
         engine_call(f"disconnect {name}", disconnect, self.containers[name].container, force=True)
 
     def rejoin(self, name: str) -> None:
-        place = self.place(name)
         connect = self._lab_network().connect
-        engine_call(f"connect {name}", connect, self.containers[name].container, **place)
+        engine_call(f"connect {name}", connect, self.containers[name].container, **self.place(name))
 
     def limit_cpu(self, name: str, cores: float | None) -> None:
         quota_us = -1 if cores is None else round(cores * CPU_PERIOD_US)

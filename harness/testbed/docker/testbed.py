@@ -155,9 +155,8 @@ class DockerTestbed:
             fleet.containers[name] = CellContainer(name, container, context.log(name))
             self._containers[str(container.id)] = fleet.containers[name]
         if missing := set(commands) - set(fleet.containers):
-            raise LabError(
-                f"Compose did not create {', '.join(sorted(missing))}; see {self._logs}/compose.log"
-            )
+            names = ", ".join(sorted(missing))
+            raise LabError(f"Compose did not create {names}; see {self._logs}/compose.log")
 
     @property
     def fleet(self) -> DockerFleet:

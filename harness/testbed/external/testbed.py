@@ -16,9 +16,6 @@ from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_
 from harness.testbed.processes import LoadOnThisMachine
 from lb.ca_certificates import read_ca_certificates
 
-FOREIGN_PROXY = "the proxy is not the lab's"
-NO_REPLICA_NAMED = "no --replica was named"
-
 
 class ExternalTestbed(LoadOnThisMachine):
     """Starts the load on this machine against an external target. Enter it in the main thread.
@@ -28,7 +25,7 @@ class ExternalTestbed(LoadOnThisMachine):
 
     def __init__(self, logs: Path, external: ExternalOptions) -> None:
         self._logs = logs
-        self._addresses = external.replicas
+        self._external = external
         authority = None if external.ca is None else read_ca_certificates(external.ca)
         self._target = Target(external.target, external.tls, authority) if external.target else None
         self._named_replicas: ExternalReplicas | None = None
@@ -60,12 +57,12 @@ class ExternalTestbed(LoadOnThisMachine):
         # The replicas keep their videos after a cell, and refuse to add a video that they have.
         live.key_prefix = f"load-{time.time_ns()}"
         if self._named_replicas is None:
-            live.missing_ledgers["replica"] = NO_REPLICA_NAMED
+            live.missing_ledgers["replica"] = "no --replica was named"
         if plan.arm.route != "direct":
             assert self._target is not None
             live.envoy_address = self._target.address
             live.tls, live.authority = self._target.tls, self._target.authority
-            live.missing_ledgers["envoy"] = FOREIGN_PROXY
+            live.missing_ledgers["envoy"] = "the proxy is not the lab's"
         if self._named_replicas is not None:
             self._calls_before = self._named_replicas.calls_done()
         self._live = live
@@ -73,8 +70,8 @@ class ExternalTestbed(LoadOnThisMachine):
 
     def _find_replicas(self, experiment: Experiment) -> dict[str, str]:
         """Return name -> "host:port" of the replicas; the address is "" if only the name is known."""
-        if self._addresses:
-            self._named_replicas = ExternalReplicas(self._addresses)
+        if self._external.replicas:
+            self._named_replicas = ExternalReplicas(self._external.replicas)
             if self._target is not None:
                 confirm_named(self._target, list(self._named_replicas.addresses))
             return self._named_replicas.addresses

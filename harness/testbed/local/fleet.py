@@ -51,7 +51,6 @@ class ReservedPorts:
         """Release all ports."""
         for reserved in self._sockets:
             reserved.close()
-        self._sockets = []
 
 
 class LocalFleet(CellFleet):
