@@ -1,4 +1,4 @@
-"""What can go wrong, as the command line tells it apart."""
+"""The errors that the command line reports, with their exit statuses."""
 
 from collections.abc import Iterable
 
@@ -16,8 +16,8 @@ class UserError(LabError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'x'?` with the choice nearest to `word`, or "" when none is near."""
-    # Imported here: only a message about a mistake needs it.
+    """Return "; did you mean 'x'?" with the choice nearest to `word`; "" if none is near."""
+    # A local import, because only a message about a mistake needs it.
     import difflib
 
     nearest = difflib.get_close_matches(word[:100], list(choices), n=1, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""What the models of an experiment file share: strictness, kinds of text and number."""
+"""The field types of an experiment file that several models use, and the models' base class."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
 
 
 def worded(pattern: str, words: str, max_length: int | None = None) -> Any:
-    """A constraint on text that also says, to editors and in errors, what is expected."""
+    """Return a constraint on text. Editors and error messages show `words` as what is expected."""
     return Field(
         pattern=pattern, max_length=max_length, json_schema_extra={"patternErrorMessage": f"expected {words}"}
     )
@@ -43,6 +43,6 @@ Lifetime = Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)]
 
 
 class Model(BaseModel):
-    """Strict: a quoted number is no number, an unknown key is a mistake."""
+    """Base class of the models. It refuses unknown keys, and numbers in quotes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

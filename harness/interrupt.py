@@ -1,4 +1,4 @@
-"""One way to be interrupted."""
+"""Turns the signals that end a program into one KeyboardInterrupt."""
 
 import signal
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_interrupt() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal raise KeyboardInterrupt, once: cleaning up goes through.
+    """Make Ctrl-C, SIGTERM and a closed terminal raise KeyboardInterrupt once.
 
-    After the first, all are ignored for good: the process is about to end, with its own exit status.
+    Later signals are ignored for good, so that they do not interrupt the clean-up.
     """
     interrupted = False
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

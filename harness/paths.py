@@ -1,4 +1,4 @@
-"""Where the lab's own files are: the folders beside the packages."""
+"""The paths of the lab's own folders."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import BOUNDS, planned_requests
 from harness.spec.experiment import Arm, Event, Experiment, Workload
 from harness.spec.replicas import Replicas
-from harness.testbed.compatibility import incompatibility
+from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
 
 Lines = list[tuple[str, str]]

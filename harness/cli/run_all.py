@@ -14,7 +14,7 @@ from harness.plan.run_options import RunOptions
 from harness.record.summary import Summary
 from harness.run.experiment import EXIT_STATUS, measure_and_report
 from harness.spec.experiment import Experiment
-from harness.testbed.compatibility import incompatibility
+from harness.testbed.choice import incompatibility
 
 LEFT_OUT = "left out"
 COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow", "failed": "red", LEFT_OUT: "dim"}

@@ -41,7 +41,7 @@ def _set_limit(
 
 
 def _containers(context: EventContext) -> ContainerFleet:
-    assert isinstance(context.fleet, ContainerFleet)  # harness.testbed.compatibility has refused others
+    assert isinstance(context.fleet, ContainerFleet)  # harness.testbed.choice has refused others
     return context.fleet
 
 

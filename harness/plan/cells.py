@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from harness.events.keys import PlannedEvent
 from harness.events.schedule import planned_events
 from harness.policies.registry import traits_of
-from harness.spec.arm import Variant
 from harness.spec.experiment import Arm, Experiment, Workload
 from lb.plan import Load, planned_requests
 
@@ -42,19 +41,17 @@ def plan_cells(experiment: Experiment) -> list[CellPlan]:
     """
     rng = random.Random(f"order/{experiment.seed}")
     variants = experiment.variants
-    order: list[tuple[str, int]] = []
+    cells: list[CellPlan] = []
     for repeat in range(1, experiment.repeats + 1):
         names = list(variants)
         rng.shuffle(names)
-        order += [(name, repeat) for name in names]
-    return [_cell(experiment, variants[name], repeat, number) for number, (name, repeat) in enumerate(order)]
-
-
-def _cell(experiment: Experiment, variant: Variant, repeat: int, order: int) -> CellPlan:
-    workload = experiment.workload_of(variant.arm)
-    load = load_of(workload, experiment.seed, repeat)
-    events = planned_events(experiment.events_of(variant.arm))
-    return CellPlan(variant.name, variant.arm, repeat, order, workload, load, events)
+        for name in names:
+            arm = variants[name].arm
+            workload = experiment.workload_of(arm)
+            load = load_of(workload, experiment.seed, repeat)
+            events = planned_events(experiment.events_of(arm))
+            cells.append(CellPlan(name, arm, repeat, len(cells), workload, load, events))
+    return cells
 
 
 def load_of(work: Workload, seed: int, repeat: int) -> Load:

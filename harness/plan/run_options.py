@@ -67,20 +67,12 @@ class RunOptions:
 def confirm_testbed(testbed: str, external: ExternalOptions) -> None:
     """Raise UserError for an unknown testbed, or for options that do not belong to it."""
     if testbed not in TESTBEDS:
-        known = ", ".join(TESTBEDS)
-        hint = did_you_mean(testbed, list(TESTBEDS))
-        raise UserError(f"--testbed: {testbed!r} is not known; expected one of {known}{hint}")
-    given = {
-        "--target": external.target,
-        "--tls": external.tls,
-        "--ca": external.ca,
-        "--replica": external.replicas,
-        "--arm": external.arm,
-    }
-    options = [option for option, value in given.items() if value]
-    if testbed != "external" and options:
-        raise UserError(
-            f"{options[0]}: only --testbed external takes it, not {testbed}; give both, or neither"
-        )
+        known = ", ".join(TESTBEDS) + did_you_mean(testbed, TESTBEDS)
+        raise UserError(f"--testbed: {testbed!r} is not known; expected one of {known}")
+    given: dict[str, object] = {"--target": external.target, "--tls": external.tls, "--ca": external.ca}
+    given |= {"--replica": external.replicas, "--arm": external.arm}
+    option = next((option for option, value in given.items() if value), None)
+    if option and testbed != "external":
+        raise UserError(f"{option}: only --testbed external takes it, not {testbed}; give both, or neither")
     if testbed == "external" and not external.target and not external.replicas:
         raise UserError("--testbed external: expected --target HOST:PORT, --replica HOST:PORT or both")

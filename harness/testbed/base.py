@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from harness.events.fleet import Fleet
@@ -60,37 +59,29 @@ class Testbed(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
         """Start new replicas and, if the route has a proxy, a new proxy; return when all are ready.
 
         Raises LabError, with the log's path, if a component dies or is not ready in time.
         """
-        ...
 
     @property
     def fleet(self) -> Fleet:
         """Replicas and proxy of the cell that was started last."""
-        ...
 
     def start_load(self, order: Path, folder: Path) -> Process:
         """Start the load process, which reads the file `order`, and return it."""
-        ...
 
     def load_status(self) -> int | None:
         """Return the load process's exit status; None while it runs.
 
         Raises LabError, with the log's path, if another component has ended unexpectedly.
         """
-        ...
 
     def stop_load(self) -> None:
         """Stop the load early. When this returns, all finished requests are on disk."""
-        ...
 
     def stop_cell(self) -> None:
         """Stop replicas and proxy. When this returns, their ledgers are complete."""
-        ...

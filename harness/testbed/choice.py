@@ -1,14 +1,18 @@
-"""Finds the testbed that the command line names."""
+"""Finds the testbed that the command line names, if it can carry out the experiment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
+from harness.errors import UserError
+from harness.events.registry import kind_of
+from harness.events.schedule import chosen_targets
 from harness.plan.run_options import RunOptions
 from harness.spec.experiment import Experiment
 from harness.testbed.base import Testbed
-from harness.testbed.compatibility import confirm_compatible
-from harness.testbed.local.testbed import LocalTestbed
+
+CONTAINER_RESTART_S = 2.0  # how long one container takes to stop, start and serve again
 
 
 @dataclass(frozen=True)
@@ -39,4 +43,43 @@ def find_testbed(experiment: Experiment, options: RunOptions) -> FoundTestbed:
         from harness.testbed.external.testbed import ExternalTestbed
 
         return FoundTestbed(lambda logs: ExternalTestbed(logs, options.external))
+    from harness.testbed.local.testbed import LocalTestbed
+
     return FoundTestbed(LocalTestbed)
+
+
+def confirm_compatible(experiment: Experiment, testbed: str) -> None:
+    """Raise UserError when `testbed` cannot carry out the experiment."""
+    if reason := incompatibility(experiment, testbed):
+        raise UserError(reason)
+
+
+def incompatibility(experiment: Experiment, testbed: str) -> str | None:
+    """Return one line that says why `testbed` cannot carry out the experiment; None if it can."""
+    events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
+    if testbed == "docker":
+        return _too_short_for_roll(experiment)
+    if not events:
+        return None
+    need_containers = [event.do for event in events if kind_of(event.do).needs_containers]
+    if testbed == "local" and need_containers:
+        return f"{experiment.name}: do: {need_containers[0]} needs containers; run it with --testbed docker"
+    if testbed == "external":
+        kinds = ", ".join(dict.fromkeys(event.do for event in events))
+        reason = f"its events ({kinds}) change replicas or proxy, which this testbed does not control"
+        return f"{experiment.name}: {reason}; run it with --testbed local or docker"
+    return None
+
+
+def _too_short_for_roll(experiment: Experiment) -> str | None:
+    """Return one line if a restart of containers in turn outlasts the measured window; else None."""
+    for arm in experiment.arms.values():
+        for event in experiment.events_of(arm):
+            if not kind_of(event.do).in_turns:
+                continue
+            count = len(chosen_targets(event.target, experiment.replicas.names, Random(0)))
+            needed_s = event.at_s + count * (event.delay_or_default_s + CONTAINER_RESTART_S)
+            if needed_s > experiment.workload_of(arm).duration_s:
+                reason = f"a {event.do} of {count} containers takes about {needed_s - event.at_s:g} s"
+                return f"{experiment.name}: {reason}; use --testbed local or --duration {needed_s + 1:g}"
+    return None

@@ -17,6 +17,7 @@ from harness.errors import LabError
 from harness.paths import ROOT
 
 START_TIMEOUT_S = 30.0
+LOAD_STOP_TIMEOUT_S = 1.0
 
 
 @dataclass
@@ -61,9 +62,11 @@ class ProcessFamily:
                 env={**os.environ, **environment},
                 start_new_session=True,  # so that Ctrl-C in the terminal reaches only the harness
             )
-        self._selector = DefaultSelector()
+        assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._selector.register(self._server.stdout, EVENT_READ)
+        self._requests, self._messages = self._server.stdin, self._server.stdout
+        self._selector = DefaultSelector()
+        self._selector.register(self._messages, EVENT_READ)
 
     def spawn_module(self, name: str, module: str, args: Sequence[str], log: Path) -> Process:
         """Run `module.main(args)` in a fork; its output goes to `log`."""
@@ -79,8 +82,19 @@ class ProcessFamily:
 
     def read_messages(self, timeout_s: float = 0.0) -> None:
         """Read the fork server's messages; wait up to `timeout_s` for the first."""
-        if self._selector.select(timeout_s):
-            self._read()
+        if not self._selector.select(timeout_s):
+            return
+        data = os.read(self._messages.fileno(), 65536)
+        if not data:
+            raise LabError(f"the fork server has died (status {self._server.wait()}); see {self._log}")
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "spawned" in message:
+                name = message["spawned"]
+                self._processes[name] = Process(name, message["pid"], self._log)
+            elif "exited" in message:
+                self._processes[message["exited"]].status = message["status"]
 
     def wait(self, processes: Iterable[Process], timeout_s: float) -> list[Process]:
         """Wait until all `processes` have ended; return those that still run after `timeout_s`."""
@@ -106,17 +120,15 @@ class ProcessFamily:
 
     def close(self) -> None:
         """Kill all processes of the family that still run, and the fork server."""
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
         self._selector.close()
         with suppress(BrokenPipeError):  # the fork server died before it read a request
-            self._server.stdin.close()
+            self._requests.close()
         try:
             self._server.wait(2)
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()
-        self._server.stdout.close()
+        self._messages.close()
 
     def _spawn(self, request: dict[str, Any]) -> Process:
         name = request["spawn"]
@@ -126,31 +138,40 @@ class ProcessFamily:
         while name not in self._processes:
             self.read_messages(deadline_s - time.monotonic())
             if time.monotonic() > deadline_s:
-                raise LabError(
-                    f"the fork server did not start {name} in {START_TIMEOUT_S:g} s; see {self._log}"
-                )
+                late = f"the fork server did not start {name} in {START_TIMEOUT_S:g} s"
+                raise LabError(f"{late}; see {self._log}")
         process = self._processes[name]
         process.log = Path(request["log"])
         return process
 
     def _send(self, request: dict[str, Any]) -> None:
-        assert self._server.stdin is not None
         try:
-            self._server.stdin.write(json.dumps(request).encode() + b"\n")
-            self._server.stdin.flush()
+            self._requests.write(json.dumps(request).encode() + b"\n")
+            self._requests.flush()
         except BrokenPipeError as error:
             raise LabError(f"the fork server has died; see {self._log}") from error
 
-    def _read(self) -> None:
-        assert self._server.stdout is not None
-        data = os.read(self._server.stdout.fileno(), 65536)
-        if not data:
-            raise LabError(f"the fork server has died (status {self._server.wait()}); see {self._log}")
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            message = json.loads(line)
-            if "spawned" in message:
-                name = message["spawned"]
-                self._processes[name] = Process(name, message["pid"], self._log)
-            elif "exited" in message:
-                self._processes[message["exited"]].status = message["status"]
+
+class LoadOnThisMachine:
+    """The methods of a testbed that runs the load as a process on this machine."""
+
+    _load_family: ProcessFamily
+    _load: Process | None = None
+
+    def _prepare_load(self, log: Path) -> None:
+        """Import Locust in the background while other components start. Call it in the main thread."""
+        self._load_family = ProcessFamily("load.main", {"LOCUST_SKIP_MONKEY_PATCH": "1"}, log)
+
+    def start_load(self, order: Path, folder: Path) -> Process:
+        log = folder / "logs" / "load.log"
+        self._load = self._load_family.spawn_module("load", "load.main", [str(order)], log)
+        return self._load
+
+    def load_status(self) -> int | None:
+        assert self._load is not None
+        self._load_family.read_messages()
+        return self._load.status
+
+    def stop_load(self) -> None:
+        if self._load is not None:
+            self._load_family.end([self._load], LOAD_STOP_TIMEOUT_S)

@@ -3,6 +3,7 @@
 import csv
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,9 @@ class CellContainer:
     """One container and the state of its process. `state.status` is None while it runs or has not started."""
 
     def __init__(self, name: str, container: Container, log: Path) -> None:
+        self.name = name
         self.container = container
         self.state = Process(name, 0, log)
-
-    @property
-    def name(self) -> str:
-        return self.state.name
 
     def set_ended(self, exit_status: int) -> None:
         """Record that the container's process has ended."""
@@ -79,15 +77,12 @@ class ExitWatch:
     def _read_events(self) -> None:
         try:
             for event in self._events:
-                self._handle(event)
+                container = self._containers.get(event["Actor"]["ID"])
+                if container is not None:
+                    container.set_ended(int(event["Actor"]["Attributes"]["exitCode"]))
         except Exception as error:  # check() reports it: after any error there are no more events
             if not self._closed:
                 self._failure = error
-
-    def _handle(self, event: dict[str, Any]) -> None:
-        container = self._containers.get(event["Actor"]["ID"])
-        if container is not None:
-            container.set_ended(int(event["Actor"]["Attributes"]["exitCode"]))
 
 
 class UsageWatch:
@@ -104,10 +99,8 @@ class UsageWatch:
         self._rows.writerow(USAGE_COLUMNS)
         self._writing = threading.Lock()
         self._threads = [
-            threading.Thread(
-                target=self._watch, args=(container,), name=f"usage-{container.name}", daemon=True
-            )
-            for container in containers
+            threading.Thread(target=self._watch, args=(one,), name=f"usage-{one.name}", daemon=True)
+            for one in containers
         ]
         for thread in self._threads:
             thread.start()
@@ -158,3 +151,22 @@ def engine_call(what: str, call: Any, *arguments: Any, **options: Any) -> None:
             raise LabError(f"the engine refused to {what}: {error.explanation}") from error
     except ENGINE_ERRORS as error:
         raise LabError(f"the engine did not {what}: {error}") from error
+
+
+def host_pids(containers: Iterable[CellContainer], proc: Path = Path("/proc")) -> dict[str, int]:
+    """Return name -> process id of each container that runs; empty if one of them is not visible here.
+
+    The engine's ids are those of its machine. Where the lab has other ids, as in a container, the control
+    group of the process does not name the container.
+    """
+    found: dict[str, int] = {}
+    for one in containers:
+        try:
+            one.container.reload()
+            if pid := int(one.container.attrs["State"]["Pid"]):
+                if str(one.container.id) not in (proc / str(pid) / "cgroup").read_text():
+                    return {}
+                found[one.name] = pid
+        except (*ENGINE_ERRORS, OSError):
+            return {}
+    return found

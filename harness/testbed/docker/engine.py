@@ -133,14 +133,10 @@ def _remove_old_images(client: docker.DockerClient) -> None:
 
 def _build(client: docker.DockerClient, tag: str) -> None:
     arguments = {"BASE": os.environ[BASE]} if BASE in os.environ else {}
+    network = os.environ.get(BUILD_NETWORK)
     try:
         client.images.build(
-            path=str(ROOT),
-            tag=tag,
-            buildargs=arguments,
-            network_mode=os.environ.get(BUILD_NETWORK),
-            rm=True,
-            forcerm=True,
+            path=str(ROOT), tag=tag, buildargs=arguments, network_mode=network, rm=True, forcerm=True
         )
     except BuildError as error:
         lines = [line["stream"].strip() for line in error.build_log if line.get("stream", "").strip()]

@@ -11,11 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import docker
@@ -28,6 +26,7 @@ from harness.record.usage import USAGE_FILE
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.cell_context import CellContext
+from harness.testbed.docker import engine
 from harness.testbed.docker.compose import compose_command, create, service, write_compose
 from harness.testbed.docker.container import (
     ENGINE_ERRORS,
@@ -35,23 +34,10 @@ from harness.testbed.docker.container import (
     ExitWatch,
     UsageWatch,
     engine_call,
-)
-from harness.testbed.docker.container_pids import host_pids
-from harness.testbed.docker.engine import (
-    OWNER,
-    LabNetwork,
-    connect,
-    ensure_image,
-    make_network,
-    owner,
-    remove_all,
-    remove_leftovers,
-    rootless,
-    source_digest,
+    host_pids,
 )
 from harness.testbed.docker.fleet import DockerFleet
 from harness.testbed.processes import Process
-from harness.testbed.startup import start_components
 
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 2.0
@@ -73,13 +59,13 @@ class DockerHost:
         if options.web or options.load.expect_workers:
             option = "--web" if options.web else "--expect-workers"
             raise UserError(f"{option}: not with --testbed docker: its load runs inside a Docker network")
-        client = connect()
-        return cls(client, compose_command(), _container_user(rootless(client)))
+        client = engine.connect()
+        return cls(client, compose_command(), _container_user(engine.rootless(client)))
 
     @property
     def versions(self) -> dict[str, str]:
         """Versions of engine and image, for the record."""
-        return {"docker": str(self.client.version()["Version"]), "image": source_digest()}
+        return {"docker": str(self.client.version()["Version"]), "image": engine.source_digest()}
 
 
 def _container_user(is_rootless: bool) -> str:
@@ -97,7 +83,6 @@ class DockerTestbed:
     def __init__(self, host: DockerHost, logs: Path) -> None:
         self._logs = logs
         self._client, self._compose, self._user = host.client, host.compose, host.user
-        self._closing = ExitStack()
         self._containers: dict[str, CellContainer] = {}
         self._fleet: DockerFleet | None = None
         self._load: CellContainer | None = None
@@ -106,32 +91,27 @@ class DockerTestbed:
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
-        try:
-            self._enter()
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as closing:  # if a step fails, the earlier ones are undone
+            closing.callback(self._client.close)
+            engine.remove_leftovers(self._client)
+            self._image = engine.ensure_image(self._client, lambda line: print(line, file=sys.stderr))
+            closing.callback(self._remove)
+            self._start_guard(closing)
+            self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"
+            self._network = engine.make_network(self._client, self._project)
+            folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="lb-lab-"))
+            self._sockets = Path(folder)
+            self._give_to_container_user([self._sockets])
+            self._watch = ExitWatch(f"{engine.OWNER}={engine.owner()}", self._containers)
+            closing.callback(self._watch.close)
+            self._closing = closing.pop_all()
         return self
 
-    def _enter(self) -> None:
-        self._closing.callback(self._client.close)
-        remove_leftovers(self._client)
-        self._image = ensure_image(self._client, lambda line: print(line, file=sys.stderr))
-        self._closing.callback(self._remove)
-        self._start_guard()
-        self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"
-        self._network: LabNetwork = make_network(self._client, self._project)
-        folder = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="lb-lab-"))
-        self._sockets = Path(folder)
-        self._give_to_container_user([self._sockets])
-        self._watch = ExitWatch(f"{OWNER}={owner()}", self._containers)
-        self._closing.callback(self._watch.close)
-
-    def _start_guard(self) -> None:
+    def _start_guard(self, closing: ExitStack) -> None:
         """Start the process that removes the containers if this process is killed."""
         with (self._logs / "docker-guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "harness.testbed.docker.guard", owner()],
+                [sys.executable, "-m", "harness.testbed.docker.guard", engine.owner()],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -139,25 +119,23 @@ class DockerTestbed:
                 start_new_session=True,
             )
         assert guard.stdin is not None
-        self._closing.callback(guard.wait)
-        self._closing.callback(guard.stdin.close)
+        closing.callback(guard.wait)
+        closing.callback(guard.stdin.close)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        if self._fleet is not None:
+            self._fleet.close()
+        self._closing.close()
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
-        """See Testbed."""
         (folder / "logs").mkdir(exist_ok=True)
         (folder / "envoy").mkdir(exist_ok=True)
         self._give_to_container_user([folder, *folder.iterdir()])
-        if self._fleet is not None:
-            self.stop_cell()
+        self.stop_cell()
         context = CellContext(experiment, plan, folder, epoch_ns, None)
         self._fleet = fleet = DockerFleet(context, self._network, self._client, self._sockets)
         self._create(fleet, context)
-        return start_components(fleet, experiment.replicas.names, self._await)
+        return fleet.start_all(self.check, READY_TIMEOUT_S)
 
     def _create(self, fleet: DockerFleet, context: CellContext) -> None:
         """Run Compose to create all containers that the cell will need, and find them."""
@@ -171,73 +149,58 @@ class DockerTestbed:
         self._cells += 1
         project = f"{self._project}-{self._cells}"
         create(self._compose, compose_file, project, self._image, self._logs / "compose.log")
-        found = self._client.containers.list(
-            all=True, filters={"label": f"com.docker.compose.project={project}"}
-        )
-        for container in found:
+        label = f"com.docker.compose.project={project}"
+        for container in self._client.containers.list(all=True, filters={"label": label}):
             name = container.labels["com.docker.compose.service"]
-            found_container = CellContainer(name, container, context.log(name))
-            self._containers[str(container.id)] = found_container
-            fleet.containers[name] = found_container
+            fleet.containers[name] = CellContainer(name, container, context.log(name))
+            self._containers[str(container.id)] = fleet.containers[name]
         if missing := set(commands) - set(fleet.containers):
-            raise LabError(
-                f"Compose did not create {', '.join(sorted(missing))}; see {self._logs}/compose.log"
-            )
+            names = ", ".join(sorted(missing))
+            raise LabError(f"Compose did not create {names}; see {self._logs}/compose.log")
 
     @property
     def fleet(self) -> DockerFleet:
-        """See Testbed."""
         assert self._fleet is not None
         return self._fleet
 
     def start_load(self, order: Path, folder: Path) -> Process:
-        """See Testbed."""
         assert order == _order(folder)
         fleet = self.fleet
         self._load = fleet.containers["load"]
         engine_call("start the load", self._load.container.start)
         fleet.live.pids |= host_pids(fleet.containers.values())
-        self._usage = UsageWatch(list(fleet.containers.values()), folder / USAGE_FILE, fleet.epoch_ns)
+        self._usage = UsageWatch(list(fleet.containers.values()), folder / USAGE_FILE, fleet.context.epoch_ns)
         return self._load.state
 
     def load_status(self) -> int | None:
-        """See Testbed."""
         assert self._load is not None
         self.check()
         return self._load.state.status
 
     def stop_load(self) -> None:
-        """See Testbed."""
         if self._usage is not None:
             self._usage.end()
         if self._load is not None:
             self._end([self._load])
 
     def stop_cell(self) -> None:
-        """See Testbed."""
         if self._fleet is None:
             return
-        fleet, containers = self._fleet, self._fleet.containers
-        self._end([container for name, container in containers.items() if name != "load"])
+        fleet = self._fleet
+        self._end([container for name, container in fleet.containers.items() if name != "load"])
         if self._usage is not None:
             self._usage.close()
             self._usage = None
-        fleet.for_each(lambda name: containers[name].save_log(), list(containers))
-        fleet.for_each(lambda name: containers[name].remove(), list(containers))
+        fleet.for_each(CellContainer.save_log)
+        fleet.for_each(CellContainer.remove)
         fleet.close()
         self._containers.clear()
         self._fleet = None
         self._load = None
 
-    def close(self) -> None:
-        """Remove everything that the run has in the engine, whatever state the testbed is in."""
-        if self._fleet is not None:
-            self._fleet.close()
-        self._closing.close()
-
     def _remove(self) -> None:
         try:
-            remove_all(self._client, owner())
+            engine.remove_all(self._client, engine.owner())
         except ENGINE_ERRORS as error:
             message = "the Docker engine does not answer; the next run removes what this run left in it"
             raise LabError(message) from error
@@ -245,11 +208,9 @@ class DockerTestbed:
     def _end(self, containers: list[CellContainer]) -> None:
         """Send SIGTERM to the running containers, then SIGKILL to those that run after STOP_TIMEOUT_S."""
         # An error means that the engine does not answer or has removed the containers.
-        try:
+        with suppress(*ENGINE_ERRORS, LabError):
             self._end_with(containers, signal.SIGTERM)
             self._end_with(containers, signal.SIGKILL)
-        except (*ENGINE_ERRORS, LabError):
-            return
 
     def _end_with(self, containers: list[CellContainer], number: signal.Signals) -> None:
         running = [one for one in containers if one.state.status is None]
@@ -274,17 +235,6 @@ class DockerTestbed:
             if one.state.status is not None and not one.state.end_expected and one is not self._load:
                 one.save_log()
                 raise LabError(one.state.describe_end())
-
-    def _await(self, ready: Callable[[], bool], name: str) -> None:
-        """Wait until `ready()`. Raises LabError when a container dies or `name` is not ready in time."""
-        deadline_s = time.monotonic() + READY_TIMEOUT_S
-        while not ready():
-            self.check()
-            if time.monotonic() > deadline_s:
-                late = self.fleet.containers[name]
-                late.save_log()
-                raise LabError(f"{name} was not ready after {READY_TIMEOUT_S:g} s; see {late.state.log}")
-            time.sleep(POLL_S)
 
     def _give_to_container_user(self, paths: list[Path]) -> None:
         """Make the containers' user the owner of `paths`, if that user is LAB_USER."""

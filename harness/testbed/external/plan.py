@@ -16,7 +16,7 @@ from harness.plan.run_options import ExternalOptions
 from harness.record.manifest import ExternalFields
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
 from harness.spec.experiment import Experiment
-from harness.testbed.compatibility import confirm_compatible
+from harness.testbed.choice import confirm_compatible
 from lb.ca_certificates import read_ca_certificates
 from lb.target import resolver_target, split_address
 
@@ -40,9 +40,10 @@ class ExternalPlan:
 def plan_external(experiment: Experiment, external: ExternalOptions) -> ExternalPlan:
     """Select the arms that can be run with the options `external`.
 
-    Raises UserError if an option is wrong or missing, or if no arm can be run.
+    Raises UserError if an option is wrong or missing, if no arm can be run, or if the number of named
+    replicas is not that of the experiment.
     """
-    confirm_addresses(external)
+    _confirm_addresses(external)
     variants = experiment.variants
     if all(experiment.events_of(variant.arm) for variant in variants.values()):
         confirm_compatible(experiment, "external")
@@ -50,7 +51,12 @@ def plan_external(experiment: Experiment, external: ExternalOptions) -> External
     if len(omitted) == len(variants):
         reasons = "; ".join(f"{name}: {omitted[name]}" for name in variants)
         raise UserError(f"{experiment.name}: none of its arms can be run ({reasons})")
-    confirm_counts(experiment, external)
+    named, planned = len(external.replicas), experiment.replicas.count
+    if named and named != planned:
+        raise UserError(
+            f"--replica: {named} named, and {experiment.name} has {planned} replicas; "
+            f"name all, or run it with --replicas {named}"
+        )
     return _reduced(experiment, omitted, external)
 
 
@@ -133,12 +139,9 @@ def _reduced(experiment: Experiment, omitted: Mapping[str, str], external: Exter
             "replicas are known only from their answers, and their settings were not confirmed: "
             "no --replica was named"
         )
-    fields = ExternalFields(
-        testbed_options=_arguments(external),
-        notes=notes,
-        not_judged=[one.in_words() for one in experiment.expect if one not in kept],
-    )
-    return ExternalPlan(reduced, fields)
+    options = _arguments(external)
+    not_judged = [one.in_words() for one in experiment.expect if one not in kept]
+    return ExternalPlan(reduced, ExternalFields(testbed_options=options, notes=notes, not_judged=not_judged))
 
 
 def _arguments(external: ExternalOptions) -> list[str]:
@@ -162,7 +165,7 @@ def _arms(experiment: Experiment, chosen: Mapping[str, Variant]) -> dict[str, Ar
     return arms
 
 
-def confirm_addresses(external: ExternalOptions) -> None:
+def _confirm_addresses(external: ExternalOptions) -> None:
     """Raise UserError for an address or file that cannot be used, or options that contradict each other."""
     if external.target is not None:
         _confirm("--target", resolver_target, external.target)
@@ -185,13 +188,3 @@ def _confirm(option: str, read: Callable[[str], object], text: str) -> None:
         read(text)
     except ValueError as error:
         raise UserError(f"{option}: {error}") from error
-
-
-def confirm_counts(experiment: Experiment, external: ExternalOptions) -> None:
-    """Raise UserError if the number of named replicas is not that of the experiment."""
-    named, planned = len(external.replicas), experiment.replicas.count
-    if named and named != planned:
-        raise UserError(
-            f"--replica: {named} named, and {experiment.name} has {planned} replicas; "
-            f"name all, or run it with --replicas {named}"
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import socket
 import time
 from collections import deque
@@ -153,12 +152,8 @@ class ExternalReplicas:
                 raise UserError(f"--replica {self.addresses[name]}: {_failure(error)}") from error
             with (folder / f"{name}.csv").open("w", newline="") as file:
                 table = csv.writer(file, lineterminator="\n")
-                table.writerows(
-                    itertools.chain(
-                        [REPLICA_COLUMNS],
-                        ([getattr(row, column) for column in REPLICA_COLUMNS] for row in last),
-                    )
-                )
+                table.writerow(REPLICA_COLUMNS)
+                table.writerows([getattr(row, column) for column in REPLICA_COLUMNS] for row in last)
 
     def close(self) -> None:
         """Close the connections."""

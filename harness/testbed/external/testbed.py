@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.errors import LabError, UserError
@@ -14,15 +13,11 @@ from harness.plan.run_options import ExternalOptions
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_named, replica_names_behind
-from harness.testbed.load_process import LoadProcess
-from harness.testbed.processes import Process
+from harness.testbed.processes import LoadOnThisMachine
 from lb.ca_certificates import read_ca_certificates
 
-FOREIGN_PROXY = "the proxy is not the lab's"
-NO_REPLICA_NAMED = "no --replica was named"
 
-
-class ExternalTestbed:
+class ExternalTestbed(LoadOnThisMachine):
     """Starts the load on this machine against an external target. Enter it in the main thread.
 
     `logs`: the folder for the fork server's log.
@@ -30,10 +25,9 @@ class ExternalTestbed:
 
     def __init__(self, logs: Path, external: ExternalOptions) -> None:
         self._logs = logs
-        self._addresses = external.replicas
+        self._external = external
         authority = None if external.ca is None else read_ca_certificates(external.ca)
         self._target = Target(external.target, external.tls, authority) if external.target else None
-        self._load: LoadProcess | None = None
         self._named_replicas: ExternalReplicas | None = None
         self._addresses_by_name: dict[str, str] = {}
         self._live: LiveCell | None = None
@@ -41,25 +35,16 @@ class ExternalTestbed:
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._load = LoadProcess(self._logs / "forkserver.log")
+        self._prepare_load(self._logs / "forkserver.log")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._load is not None:
-            self._load.close()
+    def __exit__(self, *_: object) -> None:
+        self._load_family.close()
         if self._named_replicas is not None:
             self._named_replicas.close()
 
-    def start_cell(
-        self,
-        experiment: Experiment,
-        plan: CellPlan,
-        folder: Path,
-        epoch_ns: int,  # noqa: ARG002 - these replicas have their own epoch
-    ) -> LiveCell:
-        """See Testbed. Starts nothing, but finds the names of the replicas that run.
+    def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:  # noqa: ARG002 - replicas have their own epoch
+        """Find the names of the replicas, which run already.
 
         Raises UserError when a replica does not answer, or when their number is not the planned one.
         """
@@ -72,12 +57,12 @@ class ExternalTestbed:
         # The replicas keep their videos after a cell, and refuse to add a video that they have.
         live.key_prefix = f"load-{time.time_ns()}"
         if self._named_replicas is None:
-            live.missing_ledgers["replica"] = NO_REPLICA_NAMED
+            live.missing_ledgers["replica"] = "no --replica was named"
         if plan.arm.route != "direct":
             assert self._target is not None
             live.envoy_address = self._target.address
             live.tls, live.authority = self._target.tls, self._target.authority
-            live.missing_ledgers["envoy"] = FOREIGN_PROXY
+            live.missing_ledgers["envoy"] = "the proxy is not the lab's"
         if self._named_replicas is not None:
             self._calls_before = self._named_replicas.calls_done()
         self._live = live
@@ -85,8 +70,8 @@ class ExternalTestbed:
 
     def _find_replicas(self, experiment: Experiment) -> dict[str, str]:
         """Return name -> "host:port" of the replicas; the address is "" if only the name is known."""
-        if self._addresses:
-            self._named_replicas = ExternalReplicas(self._addresses)
+        if self._external.replicas:
+            self._named_replicas = ExternalReplicas(self._external.replicas)
             if self._target is not None:
                 confirm_named(self._target, list(self._named_replicas.addresses))
             return self._named_replicas.addresses
@@ -95,26 +80,11 @@ class ExternalTestbed:
 
     @property
     def fleet(self) -> Fleet:
-        """See Testbed. Always raises LabError: the lab does not control external replicas."""
+        """Raises LabError: the lab does not control external replicas."""
         raise LabError("--testbed external: events need replicas that the lab has started")
 
-    def start_load(self, order: Path, folder: Path) -> Process:
-        """See Testbed."""
-        assert self._load is not None
-        return self._load.start(order, folder)
-
-    def load_status(self) -> int | None:
-        """See Testbed."""
-        assert self._load is not None
-        return self._load.status()
-
-    def stop_load(self) -> None:
-        """See Testbed."""
-        assert self._load is not None
-        self._load.stop()
-
     def stop_cell(self) -> None:
-        """See Testbed. Stops nothing, but fetches the ledgers of the named replicas."""
+        """Fetch the ledgers of the named replicas, which go on."""
         live, self._live = self._live, None
         if live is None or self._named_replicas is None:
             return

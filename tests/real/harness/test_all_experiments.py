@@ -12,7 +12,7 @@ from lab_process import Lab, StartLab
 
 from harness.spec.catalogue import catalogue
 from harness.spec.experiment import experiment_names, load_experiment
-from harness.testbed.compatibility import incompatibility
+from harness.testbed.choice import incompatibility
 
 # What a machine that is busy with something else does to a cell; any other reason is a fault of the lab.
 OF_THE_MACHINE = ("the generator lagged", "the generator sent")

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from replica_process import Server, StartReplica, start_server
 
-from harness.testbed.local.ports import ReservedPorts
+from harness.testbed.local.fleet import ReservedPorts
 from services.ledger import COLUMNS
 from services.video_service_pb2 import GetIdentityRequest, GetLedgerRequest, Video
 

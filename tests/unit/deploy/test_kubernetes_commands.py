@@ -14,9 +14,8 @@ from harness.plan.cells import plan_cells
 from harness.plan.run_options import ExternalOptions, confirm_testbed
 from harness.proxy.standalone import _parser, proxy_plan
 from harness.spec.experiment import load_experiment
-from harness.testbed.cell_context import CellContext
+from harness.testbed.cell_context import CellContext, replica_args
 from harness.testbed.external.plan import plan_external
-from harness.testbed.replica_args import replica_args
 from load.secret import SECRET_VARIABLE
 from services.options import Options, parse
 from services.settings import ServiceTime

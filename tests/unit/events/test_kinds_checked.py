@@ -13,14 +13,12 @@ from harness.events.keys import OWN_KEYS
 from harness.events.kind import ANY_STATE, EventKind, State
 from harness.events.registry import EVENT_KINDS
 from harness.plan.cells import CellPlan, plan_cells
-from harness.proxy.envoy_args import envoy_args
-from harness.proxy.render import EnvoyFiles
+from harness.proxy.render import EnvoyFiles, envoy_args
 from harness.spec.experiment import Experiment
-from harness.testbed.cell_context import CellContext
-from harness.testbed.compatibility import incompatibility
+from harness.testbed.cell_context import CellContext, replica_args
+from harness.testbed.choice import incompatibility
 from harness.testbed.docker.engine import LabNetwork
 from harness.testbed.docker.fleet import DockerFleet
-from harness.testbed.replica_args import replica_args
 from tests.unit.events.kind_experiments import event, example_timeline, experiment, opener
 from tests.unit.events.test_kinds_by_model import OTHER
 

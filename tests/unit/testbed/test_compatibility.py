@@ -5,7 +5,7 @@ import pytest
 from harness.cli.run_all import LEFT_OUT, Outcome, exit_status
 from harness.errors import UserError
 from harness.spec.experiment import experiment_names, load_experiment
-from harness.testbed.compatibility import confirm_compatible, incompatibility
+from harness.testbed.choice import confirm_compatible, incompatibility
 
 
 def test_the_local_testbed_refuses_a_partition() -> None:

@@ -1,0 +1,141 @@
+"""What the fleets of all testbeds have in common: the start of a cell's replicas, name server and proxy."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import LabError
+from harness.events.fleet import PROXY, Endpoint, Fleet
+from harness.events.schedule import new_replicas
+from harness.proxy.admin import EnvoyAdmin
+from harness.proxy.endpoints import named_hosts
+from harness.proxy.render import EnvoyFiles, render, write_endpoints
+from harness.testbed.base import LiveCell
+from harness.testbed.cell_context import CellContext
+
+if TYPE_CHECKING:
+    from harness.proxy.name_server import NameServer
+
+POLL_S = 0.005
+
+
+class CellFleet(Fleet):
+    """Replicas, proxy and name server of one cell. `live` describes them to the rest of the harness."""
+
+    def __init__(self, context: CellContext, admin_socket: Path | None = None) -> None:
+        self.live = LiveCell(context.folder, replicas={}, controls={})
+        self.context = context
+        self._has_proxy = context.plan.arm.route != "direct"
+        self._files = EnvoyFiles(context.folder / "envoy", context.folder / "access.jsonl")
+        self._admin_socket = admin_socket
+        self._name_server: NameServer | None = None
+        self._closing = ExitStack()
+        count = context.experiment.replicas.count + new_replicas(context.plan.events)
+        self._names = [f"replica-{number}" for number in range(count)]  # with those that events add
+        self._unused_names = iter(self._names)
+
+    def start_all(self, check: Callable[[], None], timeout_s: float) -> LiveCell:
+        """Start the replicas and then the proxy, if the route has one; return when all are ready.
+
+        `check` raises LabError when a component has died. Raises LabError, with the log's path, when a
+        component is not ready after `timeout_s`.
+        """
+
+        def wait(ready: Callable[[], bool], name: str) -> None:
+            deadline_s = time.monotonic() + timeout_s
+            while not ready():
+                check()
+                if time.monotonic() > deadline_s:
+                    raise LabError(f"{name} was not ready after {timeout_s:g} s; see {self._saved_log(name)}")
+                time.sleep(POLL_S)
+
+        names = [self.start_new() for _ in self.context.experiment.replicas.names]
+        for name in names:
+            wait(partial(self.ready, name), name)
+        self.publish({name: Endpoint(self.live.replicas[name]) for name in names})
+        if self._has_proxy:
+            self.start_proxy()
+            wait(self.proxy_ready, PROXY)
+            wait(self._all_healthy, PROXY)
+        return self.live
+
+    def _all_healthy(self) -> bool:
+        assert self.live.envoy is not None
+        health = self.live.envoy.endpoint_health()
+        return len(health) == len(self.live.replicas) and all(health.values())
+
+    def start(self, name: str) -> None:
+        self.context.ready_file(name).unlink(missing_ok=True)
+        self._start(name)
+
+    def start_new(self) -> str:
+        name = next(self._unused_names)
+        self.start(name)
+        return name
+
+    def ready(self, name: str) -> bool:
+        entry = self.context.ready(name)
+        if entry is None:
+            return False
+        self.live.replicas[name] = entry["address"]
+        self.live.controls[name] = entry["control_address"]
+        if "tls_address" in entry:
+            self.live.replicas_tls[name] = entry["tls_address"]
+        return True
+
+    def publish(self, endpoints: dict[str, Endpoint]) -> None:
+        if self._has_proxy:
+            write_endpoints(self._files, endpoints, self.context.plan.arm)
+        if self._name_server is not None:
+            self._name_server.publish(named_hosts(endpoints))
+
+    def stop_proxy(self) -> None:
+        self.stop(PROXY)
+
+    def start_proxy(self) -> None:
+        arm, tls, address = self.context.plan.arm, self.context.tls, self._address(PROXY)
+        self._files.admin_address.unlink(missing_ok=True)
+        self._files.config.write_text(render(arm, self._files, tls, address, self._admin_socket))
+        self._start(PROXY)
+
+    def proxy_running(self) -> bool:
+        return self._has_proxy and self.running(PROXY)
+
+    def proxy_ready(self) -> bool:
+        path = self._files.admin_address
+        written = path.read_text().strip() if path.exists() else ""
+        if not written:
+            return False
+        admin_address = str(self._admin_socket or written)
+        self.live.envoy = EnvoyAdmin(admin_address, self.context.log(PROXY))
+        self.live.envoy_address = self._address(PROXY)
+        return True
+
+    def close(self) -> None:
+        """Release what the fleet holds in this process. End the components first."""
+        self._closing.close()
+
+    def _use_name_server(self, host: str = "127.0.0.1") -> None:
+        # A local import, because most cells have no name server and should not wait for its import.
+        from harness.proxy.name_server import NameServer
+
+        self._name_server = self._closing.enter_context(NameServer(host))
+        self.live.name_server = self._name_server.address
+
+    def _saved_log(self, name: str) -> Path:
+        """Return the path of a component's log, which contains all output so far."""
+        return self.context.log(name)
+
+    @abstractmethod
+    def _address(self, name: str) -> str:
+        """Return the "host:port" of a replica or the proxy; it keeps its address when it restarts."""
+
+    @abstractmethod
+    def _start(self, name: str) -> None:
+        """Start a replica or the proxy, which does not run."""
