@@ -69,7 +69,6 @@ KINDS = (
         name="drain",
         meaning="Envoy has the endpoint as DRAINING, the name server does not name it; after `delay_s` it is "
         "removed and its process stopped",
-        example={"target": "replica-0"},
         action=_drain,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
         keys={"delay_s": DELAY_MEANING},
@@ -84,7 +83,6 @@ KINDS = (
     EventKind(
         name="remove",
         meaning="the endpoint is removed at once; the process goes on",
-        example={"target": "replica-0"},
         action=_remove,
         opposite="add",
         endpoints="members",

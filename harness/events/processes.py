@@ -23,16 +23,12 @@ def _stop(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) 
 
 
 def _pause(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    for name in targets:
-        context.fleet.pause(name)
-        context.seen(planned, name, "process stopped (SIGSTOP)")
+    context.change(planned, targets, context.fleet.pause, "process stopped (SIGSTOP)")
     yield from context.until_proxy_sees(planned, targets, *NO_LONGER_USED)
 
 
 def _resume(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    for name in targets:
-        context.fleet.resume(name)
-        context.seen(planned, name, "process goes on (SIGCONT)")
+    context.change(planned, targets, context.fleet.resume, "process goes on (SIGCONT)")
     yield from context.until_proxy_sees(planned, targets, HEALTHY)
 
 
@@ -64,7 +60,6 @@ KINDS = (
     EventKind(
         name="kill",
         meaning="the process ends at once (SIGKILL), and calls in hand are lost",
-        example={"target": "replica-0"},
         action=_kill,
         notification=BY_CONNECTION,
         opposite="start",
@@ -76,7 +71,6 @@ KINDS = (
     EventKind(
         name="stop",
         meaning="the process ends gracefully (SIGTERM): clients get GOAWAY, and calls in hand may finish",
-        example={"target": "replica-0"},
         action=_stop,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
         keys={"delay_s": "seconds that calls in hand may take (default 1)"},
@@ -91,7 +85,6 @@ KINDS = (
         name="pause",
         meaning="the process is frozen (SIGSTOP): connections stay, the kernel still takes bytes, nobody "
         "answers",
-        example={"target": "replica-0"},
         action=_pause,
         notification="nobody is told: connections stay, answers do not come",
         opposite="resume",
@@ -103,7 +96,6 @@ KINDS = (
     EventKind(
         name="resume",
         meaning="the frozen process goes on where it was (SIGCONT)",
-        example={"target": "replica-0"},
         action=_resume,
         notification="answers come again",
         before=("paused",),
@@ -113,7 +105,6 @@ KINDS = (
     EventKind(
         name="start",
         meaning="a new process starts at the address of the one that ended, and goes on with the same ledger",
-        example={"target": "replica-0"},
         action=start,
         notification="its address takes connections again",
         before=("ended",),

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from harness.events.event import Event
 from harness.events.keys import MAX_EVENTS
+from harness.events.schedule import Event
 from harness.fields import ArmName, FileName, Line, Model, Text
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
 from harness.spec.expectation import Expectation
