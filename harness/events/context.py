@@ -21,14 +21,9 @@ NO_LONGER_USED = ("unhealthy", "ejected")
 class Answer(Protocol):
     """A replica's answer to a request of the lab, which may still be under way."""
 
-    def done(self) -> bool:
-        """Whether it has come."""
-
-    def code(self) -> Any:
-        """The gRPC status code."""
-
-    def details(self) -> Any:
-        """What the replica says of an error."""
+    def done(self) -> bool: ...  # whether it has come
+    def code(self) -> Any: ...  # the gRPC status code
+    def details(self) -> Any: ...  # what the replica says of an error
 
 
 class EventContext(ABC):
@@ -119,17 +114,27 @@ class EventContext(ABC):
         yield from self.until(lambda: time.monotonic() >= end_s)
 
     def until_each(
-        self, planned: PlannedEvent, targets: Iterable[str], look: Callable[[str], bool], what: str
-    ) -> Steps:
-        """Wait until `look` is True of each target, and record each. A later event takes over its targets."""
-        left = list(targets)
-        while left := [name for name in left if self._last_event.get(name) == planned.number]:
-            for name in [name for name in left if look(name)]:
+        self,
+        planned: PlannedEvent,
+        targets: Iterable[str],
+        look: Callable[[str], bool],
+        what: str,
+        waits: Callable[[str], bool] | None = None,
+    ) -> Generator[None, None, list[str]]:
+        """Wait until `look` is True of each target, record each, and return those of which it became True.
+
+        A target is given up when `waits` is False of it; by default when a later event concerns it.
+        """
+        waits = waits or (lambda name: self._last_event.get(name) == planned.number)
+        left, reached = list(targets), []
+        while left := [name for name in left if waits(name)]:
+            for name in filter(look, left):
                 self.seen(planned, name, what)
-                left.remove(name)
-            if not left:
-                return
-            yield
+                reached.append(name)
+            left = [name for name in left if name not in reached]
+            if left:
+                yield
+        return reached
 
     def until_ended(self, planned: PlannedEvent, targets: Iterable[str]) -> Steps:
         """Wait until the process of each target has ended."""

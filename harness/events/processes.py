@@ -43,15 +43,7 @@ def start(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) 
 def join(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
     """Wait for processes that were started, and publish the endpoints of those that did not end before."""
     fleet = context.fleet
-    starting, ready = list(targets), []
-    while starting := [name for name in starting if fleet.running(name)]:
-        for name in [name for name in starting if fleet.ready(name)]:
-            context.seen(planned, name, "process ready")
-            starting.remove(name)
-            ready.append(name)
-        if not starting:
-            break
-        yield
+    ready = yield from context.until_each(planned, targets, fleet.ready, "process ready", fleet.running)
     context.publish_as_new(ready)
     yield from context.until_proxy_sees(planned, ready, HEALTHY)
 
