@@ -9,6 +9,7 @@ from harness.events.kind import BY_ANSWERS, BY_HEALTH_SERVICE, EventKind
 
 HEALED = ("slow_factor", "slow_share", "fail_share", "fail_code")
 IN_FORCE = "settings in force"
+Ask = Callable[[str], Answer]  # asks the replica of that name
 
 
 def _slow(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
@@ -48,13 +49,7 @@ def _serving(context: EventContext, planned: PlannedEvent, targets: Sequence[str
     yield from context.until_proxy_sees(planned, targets, HEALTHY)
 
 
-def _ask(
-    context: EventContext,
-    planned: PlannedEvent,
-    targets: Sequence[str],
-    ask: Callable[[str], Answer],
-    what: str,
-) -> Steps:
+def _ask(context: EventContext, planned: PlannedEvent, targets: Sequence[str], ask: Ask, what: str) -> Steps:
     """Ask each target once all of them serve, and record its answer. Raises LabError when one refuses."""
     yield from context.until(lambda: all(map(context.controllable, targets)))
     answers = {name: ask(name) for name in targets}

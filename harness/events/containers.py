@@ -19,14 +19,14 @@ def _rejoin(context: EventContext, planned: PlannedEvent, targets: Sequence[str]
 
 
 def _limit_cpu(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    yield from _set_limit(context, planned, targets, planned.event.cores)
+    yield from _limit(context, planned, targets, planned.event.cores)
 
 
 def _unlimit_cpu(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    yield from _set_limit(context, planned, targets, None)
+    yield from _limit(context, planned, targets, None)
 
 
-def _set_limit(
+def _limit(
     context: EventContext, planned: PlannedEvent, targets: Sequence[str], cores: float | None
 ) -> Steps:
     fleet = _containers(context)

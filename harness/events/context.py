@@ -10,6 +10,7 @@ from harness.events.keys import PlannedEvent
 
 # What an action does, a step at a time: it yields while it waits, and is called again soon.
 Steps = Generator[None, None, None]
+Look = Callable[[str], bool]  # whether something is so of the replica of that name
 
 # States of an endpoint in the proxy.
 ABSENT = "absent"
@@ -114,12 +115,7 @@ class EventContext(ABC):
         yield from self.until(lambda: time.monotonic() >= end_s)
 
     def until_each(
-        self,
-        planned: PlannedEvent,
-        targets: Iterable[str],
-        look: Callable[[str], bool],
-        what: str,
-        waits: Callable[[str], bool] | None = None,
+        self, planned: PlannedEvent, targets: Iterable[str], look: Look, what: str, waits: Look | None = None
     ) -> Generator[None, None, list[str]]:
         """Wait until `look` is True of each target, record each, and return those of which it became True.
 
@@ -138,9 +134,7 @@ class EventContext(ABC):
 
     def until_ended(self, planned: PlannedEvent, targets: Iterable[str]) -> Steps:
         """Wait until the process of each target has ended."""
-        yield from self.until_each(
-            planned, targets, lambda name: not self.fleet.running(name), "process ended"
-        )
+        yield from self.until_each(planned, targets, lambda one: not self.fleet.running(one), "process ended")
 
     def until_proxy_sees(self, planned: PlannedEvent, targets: Iterable[str], *states: str) -> Steps:
         """Wait until the proxy has each target in one of `states`; not at all where there is no proxy."""

@@ -126,13 +126,13 @@ def _learning_row(kind: EventKind) -> list[str]:
 
 
 def _figures_row(kind: EventKind) -> list[str]:
-    ends = "by itself" if kind.temporary else f"by `{kind.opposite}`" if kind.opposite else ""
+    by_other = f"by `{kind.opposite}`" if kind.opposite else ""
     return [
         "" if kind.aim == "proxy" else _before(kind.before),
         f"`{kind.after}`" if kind.after else "",
         "may fail" if kind.breaks_calls else "go on",
         "" if kind.aim == "proxy" else _WORDS[kind.membership],
-        ends,
+        "by itself" if kind.temporary else by_other,
     ]
 
 

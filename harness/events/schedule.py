@@ -91,8 +91,4 @@ def new_replicas(events: Sequence[PlannedEvent]) -> int:
 
 def delays_kept_by(part: Literal["replica", "proxy"], events: Sequence[PlannedEvent]) -> list[float]:
     """Return the delays of the events, in seconds, that the part must know when it is started."""
-    return [
-        planned.event.delay_or_default_s
-        for planned in events
-        if kind_of(planned.event.do).delay_kept_by == part
-    ]
+    return [one.event.delay_or_default_s for one in events if kind_of(one.event.do).delay_kept_by == part]
