@@ -7,8 +7,8 @@ supports. With a config that names no policy known to C-core, every call ends wi
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -39,8 +39,7 @@ class PickFirstOptions(PolicyOptions):
     """Options of pick_first."""
 
     shuffle: bool = Field(
-        default=False,
-        description="each client tries the addresses in an order of its own (default false)",
+        default=False, description="each client tries the addresses in an order of its own (default false)"
     )
 
 
@@ -75,33 +74,25 @@ class RingHashOptions(PolicyOptions):
     )
 
     @model_validator(mode="after")
-    def _in_order(self) -> "RingHashOptions":
-        if self.min_ring_size > self.max_ring_size:
-            raise ValueError(
-                f"min_ring_size {self.min_ring_size} is above max_ring_size {self.max_ring_size}; "
-                "expected at most that"
-            )
+    def _in_order(self) -> Self:
+        low, high = self.min_ring_size, self.max_ring_size
+        if low > high:
+            raise ValueError(f"min_ring_size {low} is above max_ring_size {high}; expected at most that")
         return self
 
 
 @dataclass(frozen=True)
 class ClientPolicy:
-    """One client-side policy.
+    """One client-side policy."""
 
-    `grpc_name`: its name in C-core. `meaning`: what it does. `alb`: its equivalent in an AWS ALB, and how it
-    differs. `options`: the model of its options. `config`: options -> its entry in the service config.
-    `hashes_header`: it hashes the header x-lab-session. `load_reports`: every replica must send load reports.
-    `health_checks`: it takes notice of the client's health checks.
-    """
-
-    grpc_name: str
-    meaning: str
-    alb: str
-    options: type[PolicyOptions] = NoOptions
-    config: Callable[[Any], Config] = field(default=lambda _options: {})
-    hashes_header: bool = False
-    load_reports: bool = False
-    health_checks: bool = True
+    grpc_name: str  # its name in C-core
+    meaning: str  # what it does
+    alb: str  # its equivalent in an AWS ALB, and how it differs
+    options: type[PolicyOptions] = NoOptions  # the model of its options
+    config: Callable[[Any], Config] = lambda _options: {}  # options -> its entry in the service config
+    hashes_header: bool = False  # it hashes the header x-lab-session
+    load_reports: bool = False  # every replica must send load reports
+    health_checks: bool = True  # it takes notice of the client's health checks
 
 
 THROTTLE_TOKENS = 10
@@ -110,19 +101,16 @@ MAX_BUDGET_PERCENT = 100
 
 @dataclass(frozen=True)
 class ClientRetries:
-    """Retries made by gRPC.
+    """Retries made by gRPC. Raises ValueError outside the bounds.
 
-    `attempts`: of one call, the first included, 2 to 5. `on`: names of the gRPC codes that are retried.
-    `backoff_ms`: wait before the first retry, 5 or more. `budget_percent`: retries allowed, in percent of the
-    calls that succeed; None: no limit. It becomes gRPC's retryThrottling (gRFC A6): a channel starts with
-    THROTTLE_TOKENS tokens, a failure takes one, a success adds budget_percent / 100, and gRPC retries only
-    while more than half of the tokens are there. Raises ValueError outside these bounds.
+    The budget becomes gRPC's retryThrottling (gRFC A6): a channel starts with THROTTLE_TOKENS tokens, a
+    failure takes one, a success adds budget_percent / 100. gRPC retries while more than half are left.
     """
 
-    attempts: int
-    on: tuple[str, ...] = ("UNAVAILABLE",)
-    backoff_ms: float = 10
-    budget_percent: float | None = None
+    attempts: int  # of one call, the first included, 2 to 5
+    on: tuple[str, ...] = ("UNAVAILABLE",)  # names of the gRPC codes that are retried
+    backoff_ms: float = 10  # wait before the first retry, 5 or more
+    budget_percent: float | None = None  # retries allowed, in percent of successful calls; None: no limit
 
     def __post_init__(self) -> None:
         if self.budget_percent is not None and not 0 < self.budget_percent <= MAX_BUDGET_PERCENT:
@@ -201,9 +189,7 @@ def service_config(
     config: Config = {"loadBalancingConfig": [{entry.grpc_name: entry.config(chosen)}]}
     if health_check:
         config["healthCheckConfig"] = {"serviceName": HEALTH_SERVICE}
-    method: Config = {}
-    if wait_for_ready:
-        method["waitForReady"] = True
+    method: Config = {"waitForReady": True} if wait_for_ready else {}
     if retries is not None:
         method["retryPolicy"] = _retry_policy(retries)
         if retries.budget_percent is not None:

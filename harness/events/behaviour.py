@@ -1,18 +1,20 @@
-"""Events of how a replica serves: it is slow, it fails calls, it is as at the start again."""
+"""Events of how a replica serves, and of what its health service says of that."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from harness.events.context import EventContext, Steps
+from harness.errors import LabError
+from harness.events.context import HEALTHY, NO_LONGER_USED, Answer, EventContext, Steps
 from harness.events.keys import PlannedEvent
-from harness.events.kind import BY_ANSWERS, EventKind
+from harness.events.kind import BY_ANSWERS, BY_HEALTH_SERVICE, EventKind
 
 HEALED = ("slow_factor", "slow_share", "fail_share", "fail_code")
+IN_FORCE = "settings in force"
+Ask = Callable[[str], Answer]  # asks the replica of that name
 
 
 def _slow(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
     settings = {"slow_factor": planned.event.factor, "slow_share": 1.0}
-    yield from _put_in_force(context, planned, dict.fromkeys(targets, settings))
+    yield from _ask(context, planned, targets, lambda name: context.behave(name, settings), IN_FORCE)
 
 
 def _fail(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
@@ -23,24 +25,40 @@ def _fail(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) 
         "fail_after_headers": event.after_headers,
         "fail_after_work": event.after_work,
     }
-    yield from _put_in_force(context, planned, dict.fromkeys(targets, settings))
+    yield from _ask(context, planned, targets, lambda name: context.behave(name, settings), IN_FORCE)
 
 
 def _heal(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    settings = {}
-    for name in targets:
+    def heal(name: str) -> Answer:
         at_start = context.settings_at_start(name)
         healed = {key: at_start[key] for key in HEALED}
-        settings[name] = {**healed, "fail_after_headers": False, "fail_after_work": False}
-    yield from _put_in_force(context, planned, settings)
+        return context.behave(name, {**healed, "fail_after_headers": False, "fail_after_work": False})
+
+    yield from _ask(context, planned, targets, heal, IN_FORCE)
 
 
-def _put_in_force(
-    context: EventContext, planned: PlannedEvent, settings: Mapping[str, Mapping[str, Any]]
-) -> Steps:
-    yield from context.until_controllable(settings)
-    answers = {name: context.behave(name, own) for name, own in settings.items()}
-    yield from context.until_answered(planned, answers, "settings in force")
+def _not_serving(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    said = "health service says NOT_SERVING"
+    yield from _ask(context, planned, targets, lambda name: context.serve(name, serving=False), said)
+    yield from context.until_proxy_sees(planned, targets, *NO_LONGER_USED)
+
+
+def _serving(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    said = "health service says SERVING"
+    yield from _ask(context, planned, targets, lambda name: context.serve(name, serving=True), said)
+    yield from context.until_proxy_sees(planned, targets, HEALTHY)
+
+
+def _ask(context: EventContext, planned: PlannedEvent, targets: Sequence[str], ask: Ask, what: str) -> Steps:
+    """Ask each target once all of them serve, and record its answer. Raises LabError when one refuses."""
+    yield from context.until(lambda: all(map(context.controllable, targets)))
+    answers = {name: ask(name) for name in targets}
+    yield from context.until(lambda: all(answer.done() for answer in answers.values()))
+    for name, answer in answers.items():
+        if answer.code().name != "OK":
+            which = f"event {planned.number} ({planned.event.do}) at {planned.at_s:g} s"
+            raise LabError(f"{which}: {name} did not take it: {answer.code().name} {answer.details()}")
+        context.seen(planned, name, what)
 
 
 KINDS = (
@@ -58,7 +76,6 @@ KINDS = (
         name="fail",
         meaning="a `share` of the calls fails with `code`, at once unless `after_work` or `after_headers` "
         "says later",
-        example={"target": "replica-0"},
         action=_fail,
         notification=BY_ANSWERS,
         keys={
@@ -72,8 +89,22 @@ KINDS = (
     EventKind(
         name="heal",
         meaning="service times and failures are as at the start again",
-        example={"target": "replica-0"},
         action=_heal,
         notification=BY_ANSWERS,
+    ),
+    EventKind(
+        name="not_serving",
+        meaning="the standard health service says NOT_SERVING; calls are served all the same",
+        action=_not_serving,
+        notification=BY_HEALTH_SERVICE,
+        opposite="serving",
+        membership="removes",
+    ),
+    EventKind(
+        name="serving",
+        meaning="the standard health service says SERVING",
+        action=_serving,
+        notification=BY_HEALTH_SERVICE,
+        membership="returns",
     ),
 )

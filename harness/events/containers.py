@@ -9,35 +9,29 @@ from harness.events.kind import BY_ANSWERS, NOT_ENDED, EventKind
 
 
 def _partition(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    for name in targets:
-        _containers(context).partition(name)
-        context.seen(planned, name, "off the network")
+    context.change(planned, targets, _containers(context).partition, "off the network")
     yield from context.until_proxy_sees(planned, targets, *NO_LONGER_USED)
 
 
 def _rejoin(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    for name in targets:
-        _containers(context).rejoin(name)
-        context.seen(planned, name, "on the network")
+    context.change(planned, targets, _containers(context).rejoin, "on the network")
     yield from context.until_proxy_sees(planned, targets, HEALTHY)
 
 
 def _limit_cpu(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    _set_limit(context, planned, targets, planned.event.cores)
-    yield from ()
+    yield from _limit(context, planned, targets, planned.event.cores)
 
 
 def _unlimit_cpu(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    _set_limit(context, planned, targets, None)
-    yield from ()
+    yield from _limit(context, planned, targets, None)
 
 
-def _set_limit(
+def _limit(
     context: EventContext, planned: PlannedEvent, targets: Sequence[str], cores: float | None
-) -> None:
-    for name in targets:
-        _containers(context).limit_cpu(name, cores)
-        context.seen(planned, name, "CPU limit in force")
+) -> Steps:
+    fleet = _containers(context)
+    context.change(planned, targets, lambda name: fleet.limit_cpu(name, cores), "CPU limit in force")
+    yield from ()
 
 
 def _containers(context: EventContext) -> ContainerFleet:
@@ -50,7 +44,6 @@ KINDS = (
         name="partition",
         meaning="the replica loses its network; packets to it get no answer, not even a reset, and its own "
         "get nowhere",
-        example={"target": "replica-0"},
         action=_partition,
         notification="nobody is told: packets get no answer, not even a reset",
         opposite="rejoin",
@@ -63,7 +56,6 @@ KINDS = (
     EventKind(
         name="rejoin",
         meaning="the replica has its network again, at its address",
-        example={"target": "replica-0"},
         action=_rejoin,
         notification="packets are answered again",
         before=("partitioned",),
@@ -85,7 +77,6 @@ KINDS = (
     EventKind(
         name="unlimit_cpu",
         meaning="the replica gets as much CPU as there is",
-        example={"target": "replica-0"},
         action=_unlimit_cpu,
         notification=BY_ANSWERS,
         needs_containers=True,

@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from harness.errors import LabError
 from harness.events.fleet import Endpoint, Fleet, ProxyAdmin
 from harness.events.keys import PlannedEvent
 
 # What an action does, a step at a time: it yields while it waits, and is called again soon.
 Steps = Generator[None, None, None]
+Look = Callable[[str], bool]  # whether something is so of the replica of that name
 
 # States of an endpoint in the proxy.
 ABSENT = "absent"
@@ -22,31 +22,20 @@ NO_LONGER_USED = ("unhealthy", "ejected")
 class Answer(Protocol):
     """A replica's answer to a request of the lab, which may still be under way."""
 
-    def done(self) -> bool:
-        """Whether it has come."""
-        ...
-
-    def code(self) -> Any:
-        """The gRPC status code."""
-        ...
-
-    def details(self) -> Any:
-        """What the replica says of an error."""
-        ...
+    def done(self) -> bool: ...  # whether it has come
+    def code(self) -> Any: ...  # the gRPC status code
+    def details(self) -> Any: ...  # what the replica says of an error
 
 
 class EventContext(ABC):
-    """One cell while it is measured, as actions see it.
-
-    addresses: replica -> "host:port", of all that have served so far. endpoints: what proxy and name server
-    are given. states: replica -> what the proxy last said of its endpoint. incomplete_ledgers: parts that
-    ended without warning, whose ledgers may lack their last rows.
-    """
+    """One cell while it is measured, as actions see it."""
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
-        self.addresses = addresses
+        self.addresses = addresses  # replica -> "host:port", of all that have served so far
+        # What proxy and name server are given.
         self.endpoints = {name: Endpoint(address) for name, address in addresses.items()}
-        self.states: dict[str, str] = {}
+        self.states: dict[str, str] = {}  # replica -> what the proxy last said of its endpoint
+        # Parts that ended without warning: their ledgers may lack the last rows.
         self.incomplete_ledgers: set[str] = set()
         self._withdrawn: dict[str, Endpoint] = {}
         self._last_event: dict[str, int] = {}
@@ -63,7 +52,7 @@ class EventContext(ABC):
 
     @abstractmethod
     def controllable(self, name: str) -> bool:
-        """Whether the replica has served, so that `behave` and `serve` can reach it."""
+        """Return whether the replica has served, so that `behave` and `serve` can reach it."""
 
     @abstractmethod
     def behave(self, name: str, settings: Mapping[str, Any]) -> Answer:
@@ -75,7 +64,7 @@ class EventContext(ABC):
 
     @abstractmethod
     def settings_at_start(self, name: str) -> Mapping[str, Any]:
-        """Field of LabControl's Behaviour -> what the replica had in force when the cell began."""
+        """Return field of LabControl's Behaviour -> the replica's value when the cell began."""
 
     def concerns(self, planned: PlannedEvent, targets: Iterable[str]) -> None:
         """Make these targets this event's; earlier events stop waiting for them."""
@@ -88,6 +77,14 @@ class EventContext(ABC):
     @abstractmethod
     def step(self, planned: PlannedEvent, do: str, target: str) -> None:
         """Record one step of a longer event."""
+
+    def change(
+        self, planned: PlannedEvent, targets: Iterable[str], action: Callable[[str], None], what: str
+    ) -> None:
+        """Do something to each target that takes effect at once, and record that."""
+        for name in targets:
+            action(name)
+            self.seen(planned, name, what)
 
     def publish(self) -> None:
         """Give proxy and name server the endpoints as they are now."""
@@ -118,38 +115,29 @@ class EventContext(ABC):
         yield from self.until(lambda: time.monotonic() >= end_s)
 
     def until_each(
-        self, planned: PlannedEvent, targets: Iterable[str], look: Callable[[str], bool], what: str
-    ) -> Steps:
-        """Wait until `look` is True of each target, and record each. A later event takes its targets over."""
-        left = list(targets)
-        while left := [name for name in left if self._last_event.get(name) == planned.number]:
-            for name in [name for name in left if look(name)]:
+        self, planned: PlannedEvent, targets: Iterable[str], look: Look, what: str, waits: Look | None = None
+    ) -> Generator[None, None, list[str]]:
+        """Wait until `look` is True of each target, record each, and return those of which it became True.
+
+        A target is given up when `waits` is False of it; by default when a later event concerns it.
+        """
+        waits = waits or (lambda name: self._last_event.get(name) == planned.number)
+        left, reached = list(targets), []
+        while left := [name for name in left if waits(name)]:
+            for name in filter(look, left):
                 self.seen(planned, name, what)
-                left.remove(name)
-            if not left:
-                return
-            yield
+                reached.append(name)
+            left = [name for name in left if name not in reached]
+            if left:
+                yield
+        return reached
 
     def until_ended(self, planned: PlannedEvent, targets: Iterable[str]) -> Steps:
         """Wait until the process of each target has ended."""
-        ended = "process ended"
-        yield from self.until_each(planned, targets, lambda name: not self.fleet.running(name), ended)
+        yield from self.until_each(planned, targets, lambda one: not self.fleet.running(one), "process ended")
 
     def until_proxy_sees(self, planned: PlannedEvent, targets: Iterable[str], *states: str) -> Steps:
         """Wait until the proxy has each target in one of `states`; not at all where there is no proxy."""
         if self.proxy is not None:
             seen = f"Envoy: {' or '.join(states)}"
             yield from self.until_each(planned, targets, lambda name: self.states.get(name) in states, seen)
-
-    def until_controllable(self, targets: Iterable[str]) -> Steps:
-        """Wait for replicas that have been added and do not serve yet."""
-        yield from self.until(lambda: all(map(self.controllable, targets)))
-
-    def until_answered(self, planned: PlannedEvent, answers: Mapping[str, Answer], what: str) -> Steps:
-        """Wait for the replicas' answers, and record each. Raises LabError naming a replica that refuses."""
-        yield from self.until(lambda: all(answer.done() for answer in answers.values()))
-        for name, answer in answers.items():
-            if answer.code().name != "OK":
-                which = f"event {planned.number} ({planned.event.do}) at {planned.at_s:g} s"
-                raise LabError(f"{which}: {name} did not take it: {answer.code().name} {answer.details()}")
-            self.seen(planned, name, what)

@@ -1,6 +1,6 @@
 """The keys that an event of an experiment file may have: their types and bounds.
 
-Which kind of event takes which key, and what the key means to it, each kind says for itself.
+Each kind of event declares which keys it takes and what they mean.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class EventKeys(Model):
 
     @property
     def delay_or_default_s(self) -> float:
-        """The delay that is kept."""
+        """The delay in force."""
         return DEFAULT_DELAY_S if self.delay_s is None else self.delay_s
 
 
@@ -58,16 +58,12 @@ OWN_KEYS = tuple(key for key in EventKeys.model_fields if key not in ("at_s", "d
 
 @dataclass(frozen=True)
 class PlannedEvent:
-    """One event of a cell's timeline. `number` counts from 1 in the order of time.
+    """One event of a cell's timeline."""
 
-    place: where in the file's list it stands, or the event that it ends.
-    undoes: the number of the event that this one ends, whose targets it has; None for an event of the file.
-    """
-
-    number: int
-    place: int
+    number: int  # from 1, in the order of time
+    place: int  # where in the file's list it stands, or the event that it ends
     event: EventKeys
-    undoes: int | None = None
+    undoes: int | None = None  # number of the event that this one ends; it has the same targets
 
     @property
     def at_s(self) -> float:

@@ -1,7 +1,4 @@
-"""EventKind: everything that the lab knows about one kind of event.
-
-The files beside this one declare the kinds, a family a file; harness.events.registry collects them.
-"""
+"""EventKind: everything that the lab knows about one kind of event."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,59 +33,39 @@ BY_ANSWERS = "nobody is told: only its answers show it"
 
 @dataclass(frozen=True)
 class EventKind:
-    """One kind of event.
+    """One kind of event."""
 
-    What people read:
-    name: the value of `do`; plots and tables call the event so, with spaces.
-    meaning: what happens to the real part, one line. example: a minimal event, without its time.
-
-    What the file may say:
-    keys: the keys of its own -> what they mean. required: those of them that must be given.
-    aim: what it is about. opposite: the kind that ends it, which `for_s` stands for.
-    before: the states in which a target may be; after: the state in which it is then, None: as before.
-    needs_containers: whether only an engine of containers can do it.
-
-    What is done:
-    action: does it to the running parts, and records when it has taken effect.
-    in_turns: whether it deals with its targets one after another.
-    delay_kept_by: the part that keeps `delay_s` itself, and so must know it when it is started.
-
-    How clients and proxy learn of it:
-    notification: in a few words; endpoints: what it changes in the list of endpoints, before all else.
-
-    What the figures make of it:
-    breaks_calls: whether calls that are under way may fail because of it.
-    membership: what becomes of the targets for sessions.
-
-    How plots draw it:
-    temporary: whether it is over once it has taken effect. One with an opposite lasts until that; all others
-    are changes that stay.
-    drawn_step: the step of it that plots draw.
-    """
-
-    name: str
-    meaning: str
-    example: Mapping[str, Any]
+    # What people read.
+    name: str  # the value of `do`; plots and tables write it with spaces
+    meaning: str  # what happens to the real part, one line
+    # Does the event to the running parts, and records when it has taken effect.
     action: Action
-    notification: str = ""
-    keys: Mapping[str, str] = field(default_factory=dict)
-    required: tuple[str, ...] = ()
+    # A minimal event, without its time.
+    example: Mapping[str, Any] = field(default_factory=lambda: {"target": "replica-0"})
+    # What the file may say.
+    keys: Mapping[str, str] = field(default_factory=dict)  # the keys of its own -> what they mean
+    required: tuple[str, ...] = ()  # those of them that must be given
     aim: Aim = "replicas"
-    opposite: str | None = None
-    before: tuple[State, ...] = ANY_STATE
-    after: State | None = None
-    needs_containers: bool = False
-    in_turns: bool = False
+    opposite: str | None = None  # the kind that ends it, which `for_s` stands for
+    before: tuple[State, ...] = ANY_STATE  # the states in which a target may be
+    after: State | None = None  # the state in which a target is then; None: as before
+    needs_containers: bool = False  # only an engine of containers can do it
+    in_turns: bool = False  # it deals with its targets one after another
+    # The part that keeps `delay_s` itself, and so must know it when it is started.
     delay_kept_by: Literal["replica", "proxy"] | None = None
+    # How clients and proxy learn of it: in a few words, after what it changes in the list of endpoints.
+    notification: str = ""
     endpoints: EndpointChange | None = None
-    breaks_calls: bool = False
+    # What the figures make of it.
+    breaks_calls: bool = False  # calls that are under way may fail because of it
     membership: Membership = "unchanged"
-    temporary: bool = False
-    drawn_step: str | None = None
+    # How plots draw it. One with an opposite lasts until that; all others are changes that stay.
+    temporary: bool = False  # it is over once it has taken effect
+    drawn_step: str | None = None  # the step of it that plots draw
 
     @property
     def removes(self) -> bool:
-        """Whether it takes its targets away from sessions, for a time at least."""
+        """Whether it takes its targets away from sessions, at least for a time."""
         return self.membership in ("removes", "replaces")
 
     @property
@@ -109,12 +86,12 @@ class EventKind:
 
     def notification_of(self, route: str, discovery: str) -> str:
         """How clients and proxy of an arm with that route and discovery learn of the event."""
-        words = [_of_the_list(self.endpoints, route, discovery)] if self.endpoints else []
-        return ", then ".join([*words, *([self.notification] if self.notification else [])])
+        change = _notification_of_change(self.endpoints, route, discovery) if self.endpoints else ""
+        return ", then ".join(filter(None, [change, self.notification]))
 
 
-def _of_the_list(change: EndpointChange, route: str, discovery: str) -> str:
-    """How a change of the list of endpoints reaches those who go by it."""
+def _notification_of_change(change: EndpointChange, route: str, discovery: str) -> str:
+    """Return how a change of the list of endpoints reaches those who use the list."""
     if route != "direct":
         return "proxy: EDS"
     if discovery != "dns":

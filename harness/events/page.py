@@ -1,13 +1,14 @@
 """Writes docs/events.md from the kinds of events: python -m harness.events.page > docs/events.md"""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from string import Template
 
 from harness.events.keys import OWN_KEYS
 from harness.events.kind import ANY_STATE, NOT_ENDED, EndpointChange, EventKind, Membership, State
 from harness.events.registry import EVENT_KINDS, meaning_of_key
 
-INTRODUCTION = """\
+PAGE = Template("""\
 # Events: what changes while the load goes on
 
 An experiment may have a timeline, `events:`, and an arm one of its own in its place. Times count from the
@@ -28,18 +29,22 @@ one with most calls so far, asked when it happens), `all`, or a share of the fle
 each, a family a file, in [harness/events/](../harness/events/registry.py).
 
 ## The kinds
-"""
 
-ADDRESSES = """\
+| `do` | what happens to the real part | example | what ends it |
+|---|---|---|---|
+$kinds
+
 A replica keeps its address for life: its port is held while nobody listens on it. So a restarted replica is
 where old cookies and old subchannels expect it, as an instance that reboots; a replica that is added has a
 new address, as a new task or pod.
 
 ## Keys of single kinds
 Types and bounds: [experiments/schema.json](../experiments/schema.json).
-"""
 
-LEARNING = """\
+| key | meaning |
+|---|---|
+$keys
+
 ## Who learns of it, and how
 | route | the list of endpoints changes | a replica goes away | it comes back |
 |---|---|---|---|
@@ -50,16 +55,20 @@ LEARNING = """\
 With `health_check: true` direct clients also listen to the replicas' health service (gRPC's `Watch`).
 
 The record of an event says how it is learned of in its arm; where the list of endpoints changes, by the route:
-"""  # noqa: E501 a table's row is one line
 
-FIGURES = """\
+| `do` | how clients and proxy learn of it |
+|---|---|
+$learning
+
 ## What the figures make of it
 A failed request belongs to the event after which it was planned, or to a later one that breaks calls under
 way and was asked for before the request ended. A session needs to move when its replica was taken away, or
 when a replica that came has it now. A replica that is slow or fails is still there.
-"""
 
-RECORD = """\
+| `do` | a target must be | it is then | calls under way | its targets, for sessions | ends |
+|---|---|---|---|---|---|
+$figures
+
 In plots an event that another one ends is shaded until then, and an event that ends by itself until it has
 taken effect. All others are lines.
 
@@ -76,7 +85,7 @@ A killed replica loses the rows of the calls that it had in hand, a restarted En
 log. A request that was answered with OK must be in every ledger all the same: the replica writes its row
 before the answer leaves. `answers_lost` counts requests that a replica finished and whose client never heard
 of it.
-"""
+""")  # noqa: E501 a table's row is one line
 
 _CHANGES: dict[EndpointChange, str] = {
     "members": "the list of endpoints changes",
@@ -91,31 +100,17 @@ _WORDS: dict[Membership, str] = {
 
 
 def page() -> str:
-    """The whole page, as Markdown."""
-    return "\n".join(_lines()) + "\n"
+    """Return the page as Markdown."""
+    return PAGE.substitute(
+        kinds=_rows(_kind_row),
+        keys="\n".join(f"| `{key}` | {meaning_of_key(key)} |" for key in OWN_KEYS),
+        learning=_rows(_learning_row),
+        figures=_rows(_figures_row),
+    )
 
 
-def _lines() -> Iterator[str]:
-    yield INTRODUCTION
-    yield from _table(("`do`", "what happens to the real part", "example", "what ends it"), _kind_row)
-    yield ADDRESSES
-    yield "| key | meaning |\n|---|---|"
-    for key in OWN_KEYS:
-        yield f"| `{key}` | {meaning_of_key(key)} |"
-    yield ""
-    yield LEARNING
-    yield from _table(("`do`", "how clients and proxy learn of it"), _learning_row)
-    yield FIGURES
-    heads = ("`do`", "a target must be", "it is then", "calls under way", "its targets, for sessions", "ends")
-    yield from _table(heads, _figures_row)
-    yield RECORD.removesuffix("\n")
-
-
-def _table(heads: tuple[str, ...], row_of: Callable[[EventKind], list[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}"
-    for kind in EVENT_KINDS.values():
-        yield f"| `{kind.name}` | {' | '.join(row_of(kind))} |"
-    yield ""
+def _rows(row_of: Callable[[EventKind], list[str]]) -> str:
+    return "\n".join(f"| `{kind.name}` | {' | '.join(row_of(kind))} |" for kind in EVENT_KINDS.values())
 
 
 def _kind_row(kind: EventKind) -> list[str]:
@@ -126,18 +121,18 @@ def _kind_row(kind: EventKind) -> list[str]:
 
 
 def _learning_row(kind: EventKind) -> list[str]:
-    list_changes = [_CHANGES[kind.endpoints]] if kind.endpoints else []
-    return [", then ".join([*list_changes, *([kind.notification] if kind.notification else [])])]
+    list_changes = kind.endpoints and _CHANGES[kind.endpoints]
+    return [", then ".join(filter(None, [list_changes, kind.notification]))]
 
 
 def _figures_row(kind: EventKind) -> list[str]:
-    ends = "by itself" if kind.temporary else f"by `{kind.opposite}`" if kind.opposite else ""
+    by_other = f"by `{kind.opposite}`" if kind.opposite else ""
     return [
         "" if kind.aim == "proxy" else _before(kind.before),
         f"`{kind.after}`" if kind.after else "",
         "may fail" if kind.breaks_calls else "go on",
         "" if kind.aim == "proxy" else _WORDS[kind.membership],
-        ends,
+        "by itself" if kind.temporary else by_other,
     ]
 
 

@@ -23,16 +23,12 @@ def _stop(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) 
 
 
 def _pause(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    for name in targets:
-        context.fleet.pause(name)
-        context.seen(planned, name, "process stopped (SIGSTOP)")
+    context.change(planned, targets, context.fleet.pause, "process stopped (SIGSTOP)")
     yield from context.until_proxy_sees(planned, targets, *NO_LONGER_USED)
 
 
 def _resume(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    for name in targets:
-        context.fleet.resume(name)
-        context.seen(planned, name, "process goes on (SIGCONT)")
+    context.change(planned, targets, context.fleet.resume, "process goes on (SIGCONT)")
     yield from context.until_proxy_sees(planned, targets, HEALTHY)
 
 
@@ -47,15 +43,7 @@ def start(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) 
 def join(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
     """Wait for processes that were started, and publish the endpoints of those that did not end before."""
     fleet = context.fleet
-    starting, ready = list(targets), []
-    while starting := [name for name in starting if fleet.running(name)]:
-        for name in [name for name in starting if fleet.ready(name)]:
-            context.seen(planned, name, "process ready")
-            starting.remove(name)
-            ready.append(name)
-        if not starting:
-            break
-        yield
+    ready = yield from context.until_each(planned, targets, fleet.ready, "process ready", fleet.running)
     context.publish_as_new(ready)
     yield from context.until_proxy_sees(planned, ready, HEALTHY)
 
@@ -64,7 +52,6 @@ KINDS = (
     EventKind(
         name="kill",
         meaning="the process ends at once (SIGKILL), and calls in hand are lost",
-        example={"target": "replica-0"},
         action=_kill,
         notification=BY_CONNECTION,
         opposite="start",
@@ -76,7 +63,6 @@ KINDS = (
     EventKind(
         name="stop",
         meaning="the process ends gracefully (SIGTERM): clients get GOAWAY, and calls in hand may finish",
-        example={"target": "replica-0"},
         action=_stop,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
         keys={"delay_s": "seconds that calls in hand may take (default 1)"},
@@ -91,7 +77,6 @@ KINDS = (
         name="pause",
         meaning="the process is frozen (SIGSTOP): connections stay, the kernel still takes bytes, nobody "
         "answers",
-        example={"target": "replica-0"},
         action=_pause,
         notification="nobody is told: connections stay, answers do not come",
         opposite="resume",
@@ -103,7 +88,6 @@ KINDS = (
     EventKind(
         name="resume",
         meaning="the frozen process goes on where it was (SIGCONT)",
-        example={"target": "replica-0"},
         action=_resume,
         notification="answers come again",
         before=("paused",),
@@ -113,7 +97,6 @@ KINDS = (
     EventKind(
         name="start",
         meaning="a new process starts at the address of the one that ended, and goes on with the same ledger",
-        example={"target": "replica-0"},
         action=start,
         notification="its address takes connections again",
         before=("ended",),

@@ -1,14 +1,71 @@
-"""Events of the proxy itself."""
+"""Events of the list of endpoints that proxy and name server use, and of the proxy's own process."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from harness.events.context import EventContext, Steps
+from harness.events.context import ABSENT, DRAINING, HEALTHY, EventContext, Steps
 from harness.events.fleet import PROXY
 from harness.events.keys import PlannedEvent
-from harness.events.kind import BY_CONNECTION, BY_GOAWAY, EventKind
+from harness.events.kind import BY_CONNECTION, BY_GOAWAY, BY_HEALTH_SERVICE, NOT_ENDED, EventKind
+from harness.events.processes import join, start
+
+DELAY_MEANING = "seconds between draining and the end (deregistration delay, default 1)"
 
 
-def _restart(context: EventContext, planned: PlannedEvent, _targets: Sequence[str]) -> Steps:
+def _drain(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        if name in context.endpoints:
+            context.endpoints[name] = replace(context.endpoints[name], draining=True)
+        context.step(planned, "drain", name)
+    context.publish()
+    yield from context.until_proxy_sees(planned, targets, DRAINING)
+    yield from context.wait(planned.event.delay_or_default_s)
+    yield from _remove(context, planned, targets)
+    for name in targets:
+        context.step(planned, "stop", name)
+        context.fleet.stop(name)
+    yield from context.until_ended(planned, targets)
+
+
+def _roll(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    for name in targets:
+        if context.fleet.running(name):
+            yield from _drain(context, planned, [name])
+        context.step(planned, "start", name)
+        yield from start(context, planned, [name])
+
+
+def _remove(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    context.withdraw(targets)
+    yield from context.until_proxy_sees(planned, targets, ABSENT)
+
+
+def _add(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    if planned.event.target is None:
+        yield from join(context, planned, targets)
+        return
+    context.publish_as_new(targets)
+    yield from context.until_proxy_sees(planned, targets, HEALTHY)
+
+
+def _weight(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+    weight = planned.event.weight
+    targets = [name for name in targets if name in context.endpoints]
+    for name in targets:
+        context.endpoints[name] = replace(context.endpoints[name], weight=weight)
+    context.publish()
+    proxy = context.proxy
+    if proxy is None:
+        return
+
+    def in_force(name: str) -> bool:
+        address = context.endpoints[name].address
+        return any(weights.get(address) == weight for weights in proxy.endpoint_weights().values())
+
+    yield from context.until_each(planned, targets, in_force, "Envoy: weight in force")
+
+
+def _restart_proxy(context: EventContext, planned: PlannedEvent, _targets: Sequence[str]) -> Steps:
     context.incomplete_ledgers.add(PROXY)
     context.fleet.stop_proxy()
     yield from context.until(lambda: not context.fleet.proxy_running())
@@ -18,20 +75,78 @@ def _restart(context: EventContext, planned: PlannedEvent, _targets: Sequence[st
     context.seen(planned, PROXY, "process ready")
 
 
-def _drain(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
+def _drain_proxy(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
     assert context.proxy is not None  # the checks have refused a route without one
     context.proxy.post("/drain_listeners?graceful")
     context.step(planned, "drain", PROXY)
     yield from context.wait(planned.event.delay_or_default_s)
-    yield from _restart(context, planned, targets)
+    yield from _restart_proxy(context, planned, targets)
 
 
 KINDS = (
     EventKind(
+        name="drain",
+        meaning="Envoy has the endpoint as DRAINING, the name server does not name it; after `delay_s` it is "
+        "removed and its process stopped",
+        action=_drain,
+        notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
+        keys={"delay_s": DELAY_MEANING},
+        opposite="start",
+        before=NOT_ENDED,
+        after="ended",
+        endpoints="members",
+        breaks_calls=True,
+        membership="removes",
+        drawn_step="stop",
+    ),
+    EventKind(
+        name="remove",
+        meaning="the endpoint is removed at once; the process goes on",
+        action=_remove,
+        opposite="add",
+        endpoints="members",
+        membership="removes",
+    ),
+    EventKind(
+        name="add",
+        meaning="without `target`, `count` new replicas start, and join once ready; with it, one that was "
+        "removed joins again",
+        example={},
+        action=_add,
+        keys={"count": "how many new ones (default 1)"},
+        aim="new replicas",
+        endpoints="members",
+        membership="returns",
+    ),
+    EventKind(
+        name="weight",
+        meaning="the endpoint gets another `weight`",
+        example={"target": "replica-0", "weight": 4},
+        action=_weight,
+        keys={"weight": "of the endpoint"},
+        required=("weight",),
+        endpoints="weights",
+    ),
+    EventKind(
+        name="roll",
+        meaning="each target in turn is drained, stopped, started, and waited for until it is healthy",
+        example={"target": "all"},
+        action=_roll,
+        notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
+        keys={"delay_s": DELAY_MEANING},
+        after="running",
+        in_turns=True,
+        endpoints="members",
+        breaks_calls=True,
+        membership="replaces",
+        temporary=True,
+        drawn_step="drain",
+    ),
+    EventKind(
         name="proxy_restart",
         meaning="Envoy ends (SIGTERM) and starts again at its address",
         example={},
-        action=_restart,
+        action=_restart_proxy,
         notification=f"{BY_GOAWAY}, {BY_CONNECTION}",
         aim="proxy",
         breaks_calls=True,
@@ -41,7 +156,7 @@ KINDS = (
         name="proxy_drain",
         meaning="Envoy drains its listener for `delay_s`, then restarts",
         example={},
-        action=_drain,
+        action=_drain_proxy,
         notification=f"{BY_GOAWAY}, then {BY_CONNECTION}",
         keys={"delay_s": "seconds between draining and the restart (default 1)"},
         aim="proxy",

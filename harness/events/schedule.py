@@ -1,16 +1,52 @@
-"""What changes in an arm, as it is carried out: numbered in the order of time, opposites written out."""
+"""The part `events` of an experiment file, as it is written and as it is carried out."""
 
 import random
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from harness.events.event import Event
-from harness.events.keys import EventKeys, PlannedEvent
-from harness.events.registry import kind_of
+from pydantic import AfterValidator, ConfigDict, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from harness.events.keys import OWN_KEYS, EventKeys, PlannedEvent
+from harness.events.registry import EVENT_KINDS, kind_of, meaning_of_key
+
+
+def _known(name: str) -> str:
+    if name not in EVENT_KINDS:
+        raise PydanticCustomError("literal_error", "no kind of event")
+    return name
+
+
+def _meanings() -> str:
+    meanings = [
+        f"{kind.name}: {'in containers only: ' if kind.needs_containers else ''}{kind.meaning}"
+        for kind in EVENT_KINDS.values()
+    ]
+    return ". ".join(meanings).replace("`", "")
+
+
+EventName = Annotated[
+    str,
+    AfterValidator(_known),
+    WithJsonSchema({"type": "string", "enum": list(EVENT_KINDS), "description": _meanings()}),
+]
+
+
+def _describe_own_keys(schema: dict[str, Any]) -> None:
+    for key in OWN_KEYS:
+        schema["properties"][key]["description"] = meaning_of_key(key)
+
+
+class Event(EventKeys):
+    """One change at a planned time."""
+
+    model_config = ConfigDict(json_schema_extra=_describe_own_keys)
+
+    do: EventName
 
 
 def planned_events(events: Sequence[Event]) -> tuple[PlannedEvent, ...]:
-    """The events in the order of time, with the opposites that for_s stands for; ties as in the file."""
+    """Return the events in order of time, with the opposites that for_s stands for; ties as in the file."""
     entries = [(place, event, False) for place, event in enumerate(events)]
     entries += [(place, _opposite(event), True) for place, event, _ in entries if event.for_s is not None]
     entries.sort(key=lambda entry: (entry[1].at_s, entry[0]))
@@ -29,9 +65,9 @@ def _opposite(event: Event) -> Event:
 
 
 def chosen_targets(target: object, names: Sequence[str], rng: random.Random) -> list[str]:
-    """Which of the replicas `names` a target means that needs no asking; most_loaded does.
+    """Return which of the replicas `names` a target means; not for most_loaded, which must be asked for.
 
-    A share of the fleet is rounded, to one replica at the least.
+    A share of the fleet is rounded, to at least one replica.
     """
     if target == "all":
         return list(names)
@@ -43,20 +79,16 @@ def chosen_targets(target: object, names: Sequence[str], rng: random.Random) -> 
 
 
 def starts_new(event: EventKeys) -> int:
-    """How many new replicas the event starts."""
+    """Return how many new replicas the event starts."""
     new = kind_of(event.do).aim == "new replicas" and event.target is None
     return (event.count or 1) if new else 0
 
 
 def new_replicas(events: Sequence[PlannedEvent]) -> int:
-    """How many replicas the events start that were not there at the start."""
+    """Return how many new replicas the events start."""
     return sum(starts_new(planned.event) for planned in events)
 
 
 def delays_kept_by(part: Literal["replica", "proxy"], events: Sequence[PlannedEvent]) -> list[float]:
-    """The seconds of delay of those events for which that part must know them when it is started."""
-    return [
-        planned.event.delay_or_default_s
-        for planned in events
-        if kind_of(planned.event.do).delay_kept_by == part
-    ]
+    """Return the delays of the events, in seconds, that the part must know when it is started."""
+    return [one.event.delay_or_default_s for one in events if kind_of(one.event.do).delay_kept_by == part]

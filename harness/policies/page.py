@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -37,7 +37,7 @@ STATED_DEFAULT = re.compile(r" \(default[^()]*\)")
 
 
 def page() -> str:
-    """The whole page, as Markdown."""
+    """Return the page as Markdown."""
     return "\n".join(_lines())
 
 
@@ -47,15 +47,12 @@ def _lines() -> Iterator[str]:
         yield f"## Route `{route}`\n{ROUTES[route]}\n"
         for name, policy in policies.items():
             yield f"### `{name}`, route `{route}`"
-            yield f"{_sentence(policy.meaning)}\n"
+            yield f"{policy.meaning[0].upper()}{policy.meaning[1:]}.\n"
             yield f"*In ALB terms:* {policy.alb}.\n"
             yield from _options(policy.options)
-            yield from _examples(policy.examples)
+            if shown := [f"`options: {_yaml(options)}`" for options in policy.examples if options]:
+                yield f"For example: {', '.join(shown[:MAX_EXAMPLES])}\n"
             yield f"{policy.source}\n"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
 
 
 def _options(model: type[BaseModel]) -> Iterator[str]:
@@ -70,31 +67,23 @@ def _options(model: type[BaseModel]) -> Iterator[str]:
     yield ""
 
 
-def _examples(examples: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    shown = [f"`options: {_yaml(options)}`" for options in examples if options]
-    if shown:
-        yield f"For example: {', '.join(shown[:MAX_EXAMPLES])}\n"
-
-
 def _yaml(value: object) -> str:
-    """Return a value as YAML writes it on one line."""
+    """Return a value as one line of YAML."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_yaml(entry)}" for key, entry in value.items()) + "}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def default_in_words(part: Mapping[str, Any]) -> str:
-    """The default of one key of a model, by its part of the JSON Schema."""
-    if "default" not in part:
+def default_in_words(schema: Mapping[str, Any]) -> str:
+    """Return the default of one key of a model in words, from the key's JSON Schema."""
+    if "default" not in schema:
         return "must be given"
-    default = part["default"]
-    if default is None or default in ({}, []):
-        return "none"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    default = schema["default"]
+    return "none" if default in (None, {}, []) else f"`{_yaml(default)}`"
 
 
 def _values(option: Mapping[str, Any]) -> str:
-    """What an option may be, in words."""
+    """Return in words what an option may be."""
     if "anyOf" in option:
         option = next(choice for choice in option["anyOf"] if choice["type"] != "null")
     if "enum" in option:
@@ -106,9 +95,8 @@ def _values(option: Mapping[str, Any]) -> str:
         return f"a list, each {_values(option['items'])}"
     if kind == "object":
         return "a mapping"
-    least = (
-        f"above {option['exclusiveMinimum']:g}" if "exclusiveMinimum" in option else f"{option['minimum']}"
-    )
+    above = option.get("exclusiveMinimum")
+    least = option["minimum"] if above is None else f"above {above:g}"
     return f"{'whole number, ' if kind == 'integer' else ''}{least} to {option['maximum']}"
 
 

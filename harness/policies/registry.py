@@ -1,26 +1,23 @@
 """POLICIES_OF_ROUTE: the policies of every route. Whoever wants to know something of a policy asks here."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from harness.policies.layer_4 import LAYER_4
-from harness.policies.layer_7 import LAYER_7
+from harness.policies.envoy import LAYER_4, LAYER_7
 from harness.policies.policy import Policy, Traits
 from lb.policies import POLICIES, ClientPolicy, PolicyOptions
 
 
-def _in_client(policy: ClientPolicy) -> Policy[Any]:
+def _in_client(policy: ClientPolicy) -> Policy:
     traits = Traits(
         hash_key="header" if policy.hashes_header else None,
         load_reports=policy.load_reports,
         client_health_checks=policy.health_checks,
         channel_policy=policy.grpc_name,
     )
-    source = f"gRPC's name: `{policy.grpc_name}`, in a service config: [lb/policies.py](../lb/policies.py)"
-    return Policy(policy.meaning, policy.alb, source, policy.options, lambda _: traits)
+    return Policy(policy.meaning, policy.alb, policy.options, lambda _: traits, grpc_name=policy.grpc_name)
 
 
-POLICIES_OF_ROUTE: Mapping[str, Mapping[str, Policy[Any]]] = {
+POLICIES_OF_ROUTE: Mapping[str, Mapping[str, Policy]] = {
     "envoy": LAYER_7,
     "envoy-l4": LAYER_4,
     "direct": {name: _in_client(policy) for name, policy in POLICIES.items()},
@@ -32,8 +29,7 @@ def options_of(route: str, policy: str, options: Mapping[str, object]) -> Policy
 
     Raises KeyError for a policy that the route does not have, pydantic's ValidationError for bad options.
     """
-    chosen: PolicyOptions = POLICIES_OF_ROUTE[route][policy].chosen(options)
-    return chosen
+    return POLICIES_OF_ROUTE[route][policy].chosen(options)
 
 
 def traits_of(route: str, policy: str, options: Mapping[str, object]) -> Traits:

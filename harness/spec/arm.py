@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.events.event import Event
 from harness.events.keys import MAX_EVENTS
+from harness.events.schedule import Event
 from harness.fields import (
     Calls,
     Clients,

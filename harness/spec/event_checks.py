@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.errors import did_you_mean
-from harness.events.event import Event
 from harness.events.keys import OWN_KEYS
 from harness.events.kind import NOT_ENDED, EventKind
 from harness.events.registry import EVENT_KINDS, kind_of
-from harness.events.schedule import planned_events, starts_new
+from harness.events.schedule import Event, planned_events, starts_new
 from harness.spec.problems import Problem, dotted
 from harness.spec.yaml_file import Where
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.errors import UserError, did_you_mean
-from harness.events.event import Event as Event
+from harness.events.schedule import Event as Event
 from harness.paths import EXPERIMENTS
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.events.event import Event
 from harness.events.keys import MAX_EVENTS
+from harness.events.schedule import Event
 from harness.fields import (
     ArmName,
     Calls,

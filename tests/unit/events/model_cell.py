@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.events.context import EventContext, Steps
-from harness.events.event import Event
 from harness.events.fleet import PROXY, Endpoint
 from harness.events.keys import PlannedEvent
 from harness.events.kind import EventKind
-from harness.events.schedule import starts_new
+from harness.events.schedule import Event, starts_new
 
 PATIENCE = 20  # looks at what an action waits for
 AT_START = {"slow_factor": 1.0, "slow_share": 1.0, "fail_share": 0.0, "fail_code": "UNAVAILABLE"}

@@ -17,7 +17,7 @@ every_policy = pytest.mark.parametrize(("route", "name", "policy"), ENTRIES)
 
 
 @every_policy
-def test_every_policy_says_what_it_is(route: str, name: str, policy: Policy[Any]) -> None:
+def test_every_policy_says_what_it_is(route: str, name: str, policy: Policy) -> None:
     for line in (policy.meaning, policy.alb, policy.source):
         assert line == line.strip()
         assert line
@@ -27,7 +27,7 @@ def test_every_policy_says_what_it_is(route: str, name: str, policy: Policy[Any]
 
 
 @every_policy
-def test_every_policy_is_recognised_by_what_is_in_force(route: str, name: str, policy: Policy[Any]) -> None:
+def test_every_policy_is_recognised_by_what_is_in_force(route: str, name: str, policy: Policy) -> None:
     """Behind Envoy by its extensions, in the client by the policy of its channels."""
     for options in policy.examples:
         traits = traits_of(route, name, options)

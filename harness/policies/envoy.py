@@ -1,46 +1,35 @@
-"""LAYER_7: how Envoy picks a replica for each request, as an ALB does.
+"""LAYER_7 and LAYER_4: how Envoy picks a replica for each request, and for each connection.
 
 Options come first, then one entry a policy. Defaults of options are Envoy's own where nothing is said.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from harness.policies.policy import Policy, Traits, behind_envoy
-from lb.policies import NoOptions, PolicyOptions, WeightedRoundRobinOptions
+from harness.policies.policy import Policy, Traits
+from lb import policies as client
+from lb.policies import NoOptions, PolicyOptions
 
 STICKY_HEADER = "x-lab-sticky"
+SESSION_FILTER = "envoy.filters.http.stateful_session"
 MAX_RING_POINTS = 8_388_608  # Envoy's own limit
 MAX_TABLE_SLOTS = 5_000_011  # Envoy's own limit
 
-RequestKey = Literal["header", "cookie", "source_address"]
 GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
-BoundedLoad = Annotated[int, Field(ge=100, le=100_000)]
-
-KEY: RequestKey = Field(
-    default="header",
-    description="what is hashed: the header x-lab-session (a session's name), the cookie LABHASH (made by "
-    "Envoy where there is none, for 60 s), or the client's address",
-)
-BOUNDED_LOAD = Field(
-    default=None,
-    description="a replica with more than this share of the mean of requests under way passes requests on "
-    "to the next (default: no bound)",
-)
-
-SlowStart = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None
-SLOW_START: SlowStart = Field(
-    default=None,
-    description="seconds in which a replica that joins or is healthy again comes to its full share "
-    "(default: at once)",
-)
+SlowStart = Annotated[
+    Annotated[float, Field(gt=0, le=3600)] | None,
+    Field(
+        description="seconds in which a replica that joins or is healthy again comes to its full share "
+        "(default: at once)"
+    ),
+]
 
 
 class RoundRobinOptions(PolicyOptions):
     """Options of round_robin."""
 
-    slow_start_s: SlowStart = SLOW_START
+    slow_start_s: SlowStart = None
 
 
 class LeastRequestOptions(PolicyOptions):
@@ -50,7 +39,7 @@ class LeastRequestOptions(PolicyOptions):
         default=2, ge=2, le=100, description="replicas drawn at random, of which the least busy one is taken"
     )
     full_scan: bool = Field(default=False, description="look at all replicas instead of drawing some")
-    slow_start_s: SlowStart = SLOW_START
+    slow_start_s: SlowStart = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -62,11 +51,19 @@ class LeastRequestOptions(PolicyOptions):
 class HashOptions(PolicyOptions):
     """Options of every policy that hashes a key of the request."""
 
-    key: RequestKey = KEY
-    bounded_load_percent: BoundedLoad | None = BOUNDED_LOAD
+    key: Literal["header", "cookie", "source_address"] = Field(
+        default="header",
+        description="what is hashed: the header x-lab-session (a session's name), the cookie LABHASH (made "
+        "by Envoy where there is none, for 60 s), or the client's address",
+    )
+    bounded_load_percent: Annotated[int, Field(ge=100, le=100_000)] | None = Field(
+        default=None,
+        description="a replica with more than this share of the mean of requests under way passes requests "
+        "on to the next (default: no bound)",
+    )
 
 
-class RingHashOptions(HashOptions):
+class RingHashOptions(client.RingHashOptions, HashOptions):
     """Options of ring_hash."""
 
     min_ring_size: int = Field(
@@ -75,15 +72,6 @@ class RingHashOptions(HashOptions):
     max_ring_size: int = Field(
         default=MAX_RING_POINTS, ge=1, le=MAX_RING_POINTS, description="points on the ring, at most"
     )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.min_ring_size > self.max_ring_size:
-            raise ValueError(
-                f"min_ring_size {self.min_ring_size} is above max_ring_size {self.max_ring_size}; "
-                "expected at most that"
-            )
-        return self
 
 
 class MaglevOptions(HashOptions):
@@ -173,28 +161,19 @@ def _is_prime(number: int) -> bool:
     return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
 
 
-ROUND_ROBIN, RANDOM, LEAST_REQUEST = (
-    f"envoy.load_balancing_policies.{name}" for name in ("round_robin", "random", "least_request")
-)
-SESSION_FILTER = "envoy.filters.http.stateful_session"
-FIRST_PICKS = {"round_robin": ROUND_ROBIN, "random": RANDOM, "least_request": LEAST_REQUEST}
+def _extension(name: str) -> frozenset[str]:
+    return frozenset({f"envoy.load_balancing_policies.{name}"})
 
 
-def _plain(extension: str) -> Traits:
-    return Traits(extensions=frozenset({extension}))
-
-
-def _hash_traits(options: HashOptions, extension: str) -> Traits:
-    return Traits(
-        hash_key=options.key, sets_cookie=options.key == "cookie", extensions=frozenset({extension})
-    )
+def _hash_traits(options: HashOptions, name: str) -> Traits:
+    return Traits(hash_key=options.key, sets_cookie=options.key == "cookie", extensions=_extension(name))
 
 
 def _sticky_traits(options: StickyOptions) -> Traits:
     return Traits(
         sets_cookie=options.by == "cookie",
         echo_header=STICKY_HEADER if options.by == "header" else None,
-        extensions=frozenset({FIRST_PICKS[options.first_pick], SESSION_FILTER}),
+        extensions=_extension(options.first_pick) | {SESSION_FILTER},
     )
 
 
@@ -203,7 +182,7 @@ def _group_traits(options: TargetGroupsOptions) -> Traits:
         hash_key="header" if options.sticky_by == "header" else None,
         sets_cookie=options.sticky_by == "cookie",
         groups={name: group.replicas for name, group in options.groups.items()},
-        extensions=frozenset({ROUND_ROBIN}),
+        extensions=_extension("round_robin"),
     )
 
 
@@ -222,53 +201,53 @@ def _groups_problem(options: TargetGroupsOptions, replicas: int) -> str | None:
 
 _BLUE_GREEN = {"blue": {"replicas": 3, "weight": 90}, "green": {"replicas": 1, "weight": 10}}
 
-LAYER_7: dict[str, Policy[Any]] = {
-    "round_robin": behind_envoy(
-        "round_robin.yaml.j2",
+LAYER_7: dict[str, Policy] = {
+    "round_robin": Policy(
+        template="policies/round_robin.yaml.j2",
         meaning="the replicas in turn, request by request",
         alb="round_robin, its default; an ALB is several nodes that each take turns alone, as proxy workers "
         "do; its slow start lasts 30 to 900 s",
         options=RoundRobinOptions,
-        traits=lambda _: _plain(ROUND_ROBIN),
+        traits=lambda _: Traits(extensions=_extension("round_robin")),
         examples=({}, {"slow_start_s": 0.5}),
     ),
-    "least_request": behind_envoy(
-        "least_request.yaml.j2",
+    "least_request": Policy(
+        template="policies/least_request.yaml.j2",
         meaning="of a few replicas drawn at random, the one with the fewest requests under way",
         alb="least_outstanding_requests, which looks at all targets as full_scan does and has no slow start; "
         "Envoy otherwise draws two",
         options=LeastRequestOptions,
-        traits=lambda _: _plain(LEAST_REQUEST),
+        traits=lambda _: Traits(extensions=_extension("least_request")),
         examples=({}, {"choices": 5}, {"full_scan": True, "slow_start_s": 30}),
     ),
-    "random": behind_envoy(
-        "random.yaml.j2",
+    "random": Policy(
+        template="policies/random.yaml.j2",
         meaning="a replica drawn at random for each request",
         alb="weighted_random without its anomaly mitigation, which sends failing targets less",
         options=NoOptions,
-        traits=lambda _: _plain(RANDOM),
+        traits=lambda _: Traits(extensions=_extension("random")),
     ),
-    "ring_hash": behind_envoy(
-        "ring_hash.yaml.j2",
+    "ring_hash": Policy(
+        template="policies/ring_hash.yaml.j2",
         meaning="a hash of the request's key picks a place on a ring of replicas: one key, one replica",
         alb="none; stickiness without a balancer's cookie, and a new target takes over some old sessions",
         options=RingHashOptions,
-        traits=lambda options: _hash_traits(options, "envoy.load_balancing_policies.ring_hash"),
+        traits=lambda options: _hash_traits(options, "ring_hash"),
         examples=(
             *({"key": key} for key in ("header", "cookie", "source_address")),
             {"min_ring_size": 64, "max_ring_size": 128, "bounded_load_percent": 125},
         ),
     ),
-    "maglev": behind_envoy(
-        "maglev.yaml.j2",
+    "maglev": Policy(
+        template="policies/maglev.yaml.j2",
         meaning="a hash of the request's key picks a slot of a table that the replicas share evenly",
         alb="none; as ring_hash, with shares of the keys that are more even",
         options=MaglevOptions,
-        traits=lambda options: _hash_traits(options, "envoy.load_balancing_policies.maglev"),
+        traits=lambda options: _hash_traits(options, "maglev"),
         examples=({}, {"key": "cookie", "table_size": 251, "bounded_load_percent": 100}),
     ),
-    "sticky": behind_envoy(
-        "sticky.yaml.j2",
+    "sticky": Policy(
+        template="policies/sticky.yaml.j2",
         meaning="a cookie or a header from Envoy names the session's replica, which was picked once",
         alb="target group stickiness (AWSALB); not as there: the cookie is plain base64 that a client can "
         "forge, and its life does not slide; an ALB knows no header for it and is never strict; "
@@ -280,17 +259,17 @@ LAYER_7: dict[str, Policy[Any]] = {
             *({"first_pick": pick} for pick in ("random", "least_request")),
         ),
     ),
-    "weighted": behind_envoy(
-        "weighted.yaml.j2",
+    "weighted": Policy(
+        template="policies/weighted.yaml.j2",
         meaning="the replicas in turn, each as often as its weight says",
         alb="none for single targets: an ALB has weights on target groups only",
         options=WeightedOptions,
-        traits=lambda options: Traits(weights=tuple(options.weights), extensions=frozenset({ROUND_ROBIN})),
+        traits=lambda options: Traits(weights=tuple(options.weights), extensions=_extension("round_robin")),
         replicas_problem=_weights_problem,
         examples=({"weights": [1, 2, 5, 5]},),
     ),
-    "target_groups": behind_envoy(
-        "target_groups.yaml.j2",
+    "target_groups": Policy(
+        template="policies/target_groups.yaml.j2",
         meaning="a group drawn by weight for each request or each session, its replicas in turn",
         alb="a forward to weighted target groups, by cookie with their group stickiness (AWSALBTG); not as "
         "there: the cookie is the group's plain name, which a client can forge",
@@ -299,16 +278,31 @@ LAYER_7: dict[str, Policy[Any]] = {
         replicas_problem=_groups_problem,
         examples=tuple({"groups": _BLUE_GREEN, "sticky_by": by} for by in ("none", "cookie", "header")),
     ),
-    "client_side_weighted_round_robin": behind_envoy(
-        "client_side_weighted_round_robin.yaml.j2",
+    "client_side_weighted_round_robin": Policy(
+        template="policies/client_side_weighted_round_robin.yaml.j2",
         meaning="the replicas in turn, as often as rate / utilisation of their own load reports (ORCA) "
         "allows",
         alb="none: an ALB hears no load reports",
-        options=WeightedRoundRobinOptions,
-        traits=lambda _: Traits(
-            load_reports=True,
-            extensions=frozenset({"envoy.load_balancing_policies.client_side_weighted_round_robin"}),
-        ),
+        options=client.WeightedRoundRobinOptions,
+        traits=lambda _: Traits(load_reports=True, extensions=_extension("client_side_weighted_round_robin")),
         examples=({}, {"blackout_ms": 0, "weight_update_ms": 100.5}),
+    ),
+}
+
+LAYER_4: dict[str, Policy] = {
+    "round_robin": Policy(
+        template="policies/l4_round_robin.yaml.j2",
+        meaning="the replicas in turn, connection by connection",
+        alb="no ALB but an NLB, one target for a connection's life; an NLB hashes the connection's addresses "
+        "and ports instead of taking turns",
+        options=NoOptions,
+        traits=lambda _: Traits(extensions=_extension("round_robin")),
+    ),
+    "source_address_hash": Policy(
+        template="policies/l4_source_address_hash.yaml.j2",
+        meaning="a hash of the client's address picks the replica of all its connections",
+        alb="no ALB but an NLB with source_ip stickiness: one target for all clients behind one address",
+        options=NoOptions,
+        traits=lambda _: Traits(hash_key="connection", extensions=_extension("maglev")),
     ),
 }
