@@ -38,6 +38,13 @@ class Sample:
     late_s: float = 0.0
 
 
+def taken_share(moment: MachineMoment | None) -> float | None:
+    """Return the share of the machine that others had; None where that is not known."""
+    if moment is None or moment.steal_share is moment.others_share is None:
+        return None
+    return min(1.0, (moment.steal_share or 0.0) + (moment.others_share or 0.0))
+
+
 def summarise_machine(samples: Sequence[Sample], cores: int, start_ns: int, end_ns: int) -> MachineRecord:
     """Return machine.json for the measured window from `start_ns` to `end_ns`.
 

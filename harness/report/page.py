@@ -1,4 +1,4 @@
-"""report.html: a whole run on one page that opens from disk, built from the run directory alone."""
+"""Builds report.html, one page that opens from disk, from the run directory alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from harness.record.reader import Run, read_run
 from harness.record.record_file import write_record, write_text
 from harness.record.summary import SUMMARY, Summary
 from harness.report.event_tables import changes_table, event_tables
-from harness.report.machine_tables import machine_table, repeated_in_words, repeated_lines
 from harness.report.plots import PLOTS, draw_plots
 from harness.report.tables import (
     ABSENT,
@@ -25,6 +24,9 @@ from harness.report.tables import (
     generator_table,
     latency_table,
     ledgers_table,
+    machine_table,
+    repeated_in_words,
+    repeated_lines,
     units_table,
     usage_table,
     where_table,
@@ -60,7 +62,7 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
 
 
 def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
-    """The page. `plots`: plot name -> path of its SVG."""
+    """Return the page. `plots`: plot name -> path of its SVG."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -95,34 +97,29 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
 
 
 def _difference(experiment: Experiment) -> dict[str, Any]:
-    """The fields in which the arms differ, and each arm's values.
+    """Return the fields in which the arms differ, and each arm's values.
 
-    Of arms with the same policy every option is a field.
+    Where all arms have the same policy, every option is a field.
     """
     variants = experiment.variants
     one_policy = len({(variant.arm.route, variant.arm.policy) for variant in variants.values()}) == 1
     arms = {name: _fields(variant.arm, one_policy) for name, variant in variants.items()}
     names = dict.fromkeys(field for arm in arms.values() for field in arm)
     fields = [field for field in names if len({arm.get(field, "default") for arm in arms.values()}) > 1]
-    all_else = (
-        "All else is the same."
-        if set(fields) & set(OWN_WORKLOAD)
-        else "Replicas, workload and plan are the same."
-    )
     if len(arms) == 1:
         text = "There is one arm; it is compared with nothing."
     elif not fields:
         text = "Nothing: the arms are the same, so what differs between them is chance."
-    elif len(fields) == 1:
-        text = f"One thing: {fields[0]}. {all_else}"
     else:
-        text = f"{len(fields)} things: {', '.join(fields)}. {all_else}"
+        count = "One thing" if len(fields) == 1 else f"{len(fields)} things"
+        all_else = "All else is" if set(fields) & set(OWN_WORKLOAD) else "Replicas, workload and plan are"
+        text = f"{count}: {', '.join(fields)}. {all_else} the same."
     rows = {name: [arm.get(field, "default") for field in fields] for name, arm in arms.items()}
     return {"text": text, "fields": fields, "rows": rows}
 
 
 def _fields(arm: Arm, one_policy: bool) -> dict[str, str]:
-    """Name -> value in words, of everything that the arm says."""
+    """Return field -> value in words, for all fields of the arm."""
     fields = arm.model_dump(exclude={"sweep"})
     if one_policy:
         fields |= {f"options.{name}": value for name, value in fields.pop("options").items()}

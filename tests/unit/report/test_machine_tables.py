@@ -15,8 +15,8 @@ from harness.analysis.summary import summarise
 from harness.cli.run_all import _outcome, _table
 from harness.record.machine import MACHINE_FILE, write_machine
 from harness.record.reader import read_run
-from harness.report.machine_tables import machine_table
 from harness.report.page import render_report
+from harness.report.tables import machine_table
 from harness.report.terminal import print_summary
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
