@@ -15,22 +15,9 @@ from harness.errors import UserError
 from harness.record.reader import Run, read_run
 from harness.record.record_file import write_record, write_text
 from harness.record.summary import SUMMARY, Summary
+from harness.report import tables
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.plots import PLOTS, draw_plots
-from harness.report.tables import (
-    ABSENT,
-    Table,
-    errors_table,
-    generator_table,
-    latency_table,
-    ledgers_table,
-    machine_table,
-    repeated_in_words,
-    repeated_lines,
-    units_table,
-    usage_table,
-    where_table,
-)
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import Arm, Experiment
 from harness.spec.overrides import OPTIONS
@@ -63,12 +50,9 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
 
 def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
     """Return the page. `plots`: plot name -> path of its SVG."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     arms = summary.arms
     missing = {party: why for cell in run.cells for party, why in cell.record.missing_ledgers.items()}
@@ -78,18 +62,18 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         verdict_meaning=_VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
         lesson=[" ".join(part.split()) for part in run.experiment.lesson.split("\n\n") if part.strip()],
-        where=where_table(arms),
-        units=units_table(arms),
-        errors=errors_table(arms),
+        where=tables.where_table(arms),
+        units=tables.units_table(arms),
+        errors=tables.errors_table(arms),
         changes=changes_table(arms),
         events=list(event_tables(arms)),
-        latency=latency_table(arms),
-        ledgers=ledgers_table(arms, missing),
-        generator=generator_table(arms),
-        usage=usage_table(arms),
-        machine=machine_table(summary),
-        repeated=repeated_in_words(summary),
-        repeated_lines=repeated_lines(summary),
+        latency=tables.latency_table(arms),
+        ledgers=tables.ledgers_table(arms, missing),
+        generator=tables.generator_table(arms),
+        usage=tables.usage_table(arms),
+        machine=tables.machine_table(summary),
+        repeated=tables.repeated_in_words(summary),
+        repeated_lines=tables.repeated_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
         facts=_facts(run),
@@ -128,7 +112,7 @@ def _fields(arm: Arm, one_policy: bool) -> dict[str, str]:
 
 def _word(value: object) -> str:
     if value is None or value == {}:
-        return ABSENT
+        return tables.ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -156,7 +140,7 @@ def _command(run: Run) -> str:
     return shlex.join(["python", "run_experiment.py", *words])
 
 
-def _facts(run: Run) -> Table:
+def _facts(run: Run) -> tables.Table:
     manifest = run.manifest
     rows = [
         ["run", f"{run.name}/{manifest.run}"],
@@ -170,4 +154,4 @@ def _facts(run: Run) -> Table:
         ["versions", ", ".join(f"{part} {version}" for part, version in manifest.versions.items())],
         ["host", ", ".join(f"{name}: {value}" for name, value in manifest.host)],
     ]
-    return Table([], rows)
+    return tables.Table([], rows)

@@ -10,8 +10,7 @@ from rich.console import Console
 
 from harness.analysis.compare import differences
 from harness.analysis.machine_samples import Sample, summarise_machine
-from harness.analysis.machine_summary import machine_fields
-from harness.analysis.summary import summarise
+from harness.analysis.summary import machine_fields, summarise
 from harness.cli.run_all import _outcome, _table
 from harness.record.machine import MACHINE_FILE, write_machine
 from harness.record.reader import read_run
