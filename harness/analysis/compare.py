@@ -85,8 +85,7 @@ def print_comparison(before: Run, after: Run, console: Console) -> None:
     for heading in ("arm", "metric", "before", "after", "change"):
         table.add_column(heading, justify="right" if heading in ("before", "after") else "left", no_wrap=True)
     for change in changes:
-        unit = METRICS[change.metric].unit
-        values = (show(change.before, unit), show(change.after, unit))
+        values = [show(value, METRICS[change.metric].unit) for value in (change.before, change.after)]
         table.add_row(escape(change.arm), change.metric, *values, change.note)
     console.print(table)
 

@@ -61,20 +61,13 @@ class Disturbance:
 class Lateness:
     """How late the generator was for want of a core. in_time_share: sent in the window / planned there.
 
-    It is None where clients wait for each answer, or where the rows of a lost load worker are missing.
+    It is None where nothing was planned ahead (a closed loop, or clients that wait for each answer), and
+    where the rows of a lost load worker are missing.
     """
 
     lag_p99_ms: float
     planned_rate_per_s: float
     in_time_share: float | None
-
-    @classmethod
-    def of(cls, lag_ns: pl.Series, cell: Cell, in_time: int | None) -> Lateness:
-        """Return what `lag_ns` of the window's requests comes to; `in_time`: requests sent in the window."""
-        planned = cell.record.planned_requests
-        window_s = cell.record.window_ns / 1e9
-        share = in_time / planned if in_time is not None and planned else None
-        return cls(percentiles(lag_ns)["p99"] / NS_PER_MS, planned / window_s, share)
 
 
 def disturbance_of(cell: Cell) -> Disturbance | None:
@@ -103,16 +96,22 @@ def find_disturbance(
 
 def lateness_of(cell: Cell) -> Lateness | None:
     """Return how late the cell's generator was; None when no request was planned in the measured window."""
-    start_ns, end_ns = cell.record.measure_start_ns, cell.record.measure_end_ns
+    record = cell.record
+    start_ns, end_ns = record.measure_start_ns, record.measure_end_ns
+    in_time: int | None = None
     with table_errors(cell.folder, "request rows written by this lab"):
-        if cell.record.awaits_answers:
+        if record.awaits_answers:
             lag_ns = lag_after_answers(cell.requests(), start_ns, end_ns)
-            return Lateness.of(lag_ns, cell, None) if lag_ns.len() else None
-        lags = lags_of(cell.requests())
-    lag_ns = lags.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))["lag_ns"]
-    sent_ns = pl.col("planned_ns") + pl.col("lag_ns")
-    in_time = lags.filter(sent_ns.is_between(start_ns, end_ns, closed="left")).height
-    return Lateness.of(lag_ns, cell, None if cell.record.lost_clients else in_time) if lag_ns.len() else None
+        else:
+            lags = lags_of(cell.requests())
+            lag_ns = lags.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))["lag_ns"]
+            sent_ns = pl.col("planned_ns") + pl.col("lag_ns")
+            in_time = lags.filter(sent_ns.is_between(start_ns, end_ns, closed="left")).height
+    if lag_ns.is_empty():
+        return None
+    planned = record.planned_requests
+    share = in_time / planned if in_time is not None and planned and not record.lost_clients else None
+    return Lateness(percentiles(lag_ns)["p99"] / NS_PER_MS, planned / (record.window_ns / 1e9), share)
 
 
 def lags_of(requests: pl.LazyFrame) -> pl.DataFrame:

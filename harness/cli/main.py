@@ -160,10 +160,13 @@ def up(
 ) -> int:
     """Start one arm's replicas and proxy, print their addresses, and hold them open until Ctrl-C."""
     spec = load_experiment(experiment, overrides)
-    name = _arm_name(spec, arm)
+    names = list(spec.variants)
+    if arm is not None and arm not in names:
+        hint = did_you_mean(arm, names) or f"; expected one of {', '.join(names)}"
+        raise UserError(f"--arm: {spec.name} has no arm {arm!r}{hint}")
     from harness.cli.up import hold_open
 
-    return hold_open(spec, name)
+    return hold_open(spec, names[0] if arm is None else arm)
 
 
 @app.command()
@@ -208,7 +211,6 @@ def compare(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
     try:
         status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
@@ -222,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        if debug:
+        if "--debug" in words:
             traceback.print_exc()
         return _report_error(error)
 
@@ -285,16 +287,6 @@ def _load(name: str, overrides: dict[str, float], quick: bool) -> tuple[Experime
         overrides = {**quick_overrides(experiment), **overrides}
         experiment = load_experiment(name, overrides)
     return experiment, overrides
-
-
-def _arm_name(experiment: Experiment, wanted: str | None) -> str:
-    names = list(experiment.variants)
-    if wanted is None:
-        return names[0]
-    if wanted not in names:
-        hint = did_you_mean(wanted, names) or f"; expected one of {', '.join(names)}"
-        raise UserError(f"--arm: {experiment.name} has no arm {wanted!r}{hint}")
-    return wanted
 
 
 def _program() -> str:

@@ -61,7 +61,7 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         error=run.manifest.error,
         verdict_meaning=_VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
-        lesson=[" ".join(part.split()) for part in run.experiment.lesson.split("\n\n") if part.strip()],
+        lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],
         where=tables.where_table(arms),
         units=tables.units_table(arms),
         errors=tables.errors_table(arms),
