@@ -30,7 +30,7 @@ def with_overrides(*fields: str) -> Callable[[Command], Command]:
     The options are those of `fields`; without any, all of them. The command gets those that the user gave as
     a dict: dotted field name -> value. Typer reads the options from the signature.
     """
-    field_of = {field.replace(".", "_"): field for field in fields or _OVERRIDES}
+    field_of = {OPTIONS[field].strip("-").replace("-", "_"): field for field in fields or _OVERRIDES}
 
     def option(name: str) -> inspect.Parameter:
         kind, words = _OVERRIDES[field_of[name]]

@@ -104,17 +104,17 @@ def changes_table(arms: Arms) -> Table | None:
 
 def event_line(arm: ArmSummary) -> str:
     """Return the main figures of an arm's events on one line; empty without any."""
-    return "; ".join(_gist(event) for event in arm.events)
+    return "; ".join(_event_line(event) for event in arm.events)
 
 
-def _gist(event: EventSummary) -> str:
+def _event_line(event: EventSummary) -> str:
     metrics = event.metrics
-    gist = f"{kind_of(event.do).label(event.targets)}: {show(metrics['failed_requests'])} failed"
+    line = f"{kind_of(event.do).label(event.targets)}: {show(metrics['failed_requests'])} failed"
     if (gap_ms := metrics["longest_gap_ms"]) is not None:
-        gist += f", gap {show(round(gap_ms))} ms"
+        line += f", gap {show(round(gap_ms))} ms"
     if metrics["moved_over_needed"] is not None:
-        gist += f", moved {show(metrics['moved_sessions'])} ({show(metrics['needed_moves'])} had to)"
-    return gist
+        line += f", moved {show(metrics['moved_sessions'])} ({show(metrics['needed_moves'])} had to)"
+    return line
 
 
 def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s: float) -> float | None:

@@ -151,7 +151,7 @@ def _facts(run: Run) -> tables.Table:
         ["cells", f"{len(run.cells)} recorded of {len(manifest.cells)} planned"],
         ["seed", str(manifest.seed)],
         ["commit", manifest.git_commit or "unknown"],
-        ["versions", ", ".join(f"{part} {version}" for part, version in manifest.versions.items())],
+        ["versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())],
         ["host", ", ".join(f"{name}: {value}" for name, value in manifest.host)],
     ]
     return tables.Table([], rows)

@@ -169,12 +169,12 @@ def ledgers_table(arms: Arms, missing_ledgers: Mapping[Party, str]) -> Table:
 
 def usage_table(arms: Arms) -> Table | None:
     """CPU and memory of every container; None where the testbed did not write them down."""
-    parts = list(dict.fromkeys(part for arm in arms.values() for part in arm.usage))
-    if not parts:
+    names = list(dict.fromkeys(name for arm in arms.values() for name in arm.usage))
+    if not names:
         return None
     return Table(
-        ["Cores, MiB", *parts],
-        [[name, *(_used(arm.usage.get(part)) for part in parts)] for name, arm in arms.items()],
+        ["Cores, MiB", *names],
+        [[arm, *(_used(own.usage.get(name)) for name in names)] for arm, own in arms.items()],
         "CPU cores used while measuring (mean; 1 is a whole core; median of repeats) and the most memory, of "
         "each container, as its engine counted them.",
     )
