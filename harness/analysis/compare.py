@@ -1,7 +1,8 @@
-"""Two runs of one experiment side by side, with what differed between them besides chance."""
+"""Compares two runs of one experiment, and says what differed between them besides chance."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.analysis.machine_summary import machine_states
 from harness.analysis.summary import summarise
 from harness.errors import UserError
 from harness.metrics.figures import show
 from harness.metrics.registry import METRICS
+from harness.record.cell_record import read_machine
 from harness.record.reader import Run
 from harness.record.summary import ArmSummary
 
@@ -36,7 +37,7 @@ class Change:
 
     @property
     def note(self) -> str:
-        """The change in words: a factor, or why there is none to speak of."""
+        """Return the change in words: a factor, or why there is none."""
         if self.before is None or self.after is None:
             return "not measured in both"
         if self.before == self.after:
@@ -47,11 +48,10 @@ class Change:
 
 
 def compare(before: Run, after: Run) -> list[Change]:
-    """SHOWN for every arm that both runs have.
+    """Return the changes of the metrics SHOWN in every arm that both runs have.
 
     A change is significant where the ranges over the repeats do not overlap. With three repeats that says
-    little, and less where other things differed too: see `differences`.
-
+    little; it says less where other things differed too (see `differences`).
     Raises UserError for runs of different experiments, or without a common arm.
     """
     if before.name != after.name:
@@ -67,15 +67,13 @@ def compare(before: Run, after: Run) -> list[Change]:
 
 
 def differences(before: Run, after: Run) -> list[tuple[str, str, str]]:
-    """What differed: (dotted name, before, after) of experiment, status, versions, host, commit, machine."""
+    """Return what differed: (dotted name, before, after) of experiment, status, versions, host, machine."""
     left, right = _described(before), _described(after)
-    names = sorted(left.keys() | right.keys())
-    absent = "(none)"
-    return [
-        (name, left.get(name, absent), right.get(name, absent))
-        for name in names
-        if left.get(name, absent) != right.get(name, absent)
+    pairs = [
+        (name, left.get(name, "(none)"), right.get(name, "(none)"))
+        for name in sorted(left.keys() | right.keys())
     ]
+    return [(name, old, new) for name, old, new in pairs if old != new]
 
 
 def print_comparison(before: Run, after: Run, console: Console) -> None:
@@ -87,8 +85,7 @@ def print_comparison(before: Run, after: Run, console: Console) -> None:
     for heading in ("arm", "metric", "before", "after", "change"):
         table.add_column(heading, justify="right" if heading in ("before", "after") else "left", no_wrap=True)
     for change in changes:
-        unit = METRICS[change.metric].unit
-        values = (show(change.before, unit), show(change.after, unit))
+        values = [show(value, METRICS[change.metric].unit) for value in (change.before, change.after)]
         table.add_row(escape(change.arm), change.metric, *values, change.note)
     console.print(table)
 
@@ -101,12 +98,12 @@ def _change(arm: str, metric: str, before: ArmSummary, after: ArmSummary) -> Cha
 
 
 def _described(run: Run) -> dict[str, str]:
+    words = {"name", "title", "question", "lesson"}
+    fields = {"status", "versions", "host", "git_commit", "testbed", "load"}
     known = {
-        "experiment": run.experiment.model_dump(mode="json", exclude={"name", "title", "question", "lesson"}),
-        **run.manifest.model_dump(
-            mode="json", include={"status", "versions", "host", "git_commit", "testbed", "load"}
-        ),
-        "machine": machine_states(run),
+        "experiment": run.experiment.model_dump(mode="json", exclude=words),
+        **run.manifest.model_dump(mode="json", include=fields),
+        "machine": _machine(run),
     }
     return dict(_flat(known, ""))
 
@@ -117,3 +114,15 @@ def _flat(tree: JsonValue, prefix: str) -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
     else:
         yield prefix, str(tree)
+
+
+def _machine(run: Run) -> dict[str, str]:
+    """Return how busy others kept the machine, in steps of 5 %, so that two calm runs do not differ."""
+    machines = [machine for cell in run.cells if (machine := read_machine(cell.folder)) is not None]
+    states = {}
+    for field in ("others_share", "steal_share"):
+        known = [share for machine in machines if (share := getattr(machine, field)) is not None]
+        if known:
+            states[field] = f"{round(statistics.median(known) * 20) / 20:.0%} of the CPU"
+    again = sum(len(planned.disturbed) for planned in run.manifest.cells)
+    return {**states, "repeated_cells": str(again)} if machines else {}

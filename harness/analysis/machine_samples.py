@@ -1,20 +1,19 @@
-"""What else this machine did while a cell was measured: its counters as one summary. Pure."""
+"""Summarises what this machine did while a cell was measured, from samples of its counters. Pure."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
-from harness.record.cell_record import MachineMoment, MachineRecord
+from harness.record.cell_record import CpuShares, MachineMoment, MachineRecord
 
 NS_PER_S = 1_000_000_000
 WORST_S = 0.5  # length of the worst moment
-# From this share of the machine's CPU time on, what others take counts as a stretch of its own: with half of
-# the machine gone, the parts of the lab wait for each other.
+# A stretch in which others took at least this share of the machine counts: the lab's processes then wait for
+# each other.
 TAKEN_SHARE = 0.5
-MAX_GAP_S = 0.25  # calmer moments within a stretch: counters tick every 10 ms, and shares of 100 ms jump
+MAX_GAP_S = 0.25  # longest calmer moment in a stretch: counters tick every 10 ms, and shares of 100 ms jump
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,13 @@ class Sample:
     late_s: float = 0.0
 
 
+def taken_share(moment: MachineMoment | None) -> float | None:
+    """Return the share of the machine that others had; None where that is not known."""
+    if moment is None or moment.steal_share is moment.others_share is None:
+        return None
+    return min(1.0, (moment.steal_share or 0.0) + (moment.others_share or 0.0))
+
+
 def summarise_machine(samples: Sequence[Sample], cores: int, start_ns: int, end_ns: int) -> MachineRecord:
     """Return machine.json for the measured window from `start_ns` to `end_ns`.
 
@@ -54,8 +60,8 @@ def summarise_machine(samples: Sequence[Sample], cores: int, start_ns: int, end_
     return MachineRecord(
         cores=cores,
         samples=len(inside),
-        **_shares(spans),
-        load_cores=_cores(inside),
+        **dict(_shares(spans)),
+        load_cores=_load_cores(inside),
         running_mean=round(sum(running) / len(running), 2) if running else None,
         running_max=max(running, default=None),
         frequency_mhz=round(sum(frequencies) / len(frequencies)) if frequencies else None,
@@ -65,8 +71,8 @@ def summarise_machine(samples: Sequence[Sample], cores: int, start_ns: int, end_
     )
 
 
-def _cores(samples: Sequence[Sample]) -> float | None:
-    """CPU cores that the load had in the mean, from the first to the last of `samples`."""
+def _load_cores(samples: Sequence[Sample]) -> float | None:
+    """Return the mean number of CPU cores that the load had from the first to the last sample."""
     if len(samples) < 2 or samples[0].load_s is None or samples[-1].load_s is None:
         return None
     seconds = (samples[-1].at_ns - samples[0].at_ns) / NS_PER_S
@@ -90,7 +96,7 @@ class _Span:
 
     @property
     def taken_share(self) -> float:
-        """The share of the machine that somebody else had."""
+        """Return the share of the machine that others had."""
         taken_s = (self.steal_s or 0.0) + (self.others_s or 0.0)
         return taken_s / (self.cores * self.seconds) if self.seconds > 0 else 0.0
 
@@ -99,48 +105,37 @@ def _passed(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else max(0.0, after - before)
 
 
-class _Shares(TypedDict):
-    """The fields of CpuShares."""
-
-    seconds: float
-    steal_share: float | None
-    others_share: float | None
-    lab_share: float | None
-    pressure_share: float | None
-
-
-def _shares(spans: Sequence[_Span]) -> _Shares:
-    seconds = sum(span.seconds for span in spans)
+def _shares(spans: Sequence[_Span]) -> CpuShares:
+    seconds = _seconds(spans)
     cpu_s = seconds * (spans[0].cores if spans else 1)
 
     def share(of: Callable[[_Span], float | None], whole_s: float) -> float | None:
-        parts = [of(span) for span in spans]
-        known = [part for part in parts if part is not None]
-        if not known or len(known) < len(parts):
-            return None
-        return round(min(1.0, sum(known) / whole_s), 4)
+        known = [value for span in spans if (value := of(span)) is not None]
+        return round(min(1.0, sum(known) / whole_s), 4) if known and len(known) == len(spans) else None
 
-    return {
-        "seconds": round(seconds, 3),
-        "steal_share": share(lambda span: span.steal_s, cpu_s),
-        "others_share": share(lambda span: span.others_s, cpu_s),
-        "lab_share": share(lambda span: span.lab_s, cpu_s),
-        "pressure_share": share(lambda span: span.pressure_s, seconds),
-    }
+    return CpuShares(
+        seconds=round(seconds, 3),
+        steal_share=share(lambda span: span.steal_s, cpu_s),
+        others_share=share(lambda span: span.others_s, cpu_s),
+        lab_share=share(lambda span: span.lab_s, cpu_s),
+        pressure_share=share(lambda span: span.pressure_s, seconds),
+    )
+
+
+def _moment(spans: Sequence[_Span], start_ns: int) -> MachineMoment:
+    at_s = round((spans[0].start_ns - start_ns) / NS_PER_S, 3)
+    return MachineMoment(at_s=at_s, **dict(_shares(spans)))
 
 
 def _worst(spans: Sequence[_Span], start_ns: int) -> MachineMoment | None:
-    """The WORST_S in which others took most of the machine; None without a span."""
-    moments = [list(_from(spans, first)) for first in range(len(spans))]
+    """Return the WORST_S in which others took most of the machine; None without a span."""
+    moments = [_from(spans, first) for first in range(len(spans))]
     whole = [moment for moment in moments if _seconds(moment) >= WORST_S] or moments[:1]
-    if not whole:
-        return None
-    worst = max(whole, key=_mean_taken)
-    return MachineMoment(at_s=_at_s(worst, start_ns), **_shares(worst))
+    return _moment(max(whole, key=_mean_taken), start_ns) if whole else None
 
 
 def _from(spans: Sequence[_Span], first: int) -> Sequence[_Span]:
-    """The spans from the `first` on that last WORST_S together, or all that are left."""
+    """Return the spans from `first` on that last WORST_S together, or all that are left."""
     for last in range(first, len(spans)):
         if spans[last].end_ns - spans[first].start_ns >= WORST_S * NS_PER_S:
             return spans[first : last + 1]
@@ -148,20 +143,16 @@ def _from(spans: Sequence[_Span], first: int) -> Sequence[_Span]:
 
 
 def _taken(spans: Sequence[_Span], start_ns: int) -> MachineMoment | None:
-    """The longest stretch in which others took TAKEN_SHARE of the machine; None where there is none."""
-    stretches: list[list[int]] = []
+    """Return the longest stretch in which others took TAKEN_SHARE of the machine; None without any."""
+    stretches: list[tuple[int, int]] = []
     for place, span in enumerate(spans):
-        if span.taken_share < TAKEN_SHARE:
-            continue
-        last = stretches[-1] if stretches else None
-        if last is not None and (span.start_ns - spans[last[1]].end_ns) / NS_PER_S <= MAX_GAP_S:
-            last[1] = place
-        else:
-            stretches.append([place, place])
-    if not stretches:
-        return None
-    longest = max((list(spans[first : last + 1]) for first, last in stretches), key=_seconds)
-    return MachineMoment(at_s=_at_s(longest, start_ns), **_shares(longest))
+        if span.taken_share >= TAKEN_SHARE:
+            first = place
+            if stretches and (span.start_ns - spans[stretches[-1][1]].end_ns) / NS_PER_S <= MAX_GAP_S:
+                first, _ = stretches.pop()
+            stretches.append((first, place))
+    longest = max((spans[first : last + 1] for first, last in stretches), key=_seconds, default=None)
+    return _moment(longest, start_ns) if longest else None
 
 
 def _seconds(spans: Sequence[_Span]) -> float:
@@ -171,7 +162,3 @@ def _seconds(spans: Sequence[_Span]) -> float:
 def _mean_taken(spans: Sequence[_Span]) -> float:
     seconds = _seconds(spans)
     return sum(span.taken_share * span.seconds for span in spans) / seconds if seconds else 0.0
-
-
-def _at_s(spans: Sequence[_Span], start_ns: int) -> float:
-    return round((spans[0].start_ns - start_ns) / NS_PER_S, 3)

@@ -1,29 +1,33 @@
-"""The figures of a run and the verdict, derived from its record alone."""
+"""Derives the figures of a run and the verdict from its record alone."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from harness.analysis.facts import collect_facts
 from harness.analysis.judge import CellResult, judge, measure, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
-from harness.analysis.machine_summary import machine_fields
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, EventEffects, Ledgers
 from harness.metrics.registry import METRICS
 from harness.metrics.spread import Number
+from harness.record.cell_record import read_machine
 from harness.record.reader import Cell, Run
 from harness.record.summary import (
     ArmSummary,
+    CellMachine,
+    DisturbedCell,
     EffectSeen,
     EventSummary,
-    Figure,
+    Figures,
     LedgerTotals,
+    RepeatedCell,
     RepeatSummary,
     Summary,
+    VerdictWord,
 )
 from harness.record.usage import usage_of
 from harness.spec.arm import Variant
@@ -32,7 +36,7 @@ Facts = Mapping[str, Sequence[CellFacts]]
 
 
 def facts_of(run: Run) -> dict[str, list[CellFacts]]:
-    """Return arm as run (in the experiment's order) -> the facts of its recorded cells, by repeat."""
+    """Return arm (in the experiment's order) -> the facts of its recorded cells, by repeat."""
     eventful = any(cell.events() for cell in run.cells)
     return {
         name: [collect_facts(cell, with_series=eventful) for cell in run.cells_of(name)]
@@ -41,10 +45,7 @@ def facts_of(run: Run) -> dict[str, list[CellFacts]]:
 
 
 def summarise(run: Run, facts: Facts | None = None) -> Summary:
-    """Return the content of summary.json. `facts`: those of the run where they are known already.
-
-    Of a run that was not completed, what is there is reported.
-    """
+    """Return the content of summary.json. `facts`: facts_of(run), where the caller has them already."""
     facts = facts_of(run) if facts is None else facts
     results = {arm: [measure(cell) for cell in cells] for arm, cells in facts.items()}
     manifest, experiment = run.manifest, run.experiment
@@ -72,50 +73,50 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
 def _arm(
     variant: Variant, cells: Sequence[Cell], facts: Sequence[CellFacts], results: Sequence[CellResult]
 ) -> ArmSummary:
-    """Counts are totals over the repeats; metrics are medians over them."""
+    medians = {name: median([result.values[name] for result in results]) for name in METRICS}
     return ArmSummary(
         route=variant.arm.route,
         policy=variant.arm.policy,
         base=None if variant.factor is None else variant.base,
         factor=variant.factor,
         value=variant.value,
-        **_counts(facts),
-        metrics=_summed_up({name: median([result.values[name] for result in results]) for name in METRICS}),
-        events=events_of_arm(facts),
         usage=usage_of(cells),
-        repeats=[
-            RepeatSummary(
-                repeat=cell.repeat,
-                status=cell.status,
-                invalid_reasons=list(result.invalid_reasons),
-                **_counts([cell]),
-                metrics=_summed_up(result.values),
-                events=events_of_arm([cell]),
-            )
-            for cell, result in zip(facts, results, strict=True)
-        ],
+        repeats=[_repeat(cell, result) for cell, result in zip(facts, results, strict=True)],
+        **dict(_figures(facts, medians)),
     )
 
 
-class _Counts(TypedDict):
-    requests: int
-    errors: dict[str, int]
-    replicas: dict[str, int]
-    ledgers: LedgerTotals
+def _repeat(cell: CellFacts, result: CellResult) -> RepeatSummary:
+    return RepeatSummary(
+        repeat=cell.repeat,
+        status=cell.status,
+        invalid_reasons=list(result.invalid_reasons),
+        **dict(_figures([cell], result.values)),
+    )
 
 
-def _counts(cells: Sequence[CellFacts]) -> _Counts:
-    errors: Counter[str] = Counter()
-    replicas: Counter[str] = Counter()
-    for cell in cells:
-        errors.update(cell.errors)
-        replicas.update(cell.replica_requests)
-    return {
-        "requests": sum(cell.requests for cell in cells),
-        "errors": dict(errors),
-        "replicas": dict(replicas),
-        "ledgers": _ledgers([cell.ledgers for cell in cells]),
-    }
+def _figures(cells: Sequence[CellFacts], metrics: Mapping[str, Number]) -> Figures:
+    """Return the figures of `cells`: counts are totals. `metrics` holds the cell's, or the arm's medians.
+
+    Metrics that repeat a count or belong to one event are left out.
+    """
+    return Figures(
+        requests=sum(cell.requests for cell in cells),
+        errors=_total(cell.errors for cell in cells),
+        replicas=_total(cell.replica_requests for cell in cells),
+        ledgers=_ledgers([cell.ledgers for cell in cells]),
+        metrics={
+            name: value for name, value in metrics.items() if name != "requests" and not event_metric(name)
+        },
+        events=events_of_arm(cells),
+    )
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(total)
 
 
 def _ledgers(ledgers: Sequence[Ledgers]) -> LedgerTotals:
@@ -127,11 +128,6 @@ def _ledgers(ledgers: Sequence[Ledgers]) -> LedgerTotals:
     return LedgerTotals.model_validate({**totals, "reconciled": reconciled})
 
 
-def _summed_up(values: Mapping[str, Number]) -> dict[str, Figure]:
-    """The metrics without what counts and events say already."""
-    return {name: value for name, value in values.items() if name != "requests" and not event_metric(name)}
-
-
 def events_of_arm(cells: Sequence[CellFacts]) -> list[EventSummary]:
     """Return the events of these cells by number. Counts are totals, metrics medians over the cells."""
     numbers = sorted({event.number for cell in cells for event in cell.events})
@@ -140,9 +136,7 @@ def events_of_arm(cells: Sequence[CellFacts]) -> list[EventSummary]:
 
 def _event(repeats: Sequence[EventEffects]) -> EventSummary:
     first = repeats[0]
-    errors: Counter[str] = Counter()
-    for event in repeats:
-        errors.update(event.errors)
+    effects = [EffectSeen(at_s=at_s, target=target, seen=seen) for at_s, target, seen in first.effects]
     return EventSummary(
         number=first.number,
         do=first.do,
@@ -152,8 +146,8 @@ def _event(repeats: Sequence[EventEffects]) -> EventSummary:
         notification=first.notification,
         at_s=statistics.median(event.at_s for event in repeats),
         length_s=statistics.median(event.length_s for event in repeats),
-        effects=_effects(first) if len(repeats) == 1 else None,
-        errors=dict(sorted(errors.items())),
+        effects=effects if len(repeats) == 1 else None,
+        errors=dict(sorted(_total(event.errors for event in repeats).items())),
         metrics={
             name: median([compute(event) for event in repeats])
             for name, (_, _, compute) in EVENT_METRICS.items()
@@ -161,5 +155,51 @@ def _event(repeats: Sequence[EventEffects]) -> EventSummary:
     )
 
 
-def _effects(event: EventEffects) -> list[EffectSeen]:
-    return [EffectSeen(at_s=at_s, target=target, seen=seen) for at_s, target, seen in event.effects]
+def machine_fields(run: Run, verdict: VerdictWord) -> dict[str, Any]:
+    """Return the fields of summary.json about the machine and disturbed cells."""
+    disturbed = [
+        DisturbedCell(
+            arm=record.arm,
+            repeat=record.repeat,
+            reason=record.disturbed,
+            cause=record.disturbed_by or "unknown",
+            planned_rate_per_s=record.planned_rate_per_s,
+        )
+        for record in (cell.record for cell in run.cells)
+        if record.disturbed
+    ]
+    return {
+        "repeated_cells": [
+            RepeatedCell(arm=planned.arm, repeat=planned.repeat, **attempt.model_dump())
+            for planned in run.manifest.cells
+            for attempt in planned.disturbed
+        ],
+        "disturbed_cells": disturbed,
+        "machine": [
+            CellMachine(arm=cell.record.arm, repeat=cell.record.repeat, **machine.model_dump())
+            for cell in run.cells
+            if (machine := read_machine(cell.folder))
+        ],
+        "advice": _advice(disturbed, run.manifest.redo) if disturbed and verdict == "inconclusive" else None,
+    }
+
+
+def _advice(disturbed: Sequence[DisturbedCell], redo: int) -> str:
+    """Return what would help the user to a verdict."""
+    (cause, _), *_ = Counter(one.cause for one in disturbed).most_common(1)
+    rate = max(one.planned_rate_per_s or 0.0 for one in disturbed)
+    half = f"{round(rate / 2)}" if rate >= 20 else f"{rate / 2:g}"
+    what, less = (
+        (f"{rate:g} calls/s", f"--rate {half}") if rate else ("this load", "fewer clients (--clients)")
+    )
+    again = "" if redo else "--redo 2, "
+    if cause == "load":
+        return f"The load processes are too slow for {what}. Try {less}, or more of them (--processes)."
+    if cause == "lab":
+        return f"This machine is too slow for {what}. Try {less}, or a machine with more CPU cores."
+    if cause == "hypervisor":
+        return (
+            f"This machine is too busy for {what}: other virtual machines take its CPU. "
+            f"Try {again}{less}, or another machine."
+        )
+    return f"This machine is too busy for {what}. Try {again}{less}, or close other programs."

@@ -1,73 +1,54 @@
-"""Arguments and options of the command line, each with the words that --help has for it."""
+"""The options that change an experiment, declared once for every command that has them."""
 
-from pathlib import Path
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
-ExperimentArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME|FILE", help="An experiment's name (see list), or a YAML file (a path has a / or .yaml)."
-    ),
-]
-Replicas = Annotated[int | None, typer.Option("--replicas", help="Number of replicas.")]
-Clients = Annotated[int | None, typer.Option("--clients", help="Number of clients.")]
-Rate = Annotated[float | None, typer.Option("--rate", help="Requests per second, all clients together.")]
-Skew = Annotated[float | None, typer.Option("--skew", help="Zipf exponent of the clients' rates; 0: alike.")]
-WarmUp = Annotated[float | None, typer.Option("--warm-up", help="Seconds of load before measuring.")]
-Duration = Annotated[float | None, typer.Option("--duration", help="Seconds measured in each cell.")]
-Repeats = Annotated[int | None, typer.Option("--repeats", help="Cells per arm.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of arrivals, service times and order.")]
-Results = Annotated[
-    Path | None,
-    typer.Option("--results", metavar="DIR", help="Where runs are kept (default: the lab's results/)."),
-]
-Processes = Annotated[int, typer.Option("--processes", min=1, help="Load processes on this machine.")]
-ExpectWorkers = Annotated[
-    int, typer.Option("--expect-workers", min=0, help="Load workers that you start elsewhere.")
-]
-MasterBindHost = Annotated[
-    str, typer.Option("--master-bind-host", help="Where those workers find this machine.")
-]
-MasterBindPort = Annotated[
-    int, typer.Option("--master-bind-port", min=1, max=65535, help="And at which port.")
-]
-SecretFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--secret-file",
-        metavar="FILE",
-        help="Has the secret of run and workers (default: $LB_LAB_WORKER_SECRET).",
-    ),
-]
-Target = Annotated[
-    str | None, typer.Option("--target", metavar="HOST:PORT", help="external: your load balancer.")
-]
-Tls = Annotated[bool, typer.Option("--tls", help="external: calls are encrypted.")]
-Ca = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="external: whom to trust (PEM).")]
-ReplicaAddresses = Annotated[
-    list[str] | None,
-    typer.Option("--replica", metavar="HOST:PORT", help="external: a replica; may be repeated."),
-]
-ArmOfTarget = Annotated[
-    str | None, typer.Option("--arm", help="external: the arm whose policy your load balancer has.")
-]
-Redo = Annotated[
-    int,
-    typer.Option(
-        "--redo",
-        min=0,
-        max=10,
-        metavar="N",
-        help="How often a cell that the machine disturbed is measured again; 0: never. All repetitions of a "
-        "run together take at most as many seconds of load as its plan.",
-    ),
-]
-Testbed = Annotated[
-    str,
-    typer.Option(
-        "--testbed",
-        help="Where the parts run: local (processes), docker (containers), external (yours).",
-    ),
-]
+from harness.spec.overrides import OPTIONS
+
+Command = Callable[..., int]
+
+# Dotted name of the experiment's field -> type of the option's value, and its help.
+_OVERRIDES: dict[str, tuple[type, str]] = {
+    "replicas.count": (int, "Number of replicas."),
+    "workload.clients": (int, "Number of clients."),
+    "workload.rate_per_s": (float, "Requests per second, all clients together."),
+    "workload.skew": (float, "Zipf exponent of the clients' rates; 0: alike."),
+    "workload.warm_up_s": (float, "Seconds of load before measuring."),
+    "workload.duration_s": (float, "Seconds measured in each cell."),
+    "repeats": (int, "Cells per arm."),
+    "seed": (int, "Seed of arrivals, service times and order."),
+}
+
+
+def with_overrides(*fields: str) -> Callable[[Command], Command]:
+    """Return a decorator that puts options in the place of a command's parameter `overrides`.
+
+    The options are those of `fields`; without any, all of them. The command gets those that the user gave as
+    a dict: dotted field name -> value. Typer reads the options from the signature.
+    """
+    field_of = {OPTIONS[field].strip("-").replace("-", "_"): field for field in fields or _OVERRIDES}
+
+    def option(name: str) -> inspect.Parameter:
+        kind, words = _OVERRIDES[field_of[name]]
+        declared = typer.Option(None, OPTIONS[field_of[name]], help=words)
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=declared, annotation=kind)
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def call(**values: Any) -> int:
+            given = {field: values.pop(name) for name, field in field_of.items()}
+            overrides = {field: value for field, value in given.items() if value is not None}
+            return command(**values, overrides=overrides)
+
+        signature = inspect.signature(command)
+        parameters = list(signature.parameters.values())
+        place = list(signature.parameters).index("overrides")
+        parameters[place : place + 1] = map(option, field_of)
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return call
+
+    return decorate

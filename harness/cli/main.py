@@ -1,11 +1,12 @@
 """The command line: `python run_experiment.py`, installed also as `lb-lab`.
 
-`run` is the default verb. Errors are told in one line and end in an exit status (errors.py); everything
-heavy is imported inside the command that needs it, so that a mistake is told at once.
+`run` is the default verb. An error is one line on stderr and an exit status (errors.py). Heavy modules are
+imported in the command that needs them, so that mistakes are reported at once.
 """
 
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,39 +16,24 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from harness.cli.arguments import (
-    ArmOfTarget,
-    Ca,
-    Clients,
-    Duration,
-    ExpectWorkers,
-    ExperimentArgument,
-    MasterBindHost,
-    MasterBindPort,
-    Processes,
-    Rate,
-    Redo,
-    Repeats,
-    ReplicaAddresses,
-    Replicas,
-    Results,
-    SecretFile,
-    Seed,
-    Skew,
-    Target,
-    Testbed,
-    Tls,
-    WarmUp,
-)
+from harness.cli.arguments import with_overrides
 from harness.errors import LabError, UserError, did_you_mean
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
 from harness.spec.catalogue import catalogue
 from harness.spec.experiment import Experiment, load_experiment
-from harness.spec.overrides import OPTIONS, quick_overrides
+from harness.spec.model import CHAPTERS
+from harness.spec.overrides import quick_overrides
 
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Has the secret of run and workers (default: $LB_LAB_WORKER_SECRET)."),
+]
+_EXPERIMENT = typer.Argument(
+    metavar="NAME|FILE", help="An experiment's name (see list), or a YAML file (a path has a / or .yaml)."
+)
 BAD_USAGE, LAB_FAILED, INTERRUPTED, BROKEN_PIPE = 2, 4, 130, 141
-DEFAULT_WEB_PORT = 8089
+DEFAULT_WEB_PORT, LISTING_WIDTH = 8089, 80
 
 app = typer.Typer(
     add_completion=False,
@@ -73,45 +59,55 @@ def _lab(
 
 
 @app.command()
+@with_overrides()
 def run(
-    experiment: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="An experiment's name (see list), or a YAML file (a path has a / or .yaml).",
-        ),
-    ] = None,
+    experiment: Annotated[str | None, _EXPERIMENT] = None,
+    *,
     all_: Annotated[
         bool, typer.Option("--all", help="Run every experiment of the lab; one summary table.")
     ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="One repeat, half the time: a look, not a measurement.")
     ] = False,
-    replicas: Replicas = None,
-    clients: Clients = None,
-    rate: Rate = None,
-    skew: Skew = None,
-    warm_up: WarmUp = None,
-    duration: Duration = None,
-    repeats: Repeats = None,
-    seed: Seed = None,
-    results: Results = None,
-    redo: Redo = 2,
-    testbed: Testbed = "local",
-    target: Target = None,
-    tls: Tls = False,
-    ca: Ca = None,
-    replica: ReplicaAddresses = None,
-    arm: ArmOfTarget = None,
-    processes: Processes = 1,
-    expect_workers: ExpectWorkers = 0,
-    master_bind_host: MasterBindHost = "127.0.0.1",
-    master_bind_port: MasterBindPort = 5557,
+    overrides: dict[str, float],
+    results: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where runs are kept (default: the lab's results/).")
+    ] = None,
+    redo: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=10,
+            metavar="N",
+            help="How often a cell that the machine disturbed is measured again; 0: never. All repetitions "
+            "of a run together take at most as many seconds of load as its plan.",
+        ),
+    ] = 2,
+    testbed: Annotated[
+        str,
+        typer.Option(help="Where the parts run: local (processes), docker (containers), external (yours)."),
+    ] = "local",
+    target: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="external: your load balancer.")
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="external: calls are encrypted.")] = False,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="external: whom to trust (PEM).")] = None,
+    replica: Annotated[
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="external: a replica; may be repeated.")
+    ] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="external: the arm whose policy your load balancer has.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Load processes on this machine.")] = 1,
+    expect_workers: Annotated[int, typer.Option(min=0, help="Load workers that you start elsewhere.")] = 0,
+    master_bind_host: Annotated[
+        str, typer.Option(help="Where those workers find this machine.")
+    ] = "127.0.0.1",
+    master_bind_port: Annotated[int, typer.Option(min=1, max=65535, help="And at which port.")] = 5557,
     secret_file: SecretFile = None,
     web: Annotated[bool, typer.Option("--web", help="Open Locust's own web page during the run.")] = False,
     web_port: Annotated[
-        int | None,
-        typer.Option("--web-port", min=1, max=65535, help="Port of --web on 127.0.0.1 (default 8089)."),
+        int | None, typer.Option(min=1, max=65535, help="Port of --web on 127.0.0.1 (default 8089).")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
 ) -> int:
@@ -126,31 +122,14 @@ def run(
     confirm_testbed(testbed, external)
     if web_port is not None and not web:
         raise UserError("--web-port: there is no web page without --web; give both or neither")
-    overrides = _overrides(
-        replicas=replicas,
-        clients=clients,
-        rate=rate,
-        skew=skew,
-        warm_up=warm_up,
-        duration=duration,
-        repeats=repeats,
-        seed=seed,
-    )
     if secret_file:
         secret_file = secret_file.absolute()  # the parts have another working directory
     load = LoadOptions(processes, expect_workers, master_bind_host, master_bind_port, secret_file)
-    options = RunOptions(
-        results or RESULTS,
-        web,
-        web_port or DEFAULT_WEB_PORT,
-        quiet,
-        redo,
-        testbed=testbed,
-        load=load,
-        external=external,
-    )
+    web_port = web_port or DEFAULT_WEB_PORT
+    results = results or RESULTS
+    options = RunOptions(results, web, web_port, quiet, redo, testbed=testbed, load=load, external=external)
     if experiment is None:
-        loaded = [_load(name, overrides, quick) for name in (one.name for one in catalogue())]
+        loaded = [_load(one.name, overrides, quick) for one in catalogue()]
         from harness.cli.run_all import run_catalogue
 
         return run_catalogue(loaded, options)
@@ -163,35 +142,14 @@ def run(
 @app.command(name="list")
 def list_() -> int:
     """Show the experiments with their questions."""
-    from harness.cli.listing import listing
-
     print(listing(_program()))
     return 0
 
 
 @app.command()
-def check(
-    experiment: ExperimentArgument,
-    replicas: Replicas = None,
-    clients: Clients = None,
-    rate: Rate = None,
-    skew: Skew = None,
-    warm_up: WarmUp = None,
-    duration: Duration = None,
-    repeats: Repeats = None,
-    seed: Seed = None,
-) -> int:
+@with_overrides()
+def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) -> int:
     """Validate an experiment and show its plan: cells, requests, rates, utilisation. Starts nothing."""
-    overrides = _overrides(
-        replicas=replicas,
-        clients=clients,
-        rate=rate,
-        skew=skew,
-        warm_up=warm_up,
-        duration=duration,
-        repeats=repeats,
-        seed=seed,
-    )
     spec = load_experiment(experiment, overrides)
     from harness.cli.check import plan_text
 
@@ -200,31 +158,28 @@ def check(
 
 
 @app.command()
+@with_overrides("replicas.count", "seed")
 def up(
-    experiment: ExperimentArgument,
-    arm: Annotated[
-        str | None, typer.Option("--arm", help="Which arm to hold open (default: the first).")
-    ] = None,
-    replicas: Replicas = None,
-    seed: Seed = None,
+    experiment: Annotated[str, _EXPERIMENT],
+    arm: Annotated[str | None, typer.Option(help="Which arm to hold open (default: the first).")] = None,
+    *,
+    overrides: dict[str, float],
 ) -> int:
     """Start one arm's replicas and proxy, print their addresses, and hold them open until Ctrl-C."""
-    overrides = _overrides(replicas=replicas, seed=seed)
     spec = load_experiment(experiment, overrides)
-    name = _arm_name(spec, arm)
+    names = list(spec.variants)
+    if arm is not None and arm not in names:
+        hint = did_you_mean(arm, names) or f"; expected one of {', '.join(names)}"
+        raise UserError(f"--arm: {spec.name} has no arm {arm!r}{hint}")
     from harness.cli.up import keep_running
 
-    return keep_running(spec, name)
+    return keep_running(spec, names[0] if arm is None else arm)
 
 
 @app.command()
 def worker(
-    master_host: Annotated[
-        str, typer.Option("--master-host", help="The machine of the run that expects it.")
-    ],
-    master_port: Annotated[
-        int, typer.Option("--master-port", min=1, max=65535, help="The run's --master-bind-port.")
-    ] = 5557,
+    master_host: Annotated[str, typer.Option(help="The machine of the run that expects it.")],
+    master_port: Annotated[int, typer.Option(min=1, max=65535, help="The run's --master-bind-port.")] = 5557,
     secret_file: SecretFile = None,
 ) -> int:
     """Make calls for a run on another machine (its --expect-workers), until that is over."""
@@ -246,8 +201,7 @@ def report(
     """Rebuild summary, plots and report of a run from its folder alone."""
     from harness.report.page import build_report
 
-    report, _ = build_report(directory)
-    print(report)
+    print(build_report(directory)[0])
     return 0
 
 
@@ -269,7 +223,6 @@ def compare(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
     try:
         status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
@@ -283,13 +236,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        if debug:
+        if "--debug" in words:
             traceback.print_exc()
-        return _told(error)
+        return _report_error(error)
 
 
-def _told(error: Exception) -> int:
-    """Tell an error in one line on stderr; returns the exit status."""
+def _report_error(error: Exception) -> int:
+    """Print an error in one line on stderr; return the exit status."""
     if isinstance(error, LabError):
         message, status = str(error), error.exit_code
     elif isinstance(error, TyperException):
@@ -302,40 +255,50 @@ def _told(error: Exception) -> int:
 
 
 def _invoke(words: list[str]) -> int:
-    command = typer.main.get_command(app)
-    verbs = [info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands]
+    command = typer.main.get_group(app)
     if not words:
         words = ["list"]
-    elif words[0] not in (*verbs, "-h", "--help"):
+    elif words[0] not in (*command.commands, "-h", "--help"):
         words = ["run", *words]
     # Not command.main(): that turns a broken pipe into exit status 1, which means `refuted` here.
     with command.make_context(_program(), words) as context:
         return int(command.invoke(context))
 
 
+def listing(program: str) -> str:
+    """Return all experiments with their questions, by chapter, wrapped by words.
+
+    `program`: how the reader calls the lab, as in "python run_experiment.py".
+    """
+    experiments = catalogue()
+    indent = max((len(one.name) for one in experiments), default=0) + 4
+    lines: list[str] = []
+    heading = None
+    for one in experiments:
+        own = CHAPTERS[one.teaching.chapter][0] if one.teaching else "Others"
+        if own != heading:
+            heading = own
+            lines += ["", heading]
+        first = f"  {one.name:<{indent - 2}}"
+        lines += textwrap.wrap(
+            one.question,
+            LISTING_WIDTH,
+            initial_indent=first,
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+        )
+    name = experiments[0].name if experiments else "FILE"
+    lines += ["", f"Run one:     {program} {name}", f"All options: {program} run --help"]
+    return "\n".join(lines).lstrip("\n")
+
+
 def _load(name: str, overrides: dict[str, float], quick: bool) -> tuple[Experiment, dict[str, float]]:
-    """The experiment, and every override that is in it; `quick` gives way to what was asked for."""
+    """Return the experiment and all of its overrides; those of `quick` do not replace the user's."""
     experiment = load_experiment(name, overrides)
-    if not quick:
-        return experiment, overrides
-    overrides = {**quick_overrides(experiment), **overrides}
-    return load_experiment(name, overrides), overrides
-
-
-def _overrides(**options: float | None) -> dict[str, float]:
-    """The options that were given, under the dotted names of the fields that they change."""
-    fields = {option.removeprefix("--").replace("-", "_"): field for field, option in OPTIONS.items()}
-    return {fields[option]: value for option, value in options.items() if value is not None}
-
-
-def _arm_name(experiment: Experiment, wanted: str | None) -> str:
-    names = list(experiment.variants)
-    if wanted is None:
-        return names[0]
-    if wanted not in names:
-        hint = did_you_mean(wanted, names) or f"; expected one of {', '.join(names)}"
-        raise UserError(f"--arm: {experiment.name} has no arm {wanted!r}{hint}")
-    return wanted
+    if quick:
+        overrides = {**quick_overrides(experiment), **overrides}
+        experiment = load_experiment(name, overrides)
+    return experiment, overrides
 
 
 def _program() -> str:

@@ -1,4 +1,4 @@
-"""The whole catalogue, one experiment after the other, and what came of each in one table."""
+"""Runs the whole catalogue, one experiment after the other, and prints one table of the outcomes."""
 
 import os
 from collections.abc import Sequence
@@ -18,15 +18,14 @@ from harness.testbed.choice import incompatibility
 
 LEFT_OUT = "left out"
 COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow", "failed": "red", LEFT_OUT: "dim"}
-# The worst comes first: the exit status of several runs is that of the worst.
 WORST_FIRST = ("failed", "refuted", "inconclusive", "held")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one experiment: expectations held and in all, what to look at, cells measured again.
+    """The outcome of one experiment. `verdict`: the run's, "failed", or "left out" by this testbed.
 
-    `verdict`: or "failed", or "left out" where the testbed cannot carry it out.
+    `note`: what to look at. `repeated`: number of cells that were measured again.
     """
 
     name: str
@@ -38,20 +37,18 @@ class Outcome:
 
 
 def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, float]]], options: RunOptions) -> int:
-    """Run every experiment (with the overrides that are already part of it); print one summary table.
+    """Run every experiment, print one table, and return the exit status of the worst outcome.
 
-    An experiment that fails does not stop the others, and one that the testbed cannot carry out is left out,
-    with the reason in the table. Returns the exit status of the worst outcome.
-    Raises UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM; the
-    table of what was done until then is printed all the same.
+    Each experiment comes with the overrides that are already part of it. A failed experiment does not stop
+    the others. The table says why an experiment is left out. It is printed even when this function raises:
+    UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM.
     """
     console = Console()
     outcomes: list[Outcome] = []
     try:
         for number, (experiment, overrides) in enumerate(experiments, start=1):
-            console.print(
-                f"{number}/{len(experiments)} [bold]{experiment.name}[/]  {escape(experiment.question)}"
-            )
+            place = f"{number}/{len(experiments)}"
+            console.print(f"{place} [bold]{experiment.name}[/]  {escape(experiment.question)}")
             outcomes.append(_run(experiment, replace(options, overrides=overrides)))
     finally:
         if outcomes:
@@ -60,19 +57,15 @@ def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, float]]], op
 
 
 def exit_status(outcomes: Sequence[Outcome]) -> int:
-    """That of the worst outcome: a lab that failed, then refuted, then inconclusive.
-
-    Where all were left out, that of a bad usage: nothing was run.
-    """
+    """Return the exit status of the worst outcome; that of bad usage where all were left out."""
     verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict != LEFT_OUT]
     if not verdicts:
         return UserError.exit_code
-    worst = min(verdicts, key=WORST_FIRST.index)
-    return EXIT_STATUS.get(worst, LabError.exit_code)
+    return EXIT_STATUS.get(min(verdicts, key=WORST_FIRST.index), LabError.exit_code)
 
 
 def _run(experiment: Experiment, options: RunOptions) -> Outcome:
-    if why := _unfit(experiment, options):
+    if why := _why_left_out(experiment, options):
         return Outcome(experiment.name, LEFT_OUT, 0, len(experiment.expect), why)
     try:
         report, summary = measure_and_report(experiment, options)
@@ -83,8 +76,7 @@ def _run(experiment: Experiment, options: RunOptions) -> Outcome:
     return _outcome(experiment.name, summary, report)
 
 
-def _unfit(experiment: Experiment, options: RunOptions) -> str | None:
-    """Why the testbed cannot carry it out; None where it can."""
+def _why_left_out(experiment: Experiment, options: RunOptions) -> str | None:
     if options.testbed == "external":
         from harness.testbed.external.plan import plan_external
 
@@ -98,15 +90,11 @@ def _unfit(experiment: Experiment, options: RunOptions) -> str | None:
 def _outcome(name: str, summary: Summary, report: Path) -> Outcome:
     expectations = summary.expectations
     missed = [f"{one.text}, measured {one.figures}" for one in expectations if one.verdict == "refuted"]
-    note = (missed or summary.invalid_reasons or [_short(report)])[0]
+    short = min(str(report), os.path.relpath(report), key=len)
+    note = (missed or summary.invalid_reasons or [short])[0]
     held = sum(one.verdict == "held" for one in expectations)
     repeated = len({(one.arm, one.repeat) for one in summary.repeated_cells})
     return Outcome(name, summary.verdict, held, len(expectations), note, repeated)
-
-
-def _short(path: Path) -> str:
-    """Relative to the working directory where that is shorter."""
-    return min(str(path), os.path.relpath(path), key=len)
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
@@ -117,11 +105,7 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("measured again", justify="right")
     table.add_column("what was missed, or the report", overflow="fold")
     for outcome in outcomes:
-        table.add_row(
-            outcome.name,
-            f"[{COLOURS[outcome.verdict]}]{outcome.verdict}[/]",
-            f"{outcome.held}/{outcome.expectations}",
-            str(outcome.repeated or ""),
-            escape(outcome.note),
-        )
+        verdict = f"[{COLOURS[outcome.verdict]}]{outcome.verdict}[/]"
+        held = f"{outcome.held}/{outcome.expectations}"
+        table.add_row(outcome.name, verdict, held, str(outcome.repeated or ""), escape(outcome.note))
     return table

@@ -1,4 +1,4 @@
-"""The report's tables of events, made from the arms of summary.json: one for each event, an arm a row."""
+"""The report's tables of events, made from summary.json: one for each event, with a row for each arm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.events.registry import is_opposite, kind_of
 from harness.metrics.facts import EventEffects
 from harness.metrics.figures import show
 from harness.record.summary import ArmSummary, EventSummary
-from harness.report.tables import ABSENT, Arms, Table
+from harness.report.tables import ABSENT, Arms, Table, figure, figures
 
 MAX_TABLES = 12
 _COLUMNS = {
@@ -49,11 +49,8 @@ def event_tables(arms: Arms) -> Iterator[Table]:
     """A table for each event number that any arm has, up to MAX_TABLES."""
     numbers = sorted({event.number for arm in arms.values() for event in arm.events})
     for number in numbers[:MAX_TABLES]:
-        yield _table(number, {name: found for name, arm in arms.items() if (found := _event(arm, number))})
-
-
-def _event(arm: ArmSummary, number: int) -> EventSummary | None:
-    return next((event for event in arm.events if event.number == number), None)
+        found = {name: event for name, arm in arms.items() for event in arm.events if event.number == number}
+        yield _table(number, found)
 
 
 def _table(number: int, events: Mapping[str, EventSummary]) -> Table:
@@ -66,28 +63,23 @@ def _table(number: int, events: Mapping[str, EventSummary]) -> Table:
     # What is the same in all arms is said once, in the caption.
     alike = [next(iter(of_arm.values())) for of_arm in words.values() if len(set(of_arm.values())) == 1]
     unlike = {heading: of_arm for heading, of_arm in words.items() if len(set(of_arm.values())) > 1}
-    rows = [
-        [
-            name,
-            *(of_arm[name] for of_arm in unlike.values()),
-            *(_shown(event, metric) for metric in columns.values()),
-        ]
-        for name, event in events.items()
-    ]
+    rows = []
+    for name, event in events.items():
+        cells = [_shown(event, metric) for metric in columns.values()]
+        rows.append([name, *(of_arm[name] for of_arm in unlike.values()), *cells])
     said = "".join(f" {one[:1].upper()}{one[1:]}." for one in alike if one != ABSENT)
     caption = f"Event {number}.{said} {_CAPTION}{_CAPTION_OF_ARRIVAL if arrival else ''}"
     return Table(["Arm", *unlike, *columns], rows, caption)
 
 
 def what_happened(event: EventSummary) -> str:
-    """As "kill replica-1 at 1.5 s"; of an arm's repeats with different targets all of these are counted."""
+    """Return the event in words: "kill replica-1 at 1.5 s". It names the targets of all repeats."""
     return f"{kind_of(event.do).label(event.targets)} at {show(round(event.at_s, 2))} s"
 
 
 def _shown(event: EventSummary, metric: str) -> str:
-    value = event.metrics[metric]
     by_chance = metric in _OF_PINNED and event.metrics["moved_over_needed"] is None
-    return ABSENT if by_chance or value is None else show(value)
+    return ABSENT if by_chance else figure(event.metrics[metric])
 
 
 def changes_table(arms: Arms) -> Table | None:
@@ -101,13 +93,9 @@ def changes_table(arms: Arms) -> Table | None:
         "healthy, least": "endpoints.healthy_min",
         "healthy, mean": "endpoints.healthy_mean",
     }
-    rows = []
-    for name, arm in arms.items():
-        values = [arm.metrics[metric] for metric in metrics.values()]
-        rows.append([name, *(ABSENT if value is None else show(value) for value in values)])
     return Table(
         ["Arm", *metrics],
-        rows,
+        [[name, *figures(arm, metrics.values())] for name, arm in arms.items()],
         "The whole window; medians over repeats. Longest gap: the longest that a session waited for a good "
         "answer. Lost answers: finished by a replica, never seen by the client. Breaks: a session's next "
         "answer came from another replica. Healthy: replicas that Envoy had as healthy.",
@@ -115,18 +103,18 @@ def changes_table(arms: Arms) -> Table | None:
 
 
 def event_line(arm: ArmSummary) -> str:
-    """The gist of an arm's events on one line, the first ones first; empty without any."""
-    return "; ".join(_gist(event) for event in arm.events)
+    """Return the main figures of an arm's events on one line; empty without any."""
+    return "; ".join(_event_line(event) for event in arm.events)
 
 
-def _gist(event: EventSummary) -> str:
+def _event_line(event: EventSummary) -> str:
     metrics = event.metrics
-    gist = f"{kind_of(event.do).label(event.targets)}: {show(metrics['failed_requests'])} failed"
+    line = f"{kind_of(event.do).label(event.targets)}: {show(metrics['failed_requests'])} failed"
     if (gap_ms := metrics["longest_gap_ms"]) is not None:
-        gist += f", gap {show(round(gap_ms))} ms"
+        line += f", gap {show(round(gap_ms))} ms"
     if metrics["moved_over_needed"] is not None:
-        gist += f", moved {show(metrics['moved_sessions'])} ({show(metrics['needed_moves'])} had to)"
-    return gist
+        line += f", moved {show(metrics['moved_sessions'])} ({show(metrics['needed_moves'])} had to)"
+    return line
 
 
 def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s: float) -> float | None:
@@ -140,10 +128,10 @@ def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s:
         return window_s if took_ns is None else min(window_s, event.at_s + took_ns / 1e9)
     if kind.opposite is None:
         return None
-    later = [other for other in events if other.at_s > event.at_s or other.undoes == event.number]
-    for other in later:
+    for other in events:
         if other.undoes == event.number:
             return other.at_s
-        if other.undoes is None and is_opposite(other.do) and set(other.targets) & set(event.targets):
+        later_opposite = other.undoes is None and other.at_s > event.at_s and is_opposite(other.do)
+        if later_opposite and set(other.targets) & set(event.targets):
             return other.at_s
     return window_s

@@ -1,4 +1,4 @@
-"""report.html: a whole run on one page that opens from disk, built from the run directory alone."""
+"""Builds report.html, one page that opens from disk, from the run directory alone."""
 
 from __future__ import annotations
 
@@ -15,20 +15,9 @@ from harness.errors import UserError
 from harness.record.reader import Run, read_run
 from harness.record.record_file import write_record, write_text
 from harness.record.summary import SUMMARY, Summary
+from harness.report import tables
 from harness.report.event_tables import changes_table, event_tables
-from harness.report.machine_tables import machine_table, repeated_in_words, repeated_lines
 from harness.report.plots import PLOTS, draw_plots
-from harness.report.tables import (
-    ABSENT,
-    Table,
-    errors_table,
-    generator_table,
-    latency_table,
-    ledgers_table,
-    units_table,
-    usage_table,
-    where_table,
-)
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import Arm, Experiment
 from harness.spec.overrides import OPTIONS
@@ -60,13 +49,10 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
 
 
 def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
-    """The page. `plots`: plot name -> path of its SVG."""
+    """Return the page. `plots`: plot name -> path of its SVG."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     arms = summary.arms
     missing = {party: why for cell in run.cells for party, why in cell.record.missing_ledgers.items()}
@@ -75,19 +61,19 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         error=run.manifest.error,
         verdict_meaning=_VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
-        lesson=[" ".join(part.split()) for part in run.experiment.lesson.split("\n\n") if part.strip()],
-        where=where_table(arms),
-        units=units_table(arms),
-        errors=errors_table(arms),
+        lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],
+        where=tables.where_table(arms),
+        units=tables.units_table(arms),
+        errors=tables.errors_table(arms),
         changes=changes_table(arms),
         events=list(event_tables(arms)),
-        latency=latency_table(arms),
-        ledgers=ledgers_table(arms, missing),
-        generator=generator_table(arms),
-        usage=usage_table(arms),
-        machine=machine_table(summary),
-        repeated=repeated_in_words(summary),
-        repeated_lines=repeated_lines(summary),
+        latency=tables.latency_table(arms),
+        ledgers=tables.ledgers_table(arms, missing),
+        generator=tables.generator_table(arms),
+        usage=tables.usage_table(arms),
+        machine=tables.machine_table(summary),
+        repeated=tables.repeated_in_words(summary),
+        repeated_lines=tables.repeated_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
         facts=_facts(run),
@@ -95,34 +81,29 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
 
 
 def _difference(experiment: Experiment) -> dict[str, Any]:
-    """The fields in which the arms differ, and each arm's values.
+    """Return the fields in which the arms differ, and each arm's values.
 
-    Of arms with the same policy every option is a field.
+    Where all arms have the same policy, every option is a field.
     """
     variants = experiment.variants
     one_policy = len({(variant.arm.route, variant.arm.policy) for variant in variants.values()}) == 1
     arms = {name: _fields(variant.arm, one_policy) for name, variant in variants.items()}
     names = dict.fromkeys(field for arm in arms.values() for field in arm)
     fields = [field for field in names if len({arm.get(field, "default") for arm in arms.values()}) > 1]
-    all_else = (
-        "All else is the same."
-        if set(fields) & set(OWN_WORKLOAD)
-        else "Replicas, workload and plan are the same."
-    )
     if len(arms) == 1:
         text = "There is one arm; it is compared with nothing."
     elif not fields:
         text = "Nothing: the arms are the same, so what differs between them is chance."
-    elif len(fields) == 1:
-        text = f"One thing: {fields[0]}. {all_else}"
     else:
-        text = f"{len(fields)} things: {', '.join(fields)}. {all_else}"
+        count = "One thing" if len(fields) == 1 else f"{len(fields)} things"
+        all_else = "All else is" if set(fields) & set(OWN_WORKLOAD) else "Replicas, workload and plan are"
+        text = f"{count}: {', '.join(fields)}. {all_else} the same."
     rows = {name: [arm.get(field, "default") for field in fields] for name, arm in arms.items()}
     return {"text": text, "fields": fields, "rows": rows}
 
 
 def _fields(arm: Arm, one_policy: bool) -> dict[str, str]:
-    """Name -> value in words, of everything that the arm says."""
+    """Return field -> value in words, for all fields of the arm."""
     fields = arm.model_dump(exclude={"sweep"})
     if one_policy:
         fields |= {f"options.{name}": value for name, value in fields.pop("options").items()}
@@ -131,7 +112,7 @@ def _fields(arm: Arm, one_policy: bool) -> dict[str, str]:
 
 def _word(value: object) -> str:
     if value is None or value == {}:
-        return ABSENT
+        return tables.ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -159,7 +140,7 @@ def _command(run: Run) -> str:
     return shlex.join(["python", "run_experiment.py", *words])
 
 
-def _facts(run: Run) -> Table:
+def _facts(run: Run) -> tables.Table:
     manifest = run.manifest
     rows = [
         ["run", f"{run.name}/{manifest.run}"],
@@ -170,7 +151,7 @@ def _facts(run: Run) -> Table:
         ["cells", f"{len(run.cells)} recorded of {len(manifest.cells)} planned"],
         ["seed", str(manifest.seed)],
         ["commit", manifest.git_commit or "unknown"],
-        ["versions", ", ".join(f"{part} {version}" for part, version in manifest.versions.items())],
+        ["versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())],
         ["host", ", ".join(f"{name}: {value}" for name, value in manifest.host)],
     ]
-    return Table([], rows)
+    return tables.Table([], rows)

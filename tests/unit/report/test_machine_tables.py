@@ -10,13 +10,12 @@ from rich.console import Console
 
 from harness.analysis.compare import differences
 from harness.analysis.machine_samples import Sample, summarise_machine
-from harness.analysis.machine_summary import machine_fields
-from harness.analysis.summary import summarise
+from harness.analysis.summary import machine_fields, summarise
 from harness.cli.run_all import _outcome, _table
 from harness.record.cell_record import MACHINE_FILE, write_machine
 from harness.record.reader import read_run
-from harness.report.machine_tables import machine_table
 from harness.report.page import render_report
+from harness.report.tables import machine_table
 from harness.report.terminal import print_summary
 from tests.unit.synthetic.synthetic_run import GOLDEN
 

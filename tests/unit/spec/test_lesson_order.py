@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.cli.listing import listing
+from harness.cli.main import listing
 from harness.errors import UserError
 from harness.paths import EXPERIMENTS
 from harness.spec import catalogue as module
