@@ -38,6 +38,16 @@ def test_links_point_to_existing_files(page: Path) -> None:
     assert not missing
 
 
+def test_the_files_that_the_walk_through_the_code_names_exist() -> None:
+    walk = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.py|[\w/]+/)`", walk))
+    assert len(named) > 15
+    missing = [
+        name for name in named if not any((folder / name).exists() for folder in (ROOT, ROOT / "harness"))
+    ]
+    assert not missing
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_documented_commands_name_existing_experiments_and_options(
     command: str, capsys: pytest.CaptureFixture[str]
