@@ -102,10 +102,13 @@ def started(document: dict[str, Any]) -> ReplicaSettings | None:
 @example(replicas={"service_time_ms": {"distribution": "constant", "mean": 0}}, server="asyncio", own={})
 @example(replicas={"slow_factor": float("nan")}, server="asyncio", own={})
 @example(replicas={}, server="threads", own={"orca": "measured"})
+@example(replicas={}, server="asyncio", own={"sluts": None})
 def test_check_and_replica_agree(replicas: dict[str, Any], server: str, own: dict[str, Any]) -> None:
     common = CALM | replicas | {"server": server}
-    # In an override null stands for "as in all replicas".
-    unlike = common | {key: value for key, value in own.items() if value is not None}
+    # In an override null stands for "as in all replicas"; a key that does not exist stays wrong.
+    unlike = common | {
+        key: value for key, value in own.items() if value is not None or key not in OVERRIDABLE
+    }
     experiment = checked(CALM | replicas, server, {"replica-1": own})
     event("accepted" if experiment else "refused")
     if experiment is None:
