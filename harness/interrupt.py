@@ -9,10 +9,12 @@ from contextlib import contextmanager
 def one_interrupt() -> Iterator[None]:
     """Make Ctrl-C, SIGTERM and a closed terminal raise KeyboardInterrupt once.
 
-    Later signals are ignored for good, so that they do not interrupt the clean-up.
+    Later signals are ignored for good, so that they do not interrupt the clean-up. A signal that was ignored
+    before, as SIGHUP is under nohup, stays ignored.
     """
     interrupted = False
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in ending if signal.getsignal(number) != signal.SIG_IGN]
 
     def interrupt(*_: object) -> None:
         nonlocal interrupted

@@ -1,10 +1,17 @@
-"""What holds for all tests: a time-out ends a test in uvloop's loop, too."""
+"""What holds for all tests: a time-out ends uvloop's loop, too, and no signal is ignored from the start."""
 
 import asyncio
+import signal
 from typing import Any
 
 import pytest
 import uvloop
+
+# A shell ignores Ctrl-C in what it starts in the background, and nohup SIGHUP. The lab leaves ignored signals
+# alone, and tests send it both: their processes must not inherit that.
+for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -223,6 +223,7 @@ def compare(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     try:
         status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
@@ -235,13 +236,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has gone (as in `... | head`); the interpreter must not complain about it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # polars panics with one; nothing unforeseen may look like a verdict
         if "--debug" in words:
             traceback.print_exc()
         return _report_error(error)
 
 
-def _report_error(error: Exception) -> int:
+def _open_closed_streams() -> None:
+    """Lead streams that the caller has closed to nowhere, so that no file of the run gets their number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the program runs
+
+
+def _report_error(error: BaseException) -> int:
     """Print an error in one line on stderr; return the exit status."""
     if isinstance(error, LabError):
         message, status = str(error), error.exit_code

@@ -66,6 +66,8 @@ def render(
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701 - YAML for Envoy, not HTML; paths go through tojson
     )
+    # Envoy's YAML reader refuses the surrogate pairs that stand for characters beyond U+FFFF in ASCII.
+    templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     templates.filters |= {"duration": _duration, "milliseconds": lambda ms: _duration(ms / 1000)}
     policy = POLICIES_OF_ROUTE[arm.route][arm.policy]
     assert policy.template is not None

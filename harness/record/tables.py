@@ -65,7 +65,7 @@ def table_errors(path: Path, expected: str) -> Iterator[None]:
 
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: expected {expected}, but it cannot be read ({reason[:200]})") from error
 

@@ -58,11 +58,18 @@ class RunWriter:
         write_record(self.path / MANIFEST, self.manifest)
 
     def finish(self, status: Status, error: str | None = None) -> None:
-        """Write how the run ended. A completed run becomes results/<experiment>/latest."""
+        """Write how the run ended."""
         self.manifest.status, self.manifest.error = status, error
         self.manifest.finished_utc = utc_now()
         self.write_manifest()
-        if status == "completed":
-            link = self.path.with_name(f".latest.{self.path.name}")
+
+    def link_latest(self) -> str | None:
+        """Make this run results/<experiment>/latest; return a warning if that cannot be a link, else None."""
+        latest, link = self.path.with_name("latest"), self.path.with_name(f".latest.{self.path.name}")
+        try:
             link.symlink_to(self.path.name)
-            link.replace(self.path.with_name("latest"))
+            link.replace(latest)
+        except OSError as error:
+            link.unlink(missing_ok=True)
+            return f"{latest} does not lead to this run ({error.strerror}); it is in {self.path}"
+        return None

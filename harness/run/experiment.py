@@ -77,6 +77,8 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
                         progress.again(plan, reason)
                         answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
                     progress.cell_done(plan, answered)
+        if warning := writer.link_latest():
+            print(f"warning: {warning}", file=sys.stderr)
         # Polars and matplotlib are imported after the last cell, not before the first.
         from harness.report.page import build_report
 

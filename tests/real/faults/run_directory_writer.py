@@ -50,6 +50,7 @@ def main(folder: str, last: str) -> None:
     writer = RunWriter.create(Path(folder), MANIFEST, experiment)
     writer.write_cell(writer.cell("sticky", 1), CELL)
     writer.finish("completed")
+    writer.link_latest()
 
 
 if __name__ == "__main__":

@@ -118,3 +118,12 @@ def test_two_runs_at_once_do_not_disturb_each_other(start_lab: StartLab, tmp_pat
         figures = json.loads((run / "summary.json").read_text())["arms"]["sticky"]
         assert figures["ledgers"]["reconciled"]
         assert figures["affinity"]["purity"] == 1.0
+
+
+def test_a_results_path_may_have_any_characters(tmp_path: Path) -> None:
+    folder = tmp_path / "sp ace [x] 'q' \"d\" \\ 😀 é"
+    folder.mkdir()
+    lab = Lab(folder, ("run", experiment_file(folder)))
+    status, out, err = lab.end()
+    assert status in (0, 3), f"{out}\n{err}"
+    assert (lab.run / "report.html").exists()

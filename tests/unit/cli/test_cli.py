@@ -127,3 +127,28 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_changes_no_exit_status(closed: str) -> None:
+    command = f'exec "$0" "$1" "$2" {closed}'
+    program = str(ROOT / "run_experiment.py")
+    for word, status in (("list", 0), ("stiky", 2)):
+        done = subprocess.run(
+            ["sh", "-c", command, sys.executable, program, word], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == status, done.stderr
+
+
+def test_what_is_no_exception_is_no_verdict_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class PanicError(BaseException):
+        """As polars' PanicException is one."""
+
+    def panics() -> list[str]:
+        raise PanicError("at once")
+
+    monkeypatch.setattr("harness.cli.main.catalogue", panics)
+    assert main(["list"]) == 4
+    assert capsys.readouterr().err.startswith("error: unexpected PanicError: at once; ")

@@ -14,7 +14,7 @@ from harness.record.cell_record import CellRecord, LoadWorkerRecord
 from harness.record.manifest import Host, Manifest
 from harness.record.reader import read_run
 from harness.record.record_file import READ_BY, SCHEMA, read_record, write_record
-from harness.record.tables import store_rows
+from harness.record.tables import store_rows, table_errors
 from harness.record.writer import RunWriter
 from lb.rows import REQUEST_COLUMNS
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN
@@ -41,6 +41,7 @@ def test_a_run_is_interrupted_until_it_is_finished(tmp_path):
     assert (manifest["status"], manifest["finished_utc"], manifest["schema"]) == ("interrupted", None, SCHEMA)
     assert not (tmp_path / "sticky" / "latest").exists()
     writer.finish("completed")
+    assert writer.link_latest() is None
     manifest = json.loads((writer.path / "manifest.json").read_text())
     assert manifest["status"] == "completed"
     assert manifest["finished_utc"] >= manifest["started_utc"]
@@ -52,10 +53,29 @@ def test_a_run_is_interrupted_until_it_is_finished(tmp_path):
 def test_latest_is_the_newest_completed_run(tmp_path):
     first, second, third = (create(tmp_path) for _ in range(3))
     first.finish("completed")
+    first.link_latest()
     second.finish("completed")
+    second.link_latest()
     third.finish("failed", "no Envoy")
     assert (tmp_path / "sticky" / "latest").resolve() == second.path.resolve()
     assert json.loads((third.path / "manifest.json").read_text())["error"] == "no Envoy"
+
+
+def test_latest_that_cannot_be_a_link_is_a_warning_and_leaves_nothing(tmp_path):
+    writer = create(tmp_path)
+    (tmp_path / "sticky" / "latest").mkdir()
+    warning = writer.link_latest()
+    assert warning is not None
+    assert warning.endswith(f"latest does not lead to this run (Is a directory); it is in {writer.path}")
+    assert sorted(path.name for path in (tmp_path / "sticky").iterdir()) == sorted(
+        ["latest", writer.path.name]
+    )
+
+
+def test_a_panic_of_polars_is_one_line_naming_the_file(tmp_path):
+    message = r"requests: expected rows, but it cannot be read \(out of order\)"
+    with pytest.raises(UserError, match=message), table_errors(tmp_path / "requests", "rows"):
+        raise pl.exceptions.PanicException("out of order")
 
 
 def test_results_that_cannot_be_written_are_the_users_error(tmp_path):

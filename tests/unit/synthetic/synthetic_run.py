@@ -67,6 +67,7 @@ def synthesise_run(
         folder = writer.cell(arm.name, repeat)
         writer.write_cell(folder, _synthesise_cell(folder, experiment, arm, repeat, requests, place))
     writer.finish("completed")
+    writer.link_latest()
     return writer.path
 
 
