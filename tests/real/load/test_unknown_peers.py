@@ -93,7 +93,7 @@ def test_a_run_without_a_secret_makes_one_for_its_workers(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     port = free_port()
     lab = start_lab(*("run", experiment_file(tmp_path), "--expect-workers", 1, "--master-bind-port", port))
-    lab.await_state("parts")
+    lab.await_state("starting")
     (file,) = tmp_path.glob("lb-lab-worker-secret-*")
     assert file.stat().st_mode & 0o777 == 0o600
     secret = file.read_text()

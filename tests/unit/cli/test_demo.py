@@ -1,5 +1,6 @@
 """`make demo`: a run without a verdict is no error of make's; a lab that fails is."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +20,9 @@ def test_only_an_inconclusive_demo_is_forgiven(tmp_path: Path, status: int, of_m
     done = subprocess.run(
         ["make", "demo", f"BIN={tmp_path}", "--old-file=.venv/.complete"],
         cwd=ROOT,
+        env={
+            name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+        },  # not a sub-make
         capture_output=True,
         text=True,
     )
