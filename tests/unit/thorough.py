@@ -6,5 +6,5 @@ THOROUGH = "LB_LAB_THOROUGH" in os.environ
 
 
 def examples(number: int) -> int:
-    """Return how many examples of a property are tried: `number` of them, or a quarter while you work."""
-    return number if THOROUGH else max(10, number // 4)
+    """Return how many examples of a property are tried: `number` of them, or a sixth while you work."""
+    return number if THOROUGH else max(10, number // 6)

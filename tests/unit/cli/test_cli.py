@@ -129,15 +129,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_changes_no_exit_status(closed: str) -> None:
+@pytest.mark.parametrize(("closed", "word", "status"), [(">&-", "list", 0), ("<&- >&- 2>&-", "stiky", 2)])
+def test_a_closed_stream_changes_no_exit_status(closed: str, word: str, status: int) -> None:
     command = f'exec "$0" "$1" "$2" {closed}'
-    program = str(ROOT / "run_experiment.py")
-    for word, status in (("list", 0), ("stiky", 2)):
-        done = subprocess.run(
-            ["sh", "-c", command, sys.executable, program, word], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == status, done.stderr
+    words = ["sh", "-c", command, sys.executable, str(ROOT / "run_experiment.py"), word]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status, done.stderr
 
 
 def test_what_is_no_exception_is_no_verdict_either(
