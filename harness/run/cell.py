@@ -16,9 +16,6 @@ from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, 
 from harness.record.tables import store_rows
 from harness.record.writer import RunWriter
 from harness.run.client_settings import client_settings
-from harness.run.confirm import confirm_cell, confirm_clients
-from harness.run.event_context import CellEventContext
-from harness.run.event_player import EventPlayer
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
 from harness.spec.experiment import Experiment
@@ -84,6 +81,9 @@ class CellRun:
             record.initial_replicas = list(live.replicas)
             self._log.write(PartsReady(pids=live.pids))
             self._write()
+            # gRPC is imported while the parts start anyway, not before the first of them.
+            from harness.run.confirm import confirm_cell
+
             confirm_cell(self._experiment, self._plan, live)
             _snapshot(live, "before")
             self._log.write(Confirmed())
@@ -114,6 +114,8 @@ class CellRun:
 
     def _play(self, live: LiveCell, progress: RunProgress) -> LoadStatus:
         """Warm up and measure; returns the load's last status."""
+        from harness.run.confirm import confirm_clients
+
         order = self._folder / "load-order.json"
         self._order(live).write(order)
         work = self._plan.workload
@@ -149,6 +151,9 @@ class CellRun:
         if not self._plan.events:
             yield lambda _status: POLL_S
             return
+        from harness.run.event_context import CellEventContext
+        from harness.run.event_player import EventPlayer
+
         context = CellEventContext(self._experiment, self._plan, live, self._testbed.fleet, self._log)
         player = EventPlayer(context, self._epoch_ns)
         try:
