@@ -1,4 +1,4 @@
-"""The sessions and streams of one cell: did they stay, how long did they wait, and which did an event move?"""
+"""The sessions and streams of one cell: which stayed, how long each waited, and which ones an event moved."""
 
 from __future__ import annotations
 
