@@ -82,6 +82,7 @@ def _invalid_reasons(facts: CellFacts) -> list[str]:
     if not facts.requests:
         reasons.append("no request was recorded in the measured window")
     reasons += facts.lost_workers
+    reasons += facts.contradictions
     if (ledgers := facts.ledgers).reconciled is False:
         reasons.append(
             f"the ledgers do not reconcile ({ledgers.only_client} requests only at the client, "

@@ -75,6 +75,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
                     while reason := redo.set_aside(plan):
                         progress.again(plan, reason)
                         answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+                    writer.seal_cell(plan.order)
                     progress.cell_done(plan, answered)
         if warning := writer.link_latest():
             print(f"warning: {warning}", file=sys.stderr)
