@@ -160,9 +160,7 @@ def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
     )
     if gaps.height:
         missing, client = _requests(int(gaps["missing"].sum())), gaps["client"][0]
-        yield (
-            f"{missing} missing in the clients' ledger: numbers between others, for example of client {client}"
-        )
+        yield f"{missing} missing in the clients' ledger, between others, for example of client {client}"
 
 
 def _planned(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.metrics.metric import Metric, in_ms
+from harness.metrics.metric import Metric, Sort, in_ms
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts, StageTimes
@@ -112,7 +112,10 @@ def stage_metrics() -> Iterator[tuple[str, Metric]]:
     for name, stage in STAGES.items():
         for figure, (words, compute) in _FIGURES.items():
             meaning = f"{words} of the stage *{stage.label}*: {stage.meaning}"
-            yield f"stage_ms.{name}.{figure}", Metric("ms", meaning, _of_stage(name, compute))
+            # Late sending is what would spoil the others.
+            sort: Sort = "counts" if name == "late_sending" else "times"
+            rank = figure if figure in ("p50", "p99") else "p99"
+            yield f"stage_ms.{name}.{figure}", Metric("ms", meaning, _of_stage(name, compute), sort, rank)
 
 
 def _of_stage(name: str, compute: Callable[[StageTimes], float]) -> Callable[[CellFacts], float | None]:

@@ -28,9 +28,9 @@ def stages_table(arms: Arms) -> Table | None:
         ["Milliseconds", "p50", "p99", "mean", "mean of the slowest 1 %"],
         rows,
         "The time of each request of the measured window, cut into stages; medians over repeats. The means "
-        "of an arm's stages add up to its mean latency, percentiles do not. A request that was given up spends "
-        f"the rest of its time in the stage that it had reached. {meanings} The files in joined/ have the "
-        "stages of every request.",
+        "of an arm's stages add up to its mean latency, percentiles do not. A request that was given up is "
+        "in the stage that it had reached for the rest of its time. "
+        f"{meanings} The files in joined/ have the stages of every request.",
     )
 
 
