@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import uvloop
@@ -95,7 +95,8 @@ class LoadEngine:
             self._run.cancel()
 
     async def _run_phases(self) -> None:
-        settings, order = self._order.settings, self._order
+        order = self._order
+        settings = replace(order.settings, draw=order.load.draw)
         clients = [Client(number, settings, self.rows) for number in self._numbers]
         try:
             await asyncio.gather(*(client.connect() for client in clients))
