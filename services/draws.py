@@ -1,8 +1,8 @@
 """The random draws of a replica: how long a request takes, and which calls fail or are slow.
 
-The lab's load names its repeat (x-lab-draw) and its request (x-lab-request-id) in each call. The draws of such
-a call follow from these names alone, not from the order in which calls arrive. Other calls, as those by hand,
-take the next numbers of a generator.
+The lab's load names its repeat (x-lab-draw) and its request (x-lab-request-id) in each call. The draws of
+such a call follow from these names alone, not from the order in which calls arrive. Other calls, as those by
+hand, take the next numbers of a generator.
 
 The time that a request takes is its own: every replica and every attempt draws the same. So the arms of a
 repeat serve the same work, and a retry repeats it. Slowness and failures are the replica's own: each replica

@@ -121,7 +121,7 @@ def test_draws_of_successive_requests_are_uniform_and_independent() -> None:
     attempts = [[draws.failure(lab_call(number)) for _ in range(2)] for number in range(SAMPLE)]
     failures, again = ([pair[place] for pair in attempts] for place in range(2))
     for one in (sample, repeat_2, client_1, failures, again):
-        assert 0 < min(one)
+        assert min(one) > 0
         assert max(one) < 1
         assert distance_from_uniform(one) < 2
     limit = 4 / math.sqrt(SAMPLE)  # four standard deviations
