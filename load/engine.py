@@ -17,6 +17,7 @@ import uvloop
 
 from lb.client import Client, Rows
 from lb.plan import NS_PER_S, Phase, closed_loop, open_loop
+from lb.rows import CLOSED_LOOP_MEASURED
 from load.channelz import ClientChannels, read_client_channels
 from load.order import LoadOrder
 
@@ -124,7 +125,8 @@ class LoadEngine:
             for number, client in zip(self._numbers, clients, strict=True):
                 if load.rate_per_s is None:
                     calls = closed_loop(load, number, phase)
-                    tasks.create_task(client.run_closed_loop(calls, start_ns, end_ns))
+                    first_number = CLOSED_LOOP_MEASURED if phase == "measure" else 0
+                    tasks.create_task(client.run_closed_loop(calls, start_ns, end_ns, first_number))
                 else:
                     calls = open_loop(load, number, phase, duration_s, opens)
                     tasks.create_task(client.run_open_loop(calls, start_ns, end_ns))

@@ -24,26 +24,6 @@ from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 
 
-def lag_after_answers(requests: pl.LazyFrame, start_ns: int, end_ns: int) -> pl.Series:
-    """Return the lag (ns) of the requests planned in the window: sent - max(planned, end of the request
-    before).
-
-    Such a client sends late on purpose while it waits. Only the rest of the delay is the generator's.
-    The request before is the latest-ending earlier request of the client, also from before the window.
-    requests: lb.rows.REQUEST_COLUMNS.
-    """
-    before = pl.col("done_ns").cum_max().shift().over("client")
-    lag = pl.col("sent_ns") - pl.max_horizontal("planned_ns", before)
-    return (
-        requests.select("client", "request_id", "planned_ns", "sent_ns", "done_ns")
-        .sort("client", "request_id")
-        .with_columns(lag.alias("lag_ns"))
-        .filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))
-        .select("lag_ns")
-        .collect()["lag_ns"]
-    )
-
-
 def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
     """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
 
@@ -69,7 +49,6 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
         counts_answered = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = record.planned_rate_per_s is None
-        lag_ns = lag_after_answers(table, start, end) if record.awaits_answers else rows["lag_ns"]
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         return CellFacts(
             arm=record.arm,
@@ -90,7 +69,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             sessions=sessions_of(counts_answered, answered, names, record.groups),
             latency_ns=percentiles(rows["latency_ns"]),
             latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
-            lag_ns=percentiles(lag_ns),
+            lag_ns=percentiles(rows["lag_ns"]),
             queue_ns=percentiles(answered["queue_ns"]),
             in_flight=percentiles(answered["in_flight"]),
             # The rate of the plan as drawn, not of the experiment file. A Poisson plan of 2,400 sends differs
@@ -158,7 +137,7 @@ def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataF
         (pl.col("planned_ns") - start_ns).alias("at_ns"),
         (done - pl.col("planned_ns")).alias("latency_ns"),
         (done - pl.col("sent_ns")).alias("latency_from_send_ns"),
-        (pl.col("sent_ns") - pl.col("planned_ns")).alias("lag_ns"),
+        (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns"),
     )
     return columns.collect(engine="streaming")
 
