@@ -4,9 +4,9 @@ Column name -> Python type. Instants (`*_ns`) are nanoseconds from the cell's ep
 results/README.md explains every column.
 """
 
-# request_id = client * REQUEST_IDS_PER_CLIENT + number of the request in the client's plan, warm-up first. So
-# a request has the same id in every arm of a repeat. How many calls the warm-up of a closed loop makes depends
-# on the answers; there the measured requests are numbered from CLOSED_LOOP_MEASURED.
+# request_id = client * REQUEST_IDS_PER_CLIENT + number of the request in the client's plan, warm-up first.
+# So a request has the same id in every arm of a repeat. How many calls the warm-up of a closed loop makes
+# depends on the answers; there the measured requests are numbered from CLOSED_LOOP_MEASURED.
 REQUEST_IDS_PER_CLIENT = 1_000_000_000
 CLOSED_LOOP_MEASURED = 500_000_000
 
