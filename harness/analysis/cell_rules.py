@@ -15,10 +15,8 @@ from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
 from lb.plan import first_phase, open_loop
-from lb.rows import REQUEST_IDS_PER_CLIENT
+from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
 
-# In a closed loop the measured requests of a client may be numbered from here on.
-HALF_OF_IDS = REQUEST_IDS_PER_CLIENT // 2
 # A plan of more requests is not drawn again: that takes about a microsecond a request.
 MAX_DRAWN = 200_000
 NS_PER_S = 1_000_000_000
@@ -150,11 +148,13 @@ def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
     if plan.arm.await_each_answer:
         return
     number = pl.col("request_id") % REQUEST_IDS_PER_CLIENT
-    half = pl.lit(0, pl.Int64) if plan.load.rate_per_s is not None else number // HALF_OF_IDS
+    half = pl.lit(0, pl.Int64) if plan.load.rate_per_s is not None else number // CLOSED_LOOP_MEASURED
     gaps = (
         rows.select("client", number.alias("number"), half.alias("half"))
         .group_by("client", "half")
-        .agg((pl.col("number").max() % HALF_OF_IDS + 1 - pl.col("number").n_unique()).alias("missing"))
+        .agg(
+            (pl.col("number").max() % CLOSED_LOOP_MEASURED + 1 - pl.col("number").n_unique()).alias("missing")
+        )
         .filter(pl.col("missing") > 0)
         .sort("client")
     )

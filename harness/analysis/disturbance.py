@@ -27,7 +27,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from harness.analysis.machine_samples import taken_share
-from harness.analysis.ready import with_ready
 from harness.analysis.statistics import percentiles
 from harness.analysis.validity import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.metrics.metric import NS_PER_MS
@@ -99,7 +98,7 @@ def lateness_of(cell: Cell) -> Lateness | None:
     start_ns, end_ns = record.measure_start_ns, record.measure_end_ns
     in_time: int | None = None
     with table_errors(cell.folder, "request rows written by this lab"):
-        lags = lags_of(cell.requests(), awaits_answers=record.awaits_answers)
+        lags = lags_of(cell.requests())
         lag_ns = lags.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))["lag_ns"]
         if not record.awaits_answers:
             sent_ns = pl.col("planned_ns") + pl.col("lag_ns")
@@ -111,10 +110,9 @@ def lateness_of(cell: Cell) -> Lateness | None:
     return Lateness(percentiles(lag_ns)["p99"] / NS_PER_MS, planned / (record.window_ns / 1e9), share)
 
 
-def lags_of(requests: pl.LazyFrame, *, awaits_answers: bool = False) -> pl.DataFrame:
-    """Return planned_ns and lag_ns of each request: how late it was sent, without waits that are meant."""
-    ready = with_ready(requests, awaits_answers=awaits_answers)
-    return ready.select("planned_ns", (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns")).collect()
+def lags_of(requests: pl.LazyFrame) -> pl.DataFrame:
+    """Return planned_ns and lag_ns of each request: sent - ready, without the wait for answers."""
+    return requests.select("planned_ns", (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns")).collect()
 
 
 def _effects(lateness: Lateness) -> list[str]:

@@ -76,7 +76,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             sessions=sessions_of(counts_answered, answered, names, record.groups),
             latency_ns=percentiles(rows["latency_ns"]),
             latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
-            lag_ns=percentiles(timed["late_ns"]),
+            lag_ns=percentiles(rows["lag_ns"]),
             queue_ns=percentiles(answered["queue_ns"]),
             in_flight=percentiles(answered["in_flight"]),
             # The rate of the plan as drawn, not of the experiment file. A Poisson plan of 2,400 sends differs
@@ -157,6 +157,7 @@ def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataF
         (pl.col("planned_ns") - start_ns).alias("at_ns"),
         (done - pl.col("planned_ns")).alias("latency_ns"),
         (done - pl.col("sent_ns")).alias("latency_from_send_ns"),
+        (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns"),
     )
     return columns.collect(engine="streaming")
 

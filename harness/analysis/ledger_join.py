@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from harness.analysis.clocks import CellClocks
-from harness.analysis.ready import with_ready
 from harness.metrics.stages import Cut
 from harness.record.run_directory import Cell
 
@@ -31,15 +30,14 @@ def cut_of(cell: Cell, clocks: CellClocks) -> Cut | None:
 def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
     """Return one row per request of the clients' ledger, with what the other two ledgers have of it.
 
-    Columns: those of lb.rows.REQUEST_COLUMNS, where TOLD are renamed to told_*; ready_ns;
+    Columns: those of lb.rows.REQUEST_COLUMNS, where TOLD are renamed to told_*;
     proxy_rows (0: the proxy does not have it), proxy_attempts (of all rows), _PROXY_LAST (of its last row),
     first_proxy_ns; replica_rows, _REPLICA_LAST (of the attempt that arrived last), first_arrived_ns; of the
     attempts before it: earlier_ended_ns, earlier_codes. A moment of a party that does not have the request is
     null. All moments are on the cell's clock.
     """
     record = cell.record
-    requests = with_ready(cell.requests(), awaits_answers=record.awaits_answers)
-    joined = requests.rename({name: f"told_{name}" for name in TOLD})
+    joined = cell.requests().rename({name: f"told_{name}" for name in TOLD})
     once = record.max_attempts == 1
     joined = joined.join(_replica_side(cell, clocks, once=once), on="request_id", how="left")
     joined = joined.join(_proxy_side(cell, clocks, once=once), on="request_id", how="left")

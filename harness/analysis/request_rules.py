@@ -107,7 +107,11 @@ _AT_REPLICA = pl.col("replica_rows") > 0
 def _own_rows() -> list[Rule]:
     """Return the rules about the client's row alone."""
     return [
-        Rule("sent_early", "sent before their planned time", pl.col("sent_ns") < pl.col("planned_ns")),
+        Rule(
+            "sent_early",
+            "sent before they were planned or ready",
+            (pl.col("sent_ns") < pl.col("ready_ns")) | (pl.col("ready_ns") < pl.col("planned_ns")),
+        ),
         Rule("ended_before_send", "ended before they were sent", pl.col("done_ns") < pl.col("sent_ns")),
         Rule(
             "nobody_answered",

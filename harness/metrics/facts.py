@@ -286,8 +286,8 @@ class CellFacts:
     cache_lookups: answers that say whether the replica remembered the session. cache_hits: those that say
     yes.
     planned_rate_per_s: None in a closed loop, which plans no send times.
-    awaits_answers: whether a client waits for each answer before it sends again. Then the lag of a request
-    counts from the end of the client's last request.
+    lag_ns: of sent - ready, see lb.rows.
+    awaits_answers: whether a client waits for each answer before it sends again.
     answers_lost: requests that a replica finished with OK while the client got an error; None where the lab
     cannot read the replicas' ledgers.
     longest_outage_ns: see harness.analysis.sessions.session_outages; None without a request.

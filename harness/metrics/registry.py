@@ -89,7 +89,7 @@ _DURATIONS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[st
     "lag_ms": (
         lambda f: f.lag_ns,
         ("p50", "p99", "max"),
-        "the lag of the load generator (sent - planned)",
+        "the lag of the load generator (sent - ready: the wait for an answer that a call needs is no lag)",
     ),
     "queue_ms": (
         lambda f: f.queue_ns,

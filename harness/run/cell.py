@@ -16,6 +16,7 @@ from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, 
 from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
+from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
 from harness.run.wall_clock import WallClock
@@ -49,8 +50,9 @@ class CellRun:
         self._writer = writer
         self._options = options
         self._folder = writer.cell(plan.arm_name, plan.repeat)
-        self._epoch_ns = time.monotonic_ns()
-        self._wall_clock = WallClock(self._epoch_ns)
+        epoch = read_epoch()
+        self._epoch_ns = epoch.monotonic_ns
+        self._wall_clock = WallClock(epoch)
         self._log = EventLog(self._folder, self._epoch_ns)
         self._machine = MachineWatch(self._epoch_ns)
         self._live: LiveCell | None = None
@@ -66,7 +68,7 @@ class CellRun:
             awaits_answers=plan.arm.await_each_answer,
             planned_requests=planned_in_window(plan),
             planned_rate_per_s=plan.load.rate_per_s,
-            epoch_unix_ns=self._wall_clock.epoch_unix_ns,
+            epoch_unix_ns=epoch.unix_ns,
             attempt=writer.manifest.cells[plan.order].attempts + 1,
         )
 

@@ -56,7 +56,7 @@ def synthesise_run(
     manifest = Manifest(
         experiment=name,
         seed=1,
-        versions={"lb-lab": "0.2.0", "envoy": "1.40.0", "grpcio": "1.85.1"},
+        versions={"lb-lab": "0.3.0", "envoy": "1.40.0", "grpcio": "1.85.1"},
         host=Host(system="Linux", machine="x86_64", cpus=2, memory_bytes=2**33),
         git_commit=None,
         cells=[PlannedCell(arm=arm.name, repeat=repeat, attempts=1) for repeat, arm in order],
