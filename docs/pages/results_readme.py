@@ -11,8 +11,8 @@ from harness.record.joined_table import JOINED_COLUMNS, Column
 from harness.record.record_file import SCHEMA, Record
 
 # `<!-- fields: Manifest -->`, a table, `<!-- end -->`: the table is made from that model. In the same way
-# `<!-- metrics: all -->` and `<!-- metrics: events -->` mark the tables that are made from the registries, and
-
+# `<!-- metrics: all -->` and `<!-- metrics: events -->` mark the tables that are made from the registries,
+# `<!-- columns: joined -->` a table of columns.
 _FILES = (manifest.Manifest, cell_record.CellRecord, cell_record.MachineRecord, summary.Summary)
 _MARKED = re.compile(r"(<!-- (fields|metrics|columns): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
