@@ -28,7 +28,7 @@ def test_held_and_refuted_need_the_whole_interval_on_one_side() -> None:
     assert decide(values, at_least(1.02, Range(1, 4)), THREE).verdict == "refuted"
     decision = decide(values, at_most(1.005, Range(1, 4)), THREE)
     assert decision.verdict == "inconclusive"
-    assert decision.reason.startswith("the interval 0.9975 to 1.0051 contains the bound 1.005")
+    assert decision.reason.startswith("the interval 1 to 1.0051 contains the bound 1.005")
     assert decision.more_repeats_help
 
 

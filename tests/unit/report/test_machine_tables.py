@@ -176,5 +176,5 @@ def test_runs_on_a_busier_machine_differ_in_that(disturbed, tmp_path):
     found = [change for change in differences(busy, read_run(calm)) if change[0].startswith("machine.")]
     assert found == [("machine.others_share", "10% of the CPU", "0% of the CPU")]
     for path in calm.glob(f"cells/*/{MACHINE_FILE}"):
-        write_machine(path.parent, machine(0.14))
+        write_machine(path.parent, machine(0.1))
     assert differences(busy, read_run(calm)) == []
