@@ -101,7 +101,7 @@ WRONG = [
     ),
     (
         {"policy": "maglev", "options": {"table_size": 65536}},
-        "a.options: table_size 65536 is no prime number",
+        "a.options: table_size 65536 is not a prime number",
     ),
     (
         {"policy": "least_request", "options": {"choices": 1}},
