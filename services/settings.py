@@ -174,7 +174,7 @@ def problem_of(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return f"{place}: {first['ctx']['error']}"
     if first["type"] == "extra_forbidden":
-        return f"{place} is no setting of a replica"
+        return f"{place} is not a setting of a replica"
     if first["type"] == "missing":
         return f"{place} is missing"
     expected = [_expected(detail) for detail in details if _place(detail["loc"]) == place]

@@ -153,7 +153,7 @@ def test_workers_that_do_not_come_are_counted(start_load: StartLoad) -> None:
     assert run.end() not in (0, STOPPED_EARLY)
     assert (
         run.status()["error"]
-        == "0 of 2 expected load workers came within 1 s; one that has another secret is not heard"
+        == "0 of 2 expected load workers came within 1 s; one with another secret cannot join"
     )
 
 
