@@ -1,4 +1,4 @@
-"""Who does not know the run's secret can neither join a load with several processes nor disturb it."""
+"""A peer without the run's secret can neither join a load with several processes nor disturb it."""
 
 import subprocess
 import sys

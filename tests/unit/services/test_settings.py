@@ -1,4 +1,4 @@
-"""Settings of a replica: declared with bounds, changed all or none, shown as they are."""
+"""Settings of a replica: their bounds, changes (all or none), and what the replica shows."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Arms: their policies' options, what would change nothing, what an arm has of its own, sweeps."""
+"""Arms: options of policies, keys without effect, an arm's own keys, sweeps."""
 
 import json
 from collections.abc import Callable
