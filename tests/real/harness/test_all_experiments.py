@@ -13,7 +13,7 @@ from lab_process import Lab, StartLab
 from harness.spec.experiment import catalogue, experiment_names, load_experiment
 from harness.testbed.choice import incompatibility
 
-# What a machine that is busy with something else does to a cell; any other reason is a fault of the lab.
+# Reasons that a busy machine causes. Any other reason is a fault of the lab.
 OF_THE_MACHINE = ("the generator lagged", "the generator sent")
 
 
