@@ -1,4 +1,4 @@
-"""The report: whole, safe, without network, readable by machines that read aloud."""
+"""The report: complete, safe, without network, and readable by screen readers."""
 
 import json
 import re
