@@ -64,6 +64,9 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         found = getattr(record, name)
         if found != value:
             yield f"cell.json says {name} {found!r}, the experiment {value!r}"
+    if record.incomplete_ledgers and not plan.events:
+        names = ", ".join(record.incomplete_ledgers)
+        yield f"cell.json says that the ledgers of {names} are incomplete, but no event ended these parts"
     window_ns = round(plan.workload.duration_s * NS_PER_S)
     if record.status == "completed" and record.window_ns != window_ns:
         lasted, planned_s = record.window_ns / NS_PER_S, window_ns / NS_PER_S

@@ -24,8 +24,6 @@ from lb.rows import REQUEST_IDS_PER_CLIENT
 DEADLINE, CANCELLED, UNAVAILABLE = "DEADLINE_EXCEEDED", "CANCELLED", "UNAVAILABLE"
 # gRPC's codes for a call whose connection broke, or whose server was stopped, under it.
 BROKEN_CONNECTION = (UNAVAILABLE, CANCELLED, "INTERNAL", "UNKNOWN")
-# Envoy's flags of a stream that the client itself has ended: DC, DR (downstream connection or remote reset).
-ENDED_BY_CLIENT = "DC|DR"
 # gRPC's timers count whole milliseconds, and a deadline travels as a rounded number.
 DEADLINE_SLACK_NS = 5_000_000
 _NEVER_NS = 2**62
@@ -232,8 +230,7 @@ def _outcome_at_proxy(allowed: Allowances) -> list[Rule]:
     code, proxy, theirs = pl.col("code"), pl.col("proxy_code"), pl.col("replica_code")
     late = _deadline_passed(allowed)
     broken = code.is_in(BROKEN_CONNECTION) & (pl.col("done_ns") >= allowed.proxy_breaks_ns)
-    ended_by_client = pl.col("proxy_flags").str.contains(ENDED_BY_CLIENT)
-    explained = late | broken | ended_by_client
+    explained = late | broken
     stopped = proxy.is_in([CANCELLED, UNAVAILABLE]) & (pl.col("done_ns") >= allowed.replica_breaks_ns)
     relayed = (pl.col("proxy_details") == "via_upstream") & (pl.col("proxy_flags") == "-")
     return [
@@ -255,7 +252,7 @@ def _outcome_at_proxy(allowed: Allowances) -> list[Rule]:
         Rule(
             "proxy_gave_no_code",
             "that failed with a code that the proxy did not give",
-            ~_OK & _AT_PROXY & proxy.is_null() & ~explained & (code != CANCELLED),
+            ~_OK & _AT_PROXY & proxy.is_null() & ~explained,
         ),
         Rule(
             "relayed_code_differs",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -30,15 +30,28 @@ def run_contradictions(run: Run, fingerprints: Mapping[str, pl.DataFrame]) -> di
     said of each of its cells. Raises UserError naming a file that cannot be read.
     """
     broken = broken_seals(run.path, run.manifest)
+    of_run = [*broken.get("", ()), *_unlike_the_manifest(run)]
     copies = _copies(run.cells, fingerprints)
     return {
         cell.folder.name: (
-            *broken.get("", ()),
+            *of_run,
+            *_of_another_testbed(run, cell),
             *broken.get(cell.folder.name, ()),
             *copies.get(cell.folder.name, ()),
         )
         for cell in run.cells
     }
+
+
+def _unlike_the_manifest(run: Run) -> Iterator[str]:
+    if run.manifest.seed != run.experiment.seed:
+        yield f"manifest.json says seed {run.manifest.seed}, the experiment {run.experiment.seed}"
+
+
+def _of_another_testbed(run: Run, cell: Cell) -> Iterator[str]:
+    """Only parts that are not the lab's have ledgers that it cannot read, and clocks of their own."""
+    if run.manifest.testbed != "external" and (cell.record.missing_ledgers or cell.record.own_clocks):
+        yield f"cell.json says that parts are not the lab's, but the testbed was {run.manifest.testbed}"
 
 
 def _copies(cells: Sequence[Cell], fingerprints: Mapping[str, pl.DataFrame]) -> dict[str, list[str]]:

@@ -50,6 +50,7 @@ def draw_stages(data: PlotData) -> Figure:
         axes.set_title(title)
         axes.set_xlabel("Mean time of a request (ms)")
     name_rows(both[0], list(arms))
+    both[1].set_ylabel("Arm (name)")
     handles, labels = both[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
     return figure
