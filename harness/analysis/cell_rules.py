@@ -14,7 +14,7 @@ from harness.plan.cells import CellPlan, plan_cells
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
-from lb.plan import first_phase, open_loop
+from lb.plan import Phase, open_loop
 from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
 
 # A plan of more requests is not drawn again: that takes about a microsecond a request.
@@ -167,40 +167,54 @@ def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
 
 
 def _planned(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
-    """Every request planned for the measured window is in the record, at its planned time."""
+    """Every planned request is in the record, with its number, its planned time and its method.
+
+    With `await_each_answer` a client does not send all that it has planned.
+    """
     if plan.load.rate_per_s is None:
         return
     planned, found = cell.record.planned_requests, rows.filter("in_window")
     awaits = plan.arm.await_each_answer
     if found.height > planned or (found.height < planned and not awaits):
         yield f"{planned:,} requests were planned for the measured window, the record has {found.height:,}"
-    if planned > MAX_DRAWN:
+    if planned > MAX_DRAWN or rows.is_empty():
         return
-    drawn = _drawn(cell, plan)
-    if drawn.height != planned:
-        yield f"cell.json says {planned:,} planned requests, the seed gives {drawn.height:,}"
-    # Load workers on other machines count in their own clock's nanoseconds, which is exact to one of them.
-    off_plan = found.join(drawn, on=["client", "planned_ns"], how="anti")
+    drawn = _drawn(cell, rows, plan)
+    inside = drawn.filter("measured").height
+    if inside != planned:
+        yield f"cell.json says {planned:,} planned requests, the seed gives {inside:,}"
+    columns = ["request_id", "planned_ns", "method"]
+    off_plan = rows.join(drawn, on=columns, how="anti")
     if off_plan.height:
-        yield (
-            f"{_requests(off_plan.height)} at a planned time that the seed does not give, {example(off_plan)}"
+        yield f"{_requests(off_plan.height)} not as the seed plans them, {example(off_plan)}"
+    missing = drawn.join(rows, on=columns, how="anti")
+    if missing.height and not awaits:
+        yield f"{_requests(missing.height)} missing that the seed plans, {example(missing)}"
+
+
+def _drawn(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
+    """Return request_id, planned_ns, method, measured of every request that the seed plans.
+
+    The warm-up begins with the first request of every client: they are all planned for that instant.
+    """
+    work = plan.workload
+    phases: list[tuple[Phase, int, float]] = [("measure", cell.record.measure_start_ns, work.duration_s)]
+    if work.warm_up_s:
+        begins_ns = rows.select(pl.col("planned_ns").min()).item()
+        phases.insert(0, ("warm_up", begins_ns, work.warm_up_s))
+    drawn: list[tuple[int, int, str, bool]] = []
+    for client in range(plan.load.clients):
+        calls = (
+            (start_ns + call.at_ns, call.method, phase == "measure")
+            for place, (phase, start_ns, duration_s) in enumerate(phases)
+            for call in open_loop(plan.load, client, phase, duration_s, opens=place == 0)
         )
-
-
-def _drawn(cell: Cell, plan: CellPlan) -> pl.DataFrame:
-    """Return client, planned_ns of every request that the seed plans for the measured window."""
-    work, start_ns = plan.workload, cell.record.measure_start_ns
-    opens = first_phase(work.warm_up_s) == "measure"
-    times = {
-        client: [
-            start_ns + call.at_ns for call in open_loop(plan.load, client, "measure", work.duration_s, opens)
-        ]
-        for client in range(plan.load.clients)
-    }
+        drawn += [(client * REQUEST_IDS_PER_CLIENT + n, *call) for n, call in enumerate(calls)]
     return pl.DataFrame(
-        {"client": list(times), "planned_ns": list(times.values())},
-        schema={"client": pl.Int32, "planned_ns": pl.List(pl.Int64)},
-    ).explode("planned_ns", empty_as_null=False)
+        drawn,
+        schema={"request_id": pl.Int64, "planned_ns": pl.Int64, "method": pl.String, "measured": pl.Boolean},
+        orient="row",
+    )
 
 
 def _counted_by_envoy(cell: Cell, plan: CellPlan) -> Iterator[str]:

@@ -55,11 +55,15 @@ def _of_another_testbed(run: Run, cell: Cell) -> Iterator[str]:
 
 
 def _copies(cells: Sequence[Cell], fingerprints: Mapping[str, pl.DataFrame]) -> dict[str, list[str]]:
-    """Return the name of a cell's folder -> sentences that say of which earlier cell it is a copy."""
+    """Return the name of a cell's folder -> sentences that say of which other cell it is a copy.
+
+    Which of the two is the original cannot be told.
+    """
     names = [cell.folder.name for cell in cells]
-    sentences: dict[str, list[str]] = {}
+    sentences: dict[str, list[str]] = {name: [] for name in names}
     for first, second in _same_start(cells):
-        sentences.setdefault(second, []).append(f"it began at the same nanosecond as cells/{first}")
+        for one, other in ((first, second), (second, first)):
+            sentences[one].append(f"it began at the same nanosecond as cells/{other}")
     tagged = [
         fingerprints[name].with_columns(pl.lit(place, pl.Int64).alias("cell"))
         for place, name in enumerate(names)
@@ -78,10 +82,11 @@ def _copies(cells: Sequence[Cell], fingerprints: Mapping[str, pl.DataFrame]) -> 
     for first, second, count in pairs.group_by("first", "second").len().sort("first", "second").iter_rows():
         of = min(fingerprints[names[first]].height, fingerprints[names[second]].height)
         if count > max(1, MAX_SAME_SHARE * of):
-            sentences.setdefault(names[second], []).append(
-                f"{count:,} of {of:,} requests took the same nanoseconds as in cells/{names[first]}: they "
-                f"are copies, {example(same)}"
-            )
+            for one, other in ((first, second), (second, first)):
+                sentences[names[one]].append(
+                    f"{count:,} of {of:,} requests took the same nanoseconds as in cells/{names[other]}: one "
+                    f"is a copy, {example(same)}"
+                )
     return sentences
 
 
