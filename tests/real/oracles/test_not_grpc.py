@@ -46,6 +46,7 @@ def test_a_plain_request_is_told_what_to_call_instead(live: Balanced) -> None:
             assert (answer.status, answer.headers["content-type"]) == (415, "text/plain")
             assert b"takes gRPC calls only" in answer.text
             assert f"grpcurl -plaintext {live.address} list\n".encode() in answer.text
+            assert answer.text.endswith(b"GetVideos\n")
             assert answer.headers["set-cookie"] is None
     for line in live.access_log(6):
         known = {key: line[key] for key in ("request_id", "upstream", "cluster", "grpc", "http", "details")}
