@@ -1,4 +1,4 @@
-"""The commands in README's part "By hand" work with the addresses that `up` prints, Envoy's and a replica's."""
+"""The commands in the part "By hand" of README.md work with the addresses that `up` prints."""
 
 import re
 import signal
