@@ -1,4 +1,4 @@
-"""When a cell was disturbed: by what the machine did, never by what the cell measured."""
+"""A cell is disturbed by what the machine did, never by what the cell measured."""
 
 import polars as pl
 import pytest
@@ -75,7 +75,7 @@ def test_the_reason_is_a_sentence_with_figures(lateness, machine, reason):
     ("lateness", "machine"),
     [
         (IN_TIME, machine()),
-        (IN_TIME, machine(ROBBED, ROBBED)),  # others had the machine, and nothing was late
+        (IN_TIME, machine(ROBBED, ROBBED)),  # others had the machine, but no request was late
         (Lateness(49.9, 600.0, 1.0), machine()),
         (Lateness(12.0, 600.0, 1.0), machine(ROBBED, ROBBED | {"seconds": 0.2})),  # too short
         (Lateness(12.0, 600.0, 1.0), machine(ROBBED, ROBBED | {"seconds": 3.1})),  # it lasts

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
+from harness.analysis.validity import measure
 from tests.unit.synthetic.handwritten_cell import MS, asked, message, row, write_cell
 from tests.unit.thorough import examples
 
