@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -100,6 +101,11 @@ def min_values(rank: float) -> int:
 
 
 MIN_VALUES = {name: min_values(rank) for name, rank in RANKS.items()}
+
+
+def percentile_of(metric: str) -> str | None:
+    """Return the percentile that a metric's name has, "p99" of "latency_ms.p99"; None without one."""
+    return next((part for part in re.split(r"[._]", metric) if MIN_VALUES.get(part, 1) > 1), None)
 
 
 def reported(percentiles: Mapping[str, float], values: int) -> dict[str, float]:

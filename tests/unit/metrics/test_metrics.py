@@ -54,6 +54,17 @@ def test_a_percentile_needs_as_many_values_as_its_interval(rank, needed):
     assert metric.min_values(rank) == needed
 
 
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        *(("latency_ms.p99", "p99"), ("event3.latency_p50_ms", "p50"), ("lag_ms.p999", "p999")),
+        *(("latency_ms.max", None), ("spread.chi2_p", None), ("share.replica-0", None)),
+    ],
+)
+def test_the_percentile_that_a_metric_is(name, rank):
+    assert metric.percentile_of(name) == rank
+
+
 @given(st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.999]), st.integers(1, 4000))
 def test_enough_values_enclose_the_percentile_nearly_always(rank, values):
     """All n values are above the percentile with (1 - rank)^n, all are below it with rank^n."""
