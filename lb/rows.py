@@ -10,6 +10,8 @@ results/README.md explains every column.
 REQUEST_IDS_PER_CLIENT = 1_000_000_000
 CLOSED_LOOP_MEASURED = 500_000_000
 
+STREAM_METHODS = ("ListVideos", "GetVideos", "GetVideo")
+
 REQUEST_COLUMNS: dict[str, type[int] | type[str]] = {
     "request_id": int,
     "client": int,

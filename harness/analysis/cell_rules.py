@@ -58,6 +58,7 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         "proxy_workers": arm.proxy_workers,
         "max_attempts": arm.retries.attempts if arm.retries else 1,
         "awaits_answers": arm.await_each_answer,
+        "messages_per_stream": plan.workload.messages_per_stream,
         "planned_rate_per_s": plan.load.rate_per_s,
     }
     for name, value in planned.items():

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from harness.analysis.event_effects import event_effects_of
+from harness.analysis.event_effects import answered_between, event_effects_of
 from harness.analysis.generator_share import generator_share
 from harness.analysis.joined import JoinedCell, join_cell
-from harness.analysis.ledgers import lost_answers, lost_workers, reconcile
+from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
 from harness.analysis.stages import stage_times
-from harness.analysis.statistics import percentiles
+from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import (
     healthy_replicas,
     replica_series_of,
@@ -26,6 +26,7 @@ from harness.metrics.facts import CellFacts
 from harness.record.joined_table import STAGE_COLUMNS
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
+from lb.rows import STREAM_METHODS
 
 
 def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell | None = None) -> CellFacts:
@@ -63,6 +64,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             status=record.status,
             window_s=window_s,
             requests=rows.height,
+            good_answers=answered_between(rows, 0, end - start),
+            unsent=unsent_requests(record, rows.height),
             errors=dict(sorted(rows.filter(~pl.col("ok"))["code"].value_counts().iter_rows())),
             replica_requests=dict(
                 zip(names, _by_replica(counts_answered, "requests", len(names)), strict=True)
@@ -74,16 +77,16 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             cache_lookups=int(counts["lookups"].sum()),
             cache_hits=int(counts["hits"].sum()),
             sessions=sessions_of(counts_answered, answered, names, record.groups),
-            latency_ns=percentiles(rows["latency_ns"]),
-            latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
+            latency_ns=reported_percentiles(rows["latency_ns"]),
+            latency_from_send_ns=reported_percentiles(rows["latency_from_send_ns"]),
             lag_ns=percentiles(rows["lag_ns"]),
-            queue_ns=percentiles(answered["queue_ns"]),
-            in_flight=percentiles(answered["in_flight"]),
+            queue_ns=reported_percentiles(answered["queue_ns"]),
+            in_flight=reported_percentiles(answered["in_flight"]),
             # The rate of the plan as drawn, not of the experiment file. A Poisson plan of 2,400 sends differs
             # from its rate by 2 % by chance. That is not a fault of the generator.
             planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
-            streams=streams_of(cell.messages(), rows),
+            streams=streams_of(cell.messages(), rows, record.messages_per_stream),
             replica_series=replica_series_of(answered, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,
@@ -151,6 +154,7 @@ def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataF
         "session",
         "queue_ns",
         "in_flight",
+        pl.col("method").is_in(STREAM_METHODS).alias("streamed"),
         pl.col("code").cast(pl.Categorical),
         (pl.col("code") == "OK").alias("ok"),
         _replica_index(names),

@@ -20,7 +20,7 @@ import polars as pl
 
 from harness.analysis.clocks import CellClocks
 from harness.analysis.ledger_join import proxy_rows
-from harness.analysis.statistics import percentiles
+from harness.analysis.statistics import reported_percentiles
 from harness.metrics.facts import CellFacts, GeneratorShare
 from harness.metrics.metric import NS_PER_MS, show
 from harness.metrics.stages import Cut
@@ -71,9 +71,9 @@ def generator_share(rows: pl.DataFrame) -> GeneratorShare:
     """Return the share in requests. rows: latency_ns, latency_from_send_ns, late_ns, generator_ns."""
     own = rows[COLUMN]
     return GeneratorShare(
-        percentiles(own),
-        percentiles(rows["latency_ns"] - own),
-        percentiles(rows["latency_from_send_ns"] - (own - rows["late_ns"])),
+        reported_percentiles(own),
+        reported_percentiles(rows["latency_ns"] - own),
+        reported_percentiles(rows["latency_from_send_ns"] - (own - rows["late_ns"])),
     )
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from harness.analysis.clocks import CellClocks
 from harness.analysis.ledger_join import proxy_rows
-from harness.analysis.statistics import percentiles
+from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.stream_wait import stream_free
 from harness.metrics.facts import StageTimes
 from harness.metrics.stages import Stage
@@ -94,6 +94,6 @@ def stage_times(rows: pl.DataFrame, stages: Collection[str]) -> dict[str, StageT
     columns = [STAGE_COLUMNS[name] for name in stages]
     means = [table.select(pl.col(columns).mean()).row(0) for table in (rows, slowest)]
     return {
-        name: StageTimes(percentiles(rows[column]), float(mean), float(of_slowest))
+        name: StageTimes(reported_percentiles(rows[column]), float(mean), float(of_slowest))
         for name, column, mean, of_slowest in zip(stages, columns, *means, strict=True)
     }

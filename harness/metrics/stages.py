@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.metrics.metric import Metric, Sort, in_ms
+from harness.metrics.metric import Compute, Metric, Number, Sort, in_ms
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts, StageTimes
@@ -99,9 +99,9 @@ def stages_of(cut: Cut, max_attempts: int) -> dict[str, Stage]:
     }
 
 
-_FIGURES: Mapping[str, tuple[str, Callable[[StageTimes], float]]] = {
-    "p50": ("Median", lambda times: times.percentiles["p50"]),
-    "p99": ("99th percentile", lambda times: times.percentiles["p99"]),
+_FIGURES: Mapping[str, tuple[str, Callable[[StageTimes], Number]]] = {
+    "p50": ("Median", lambda times: times.percentiles.get("p50")),
+    "p99": ("99th percentile", lambda times: times.percentiles.get("p99")),
     "mean": ("Mean", lambda times: times.mean),
     "slowest": ("Mean over the slowest 1 % of the requests", lambda times: times.slowest),
 }
@@ -118,8 +118,8 @@ def stage_metrics() -> Iterator[tuple[str, Metric]]:
             yield f"stage_ms.{name}.{figure}", Metric("ms", meaning, _of_stage(name, compute), sort, rank)
 
 
-def _of_stage(name: str, compute: Callable[[StageTimes], float]) -> Callable[[CellFacts], float | None]:
-    def metric(facts: CellFacts) -> float | None:
+def _of_stage(name: str, compute: Callable[[StageTimes], Number]) -> Compute:
+    def metric(facts: CellFacts) -> Number:
         times = facts.stages.get(name)
         return None if times is None else in_ms(compute(times))
 

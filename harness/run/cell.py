@@ -67,6 +67,7 @@ class CellRun:
             max_attempts=plan.arm.retries.attempts if plan.arm.retries else 1,
             awaits_answers=plan.arm.await_each_answer,
             planned_requests=planned_in_window(plan),
+            messages_per_stream=plan.workload.messages_per_stream,
             planned_rate_per_s=plan.load.rate_per_s,
             epoch_unix_ns=epoch.unix_ns,
             attempt=writer.manifest.cells[plan.order].attempts + 1,

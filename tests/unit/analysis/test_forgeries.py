@@ -20,7 +20,7 @@ TABLES = ("requests", "replicas", "proxy")
 OK = pl.col("code") == "OK"
 TENTH = SENT + (DONE - SENT) // 10
 
-PROXIED = EXPERIMENT.replace("at_least_times: 5", "at_least_times: 1.5")
+PROXIED = EXPERIMENT.replace("at_least_times: 10", "at_least_times: 4")
 RETRIED = stories.experiment(
     {"retried": "route: envoy, policy: random, retries: {by: proxy, attempts: 3, on: [UNAVAILABLE]}"},
     replicas=", fail_share: 0.3",
@@ -304,7 +304,7 @@ UNNOTICED = {
     ],
     "another replica in all ledgers": lambda f: moved_replica(f, *TABLES),
     "another expectation": lambda f: (f.run / "experiment.yaml").write_text(
-        (f.run / "experiment.yaml").read_text().replace("at_least_times: 1.5", "at_least_times: 1")
+        (f.run / "experiment.yaml").read_text().replace("at_least_times: 4", "at_least_times: 2")
     ),
 }
 

@@ -48,7 +48,7 @@ def test_waiting_for_a_sessions_first_answer_is_no_lag(tmp_path):
         ]
     result = measure(collect_facts(write_cell(tmp_path, rows)))
     assert (result.values["lag_ms.p50"], result.values["lag_ms.max"]) == (1, 1)
-    assert not any("lagged" in reason for reason in result.invalid_reasons)
+    assert not any("lagged" in reason.text for reason in result.invalid_reasons)
 
 
 def test_requests_of_the_warm_up_have_no_part_in_it(tmp_path):

@@ -115,7 +115,15 @@ def write_cell(
     return Cell(
         folder,
         CellRecord.model_validate(
-            {**base, **there, **window, "planned_rate_per_s": 10.0, "epoch_unix_ns": 0, **info}
+            {
+                **base,
+                **there,
+                **window,
+                "planned_rate_per_s": 10.0,
+                "messages_per_stream": 1,
+                "epoch_unix_ns": 0,
+                **info,
+            }
         ),
     )
 
