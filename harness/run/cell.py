@@ -17,6 +17,7 @@ from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
+from harness.run.what_died import what_died
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -83,12 +84,13 @@ class CellRun:
             # gRPC is imported while the parts start anyway, not before the first of them.
             from harness.run.confirm import confirm_cell
 
-            confirm_cell(self._experiment, self._plan, live)
-            _snapshot(live, "before")
-            self._log.write(Confirmed())
-            status = self._play(live, progress)
-            record.status = "completed" if status.state == "done" else "interrupted"
-            _snapshot(live, "after")
+            with what_died(self._testbed):
+                confirm_cell(self._experiment, self._plan, live)
+                _snapshot(live, "before")
+                self._log.write(Confirmed())
+                status = self._play(live, progress)
+                record.status = "completed" if status.state == "done" else "interrupted"
+                _snapshot(live, "after")
         except (LabError, OSError):
             record.status = "failed"
             raise

@@ -77,18 +77,17 @@ def _left_behind(folder: Path) -> list[str]:
 
 
 def _what_it_said(case: Case, struck: Struck, folder: Path, out: str, err: str) -> list[str]:
-    findings = [
-        f"a traceback on {name}" for name, text in (("stdout", out), ("stderr", err)) if "Trace" in text
-    ]
+    findings = ["a traceback"] if "Traceback" in out + err else []
     if struck.status != FAILED:
         if err and not err.startswith("warning: "):
             findings.append(f"unexpected on stderr: {err}")
-        if struck.status == 3 and struck.under_load and struck.target_ended and "load" in case.target:
-            findings += (
-                [] if case.target in out + _reasons(folder) else [f"{case.target} is not named: {out}"]
-            )
+        surely_hit = struck.under_load and struck.target_ended and case.target != "harness"
+        if surely_hit and struck.status == 3 and case.target not in out + _reasons(folder):
+            findings.append(f"{case.target} is not named: {_reasons(folder)}")
         return findings
-    if err.count("\n") != 1 or not err.startswith("error: "):
+    # `up` shows the end of the log before the error, because it deletes the log.
+    lines = err.splitlines()[-1:] if case.kind == "up" else err.splitlines()
+    if len(lines) != 1 or not lines[0].startswith("error: "):
         findings.append(f"not one line: {err}")
     if ("fork server" if case.target in FORK_SERVERS else case.target) not in err:
         findings.append(f"does not name {case.target}: {err}")
