@@ -1,6 +1,6 @@
 """Kills the lab many times over, to see that each time it cleans up and says what happened.
 
-    python -m tests.real.faults.kill_campaign SEED FIRST [LAST] [--record FILE] [--at-once 2]
+    python -m tests.real.faults.kill_campaign SEED FIRST [LAST] [--record FILE] [--at-once 2] [--keep FOLDER]
 
 Each case starts a short run and sends a signal to one of its processes at a random moment. kill_cases.py
 draws the case; kill_checks.py says what must be true afterwards. Without LAST one case is repeated. With
@@ -11,6 +11,7 @@ campaign can be interrupted and continued. The exit status is 1 if something was
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -34,7 +35,7 @@ def try_case(seed: int, number: int, folder: Path) -> dict[str, Any]:
     """Run one case in a new folder below `folder`; return the case, what happened, and the findings."""
     case = draw_case(seed, number)
     own = folder / f"{seed}-{number}"
-    own.mkdir()
+    own.mkdir(parents=True)
     began_s = time.monotonic()
     struck = strike(case, own)
     findings = findings_of(case, struck, own)
@@ -43,16 +44,24 @@ def try_case(seed: int, number: int, folder: Path) -> dict[str, Any]:
     return {**asdict(case), **asdict(struck), "stderr": told, "took_s": took_s, "findings": findings}
 
 
-def try_cases(seed: int, numbers: Iterable[int], at_once: int) -> Iterator[dict[str, Any]]:
-    """Run the cases; yield the outcome of each."""
-    with tempfile.TemporaryDirectory(prefix="kill-campaign-") as name, ThreadPoolExecutor(at_once) as pool:
-        yield from pool.map(lambda number: try_case(seed, number, Path(name)), numbers)
+def try_cases(seed: int, numbers: Iterable[int], at_once: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run the cases in folders below `folder`; yield the outcome of each. Call it in the main thread."""
+    _let_runs_have_all_signals()
+    with ThreadPoolExecutor(at_once) as pool:
+        yield from pool.map(lambda number: try_case(seed, number, folder), numbers)
+
+
+def _let_runs_have_all_signals() -> None:
+    """Go on ignoring the signals that are ignored, as under nohup, but not in the processes to start."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # a handler is not inherited; SIG_IGN is
 
 
 def counts(outcomes: list[dict[str, Any]]) -> str:
     """Return how many cases there were of each sort, as lines of text."""
     lines = [f"{len(outcomes)} cases, {sum(bool(each['findings']) for each in outcomes)} with findings"]
-    for key in ("kind", "target", "signal", "stage", "status"):
+    for key in ("kind", "target", "signal", "at_stage", "status"):
         found = Counter(str(each[key]) for each in outcomes)
         lines.append(f"{key}: " + ", ".join(f"{name} {count}" for name, count in sorted(found.items())))
     return "\n".join(lines)
@@ -71,6 +80,7 @@ def main() -> int:
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int, nargs="?")
     parser.add_argument("--record", type=Path)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the files of the cases there")
     parser.add_argument("--at-once", type=int, choices=range(1, MAX_AT_ONCE + 1), default=1)
     options = parser.parse_args()
     os.environ.setdefault(MARK, uuid.uuid4().hex)
@@ -78,13 +88,15 @@ def main() -> int:
     done = {outcome["number"] for outcome in outcomes}
     last = options.first if options.last is None else options.last
     numbers = [number for number in range(options.first, last + 1) if number not in done]
-    for outcome in try_cases(options.seed, numbers, options.at_once):
-        outcomes.append(outcome)
-        if options.record:
-            with options.record.open("a") as file:
-                file.write(json.dumps(outcome) + "\n")
-        if outcome["findings"] or options.last is None:
-            print(json.dumps(outcome, indent=1), flush=True)
+    with tempfile.TemporaryDirectory(prefix="kill-campaign-") as temporary:
+        folder = options.keep or Path(temporary)
+        for outcome in try_cases(options.seed, numbers, options.at_once, folder):
+            outcomes.append(outcome)
+            if options.record:
+                with options.record.open("a") as file:
+                    file.write(json.dumps(outcome) + "\n")
+            if outcome["findings"] or options.last is None:
+                print(json.dumps(outcome, indent=1), flush=True)
     print(counts(outcomes))
     return int(any(outcome["findings"] for outcome in outcomes))
 

@@ -34,14 +34,24 @@ KINDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 FORK_SERVERS = {"fork server of the parts": "services.replica", "fork server of the load": "load.main"}
 SIGNALS = ("KILL", "TERM", "INT", "HUP", "STOP, CONT", "STOP, KILL")
-LATEST_S = 6.0  # about the time that such a run takes on a busy machine
+# Stage of a run -> seconds after its beginning at which the signal may come.
+STAGES = {
+    "start": 1.0,
+    "run directory": 0.3,
+    "parts": 0.5,
+    "warm_up": 0.4,
+    "measure": 2.2,
+    "done": 1.5,
+}
+STAGES_OF_UP = {"start": 1.0, "parts": 0.5, "held open": 1.0}
 FROZEN_S = (0.3, 4.0)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One case. The target gets the signal `moment_s` after the start of the run, or as soon as it exists.
+    """One case. The target gets the signal `after_s` after the run has reached a stage, or once it exists.
 
+    Stages and not seconds from the start of the run, so that a case is the same on a busy machine.
     `frozen_s`: the time between SIGSTOP and the second signal.
     """
 
@@ -50,7 +60,8 @@ class Case:
     kind: str
     target: str
     signal: str
-    moment_s: float
+    stage: str
+    after_s: float
     frozen_s: float
 
     def command(self, folder: Path) -> list[str]:
@@ -66,15 +77,10 @@ def draw_case(seed: int, number: int) -> Case:
     """Return the case with that number."""
     rng = random.Random(f"{seed}/{number}")
     kind = rng.choice(list(KINDS))
-    return Case(
-        seed,
-        number,
-        kind,
-        rng.choice(targets_of(kind)),
-        rng.choice(SIGNALS),
-        round(rng.uniform(0, LATEST_S), 3),
-        round(rng.uniform(*FROZEN_S), 3),
-    )
+    target, signal = rng.choice(targets_of(kind)), rng.choice(SIGNALS)
+    stage, span_s = rng.choice(list((STAGES_OF_UP if kind == "up" else STAGES).items()))
+    after_s, frozen_s = rng.uniform(0, span_s), rng.uniform(*FROZEN_S)
+    return Case(seed, number, kind, target, signal, stage, round(after_s, 3), round(frozen_s, 3))
 
 
 def targets_of(kind: str) -> list[str]:

@@ -4,6 +4,8 @@ import json
 import re
 import threading
 import time
+import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import UserError
@@ -40,7 +42,7 @@ def findings_of(case: Case, struck: Struck, folder: Path) -> list[str]:
 def expected_statuses(case: Case, struck: Struck) -> set[int]:
     """Return the exit statuses that the command line documents for this case."""
     ends = {0} if case.kind == "up" else BY_ITSELF
-    if struck.stage is None:
+    if struck.at_stage is None:
         return ends
     if case.target == "harness":
         return _of_the_harness(case, struck, ends)
@@ -117,7 +119,8 @@ def _run_directory(struck: Struck, folder: Path) -> list[str]:
     except UserError as error:
         return [f"the report's error is not one line: {error}"] if "\n" in str(error) else []
     except BaseException as error:
-        return [f"the run directory cannot be read: {type(error).__name__}: {error}"]
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return [f"no report: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"]
     if struck.status is None or status in MANIFEST_SAYS.get(struck.status, (status,)):
         return []
     return [f"exit status {struck.status}, but the manifest says {status}"]
@@ -129,7 +132,7 @@ def _temporary_files(case: Case, struck: Struck, folder: Path) -> list[str]:
     if struck.status == KILLED and any(temporary.iterdir()):
         next_start = folder / "next"
         next_start.mkdir()
-        words = Case(case.seed, case.number, "up", "harness", "INT", 0, 0).command(next_start)
+        words = replace(case, kind="up").command(next_start)
         out, err = ((next_start / name).open("wb") for name in ("stdout", "stderr"))
         (next_start / "temporary").symlink_to(temporary)
         with out, err:

@@ -13,7 +13,7 @@ import psutil
 
 from load.order import LoadOrder, LoadStatus
 from tests.real.faults.after_a_kill import environment_of
-from tests.real.faults.kill_cases import FORK_SERVERS, Case
+from tests.real.faults.kill_cases import FORK_SERVERS, STAGES, STAGES_OF_UP, Case
 from tests.real.lab_process import ROOT, has_ended
 
 POLL_S = 0.02
@@ -22,18 +22,19 @@ REACTS_S = 2.0  # `up` looks at its processes five times a second
 SURELY_S = 0.5  # of the window, still to come when the signal arrives: then the load certainly goes on
 NOTICED_S = 0.4  # a process that ends because of the signal does so within this time
 UP_IS_READY = "Ctrl-C"
+STAGE_OF_LOAD = {"starting": "parts", "waiting": "parts", "stopped": "done", "failed": "done"}
 
 
 @dataclass
 class Struck:
-    """What happened. `stage`: of the run, at the (last) signal; None: the run ended before the first one.
+    """What happened. `at_stage`: of the run, at the (last) signal; None: the run ended before the first one.
 
     `under_load`: the load certainly went on for a while after the signal (with `up`: the addresses had been
     printed). `target_ended`: the target ended at the signal. `status`: exit status of the run; None: it did
     not end.
     """
 
-    stage: str | None = None
+    at_stage: str | None = None
     at_s: float = 0.0
     under_load: bool = False
     target_ended: bool = False
@@ -48,8 +49,9 @@ def strike(case: Case, folder: Path) -> Struck:
         began_s = time.monotonic()
         lab = start_lab(folder, words, out.fileno(), err.fileno())
         try:
-            with suppress(subprocess.TimeoutExpired):
-                lab.wait(case.moment_s)
+            if _await_stage(lab, case, folder):
+                with suppress(subprocess.TimeoutExpired):
+                    lab.wait(case.after_s)
             if (target := _await_target(lab, case, folder)) is not None:
                 struck.at_s = round(time.monotonic() - began_s, 3)
                 _send(case, folder, target, struck)
@@ -71,6 +73,17 @@ def start_lab(folder: Path, words: list[str], out: int, err: int) -> "subprocess
         stdout=out,
         stderr=err,
     )
+
+
+def _await_stage(lab: "subprocess.Popen[bytes]", case: Case, folder: Path) -> bool:
+    """Wait until the run has reached the stage of the case; return whether it did."""
+    stages = list(STAGES_OF_UP if case.kind == "up" else STAGES)
+    deadline_s = time.monotonic() + ENDS_S
+    while lab.poll() is None and time.monotonic() < deadline_s:
+        if stages.index(stage_of(case, folder)) >= stages.index(case.stage):
+            return True
+        time.sleep(POLL_S)
+    return False
 
 
 def _await_target(lab: "subprocess.Popen[bytes]", case: Case, folder: Path) -> psutil.Process | None:
@@ -104,12 +117,12 @@ def _find(harness: psutil.Process, target: str) -> psutil.Process | None:
 
 def _send(case: Case, folder: Path, target: psutil.Process, struck: Struck) -> None:
     first, *second = case.signal.split(", ")
-    struck.stage = stage_of(case, folder)
+    struck.at_stage = stage_of(case, folder)
     with suppress(psutil.Error):
         target.send_signal(signal.Signals[f"SIG{first}"])
     for name in second:
         time.sleep(case.frozen_s)
-        struck.stage = stage_of(case, folder)
+        struck.at_stage = stage_of(case, folder)
         with suppress(psutil.Error):
             target.send_signal(signal.Signals[f"SIG{name}"])
     struck.under_load = _goes_on(case, folder)
@@ -120,15 +133,17 @@ def _send(case: Case, folder: Path, target: psutil.Process, struck: Struck) -> N
 
 
 def stage_of(case: Case, folder: Path) -> str:
-    """Return how far the run is: a state of the load of its latest cell, or what is before and after it."""
+    """Return how far the run is. In its second cell it is back at "parts"."""
     if case.kind == "up":
-        return "held open" if UP_IS_READY in (folder / "stdout").read_text() else "starting"
-    if list(folder.glob("results/*/*/summary.json")):
-        return "reported"
-    cell = _latest_cell(folder)
-    if cell is not None:
-        return LoadStatus.read(cell).state
-    return "before the first cell" if list(folder.glob("results/*/*/manifest.json")) else "before the run"
+        if UP_IS_READY in (folder / "stdout").read_text():
+            return "held open"
+        return "parts" if list(folder.glob("temporary/*/logs/replica*")) else "start"
+    if (cell := _latest_cell(folder)) is not None:
+        state = LoadStatus.read(cell).state
+        return {"starting": "parts", "waiting": "parts", "stopped": "done", "failed": "done"}.get(
+            state, state
+        )
+    return "run directory" if list(folder.glob("results/*/*/manifest.json")) else "start"
 
 
 def _latest_cell(folder: Path) -> Path | None:
