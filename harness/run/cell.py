@@ -89,7 +89,7 @@ class CellRun:
                 _snapshot(live, "before")
                 self._log.write(Confirmed())
                 status = self._play(live, progress)
-                record.status = "completed" if status.state == "done" else "interrupted"
+                record.status = "completed"
                 _snapshot(live, "after")
         except (LabError, OSError):
             record.status = "failed"
@@ -140,7 +140,9 @@ class CellRun:
                 if elapsed_s > patience_s:
                     raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
                 time.sleep(tick(status))
-        if exit_status not in (0, STOPPED_EARLY):
+        if exit_status == STOPPED_EARLY:
+            raise LabError(f"the load got SIGTERM, which the lab did not send, and stopped early; see {log}")
+        if exit_status:
             why = LoadStatus.read(self._folder).error or f"status {exit_status}"
             raise LabError(f"the load failed ({why}); see {log}")
         self._log.write(LoadEnded(exit_status=exit_status))

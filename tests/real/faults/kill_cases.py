@@ -21,15 +21,12 @@ EVENTS = [
 ]
 # Kind of run -> changes of the small experiment, and the words of its command.
 KINDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "plain": (
-        {"arms": {"proxy": PROXY_ARM, "direct": {"route": "direct", "policy": "round_robin"}}},
-        ("--redo", "1"),
-    ),
+    "plain": ({"arms": {"proxy": PROXY_ARM, "direct": {"route": "direct", "policy": "round_robin"}}}, ()),
     "events": (
         {"arms": {"proxy": PROXY_ARM}, "events": EVENTS, "workload": {**WORKLOAD, "duration_s": 2}},
-        ("--redo", "0"),
+        (),
     ),
-    "processes": ({"arms": {"proxy": PROXY_ARM}}, ("--processes", "2", "--redo", "0")),
+    "processes": ({"arms": {"proxy": PROXY_ARM}}, ("--processes", "2")),
     "up": ({"arms": {"proxy": PROXY_ARM}}, ()),
 }
 FORK_SERVERS = {"fork server of the parts": "services.replica", "fork server of the load": "load.main"}
@@ -70,7 +67,7 @@ class Case:
         path = str(experiment_file(folder, **{"workload": WORKLOAD, **changes}))
         if self.kind == "up":
             return ["up", path]
-        return ["run", path, "--results", "results", "--quiet", *words]
+        return ["run", path, "--results", "results", "--quiet", "--redo", "0", *words]
 
 
 def draw_case(seed: int, number: int) -> Case:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import threading
 import time
 import traceback
@@ -46,13 +47,11 @@ def expected_statuses(case: Case, struck: Struck) -> set[int]:
         return ends
     if case.target == "harness":
         return _of_the_harness(case, struck, ends)
-    # A part that is frozen too long while it starts fails the run. What it says then is checked.
-    if not (struck.under_load and struck.target_ended):
+    # A part that is frozen for too long while it starts fails the run, which then must name the part.
+    if not (struck.load_to_come and struck.target_ended):
         return {*ends, FAILED}
     if case.target.startswith("load-worker"):
         return {3, FAILED}  # the others go on without it
-    if case.target == "load" and case.signal in ("TERM", "INT"):
-        return {3, FAILED}  # a load that is told to stop does so, and keeps its rows
     # An event may be about to end the replica anyway.
     return {*ends, FAILED} if case.kind == "events" else {FAILED}
 
@@ -61,9 +60,11 @@ def _of_the_harness(case: Case, struck: Struck, ends: set[int]) -> set[int]:
     if case.signal == "STOP, CONT":
         return ends
     deadly = {KILLED} if case.signal.endswith("KILL") else {INTERRUPTED}
-    if case.kind == "up" and deadly == {INTERRUPTED}:
-        return {0} if struck.under_load else {0, INTERRUPTED}
-    return deadly if struck.under_load or case.kind == "up" else deadly | ends
+    if struck.at_stage == "start":  # perhaps before the first line of the program
+        deadly = deadly | {-signal.Signals[f"SIG{case.signal.rpartition(' ')[2]}"]}
+    if case.kind == "up" and deadly != {KILLED}:
+        return {0} if struck.at_stage == "held open" else deadly | ends
+    return deadly if struck.load_to_come else deadly | ends
 
 
 def _left_behind(folder: Path) -> list[str]:
@@ -83,7 +84,7 @@ def _what_it_said(case: Case, struck: Struck, folder: Path, out: str, err: str) 
     if struck.status != FAILED:
         if err and not err.startswith("warning: "):
             findings.append(f"unexpected on stderr: {err}")
-        surely_hit = struck.under_load and struck.target_ended and case.target != "harness"
+        surely_hit = struck.load_to_come and struck.target_ended and case.target != "harness"
         if surely_hit and struck.status == 3 and case.target not in out + _reasons(folder):
             findings.append(f"{case.target} is not named: {_reasons(folder)}")
         return findings

@@ -29,14 +29,13 @@ STAGE_OF_LOAD = {"starting": "parts", "waiting": "parts", "stopped": "done", "fa
 class Struck:
     """What happened. `at_stage`: of the run, at the (last) signal; None: the run ended before the first one.
 
-    `under_load`: the load certainly went on for a while after the signal (with `up`: the addresses had been
-    printed). `target_ended`: the target ended at the signal. `status`: exit status of the run; None: it did
-    not end.
+    `load_to_come`: there was certainly load to come for a while after the signal; with `up`: true.
+    `target_ended`: the target ended at the signal. `status`: exit status of the run; None: it did not end.
     """
 
     at_stage: str | None = None
     at_s: float = 0.0
-    under_load: bool = False
+    load_to_come: bool = False
     target_ended: bool = False
     status: int | None = None
 
@@ -125,7 +124,7 @@ def _send(case: Case, folder: Path, target: psutil.Process, struck: Struck) -> N
         struck.at_stage = stage_of(case, folder)
         with suppress(psutil.Error):
             target.send_signal(signal.Signals[f"SIG{name}"])
-    struck.under_load = _goes_on(case, folder)
+    struck.load_to_come = _goes_on(case, folder)
     deadline_s = time.monotonic() + NOTICED_S
     while not has_ended(target) and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
@@ -152,15 +151,15 @@ def _latest_cell(folder: Path) -> Path | None:
 
 
 def _goes_on(case: Case, folder: Path) -> bool:
-    """Return whether the load will go on for SURELY_S."""
-    if case.kind == "up":
-        return stage_of(case, folder) == "held open"
+    """Return whether load is certainly still to come, for SURELY_S at least."""
+    stage = stage_of(case, folder)
     cell = _latest_cell(folder)
     with suppress(FileNotFoundError, json.JSONDecodeError):
-        if cell is not None and (status := LoadStatus.read(cell)).state in ("warm_up", "measure"):
-            end_ns = LoadOrder.read(cell / "load-order.json").settings.epoch_ns + status.measure_end_ns
-            return status.state == "warm_up" or end_ns - time.monotonic_ns() > SURELY_S * 1e9
-    return False
+        if stage == "measure" and cell is not None:
+            epoch_ns = LoadOrder.read(cell / "load-order.json").settings.epoch_ns
+            end_ns = epoch_ns + LoadStatus.read(cell).measure_end_ns
+            return end_ns - time.monotonic_ns() > SURELY_S * 1e9
+    return stage not in ("measure", "done")
 
 
 def _end(lab: "subprocess.Popen[bytes]", case: Case, folder: Path) -> int | None:

@@ -21,3 +21,6 @@ def test_a_run_killed_while_a_replica_returns_has_a_report(tmp_path: Path) -> No
     report, summary = build_report(run)
     assert report.exists()
     assert summary.verdict == "inconclusive"
+    reasons = summary.invalid_reasons
+    assert any("no request was recorded" in reason for reason in reasons)
+    assert not any("planned requests/s" in reason for reason in reasons)  # the rate of no time means nothing
