@@ -75,7 +75,10 @@ def draw_case(seed: int, number: int) -> Case:
     rng = random.Random(f"{seed}/{number}")
     kind = rng.choice(list(KINDS))
     target, signal = rng.choice(targets_of(kind)), rng.choice(SIGNALS)
-    stage, span_s = rng.choice(list((STAGES_OF_UP if kind == "up" else STAGES).items()))
+    stages = STAGES_OF_UP if kind == "up" else STAGES
+    # Replicas, Envoy and the load do not exist before the stage "parts".
+    first = 0 if target == "harness" or target in FORK_SERVERS else list(stages).index("parts")
+    stage, span_s = rng.choice(list(stages.items())[first:])
     after_s, frozen_s = rng.uniform(0, span_s), rng.uniform(*FROZEN_S)
     return Case(seed, number, kind, target, signal, stage, round(after_s, 3), round(frozen_s, 3))
 
