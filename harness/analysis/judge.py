@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from harness.analysis.claims import ByRepeat, Claim, Decision, decide, decide_times, shown_apart
 from harness.analysis.statistics import Repeats
 from harness.analysis.validity import CellResult
-from harness.metrics.metric import Number, show
+from harness.metrics.metric import MIN_VALUES, Number, percentile_of, show
 from harness.metrics.ranges import range_of, range_of_times
 from harness.metrics.registry import METRICS
 from harness.record.summary import Finding, VerdictWord
@@ -104,6 +104,10 @@ def _decide(expectation: Expectation, experiment: Experiment, results: Results) 
         punctual[number] = _values(cells, metric, punctual=True)
         if punctual[number] != measured[number]:
             decision = _both(decision, decided(punctual), cells, metric)
+    undefined = any(value is None for values in measured for value in values.values())
+    if undefined and (rank := percentile_of(metric)) is not None:
+        reason = f"{decision.reason}; {rank} takes {MIN_VALUES[rank]:,} values in a cell"
+        decision = replace(decision, reason=reason)
     return decision
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from harness.metrics.facts import Ledgers
 from harness.metrics.metric import NS_PER_MS
-from harness.record.cell_record import LoadWorkerRecord
+from harness.record.cell_record import CellRecord, LoadWorkerRecord
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from lb.rows import REQUEST_IDS_PER_CLIENT
@@ -212,6 +212,18 @@ def attempts_by_interval(cell: Cell, intervals: pl.DataFrame) -> dict[int, int]:
             .collect(engine="streaming")
         )
     return dict(counts.iter_rows())
+
+
+def unsent_requests(record: CellRecord, recorded: int) -> int | None:
+    """Return how many requests planned in the measured window the clients' ledger lacks; it has `recorded`.
+
+    Without those of lost load workers: whether these were sent is not known. None in a closed loop.
+    """
+    if record.planned_rate_per_s is None:
+        return None
+    lost = [worker for worker in record.load_workers if worker.ended == "lost"]
+    unknown = sum((worker.planned_requests or 0) - worker.measured_requests for worker in lost)
+    return record.planned_requests - recorded - unknown
 
 
 def lost_workers(cell: Cell) -> tuple[str, ...]:

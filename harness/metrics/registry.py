@@ -23,6 +23,7 @@ from harness.metrics.metric import (
     jain,
     max_off_fair,
     max_over_mean,
+    reported,
     share,
 )
 
@@ -86,9 +87,9 @@ _DURATIONS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[st
         "the latency of stream messages (received - planned)",
     ),
     "lag_ms": (
-        lambda f: f.lag_ns,
+        lambda f: reported(f.lag_ns, f.requests),
         ("p50", "p99", "max"),
-        "the lag of the load generator (sent - planned)",
+        "the lag of the load generator (sent - ready: the wait for an answer that a call needs is no lag)",
     ),
     "queue_ms": (
         lambda f: f.queue_ns,
@@ -168,8 +169,14 @@ METRICS: dict[str, Metric] = {
     },
     "goodput_per_s": Metric(
         "requests/s",
-        "Requests that ended with OK / length of the measured window",
-        lambda f: (f.requests - sum(f.errors.values())) / f.window_s,
+        "Requests that ended with OK inside the measured window / its length. A later answer does not count",
+        lambda f: f.good_answers / f.window_s,
+    ),
+    "unsent_requests": Metric(
+        "requests",
+        "Requests planned in the measured window that were never sent: with `await_each_answer` a client "
+        "does not send what would leave later than a deadline after the window. Null in a closed loop",
+        lambda f: f.unsent,
     ),
     "attempts.per_request": Metric(
         "ratio",
@@ -299,6 +306,12 @@ METRICS: dict[str, Metric] = {
         "Streams whose messages all name one replica / streams with an answered message",
         lambda f: share(f.streams.pure, f.streams.count),
         "counts",
+    ),
+    "stream.missing_messages": Metric(
+        "messages",
+        "Messages that streams were to have and that never came: requests that are streams x messages of a "
+        "stream - messages received",
+        lambda f: f.streams.missing,
     ),
     **dict(_metrics_of_durations()),
     "in_flight.p99": Metric(

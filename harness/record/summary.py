@@ -201,8 +201,8 @@ class Summary(Record):
         description="why cells are not usable: a cell did not complete; its ledgers do not reconcile; the "
         "generator sent less than 95 % or more than 105 % of its plan, or lagged more than 50 ms behind it "
         "at p99; a load worker was lost; a repeat is missing. Clients that wait for each answer "
-        "(`awaits_answers`) fall behind on purpose: what they achieve is no reason, and their lag counts "
-        "from the end of their last request"
+        "(`awaits_answers`) fall behind on purpose: what they achieve is no reason. Waiting for an answer "
+        "that a call needs is no lag"
     )
     notes: list[str] = Field(description="as in `manifest.json`")
     repeated_cells: list[RepeatedCell] = Field(description="disturbed attempts; no figure comes from them")

@@ -74,6 +74,7 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         machine=tables.machine_table(summary),
         repeated=tables.repeated_in_words(summary),
         repeated_lines=tables.repeated_lines(summary),
+        unsent=tables.unsent_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
         facts=_facts(run),

@@ -15,6 +15,7 @@ from harness.record.cell_record import CellRecord, LoadWorkerRecord, write_machi
 from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
 from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
+from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
 from harness.spec.experiment import Experiment
@@ -47,7 +48,8 @@ class CellRun:
         self._writer = writer
         self._options = options
         self._folder = writer.cell(plan.arm_name, plan.repeat)
-        self._epoch_ns = time.monotonic_ns()
+        epoch = read_epoch()
+        self._epoch_ns = epoch.monotonic_ns
         self._log = EventLog(self._folder, self._epoch_ns)
         self._machine = MachineWatch(self._epoch_ns)
         self._live: LiveCell | None = None
@@ -62,8 +64,9 @@ class CellRun:
             max_attempts=plan.arm.retries.attempts if plan.arm.retries else 1,
             awaits_answers=plan.arm.await_each_answer,
             planned_requests=planned_in_window(plan),
+            messages_per_stream=plan.workload.messages_per_stream,
             planned_rate_per_s=plan.load.rate_per_s,
-            epoch_unix_ns=time.time_ns(),
+            epoch_unix_ns=epoch.unix_ns,
             attempt=writer.manifest.cells[plan.order].attempts + 1,
         )
 

@@ -19,7 +19,7 @@ from lb.rows import REQUEST_COLUMNS
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN
 
 HEADER = ",".join(REQUEST_COLUMNS) + "\n"
-LINE = "3000000017,3,0,AddVideo,1,2,3,OK,,0,0,0,1,127.0.0.1:8\n"
+LINE = "3000000017,3,0,AddVideo,1,1,2,3,OK,,0,0,0,1,127.0.0.1:8\n"
 
 
 def create(results):
@@ -138,11 +138,11 @@ DAMAGE = {
     "cut off manifest": (lambda run: cut(run / "manifest.json"), r"manifest\.json: expected JSON"),
     "foreign manifest": (
         lambda run: (run / "manifest.json").write_text("[]"),
-        "with schema 2, found schema None",
+        f"with schema {SCHEMA}, found schema None",
     ),
     "schema that is no number": (
         lambda run: edit(run / "manifest.json", schema=True),
-        "with schema 2, found schema True",
+        f"with schema {SCHEMA}, found schema True",
     ),
     "earlier manifest": (
         lambda run: edit(run / "manifest.json", schema=1),
@@ -150,16 +150,17 @@ DAMAGE = {
         r"experiment again$",
     ),
     "later manifest": (
-        lambda run: edit(run / "manifest.json", schema=3, versions={"lb-lab": "0.9"}),
-        r"manifest\.json: schema 3 was written by lb-lab 0\.9; install lb-lab 0\.9 to read it",
+        lambda run: edit(run / "manifest.json", schema=SCHEMA + 1, versions={"lb-lab": "0.9"}),
+        rf"manifest\.json: schema {SCHEMA + 1} was written by lb-lab 0\.9; install lb-lab 0\.9 to read it",
     ),
     "earlier cell": (
         lambda run: edit(run / CELL / "cell.json", schema=1),
         r"cell\.json: schema 1 was written by lb-lab 0\.1; install",
     ),
     "later cell": (
-        lambda run: edit(run / CELL / "cell.json", schema=3),
-        r"cell\.json: schema 3 was written by lb-lab of another version; install that version to read it",
+        lambda run: edit(run / CELL / "cell.json", schema=SCHEMA + 1),
+        rf"cell\.json: schema {SCHEMA + 1} was written by lb-lab of another version; install that version to "
+        "read it",
     ),
     "field missing": (
         lambda run: without(run / "manifest.json", "host"),

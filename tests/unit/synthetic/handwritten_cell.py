@@ -24,9 +24,10 @@ MS = 1_000_000
 
 
 def row(request_id: int, replica: str, **more: Any) -> dict[str, Any]:
-    """One request of client 0, planned at 0, sent 1 ms and done 3 ms later."""
+    """One request of client 0, planned and ready at 0, sent 1 ms and done 3 ms later."""
     common = {"client": request_id // 10**9, "session": 0, "method": "AddVideo", "code": "OK"}
-    times = {"planned_ns": 0, "sent_ns": MS, "done_ns": 3 * MS, "queue_ns": 0, "service_ns": MS}
+    planned = {"planned_ns": 0, "ready_ns": more.get("planned_ns", 0)}
+    times = {**planned, "sent_ns": MS, "done_ns": 3 * MS, "queue_ns": 0, "service_ns": MS}
     rest = {"in_flight": 1, "messages": 1, "connection": "c", "cache": ""}
     return {"request_id": request_id, "replica": replica, **common, **times, **rest, **more}
 
@@ -109,7 +110,15 @@ def write_cell(
     return Cell(
         folder,
         CellRecord.model_validate(
-            {**base, **there, **window, "planned_rate_per_s": 10.0, "epoch_unix_ns": 0, **info}
+            {
+                **base,
+                **there,
+                **window,
+                "planned_rate_per_s": 10.0,
+                "messages_per_stream": 1,
+                "epoch_unix_ns": 0,
+                **info,
+            }
         ),
     )
 

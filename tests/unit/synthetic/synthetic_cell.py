@@ -84,6 +84,7 @@ class InventedCell:
             "session": int(planned_ns / 1e9 / lifetime_s) if lifetime_s else 0,
             "method": self.random.choices(list(calls), list(calls.values()))[0],
             "planned_ns": planned_ns,
+            "ready_ns": planned_ns,
             "sent_ns": planned_ns + int(self.random.expovariate(1 / (0.3 * MS))),
             "connection": "1" if self.arm.connections == "shared" else str(client + 1),
         }
