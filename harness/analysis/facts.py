@@ -10,8 +10,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from harness.analysis.event_effects import answered_between, event_effects_of
+from harness.analysis.generator_share import generator_share
+from harness.analysis.joined import JoinedCell, join_cell
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
+from harness.analysis.stages import stage_times
 from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import (
     healthy_replicas,
@@ -20,16 +23,19 @@ from harness.analysis.window_series import (
     window_series_of,
 )
 from harness.metrics.facts import CellFacts
+from harness.record.joined_table import STAGE_COLUMNS
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from lb.rows import STREAM_METHODS
 
 
-def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
+def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell | None = None) -> CellFacts:
     """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
 
+    `joined`: the cell's joined table, where the caller has it. The facts say nothing of contradictions.
     Raises UserError that names the file when one is missing or damaged.
     """
+    joined = join_cell(cell) if joined is None else joined
     record = cell.record
     start, end = record.measure_start_ns, record.measure_end_ns
     window_s = max((end - start) / 1e9, 1e-9)
@@ -50,6 +56,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
         counts_answered = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = record.planned_rate_per_s is None
+        timed = _timed(joined)
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         return CellFacts(
             arm=record.arm,
@@ -90,7 +97,20 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             events=event_effects_of(cell, rows, names, outages, lost),
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
+            stages=stage_times(timed, joined.stages),
+            generator=generator_share(timed),
         )
+
+
+def _timed(joined: JoinedCell) -> pl.DataFrame:
+    """Return the requests of the measured window with their latencies, lag, stages and generator's share."""
+    return joined.rows.filter("in_window").select(
+        (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
+        (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
+        (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
+        "generator_ns",
+        *(STAGE_COLUMNS[name] for name in joined.stages),
+    )
 
 
 def _envoy_connection() -> pl.Expr:

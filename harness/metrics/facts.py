@@ -252,6 +252,31 @@ class EventEffects:
 
 
 @dataclass(frozen=True)
+class StageTimes:
+    """The times of one stage in the requests of a cell, ns.
+
+    percentiles: "p50" ... "max", without those for which the cell has too few requests. mean: over all
+    requests. slowest: the mean over the slowest 1 % of the requests, by latency.
+    """
+
+    percentiles: Mapping[str, float]
+    mean: float
+    slowest: float
+
+
+@dataclass(frozen=True)
+class GeneratorShare:
+    """The load generator's own share of the latencies, see harness.analysis.generator_share.
+
+    Percentiles: own_ns of the share; latency_ns, latency_from_send_ns of each latency less the share in it.
+    """
+
+    own_ns: dict[str, float] = field(default_factory=dict)
+    latency_ns: dict[str, float] = field(default_factory=dict)
+    latency_from_send_ns: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CellFacts:
     """All facts of one cell. Percentiles ("p50" ... "max") are left out where there are too few requests for
     them, see harness.metrics.metric.min_values; of lag_ns all are there if there is a request.
@@ -279,6 +304,9 @@ class CellFacts:
     initial_replicas: number of replicas when measuring began. healthy: Envoy's view. events: by time.
     series: None where the caller did not ask for it, or the window has no request.
     lost_workers: one sentence for each load worker that was lost.
+    stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
+    generator: the load generator's own share.
+    contradictions: one sentence for each way in which the record contradicts itself.
     """
 
     arm: str
@@ -315,3 +343,6 @@ class CellFacts:
     events: Sequence[EventEffects] = ()
     series: WindowSeries | None = None
     lost_workers: tuple[str, ...] = ()
+    stages: Mapping[str, StageTimes] = field(default_factory=dict)
+    generator: GeneratorShare = field(default_factory=GeneratorShare)
+    contradictions: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ from harness.metrics.metric import (
     reported,
     share,
 )
+from harness.metrics.stages import stage_metrics
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts
@@ -97,6 +98,31 @@ _DURATIONS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[st
         "the time that a request waited for a slot, as the answering replica says",
     ),
 }
+
+
+def _metrics_of_generator() -> Iterator[tuple[str, Metric]]:
+    own = (
+        "the load generator's own share of the latency: late sending, late receiving, and what is neither "
+        "proxy nor replica"
+    )
+    for rank in ("p50", "p99", "max"):
+        compute = _percentile(lambda f: f.generator.own_ns, rank)
+        yield f"generator_ms.{rank}", Metric("ms", f"{_PERCENTILES[rank]} of {own}", compute, "counts")
+    for rank in ("p50", "p90", "p99"):
+        meaning = (
+            f"Part of `latency_ms.{rank}` that the lab itself caused: 1 - the same percentile of the "
+            f"latencies less the load generator's own share / `latency_ms.{rank}`"
+        )
+        yield f"generator_part.{rank}", Metric("share", meaning, _generator_part(rank), "counts")
+
+
+def _generator_part(rank: str) -> Compute:
+    def compute(facts: CellFacts) -> Number:
+        whole, rest = facts.latency_ns.get(rank), facts.generator.latency_ns.get(rank)
+        return None if not whole or rest is None else 1 - rest / whole
+
+    return compute
+
 
 # Unit -> what is counted on each replica.
 _UNITS = {
@@ -314,6 +340,8 @@ METRICS: dict[str, Metric] = {
         lambda f: f.streams.missing,
     ),
     **dict(_metrics_of_durations()),
+    **dict(stage_metrics()),
+    **dict(_metrics_of_generator()),
     "in_flight.p99": Metric(
         "requests",
         "99th percentile of the requests inside the answering replica, as the replica says",

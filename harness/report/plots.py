@@ -27,6 +27,7 @@ from harness.report.plots_share import (
     draw_spread_by_unit,
     units_differ,
 )
+from harness.report.plots_stages import draw_stages, with_stages
 from harness.report.plots_wait import draw_latency, draw_queues
 from harness.report.plotting import RC, PlotData, lay_out
 
@@ -146,6 +147,13 @@ PLOTS: dict[str, Plot] = {
         "Latency percentiles: medians over the repeats, whiskers over their range. Left: from the planned "
         "send, as a user waits. Right: from the actual send. Where the two differ, the load generator was "
         "late, or the client waited for an answer first. A percentile of too few requests is left out.",
+    ),
+    "stages": Plot(
+        draw_stages,
+        "Where the time of a request goes, from its planned send to its answer: mean of each stage, over all "
+        "requests and over the slowest 1 %. The stages of a bar add up to the mean latency. Medians over the "
+        "repeats.",
+        with_stages,
     ),
     "queues": Plot(
         draw_queues,

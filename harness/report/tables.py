@@ -194,21 +194,27 @@ def _used(usage: Usage | None) -> str:
 
 
 def generator_table(arms: Arms) -> Table:
-    """What the load generator should send and what it sent."""
+    """What the load generator should send, what it sent, and its own share of the latency."""
     rows = []
     unsent = any(arm.metrics["unsent_requests"] for arm in arms.values())
     for name, arm in arms.items():
         planned = arm.metrics["planned_rate_per_s"]
-        sent = figures(arm, ("achieved_rate_per_s", "lag_ms.p99", "lag_ms.max"))
+        own = ("generator_ms.p50", "generator_ms.p99", "generator_part.p50", "generator_part.p99")
+        sent = figures(arm, ("achieved_rate_per_s", "lag_ms.p99", "lag_ms.max", *own))
         never = [figure(arm.metrics["unsent_requests"])] if unsent else []
         rows.append([name, "closed loop" if planned is None else show(planned), *sent, *never])
-    head = ["Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"]
+    head = [
+        *("Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"),
+        *("own share p50, ms", "own share p99, ms", "part of latency p50", "part of latency p99"),
+    ]
     return Table(
         [*head, "never sent"] if unsent else head,
         rows,
         "The load generator: what it should send and what it sent, and how late (medians over repeats). "
         f"Figures of the load need {MIN_ACHIEVED_SHARE:.0%} of the plan or more and at most "
-        f"{MAX_LAG_P99_MS:g} ms of lag at p99. A duration is judged with and without the lag."
+        f"{MAX_LAG_P99_MS:g} ms of lag at p99. A duration is judged with and without the lag. "
+        "Own share: late sending, late receiving, and what is neither proxy nor replica. Part of latency: "
+        "how much smaller the percentile would be without it."
         + (" Never sent: requests of the plan that their clients did not send." if unsent else ""),
     )
 

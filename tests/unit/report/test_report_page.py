@@ -21,7 +21,7 @@ from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN, synthesise_ru
 
 DRAWN = (
     *("share_per_replica", "spread_by_unit", "share_over_time", "clients_by_replica", "errors"),
-    *("latency", "queues"),
+    *("latency", "stages", "queues"),
 )
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}'
 
