@@ -121,7 +121,7 @@ def _invalid_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
             f"{ledgers.disagree} disagree)"
         )
     achieved, planned = facts.achieved_rate_per_s, facts.planned_rate_per_s
-    if planned and not facts.awaits_answers:
+    if planned and facts.requests and not facts.awaits_answers:
         share = achieved / planned
         if not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
             sent = f"{achieved:.4g} of {planned:.4g} planned requests/s ({share:.0%})"

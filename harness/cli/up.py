@@ -11,6 +11,7 @@ from harness.interrupt import one_interrupt
 from harness.plan.cells import plan_cells
 from harness.proxy.tls import TlsFiles, make_certificate
 from harness.run.confirm import confirm_cell
+from harness.run.what_died import what_died
 from harness.spec.experiment import Experiment
 from harness.testbed.local.testbed import LocalTestbed
 
@@ -36,7 +37,8 @@ def keep_running(experiment: Experiment, arm: str, port: int | None = None, as_j
             tls = make_certificate(folder / TLS)
             with LocalTestbed(folder / "logs", load=False, tls=tls, proxy_port=port or 0) as testbed:
                 live = testbed.start_cell(experiment, plan, folder, time.monotonic_ns())
-                confirm_cell(experiment, plan, live)
+                with what_died(testbed):
+                    confirm_cell(experiment, plan, live)
                 text = json_text if as_json else guide
                 print(text(experiment, plan, live, TlsFiles(folder / TLS).authority), flush=True)
                 while True:

@@ -20,6 +20,7 @@ from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
 from harness.run.wall_clock import WallClock
+from harness.run.what_died import what_died
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -89,12 +90,13 @@ class CellRun:
             # gRPC is imported while the parts start anyway, not before the first of them.
             from harness.run.confirm import confirm_cell
 
-            confirm_cell(self._experiment, self._plan, live)
-            _snapshot(live, "before")
-            self._log.write(Confirmed())
-            status = self._play(live, progress)
-            record.status = "completed" if status.state == "done" else "interrupted"
-            _snapshot(live, "after")
+            with what_died(self._testbed):
+                confirm_cell(self._experiment, self._plan, live)
+                _snapshot(live, "before")
+                self._log.write(Confirmed())
+                status = self._play(live, progress)
+                record.status = "completed"
+                _snapshot(live, "after")
         except (LabError, OSError):
             record.status = "failed"
             raise
@@ -146,7 +148,9 @@ class CellRun:
                 if elapsed_s > patience_s:
                     raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
                 time.sleep(tick(status))
-        if exit_status not in (0, STOPPED_EARLY):
+        if exit_status == STOPPED_EARLY:
+            raise LabError(f"the load got SIGTERM, which the lab did not send, and stopped early; see {log}")
+        if exit_status:
             why = LoadStatus.read(self._folder).error or f"status {exit_status}"
             raise LabError(f"the load failed ({why}); see {log}")
         self._log.write(LoadEnded(exit_status=exit_status))

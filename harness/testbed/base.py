@@ -83,5 +83,8 @@ class Testbed(Protocol):
     def stop_load(self) -> None:
         """Stop the load early. When this returns, all finished requests are on disk."""
 
+    def check(self) -> None:
+        """Raise LabError, with the log's path, if a replica or the proxy ended unexpectedly."""
+
     def stop_cell(self) -> None:
         """Stop replicas and proxy. When this returns, their ledgers are complete."""
