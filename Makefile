@@ -53,20 +53,7 @@ format: setup ## put the code into shape
 	$(BIN)/ruff format .
 
 schema: setup ## write again what is generated: experiments/schema.json, pages in docs/, the README's table
-	$(BIN)/python -m harness.policies.page > docs/policies.md.new
-	mv docs/policies.md.new docs/policies.md
-	$(BIN)/python -m harness.spec.page > docs/experiment-file.md.new
-	mv docs/experiment-file.md.new docs/experiment-file.md
-	$(BIN)/python -m harness.events.page > docs/events.md.new
-	mv docs/events.md.new docs/events.md
-	$(BIN)/python -m harness.spec.schema > experiments/schema.json.new
-	mv experiments/schema.json.new experiments/schema.json
-	$(BIN)/python -m harness.spec.lessons_page > docs/lessons.md.new
-	mv docs/lessons.md.new docs/lessons.md
-	$(BIN)/python -m harness.spec.lessons_page --readme > README.md.new
-	mv README.md.new README.md
-	$(BIN)/python -m harness.record.page > results/README.md.new
-	mv results/README.md.new results/README.md
+	$(BIN)/python -m docs.pages
 
 lock: ## write the hashes of the locked versions again, after a change of a version
 	$(PYTHON) -m venv --clear build/uv

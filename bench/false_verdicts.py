@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.claims import ByRepeat, Claim, Decision, decide, decide_times
-from harness.analysis.sequential import Repeats
+from harness.analysis.statistics import Repeats
 
 MOST_FALSE = 0.05
 DESIGNS = (Repeats(3, 3), Repeats(5, 5), Repeats(9, 9), Repeats(3, 9))

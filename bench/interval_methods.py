@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.false_verdicts import SCENARIOS
-from harness.analysis.sequential import TAIL
-from harness.analysis.student_t import t_quantile
+from harness.analysis.statistics import TAIL, t_quantile
 
 Floats = NDArray[np.float64]
 Ends = tuple[Floats, Floats]

@@ -23,8 +23,8 @@ import polars as pl
 from bench.capacity.page import Rows, filled
 from bench.capacity.parts import EXPERIMENT
 from harness.analysis.facts import collect_facts
-from harness.record.reader import Cell, read_run
 from harness.record.record_file import write_json
+from harness.record.run_directory import Cell, read_run
 from harness.run.provenance import versions
 
 ROOT = Path(__file__).resolve().parent.parent

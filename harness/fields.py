@@ -1,5 +1,6 @@
 """The field types of an experiment file that several models use, and the models' base class."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -40,6 +41,10 @@ Gap = Annotated[int, Field(ge=0, le=600_000)]  # whole milliseconds, as the prot
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
 Deadline = Annotated[float, Field(gt=0, le=3_600_000, allow_inf_nan=False)]
 Lifetime = Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)]
+
+
+# What a description says of its default. Pages have a column for the default.
+STATED_DEFAULT = re.compile(r" \(default[^()]*\)")
 
 
 class Model(BaseModel):

@@ -13,8 +13,8 @@ from bench.capacity import nghttp2
 from bench.capacity.points import Point
 from bench.load_run import run_load
 from harness.plan.cells import CellPlan, plan_cells
-from harness.proxy.endpoints import Endpoint
-from harness.run.client_settings import client_settings
+from harness.proxy.render import Endpoint
+from harness.run.confirm import client_settings
 from harness.run.provenance import host, versions
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell

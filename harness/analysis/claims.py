@@ -11,16 +11,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.sequential import FEWEST, Repeats
 from harness.analysis.statistics import (
+    FEWEST,
     Interval,
+    Repeats,
     interval_over_repeats,
     poisson_limits,
     repeats_needed,
 )
-from harness.analysis.wording import interval_in_words, shown_apart
+from harness.metrics.metric import Number, show
 from harness.metrics.ranges import ANY_AMOUNT, Range, range_of_times
-from harness.metrics.spread import Number
+
+MOST_DIGITS = 17  # tell any two floats apart
+
+
+def shown_apart(value: float, bound: float | None = None, unit: str = "") -> str:
+    """Return `value` as people read it, with more digits where it would otherwise read like `bound`."""
+    if math.isinf(value):
+        return "infinity"
+    text = show(value, unit)
+    if bound is None or value == bound or math.isinf(bound):
+        return text
+    figure = show(value)
+    digits = max(5, len(f"{abs(value):.0f}") + 1)
+    while _reads_as(figure) == _reads_as(show(bound)) and digits <= MOST_DIGITS:
+        figure = f"{value:,.{digits}g}"
+        digits += 1
+    return text.replace(show(value), figure, 1)
+
+
+def interval_in_words(interval: Interval, bound: float | None = None) -> str:
+    """Return "2.7 to 3.4", each end told apart from the bound; one figure where both ends read alike."""
+    low, high = (shown_apart(end, bound) for end in (interval.low, interval.high))
+    return low if low == high else f"{low} to {high}"
+
+
+def _reads_as(figure: str) -> float:
+    return float(figure.replace(",", ""))
+
 
 VerdictWord = Literal["held", "refuted", "inconclusive"]
 Basis = Literal["interval", "every repeat", "one repeat", "nothing"]

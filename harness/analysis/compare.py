@@ -13,10 +13,10 @@ from rich.table import Table
 
 from harness.analysis.summary import summarise
 from harness.errors import UserError
-from harness.metrics.figures import show
+from harness.metrics.metric import show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import read_machine
-from harness.record.reader import Run
+from harness.record.run_directory import Run
 from harness.record.summary import ArmSummary
 
 SHOWN = (

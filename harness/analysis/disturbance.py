@@ -26,13 +26,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from harness.analysis.generator_lag import lag_after_answers
+from harness.analysis.facts import lag_after_answers
 from harness.analysis.judge import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.analysis.machine_samples import taken_share
-from harness.analysis.percentiles import percentiles
+from harness.analysis.statistics import percentiles
 from harness.metrics.metric import NS_PER_MS
 from harness.record.cell_record import DisturbanceCause, MachineRecord, read_machine
-from harness.record.reader import Cell
+from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 
 TAKEN_S = 0.3  # how long others may have TAKEN_SHARE of the machine

@@ -13,22 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from harness.analysis.lost import attempts_by_interval
-from harness.analysis.percentiles import percentiles
-from harness.analysis.session_migration import (
+from harness.analysis.ledgers import attempts_by_interval
+from harness.analysis.sessions import (
     count_migration,
     fair_share_after,
     last_answers,
     present_after,
     settled_sessions,
 )
+from harness.analysis.statistics import percentiles
 from harness.analysis.window_series import window_width_s
 from harness.errors import UserError
 from harness.events.kind import EventKind
 from harness.events.registry import kind_of
 from harness.metrics.facts import EventEffects, SessionMigration
 from harness.record.event_log import AskedEvent
-from harness.record.reader import Cell
+from harness.record.run_directory import Cell
 
 DELAYED_TIMES = 2  # times the 99th percentile latency before the first event
 

@@ -10,11 +10,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from harness.analysis.event_effects import event_effects_of
-from harness.analysis.generator_lag import lag_after_answers
-from harness.analysis.ledgers import reconcile
-from harness.analysis.lost import lost_answers, lost_workers
-from harness.analysis.percentiles import percentiles
+from harness.analysis.ledgers import lost_answers, lost_workers, reconcile
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
+from harness.analysis.statistics import percentiles
 from harness.analysis.window_series import (
     healthy_replicas,
     replica_series_of,
@@ -22,8 +20,28 @@ from harness.analysis.window_series import (
     window_series_of,
 )
 from harness.metrics.facts import CellFacts
-from harness.record.reader import Cell
+from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
+
+
+def lag_after_answers(requests: pl.LazyFrame, start_ns: int, end_ns: int) -> pl.Series:
+    """Return the lag (ns) of the requests planned in the window: sent - max(planned, end of the request
+    before).
+
+    Such a client sends late on purpose while it waits. Only the rest of the delay is the generator's.
+    The request before is the latest-ending earlier request of the client, also from before the window.
+    requests: lb.rows.REQUEST_COLUMNS.
+    """
+    before = pl.col("done_ns").cum_max().shift().over("client")
+    lag = pl.col("sent_ns") - pl.max_horizontal("planned_ns", before)
+    return (
+        requests.select("client", "request_id", "planned_ns", "sent_ns", "done_ns")
+        .sort("client", "request_id")
+        .with_columns(lag.alias("lag_ns"))
+        .filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))
+        .select("lag_ns")
+        .collect()["lag_ns"]
+    )
 
 
 def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:

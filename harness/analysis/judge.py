@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.metrics.facts import CellFacts
-from harness.metrics.figures import show
-from harness.metrics.metric import NS_PER_MS
+from harness.metrics.metric import NS_PER_MS, Number, show
 from harness.metrics.registry import METRICS
-from harness.metrics.spread import Number
 from harness.record.summary import Finding, VerdictWord
 from harness.spec.experiment import Expectation, Experiment
 

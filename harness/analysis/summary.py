@@ -12,10 +12,10 @@ from harness.analysis.judge import CellResult, judge, measure, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, EventEffects, Ledgers
+from harness.metrics.metric import Number
 from harness.metrics.registry import METRICS
-from harness.metrics.spread import Number
 from harness.record.cell_record import read_machine
-from harness.record.reader import Cell, Run
+from harness.record.run_directory import Cell, Run
 from harness.record.summary import (
     ArmSummary,
     CellMachine,

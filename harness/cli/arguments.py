@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from harness.spec.overrides import OPTIONS
+from harness.spec.experiment import OPTIONS
 
 Command = Callable[..., int]
 

@@ -8,7 +8,7 @@ from harness.plan.cells import load_of, plan_cells
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import BOUNDS, planned_requests
 from harness.spec.experiment import Arm, Event, Experiment, Workload
-from harness.spec.replicas import Replicas
+from harness.spec.model import Replicas
 from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
 

@@ -20,10 +20,8 @@ from harness.cli.arguments import with_overrides
 from harness.errors import LabError, UserError, did_you_mean
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
-from harness.spec.catalogue import catalogue
-from harness.spec.experiment import Experiment, load_experiment
+from harness.spec.experiment import Experiment, catalogue, load_experiment, quick_overrides
 from harness.spec.model import CHAPTERS
-from harness.spec.overrides import quick_overrides
 
 SecretFile = Annotated[
     Path | None,
@@ -183,7 +181,7 @@ def worker(
     secret_file: SecretFile = None,
 ) -> int:
     """Make calls for a run on another machine (its --expect-workers), until that is over."""
-    from harness.run.worker_secret import confirm_workers_secret
+    from harness.run.load_checks import confirm_workers_secret
 
     confirm_workers_secret(secret_file)
     words = [sys.executable, "-m", "load.worker", master_host, str(master_port)]
@@ -214,7 +212,7 @@ def compare(
     from rich.console import Console
 
     from harness.analysis.compare import print_comparison
-    from harness.record.reader import read_run
+    from harness.record.run_directory import read_run
 
     print_comparison(read_run(before), read_run(after), Console())
     return 0

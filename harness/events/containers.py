@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.events.context import HEALTHY, NO_LONGER_USED, EventContext, Steps
-from harness.events.fleet import ContainerFleet
+from harness.events.context import HEALTHY, NO_LONGER_USED, ContainerFleet, EventContext, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.kind import BY_ANSWERS, NOT_ENDED, EventKind
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.events.context import ABSENT, DRAINING, HEALTHY, EventContext, Steps
-from harness.events.fleet import PROXY
+from harness.events.context import ABSENT, DRAINING, HEALTHY, PROXY, EventContext, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.kind import BY_CONNECTION, BY_GOAWAY, BY_HEALTH_SERVICE, NOT_ENDED, EventKind
 from harness.events.processes import join, start

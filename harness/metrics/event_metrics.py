@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.metrics.metric import Metric, in_ms, share
-from harness.metrics.spread import Number
+from harness.metrics.metric import Metric, Number, in_ms, share
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts, EventEffects

@@ -203,12 +203,12 @@ class EventEffects:
     breaks: how often the next answer of a session came from another replica, in this interval.
     first_answer_ns: until a replica that the event returned answered a request that was planned after the
     event. None where no such answer came, or the event returns no replica.
-    fair_share_after_ns: see harness.analysis.session_migration; None if the event returns no replica.
+    fair_share_after_ns: see harness.analysis.sessions; None if the event returns no replica.
     present: number of replicas that take part after the event.
     answered: requests that name a replica. on_targets: those that name a target; None if no target is a
     replica.
     attempts: rows in the replicas' ledgers for the interval's requests.
-    lost_answers: see harness.analysis.lost.
+    lost_answers: see harness.analysis.ledgers.
     latency_ns: percentiles of the latency from the planned send.
     took_effect_ns: until the last of `effects`.
     effects: (seconds from the start of measuring, target, what was seen).

@@ -1,15 +1,103 @@
-"""A metric: a unit, a meaning and a pure function of a cell's facts."""
+"""What a metric is, the arithmetic that metrics share, and figures in words for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.metrics.spread import Number
-
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts
+
+
+Number = float | None
+
+
+def mean_of(counts: Sequence[int]) -> float:
+    """Return the mean of the counts; 0 without counts."""
+    return sum(counts) / len(counts) if counts else 0.0
+
+
+def max_over_mean(counts: Sequence[int]) -> Number:
+    """Return the busiest replica's requests / fair share: 1 is even, len(counts) means all on one replica."""
+    return max(counts) / mean_of(counts) if sum(counts) else None
+
+
+def cv(counts: Sequence[int]) -> Number:
+    """Return the coefficient of variation: population standard deviation / mean; 0 is even."""
+    if not sum(counts):
+        return None
+    mean = mean_of(counts)
+    return math.sqrt(sum((count - mean) ** 2 for count in counts) / len(counts)) / mean
+
+
+def effective_replicas(counts: Sequence[int]) -> Number:
+    """Return 1 / sum(share^2), in [1, len(counts)].
+
+    This is the inverse Simpson index (E. H. Simpson, Nature 163, 1949).
+    """
+    total = sum(counts)
+    return total**2 / sum(count**2 for count in counts) if total else None
+
+
+def jain(counts: Sequence[int]) -> Number:
+    """Return Jain's fairness index, effective_replicas / n, in [1/n, 1].
+
+    Source: Jain, Chiu, Hawe, DEC TR-301, 1984.
+    """
+    effective = effective_replicas(counts)
+    return None if effective is None else effective / len(counts)
+
+
+def max_off_fair(counts: Sequence[int]) -> Number:
+    """Return the largest distance of a replica's requests from the fair share, in requests."""
+    mean = mean_of(counts)
+    return max(abs(count - mean) for count in counts) if sum(counts) else None
+
+
+def chi2_survival(x: float, degrees: int) -> float:
+    """Return P(X >= x) of a chi-square variable X with `degrees` degrees of freedom, a whole number from 1.
+
+    Closed forms 26.4.4 (odd) and 26.4.5 (even) of Abramowitz and Stegun, Handbook of Mathematical
+    Functions, 1964. Each term is computed from logarithms, so that large x does not overflow.
+    """
+    half = x / 2
+    if half <= 0:
+        return 1.0
+    first = 0.5 if degrees % 2 else 0.0
+    powers = (first + k for k in range(degrees // 2))
+    terms = sum(math.exp(power * math.log(half) - half - math.lgamma(power + 1)) for power in powers)
+    tail = math.erfc(math.sqrt(half)) if degrees % 2 else 0.0
+    return min(1.0, tail + terms)
+
+
+def chi2_p(counts: Sequence[int]) -> Number:
+    """Return the p-value of Pearson's chi-square test for "each replica is equally likely to get a request".
+
+    None without requests, or for less than two replicas.
+    """
+    if not sum(counts) or len(counts) < 2:
+        return None
+    mean = mean_of(counts)
+    return chi2_survival(sum((count - mean) ** 2 for count in counts) / mean, len(counts) - 1)
+
+
+# The names of ratios, shares and indices say what they are.
+SHOWN_UNITS = {
+    *("ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams", "breaks"),
+}
+
+
+def show(value: Number, unit: str = "") -> str:
+    """Return a figure as text: about four digits, and its unit unless it is a ratio."""
+    if value is None:
+        return "not measured"
+    text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+    if text in ("0", "1") and value != int(value):
+        text = f"{value:.7g}"  # 0.99998 misses a bound of 1, and must not read as 1
+    return f"{text} {unit}" if unit in SHOWN_UNITS else text
+
 
 NS_PER_MS = 1e6
 

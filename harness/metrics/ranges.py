@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.metrics.figures import show
+from harness.metrics.metric import show
 from harness.metrics.registry import METRICS
 
 

@@ -11,8 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.metrics.event_metrics import event_metrics
-from harness.metrics.metric import Compute, Metric, in_ms, share
-from harness.metrics.spread import Number, chi2_p, cv, effective_replicas, jain, max_off_fair, max_over_mean
+from harness.metrics.metric import (
+    Compute,
+    Metric,
+    Number,
+    chi2_p,
+    cv,
+    effective_replicas,
+    in_ms,
+    jain,
+    max_off_fair,
+    max_over_mean,
+    share,
+)
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.errors import LabError, UserError, did_you_mean
-from harness.events.fleet import Endpoint
+from harness.events.context import Endpoint
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
 from harness.proxy.render import EnvoyFiles, envoy_args, envoy_program, render, write_endpoints

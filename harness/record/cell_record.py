@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.events.fleet import PROXY
+from harness.events.context import PROXY
 from harness.fields import Route, Status
 from harness.record.record_file import Record, read_record, write_record
 

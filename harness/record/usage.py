@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from harness.errors import UserError
-from harness.record.reader import Cell
+from harness.record.run_directory import Cell
 from harness.record.summary import Usage
 
 USAGE_FILE = "usage.csv"

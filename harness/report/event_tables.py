@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.events.registry import is_opposite, kind_of
 from harness.metrics.facts import EventEffects
-from harness.metrics.figures import show
+from harness.metrics.metric import show
 from harness.record.summary import ArmSummary, EventSummary
 from harness.report.tables import ABSENT, Arms, Table, figure, figures
 

@@ -12,15 +12,14 @@ import jinja2
 
 from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
-from harness.record.reader import Run, read_run
 from harness.record.record_file import write_record, write_text
+from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.plots import PLOTS, draw_plots
 from harness.spec.arm import OWN_WORKLOAD
-from harness.spec.experiment import Arm, Experiment
-from harness.spec.overrides import OPTIONS
+from harness.spec.experiment import OPTIONS, Arm, Experiment
 
 _VERDICTS = {
     "held": "Everything that was expected is what was measured.",

@@ -12,7 +12,14 @@ from matplotlib.figure import Figure
 
 from harness.metrics.facts import CellFacts
 from harness.report.plots_events import draw_over_time, draw_recovery, draw_session_ribbon, with_events
-from harness.report.plots_outcome import draw_errors, draw_trade_off, with_caches, with_errors
+from harness.report.plots_outcome import (
+    draw_errors,
+    draw_sweep,
+    draw_trade_off,
+    with_caches,
+    with_errors,
+    with_sweep,
+)
 from harness.report.plots_share import (
     draw_clients_by_replica,
     draw_share_over_time,
@@ -20,7 +27,6 @@ from harness.report.plots_share import (
     draw_spread_by_unit,
     units_differ,
 )
-from harness.report.plots_sweep import draw_sweep, with_sweep
 from harness.report.plots_wait import draw_latency, draw_queues
 from harness.report.plotting import RC, PlotData, lay_out
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
-from harness.analysis.percentiles import RANKS
+from harness.analysis.statistics import RANKS
 from harness.analysis.window_series import Floats
 from harness.metrics.metric import NS_PER_MS
 from harness.report.plotting import (

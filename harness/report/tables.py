@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.analysis.judge import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.machine_samples import taken_share
-from harness.metrics.figures import show
+from harness.metrics.metric import show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import Party
 from harness.record.summary import ArmSummary, Figure, Summary, Usage

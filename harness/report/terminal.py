@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.metrics.figures import show
+from harness.metrics.metric import show
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
 from harness.report.tables import COUNTS, Arms, repeated_in_words, repeated_lines, where_table

@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from harness.errors import LabError, UserError
-from harness.events.fleet import PROXY
+from harness.events.context import PROXY
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.plan.run_options import RunOptions
-from harness.proxy.endpoints import group_of
+from harness.proxy.render import group_of
 from harness.record.cell_record import CellRecord, LoadWorkerRecord, write_machine
 from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
+from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
-from harness.record.writer import RunWriter
-from harness.run.client_settings import client_settings
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
 from harness.spec.experiment import Experiment
@@ -151,8 +150,7 @@ class CellRun:
         if not self._plan.events:
             yield lambda _status: POLL_S
             return
-        from harness.run.event_context import CellEventContext
-        from harness.run.event_player import EventPlayer
+        from harness.run.event_player import CellEventContext, EventPlayer
 
         context = CellEventContext(self._experiment, self._plan, live, self._testbed.fleet, self._log)
         player = EventPlayer(context, self._epoch_ns)
@@ -167,6 +165,8 @@ class CellRun:
 
     def _order(self, live: LiveCell) -> LoadOrder:
         work = self._plan.workload
+        from harness.run.confirm import client_settings
+
         settings = client_settings(self._plan, live, self._epoch_ns)
         return LoadOrder(
             self._plan.load,

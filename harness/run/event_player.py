@@ -1,17 +1,98 @@
-"""Carries out the events of one cell at their times, while the load goes on."""
+"""Carries out the events of one cell on its live parts, at their times, while the load goes on."""
 
+import random
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import grpc
 
 from harness.errors import LabError
-from harness.events.context import ABSENT, Steps
-from harness.events.fleet import PROXY
+from harness.events.context import ABSENT, PROXY, Answer, EventContext, Fleet, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.registry import kind_of
 from harness.events.schedule import chosen_targets, starts_new
-from harness.record.event_log import Asked, EndpointChange
-from harness.run.event_context import CellEventContext
+from harness.plan.cells import CellPlan
+from harness.proxy.admin import EnvoyAdmin
+from harness.record.event_log import Asked, EndpointChange, EventLog, StepTaken, TookEffect
+from harness.spec.experiment import Experiment
+from harness.testbed.base import LiveCell
 from load.order import LoadStatus
+from services import video_service_pb2 as pb
+from services.video_service_pb2_grpc import LabControlStub
+
+TIMEOUT_S = 2.0
+OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100)]
+
+
+class CellEventContext(EventContext):
+    """The parts of one planned cell. To be closed.
+
+    Calls to the replicas' LabControl do not wait: they return a future of gRPC.
+    """
+
+    def __init__(
+        self, experiment: Experiment, plan: CellPlan, live: LiveCell, fleet: Fleet, log: EventLog
+    ) -> None:
+        super().__init__(live.replicas)
+        self.log = log
+        self.plan = plan
+        # Draws the targets of `any`: the same ones in all arms of a repeat.
+        self.rng = random.Random(f"events/{experiment.seed}/{plan.repeat}")
+        self._experiment = experiment
+        self._live = live
+        self._fleet = fleet
+        self._channels: dict[str, grpc.Channel] = {}
+
+    @property
+    def fleet(self) -> Fleet:
+        return self._fleet
+
+    @property
+    def proxy(self) -> EnvoyAdmin | None:
+        return self._live.envoy
+
+    def seen(self, planned: PlannedEvent, target: str, what: str) -> None:
+        self.log.write(TookEffect(number=planned.number, target=target, seen=what))
+
+    def step(self, planned: PlannedEvent, do: str, target: str) -> None:
+        self.log.write(StepTaken(number=planned.number, do=do, target=target))
+
+    def controllable(self, name: str) -> bool:
+        return name in self._live.controls
+
+    def behave(self, name: str, settings: Mapping[str, Any]) -> Answer:
+        request = pb.Behaviour(**settings)
+        answer: Answer = self._control(name).SetBehaviour.future(
+            request, timeout=TIMEOUT_S, wait_for_ready=True
+        )
+        return answer
+
+    def serve(self, name: str, serving: bool) -> Answer:
+        request = pb.SetServingRequest(serving=serving)
+        answer: Answer = self._control(name).SetServing.future(
+            request, timeout=TIMEOUT_S, wait_for_ready=True
+        )
+        return answer
+
+    def settings_at_start(self, name: str) -> Mapping[str, Any]:
+        keys = {"slow_factor", "slow_share", "fail_share", "fail_code"}
+        return self._experiment.replicas.work_of(name).model_dump(include=keys)
+
+    def identify(self, name: str) -> Any:
+        """Ask a replica for its Identity, with the calls that it has had."""
+        return self._control(name).GetIdentity.future(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
+
+    def close(self) -> None:
+        """Close the connections to the replicas."""
+        for channel in self._channels.values():
+            channel.close()
+
+    def _control(self, name: str) -> Any:
+        if name not in self._channels:
+            self._channels[name] = grpc.insecure_channel(self._live.controls[name], options=OPTIONS)
+        return LabControlStub(self._channels[name])  # type: ignore[no-untyped-call]
+
 
 UNTIL_MEASURING_S = 0.02
 SOON_S = 0.005  # between two looks at what is waited for

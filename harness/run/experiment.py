@@ -12,14 +12,13 @@ from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import RunOptions
 from harness.record.manifest import ExternalFields, LoadProcesses, Manifest, PlannedCell
+from harness.record.run_directory import RunWriter
 from harness.record.summary import Summary
-from harness.record.writer import RunWriter
 from harness.run.cell import CellRun
-from harness.run.load_checks import confirm_free, confirm_load
+from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
-from harness.run.worker_secret import shared_secret, workers_to_start
 from harness.spec.experiment import Experiment, experiment_yaml
 from harness.testbed.choice import FoundTestbed, find_testbed
 

@@ -6,9 +6,8 @@ from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
 from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.manifest import DisturbedAttempt, PlannedCell
-from harness.record.reader import Cell
 from harness.record.record_file import read_record
-from harness.record.writer import RunWriter
+from harness.record.run_directory import Cell, RunWriter
 
 FOLDER = "disturbed"
 # The repetitions of a run take at most this many times the planned load (warm-up and measured time): on a

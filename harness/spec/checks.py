@@ -9,8 +9,7 @@ from harness.metrics.registry import METRICS
 from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
-from harness.spec.expectation import Expectation
-from harness.spec.model import ExperimentModel
+from harness.spec.model import Expectation, ExperimentModel
 from harness.spec.problems import Problem, dotted, shown
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes

@@ -1,10 +1,10 @@
-"""Reads the experiment file.
+"""Reads experiment files: one of them with the options that override its fields, or the whole catalogue.
 
 An Experiment is always valid. The fields check types and ranges. checks.py checks what the keys must satisfy
 together, such as an expectation that names an arm. Units stand last in the names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -17,13 +17,69 @@ from harness.events.schedule import Event as Event
 from harness.paths import EXPERIMENTS
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
-from harness.spec.expectation import Expectation as Expectation
-from harness.spec.model import ExperimentModel
+from harness.spec.model import CHAPTERS, ExperimentModel
+from harness.spec.model import Expectation as Expectation
+from harness.spec.model import Replicas as Replicas
 from harness.spec.model import Workload as Workload
-from harness.spec.overrides import apply_overrides, overriding_option
 from harness.spec.problems import WHOLE, Problem, first_problem
-from harness.spec.replicas import Replicas as Replicas
-from harness.spec.yaml_file import Tree, dump_tree, read_tree
+from harness.spec.yaml_file import Tree, Where, dump_tree, read_tree
+
+OPTIONS: dict[str, str] = {
+    "replicas.count": "--replicas",
+    "workload.clients": "--clients",
+    "workload.rate_per_s": "--rate",
+    "workload.skew": "--skew",
+    "workload.warm_up_s": "--warm-up",
+    "workload.duration_s": "--duration",
+    "repeats": "--repeats",
+    "seed": "--seed",
+}
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> None:
+    """Write every override (dotted field name -> value) into `tree`, in place, without a check of the value.
+
+    Raises UserError where the file has a scalar or a list in place of a mapping.
+    """
+    for name, value in overrides.items():
+        *parents, last = name.split(".")
+        mapping: Any = tree
+        for parent in parents:
+            mapping = mapping.setdefault(parent, {})
+            if not isinstance(mapping, dict):
+                raise UserError(
+                    f"{_option(name)}: '{parent}' holds a value, not keys; expected a mapping there"
+                )
+        mapping[last] = value
+
+
+def quick_overrides(experiment: ExperimentModel) -> dict[str, float]:
+    """Return the overrides of `--quick`: one repeat, half the time. This is enough for a test, not for
+    figures.
+
+    With events the time stays, because events, health checks and time-outs need it.
+    """
+    work = experiment.workload
+    if any(experiment.events_of(arm) for arm in experiment.arms.values()):
+        return {"repeats": 1}
+    return {
+        "repeats": 1,
+        "workload.warm_up_s": work.warm_up_s / 2,
+        "workload.duration_s": work.duration_s / 2,
+    }
+
+
+def overriding_option(paths: Sequence[Where], overrides: Mapping[str, object]) -> str | None:
+    """Return the option (or field) that set one of `paths`; None if all of them come from the file."""
+    for path in paths:
+        name = ".".join(map(str, path))
+        if name in overrides:
+            return _option(name)
+    return None
+
+
+def _option(name: str) -> str:
+    return OPTIONS.get(name, f"override of {name!r}")
 
 
 class Experiment(ExperimentModel):
@@ -102,3 +158,46 @@ def _located(problem: Problem, tree: Tree, label: str, overrides: Mapping[str, o
     option = overriding_option(problem.paths, overrides)
     where = option if option is not None else f"{label}:{tree.line(problem.paths[0])}"
     return f"{where}: {problem.message}"
+
+
+@cache
+def catalogue() -> tuple[Experiment, ...]:
+    """Return all experiments of the lab, by chapter. In a chapter each comes after the one in its `after`.
+
+    Experiments without `teaching` come last, by name. Raises UserError for an `after` that names no
+    experiment, or for a cycle of `after`.
+    """
+    found = {name: load_experiment(name) for name in experiment_names()}
+    ordered: dict[str, Experiment] = {}
+    for chapter in CHAPTERS:
+        for name, experiment in found.items():
+            if experiment.teaching is not None and experiment.teaching.chapter == chapter:
+                _add(name, chapter, found, ordered, ())
+    return (*ordered.values(), *(one for name, one in found.items() if name not in ordered))
+
+
+def _add(
+    name: str,
+    chapter: str,
+    found: dict[str, Experiment],
+    ordered: dict[str, Experiment],
+    path: Sequence[str],
+) -> None:
+    """Append the experiment to `ordered`, after the experiments of its chapter that come before it.
+
+    path: the experiments whose `after` led to this one.
+    """
+    if name in path:
+        raise UserError(f"experiments/{name}.yaml: teaching.after: leads back to {name} by {path[-1]}")
+    teaching = found[name].teaching
+    if name in ordered or teaching is None:
+        return
+    if teaching.after is not None:
+        if teaching.after not in found:
+            raise UserError(
+                f"experiments/{name}.yaml: teaching.after: '{teaching.after}': there is no such experiment"
+            )
+        before = found[teaching.after].teaching
+        if before is not None and before.chapter == chapter:
+            _add(teaching.after, chapter, found, ordered, (*path, name))
+    ordered[name] = found[name]

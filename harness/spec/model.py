@@ -1,16 +1,18 @@
-"""The keys of an experiment file: the file itself, `workload` and `teaching`.
+"""The keys of an experiment file: the file itself, `replicas`, `workload`, `teaching` and `expect`.
 
-The other keys have modules of their own. checks.py checks what the keys must satisfy together.
-"""
+arm.py has the keys of an arm. checks.py checks what the keys must satisfy together. services/settings.py
+declares the settings of one replica; this module adds the keys about all replicas."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from harness.events.keys import MAX_EVENTS
 from harness.events.schedule import Event
 from harness.fields import (
+    STATED_DEFAULT,
     ArmName,
+    Bound,
     Calls,
     Clients,
     Deadline,
@@ -21,13 +23,110 @@ from harness.fields import (
     Milliseconds,
     Model,
     Rate,
+    ReplicaName,
     Skew,
     Text,
+    Times,
 )
+from harness.metrics.metric import SHOWN_UNITS
+from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
-from harness.spec.expectation import Expectation
-from harness.spec.replicas import Replicas
 from lb.settings import MAX_PAYLOAD_BYTES
+from services.settings import ReplicaSettings, SettingsModel, WorkSettings
+
+
+class Expectation(Model):
+    """One expectation: one metric of one arm, and exactly one bound."""
+
+    arm: str = Field(description="name of the arm")
+    metric: str = Field(description="the metric's dotted name; the median over the repeats counts")
+    at_most: Bound | None = Field(default=None, description="the metric is at most this, in its own unit")
+    at_least: Bound | None = Field(default=None, description="the metric is at least this, in its own unit")
+    at_most_times: Times | None = Field(
+        default=None, description="the metric is at most this many times that of the arm `of`"
+    )
+    at_least_times: Times | None = Field(
+        default=None, description="the metric is at least this many times that of the arm `of`"
+    )
+    of: str | None = Field(
+        default=None, description="the arm to compare with, for at_most_times and at_least_times"
+    )
+
+    @property
+    def bound(self) -> tuple[float, bool]:
+        """The bound, and whether it is a minimum (otherwise: a maximum)."""
+        for minimum in (self.at_least, self.at_least_times):
+            if minimum is not None:
+                return minimum, True
+        maximum = self.at_most if self.at_most is not None else self.at_most_times
+        assert maximum is not None
+        return maximum, False
+
+    def in_words(self) -> str:
+        """Return the expectation in words: "arm: metric at least 1.5 times that of other"."""
+        bound, is_minimum = self.bound
+        words = f"at {'least' if is_minimum else 'most'} {bound:g}"
+        if self.of is not None:
+            return f"{self.arm}: {self.metric} {words} times that of {self.of}"
+        unit = METRICS[self.metric].unit
+        return f"{self.arm}: {self.metric} {words}{f' {unit}' if unit in SHOWN_UNITS else ''}"
+
+
+# The settings that one replica may have of its own.
+OVERRIDABLE = ("slots", "slow_factor", "slow_share", "fail_share", "fail_code", "orca")
+
+
+def _overrides() -> type[SettingsModel]:
+    """Return a model of the overridable settings: none is required, and none has a default of its own."""
+    fields: dict[str, Any] = {}
+    for name in OVERRIDABLE:
+        field = WorkSettings.model_fields[name]
+        meaning = STATED_DEFAULT.sub("", str(field.description))
+        fields[name] = (field.rebuild_annotation() | None, Field(default=None, description=meaning))
+    return create_model("Overrides", __base__=SettingsModel, **fields)
+
+
+class ReplicaOverrides(_overrides()):  # type: ignore[misc]  # derived, so mypy does not know its fields
+    """The settings in which one replica differs from the others."""
+
+
+class Count(SettingsModel):
+    """The number of replicas. A base class of its own makes it the first key in the schema and the docs."""
+
+    count: int = Field(ge=1, le=256, description="number of replicas")
+
+
+class Replicas(WorkSettings, Count):
+    """The servers."""
+
+    different: dict[ReplicaName, ReplicaOverrides] = Field(
+        default={},
+        max_length=256,
+        description="settings of single replicas, by name (replica-0 is the first)",
+    )
+
+    @property
+    def names(self) -> list[str]:
+        """replica-0, replica-1, ..."""
+        return [f"replica-{number}" for number in range(self.count)]
+
+    def work_of(self, name: str) -> WorkSettings:
+        """Return the work settings of one replica: those of all replicas, with its overrides."""
+        return WorkSettings.model_validate(self._document(name))
+
+    def settings_of(self, name: str, arm: Arm) -> ReplicaSettings:
+        """Return all settings that one replica is started with in an arm.
+
+        Raises pydantic's ValidationError for a setting that the arm's kind of server does not support.
+        """
+        of_arm = {"server": arm.server, "max_connection_age_ms": arm.replica_connection_age_ms}
+        return ReplicaSettings.model_validate(self._document(name) | of_arm)
+
+    def _document(self, name: str) -> dict[str, Any]:
+        own = self.different.get(name)
+        overrides: dict[str, Any] = {} if own is None else own.model_dump(exclude_none=True)
+        return self.model_dump(include=set(WorkSettings.model_fields)) | overrides
+
 
 Chapter = Literal["one_connection", "turns", "stickiness", "hashing", "slow_replicas", "change", "overload"]
 

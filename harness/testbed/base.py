@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
-from harness.events.fleet import Fleet
+from harness.events.context import Fleet
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
 from harness.record.cell_record import Party

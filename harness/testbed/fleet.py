@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import LabError
-from harness.events.fleet import PROXY, Endpoint, Fleet
+from harness.events.context import PROXY, Endpoint, Fleet
 from harness.events.schedule import new_replicas
 from harness.proxy.admin import EnvoyAdmin
-from harness.proxy.endpoints import named_hosts
-from harness.proxy.render import EnvoyFiles, render, write_endpoints
+from harness.proxy.render import EnvoyFiles, named_hosts, render, write_endpoints
 from harness.testbed.base import LiveCell
 from harness.testbed.cell_context import CellContext
 

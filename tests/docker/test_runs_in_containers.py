@@ -11,7 +11,7 @@ import docker
 import pytest
 from lab_process import Lab, experiment_file
 
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from harness.record.usage import USAGE_FILE
 from harness.testbed.docker.engine import OWNER, make_network, owner, remove_all, remove_leftovers
 

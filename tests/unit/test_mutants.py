@@ -53,7 +53,7 @@ def test_the_tests_of_the_module_come_first() -> None:
 
 def test_the_core_is_there_and_a_module_is_found_by_its_name() -> None:
     core = {module_of(ROOT, path) for path in modules_of(ROOT, CORE)}
-    assert {"analysis.judge", "analysis.ledgers", "metrics.spread"} <= core
+    assert {"analysis.judge", "analysis.ledgers", "metrics.metric"} <= core
     assert modules_of(ROOT, ["analysis.judge"]) == [ROOT / "harness" / "analysis" / "judge.py"]
     with pytest.raises(SystemExit, match="harness/ has no module jugde"):
         modules_of(ROOT, ["jugde"])

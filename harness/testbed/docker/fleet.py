@@ -1,4 +1,4 @@
-"""Replicas and proxy of one cell as containers. Implements harness.events.fleet.ContainerFleet."""
+"""Replicas and proxy of one cell as containers. Implements harness.events.context.ContainerFleet."""
 
 import signal
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 import docker
 from docker.models.networks import Network
 
-from harness.events.fleet import PROXY
+from harness.events.context import PROXY
 from harness.events.registry import kind_of
 from harness.proxy.render import envoy_args
 from harness.testbed.base import REPLICAS_NAME

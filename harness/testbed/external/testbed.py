@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from harness.errors import LabError, UserError
-from harness.events.fleet import Fleet
+from harness.events.context import Fleet
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import ExternalOptions
 from harness.spec.experiment import Experiment

@@ -5,7 +5,7 @@ import socket
 from contextlib import suppress
 
 from harness.errors import LabError
-from harness.events.fleet import PROXY
+from harness.events.context import PROXY
 from harness.proxy.render import envoy_args, envoy_program
 from harness.testbed.cell_context import CellContext, replica_args
 from harness.testbed.fleet import CellFleet

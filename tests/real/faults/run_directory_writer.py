@@ -12,7 +12,7 @@ from audit_events import report_harmful_events
 
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import Host, Manifest
-from harness.record.writer import RunWriter
+from harness.record.run_directory import RunWriter
 
 MANIFEST = Manifest(
     experiment="sticky",

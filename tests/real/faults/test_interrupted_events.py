@@ -9,7 +9,7 @@ import psutil
 import pytest
 from lab_process import Lab, StartLab, experiment_file, outlived
 
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 
 CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
 ARM = {"route": "envoy", "policy": "round_robin", "proxy_health_check": CHECKS}

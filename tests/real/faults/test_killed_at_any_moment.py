@@ -15,7 +15,7 @@ import pytest
 from lab_process import MARK, ROOT, experiment_file
 
 from harness.analysis.summary import facts_of, summarise
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from harness.report.page import build_report
 
 MOMENTS = int(os.environ.get("LB_LAB_KILL_MOMENTS", "50"))

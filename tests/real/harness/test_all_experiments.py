@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from lab_process import Lab, StartLab
 
-from harness.spec.catalogue import catalogue
-from harness.spec.experiment import experiment_names, load_experiment
+from harness.spec.experiment import catalogue, experiment_names, load_experiment
 from harness.testbed.choice import incompatibility
 
 # What a machine that is busy with something else does to a cell; any other reason is a fault of the lab.

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from harness.report.page import build_report
 
 pytestmark = pytest.mark.alone

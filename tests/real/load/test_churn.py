@@ -12,9 +12,9 @@ import pytest
 from lab_process import experiment_file
 from load_process import LoadProcess
 
-from harness.events.fleet import Fleet
+from harness.events.context import Fleet
 from harness.plan.cells import CellPlan, plan_cells
-from harness.run.client_settings import client_settings
+from harness.run.confirm import client_settings
 from harness.spec.experiment import load_experiment
 from harness.testbed.local.testbed import LocalTestbed
 from lb.plan import NS_PER_S, Phase, open_loop

@@ -15,7 +15,7 @@ import uvloop
 from envoy_process import EnvoyProcess, endpoints_of, start_envoy_process
 from replica_process import Server
 
-from harness.events.fleet import Endpoint
+from harness.events.context import Endpoint
 from harness.proxy.admin import confirm_envoy
 from harness.proxy.render import write_endpoints
 from harness.spec.arm import Arm

@@ -3,8 +3,7 @@
 import pytest
 
 from harness.analysis.claims import Claim, Decision, claim_of_times, decide, decide_times
-from harness.analysis.sequential import Repeats
-from harness.analysis.statistics import Interval
+from harness.analysis.statistics import Interval, Repeats
 from harness.metrics.ranges import Range
 
 THREE, ONE = Repeats(3, 3), Repeats(1, 1)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness.analysis.compare import SHOWN, compare, differences, print_comparison
 from harness.errors import UserError
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
 

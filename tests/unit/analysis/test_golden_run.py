@@ -8,8 +8,8 @@ import json
 import pytest
 
 from harness.analysis.summary import summarise
-from harness.record.reader import read_run
 from harness.record.record_file import SCHEMA
+from harness.record.run_directory import read_run
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
 SUMMARY = json.loads((GOLDEN / "summary.json").read_text())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.facts import collect_facts
 from harness.analysis.judge import CellResult, judge, measure, median
-from harness.metrics.figures import show
+from harness.metrics.metric import show
 from harness.metrics.registry import METRICS
 from harness.spec.experiment import load_experiment
 from tests.unit.synthetic import stories

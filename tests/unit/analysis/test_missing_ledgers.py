@@ -11,7 +11,7 @@ from harness.analysis.facts import collect_facts
 from harness.analysis.judge import measure
 from harness.analysis.ledgers import reconcile
 from harness.analysis.summary import facts_of, summarise
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from harness.report.page import render_report
 from harness.report.plots import PLOTS
 from harness.report.plotting import PlotData

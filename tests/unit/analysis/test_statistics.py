@@ -5,15 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from harness.analysis.sequential import TAIL, Repeats, tail_at_each_look
 from harness.analysis.statistics import (
+    TAIL,
     Interval,
+    Repeats,
     interval_over_repeats,
     poisson_limits,
     repeats_needed,
     share_of_repeats_not_excluded,
+    t_cdf,
+    t_quantile,
+    tail_at_each_look,
 )
-from harness.analysis.student_t import t_cdf, t_quantile
 
 THREE = Repeats(3, 3)
 

@@ -5,8 +5,8 @@ import math
 import polars as pl
 import pytest
 
-from harness.analysis.percentiles import percentiles
-from harness.analysis.session_migration import fair_share_after
+from harness.analysis.sessions import fair_share_after
+from harness.analysis.statistics import percentiles
 from harness.analysis.window_series import healthy_replicas, replica_series_of, window_width_s
 from harness.metrics.facts import Healthy
 from tests.unit.synthetic.handwritten_cell import MS, endpoint

@@ -2,8 +2,8 @@
 
 import pytest
 
+from harness.analysis.claims import interval_in_words, shown_apart
 from harness.analysis.statistics import Interval
-from harness.analysis.wording import interval_in_words, shown_apart
 
 
 @pytest.mark.parametrize(

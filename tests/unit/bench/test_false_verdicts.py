@@ -4,8 +4,7 @@ import pytest
 
 from bench.false_verdicts import SCENARIOS, main, rates
 from harness.analysis import claims
-from harness.analysis.sequential import Repeats
-from harness.analysis.statistics import Interval
+from harness.analysis.statistics import Interval, Repeats
 
 JUDGEMENTS = 200
 # Three standard deviations of a share of 2.5 % in 200 judgements above it.

@@ -8,7 +8,6 @@ import pytest
 
 from harness.cli.main import app, main
 from harness.spec.experiment import experiment_names, load_experiment
-from harness.spec.lessons_page import lessons_page, readme_page
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "results" / "README.md"])
@@ -73,13 +72,8 @@ def _without_run_options(arguments: list[str]) -> list[str]:
 
 def test_readme_lists_every_experiment_with_its_question() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert readme_page(readme) == readme
     for name in experiment_names():
         assert f"| `{name}` | {load_experiment(name).question} |" in readme
-
-
-def test_the_page_of_lessons_is_current() -> None:
-    assert (ROOT / "docs" / "lessons.md").read_text() == lessons_page()
 
 
 def test_the_pictures_of_readme_exist() -> None:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.events.context import EventContext, Steps
-from harness.events.fleet import PROXY, Endpoint
+from harness.events.context import PROXY, Endpoint, EventContext, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.kind import EventKind
 from harness.events.schedule import Event, starts_new

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.events.fleet import PROXY, Endpoint
+from harness.events.context import PROXY, Endpoint
 from harness.events.keys import OWN_KEYS
 from harness.events.kind import ANY_STATE, EventKind
 from harness.events.registry import EVENT_KINDS

@@ -14,7 +14,7 @@ from harness.events.kind import EventKind
 from harness.events.registry import EVENT_KINDS, is_opposite
 from harness.metrics.facts import EventEffects
 from harness.record.event_log import Line, StepTaken
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from harness.report.event_marks import mark_events
 from harness.report.event_tables import event_tables, lasts_until_s
 from harness.report.plots import PLOTS

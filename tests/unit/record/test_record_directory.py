@@ -12,10 +12,9 @@ from harness.errors import UserError
 from harness.paths import ROOT
 from harness.record.cell_record import CellRecord, LoadWorkerRecord
 from harness.record.manifest import Host, Manifest
-from harness.record.reader import read_run
 from harness.record.record_file import READ_BY, SCHEMA, read_record, write_record
+from harness.record.run_directory import RunWriter, read_run
 from harness.record.tables import store_rows, table_errors
-from harness.record.writer import RunWriter
 from lb.rows import REQUEST_COLUMNS
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN
 

@@ -13,7 +13,7 @@ from harness.analysis.machine_samples import Sample, summarise_machine
 from harness.analysis.summary import machine_fields, summarise
 from harness.cli.run_all import _outcome, _table
 from harness.record.cell_record import MACHINE_FILE, write_machine
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from harness.report.page import render_report
 from harness.report.tables import machine_table
 from harness.report.terminal import print_summary

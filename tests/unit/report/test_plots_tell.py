@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.summary import facts_of
-from harness.record.reader import read_run
+from harness.record.run_directory import read_run
 from harness.report.plots import PLOTS
 from harness.report.plotting import PlotData
 from tests.unit.synthetic import stories

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from harness.analysis.summary import summarise
-from harness.metrics.figures import show
-from harness.record.reader import read_run
+from harness.metrics.metric import show
+from harness.record.run_directory import read_run
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.page import render_report
 from harness.report.tables import ABSENT

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from harness.analysis.summary import summarise
 from harness.errors import UserError
-from harness.metrics.figures import show
-from harness.record.reader import read_run
+from harness.metrics.metric import show
 from harness.record.record_file import SCHEMA
+from harness.record.run_directory import read_run
 from harness.report.page import build_report, render_report
 from harness.report.tables import ledgers_table
 from harness.report.terminal import print_summary

@@ -11,9 +11,8 @@ from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.record.cell_record import CELL_FILE, CellRecord, MachineRecord, write_machine
 from harness.record.manifest import MANIFEST, DisturbedAttempt, Host, Manifest, PlannedCell
-from harness.record.reader import read_run
 from harness.record.record_file import read_record
-from harness.record.writer import RunWriter
+from harness.record.run_directory import RunWriter, read_run
 from harness.run.redo import Redo
 from harness.spec.experiment import experiment_yaml, load_experiment
 from tests.unit.synthetic.handwritten_cell import MS, row, write_cell

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.plan.run_options import LoadOptions
-from harness.run.worker_secret import confirm_secret, shared_secret, workers_to_start
+from harness.run.load_checks import confirm_secret, shared_secret, workers_to_start
 from load.secret import SECRET_VARIABLE, read_secret
 
 COMMAND = "python run_experiment.py worker --master-host 127.0.0.1 --master-port 40123"

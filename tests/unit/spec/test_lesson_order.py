@@ -5,9 +5,8 @@ import pytest
 from harness.cli.main import listing
 from harness.errors import UserError
 from harness.paths import EXPERIMENTS
-from harness.spec import catalogue as module
-from harness.spec.catalogue import catalogue
-from harness.spec.experiment import experiment_names, load_experiment
+from harness.spec import experiment as module
+from harness.spec.experiment import catalogue, experiment_names, load_experiment
 from harness.spec.model import CHAPTERS
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.spec.experiment import Experiment
-from harness.spec.replicas import OVERRIDABLE
+from harness.spec.model import OVERRIDABLE
 from services.options import parse
 from services.settings import Code, ReplicaSettings, Server, WorkSettings
 from tests.unit.thorough import examples

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.plan.cells import plan_cells
-from harness.run.client_settings import client_settings
+from harness.run.confirm import client_settings
 from harness.spec import arm_checks as spec_arm_checks
 from harness.spec.experiment import Experiment, experiment_yaml, load_experiment
 from harness.testbed.base import LiveCell

@@ -14,8 +14,7 @@ from harness.errors import UserError
 from harness.events.registry import EVENT_KINDS
 from harness.events.schedule import chosen_targets, new_replicas, planned_events
 from harness.plan.cells import plan_cells
-from harness.spec.experiment import Event, Experiment, load_experiment
-from harness.spec.overrides import quick_overrides
+from harness.spec.experiment import Event, Experiment, load_experiment, quick_overrides
 from harness.spec.yaml_file import dump_tree
 
 BASE: dict[str, Any] = {

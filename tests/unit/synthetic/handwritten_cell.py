@@ -15,7 +15,7 @@ from harness.record.event_log import (
     TookEffect,
     line_text,
 )
-from harness.record.reader import Cell
+from harness.record.run_directory import Cell
 from harness.record.tables import REPLICA_COLUMNS, store_rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 

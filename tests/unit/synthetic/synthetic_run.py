@@ -9,9 +9,8 @@ from pathlib import Path
 
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import MANIFEST, Host, Manifest, PlannedCell
-from harness.record.reader import read_run
 from harness.record.record_file import write_record
-from harness.record.writer import RunWriter
+from harness.record.run_directory import RunWriter, read_run
 from harness.spec.arm import Variant
 from harness.spec.experiment import Experiment, load_experiment
 from tests.unit.synthetic.synthetic_cell import InventedCell

@@ -1,10 +1,6 @@
-"""Writes the JSON Schema of experiment files. Editors use it to complete and check them.
-
-Written by `python -m harness.spec.schema > experiments/schema.json`, or `make schema`.
-"""
+"""Makes experiments/schema.json: editors complete and check experiment files with it."""
 
 import json
-import sys
 from typing import Any
 
 from pydantic import BaseModel
@@ -50,7 +46,3 @@ def _options(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, A
 def _if(given: dict[str, str], properties: dict[str, Any]) -> dict[str, Any]:
     constants = {key: {"const": value} for key, value in given.items()}
     return {"if": {"properties": constants}, "then": {"properties": properties}}
-
-
-if __name__ == "__main__":
-    sys.stdout.write(schema_text())

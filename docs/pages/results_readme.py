@@ -1,20 +1,14 @@
-"""Writes the tables of fields and metrics in results/README.md.
-
-`python -m harness.record.page > results/README.md.new`
-"""
+"""Makes the tables of fields and metrics in results/README.md from the models and registries."""
 
 import re
-import sys
 from collections.abc import Iterator
 
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.registry import METRICS
-from harness.paths import ROOT
 from harness.record import cell_record, manifest, summary
 from harness.record.event_log import LINES
 from harness.record.record_file import SCHEMA, Record
 
-README = ROOT / "results" / "README.md"
 # `<!-- fields: Manifest -->`, a table, `<!-- end -->`: the table is made from that model. In the same way
 # `<!-- metrics: all -->` and `<!-- metrics: events -->` mark the tables that are made from the registries.
 _FILES = (manifest.Manifest, cell_record.CellRecord, cell_record.MachineRecord, summary.Summary)
@@ -29,7 +23,7 @@ MODELS: dict[str, type[Record]] = {
 _METRICS_HEADER = "| metric | unit | meaning |\n|---|---|---|"
 
 
-def page(text: str) -> str:
+def results_readme(text: str) -> str:
     """Return the README `text` with its tables made anew from the models and the registries of metrics."""
     return _MARKED.sub(lambda match: f"{match[1]}{_table(match[2], match[3])}{match[4]}", text)
 
@@ -71,7 +65,3 @@ def _event_metrics() -> Iterator[str]:
     yield _METRICS_HEADER
     for name, metric in EVENT_METRICS.items():
         yield f"| `event*.{name}` | {metric.unit} | {metric.meaning} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page(README.read_text()))

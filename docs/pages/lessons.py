@@ -1,16 +1,9 @@
-"""Writes docs/lessons.md and the README's table of experiments from the experiment files.
+"""Makes docs/lessons.md and the README's table of experiments from the experiment files."""
 
-`python -m harness.spec.lessons_page` prints docs/lessons.md. With `--readme` it prints README.md with a new
-table.
-"""
-
-import sys
 from collections.abc import Iterator
 
 from harness.events.registry import kind_of
-from harness.paths import ROOT
-from harness.spec.catalogue import catalogue
-from harness.spec.experiment import Experiment
+from harness.spec.experiment import Experiment, catalogue
 from harness.spec.model import CHAPTERS
 
 TABLE_BEGINS, TABLE_ENDS = "<!-- experiments: made by `make schema` -->\n", "<!-- end of experiments -->\n"
@@ -87,13 +80,3 @@ def _lesson(number: int, experiment: Experiment) -> str:
 def _needs_containers(experiment: Experiment) -> bool:
     arms = experiment.arms.values()
     return any(kind_of(event.do).needs_containers for arm in arms for event in experiment.events_of(arm))
-
-
-def main() -> None:
-    """Print the page that the command line names."""
-    readme = sys.argv[1:] == ["--readme"]
-    sys.stdout.write(readme_page((ROOT / "README.md").read_text()) if readme else lessons_page())
-
-
-if __name__ == "__main__":
-    main()

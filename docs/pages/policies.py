@@ -1,12 +1,11 @@
-"""Writes docs/policies.md from the registry: python -m harness.policies.page > docs/policies.md"""
+"""Makes docs/policies.md from the registry of policies."""
 
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
+from harness.fields import STATED_DEFAULT
 from harness.policies.registry import POLICIES_OF_ROUTE
 
 INTRODUCTION = """\
@@ -18,7 +17,7 @@ arms:
   two_choices: {route: envoy, policy: least_request, options: {choices: 2}}
 ```
 
-`python -m harness.policies.page` writes this page from the registry that the lab itself asks.
+`make schema` writes this page from the registry that the lab itself asks.
 What each policy promises is tested, with its tolerance: [tests/real/oracles](../tests/real/oracles).
 
 Behind Envoy, whatever the policy, this is not an ALB: no TLS in measured runs, one proxy node instead of
@@ -32,12 +31,10 @@ ROUTES = {
 }
 
 MAX_EXAMPLES = 2  # of one policy
-# The table has a column for it.
-STATED_DEFAULT = re.compile(r" \(default[^()]*\)")
 
 
-def page() -> str:
-    """Return the page as Markdown."""
+def policies_page() -> str:
+    """Return the text of docs/policies.md."""
     return "\n".join(_lines())
 
 
@@ -98,7 +95,3 @@ def _values(option: Mapping[str, Any]) -> str:
     above = option.get("exclusiveMinimum")
     least = option["minimum"] if above is None else f"above {above:g}"
     return f"{'whole number, ' if kind == 'integer' else ''}{least} to {option['maximum']}"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

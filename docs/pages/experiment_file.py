@@ -1,16 +1,15 @@
-"""Writes docs/experiment-file.md from the models: python -m harness.spec.page > docs/experiment-file.md"""
+"""Makes docs/experiment-file.md from the models of the experiment file."""
 
-import sys
 from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from harness.policies.page import STATED_DEFAULT, default_in_words
+from docs.pages.policies import default_in_words
+from harness.fields import STATED_DEFAULT
 from harness.spec.arm import FACTORS, Retries
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
-from harness.spec.model import Teaching
+from harness.spec.model import ReplicaOverrides, Teaching
 from harness.spec.problems import in_words, schema_at
-from harness.spec.replicas import ReplicaOverrides
 from services.settings import Outage, ServiceTime, SessionCache
 
 INTRODUCTION = """\
@@ -19,7 +18,7 @@ Every key that a file in `experiments/` may have. Editors complete and check the
 `experiments/schema.json`. `python run_experiment.py check FILE` says in one line what is wrong, or shows the
 plan. Units stand last in the names.
 
-`python -m harness.spec.page` writes this page from the models that check the files.
+`make schema` writes this page from the models that check the files.
 """
 
 SWEEP = f"""\
@@ -53,7 +52,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
 )
 
 
-def page() -> str:
+def experiment_file_page() -> str:
     """Return the text of docs/experiment-file.md."""
     return "\n".join(_lines())
 
@@ -79,7 +78,3 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
             meaning = STATED_DEFAULT.sub("", field["description"])
             yield f"| `{name}` | {values} | {default_in_words(field)} | {meaning} |"
     yield ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -1,6 +1,5 @@
-"""Writes docs/events.md from the kinds of events: python -m harness.events.page > docs/events.md"""
+"""Makes docs/events.md from the registry of event kinds."""
 
-import sys
 from collections.abc import Callable
 from string import Template
 
@@ -25,7 +24,7 @@ events:
 one with most calls so far, asked when it happens), `all`, or a share of the fleet (`0.5`: the first half).
 `for_s` stands for the opposite event that much later; it has a number of its own.
 
-`python -m harness.events.page` writes this page from the kinds that the lab itself goes by: one entry for
+`make schema` writes this page from the kinds that the lab itself goes by: one entry for
 each, a family a file, in [harness/events/](../harness/events/registry.py).
 
 ## The kinds
@@ -99,8 +98,8 @@ _WORDS: dict[Membership, str] = {
 }
 
 
-def page() -> str:
-    """Return the page as Markdown."""
+def events_page() -> str:
+    """Return the text of docs/events.md."""
     return PAGE.substitute(
         kinds=_rows(_kind_row),
         keys="\n".join(f"| `{key}` | {meaning_of_key(key)} |" for key in OWN_KEYS),
@@ -140,7 +139,3 @@ def _before(states: tuple[State, ...]) -> str:
     if states in (ANY_STATE, NOT_ENDED):
         return "anything" if states == ANY_STATE else "not `ended`"
     return " or ".join(f"`{state}`" for state in states)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
