@@ -9,7 +9,7 @@ from pydantic import Field
 
 from harness.events.context import PROXY
 from harness.fields import Route, Status
-from harness.record.record_file import Record, read_record, write_record
+from harness.record.record_file import Record, read_record, there_is, write_record
 
 CELL_FILE = "cell.json"
 MACHINE_FILE = "machine.json"
@@ -144,4 +144,4 @@ def read_machine(folder: Path) -> MachineRecord | None:
     Raises UserError naming the file when it has another schema or is damaged.
     """
     path = folder / MACHINE_FILE
-    return read_record(path, MachineRecord) if path.exists() else None
+    return read_record(path, MachineRecord) if there_is(path) else None

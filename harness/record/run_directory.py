@@ -15,7 +15,7 @@ from harness.fields import Status
 from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.record.manifest import MANIFEST, Manifest, utc_now
-from harness.record.record_file import read_record, write_record, write_text
+from harness.record.record_file import read_record, there_is, write_record, write_text
 from harness.record.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows
 from harness.spec.experiment import Experiment, load_experiment
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -45,14 +45,14 @@ class Cell:
 
     def messages(self) -> pl.LazyFrame | None:
         """Return one row per stream message: lb.rows.MESSAGE_COLUMNS. None where there were no streams."""
-        if not any((self.folder / f"messages.{end}").exists() for end in ("parquet", "csv")):
+        if not any(there_is(self.folder / f"messages.{end}") for end in ("parquet", "csv")):
             return None
         return scan_rows(self.folder, "messages", MESSAGE_COLUMNS)
 
     def replica_ledgers(self) -> dict[str, pl.LazyFrame]:
         """Return replica name -> its own ledger, REPLICA_COLUMNS. A replica without a file is left out."""
         paths = {name: self.folder / f"{name}.csv" for name in self.record.replicas}
-        return {name: scan_csv(path, REPLICA_COLUMNS) for name, path in paths.items() if path.exists()}
+        return {name: scan_csv(path, REPLICA_COLUMNS) for name, path in paths.items() if there_is(path)}
 
     def access_log(self) -> pl.LazyFrame | None:
         """Return Envoy's ledger: request_id, upstream ("host:port"; both may be null), bytes_in, bytes_out.
@@ -63,7 +63,7 @@ class Cell:
         import polars as pl
 
         path = self.folder / "access.jsonl"
-        if self.record.route != "envoy" or not path.exists():
+        if self.record.route != "envoy" or not there_is(path):
             return None
         frame = scan_json_lines(path, {"request_id": str, "upstream": str, "bytes_in": int, "bytes_out": int})
         return frame.with_columns(pl.col("request_id").cast(pl.Int64, strict=False))
@@ -95,19 +95,19 @@ def read_run(path: Path) -> Run:
     Cells that an interrupted or failed run never recorded are left out. Raises UserError naming the file if
     the directory is not a run, has another schema, or is damaged.
     """
-    if not (path / MANIFEST).is_file():
+    if not there_is(path / MANIFEST):
         raise UserError(
             f"{path}: not a run directory (expected {MANIFEST} in it); name one of results/<experiment>/<run>"
         )
     manifest = read_record(path / MANIFEST, Manifest)
     experiment_file = path / "experiment.yaml"
-    if not experiment_file.is_file():
+    if not there_is(experiment_file):
         raise UserError(f"{experiment_file}: expected the experiment as run, no such file")
     experiment = load_experiment(str(experiment_file), name=manifest.experiment)
     cells = []
     for planned in manifest.cells:
         folder = path / "cells" / f"{planned.arm}.{planned.repeat}"
-        recorded = (folder / CELL_FILE).exists() and any(folder.glob("requests.*"))
+        recorded = there_is(folder / CELL_FILE) and any(folder.glob("requests.*"))
         if recorded or manifest.status == "completed":
             cells.append(Cell(folder, read_record(folder / CELL_FILE, CellRecord)))
     return Run(path, manifest, experiment, cells)

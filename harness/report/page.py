@@ -12,7 +12,7 @@ import jinja2
 
 from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
-from harness.record.record_file import write_record, write_text
+from harness.record.record_file import own_folder, write_record, write_text
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
@@ -37,8 +37,9 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
     facts = facts_of(run)
     summary = summarise(run, facts)
     try:
+        folder = own_folder(run_dir, "plots")
         write_record(run_dir / SUMMARY, summary)
-        plots = draw_plots(run.experiment, facts, run_dir / "plots")
+        plots = draw_plots(run.experiment, facts, folder)
         write_text(run_dir / "report.html", render_report(run, summary, plots))
     except OSError as error:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from harness.metrics.facts import CellFacts
+from harness.record.record_file import write_bytes
 from harness.report.plots_events import draw_over_time, draw_recovery, draw_session_ribbon, with_events
 from harness.report.plots_outcome import (
     draw_errors,
@@ -59,7 +61,6 @@ def draw_plots(
     in the folder are removed.
     """
     data = PlotData.of(experiment, facts)
-    folder.mkdir(exist_ok=True)
     for stale in [*folder.glob("*.png"), *folder.glob("*.svg")]:
         stale.unlink()
     drawn = {}
@@ -69,8 +70,10 @@ def draw_plots(
                 continue
             figure = plot.draw(data)
             lay_out(figure)
-            figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+                content = io.BytesIO()
+                figure.savefig(content, format=kind, metadata=metadata)
+                write_bytes(folder / f"{name}.{kind}", content.getvalue())
             drawn[name] = folder / f"{name}.svg"
     return drawn
 

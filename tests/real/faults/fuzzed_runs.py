@@ -29,14 +29,15 @@ os.environ.pop("RUST_BACKTRACE", None)
 
 from harness.cli.main import main
 from harness.record.cell_record import write_machine
-from harness.report import plots
-from tests.unit.synthetic import stories
+from harness.report.plots import PLOTS
 from tests.unit.synthetic.handwritten_machine import ROBBED, machine
-from tests.unit.synthetic.synthetic_run import EXPERIMENT, synthesise_run
+from tests.unit.synthetic.stories import experiment
+from tests.unit.synthetic.synthetic_run import synthesise_run
 
 MAX_FINDINGS = 20
 CASE_TAKES_S = 20
 MEMORY_BYTES = 8 << 30
+TRIED = "tried"  # name of the damaged run
 DERIVED = ("summary.json", "report.html", "plots")
 PLOTS_PER_CASE = 2  # all of them would take seconds
 USAGE = "t_ns,part,cpu_ns,memory_bytes\n" + "".join(f"{t}00000000,envoy,{t}0000000,99\n" for t in range(30))
@@ -46,14 +47,32 @@ EXTREMES = [
 ]
 TOKENS = [b"0", b"-1", b"9" * 19, b"9" * 40, b"1e400", b"nan", b"", b'"', b",", b"\n", b"\x00", b"\xff", b"{"]
 
+# One run for each kind of thing that a run may hold: small, because it is read some thousand times.
+STICKY, ROUND_ROBIN = "route: envoy, policy: sticky", "route: envoy, policy: round_robin"
+GROUPS = "groups: {blue: {replicas: 3, weight: 80}, green: {replicas: 1, weight: 20}}"
+RUNS = {
+    "plain": experiment(
+        {"sticky": STICKY, "round_robin": ROUND_ROBIN},
+        expect="[{arm: sticky, metric: latency_ms.p99, at_least_times: 1.5, of: round_robin}]",
+    ),
+    "cached": experiment(
+        {"sticky": STICKY, "groups": f"route: envoy, policy: target_groups, options: {{{GROUPS}}}"},
+        replicas=", cache: {sessions: 100, hit_factor: 0.3}",
+        calls="AddVideo: 3, GetVideo: 1",
+    ),
+    "changed": experiment(
+        {"sticky": STICKY, "grows": "route: direct, policy: round_robin, events: [{at_s: 0.5, do: add}]"},
+        events="[{at_s: 0.3, do: kill, target: replica-1, for_s: 0.3}]",
+    ),
+}
+
 Damage = Callable[[Path, random.Random], None]
 
 
 def base_runs(folder: Path) -> list[Path]:
     """Write the good runs, one for each kind of thing that a run may hold."""
     runs = []
-    for name in ("plain", "cached", "killed"):
-        text = EXPERIMENT if name == "plain" else stories.BY_NAME[name]
+    for name, text in RUNS.items():
         run = synthesise_run(folder / name, text, requests=60)
         for cell in (run / "cells").iterdir():
             write_machine(cell, machine(taken=ROBBED))
@@ -93,7 +112,8 @@ def empty(path: Path, _: random.Random) -> None:
 
 def swap(path: Path, rng: random.Random) -> None:
     """Exchange two files of the run, or give one the content of another."""
-    other = rng.choice(places(path.parents[-1 - len(_ROOT.parts)])[0])
+    run = next(parent for parent in path.parents if parent.name == TRIED)
+    other = rng.choice(places(run)[0])
     one, two = path.read_bytes(), other.read_bytes()
     path.write_bytes(two)
     if rng.random() < 0.5:
@@ -202,8 +222,6 @@ ON_FILES: list[Damage] = [
 ]
 ON_FOLDERS: list[Damage] = [remove, to_folder, to_link, to_file, swap_folders]
 ON_DERIVED: list[Damage] = [to_folder, to_link, to_file, to_pipe]
-_ROOT = Path()
-
 
 def spoil(run: Path, rng: random.Random) -> list[str]:
     """Damage one or two places of the run; return what was done."""
@@ -256,7 +274,8 @@ def command(words: list[str], folder: Path) -> tuple[str, str]:
     out, err = (path.read_text(errors="backslashreplace") for path in (out_path, err_path))
     if status == 0 and out and not err:
         return "fine", ""
-    if status == 2 and not out and err.count("\n") == 1 and err.startswith("error: ") and err[:-1].isprintable():
+    one_line = err.startswith("error: ") and err.endswith("\n") and err[:-1].isprintable()
+    if status == 2 and not out and one_line:
         return "refused", ""
     return "", f"{words[0]} ended with {status}: {out[:300]!r} {err[:1500]!r}"
 
@@ -273,12 +292,13 @@ def try_case(number: int, seed: int, runs: list[Path], folder: Path) -> tuple[st
     """Damage a copy of a run, report and compare it; return the outcome and a finding ("" for none)."""
     rng = random.Random(f"{seed}/{number}")
     good = rng.choice(runs)
-    run = folder / "tried" / "run"
-    shutil.rmtree(run.parent, ignore_errors=True)
+    run = folder / TRIED
+    shutil.rmtree(run, ignore_errors=True)
     shutil.copytree(good, run)
     done = spoil(run, rng)
     drawn = rng.sample(list(ALL_PLOTS), PLOTS_PER_CASE)
-    plots.PLOTS = {name: plot for name, plot in ALL_PLOTS.items() if name in drawn}
+    PLOTS.clear()
+    PLOTS.update((name, plot) for name, plot in ALL_PLOTS.items() if name in drawn)
     outcome, wrong = command(["report", str(run)], folder)
     if outcome == "fine" and not (run / "report.html").is_file():
         wrong = "no report.html"
@@ -289,12 +309,9 @@ def try_case(number: int, seed: int, runs: list[Path], folder: Path) -> tuple[st
 
 def fuzz(first: int, last: int, seed: int, folder: Path) -> dict[str, Any]:
     """Try the cases from `first` to `last` - 1; return the counts and findings."""
-    global _ROOT
-    _ROOT = folder / "tried" / "run"
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     good = folder / "good"
-    runs = [good / f"{name}.run" for name in ("plain", "cached", "killed")] if good.exists() else []
-    runs = runs or base_runs(good)
+    runs = sorted(good.glob("*.run")) or base_runs(good)
     before = digest(good)
     counts: Counter[str] = Counter()
     findings: list[str] = []
@@ -311,7 +328,7 @@ def fuzz(first: int, last: int, seed: int, folder: Path) -> dict[str, Any]:
     return {"fine": counts["fine"], "refused": counts["refused"], "wrong": counts[""], "findings": findings}
 
 
-ALL_PLOTS = dict(plots.PLOTS)
+ALL_PLOTS = dict(PLOTS)
 
 if __name__ == "__main__":
     low, high, start, where = sys.argv[1:]
