@@ -16,7 +16,8 @@ INTRODUCTION = """\
 # The experiment file
 Every key that a file in `experiments/` may have. Editors complete and check the keys with
 `experiments/schema.json`. `python run_experiment.py check FILE` says in one line what is wrong, or shows the
-plan. Units stand last in the names.
+plan. Units stand last in the names. Texts may have any characters but control and bidirectional ones, which a
+terminal would obey instead of showing them.
 
 `make schema` writes this page from the models that check the files.
 """

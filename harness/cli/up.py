@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from harness.interrupt import one_interrupt
+from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
 from harness.proxy.tls import TlsFiles, make_certificate
 from harness.run.confirm import confirm_cell
@@ -33,7 +34,7 @@ def keep_running(experiment: Experiment, arm: str) -> int:
         try:
             live = testbed.start_cell(experiment, plan, Path(folder), time.monotonic_ns())
             confirm_cell(experiment, plan, live)
-            print(_guide(experiment, plan, live), flush=True)
+            say(_guide(experiment, plan, live))
             while True:
                 testbed.check()
                 time.sleep(CHECK_S)

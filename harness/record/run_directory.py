@@ -103,7 +103,7 @@ def read_run(path: Path) -> Run:
     experiment_file = path / "experiment.yaml"
     if not there_is(experiment_file):
         raise UserError(f"{experiment_file}: expected the experiment as run, no such file")
-    experiment = load_experiment(str(experiment_file), name=manifest.experiment)
+    experiment = load_experiment(str(experiment_file), name=manifest.experiment, stored=True)
     cells = []
     for planned in manifest.cells:
         folder = path / "cells" / f"{planned.arm}.{planned.repeat}"
@@ -124,8 +124,13 @@ class RunWriter:
     def create(cls, results: Path, manifest: Manifest, experiment_yaml: str) -> RunWriter:
         """Make a new run directory below results/<experiment>/ with its manifest: whole, or not at all.
 
-        Raises UserError when the results folder cannot be written.
+        Raises UserError when the results folder cannot be written or has a name that is not UTF-8.
         """
+        if any("\ud800" <= character <= "\udfff" for character in str(results)):
+            raise UserError(
+                f"results folder {results}: its name is not UTF-8, as Envoy's configuration has to be; "
+                "name another folder with --results"
+            )
         path = results / manifest.experiment / manifest.run
         draft = path.with_name(f".{manifest.run}.tmp")
         try:

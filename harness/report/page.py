@@ -12,6 +12,7 @@ import jinja2
 
 from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
+from harness.output.safe_text import visible
 from harness.record.record_file import own_folder, write_record, write_text
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY, Summary
@@ -40,7 +41,7 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
         folder = own_folder(run_dir, "plots")
         write_record(run_dir / SUMMARY, summary)
         plots = draw_plots(run.experiment, facts, folder)
-        write_text(run_dir / "report.html", render_report(run, summary, plots))
+        write_text(run_dir / "report.html", visible(render_report(run, summary, plots)))
     except OSError as error:
         raise UserError(
             f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"

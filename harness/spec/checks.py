@@ -10,7 +10,8 @@ from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
 from harness.spec.model import Expectation, ExperimentModel
-from harness.spec.problems import Problem, dotted, shown
+from harness.spec.problems import Problem, shown
+from harness.spec.yaml_file import dotted
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 

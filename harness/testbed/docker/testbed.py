@@ -19,6 +19,7 @@ from typing import Self
 import docker
 
 from harness.errors import LabError, UserError
+from harness.output.safe_text import say
 from harness.paths import ROOT
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
@@ -94,7 +95,7 @@ class DockerTestbed:
         with ExitStack() as closing:  # if a step fails, the earlier ones are undone
             closing.callback(self._client.close)
             engine.remove_leftovers(self._client)
-            self._image = engine.ensure_image(self._client, lambda line: print(line, file=sys.stderr))
+            self._image = engine.ensure_image(self._client, lambda line: say(line, error=True))
             closing.callback(self._remove)
             self._start_guard(closing)
             self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"

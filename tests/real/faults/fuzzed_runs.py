@@ -223,6 +223,7 @@ ON_FILES: list[Damage] = [
 ON_FOLDERS: list[Damage] = [remove, to_folder, to_link, to_file, swap_folders]
 ON_DERIVED: list[Damage] = [to_folder, to_link, to_file, to_pipe]
 
+
 def spoil(run: Path, rng: random.Random) -> list[str]:
     """Damage one or two places of the run; return what was done."""
     done = []

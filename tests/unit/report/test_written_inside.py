@@ -82,9 +82,7 @@ def test_a_link_with_the_name_of_the_unfinished_file_is_not_followed(run: Path, 
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
 
-def test_the_command_ends_with_one_line(
-    run: Path, outside: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_ends_with_one_line(run: Path, outside: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (run / "plots").symlink_to(outside)
     assert main(["report", str(run)]) == 2
     out, err = capfd.readouterr()
