@@ -8,8 +8,10 @@ from pathlib import Path
 from harness.interrupt import one_interrupt
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
+from harness.plan.run_options import LoadOptions
 from harness.proxy.tls import TlsFiles, make_certificate
 from harness.run.confirm import confirm_cell
+from harness.run.open_files import confirm_open_files
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
@@ -26,6 +28,7 @@ def keep_running(experiment: Experiment, arm: str) -> int:
     dies.
     """
     plan = next(plan for plan in plan_cells(experiment) if plan.arm_name == arm)
+    confirm_open_files([plan], experiment.replicas.count, LoadOptions())
     with (
         one_interrupt(),
         tempfile.TemporaryDirectory(prefix="lb-lab-") as folder,

@@ -16,6 +16,7 @@ from harness.record.run_directory import RunWriter
 from harness.record.summary import Summary
 from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
+from harness.run.open_files import confirm_open_files
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
@@ -50,6 +51,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         experiment, external = outside.experiment, outside.manifest
     plans = plan_cells(experiment)
     confirm_load(experiment, options)
+    confirm_open_files(plans, experiment.replicas.count, options.load, options.testbed)
     found = find_testbed(experiment, options)
     if options.web:
         problem = f"--web-port: port {options.web_port} of 127.0.0.1 cannot be had"
