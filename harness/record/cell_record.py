@@ -33,6 +33,14 @@ class LoadWorkerRecord(Record):
     ended_ns: int = Field(description="when it ended")
 
 
+class FailureRecord(Record):
+    """Requests that failed in the same way."""
+
+    code: str = Field(description="gRPC code")
+    message: str = Field(description="what gRPC, the proxy or the replica said of it; cut to 500 characters")
+    calls: int = Field(description="requests that ended so, warm-up included")
+
+
 class CellRecord(Record):
     """What is known of one cell, apart from its ledgers and events."""
 
@@ -63,6 +71,10 @@ class CellRecord(Record):
     )
     load_workers: list[LoadWorkerRecord] = Field(
         default=[], description="processes that made the calls; empty for a single one without a master"
+    )
+    failures: list[FailureRecord] = Field(
+        default=[],
+        description="the most frequent ways in which requests failed, at most 5, most frequent first",
     )
     attempt: int = Field(default=1, description="which attempt at the cell this is, from 1")
     disturbed: str | None = Field(

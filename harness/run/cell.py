@@ -11,7 +11,7 @@ from harness.events.context import PROXY
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
-from harness.record.cell_record import CellRecord, LoadWorkerRecord, write_machine
+from harness.record.cell_record import CellRecord, FailureRecord, LoadWorkerRecord, write_machine
 from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
 from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
@@ -22,6 +22,7 @@ from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import (
     EXPECTED_WORKERS_TIMEOUT_S,
+    FAILURES_FILE,
     MESSAGES_FILE,
     REQUESTS_FILE,
     STOPPED_EARLY,
@@ -31,6 +32,7 @@ from load.order import (
 )
 
 POLL_S = 0.05
+MAX_FAILURES = 5  # ways in which requests failed, in cell.json
 LOAD_GRACE_S = 30.0  # beyond its plan and the calls' deadline, before a load counts as hung
 PLAYING = ("warm_up", "measure", "done")  # states of a load whose clients are connected
 
@@ -192,6 +194,10 @@ class CellRun:
         status, record = LoadStatus.read(self._folder), self._record
         record.measure_start_ns, record.measure_end_ns = status.measure_start_ns, status.measure_end_ns
         write_machine(self._folder, self._machine.summary(status.measure_start_ns, status.measure_end_ns))
+        failures = self._folder / FAILURES_FILE
+        if failures.exists():
+            most = json.loads(failures.read_text())[:MAX_FAILURES]
+            record.failures = [FailureRecord(**one) for one in most]
         workers = self._folder / WORKERS_FILE
         if workers.exists():
             record.load_workers = [LoadWorkerRecord(**one) for one in json.loads(workers.read_text())]
