@@ -128,7 +128,7 @@ class RowFiles:
             self._count_failures(batch.failures)
 
     def _count_failures(self, failures: Iterable[tuple[str, str, int]]) -> None:
-        """Add failed requests to the file of failures. Many messages name a port or a time: a few are kept."""
+        """Add failed requests to the file of failures. Messages may name a port or a time: some are kept."""
         for code, message, calls in failures:
             key = (code, message[:MAX_MESSAGE_LENGTH])
             known = key in self._failures or len(self._failures) < MAX_MESSAGES
