@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from harness.analysis.event_effects import event_effects_of
+from harness.analysis.interruptions import interruptions_of
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
 from harness.analysis.statistics import percentiles
@@ -20,6 +21,7 @@ from harness.analysis.window_series import (
     window_series_of,
 )
 from harness.metrics.facts import CellFacts
+from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 
@@ -108,6 +110,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             events=event_effects_of(cell, rows, names, outages, lost),
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
+            interruptions=interruptions_of(read_machine(cell.folder)),
         )
 
 

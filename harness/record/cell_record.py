@@ -15,7 +15,8 @@ CELL_FILE = "cell.json"
 MACHINE_FILE = "machine.json"
 
 Party = Literal["envoy", "replica"]
-DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "unknown"]
+DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "stopped", "asleep", "unknown"]
+HARNESS, MACHINE = "the harness", "this machine"  # in Interruption.part
 
 
 class LoadWorkerRecord(Record):
@@ -86,7 +87,8 @@ class CellRecord(Record):
         default=None,
         description="who took the machine then: `processes` (others on it), `hypervisor` (other virtual "
         "machines), `lab` (the lab's own processes all the time: too much load for this machine), `load` "
-        "(each load process a core all the time), `unknown`; null when `disturbed` is",
+        "(each load process a core all the time), `stopped` (somebody stopped a part of the lab), `asleep` "
+        "(the machine slept or was paused), `unknown`; null when `disturbed` is",
     )
 
     @property
@@ -127,6 +129,18 @@ class MachineMoment(CpuShares):
     at_s: float = Field(description="when it began, seconds from the start of measuring")
 
 
+class Interruption(Record):
+    """A time in which a part of the lab or the machine stood still, although no event did that."""
+
+    part: str = Field(description="`replica-N`, `envoy`, `load`, ..., `the harness` or `this machine`")
+    how: Literal["stopped", "asleep", "stood still"] = Field(
+        description="`stopped`: by a signal; `asleep`: the machine; `stood still`: nothing ran, as in a "
+        "virtual machine or a container that is paused"
+    )
+    at_s: float = Field(description="when it began, seconds from the start of measuring")
+    seconds: float = Field(description="how long it lasted")
+
+
 class MachineRecord(CpuShares):
     """The machine in the measured window. `seconds` is what the samples cover."""
 
@@ -142,6 +156,9 @@ class MachineRecord(CpuShares):
     worst: MachineMoment | None = Field(description="half second in which others took most; null: no samples")
     taken: MachineMoment | None = Field(
         description="longest stretch in which others had half of the machine; null if there was none"
+    )
+    interruptions: list[Interruption] = Field(
+        default=[], description="what stood still meanwhile, although no event of the experiment did that"
     )
 
 

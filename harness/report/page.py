@@ -61,6 +61,7 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
     return environment.get_template("report.html.j2").render(
         summary=summary,
         error=run.manifest.error,
+        failed=tables.failed_lines(summary),
         verdict_meaning=_VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
         lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],

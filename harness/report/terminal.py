@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.metrics.metric import show
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
-from harness.report.tables import COUNTS, Arms, repeated_in_words, repeated_lines, where_table
+from harness.report.tables import COUNTS, Arms, failed_lines, repeated_in_words, repeated_lines, where_table
 
 MAX_ARM_COLUMNS = 5
 WIDE = 105  # characters: room for all columns beside an arm's name
@@ -23,7 +23,12 @@ COLOURS = {"held": "green", "measured": "green", "refuted": "red", "inconclusive
 
 
 def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
-    """Print where requests went in each arm, what its events did, the verdict, and the path of the report."""
+    """Print where requests went in each arm, what its events did, the verdict, and the path of the report.
+
+    Where every request of a cell failed, that comes first.
+    """
+    for line in failed_lines(summary):
+        console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
     console.print(_where(summary.arms, wide=console.width >= WIDE))
     for name, arm in summary.arms.items():
         if arm.events:

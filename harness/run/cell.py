@@ -90,7 +90,8 @@ class CellRun:
             self._log.write(Confirmed())
             status = self._play(live, progress)
             record.status = "completed" if status.state == "done" else "interrupted"
-            _snapshot(live, "after")
+            if PROXY not in self._machine.stopped:  # an Envoy that somebody has stopped does not answer
+                _snapshot(live, "after")
         except (LabError, OSError):
             record.status = "failed"
             raise
@@ -126,7 +127,7 @@ class CellRun:
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         load = self._testbed.start_load(order, self._folder)
-        self._machine.start(live.pids, live.pids.get("load", load.pid))
+        self._machine.start(live.pids, live.pids.get("load", load.pid), live.paused)
         self._log.write(LoadStarted())
         confirmed = False
         with self._events(live) as tick:
@@ -138,7 +139,9 @@ class CellRun:
                     confirmed = True
                 progress.load(elapsed_s, status)
                 if elapsed_s > patience_s:
-                    raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
+                    stopped = " and ".join(sorted(self._machine.stopped))
+                    why = f", and {stopped} is stopped (SIGSTOP)" if stopped else ""
+                    raise LabError(f"the load did not end after {patience_s:g} s{why}; see {log}")
                 time.sleep(tick(status))
         if exit_status not in (0, STOPPED_EARLY):
             why = LoadStatus.read(self._folder).error or f"status {exit_status}"

@@ -10,6 +10,7 @@ ARMS = {
     "proxy": {"route": "envoy", "policy": "round_robin"},
     "direct": {"route": "direct", "policy": "round_robin"},
 }
+MESSAGE = "failed on purpose: 1 of the calls end with RESOURCE_EXHAUSTED"
 FAILING = {"fail_share": 1.0, "fail_code": "RESOURCE_EXHAUSTED"}
 
 
@@ -19,15 +20,13 @@ def test_the_reason_stands_first(processes: int, start_lab: StartLab, tmp_path: 
     lab = start_lab("run", path, "--processes", processes)
     status, out, err = lab.end()
     assert status in (0, 3), out + err
-    reason = "most often RESOURCE_EXHAUSTED: this replica fails a share of its calls"
+    reason = f"most often RESOURCE_EXHAUSTED: {MESSAGE}"
     lines = out.splitlines()
     for line, arm in zip(lines, json.loads((lab.run / "summary.json").read_text())["arms"], strict=False):
         assert line.startswith(f"{arm}: all ")
         assert line.endswith(f" requests failed, {reason}")
     failures = json.loads((lab.cell("proxy") / "cell.json").read_text())["failures"]
-    assert [(one["code"], one["message"]) for one in failures] == [
-        ("RESOURCE_EXHAUSTED", "this replica fails a share of its calls")
-    ]
+    assert [(one["code"], one["message"]) for one in failures] == [("RESOURCE_EXHAUSTED", MESSAGE)]
     rows = lab.rows("proxy")
     assert failures[0]["calls"] == rows.height > 0
     page = (lab.run / "report.html").read_text()
