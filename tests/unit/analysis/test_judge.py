@@ -156,17 +156,15 @@ def test_a_generator_is_judged_by_one_send_in_a_hundred(tmp_path, late, valid):
 
 
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=5), st.floats(0.001, 1e6))
-def test_of_opposite_claims_at_most_one_is_refuted_and_both_are_decided_or_none(
-    experiment_expecting, values, bound
-):
+def test_where_a_claim_is_refuted_its_opposite_is_held(experiment_expecting, values, bound):
     experiment = experiment_expecting(
         f"arm: sticky, metric: balance.max_off_fair_requests, at_most: {bound}",
         f"arm: sticky, metric: balance.max_off_fair_requests, at_least: {bound}",
     )
     found = judge(experiment, {"sticky": cells(*values), "round_robin": cells(1)})
     words = [finding.verdict for finding in found.findings]
-    opposites = [["held", "refuted"], ["refuted", "held"], ["inconclusive", "inconclusive"], ["held", "held"]]
-    assert words in opposites
+    if "refuted" in words:
+        assert set(words) == {"held", "refuted"}
     if words == ["held", "held"]:
         assert set(values) == {bound} or len(values) == 1
 
