@@ -1,12 +1,12 @@
 """`python run_experiment.py up NAME`: starts one arm's replicas and proxy, and keeps them running."""
 
-import tempfile
 import time
 from pathlib import Path
 
 from harness.cli.up_guide import guide, json_text
 from harness.errors import LabError, UserError
 from harness.interrupt import one_interrupt
+from harness.leftovers.scratch import scratch_folder
 from harness.output.safe_text import say
 from harness.plan.cells import plan_cells
 from harness.plan.run_options import LoadOptions
@@ -33,8 +33,7 @@ def keep_running(experiment: Experiment, arm: str, port: int | None = None, as_j
     if port is not None and plan.arm.route == "direct":
         raise UserError(f"--port: the arm {arm} of {experiment.name} has no proxy; leave --port out")
     confirm_open_files([plan], experiment.replicas.count, LoadOptions())
-    with one_interrupt(), tempfile.TemporaryDirectory(prefix="lb-lab-") as name:
-        folder = Path(name)
+    with one_interrupt(), scratch_folder("up") as folder:
         try:
             tls = make_certificate(folder / TLS)
             with LocalTestbed(folder / "logs", load=False, tls=tls, proxy_port=port or 0) as testbed:

@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +21,7 @@ from typing import NoReturn
 from harness.errors import LabError, UserError, did_you_mean
 from harness.events.context import Endpoint
 from harness.interrupt import one_interrupt
+from harness.leftovers.scratch import scratch_folder
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
 from harness.proxy.render import EnvoyFiles, envoy_args, envoy_program, render, write_endpoints
@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run an arm's Envoy until SIGTERM or Ctrl-C, and return the exit status."""
     given = _parser().parse_args(argv)
     try:
-        with one_interrupt(), tempfile.TemporaryDirectory(prefix="lb-lab-proxy-") as folder:
-            _serve(given, Path(folder))
+        with one_interrupt(), scratch_folder("proxy") as folder:
+            _serve(given, folder)
     except KeyboardInterrupt:
         return 0
     except LabError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.errors import LabError
 from harness.fields import Status
 from harness.interrupt import one_interrupt
+from harness.leftovers.scratch import remove_abandoned
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import RunOptions
@@ -62,6 +63,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         problem = f"--web-port: port {options.web_port} of 127.0.0.1 cannot be had"
         confirm_free("127.0.0.1", options.web_port, problem, "name another")
         say(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", error=True)
+    remove_abandoned()
     with one_interrupt(), shared_secret(options.load) as load:
         if load.expect_workers:
             say(workers_to_start(options.load, load), error=True)
