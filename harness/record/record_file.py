@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -64,8 +65,9 @@ def own_folder(run: Path, name: str) -> Path:
     return folder
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of one.
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write. A reader of `path` sees the old file or the new one, never half of one.
 
     A link at `path` is replaced, and what it leads to is left alone.
     """
@@ -73,16 +75,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary.unlink(missing_ok=True)
     try:
         with temporary.open("xb") as file:  # x: a link that appears there meanwhile is not followed
-            file.write(content)
+            yield file
         temporary.replace(path)
-    except OSError:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text as `write_bytes` does."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 text, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
