@@ -112,7 +112,7 @@ def _invalid_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
         yield InvalidReason(f"the cell is {facts.status}")
     if not facts.requests:
         yield InvalidReason("no request was recorded in the measured window")
-    yield from map(InvalidReason, facts.lost_workers)
+    yield from map(InvalidReason, [*facts.lost_workers, *facts.interruptions])
     yield from map(InvalidReason, facts.contradictions)
     if (ledgers := facts.ledgers).reconciled is False:
         yield InvalidReason(
