@@ -92,8 +92,8 @@ def with_part(facts, part):
 def test_a_figure_that_is_mostly_the_labs_own_is_not_judged(facts):
     reason = latency_spoiled(with_part(facts, 0.6), "latency_ms.p50")
     assert reason == (
-        "the lab itself caused 60% of it (at most 50%): it is 11 ms, and 4.4 ms without late sending and late "
-        "receiving"
+        "the lab itself caused 60% of it (at most 50%): it is 11 ms, and 4.4 ms without late sending and "
+        "late receiving"
     )
     assert latency_spoiled(with_part(facts, MAX_LAB_PART), "latency_ms.p50") is None
     assert latency_spoiled(with_part(facts, 0.6), "latency_ms.p90") is None
