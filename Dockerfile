@@ -12,7 +12,7 @@ RUN python -m pip install --no-cache-dir --quiet --root-user-action=ignore --req
 # All of it read and executed by anybody, whatever the modes outside, and written by nobody.
 COPY . ./
 RUN chmod -R u=rwX,go=rX . \
- && python -m compileall -q services lb load harness \
+ && python -m compileall -q services lb load simulator harness \
  && useradd --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin lab
 # Containers have a read-only root; /tmp alone is theirs, also for a user that the image does not know.
 ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
