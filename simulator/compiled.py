@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 
 KEPT_VERSIONS = 5  # whose machine code stays on disk
 _FOLDER = "lb-lab-simulator"
 
+whole: Any = np.int64  # makes a signed number of an unsigned one or of a float; numpy's own type is not int
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.compiled import compiled
+from simulator.compiled import compiled, whole
 
 Hashes = npt.NDArray[np.uint64]
 Indexes = npt.NDArray[np.int32]
@@ -170,17 +170,49 @@ def fill_maglev(order: Indexes, offsets: Hashes, steps: Hashes, size: int) -> In
     return table
 
 
-def overflow_order(key: int, hosts: int) -> Indexes:
-    """Return the order in which bounded load tries the hosts when the key's own host is full.
+@compiled
+def overflow_order(key: Any, hosts: int) -> Indexes:
+    """Return the order in which bounded load tries the hosts when the own host of a key (a hash) is full.
 
-    The shuffle is Envoy's: seeded with the key's hash (std::mt19937), and the same each time.
+    The shuffle is Envoy's: seeded with the key, and so the same each time.
     """
-    generator = np.random.RandomState(key & 0xFFFF_FFFF)
-    order = np.arange(hosts, dtype=np.int32)
+    numbers = _mersenne_twister(key & np.uint64(0xFFFF_FFFF))
+    order = np.arange(hosts).astype(np.int32)
+    used = 0
     for place in range(hosts):
         left = hosts - place
         chosen = left
         while chosen >= left:
-            chosen = int(generator.randint(0, 2**32, dtype=np.uint64)) // (2**32 // left)
-        order[[place, place + chosen]] = order[[place + chosen, place]]
+            chosen = whole(numbers[used]) // (2**32 // left)
+            used += 1
+        other = order[place + chosen]
+        order[place + chosen] = order[place]
+        order[place] = other
     return order
+
+
+@compiled
+def _mersenne_twister(seed: Any) -> Hashes:
+    """Return the first 397 numbers of std::mt19937 with this seed, more than a fleet of 256 needs.
+
+    Source: M. Matsumoto, T. Nishimura, "Mersenne Twister", ACM TOMACS 8 (1998), and its mt19937ar.c.
+    """
+    low32 = np.uint64(0xFFFF_FFFF)
+    words = np.empty(624, np.uint64)
+    words[0] = seed
+    for place in range(1, 624):
+        before = words[place - 1]
+        before ^= before >> np.uint64(30)
+        words[place] = (np.uint64(1_812_433_253) * before + np.uint64(place)) & low32
+    numbers = np.empty(397, np.uint64)
+    for place in range(397):
+        mixed = (words[place] & np.uint64(0x8000_0000)) | (words[place + 1] & np.uint64(0x7FFF_FFFF))
+        other = words[place + 397] if place < 227 else words[place - 227]
+        words[place] = other ^ (mixed >> np.uint64(1)) ^ (mixed & np.uint64(1)) * np.uint64(0x9908_B0DF)
+    for place in range(397):
+        value = words[place]
+        value ^= value >> np.uint64(11)
+        value ^= (value << np.uint64(7)) & np.uint64(0x9D2C_5680)
+        value ^= (value << np.uint64(15)) & np.uint64(0xEFC6_0000)
+        numbers[place] = value ^ (value >> np.uint64(18))
+    return numbers
