@@ -1,7 +1,5 @@
 """The kernel: goes from one thing that happens to the next until all calls have ended."""
 
-import numpy as np
-
 from simulator.balancer import answer, balance, connect, take_back
 from simulator.clients import deadline_passes, plan_is_due
 from simulator.compiled import compiled, whole

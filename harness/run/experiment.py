@@ -1,7 +1,7 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, report."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from harness.run.load_checks import confirm_free, confirm_load, shared_secret, w
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
+from harness.run.simulated_cell import SimulatedCellRun
 from harness.spec.experiment import Experiment, experiment_yaml
 from harness.testbed.choice import FoundTestbed, find_testbed
 
@@ -49,6 +50,10 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
 
         outside = plan_external(experiment, options.external)
         experiment, external = outside.experiment, outside.manifest
+    if options.testbed == "simulated":
+        from harness.testbed.simulated.plan import plan_simulated
+
+        experiment, external = plan_simulated(experiment, options)
     plans = plan_cells(experiment)
     confirm_load(experiment, options)
     found = find_testbed(experiment, options)
@@ -66,15 +71,15 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
             experiment_yaml(experiment),
         )
         with _recorded(writer):
-            testbed = found.make(writer.path / "logs")
             redo = Redo(plans, writer, options)
-            with testbed, RunProgress(experiment, len(plans), options.quiet) as progress:
+            runs = _cell_runs(experiment, found, writer, options)
+            with runs as new_run, RunProgress(experiment, len(plans), options.quiet) as progress:
                 for plan in plans:
                     progress.cell(plan)
-                    answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+                    answered = new_run(plan).run(progress)
                     while reason := redo.set_aside(plan):
                         progress.again(plan, reason)
-                        answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+                        answered = new_run(plan).run(progress)
                     progress.cell_done(plan, answered)
         if warning := writer.link_latest():
             print(f"warning: {warning}", file=sys.stderr)
@@ -82,6 +87,18 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         from harness.report.page import build_report
 
         return build_report(writer.path)
+
+
+@contextmanager
+def _cell_runs(
+    experiment: Experiment, found: FoundTestbed, writer: RunWriter, options: RunOptions
+) -> Iterator[Callable[[CellPlan], CellRun | SimulatedCellRun]]:
+    """Start the testbed, if there is one, and yield a function: planned cell -> its run."""
+    if found.make is None:
+        yield lambda plan: SimulatedCellRun(experiment, plan, writer)
+        return
+    with found.make(writer.path / "logs") as testbed:
+        yield lambda plan: CellRun(experiment, plan, testbed, writer, options)
 
 
 def _manifest(

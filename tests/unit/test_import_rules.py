@@ -23,6 +23,7 @@ PLAIN_DATA = {
         "lb.plan",
         "lb.rows",
         "lb.settings",
+        "lb.source_address",
         "lb.target",
         "load.order",
         "load.secret",
