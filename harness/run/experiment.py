@@ -1,8 +1,8 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, report."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from harness.fields import Status
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import RunOptions
-from harness.record.manifest import ExternalFields, LoadProcesses, Manifest, PlannedCell
+from harness.record.manifest import ExternalFields, LoadProcesses, Manifest
 from harness.record.run_directory import RunWriter
 from harness.record.summary import Summary
 from harness.run.cell import CellRun
@@ -19,11 +19,14 @@ from harness.run.load_checks import confirm_free, confirm_load, shared_secret, w
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
+from harness.run.repeats import Claims, by_repeat
 from harness.run.simulated_cell import SimulatedCellRun
 from harness.spec.experiment import Experiment, experiment_yaml
 from harness.testbed.choice import FoundTestbed, find_testbed
 
-EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
+NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
+
+EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 
 
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
@@ -54,7 +57,10 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         from harness.testbed.simulated.plan import plan_simulated
 
         experiment, external = plan_simulated(experiment, options)
-    plans = plan_cells(experiment)
+    rounds = by_repeat(plan_cells(experiment))
+    if options.load.expect_workers:
+        # Load workers on other machines leave with the last planned cell.
+        del rounds[experiment.repeats.min :]
     confirm_load(experiment, options)
     found = find_testbed(experiment, options)
     if options.web:
@@ -67,20 +73,11 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         options = replace(options, load=load)
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory
-            _manifest(experiment, options, found, plans, external),
+            _manifest(experiment, options, found, external),
             experiment_yaml(experiment),
         )
         with _recorded(writer):
-            redo = Redo(plans, writer, options)
-            runs = _cell_runs(experiment, found, writer, options)
-            with runs as new_run, RunProgress(experiment, len(plans), options.quiet) as progress:
-                for plan in plans:
-                    progress.cell(plan)
-                    answered = new_run(plan).run(progress)
-                    while reason := redo.set_aside(plan):
-                        progress.again(plan, reason)
-                        answered = new_run(plan).run(progress)
-                    progress.cell_done(plan, answered)
+            _measure(experiment, rounds, _cell_runs(experiment, found, writer, options), writer, options)
         if warning := writer.link_latest():
             print(f"warning: {warning}", file=sys.stderr)
         # Polars and matplotlib are imported after the last cell, not before the first.
@@ -92,7 +89,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
 @contextmanager
 def _cell_runs(
     experiment: Experiment, found: FoundTestbed, writer: RunWriter, options: RunOptions
-) -> Iterator[Callable[[CellPlan], CellRun | SimulatedCellRun]]:
+) -> Iterator[NewRun]:
     """Start the testbed, if there is one, and yield a function: planned cell -> its run."""
     if found.make is None:
         yield lambda plan: SimulatedCellRun(experiment, plan, writer)
@@ -101,11 +98,48 @@ def _cell_runs(
         yield lambda plan: CellRun(experiment, plan, testbed, writer, options)
 
 
+def _measure(
+    experiment: Experiment,
+    rounds: Sequence[Sequence[CellPlan]],
+    runs: AbstractContextManager[NewRun],
+    writer: RunWriter,
+    options: RunOptions,
+) -> None:
+    """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat.
+
+    runs: yields a function that makes the run of a planned cell.
+    """
+    claims = Claims(writer.path)
+    sure, further = rounds[: experiment.repeats.min], rounds[experiment.repeats.min :]
+    planned = [plan for cells in sure for plan in cells]
+    writer.plan((plan.arm_name, plan.repeat) for plan in planned)
+    redo = Redo(planned, writer, options)
+    with runs as new_run, RunProgress(experiment, len(planned), options.quiet) as progress:
+
+        def run(plan: CellPlan) -> None:
+            progress.cell(plan)
+            answered = new_run(plan).run(progress)
+            while reason := redo.set_aside(plan):
+                progress.again(plan, reason)
+                answered = new_run(plan).run(progress)
+            progress.cell_done(plan, answered)
+
+        for plan in planned:
+            run(plan)
+        for cells in further:
+            if not claims.want_more_repeats():
+                break
+            writer.plan((plan.arm_name, plan.repeat) for plan in cells)
+            redo.more(cells)
+            progress.more(len(cells))
+            for plan in cells:
+                run(plan)
+
+
 def _manifest(
     experiment: Experiment,
     options: RunOptions,
     found: FoundTestbed,
-    plans: list[CellPlan],
     external: ExternalFields,
 ) -> Manifest:
     return Manifest(
@@ -119,7 +153,7 @@ def _manifest(
         load=LoadProcesses(processes=options.load.processes, expect_workers=options.load.expect_workers),
         overrides=options.overrides,
         redo=options.redo,
-        cells=[PlannedCell(arm=plan.arm_name, repeat=plan.repeat) for plan in plans],
+        cells=[],
     )
 
 
