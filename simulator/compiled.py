@@ -1,7 +1,7 @@
 """`compiled`: turns a function into machine code, once for each version of this package.
 
 Numba keeps machine code by the function's own source, and does not notice a change of a function that it
-calls in another file. So the code is kept in a folder that is named after the source of the whole package.
+calls in another file. So the code is kept in a folder that is named after the source of all of them.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
+WITHOUT_KERNELS = ("simulation.py",)  # no kernel uses anything of these
 KEPT_VERSIONS = 5  # whose machine code stays on disk
 _FOLDER = "lb-lab-simulator"
 
@@ -40,6 +41,11 @@ def cache_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=_FOLDER))
 
 
+def is_compiled(kernel: str) -> bool:
+    """Return whether the machine code of a kernel, as "engine.run", is there already."""
+    return any(Path(vars(numba.config)["CACHE_DIR"]).rglob(f"{kernel}-*.nbi"))
+
+
 def _remove_old_versions(parent: Path) -> None:
     versions = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
     for folder in versions[:-KEPT_VERSIONS]:
@@ -47,9 +53,11 @@ def _remove_old_versions(parent: Path) -> None:
 
 
 def source_version(package: Path) -> str:
-    """Return a name that changes with the source of the package or the version of Numba."""
+    """Return a name that changes with the source of the kernels or the version of Numba."""
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(package.glob("*.py")):
+        if path.name in WITHOUT_KERNELS:
+            continue
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -1,11 +1,29 @@
 """The kernel: goes from one thing that happens to the next until all calls have ended."""
 
-from simulator.balancer import answer, balance, connect, take_back
+from simulator.balancer import answer, attempt_times_out, balance, connect, take_back
+from simulator.changes import change
 from simulator.clients import deadline_passes, plan_is_due
 from simulator.compiled import compiled, whole
+from simulator.health import check, check_times_out, look_at_ejections, refresh
+from simulator.randomness import draw, unit
 from simulator.replicas import arrive, finish
-from simulator.state import AT_BALANCER, AT_REPLICA, BACK_AT_BALANCER, ENDED, FINISHED, State
-from simulator.timeline import pop
+from simulator.state import (
+    ANSWERED,
+    AT_BALANCER,
+    AT_REPLICA,
+    ATTEMPT_TIMES_OUT,
+    BACK_AT_BALANCER,
+    CHANGE,
+    CHECK,
+    CHECK_TIMES_OUT,
+    ENDED,
+    FINISHED,
+    LOOK_AT_EJECTIONS,
+    NO_CHECKS,
+    RETRY,
+    State,
+)
+from simulator.timeline import pop, push
 
 _NEVER = whole(2**62)
 
@@ -14,8 +32,7 @@ _NEVER = whole(2**62)
 def run(s: State) -> None:
     """Carry out all calls of s.calls, which are in order of phase and planned time."""
     world, count = s.world[0], len(s.calls)
-    for channel in range(len(s.channels)):
-        connect(s, channel)
+    _start(s)
     while world.planned < count or world.open_calls > 0:
         if world.open_calls == 0 and not world.measuring and s.calls[world.planned].measured:
             _start_measuring(s)
@@ -34,10 +51,27 @@ def run(s: State) -> None:
 
 
 @compiled
+def _start(s: State) -> None:
+    """Let clients connect, and the proxy begin its checks, each replica's at a time of its own."""
+    world = s.world[0]
+    refresh(s)
+    for channel in range(len(s.channels)):
+        connect(s, channel)
+    if world.checks != NO_CHECKS:
+        for number in range(len(s.replicas)):
+            if s.replicas[number].listed:
+                push(s, whole(unit(draw(world)) * world.check_ns), CHECK, number)
+    if world.eject_after > 0:
+        push(s, world.eject_look_ns, LOOK_AT_EJECTIONS, 0)
+
+
+@compiled
 def _start_measuring(s: State) -> None:
     world = s.world[0]
     world.measuring = 1
     world.start_ns = max(world.now_ns, world.warm_up_ns)
+    for place in range(len(s.changes)):
+        push(s, world.start_ns - world.now_ns + s.changes[place].at_ns, CHANGE, place)
 
 
 @compiled
@@ -73,5 +107,18 @@ def _happen(s: State, kind: int, record: int) -> None:
         finish(s, record)
     elif kind == BACK_AT_BALANCER:
         take_back(s, record)
-    else:
+    elif kind == ANSWERED:
         answer(s, record)
+    elif kind == RETRY:
+        balance(s, record)
+    elif kind == ATTEMPT_TIMES_OUT:
+        attempt_times_out(s, record)
+    elif kind == CHANGE:
+        change(s, record)
+    elif kind == CHECK:
+        check(s, record)
+    elif kind == CHECK_TIMES_OUT:
+        check_times_out(s, record)
+    else:
+        assert kind == LOOK_AT_EJECTIONS
+        look_at_ejections(s)

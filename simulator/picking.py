@@ -27,10 +27,11 @@ from simulator.state import (
 
 
 @compiled
-def pick(s: State, channel: int, key: Any) -> int:
+def pick(s: State, channel: int, key: Any, again: int) -> int:
     """Return the replica that the rule picks, or NONE if there is none to pick.
 
-    channel: the connection of the request; its worker, or its client, takes turns. key: its hash.
+    channel: the connection of the request; its worker, or its client, takes turns. key: its hash. again: how
+    often something else was picked for the same attempt and refused; hash rules then pick another one.
     """
     world = s.world[0]
     count, rule = world.usable, world.rule
@@ -48,7 +49,7 @@ def pick(s: State, channel: int, key: Any) -> int:
         return _earliest_deadline(s, count)
     if rule == PICK_FIRST:
         return s.usable[whole(s.channels[channel].turn % np.uint64(count))]
-    return _by_hash(s, count, key)
+    return _by_hash(s, count, key, again)
 
 
 @compiled
@@ -106,13 +107,15 @@ def _earliest_deadline(s: State, count: int) -> int:
 
 
 @compiled
-def _by_hash(s: State, count: int, key: Any) -> int:
+def _by_hash(s: State, count: int, key: Any, again: int) -> int:
     world = s.world[0]
     if world.rule == RING_HASH:
-        place = np.searchsorted(s.ring_points, key)
-        own = s.ring_hosts[place if place < len(s.ring_points) else 0]
+        place = np.searchsorted(s.ring_points[: world.ring_size], key)
+        own = s.ring_hosts[(place + again) % world.ring_size if place < world.ring_size else again]
     else:
         assert world.rule == MAGLEV
+        if again > 0:
+            key ^= ~np.uint64(0) - np.uint64(again) + np.uint64(1)
         own = s.table[whole(key % np.uint64(len(s.table)))]
     if world.bounded_percent == 0:
         return own

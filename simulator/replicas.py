@@ -10,15 +10,18 @@ from simulator.state import (
     FINISHED,
     GONE,
     NONE,
+    PAUSED,
     QUEUED,
     RUNNING,
     TO_REPLICA,
+    UP,
     State,
 )
-from simulator.system import OK
+from simulator.system import UNAVAILABLE
 from simulator.timeline import join_line, leave_line, push
 
 _FAILS, _IS_SLOW = 1, 2  # what is drawn for an attempt
+CANCELLED_LATE = 2  # it was given up while its replica was frozen, and learns that later
 
 
 @compiled
@@ -28,13 +31,22 @@ def arrive(s: State, number: int) -> None:
     if attempt.state != TO_REPLICA:
         return
     replica = s.replicas[attempt.replica]
+    if replica.state == PAUSED:  # the kernel has taken the request
+        attempt.held = 1
+        return
+    if replica.state != UP:
+        refuse(s, number)
+        return
     replica.in_flight += 1
     attempt.arrived_ns = world.now_ns
     attempt.in_flight = replica.in_flight
     if replica.fail_share > 0 and _draw(s, number, _FAILS) < replica.fail_share:
-        attempt.started_ns = world.now_ns
-        _end(s, number, replica.fail_code)
-        return
+        attempt.fails = replica.fail_code
+        attempt.told = replica.fail_after_headers
+        if not replica.fail_after_work:
+            attempt.started_ns = world.now_ns
+            _end(s, number, attempt.fails)
+            return
     if world.has_cache:
         attempt.cache = _look_up(s, attempt.replica, s.calls[attempt.call].session)
     if replica.held < replica.slots:
@@ -45,13 +57,24 @@ def arrive(s: State, number: int) -> None:
 
 
 @compiled
+def refuse(s: State, number: int) -> None:
+    """Nobody listens: the balancer learns that at once."""
+    attempt = s.attempts[number]
+    attempt.state, attempt.code, attempt.reset = GONE, UNAVAILABLE, 1
+    push(s, s.world[0].back_ns, BACK_AT_BALANCER, number)
+
+
+@compiled
 def finish(s: State, number: int) -> None:
     """The service time of an attempt is over."""
     attempt = s.attempts[number]
     if attempt.state != RUNNING:
         return
+    if s.replicas[attempt.replica].state == PAUSED:
+        attempt.late = max(attempt.late, 1)
+        return
     attempt.service_ns = s.world[0].now_ns - attempt.started_ns
-    _end(s, number, OK)
+    _end(s, number, attempt.fails)  # OK, mostly
     _release(s, attempt.replica)
 
 
@@ -61,6 +84,9 @@ def cancel(s: State, number: int, code: int) -> None:
     attempt, world = s.attempts[number], s.world[0]
     before = attempt.state
     if before in (DONE, GONE):
+        return
+    if before == RUNNING and s.replicas[attempt.replica].state == PAUSED:
+        attempt.late = CANCELLED_LATE
         return
     attempt.state = GONE
     attempt.code = code

@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 
-OK, CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE = 0, 1, 4, 14
+OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS = (
+    0,
+    1,
+    2,
+    4,
+    12,
+    13,
+    14,
+    15,
+)
 
 Rule = Literal[
     "round_robin",
@@ -36,6 +45,8 @@ class Replica:
     slow_share: float = 1.0
     fail_share: float = 0.0
     fail_code: int = UNAVAILABLE
+    fail_after_work: bool = False
+    fail_after_headers: bool = False
     weight: int = 1
 
 
@@ -83,12 +94,74 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class HealthChecks:
+    """The proxy's health checks. asks: the health service, the server (any answer will do) or the port."""
+
+    asks: Literal["health", "server", "port"]
+    interval_ns: int
+    timeout_ns: int
+    unhealthy_after: int
+    healthy_after: int
+
+
+@dataclass(frozen=True)
+class OutlierDetection:
+    """The proxy's ejections: see harness.spec.arm.OutlierDetection."""
+
+    consecutive_errors: int
+    interval_ns: int
+    ejection_ns: int
+    max_ejection_percent: int
+
+
+@dataclass(frozen=True)
+class Retries:
+    """The proxy's retries: attempts in all, on which codes, first backoff; time of an attempt, 0: any."""
+
+    attempts: int
+    codes: tuple[int, ...]
+    backoff_ns: int
+    attempt_timeout_ns: int = 0
+
+
+ChangeKind = Literal[
+    "behave",
+    "kill",
+    "stop",
+    "end",
+    "start",
+    "pause",
+    "resume",
+    "not_serving",
+    "serving",
+    "drain",
+    "remove",
+    "join",
+]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to a replica (its number) at a time from the start of measuring.
+
+    behaviour: of "behave", the replica as it is then. "stop": calls in hand go on; "end" breaks them off.
+    "join": the endpoint is there, and not draining.
+    """
+
+    at_ns: int
+    kind: ChangeKind
+    replica: int
+    behaviour: Replica | None = None
+
+
+@dataclass(frozen=True)
 class System:
     """A fleet behind its balancer. `seed`: of everything that the parts draw at random.
 
     workers: threads of the proxy, each with turns of its own. first_turn: the replica at which the turns of
     every worker begin; None: drawn, as Envoy does. stream_limit: calls that one connection carries at once;
-    0: no limit.
+    0: no limit. max_active: of the circuit breaker, 0: none. joining: the last replicas, which are not there
+    until a change lets them join. keep_draining: sessions stay on a replica that drains.
     """
 
     replicas: tuple[Replica, ...]
@@ -100,6 +173,14 @@ class System:
     stream_limit: int = 0
     deadline_ns: int = 10_000_000_000
     seed: int = 0
+    checks: HealthChecks | None = None
+    outliers: OutlierDetection | None = None
+    retries: Retries | None = None
+    panic_percent: int = 1
+    max_active: int = 0
+    keep_draining: bool = False
+    changes: tuple[Change, ...] = ()
+    joining: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,8 +235,10 @@ class Attempts:
 class Outcome:
     """What became of each call, (calls,); instants from the simulation's start.
 
-    replica: who answered, -1: nobody. sent_ns: -1 for a call that was never sent. queue_ns, service_ns,
-    in_flight, cache: of the last attempt. measure_start_ns: when the second phase began.
+    replica: who answered, -1: nobody. sent_ns: -1 for a call that was never sent. tries: how often the
+    balancer sent it to a replica. queue_ns, service_ns,
+    in_flight, cache: of the last attempt. measure_start_ns: when the second phase began. endpoints: when, of
+    which replica, and what the proxy made of it from then on.
     """
 
     replica: Integers
@@ -165,9 +248,11 @@ class Outcome:
     finished_ns: Integers
     answered_ns: Integers
     code: Integers
+    tries: Integers
     queue_ns: Integers
     service_ns: Integers
     in_flight: Integers
     cache: Integers
     attempts: Attempts
     measure_start_ns: int
+    endpoints: tuple[tuple[int, int, str], ...] = ()

@@ -1,7 +1,10 @@
 """The story of one simulated cell: plan, compute, write the ledgers. Nothing is started."""
 
+import sys
+
+from harness.errors import UserError
 from harness.plan.cells import CellPlan
-from harness.record.event_log import EVENTS, CellStarted, Collected, LoadEnded, LoadStarted, line_text
+from harness.record.event_log import EVENTS, CellStarted, Collected, Line, LoadEnded, LoadStarted, line_text
 from harness.record.run_directory import RunWriter
 from harness.run.planned_record import planned_record
 from harness.run.progress import RunProgress
@@ -21,25 +24,35 @@ class SimulatedCellRun:
     def run(self, _progress: RunProgress) -> int:
         """Simulate the cell and write its record; return the number of calls that were made."""
         from harness.testbed.simulated.ledgers import SimulatedCell, write_ledgers
-        from harness.testbed.simulated.model import calls_of, system_of
+        from harness.testbed.simulated.model import calls_of, happenings, replica_names, system_of
+        from harness.testbed.simulated.timeline import lines_of
+        from simulator.compiled import is_compiled
         from simulator.simulation import simulate
 
-        plan, record = self._plan, self._record
-        system = system_of(self._experiment, plan)
-        calls, request_ids = calls_of(self._experiment, plan)
-        outcome = simulate(system, calls)
-        names = self._experiment.replicas.names
+        experiment, plan, record = self._experiment, self._plan, self._record
+        system = system_of(experiment, plan)
+        calls, request_ids = calls_of(experiment, plan)
+        if not is_compiled("engine.run"):
+            print("the simulator is compiled, once for each version: about 30 s of one core", file=sys.stderr)
+        try:
+            outcome = simulate(system, calls)
+        except ValueError as error:
+            raise UserError(f"{experiment.name}: {error}") from error
+        names = replica_names(experiment, plan)
         record.replicas = {
             name: replica.address for name, replica in zip(names, system.replicas, strict=True)
         }
         record.measure_start_ns = outcome.measure_start_ns
         record.measure_end_ns = outcome.measure_start_ns + round(plan.workload.duration_s * 1e9)
-        cell = SimulatedCell(
-            calls, outcome, request_ids, record.replicas, plan.arm.route, record.epoch_unix_ns
-        )
+        route = plan.arm.route
+        cell = SimulatedCell(calls, outcome, request_ids, record.replicas, route, record.epoch_unix_ns)
         made = write_ledgers(cell, self._folder)
+        events = happenings(experiment, plan, system.replicas)
+        killed = {name for one in events if one.planned.event.do == "kill" for name in one.targets}
+        record.incomplete_ledgers = sorted(killed)
         end_ns = int(outcome.answered_ns.max(initial=0))
-        lines = [CellStarted(), LoadStarted(), LoadEnded(t_ns=end_ns, exit_status=0), Collected(t_ns=end_ns)]
+        lines: list[Line] = [CellStarted(), LoadStarted(), *lines_of(plan, events, outcome, names)]
+        lines += [LoadEnded(t_ns=end_ns, exit_status=0), Collected(t_ns=end_ns)]
         (self._folder / EVENTS).write_text("".join(map(line_text, lines)))
         record.status = "completed"
         self._writer.write_cell(self._folder, record)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.record.tables import REPLICA_COLUMNS
-from harness.testbed.simulated.model import CODES
+from harness.testbed.simulated.codes import CODES
 from lb.rows import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _requests(cell: SimulatedCell) -> pl.DataFrame:
         **{name: getattr(outcome, name) for name in ("planned_ns", "sent_ns", "queue_ns", "service_ns")},
         **{"request_id": cell.request_ids, "client": calls.client, "done_ns": outcome.answered_ns},
         **{"in_flight": outcome.in_flight, "channel": calls.channel, "replica": outcome.replica},
-        **{"code": outcome.code, "cache": outcome.cache},
+        **{"code": outcome.code, "cache": outcome.cache, "tries": outcome.tries},
     }
     small = [pl.col(name).cast(pl.Int32) for name in ("client", "in_flight")]
     return (
@@ -143,6 +143,6 @@ def _access_log(cell: SimulatedCell, requests: pl.DataFrame) -> pl.DataFrame:
         http=pl.lit(200),
         grpc="code",
         upstream=pl.col("replica").replace_strict(upstream, return_dtype=pl.String),
-        attempts=pl.lit(1),
+        attempts="tries",
         connection=pl.col("channel") + 1,
     )

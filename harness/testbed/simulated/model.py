@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from hashlib import sha256
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.events.schedule import new_replicas
 from harness.plan.cells import CellPlan
 from harness.policies.registry import options_of, traits_of
 from harness.spec.experiment import Experiment
+from harness.testbed.simulated.codes import CODES
+from harness.testbed.simulated.proxy import proxy_of
+from harness.testbed.simulated.timeline import Happening, happenings_of
 from lb.plan import NS_PER_S, Phase, first_phase, open_loop
 from lb.policies import RING_SIZE_CAP
 from lb.rows import REQUEST_IDS_PER_CLIENT
@@ -27,32 +32,39 @@ MAX_STREAMS = 128  # of one connection to the proxy, as envoy/proxy.yaml.j2 and 
 FIRST_PORT = 40_000
 LOGNORMAL_SIGMA = 1.0  # as in services.service_time
 
-CODES = {
-    **{"OK": 0, "CANCELLED": 1, "UNKNOWN": 2, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5},
-    **{"ALREADY_EXISTS": 6, "PERMISSION_DENIED": 7, "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9},
-    **{"ABORTED": 10, "OUT_OF_RANGE": 11, "UNIMPLEMENTED": 12, "INTERNAL": 13, "UNAVAILABLE": 14},
-    **{"DATA_LOSS": 15, "UNAUTHENTICATED": 16},
-}
-
 
 def system_of(experiment: Experiment, plan: CellPlan) -> System:
     """Return the fleet of a cell as the simulator has it. limits.not_modelled must be empty."""
     from simulator.system import Cache, System
 
-    arm, replicas = plan.arm, experiment.replicas
-    cache = replicas.cache
+    arm, settings = plan.arm, experiment.replicas
+    replicas = _replicas(experiment, plan)
+    seed = sha256(f"{plan.load.seed}/{plan.load.repeat}/{plan.arm_name}".encode()).digest()
+    changes = [change for one in happenings(experiment, plan, replicas) for change in one.changes]
     return System(
-        replicas=tuple(_replicas(experiment, plan)),
+        replicas=tuple(replicas),
         policy=_policy(plan),
         costs=costs_of(arm.route),
-        cache=None if cache is None else Cache(cache.sessions, cache.hit_factor),
+        cache=None if settings.cache is None else Cache(settings.cache.sessions, settings.cache.hit_factor),
         workers=arm.proxy_workers,
         stream_limit=MAX_STREAMS if arm.route == "envoy" else 0,
         deadline_ns=round(plan.workload.deadline_ms * 1e6),
-        seed=int.from_bytes(
-            sha256(f"{plan.load.seed}/{plan.load.repeat}/{plan.arm_name}".encode()).digest()[:6]
-        ),
+        seed=int.from_bytes(seed[:6]),
+        changes=tuple(changes),
+        joining=new_replicas(plan.events),
+        **(proxy_of(arm) if arm.route == "envoy" else {}),
     )
+
+
+def replica_names(experiment: Experiment, plan: CellPlan) -> list[str]:
+    """Return the names of all replicas of a cell, with those that join later."""
+    count = experiment.replicas.count + new_replicas(plan.events)
+    return [f"replica-{number}" for number in range(count)]
+
+
+def happenings(experiment: Experiment, plan: CellPlan, replicas: Sequence[Replica]) -> list[Happening]:
+    """Return the events of a cell. replicas: all of them, as they begin."""
+    return happenings_of(plan, replicas, experiment.replicas.names)
 
 
 def costs_of(route: str) -> Costs:
@@ -69,7 +81,7 @@ def _replicas(experiment: Experiment, plan: CellPlan) -> list[Replica]:
 
     weights = traits_of(plan.arm.route, plan.arm.policy, plan.arm.options).weights
     replicas = []
-    for number, name in enumerate(experiment.replicas.names):
+    for number, name in enumerate(replica_names(experiment, plan)):
         work = experiment.replicas.work_of(name)
         replicas.append(
             Replica(
@@ -79,7 +91,7 @@ def _replicas(experiment: Experiment, plan: CellPlan) -> list[Replica]:
                 slow_share=work.slow_share,
                 fail_share=work.fail_share,
                 fail_code=CODES[work.fail_code],
-                weight=weights[number] if weights else 1,
+                weight=weights[number] if number < len(weights) else 1,
             )
         )
     return replicas

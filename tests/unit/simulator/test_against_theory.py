@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+import tests.unit.simulator.kernels  # noqa: F401
 from simulator.simulation import simulate
 from simulator.system import Policy
 from tests.unit.simulator.loads import MS, fleet, poisson

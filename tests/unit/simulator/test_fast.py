@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tests.unit.simulator.kernels  # noqa: F401
 from simulator.fast import FIRST_ROOM, Draws, FastMachine, Fleet, alias_tables, memory_bytes, simulate_fast
 from simulator.histogram import count, new_counts, quantile_s
 from simulator.simulation import simulate

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tests.unit.simulator.kernels  # noqa: F401
 from simulator.simulation import RULES, simulate
 from simulator.system import (
     DEADLINE_EXCEEDED,
