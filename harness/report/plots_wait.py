@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
-from harness.analysis.statistics import RANKS
 from harness.analysis.window_series import Floats
-from harness.metrics.metric import NS_PER_MS
+from harness.metrics.metric import NS_PER_MS, RANKS
 from harness.report.plotting import (
     ARM_COLOURS,
     MARKERS,
@@ -34,6 +33,9 @@ MAX_PAIRS = 4  # arms: up to this number, each has a panel of queue time and one
 _RANK_LABELS = dict(zip(RANKS, ("50", "90", "95", "99", "99.9", "max"), strict=True))
 _ROW_RANKS = ("p50", "p90", "p99", "max")
 
+Spreads = tuple[Floats, Floats]
+Tables = Mapping[str, tuple[Spreads, Spreads]]  # arm -> from the planned send, from the actual send
+
 
 def draw_latency(data: PlotData) -> Figure:
     """Draw latency percentiles per arm, from the planned and from the actual send.
@@ -41,32 +43,43 @@ def draw_latency(data: PlotData) -> Figure:
     Values are medians over the repeats, whiskers their range. Up to MAX_LINES arms are lines over the
     percentiles. More arms are rows.
     """
+    cells_of = data.facts
+    every_cell = [cell for cells in cells_of.values() for cell in cells]
+    ranks = [rank for rank in RANKS if any(rank in cell.latency_ns for cell in every_cell)]
+    if len(cells_of) > MAX_LINES:
+        ranks = [rank for rank in ranks if rank in _ROW_RANKS]
     tables = {
         arm: (
-            _table([cell.latency_ns for cell in cells]),
-            _table([cell.latency_from_send_ns for cell in cells]),
+            _spreads([cell.latency_ns for cell in cells], ranks),
+            _spreads([cell.latency_from_send_ns for cell in cells], ranks),
         )
-        for arm, cells in data.facts.items()
+        for arm, cells in cells_of.items()
     }
-    return _latency_lines(data, tables) if len(tables) <= MAX_LINES else _latency_rows(tables)
+    return (_latency_lines if len(tables) <= MAX_LINES else _latency_rows)(data, tables, ranks)
 
 
-def _table(repeats: list[dict[str, float]]) -> Floats:
-    """Return milliseconds, (repeats, ranks), at least 0.001, because a log axis has no zero."""
-    table = np.array([[repeat[rank] / NS_PER_MS for rank in RANKS] for repeat in repeats])
-    floored: Floats = np.maximum(table, 1e-3)
-    return floored
+def _spreads(repeats: Sequence[Mapping[str, float]], ranks: Sequence[str]) -> Spreads:
+    """Return the median over the repeats, (ranks,), and whiskers to their range, (2, ranks), milliseconds.
+
+    At least 0.001, because a log axis has no zero. NaN where no repeat has enough requests for a percentile.
+    """
+    spreads = np.full((3, len(ranks)), np.nan)
+    for place, rank in enumerate(ranks):
+        found = np.array([repeat[rank] / NS_PER_MS for repeat in repeats if rank in repeat])
+        if len(found):
+            middle, whiskers = median_and_range(np.maximum(found, 1e-3))
+            spreads[:, place] = middle, *whiskers
+    return spreads[0], spreads[1:]
 
 
-def _latency_lines(data: PlotData, tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
+def _latency_lines(data: PlotData, tables: Tables, ranks: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 3.4 + 0.22 * math.ceil(len(tables) / 3)), layout="constrained")
     both = figure.subplots(1, 2, sharey=True)
     for index, (arm, pair) in enumerate(tables.items()):
         shift = 0.3 * ((index + 0.5) / len(tables) - 0.5)
-        for axes, table in zip(both, pair, strict=True):
-            middle, whiskers = median_and_range(table)
+        for axes, (middle, whiskers) in zip(both, pair, strict=True):
             axes.errorbar(
-                np.arange(len(RANKS)) + shift,
+                np.arange(len(ranks)) + shift,
                 middle,
                 whiskers,
                 label=arm_title(arm, max_length=40),
@@ -77,7 +90,7 @@ def _latency_lines(data: PlotData, tables: Mapping[str, tuple[Floats, Floats]]) 
     for axes, title in zip(both, _TITLES, strict=True):
         axes.set_title(title)
         log_latency(axes)
-        axes.set_xticks(range(len(RANKS)), _RANK_LABELS.values())
+        axes.set_xticks(range(len(ranks)), [_RANK_LABELS[rank] for rank in ranks])
         axes.set_xlabel("Percentile of requests (%)")
         axes.set_ylabel("Latency (ms, log scale)")
     handles, labels = both[0].get_legend_handles_labels()
@@ -97,19 +110,17 @@ def log_latency(axes: Axes, axis: str = "y") -> None:
     axes.grid(which="minor", axis="y" if axis == "y" else "x", alpha=0.25)
 
 
-def _latency_rows(tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
+def _latency_rows(_data: PlotData, tables: Tables, ranks: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.28 * len(tables)), layout="constrained")
     both = figure.subplots(1, 2, sharey=True, sharex=True)
     rows = np.arange(len(tables))
-    for number, rank in enumerate(_ROW_RANKS):
-        column = list(RANKS).index(rank)
+    for column, rank in enumerate(ranks):
+        number = _ROW_RANKS.index(rank)
         for axes, side in zip(both, (0, 1), strict=True):
-            ranges = [median_and_range(pair[side][:, column]) for pair in tables.values()]
-            middle, whiskers = (np.array(values).T for values in zip(*ranges, strict=True))
             axes.errorbar(
-                middle,
+                [pair[side][0][column] for pair in tables.values()],
                 rows,
-                xerr=whiskers,
+                xerr=np.array([pair[side][1][:, column] for pair in tables.values()]).T,
                 fmt=MARKERS[number],
                 color=ARM_COLOURS[number],
                 label="max" if rank == "max" else f"{_RANK_LABELS[rank]} %",
@@ -124,12 +135,12 @@ def _latency_rows(tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
     name_rows(both[0], list(tables))
     both[1].set_ylabel("Arm (name)")
     handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(_ROW_RANKS))
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(ranks))
     return figure
 
 
 def draw_queues(data: PlotData) -> Figure:
-    """Draw each replica over time, in one repeat: 99th percentile of queue time, and mean requests in flight.
+    """Draw each replica over time, in one repeat: longest queue time, and mean requests in flight.
 
     More than MAX_PAIRS arms have queue time only.
     """
@@ -144,7 +155,7 @@ def _queues_and_flights(data: PlotData) -> Figure:
         replica_lines(queue, cell, cell.replica_series.queue_ns / NS_PER_MS)
         replica_lines(in_flight, cell, cell.replica_series.in_flight)
         queue.set_title(f"{arm}: queue time", loc="left")
-        queue.set_ylabel("Queue time, p99 (ms)")
+        queue.set_ylabel("Longest queue time (ms)")
         in_flight.set_title(f"{arm}: in flight", loc="left")
         in_flight.set_ylabel("In flight, mean (requests)")
         for axes in (queue, in_flight):
@@ -159,7 +170,7 @@ def _queues_alone(data: PlotData) -> Figure:
     for arm, cell in data.first_cells().items():
         axes = axes_of[arm]
         replica_lines(axes, cell, cell.replica_series.queue_ns / NS_PER_MS)
-        axes.set_ylabel("Queue time, p99 (ms)")
+        axes.set_ylabel("Longest queue time (ms)")
         axes.set_xlabel("Time (s since the start of measuring)")
     from_zero(axes_of.values())
     replica_legend(figure, fullest(axes_of.values()))

@@ -11,10 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.metrics.metric import show
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
-from harness.report.tables import COUNTS, Arms, repeated_in_words, repeated_lines, where_table
+from harness.report.tables import (
+    COUNTS,
+    Arms,
+    figure,
+    repeated_in_words,
+    repeated_lines,
+    unsent_lines,
+    where_table,
+)
 
 MAX_ARM_COLUMNS = 5
 WIDE = 105  # characters: room for all columns beside an arm's name
@@ -46,6 +53,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield f"  [{COLOURS[finding.verdict]}]{finding.verdict:<12}[/] {text}"
     yield from (f"  [dim]not judged[/]   {escape(text)}, an arm was not run" for text in summary.not_judged)
     yield from (f"  [dim]note[/]         {escape(note)}" for note in summary.notes)
+    yield from (f"  [dim]not sent[/]     {escape(line)}" for line in unsent_lines(summary))
     yield from (f"  [yellow]invalid[/]      {escape(reason)}" for reason in summary.invalid_reasons)
     if again := repeated_in_words(summary):
         yield f"  [dim]repeated[/]     {again}"
@@ -61,7 +69,7 @@ def _where(arms: Arms, *, wide: bool) -> Table:
     few = len(arms) <= MAX_ARM_COLUMNS
     where = where_table(arms) if few else where_table(arms, most_replicas=0)
     waits = [
-        [f"{rank} ms", *(show(arm.metrics[f"latency_ms.{rank}"]) for arm in arms.values())]
+        [f"{rank} ms", *(figure(arm.metrics[f"latency_ms.{rank}"]) for arm in arms.values())]
         for rank in ("p50", "p99")
     ]
     columns = [[escape(cell) for cell in column] for column in zip(where.head, *where.rows, strict=True)]

@@ -122,6 +122,7 @@ def _measure(
             while reason := redo.set_aside(plan):
                 progress.again(plan, reason)
                 answered = new_run(plan).run(progress)
+            writer.seal_cell(plan.order)
             progress.cell_done(plan, answered)
 
         for plan in planned:

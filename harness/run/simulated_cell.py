@@ -6,6 +6,7 @@ from harness.errors import UserError
 from harness.plan.cells import CellPlan
 from harness.record.event_log import EVENTS, CellStarted, Collected, Line, LoadEnded, LoadStarted, line_text
 from harness.record.run_directory import RunWriter
+from harness.run.epoch import read_epoch
 from harness.run.planned_record import planned_record
 from harness.run.progress import RunProgress
 from harness.spec.experiment import Experiment
@@ -19,7 +20,7 @@ class SimulatedCellRun:
         self._plan = plan
         self._writer = writer
         self._folder = writer.cell(plan.arm_name, plan.repeat)
-        self._record = planned_record(experiment, plan, writer.manifest)
+        self._record = planned_record(experiment, plan, writer.manifest, read_epoch())
 
     def run(self, _progress: RunProgress) -> int:
         """Simulate the cell and write its record; return the number of calls that were made."""
@@ -44,8 +45,12 @@ class SimulatedCellRun:
         }
         record.measure_start_ns = outcome.measure_start_ns
         record.measure_end_ns = outcome.measure_start_ns + round(plan.workload.duration_s * 1e9)
-        route = plan.arm.route
-        cell = SimulatedCell(calls, outcome, request_ids, record.replicas, route, record.epoch_unix_ns)
+        cell = SimulatedCell(
+            *(calls, outcome, request_ids, system.costs),
+            replicas=record.replicas,
+            route=record.route,
+            epoch_unix_ns=record.epoch_unix_ns,
+        )
         made = write_ledgers(cell, self._folder)
         events = happenings(experiment, plan, system.replicas)
         killed = {name for one in events if one.planned.event.do == "kill" for name in one.targets}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.record.tables import REPLICA_COLUMNS
+from harness.record.ledger_files import PROXY_COLUMNS, PROXY_STEM, REPLICAS_COLUMNS, REPLICAS_STEM
+from harness.record.tables import Columns, column_types
 from harness.testbed.simulated.codes import CODES
 from lb.rows import REQUEST_COLUMNS
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     # Polars is imported when there is something to write: a command that only checks needs it never.
     import polars as pl
 
-    from simulator.system import Calls, Integers, Outcome
+    from simulator.system import Calls, Costs, Integers, Outcome
 
 METHOD = "AddVideo"
+NOT_SIMULATED = ("details", "flags", "bytes_in", "bytes_out", "upstream_connection")
 FIRST_CLIENT_PORT = 50_000
 CACHE = {-1: "", 0: "miss", 1: "hit"}
 CODE_NAMES = {number: name for name, number in CODES.items()}
@@ -34,25 +36,34 @@ class SimulatedCell:
     calls: Calls
     outcome: Outcome
     request_ids: Integers
+    costs: Costs
     replicas: Mapping[str, str]
     route: str
     epoch_unix_ns: int
 
 
 def write_ledgers(cell: SimulatedCell, folder: Path) -> int:
-    """Write requests.parquet, each replica's CSV file and, behind Envoy, access.jsonl.
+    """Write requests.parquet, replicas.parquet and, behind Envoy, proxy.parquet.
 
     Returns the number of calls that were made.
     """
     requests = _requests(cell)
-    own = requests.select(list(REQUEST_COLUMNS))
-    own.write_parquet(folder / "requests.parquet", compression="zstd", compression_level=1)
-    attempts = _attempts(cell)
-    for name in cell.replicas:
-        attempts.filter(replica=name).drop("replica").write_csv(folder / f"{name}.csv")
+    _store(requests, folder / "requests.parquet", REQUEST_COLUMNS)
+    _store(_attempts(cell), folder / f"{REPLICAS_STEM}.parquet", REPLICAS_COLUMNS)
     if cell.route == "envoy":
-        _access_log(cell, requests).write_ndjson(folder / "access.jsonl")
+        _store(_access_log(cell, requests), folder / f"{PROXY_STEM}.parquet", PROXY_COLUMNS)
     return requests.height
+
+
+def _store(table: pl.DataFrame, path: Path, columns: Columns) -> None:
+    """Write a table with exactly these columns and their types; what is not simulated is null."""
+    import polars as pl
+
+    own = [
+        (pl.lit(None) if name in NOT_SIMULATED else pl.col(name)).cast(kind).alias(name)
+        for name, kind in column_types(columns).items()
+    ]
+    table.select(own).write_parquet(path, compression="zstd", compression_level=1)
 
 
 def _requests(cell: SimulatedCell) -> pl.DataFrame:
@@ -66,15 +77,14 @@ def _requests(cell: SimulatedCell) -> pl.DataFrame:
         **{"in_flight": outcome.in_flight, "channel": calls.channel, "replica": outcome.replica},
         **{"code": outcome.code, "cache": outcome.cache, "tries": outcome.tries},
     }
-    small = [pl.col(name).cast(pl.Int32) for name in ("client", "in_flight")]
     return (
         pl.DataFrame(columns)
         .filter(pl.col("sent_ns") >= 0)
         .with_columns(
-            *small,
-            session=pl.lit(0, pl.Int32),
+            ready_ns="sent_ns",
+            session=pl.lit(0),
             method=pl.lit(METHOD),
-            messages=(pl.col("code") == 0).cast(pl.Int32),
+            messages=pl.col("code") == 0,
             connection=_connection(cell.route, len(cell.replicas)),
             code=pl.col("code").replace_strict(CODE_NAMES, return_dtype=pl.String),
             cache=pl.col("cache").replace_strict(CACHE, return_dtype=pl.String),
@@ -104,6 +114,15 @@ def _connection(route: str, replicas: int) -> pl.Expr:
     return pl.when(pl.col("replica") >= 0).then(named).otherwise(pl.lit(""))
 
 
+def _peer(cell: SimulatedCell) -> pl.Expr:
+    """Return whom a replica sees as its caller: the proxy of requests, or who made the connection."""
+    import polars as pl
+
+    if cell.route == "envoy":
+        return pl.lit(f"127.0.0.1:{FIRST_CLIENT_PORT - 1}")
+    return _connection(cell.route, len(cell.replicas))
+
+
 def _attempts(cell: SimulatedCell) -> pl.DataFrame:
     """Return the replicas' ledgers in one table, in the order of ends, with the column replica."""
     import polars as pl
@@ -119,12 +138,11 @@ def _attempts(cell: SimulatedCell) -> pl.DataFrame:
         .sort("done_ns", maintain_order=True)
         .with_columns(
             method=pl.lit(METHOD),
-            peer=pl.format("127.0.0.1:{}", FIRST_CLIENT_PORT + pl.col("channel")),
-            messages=(pl.col("code") == 0).cast(pl.Int32),
+            peer=_peer(cell),
+            messages=pl.col("code") == 0,
             code=pl.col("code").replace_strict(CODE_NAMES, return_dtype=pl.String),
             replica=_replica_names(cell),
         )
-        .select("replica", *REPLICA_COLUMNS)
     )
 
 
@@ -132,16 +150,18 @@ def _access_log(cell: SimulatedCell, requests: pl.DataFrame) -> pl.DataFrame:
     """Return Envoy's access log, as far as the simulator knows what stands there."""
     import polars as pl
 
-    started_ns = cell.epoch_unix_ns + pl.col("sent_ns")
-    fraction = (started_ns % 1_000_000_000).cast(pl.String).str.zfill(9)
+    started_ns = pl.col("sent_ns") + cell.costs.to_balancer_ns
+    lasted_ns = pl.col("done_ns") - cell.costs.to_client_ns - started_ns
     upstream: dict[str, str | None] = {"": None, **cell.replicas}
     return requests.sort("done_ns", maintain_order=True).select(
-        request_id=pl.col("request_id").cast(pl.String),
+        "request_id",
         path=pl.lit(f"/video_service.VideoService/{METHOD}"),
-        start=pl.format("{}.{}", started_ns // 1_000_000_000, fraction),
-        duration_ms=(pl.col("done_ns") - pl.col("sent_ns")) // 1_000_000,
+        start_unix_ns=cell.epoch_unix_ns + started_ns,
+        duration_ms=lasted_ns // 1_000_000,
+        duration_us=lasted_ns // 1_000,
         http=pl.lit(200),
         grpc="code",
+        cluster=pl.lit("videos"),
         upstream=pl.col("replica").replace_strict(upstream, return_dtype=pl.String),
         attempts="tries",
         connection=pl.col("channel") + 1,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from hashlib import sha256
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.events.schedule import new_replicas
@@ -19,7 +17,9 @@ from lb.plan import NS_PER_S, Phase, first_phase, open_loop
 from lb.policies import RING_SIZE_CAP
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.source_address import source_address
+from services.service_time import draw_ns
 from services.settings import ServiceTime
+from services.uniform import uniform
 
 if TYPE_CHECKING:
     # The simulator imports numba, which takes as long as the rest of a command.
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 MAX_STREAMS = 128  # of one connection to the proxy, as envoy/proxy.yaml.j2 and an ALB have it
 FIRST_PORT = 40_000
-LOGNORMAL_SIGMA = 1.0  # as in services.service_time
 
 
 def system_of(experiment: Experiment, plan: CellPlan) -> System:
@@ -160,7 +159,7 @@ def calls_of(experiment: Experiment, plan: CellPlan) -> tuple[Calls, npt.NDArray
         channel=channel,
         measured=measured.astype(bool),
         planned_ns=planned_ns,
-        work_ns=_service_times(experiment.replicas.service_time_ms, f"{load.seed}.{load.repeat}", request_id),
+        work_ns=_service_times(experiment.replicas.service_time_ms, load.draw, request_id),
         key=_keys(plan, channel, client, hash_keys),
         warm_up_ns=round(work.warm_up_s * NS_PER_S),
         waits="each" if arm.await_each_answer else "first" if arm.await_first_answer else "none",
@@ -209,23 +208,9 @@ def _first_channels(client: Any, channel: Any) -> Any:
     return first
 
 
-def _service_times(service_time: ServiceTime, repeat: str, request_ids: Any) -> Any:
-    """Return the service time of each request in ns, as services.draws and services.service_time have it."""
+def _service_times(service_time: ServiceTime, draw: str, request_ids: Any) -> Any:
+    """Return the service time of each request in ns, (calls,): what any replica draws for it."""
     import numpy as np
 
-    mean_ms = service_time.mean
-    if mean_ms == 0 or service_time.distribution == "constant":
-        return np.full(len(request_ids), round(mean_ms * 1e6))
-    draws = np.array([_uniform(f"{repeat}/{one}/service/1") for one in request_ids.tolist()])
-    if service_time.distribution == "exponential":
-        ms = -mean_ms * np.log1p(-draws)
-    else:
-        mu = math.log(mean_ms) - LOGNORMAL_SIGMA**2 / 2
-        normal = NormalDist()
-        ms = np.exp(mu + LOGNORMAL_SIGMA * np.array([normal.inv_cdf(draw) for draw in draws]))
-    return np.round(ms * 1e6).astype(np.int64)
-
-
-def _uniform(name: str) -> float:
-    """Return the number in (0, 1) that belongs to a name, with 52 bits."""
-    return ((int.from_bytes(sha256(name.encode()).digest()[:8], "big") >> 12) + 0.5) * 2.0**-52
+    times = [draw_ns(service_time, uniform(f"{draw}/{one}/service/1")) for one in request_ids.tolist()]
+    return np.array(times, np.int64)

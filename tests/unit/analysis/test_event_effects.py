@@ -82,7 +82,7 @@ def test_a_crash_by_hand(crash):
         "attempts_per_request": pytest.approx(5 / 6),
         "goodput_per_s": pytest.approx(4 / 0.25),
         "latency_p50_ms": 3,
-        "latency_p99_ms": 30,
+        "latency_p99_ms": None,  # of six requests
         "took_effect_ms": 40,
     }
     assert found == expected

@@ -47,7 +47,8 @@ def test_counts_by_hand(tmp_path):
     assert values["latency_ms.p50"] == 5  # of 1, 2, 5, 11, 20, 50
     assert values["latency_ms.max"] == 50
     assert values["latency_from_send_ms.p50"] == 2  # of 1, 1, 2, 10, 20, 50
-    assert (values["lag_ms.p99"], values["lag_ms.p50"]) == (4, 0)
+    assert (values["lag_ms.max"], values["lag_ms.p50"]) == (4, 0)
+    assert values["lag_ms.p99"] is values["latency_ms.p90"] is None  # of six requests
     assert values["queue_ms.max"] == 5
     assert (values["planned_rate_per_s"], values["achieved_rate_per_s"]) == (6, 6)
 

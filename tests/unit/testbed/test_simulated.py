@@ -48,6 +48,7 @@ def simulated(experiment: Experiment, folder: Path) -> Run:
     writer = RunWriter.create(folder, manifest, experiment_yaml(experiment))
     for plan in plans:
         SimulatedCellRun(experiment, plan, writer).run(RunProgress(experiment, len(plans), quiet=True))
+        writer.seal_cell(plan.order)
     writer.finish("completed")
     return read_run(writer.path)
 
@@ -62,7 +63,7 @@ def test_the_command_gives_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert "simulated: nothing was started" in " ".join(capsys.readouterr().out.split())
     assert SIMULATED in (run.path / "report.html").read_text()
     assert list((run.path / "plots").glob("*.svg"))
-    access = pl.read_ndjson(run.cells[0].folder / "access.jsonl")
+    access = pl.read_parquet(run.cells[0].folder / "proxy.parquet")
     assert access["grpc"].unique().to_list() == ["OK"]
 
 
