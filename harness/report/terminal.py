@@ -16,6 +16,7 @@ from harness.report.event_tables import event_line
 from harness.report.tables import (
     COUNTS,
     Arms,
+    failed_lines,
     figure,
     repeated_in_words,
     repeated_lines,
@@ -30,7 +31,12 @@ COLOURS = {"held": "green", "measured": "green", "refuted": "red", "inconclusive
 
 
 def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
-    """Print where requests went in each arm, what its events did, the verdict, and the path of the report."""
+    """Print where requests went in each arm, what its events did, the verdict, and the path of the report.
+
+    Where every request of a cell failed, that comes first.
+    """
+    for line in failed_lines(summary):
+        console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
     console.print(_where(summary.arms, wide=console.width >= WIDE))
     for name, arm in summary.arms.items():
         if arm.events:

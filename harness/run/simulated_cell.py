@@ -1,8 +1,7 @@
 """The story of one simulated cell: plan, compute, write the ledgers. Nothing is started."""
 
-import sys
-
 from harness.errors import UserError
+from harness.output.safe_text import say
 from harness.plan.cells import CellPlan
 from harness.record.event_log import EVENTS, CellStarted, Collected, Line, LoadEnded, LoadStarted, line_text
 from harness.record.run_directory import RunWriter
@@ -34,7 +33,7 @@ class SimulatedCellRun:
         system = system_of(experiment, plan)
         calls, request_ids = calls_of(experiment, plan)
         if not is_compiled("engine.run"):
-            print("the simulator is compiled, once for each version: about 30 s of one core", file=sys.stderr)
+            say("the simulator is compiled, once for each version: about 30 s of one core", error=True)
         try:
             outcome = simulate(system, calls)
         except ValueError as error:
