@@ -85,7 +85,10 @@ def run(
     ] = 2,
     testbed: Annotated[
         str,
-        typer.Option(help="Where the parts run: local (processes), docker (containers), external (yours)."),
+        typer.Option(
+            help="Where the parts run: local (processes), docker (containers), external (yours); simulated: "
+            "nothing runs, all is computed."
+        ),
     ] = "local",
     target: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="external: your load balancer.")
