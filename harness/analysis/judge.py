@@ -6,12 +6,13 @@ An expectation that needs an unusable cell is inconclusive, and so is the run.
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.metrics.facts import CellFacts
-from harness.metrics.metric import NS_PER_MS, Number, show
+from harness.metrics.metric import NS_PER_MS, Number, show, times_of
 from harness.metrics.registry import METRICS
 from harness.record.summary import Finding, VerdictWord
 from harness.spec.experiment import Expectation, Experiment
@@ -117,13 +118,13 @@ def _find(expectation: Expectation, results: Results, reasons: Mapping[str, list
     unusable = list(reasons[arm])
     if other is not None:
         factor, figures_of_other = _median_in_words(metric, results.get(other, ()))
-        measured = value / factor if value is not None and factor else None
+        measured = None if value is None or factor is None else times_of(value, factor)
         times = "" if measured is None else f"{show(measured)} times: "
         figures = f"{times}{figures} against {figures_of_other}"
         unusable += reasons[other]
     bound, is_least = expectation.bound
     verdict: VerdictWord
-    if value is None or factor is None or unusable:
+    if value is None or factor is None or unusable or value == factor == math.inf:
         verdict = "inconclusive"
     else:
         held = value >= bound * factor if is_least else value <= bound * factor

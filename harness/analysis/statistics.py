@@ -52,6 +52,7 @@ def t_quantile(probability: float, degrees: int) -> float:
 # repeats that are not normal.
 TAIL = 0.025
 FEWEST = 2  # repeats with an interval
+FEWEST_OF_RANKS = 6  # repeats with a 95 % interval for every distribution
 SIMULATED_VALUES = 2_000_000
 SEED = 12
 
@@ -156,21 +157,26 @@ def interval_over_repeats(values: Sequence[float], repeats: Repeats) -> Interval
     - the interval between order statistics that the sign test gives for the median, whatever the
       distribution (W. R. Thompson, Annals of Mathematical Statistics 7, 1936). Fewer than six repeats
       cannot give 95 %; then it is their range (five: 94 %, four: 88 %, three: 75 %).
-    Values that are the same in each repeat give an interval of no length.
+    Values that are the same in each repeat give an interval of no length. With infinite values among
+    them (a percentile that falls on failed requests) there is no mean, and only the second interval. Fewer
+    than six such repeats exclude nothing.
     """
     ordered = sorted(values)
     if len(ordered) < FEWEST:
         raise ValueError(f"an interval takes {FEWEST} repeats at least, and there are {len(ordered)}")
     if ordered[0] == ordered[-1]:
         return Interval(ordered[0], ordered[0])
+    rank = _rank(len(ordered))
+    of_ranks = Interval(ordered[rank - 1], ordered[-rank])
+    if math.isinf(ordered[-1]):
+        return of_ranks if len(ordered) >= FEWEST_OF_RANKS else Interval(0.0, math.inf)
     on_logs = ordered[0] > 0
     scaled = [math.log(value) for value in ordered] if on_logs else ordered
     mean, deviation = _mean_and_deviation(scaled)
     quantile = t_quantile(1 - tail_at_each_look(repeats), len(scaled) - 1)
     half = quantile * deviation / math.sqrt(len(scaled))
     t_interval = Interval(_back(mean - half, on_logs), _back(mean + half, on_logs))
-    rank = _rank(len(ordered))
-    return t_interval.hull(ordered[rank - 1], ordered[-rank])
+    return t_interval.hull(of_ranks.low, of_ranks.high)
 
 
 @cache

@@ -149,9 +149,11 @@ def list_() -> int:
 def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) -> int:
     """Validate an experiment and show its plan: cells, requests, rates, utilisation. Starts nothing."""
     spec = load_experiment(experiment, overrides)
-    from harness.cli.check import plan_text
+    from rich.console import Console
 
-    print(plan_text(spec))
+    from harness.cli.check import print_plan
+
+    print_plan(spec, Console())
     return 0
 
 

@@ -22,6 +22,7 @@ class EventMetric(NamedTuple):
     unit: str
     meaning: str
     compute: Callable[[EventEffects], Number]
+    at_least: Callable[[EventEffects], Number] | None = None
 
 
 def _failed(event: EventEffects) -> int:
@@ -133,13 +134,27 @@ EVENT_METRICS: dict[str, EventMetric] = {
     ),
     "latency_p50_ms": EventMetric(
         "ms",
-        "Median latency (done - planned) of all requests of the interval",
-        lambda e: in_ms(e.latency_ns.get("p50")),
+        "Median latency (done - planned) of all requests of the interval; null where it falls on a failed "
+        "request, see `latency_ms`",
+        lambda e: in_ms(e.latency.of_all_ns.get("p50")),
+        lambda e: in_ms(e.latency.at_least_ns.get("p50")),
     ),
     "latency_p99_ms": EventMetric(
         "ms",
-        "99th percentile latency (done - planned) of all requests of the interval",
-        lambda e: in_ms(e.latency_ns.get("p99")),
+        "99th percentile latency (done - planned) of all requests of the interval; null where it falls on a "
+        "failed request, see `latency_ms`",
+        lambda e: in_ms(e.latency.of_all_ns.get("p99")),
+        lambda e: in_ms(e.latency.at_least_ns.get("p99")),
+    ),
+    "ok_latency_p50_ms": EventMetric(
+        "ms",
+        "Median latency (done - planned) of the interval's requests that ended with OK",
+        lambda e: in_ms(e.latency.of_ok_ns.get("p50")),
+    ),
+    "ok_latency_p99_ms": EventMetric(
+        "ms",
+        "99th percentile latency (done - planned) of the interval's requests that ended with OK",
+        lambda e: in_ms(e.latency.of_ok_ns.get("p99")),
     ),
     "took_effect_ms": EventMetric(
         "ms",
@@ -157,7 +172,9 @@ def event_metrics() -> Iterator[tuple[str, Metric]]:
     for number in range(1, NAMED_EVENTS + 1):
         for name, metric in EVENT_METRICS.items():
             compute = _of_event(number, metric.compute)
-            yield f"event{number}.{name}", Metric(metric.unit, f"Event {number}: {metric.meaning}", compute)
+            at_least = metric.at_least and _of_event(number, metric.at_least)
+            meaning = f"Event {number}: {metric.meaning}"
+            yield f"event{number}.{name}", Metric(metric.unit, meaning, compute, at_least)
 
 
 def _of_event(number: int, compute: Callable[[EventEffects], Number]) -> Callable[[CellFacts], Number]:

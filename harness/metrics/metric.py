@@ -93,6 +93,8 @@ def show(value: Number, unit: str = "") -> str:
     """Return a figure as text: about four digits, and its unit unless it is a ratio."""
     if value is None:
         return "not measured"
+    if math.isinf(value):
+        return "infinity"
     text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
     if text in ("0", "1") and value != int(value):
         text = f"{value:.7g}"  # 0.99998 misses a bound of 1, and must not read as 1
@@ -108,17 +110,24 @@ Compute = Callable[["CellFacts"], Number]
 class Metric:
     """One metric. `compute` returns its value for one cell in `unit`, or None where it is not defined.
 
-    `meaning` stands in results/README.md: one line of Markdown.
+    `meaning` stands in results/README.md: one line of Markdown. `at_least`: of a metric that may be infinity,
+    what its value is at least.
     """
 
     unit: str
     meaning: str
     compute: Compute
+    at_least: Compute | None = None
 
 
 def in_ms(ns: Number) -> Number:
     """Return nanoseconds as milliseconds; None for None."""
     return None if ns is None else ns / NS_PER_MS
+
+
+def times_of(value: float, other: float) -> Number:
+    """Return value / other; None where that says nothing: if other is 0, or both are infinity."""
+    return None if other == 0 or value == other == math.inf else value / other
 
 
 def share(part: float, whole: float) -> Number:

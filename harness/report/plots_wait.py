@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from harness.analysis.statistics import RANKS
 from harness.analysis.window_series import Floats
+from harness.metrics.facts import CellFacts
 from harness.metrics.metric import NS_PER_MS
 from harness.report.plotting import (
     ARM_COLOURS,
+    AT_LEAST,
+    AT_LEAST_IN_WORDS,
     MARKERS,
     WIDTH_IN,
     PlotData,
@@ -36,56 +42,83 @@ _ROW_RANKS = ("p50", "p90", "p99", "max")
 
 
 def draw_latency(data: PlotData) -> Figure:
-    """Draw latency percentiles per arm, from the planned and from the actual send.
+    """Draw latency percentiles per arm: from the planned send, of OK alone, and from the actual send.
 
-    Values are medians over the repeats, whiskers their range. Up to MAX_LINES arms are lines over the
-    percentiles. More arms are rows.
+    Values are medians over the repeats, whiskers their range. A percentile that falls on failed requests is
+    drawn at what it is at least, with a mark. The panel of OK alone is there where requests failed. Up to
+    MAX_LINES arms are lines over the percentiles. More arms are rows.
     """
-    tables = {
-        arm: (
-            _table([cell.latency_ns for cell in cells]),
-            _table([cell.latency_from_send_ns for cell in cells]),
-        )
-        for arm, cells in data.facts.items()
-    }
-    return _latency_lines(data, tables) if len(tables) <= MAX_LINES else _latency_rows(tables)
+    failed = any(cell.errors for cells in data.facts.values() for cell in cells)
+    titles = _TITLES if failed else (_TITLES[0], _TITLES[-1])
+    tables = {arm: _tables(cells, failed) for arm, cells in data.facts.items()}
+    draw = _latency_lines if len(tables) <= MAX_LINES else _latency_rows
+    return draw(data, tables, titles)
 
 
-def _table(repeats: list[dict[str, float]]) -> Floats:
-    """Return milliseconds, (repeats, ranks), at least 0.001, because a log axis has no zero."""
-    table = np.array([[repeat[rank] / NS_PER_MS for rank in RANKS] for repeat in repeats])
-    floored: Floats = np.maximum(table, 1e-3)
-    return floored
+@dataclass(frozen=True)
+class _Latencies:
+    """One latency of an arm in milliseconds, at least 0.001, because a log axis has no zero.
+
+    values: (repeats, ranks); where a percentile falls on failed requests, what it is at least. is_least:
+    (ranks,), whether the median over the repeats falls on failed requests.
+    """
+
+    values: Floats
+    is_least: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, repeats: Sequence[Mapping[str, float]], at_least: Sequence[Mapping[str, float]]
+    ) -> _Latencies:
+        found, known = (np.array([[one[rank] for rank in RANKS] for one in of]) for of in (repeats, at_least))
+        values = np.where(np.isinf(found), known, found) / NS_PER_MS
+        return cls(np.maximum(values, 1e-3), np.isinf(np.median(found, axis=0)))
 
 
-def _latency_lines(data: PlotData, tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
+def _tables(cells: Sequence[CellFacts], failed: bool) -> list[_Latencies | None]:
+    """Return what each panel shows of an arm; None: nothing ended with OK."""
+    planned, sent = [cell.latency for cell in cells], [cell.latency_from_send for cell in cells]
+    of_ok = [one.of_ok_ns for one in planned if one.of_ok_ns]
+    return [
+        _Latencies.of([one.of_all_ns for one in planned], [one.at_least_ns for one in planned]),
+        *([_Latencies.of(of_ok, of_ok) if of_ok else None] if failed else []),
+        _Latencies.of([one.of_all_ns for one in sent], [one.at_least_ns for one in sent]),
+    ]
+
+
+def _latency_lines(data: PlotData, tables: _Panels, titles: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 3.4 + 0.22 * math.ceil(len(tables) / 3)), layout="constrained")
-    both = figure.subplots(1, 2, sharey=True)
-    for index, (arm, pair) in enumerate(tables.items()):
+    sides = figure.subplots(1, len(titles), sharey=True)
+    for index, (arm, of_sides) in enumerate(tables.items()):
         shift = 0.3 * ((index + 0.5) / len(tables) - 0.5)
-        for axes, table in zip(both, pair, strict=True):
-            middle, whiskers = median_and_range(table)
-            axes.errorbar(
-                np.arange(len(RANKS)) + shift,
-                middle,
-                whiskers,
-                label=arm_title(arm, max_length=40),
-                capsize=2.5,
-                elinewidth=1,
-                **arm_line(data.number(arm)),
-            )
-    for axes, title in zip(both, _TITLES, strict=True):
+        for axes, table in zip(sides, of_sides, strict=True):
+            if table is None:
+                continue
+            middle, whiskers = median_and_range(table.values)
+            xs = np.arange(len(RANKS)) + shift
+            style = arm_line(data.number(arm))
+            label = arm_title(arm, max_length=40)
+            axes.errorbar(xs, middle, whiskers, label=label, capsize=2.5, elinewidth=1, **style)
+            axes.plot(xs[table.is_least], middle[table.is_least], **AT_LEAST)
+    for axes, title in zip(sides, titles, strict=True):
         axes.set_title(title)
         log_latency(axes)
         axes.set_xticks(range(len(RANKS)), _RANK_LABELS.values())
         axes.set_xlabel("Percentile of requests (%)")
         axes.set_ylabel("Latency (ms, log scale)")
-    handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    _latency_legend(figure, sides[0], tables, columns=3)
     return figure
 
 
-_TITLES = ("From the planned send", "From the actual send")
+_TITLES = ("All, from the planned send", "OK alone, from the planned send", "All, from the actual send")
+_Panels = Mapping[str, Sequence[_Latencies | None]]
+
+
+def _latency_legend(figure: Figure, axes: Axes, tables: _Panels, columns: int) -> None:
+    handles, _ = axes.get_legend_handles_labels()
+    if any(table.is_least.any() for of_sides in tables.values() for table in of_sides if table is not None):
+        handles.append(Line2D([], [], label=AT_LEAST_IN_WORDS, **AT_LEAST))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def log_latency(axes: Axes, axis: str = "y") -> None:
@@ -97,35 +130,46 @@ def log_latency(axes: Axes, axis: str = "y") -> None:
     axes.grid(which="minor", axis="y" if axis == "y" else "x", alpha=0.25)
 
 
-def _latency_rows(tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
+def _latency_rows(_data: PlotData, tables: _Panels, titles: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.28 * len(tables)), layout="constrained")
-    both = figure.subplots(1, 2, sharey=True, sharex=True)
-    rows = np.arange(len(tables))
+    sides = figure.subplots(1, len(titles), sharey=True, sharex=True)
     for number, rank in enumerate(_ROW_RANKS):
-        column = list(RANKS).index(rank)
-        for axes, side in zip(both, (0, 1), strict=True):
-            ranges = [median_and_range(pair[side][:, column]) for pair in tables.values()]
-            middle, whiskers = (np.array(values).T for values in zip(*ranges, strict=True))
-            axes.errorbar(
-                middle,
-                rows,
-                xerr=whiskers,
-                fmt=MARKERS[number],
-                color=ARM_COLOURS[number],
-                label="max" if rank == "max" else f"{_RANK_LABELS[rank]} %",
-                markersize=5,
-                elinewidth=1,
-                capsize=2,
-            )
-    for axes, title in zip(both, _TITLES, strict=True):
+        for side, axes in enumerate(sides):
+            found = {row: of_sides[side] for row, of_sides in enumerate(tables.values())}
+            shown = {row: table for row, table in found.items() if table is not None}
+            _rank_markers(axes, shown, number, rank)
+    for axes, title in zip(sides, titles, strict=True):
         axes.set_title(title)
         log_latency(axes, "x")
         axes.set_xlabel("Latency (ms, log scale)")
-    name_rows(both[0], list(tables))
-    both[1].set_ylabel("Arm (name)")
-    handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(_ROW_RANKS))
+    name_rows(sides[0], list(tables))
+    for axes in sides[1:]:
+        axes.set_ylabel("Arm (name)")
+    _latency_legend(figure, sides[0], tables, columns=len(_ROW_RANKS) + 1)
     return figure
+
+
+def _rank_markers(axes: Axes, shown: Mapping[int, _Latencies], number: int, rank: str) -> None:
+    """Draw one percentile of all arms. shown: row -> the arm's latencies."""
+    column = list(RANKS).index(rank)
+    if not shown:
+        return
+    rows = np.array(list(shown))
+    ranges = [median_and_range(table.values[:, column]) for table in shown.values()]
+    middle, whiskers = (np.array(values).T for values in zip(*ranges, strict=True))
+    axes.errorbar(
+        middle,
+        rows,
+        xerr=whiskers,
+        fmt=MARKERS[number],
+        color=ARM_COLOURS[number],
+        label="max" if rank == "max" else f"{_RANK_LABELS[rank]} %",
+        markersize=5,
+        elinewidth=1,
+        capsize=2,
+    )
+    is_least = np.array([table.is_least[column] for table in shown.values()], dtype=bool)
+    axes.plot(middle[is_least], rows[is_least], **{**AT_LEAST, "marker": r"$\rightarrow$"})
 
 
 def draw_queues(data: PlotData) -> Figure:

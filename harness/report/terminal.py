@@ -11,20 +11,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.metrics.metric import show
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
-from harness.report.tables import COUNTS, Arms, repeated_in_words, repeated_lines, where_table
+from harness.report.share_tables import OF_MANY, purely_ranked, where_table
+from harness.report.tables import figure_of, repeated_in_words, repeated_lines
 
 MAX_ARM_COLUMNS = 5
 WIDE = 105  # characters: room for all columns beside an arm's name
+
+# Heading -> metric. Those of OK alone are there where requests failed.
+_WAITS = {
+    "p50 ms": "latency_ms.p50",
+    "p99 ms": "latency_ms.p99",
+    "p50 ms, OK": "ok_latency_ms.p50",
+    "p99 ms, OK": "ok_latency_ms.p99",
+}
 
 _COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
 def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
     """Print where requests went in each arm, what its events did, the verdict, and the path of the report."""
-    console.print(_where(summary.arms, wide=console.width >= WIDE))
+    console.print(_where(summary, wide=console.width >= WIDE))
     for name, arm in summary.arms.items():
         if arm.events:
             line = f"  [bold]{escape(name)}[/]  {escape(event_line(arm))}"
@@ -52,29 +60,33 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield from (f"{'':15}{escape(line)}" for line in repeated_lines(summary))
 
 
-def _where(arms: Arms, *, wide: bool) -> Table:
+def _where(summary: Summary, *, wide: bool) -> Table:
     """Return the report's table of where requests went, with latency.
 
     Up to MAX_ARM_COLUMNS arms are columns, since their names are long and replicas may be many. More arms are
-    rows. Those have no counts of replicas on a narrow terminal: busiest / fair sums them up.
+    rows. Those have no shares of replicas on a narrow terminal: busiest / fair sums them up.
     """
+    arms = summary.arms
     few = len(arms) <= MAX_ARM_COLUMNS
-    where = where_table(arms) if few else where_table(arms, most_replicas=0)
+    where = where_table(summary) if few else where_table(summary, most_replicas=0)
     waits = [
-        [f"{rank} ms", *(show(arm.metrics[f"latency_ms.{rank}"]) for arm in arms.values())]
-        for rank in ("p50", "p99")
+        [heading, *(figure_of(arm, metric) for arm in arms.values())]
+        for heading, metric in _WAITS.items()
+        if metric.startswith("latency") or any(arm.errors for arm in arms.values())
     ]
     columns = [[escape(cell) for cell in column] for column in zip(where.head, *where.rows, strict=True)]
-    kept = [column for column in columns if few or wide or column[0] not in COUNTS]
-    return (_arms_as_columns if few else _arms_as_rows)([*kept, *waits])
+    kept = [column for column in columns if few or wide or column[0] not in OF_MANY]
+    by_rank = purely_ranked([heading for heading, *_ in columns])
+    layout = _arms_as_columns if few else _arms_as_rows
+    return layout([*kept, *waits], f"Requests answered, by {'rank' if by_rank else 'replica'}")
 
 
-def _table(**layout: Any) -> Table:
-    return Table(title="Requests answered, by replica", title_justify="left", header_style="bold", **layout)
+def _table(title: str, **layout: Any) -> Table:
+    return Table(title=title, title_justify="left", header_style="bold", **layout)
 
 
-def _arms_as_columns(columns: Sequence[Sequence[str]]) -> Table:
-    table = _table()
+def _arms_as_columns(columns: Sequence[Sequence[str]], title: str) -> Table:
+    table = _table(title)
     table.add_column("", no_wrap=True)
     for arm in columns[0][1:]:
         table.add_column(arm, justify="right", overflow="fold")
@@ -83,8 +95,8 @@ def _arms_as_columns(columns: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def _arms_as_rows(columns: Sequence[Sequence[str]]) -> Table:
-    table = _table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _arms_as_rows(columns: Sequence[Sequence[str]], title: str) -> Table:
+    table = _table(title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
     for heading, *cells in columns[1:]:
         # Headings break between words, figures never.

@@ -84,7 +84,7 @@ def write_cell(
     """A completed cell of one second. envoy: (request id, upstream); replica: (request id, replica).
 
     Ledgers that are not given agree with `rows`. `messages`: rows of streams, if there were any. In the
-    replicas' ledgers all ended with OK. `events`: lines of events.jsonl.
+    replicas' ledgers all ended with OK, and what they waited is in `rows`. `events`: lines of events.jsonl.
     """
     answered = [(entry["request_id"], entry["replica"]) for entry in rows if entry["replica"]]
     if envoy is None:
@@ -94,8 +94,10 @@ def write_cell(
     _store(folder, "requests", rows, REQUEST_COLUMNS)
     if messages is not None:
         _store(folder, "messages", messages, MESSAGE_COLUMNS)
+    waited = {entry["request_id"]: entry for entry in rows}
     for name in REPLICAS:
-        own = [f"{request_id},AddVideo,p,0,1,0,1,1,1,OK\n" for request_id, at in replica if at == name]
+        seen = [request_id for request_id, at in replica if at == name]
+        own = [_replica_line(request_id, waited.get(request_id, {})) for request_id in seen]
         (folder / f"{name}.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + "".join(own))
     if route == "envoy":
         common = {"grpc": "OK", "bytes_in": 30, "bytes_out": 12}
@@ -112,6 +114,11 @@ def write_cell(
             {**base, **there, **window, "planned_rate_per_s": 10.0, "epoch_unix_ns": 0, **info}
         ),
     )
+
+
+def _replica_line(request_id: int, waited: dict[str, Any]) -> str:
+    queue_ns, in_flight = waited.get("queue_ns", 0), waited.get("in_flight", 1)
+    return f"{request_id},AddVideo,p,0,1,{queue_ns},1,{in_flight},1,OK\n"
 
 
 def _store(folder: Path, stem: str, rows: Sequence[dict[str, Any]], columns: dict[str, Any]) -> None:

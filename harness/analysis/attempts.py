@@ -1,0 +1,44 @@
+"""The attempts that replicas saw of a cell's requests, with what each of them waited, from their ledgers.
+
+The clients' ledger has one row per request: the answer that counted. A request that was tried again has
+more attempts, and a request that the client gave up has an attempt without an answer. Both held a place in a
+queue. Figures of queues that leave them out show only the survivors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from harness.record.run_directory import Cell
+from harness.record.tables import table_errors
+
+
+def attempts_of(cell: Cell, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame | None:
+    """Return one row per attempt that a replica saw: replica, at_ns, queue_ns, in_flight.
+
+    rows: the requests (request_id, at_ns) whose attempts are wanted. at_ns of an attempt is that of its
+    request. replica: index in `names`. queue_ns: time in the queue, until the attempt got a slot or was given
+    up. in_flight: attempts inside the replica when this one arrived, this one included.
+    None if the lab cannot read the replicas' ledgers. The last rows of a replica that was killed are missing.
+    Raises UserError that names the cell's folder when a ledger is damaged.
+    """
+    if "replica" in cell.record.missing_ledgers:
+        return None
+    ledgers = [
+        ledger.select("request_id", "queue_ns", "in_flight").with_columns(
+            pl.lit(names.index(name), pl.UInt16).alias("replica")
+        )
+        for name, ledger in cell.replica_ledgers().items()
+    ]
+    if not ledgers:
+        return None
+    wanted = rows.lazy().select("request_id", "at_ns")
+    with table_errors(cell.folder, "ledgers written by this lab"):
+        return (
+            pl.concat(ledgers)
+            .join(wanted, on="request_id", how="inner")
+            .select("replica", "at_ns", "queue_ns", "in_flight")
+            .collect(engine="streaming")
+        )
