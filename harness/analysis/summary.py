@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import CellResult, judge, measure, median
+from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.replica_ranks import replicas_differ, shares_by_rank
+from harness.analysis.validity import CellResult, measure
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, EventEffects, Ledgers
 from harness.metrics.metric import Number
@@ -94,7 +95,7 @@ def _repeat(cell: CellFacts, result: CellResult) -> RepeatSummary:
     return RepeatSummary(
         repeat=cell.repeat,
         status=cell.status,
-        invalid_reasons=list(result.invalid_reasons),
+        invalid_reasons=[reason.in_words for reason in result.invalid_reasons],
         **dict(_figures([cell], result.values)),
     )
 

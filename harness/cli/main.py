@@ -42,8 +42,8 @@ app = typer.Typer(
     help="Where do requests really go, and what does that cost? Real gRPC servers behind a real Envoy, or "
     "called directly; real load; every request counted three times.\n\n"
     "NAME [options] is short for run NAME [options]; nothing at all for list.\n\n"
-    "Exit status: 0 held, 1 refuted, 2 bad usage or bad file, 3 inconclusive, 4 the lab failed, "
-    "130 interrupted.",
+    "Exit status: 0 held, or nothing was expected, 1 refuted, 2 bad usage or bad file, 3 inconclusive, "
+    "4 the lab failed, 130 interrupted.",
 )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
+from harness.analysis.validity import measure
 from harness.record.event_log import StepTaken
 from tests.unit.analysis.test_event_effects import CRASH, KILLED, ONE, SEEN, WROTE, ZERO, A, B, C, at, failed
 from tests.unit.synthetic.handwritten_cell import MS, asked, endpoint, took_effect, write_cell

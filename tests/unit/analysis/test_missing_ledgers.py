@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
 from harness.analysis.ledgers import reconcile
 from harness.analysis.summary import facts_of, summarise
+from harness.analysis.validity import measure
 from harness.record.run_directory import read_run
 from harness.report.page import render_report
 from harness.report.plots import PLOTS
@@ -75,7 +75,7 @@ def test_a_client_alone_is_not_judged(tmp_path, attempts):
     assert (set(unknown), ledgers.reconciled) == ({None}, None)
     facts = collect_facts(cell)
     assert facts.answers_lost is None
-    assert not [reason for reason in measure(facts).invalid_reasons if "reconcile" in reason]
+    assert not [reason for reason in measure(facts).invalid_reasons if "reconcile" in reason.text]
 
 
 def test_a_request_that_the_client_wrote_twice_is_wrong_all_the_same(tmp_path):
@@ -155,4 +155,4 @@ def test_expectations_that_are_all_left_out_are_inconclusive(external):
         "the run: not usable, because every expectation is about an arm that was not run"
     )
     _update(external / "manifest.json", {"not_judged": []})
-    assert summarise(read_run(external)).verdict == "held"
+    assert summarise(read_run(external)).verdict == "measured"

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
 from harness.analysis.summary import facts_of, summarise
+from harness.analysis.validity import measure
 from harness.errors import UserError
 from harness.events.kind import EventKind
 from harness.events.registry import EVENT_KINDS, is_opposite

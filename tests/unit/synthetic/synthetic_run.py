@@ -35,7 +35,7 @@ workload:
 arms:
   sticky: {route: envoy, policy: sticky}
   round_robin: {route: envoy, policy: round_robin}
-repeats: 2
+repeats: 3
 expect:
   - {arm: round_robin, metric: spread.max_over_mean, at_most: 1.02}
   - {arm: sticky, metric: affinity.purity, at_least: 1.0}
@@ -52,7 +52,7 @@ def synthesise_run(
     `requests`: planned in the window of each cell, whatever the experiment's rate.
     """
     experiment = _read(experiment_yaml, name)
-    order = [(n, arm) for n in range(1, experiment.repeats + 1) for arm in experiment.variants.values()]
+    order = [(n, arm) for n in range(1, experiment.repeats.min + 1) for arm in experiment.variants.values()]
     manifest = Manifest(
         experiment=name,
         seed=1,
