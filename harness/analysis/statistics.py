@@ -182,16 +182,15 @@ def interval_over_repeats(values: Sequence[float], repeats: Repeats) -> Interval
 def ratio_interval(before: Sequence[float], after: Sequence[float]) -> Interval | None:
     """Return the 95 % confidence interval of after / before, from independent repeats of two runs.
 
-    None: a run has fewer than FEWEST values, or one that is not positive. Welch's t interval of the
-    difference of the means of the logarithms, with Satterthwaite's degrees of freedom, rounded down (B. L.
-    Welch, The generalization of Student's problem when several different population variances are involved,
-    Biometrika 34, 1947).
+    None: a run has fewer than FEWEST values, or one that is not positive, or infinity. Welch's t interval of
+    the difference of the means of the logarithms, with Satterthwaite's degrees of freedom, rounded down (B.
+    L. Welch, The generalization of Student's problem when several different population variances are
+    involved, Biometrika 34, 1947).
     """
-    if min(len(before), len(after)) < FEWEST or min([*before, *after]) <= 0:
+    values = [*before, *after]
+    if min(len(before), len(after)) < FEWEST or min(values) <= 0 or math.isinf(max(values)):
         return None
-    (one, s1), (other, s2) = (
-        _mean_and_deviation([math.log(v) for v in values]) for values in (before, after)
-    )
+    (one, s1), (other, s2) = (_mean_and_deviation([math.log(v) for v in run]) for run in (before, after))
     v1, v2 = s1**2 / len(before), s2**2 / len(after)
     if v1 + v2 == 0:
         return Interval(math.exp(other - one), math.exp(other - one))

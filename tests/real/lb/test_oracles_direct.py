@@ -224,7 +224,7 @@ def test_health_checks_exclude_replicas_that_do_not_serve(
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
-        await asyncio.sleep(0.5)  # both connections stand, and who listens knows who serves
+        await asyncio.sleep(0.5)  # both connections are open, and clients that check health know who serves
         await calls(clients[0], 20)
 
     rows, _ = run_clients(replace(settings, service_config=config), 1, script)

@@ -151,7 +151,7 @@ def test_a_health_watch_ends_with_an_outage_and_a_new_one_finds_it_serving(
     set_outage(server, 0.3, 150)
     with pytest.raises(grpc.RpcError):
         next(watch)
-    # A watch that begins in the very moment of an outage is lost with it: there must be no other.
+    # A watch that begins just as an outage begins is lost with it, so no second outage may follow.
     set_outage(server, 0, 0)
     again = stub.Watch(request, wait_for_ready=True, timeout=10)
     assert next(again).status == SERVING

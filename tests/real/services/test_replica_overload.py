@@ -80,7 +80,7 @@ def test_health_answers_while_the_cpu_burns(start_replica: StartReplica) -> None
         future.cancel()
 
 
-# A caller whose deadline is over resets the stream: the replica may hear that before its own timer rings.
+# A caller resets the stream at its deadline. The replica may see the reset before its own timer fires.
 @pytest.mark.parametrize(
     ("give_up", "codes"), [("cancel", {"CANCELLED"}), ("deadline", {"DEADLINE_EXCEEDED", "CANCELLED"})]
 )

@@ -58,7 +58,7 @@ def test_a_taken_port_is_one_clear_line(server: Server) -> None:
             2,
             "replica: argument --settings: '/nowhere.json': cannot read it: No",
         ),
-        (["--settings", '{"sluts": 3}'], 2, "replica: sluts is no setting of a replica"),
+        (["--settings", '{"sluts": 3}'], 2, "replica: sluts is not a setting of a replica"),
         (["--settings", '{"slow_factor": -1}'], 2, "replica: slow_factor is -1, expected greater than or"),
         (
             ["--settings", '{"slow_share": 2}'],

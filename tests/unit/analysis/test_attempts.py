@@ -74,5 +74,3 @@ def test_without_the_replicas_ledgers_answers_tell_of_the_queue(tmp_path: Path) 
     values = values_of(facts)
     assert (values["queue_ms.max"], values["in_flight.max"]) == (5, 2)
     assert values["attempts.max_over_mean"] is values["attempt_share.replica-0"] is None
-
-

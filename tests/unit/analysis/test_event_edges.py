@@ -1,4 +1,4 @@
-"""What belongs to an event, at the edges of its interval and of the measured window."""
+"""Which requests belong to an event, at the edges of its interval and of the measured window."""
 
 from dataclasses import asdict
 
@@ -108,11 +108,11 @@ def test_what_failed_before_the_first_event_is_not_what_was_usual(tmp_path):
 @pytest.mark.parametrize(
     ("effect_ms", "pinned"),
     [
-        (None, 1),  # nothing was seen of it: from when it was asked for
+        (None, 1),  # no effect was seen, so it counts from when it was asked for
         (100, 1),
         (150, 1),
-        (161, 0),  # one answer is left since then
-        (200, 1),  # too late to count: from when it was asked for
+        (161, 0),  # only one answer after that time
+        (200, 1),  # the effect came too late, so it counts from when it was asked for
         (250, 1),
     ],
 )

@@ -1,4 +1,4 @@
-"""A stored run, replayed: today's code must read it as the code that stored it did.
+"""A stored run: today's code must read it as the code that stored it did.
 
 Where a change of a figure is meant: `python -m tests.unit.synthetic.synthetic_run`, and read the difference.
 """

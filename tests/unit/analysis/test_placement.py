@@ -1,4 +1,4 @@
-"""Random placement: against sums over all placements, and properties of balls in bins."""
+"""Random placement: compared with sums over all placements, and properties of balls in bins."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def predicted(requests, replicas):
 
 
 def all_placements(requests, replicas):
-    """Busiest replica / fair share of every way to place these sessions, ascending."""
+    """Return the busiest replica / fair share of every placement of these sessions, ascending."""
     return sorted(
         max(sum(r for r, at in zip(requests, places, strict=True) if at == here) for here in range(replicas))
         * (replicas / sum(requests))

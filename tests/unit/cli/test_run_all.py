@@ -1,4 +1,4 @@
-"""Several experiments in one go: what the exit status says, and what `--quick` changes."""
+"""Several experiments in one command: the exit status, and what `--quick` changes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Figures, tables and plots of events go by what each kind says of itself."""
+"""Figures, tables and plots of events use the entry of each kind."""
 
 from pathlib import Path
 from typing import Any

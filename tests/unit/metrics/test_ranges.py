@@ -1,4 +1,4 @@
-"""What a planned cell can show at all, and expectations that say nothing about it."""
+"""The values that a planned cell can have, and expectations that cannot fail or cannot be met."""
 
 import math
 from dataclasses import replace

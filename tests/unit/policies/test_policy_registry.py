@@ -1,4 +1,4 @@
-"""Every entry of the registry of policies says what it is and holds together."""
+"""Every entry of the registry of policies is complete and consistent."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def test_every_policy_says_what_it_is(route: str, name: str, policy: Policy) -> 
 
 @every_policy
 def test_every_policy_is_recognised_by_what_is_in_force(route: str, name: str, policy: Policy) -> None:
-    """Behind Envoy by its extensions, in the client by the policy of its channels."""
+    """Behind Envoy by the extensions, in the client by the policy of the channels."""
     for options in policy.examples:
         traits = traits_of(route, name, options)
         if route == "direct":

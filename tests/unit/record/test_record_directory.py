@@ -287,7 +287,7 @@ def test_a_column_of_another_type_is_refused(golden):
 
 @pytest.mark.parametrize("file", ["manifest.json", f"{CELL}/cell.json"])
 def test_whatever_is_written_over_a_field_is_read_or_refused_in_one_line(golden, file):
-    """No value of any field ends in anything else than a record or one clear line."""
+    """For every value of every field, the result is a record or one clear line."""
     content = json.loads((golden / file).read_text())
     for field in content:
         for value in (None, True, -1, 1.5, 10**400, "", "x" * 300, [], [{}], {}, {"": None}):

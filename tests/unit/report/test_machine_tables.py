@@ -1,4 +1,4 @@
-"""What a run says of its machine: cells measured again, who had the CPU, and what would help."""
+"""The report on the machine: cells measured again, who used the CPU, and what would help."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def change(path, **fields):
 
 
 def machine(others=0.03):
-    """machine.json of a second in which others had that share of two cores, and the lab a third."""
+    """Return machine.json of one second: others had that share of two cores, and the lab a third."""
     samples = [
         Sample(n * S // 10, 0.0, n * 0.2 * (others + 0.3), n * 0.2 * 0.3, 0.0, n * 0.01, 2) for n in range(11)
     ]
@@ -176,5 +176,5 @@ def test_runs_on_a_busier_machine_differ_in_that(disturbed, tmp_path):
     found = [change for change in differences(busy, read_run(calm)) if change[0].startswith("machine.")]
     assert found == [("machine.others_share", "10% of the CPU", "0% of the CPU")]
     for path in calm.glob(f"cells/*/{MACHINE_FILE}"):
-        write_machine(path.parent, machine(0.14))
+        write_machine(path.parent, machine(0.1))
     assert differences(busy, read_run(calm)) == []

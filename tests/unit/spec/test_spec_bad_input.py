@@ -1,4 +1,4 @@
-"""Experiment files that are wrong: one line each, naming file, line, field, value and what was expected."""
+"""Wrong experiment files: one line each, with file, line, field, value and what was expected."""
 
 import os
 from collections.abc import Callable
@@ -218,7 +218,7 @@ def test_what_is_no_experiment_file(fails: Fails, text: str | bytes, expected: s
 
 
 def test_unknown_keys_are_told_before_what_they_cause(fails: Fails) -> None:
-    """A misspelt key also lacks under its right name; the misspelling is the news."""
+    """A misspelt key is also missing under its right name. The message names the misspelling."""
     assert "unknown key 'duration'; did you mean 'duration_s'?" in fails(changed("duration_s", "duration"))
 
 

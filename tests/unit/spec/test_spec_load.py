@@ -1,4 +1,4 @@
-"""Experiment files that are right: loaded, overridden, written out, found by name or by path."""
+"""Valid experiment files: loaded, overridden, written, found by name or by path."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Invents run directories: the record of a run that never was, quick to make and the same every time.
+"""Makes synthetic run directories: quickly, and the same every time.
 
 `python -m tests.unit.synthetic.synthetic_run` writes the golden run again.
 """
@@ -108,7 +108,7 @@ def _synthesise_cell(
 
 
 def write_golden(golden: Path) -> None:
-    """Replace the golden run by the one synthetic now, with names and times that never change."""
+    """Replace the golden run by a new synthetic run, with fixed names and times."""
     from harness.report.page import build_report
 
     shutil.rmtree(golden, ignore_errors=True)
