@@ -15,12 +15,15 @@ from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 
 
-def attempts_of(cell: Cell, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame | None:
+def attempts_of(
+    cell: Cell, rows: pl.DataFrame, answered: pl.DataFrame, names: Sequence[str]
+) -> pl.DataFrame | None:
     """Return one row per attempt that a replica saw: replica, at_ns, queue_ns, in_flight.
 
-    rows: the requests (request_id, at_ns) whose attempts are wanted. at_ns of an attempt is that of its
-    request. replica: index in `names`. queue_ns: time in the queue, until the attempt got a slot or was given
-    up. in_flight: attempts inside the replica when this one arrived, this one included.
+    rows: the requests whose attempts are wanted: request_id, at_ns, ok. answered: those of them that name a
+    replica, with what the answer says: replica (index in `names`), at_ns, queue_ns, in_flight.
+    at_ns of an attempt is that of its request. queue_ns: time in the queue, until the attempt got a slot or
+    was given up. in_flight: attempts inside the replica when this one arrived, this one included.
     None if the lab cannot read the replicas' ledgers. The last rows of a replica that was killed are missing.
     Raises UserError that names the cell's folder when a ledger is damaged.
     """
@@ -34,6 +37,10 @@ def attempts_of(cell: Cell, rows: pl.DataFrame, names: Sequence[str]) -> pl.Data
     ]
     if not ledgers:
         return None
+    if cell.record.max_attempts == 1 and rows["ok"].all():
+        # Each request is one attempt, and its answer says what the replica's row says. For ten million of
+        # them that saves several seconds.
+        return answered.select("replica", "at_ns", "queue_ns", "in_flight")
     wanted = rows.lazy().select("request_id", "at_ns")
     with table_errors(cell.folder, "ledgers written by this lab"):
         return (

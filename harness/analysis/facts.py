@@ -74,7 +74,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
         closed_loop = record.planned_rate_per_s is None
         lag_ns = lag_after_answers(table, start, end) if record.awaits_answers else rows["lag_ns"]
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
-        attempts = attempts_of(cell, rows, names)
+        attempts = attempts_of(cell, rows, answered, names)
         waits = answered if attempts is None else attempts
         return CellFacts(
             arm=record.arm,

@@ -44,19 +44,22 @@ def replica_series_of(
     width_s = window_width_s(window_s)
     windows = math.ceil(round(window_s / width_s, 6))
     window = (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).alias("window")
+    answers = answered.group_by(window, "replica").agg(pl.len().alias("requests"))
+    waits = attempts.group_by(window, "replica").agg(
+        pl.col("queue_ns").quantile(0.99, "higher"), pl.col("in_flight").mean()
+    )
 
-    def table_of(rows: pl.DataFrame, value: pl.Expr, missing: float) -> Floats:
-        grouped = rows.group_by(window, "replica").agg(value.alias("value"))
+    def table_of(grouped: pl.DataFrame, column: str, missing: float) -> Floats:
         table = np.full((windows, replicas), missing)
-        table[grouped["window"].to_numpy(), grouped["replica"].to_numpy()] = grouped["value"].to_numpy()
+        table[grouped["window"].to_numpy(), grouped["replica"].to_numpy()] = grouped[column].to_numpy()
         return table
 
     return ReplicaSeries(
         starts_s=np.arange(windows, dtype=np.float64) * width_s,
         width_s=width_s,
-        requests=table_of(answered, pl.len(), 0.0),
-        queue_ns=table_of(attempts, pl.col("queue_ns").quantile(0.99, "higher"), math.nan),
-        in_flight=table_of(attempts, pl.col("in_flight").mean(), math.nan),
+        requests=table_of(answers, "requests", 0.0),
+        queue_ns=table_of(waits, "queue_ns", math.nan),
+        in_flight=table_of(waits, "in_flight", math.nan),
     )
 
 

@@ -21,7 +21,7 @@ def attempt(request_id: int, queue_ms: int = 0, in_flight: int = 1, code: str = 
 def facts_of(
     folder: Path, rows: Sequence[dict[str, Any]], ledgers: dict[str, list[str]], **info: Any
 ) -> CellFacts:
-    cell = write_cell(folder, rows, max_attempts=3, **info)
+    cell = write_cell(folder, rows, **{"max_attempts": 3, **info})
     for name, lines in ledgers.items():
         (folder / f"{name}.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + "".join(lines))
     return collect_facts(cell)
@@ -65,6 +65,17 @@ def test_only_attempts_of_the_measured_windows_requests_count(tmp_path: Path) ->
     assert values_of(facts)["queue_ms.max"] == 5
     series = facts.replica_series
     assert series.queue_ns[series.starts_s.searchsorted(0.1, side="right") - 1, 0] == 5 * MS
+
+
+def test_where_nothing_failed_and_nothing_is_tried_again_answers_say_the_same(tmp_path: Path) -> None:
+    rows = [row(n, f"replica-{n % 2}", queue_ns=n * MS, in_flight=n) for n in range(9)]
+    ledgers = {f"replica-{k}": [attempt(n, n, n) for n in range(9) if n % 2 == k] for k in range(2)}
+    (tmp_path / "once").mkdir()
+    (tmp_path / "again").mkdir()
+    once = facts_of(tmp_path / "once", rows, ledgers, max_attempts=1)
+    again = facts_of(tmp_path / "again", rows, ledgers)
+    assert once.replica_attempts == again.replica_attempts == {"replica-0": 5, "replica-1": 4}
+    assert (once.queue_ns, once.in_flight) == (again.queue_ns, again.in_flight)
 
 
 def test_without_the_replicas_ledgers_answers_tell_of_the_queue(tmp_path: Path) -> None:
