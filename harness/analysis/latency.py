@@ -9,6 +9,7 @@ docs/decisions/0009-a-failure-has-no-latency.md has the reasons and the alternat
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -21,12 +22,21 @@ def latency_of(rows: pl.DataFrame, column: str) -> Latency:
 
     rows: one row per request: `column`, from send to end, and ok (whether the request ended with OK).
     """
-    at_least = percentiles(rows[column])
+    durations = percentiles(rows[column])
     if rows["ok"].all():
-        return Latency(at_least, at_least, at_least)
+        return Latency(durations, durations, durations)
     counted = pl.when("ok").then(pl.col(column).cast(pl.Float64)).otherwise(math.inf)
-    return Latency(
-        percentiles(rows.select(counted.alias(column))[column]),
-        at_least,
-        percentiles(rows.filter("ok")[column]),
-    )
+    of_all = percentiles(rows.select(counted.alias(column))[column])
+    return Latency(of_all, _at_least(of_all, durations), percentiles(rows.filter("ok")[column]))
+
+
+def _at_least(of_all: Mapping[str, float], durations: Mapping[str, float]) -> dict[str, float]:
+    """Return what each percentile of all requests is at least.
+
+    It is no less than the percentile of the time until the end, and no less than a lower percentile.
+    """
+    highest = max((value for value in of_all.values() if value < math.inf), default=0.0)
+    return {
+        name: max(durations[name], highest) if value == math.inf else durations[name]
+        for name, value in of_all.items()
+    }

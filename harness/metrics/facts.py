@@ -117,8 +117,8 @@ class Latency:
 
     of_all_ns: of all requests. A failed request counts as longer than any answer, so the value is infinity
     where the percentile falls on a failed request.
-    at_least_ns: of all requests, where a failed one counts with the time until it failed. The percentile of
-    all requests is at least this.
+    at_least_ns: what the percentile of all requests is at least: that of the time until the end, of answers
+    and failures alike, and no less than a lower percentile.
     of_ok_ns: of the requests that ended with OK.
     """
 

@@ -125,8 +125,8 @@ PLOTS: dict[str, Plot] = {
     "clients_on_replicas": Plot(
         draw_clients_on_replicas,
         "Which clients make a replica busy, in the first recorded repeat: one bar per replica, the busiest "
-        "first, stacked by client. The black line is what the replica can serve by its settings. Above it, "
-        "the queue grows for as long as the load lasts.",
+        "first, stacked by client. The black line is what the replica can serve by its settings. Where a "
+        "bar is higher, the replica's queue grows for as long as the load lasts.",
         with_uneven_clients,
     ),
     "spread_by_unit": Plot(

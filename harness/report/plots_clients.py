@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from harness.report.plotting import UNIT_COLOURS, WIDTH_IN, PlotData, arm_title,
 MAX_REPLICAS = 16  # bars in a panel
 MAX_NAMED = 7  # clients with a colour of their own: those with most requests
 MIN_UNEVEN = 1.1  # busiest / fair share: below it there is nothing to explain
+MAX_HEADROOM = 2.5  # times the tallest bar: a line further up would squeeze the bars
 _OTHERS = "#DDDDDD"
 _BAR: Any = {"width": 0.8, "edgecolor": "white", "linewidth": 0.5}
 _CAPACITY: Any = {"color": "black", "linewidth": 1.6}
@@ -42,12 +43,15 @@ def _is_uneven(data: PlotData, arm: str) -> bool:
 def draw_clients_on_replicas(data: PlotData) -> Figure:
     """Draw one panel per arm, of its first repeat: a bar per replica, the busiest first, stacked by client.
 
-    A black line on each bar is what the replica can serve by its settings.
+    A black line on each bar is what the replica can serve by its settings. It is left out where it would
+    squeeze the bars.
     """
     first = {
         arm: cell for arm, cell in data.first_cells().items() if len(cell.replica_requests) <= MAX_REPLICAS
     }
     named = _busiest_clients(list(first.values()))
+    capacities = {arm: _capacities(data, arm, cell) for arm, cell in first.items()}
+    drawn, words = _which_capacities(list(first.values()), list(capacities.values()))
     columns = min(len(first), 2 if len(first) <= 4 else 3)
     rows = -(-len(first) // columns)
     figure = Figure(figsize=(WIDTH_IN, (3.1 if columns <= 2 else 2.4) * rows + 0.5), layout="constrained")
@@ -56,12 +60,25 @@ def draw_clients_on_replicas(data: PlotData) -> Figure:
         unused.remove()
     for axes, (arm, cell) in zip(grid, first.items(), strict=False):
         axes.set_title(arm_title(arm))
-        _draw_panel(axes, cell, named, _capacities(data, arm, cell))
+        _draw_panel(axes, cell, named, capacities[arm] if drawn else {})
     from_zero(grid[: len(first)])
     for axes, cell in zip(grid, first.values(), strict=False):
         _number_parts(axes, cell, named)
-    _legend(figure, named, any(_capacities(data, arm, cell) for arm, cell in first.items()))
+    _legend(figure, named, words, drawn=drawn)
     return figure
+
+
+def _which_capacities(
+    cells: Sequence[CellFacts], capacities: Sequence[Mapping[str, float]]
+) -> tuple[bool, str]:
+    """Return whether what replicas can serve has room in the plot, and its name in the legend ("": none)."""
+    known = [capacity for of_arm in capacities for capacity in of_arm.values()]
+    if not known:
+        return False, ""
+    tallest = max(max(cell.replica_requests.values()) / cell.window_s for cell in cells)
+    if min(known) <= MAX_HEADROOM * tallest:
+        return True, "what the replica can serve"
+    return False, f"above the plot: what a replica can serve ({min(known):,.4g}/s or more)"
 
 
 def _busiest_clients(cells: Sequence[CellFacts]) -> list[int]:
@@ -99,7 +116,7 @@ def _parts(cell: CellFacts, replica: int, named: Sequence[int]) -> list[tuple[in
     return [*parts, (None, sum(counts.values()) / cell.window_s)]
 
 
-def _draw_panel(axes: Axes, cell: CellFacts, named: Sequence[int], capacities: dict[str, float]) -> None:
+def _draw_panel(axes: Axes, cell: CellFacts, named: Sequence[int], capacities: Mapping[str, float]) -> None:
     ranked = _ranked(cell)
     for place, (replica, name) in enumerate(ranked):
         bottom = 0.0
@@ -130,11 +147,11 @@ def _colour(client: int | None, named: Sequence[int]) -> str:
     return _OTHERS if client is None else UNIT_COLOURS[named.index(client)]
 
 
-def _legend(figure: Figure, named: Sequence[int], with_capacity: bool) -> None:
+def _legend(figure: Figure, named: Sequence[int], capacity: str, *, drawn: bool) -> None:
     handles: list[Patch | Line2D] = [
         Patch(color=_colour(client, named), label=f"client {client}") for client in named
     ]
     handles.append(Patch(color=_OTHERS, label="all other clients"))
-    if with_capacity:
-        handles.append(Line2D([], [], label="what the replica can serve", **_CAPACITY))
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    if capacity:
+        handles.append(Line2D([], [], label=capacity, **(_CAPACITY if drawn else {"linestyle": ""})))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5 if drawn else 4)

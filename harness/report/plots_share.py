@@ -108,7 +108,7 @@ def _share_legend(figure: Figure, replicas: int, with_ranks: bool) -> None:
     handles += [_patch(f"replica-{number}", replica_bar(number)) for number in range(replicas)]
     if with_ranks:
         handles.append(_patch("median of a rank", RANK_BAR))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(8, len(handles)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) <= 8 else 5)
 
 
 def draw_share_over_time(data: PlotData) -> Figure:

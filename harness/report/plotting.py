@@ -44,7 +44,10 @@ _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "|||", "+++", "ooo")
 
 # Marker above a point that a percentile is at least, because it falls on failed requests.
-AT_LEAST: Any = {"linestyle": "", "marker": r"$\uparrow$", "markersize": 13, "color": "black", "zorder": 5}
+AT_LEAST: Any = {
+    **{"linestyle": "", "marker": r"$\uparrow$", "markersize": 10, "markeredgewidth": 0},
+    **{"color": "black", "zorder": 5},
+}
 AT_LEAST_IN_WORDS = "falls on failed requests: at least this"
 
 # Line style of the fair share.

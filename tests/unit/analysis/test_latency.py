@@ -83,6 +83,22 @@ def test_it_lies_between_what_it_is_at_least_and_infinity(requests: list[tuple[i
             assert found.of_ok_ns[name] <= found.of_all_ns[name]
 
 
+@given(REQUESTS)
+def test_what_is_shown_of_rising_percentiles_never_falls(requests: list[tuple[int, bool]]) -> None:
+    found = latency(requests)
+    shown = [
+        value if value < math.inf else found.at_least_ns[name] for name, value in found.of_all_ns.items()
+    ]
+    assert shown == sorted(shown)
+
+
+def test_quick_failures_lower_no_percentile() -> None:
+    """Half of the requests fail at once: the median is the longest answer, and p90 at least that."""
+    found = latency([(n, True) for n in range(1, 11)] + [(0, False)] * 10)
+    assert found.of_all_ns["p50"] == 10
+    assert found.at_least_ns["p90"] == 10  # eighteen of twenty requests ended within 8 ns
+
+
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=100))
 def test_where_nothing_failed_all_are_the_same(took_ns: list[int]) -> None:
     found = latency([(ns, True) for ns in took_ns])
