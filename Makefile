@@ -70,7 +70,7 @@ audit: ## ask a public service for known weaknesses of the locked versions; says
 	else echo "audit: skipped: pip-audit cannot be installed here"; fi
 
 stubs: setup ## write the gRPC stubs anew
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/video_service.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/*.proto
 
 bench: setup ## measure what the lab itself costs
 	$(BIN)/python -m bench

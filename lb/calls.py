@@ -10,6 +10,7 @@ import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from lb.clock import NS_PER_MS, sleep_until
+from lb.rows import STREAM_METHODS
 from lb.settings import MAX_PAYLOAD_BYTES
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
@@ -158,7 +159,7 @@ class VideoCalls:
         }
 
 
-METHODS = ("AddVideo", "ListVideos", "GetVideos", "GetVideo")
+METHODS = ("AddVideo", *STREAM_METHODS)
 
 
 def video_texts(payload_bytes: int) -> dict[str, str]:

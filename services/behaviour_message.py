@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from services.lab_control_pb2 import Behaviour
 from services.settings import ReplicaSettings, problem_of
-from services.video_service_pb2 import Behaviour
 
 # Field of the message -> where the setting stands in the document.
 PLACES = {

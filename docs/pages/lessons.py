@@ -24,8 +24,8 @@ real AWS Application Load Balancer (ALB). Begin with `sticky`. The words are exp
 INCONCLUSIVE = """\
 ## When a run says `inconclusive`
 The measurement cannot decide. Each expectation says why. There are three reasons:
-- The confidence interval contains the bound: the repeats differ too much. The line says about how many repeats
-  would decide it (`--repeats`).
+- The confidence interval contains the bound: the repeats differ too much. The line says about how many
+  repeats would decide it (`--repeats`).
 - The generator fell behind its plan, because another program kept the processors busy. The lab has then
   already measured the disturbed cell again, up to twice ([decision
   7](decisions/0007-disturbed-cells-are-measured-again.md)). The last line on the terminal says what would

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from harness.analysis.facts import lag_after_answers
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.statistics import percentiles
 from harness.analysis.validity import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
@@ -99,11 +98,9 @@ def lateness_of(cell: Cell) -> Lateness | None:
     start_ns, end_ns = record.measure_start_ns, record.measure_end_ns
     in_time: int | None = None
     with table_errors(cell.folder, "request rows written by this lab"):
-        if record.awaits_answers:
-            lag_ns = lag_after_answers(cell.requests(), start_ns, end_ns)
-        else:
-            lags = lags_of(cell.requests())
-            lag_ns = lags.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))["lag_ns"]
+        lags = lags_of(cell.requests())
+        lag_ns = lags.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))["lag_ns"]
+        if not record.awaits_answers:
             sent_ns = pl.col("planned_ns") + pl.col("lag_ns")
             in_time = lags.filter(sent_ns.is_between(start_ns, end_ns, closed="left")).height
     if lag_ns.is_empty():
@@ -114,11 +111,8 @@ def lateness_of(cell: Cell) -> Lateness | None:
 
 
 def lags_of(requests: pl.LazyFrame) -> pl.DataFrame:
-    """Return planned_ns and lag_ns of each request: sent - planned, without the wait for a first answer."""
-    first = pl.col("done_ns").sort_by("request_id").first().over("client", "session")
-    waited = (pl.col("planned_ns") < first) & (pl.col("sent_ns") >= first)
-    due_ns = pl.when(waited).then(first).otherwise("planned_ns")
-    return requests.select("planned_ns", (pl.col("sent_ns") - due_ns).alias("lag_ns")).collect()
+    """Return planned_ns and lag_ns of each request: sent - ready, without the wait for answers."""
+    return requests.select("planned_ns", (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns")).collect()
 
 
 def _effects(lateness: Lateness) -> list[str]:

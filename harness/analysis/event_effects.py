@@ -197,6 +197,7 @@ def _effects(window: _Window, index: int) -> EventEffects:
         length_s=(to_ns - from_ns) / 1e9,
         requests=rows.height,
         ok=int(rows["ok"].sum()),
+        good_answers=answered_between(window.rows, from_ns, to_ns),
         errors=dict(sorted(failed["code"].value_counts().iter_rows())),
         failed_sessions=failed.select("client", "session").n_unique() if failed.height else 0,
         last_failure_ns=float(max(ended_ns) - from_ns) if ended_ns else 0.0,
@@ -217,6 +218,15 @@ def _effects(window: _Window, index: int) -> EventEffects:
         steps=tuple(((one.t_ns - start_ns) / 1e9, one.do, one.target) for one in event.steps),
         details=event.details,
     )
+
+
+def answered_between(rows: pl.DataFrame, from_ns: int, to_ns: int) -> int:
+    """Return how many requests ended with OK from `from_ns` until before `to_ns`.
+
+    rows: ok, at_ns (planned), latency_ns. Instants are on the scale of at_ns.
+    """
+    ended = pl.col("at_ns") + pl.col("latency_ns")
+    return rows.filter("ok", ended.is_between(from_ns, to_ns, closed="left")).height
 
 
 def _delayed(rows: pl.DataFrame, usual_ns: float | None) -> int | None:

@@ -11,11 +11,14 @@ import numpy as np
 import polars as pl
 
 from harness.analysis.attempts import attempts_of
-from harness.analysis.event_effects import event_effects_of
+from harness.analysis.event_effects import answered_between, event_effects_of
+from harness.analysis.generator_share import generator_share
+from harness.analysis.joined import JoinedCell, join_cell
 from harness.analysis.latency import latency_of
-from harness.analysis.ledgers import lost_answers, lost_workers, reconcile
+from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
-from harness.analysis.statistics import percentiles
+from harness.analysis.stages import stage_times
+from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import (
     healthy_replicas,
     replica_series_of,
@@ -23,35 +26,19 @@ from harness.analysis.window_series import (
     window_series_of,
 )
 from harness.metrics.facts import CellFacts
+from harness.record.joined_table import STAGE_COLUMNS
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
+from lb.rows import STREAM_METHODS
 
 
-def lag_after_answers(requests: pl.LazyFrame, start_ns: int, end_ns: int) -> pl.Series:
-    """Return the lag (ns) of the requests planned in the window: sent - max(planned, end of the request
-    before).
-
-    Such a client sends late on purpose while it waits. Only the rest of the delay is the generator's.
-    The request before is the latest-ending earlier request of the client, also from before the window.
-    requests: lb.rows.REQUEST_COLUMNS.
-    """
-    before = pl.col("done_ns").cum_max().shift().over("client")
-    lag = pl.col("sent_ns") - pl.max_horizontal("planned_ns", before)
-    return (
-        requests.select("client", "request_id", "planned_ns", "sent_ns", "done_ns")
-        .sort("client", "request_id")
-        .with_columns(lag.alias("lag_ns"))
-        .filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))
-        .select("lag_ns")
-        .collect()["lag_ns"]
-    )
-
-
-def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
+def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell | None = None) -> CellFacts:
     """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
 
+    `joined`: the cell's joined table, where the caller has it. The facts say nothing of contradictions.
     Raises UserError that names the file when one is missing or damaged.
     """
+    joined = join_cell(cell) if joined is None else joined
     record = cell.record
     start, end = record.measure_start_ns, record.measure_end_ns
     window_s = max((end - start) / 1e9, 1e-9)
@@ -72,7 +59,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
         counts_answered = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = record.planned_rate_per_s is None
-        lag_ns = lag_after_answers(table, start, end) if record.awaits_answers else rows["lag_ns"]
+        timed = _timed(joined)
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         attempts = attempts_of(cell, rows, answered, names)
         waits = answered if attempts is None else attempts
@@ -82,6 +69,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             status=record.status,
             window_s=window_s,
             requests=rows.height,
+            good_answers=answered_between(rows, 0, end - start),
+            unsent=unsent_requests(record, rows.height),
             errors=dict(sorted(rows.filter(~pl.col("ok"))["code"].value_counts().iter_rows())),
             replica_requests=dict(
                 zip(names, _by_replica(counts_answered, "requests", len(names)), strict=True)
@@ -96,14 +85,14 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             sessions=sessions_of(counts_answered, answered, names, record.groups),
             latency=latency_of(rows, "latency_ns"),
             latency_from_send=latency_of(rows, "latency_from_send_ns"),
-            lag_ns=percentiles(lag_ns),
-            queue_ns=percentiles(waits["queue_ns"]),
-            in_flight=percentiles(waits["in_flight"]),
+            lag_ns=percentiles(rows["lag_ns"]),
+            queue_ns=reported_percentiles(waits["queue_ns"]),
+            in_flight=reported_percentiles(waits["in_flight"]),
             # The rate of the plan as drawn, not of the experiment file. A Poisson plan of 2,400 sends differs
             # from its rate by 2 % by chance. That is not a fault of the generator.
             planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
-            streams=streams_of(cell.messages(), rows),
+            streams=streams_of(cell.messages(), rows, record.messages_per_stream),
             replica_series=replica_series_of(answered, waits, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,
@@ -114,7 +103,21 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             events=event_effects_of(cell, rows, names, outages, lost),
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
+            stages=stage_times(timed, joined.stages),
+            generator=generator_share(timed),
         )
+
+
+def _timed(joined: JoinedCell) -> pl.DataFrame:
+    """Return the requests of the measured window with their latencies, lag, stages and generator's share."""
+    return joined.rows.filter("in_window").select(
+        (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
+        (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
+        (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
+        (pl.col("code") == "OK").alias("ok"),
+        "generator_ns",
+        *(STAGE_COLUMNS[name] for name in joined.stages),
+    )
 
 
 def _envoy_connection() -> pl.Expr:
@@ -158,13 +161,14 @@ def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataF
         "session",
         "queue_ns",
         "in_flight",
+        pl.col("method").is_in(STREAM_METHODS).alias("streamed"),
         pl.col("code").cast(pl.Categorical),
         (pl.col("code") == "OK").alias("ok"),
         _replica_index(names),
         (pl.col("planned_ns") - start_ns).alias("at_ns"),
         (done - pl.col("planned_ns")).alias("latency_ns"),
         (done - pl.col("sent_ns")).alias("latency_from_send_ns"),
-        (pl.col("sent_ns") - pl.col("planned_ns")).alias("lag_ns"),
+        (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns"),
     )
     return columns.collect(engine="streaming")
 

@@ -13,21 +13,27 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from harness.analysis.statistics import percentiles
+from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.metrics.facts import Latency
+from harness.metrics.metric import reported
 
 
 def latency_of(rows: pl.DataFrame, column: str) -> Latency:
-    """Return the percentiles of the latency in `column` (ns), see Latency.
+    """Return the percentiles of the latency in `column` (ns) that are reported, see Latency.
 
     rows: one row per request: `column`, from send to end, and ok (whether the request ended with OK).
     """
     durations = percentiles(rows[column])
     if rows["ok"].all():
-        return Latency(durations, durations, durations)
+        whole = reported(durations, rows.height)
+        return Latency(whole, whole, whole)
     counted = pl.when("ok").then(pl.col(column).cast(pl.Float64)).otherwise(math.inf)
     of_all = percentiles(rows.select(counted.alias(column))[column])
-    return Latency(of_all, _at_least(of_all, durations), percentiles(rows.filter("ok")[column]))
+    return Latency(
+        reported(of_all, rows.height),
+        reported(_at_least(of_all, durations), rows.height),
+        reported_percentiles(rows.filter("ok")[column]),
+    )
 
 
 def _at_least(of_all: Mapping[str, float], durations: Mapping[str, float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harness.analysis.statistics import percentiles
+from harness.analysis.statistics import reported_percentiles
 from harness.events.kind import EventKind
 from harness.events.registry import kind_of
 from harness.metrics.facts import Placement, SessionMigration, Sessions, Streams
@@ -121,13 +121,14 @@ def longest_outage_ns(outages: pl.DataFrame) -> float | None:
     return float(outages["outage_ns"].to_numpy().max()) if outages.height else None
 
 
-def streams_of(messages: pl.LazyFrame | None, measured: pl.DataFrame) -> Streams:
-    """Return the counts of the streams among the `measured` requests (column request_id).
+def streams_of(messages: pl.LazyFrame | None, measured: pl.DataFrame, messages_per_stream: int) -> Streams:
+    """Return the counts of the streams among the `measured` requests (request_id, streamed).
 
-    messages: lb.rows.MESSAGE_COLUMNS, or None without streams.
+    messages: lb.rows.MESSAGE_COLUMNS, or None without any. messages_per_stream: that each was to have.
     """
+    planned = int(measured["streamed"].sum()) * messages_per_stream
     if messages is None:
-        return Streams()
+        return Streams(missing=planned)
     rows = (
         messages.join(measured.lazy().select("request_id"), on="request_id", how="semi")
         .select("request_id", "replica", (pl.col("received_ns") - pl.col("planned_ns")).alias("latency_ns"))
@@ -135,7 +136,12 @@ def streams_of(messages: pl.LazyFrame | None, measured: pl.DataFrame) -> Streams
     )
     one_replica = (pl.col("replica") == pl.col("replica").first()).all()
     streams = rows.group_by("request_id").agg(one_replica.alias("pure"))
-    return Streams(streams.height, int(streams["pure"].sum()), percentiles(rows["latency_ns"]))
+    return Streams(
+        streams.height,
+        int(streams["pure"].sum()),
+        reported_percentiles(rows["latency_ns"]),
+        missing=planned - rows.height,
+    )
 
 
 _MIN_ANSWERS = 2

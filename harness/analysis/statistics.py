@@ -11,6 +11,8 @@ from functools import cache
 import numpy as np
 import polars as pl
 
+from harness.metrics.metric import RANKS, reported
+
 STEPS = 80  # halvings: more than a double has bits
 
 
@@ -113,9 +115,6 @@ def _same_tail(looks: tuple[int, ...]) -> float:
     return low
 
 
-RANKS = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
-
-
 def percentiles(values: pl.Series) -> dict[str, float]:
     """Return the percentile for each of RANKS; an empty dict without values.
 
@@ -127,6 +126,11 @@ def percentiles(values: pl.Series) -> dict[str, float]:
     index_of = {name: math.ceil(round(rank * count, 6)) - 1 for name, rank in RANKS.items()}
     ordered = np.partition(values.to_numpy(), sorted(set(index_of.values())))
     return {name: float(ordered[index]) for name, index in index_of.items()}
+
+
+def reported_percentiles(values: pl.Series) -> dict[str, float]:
+    """Return the percentiles that are reported: see min_values."""
+    return reported(percentiles(values), len(values))
 
 
 MOST_REPEATS = 100  # that an experiment may make

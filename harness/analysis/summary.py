@@ -6,12 +6,16 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from harness.analysis.contradictions import contradictions_of
 from harness.analysis.facts import collect_facts
+from harness.analysis.joined import join_cell, write_joined
 from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.replica_ranks import replicas_differ, shares_by_rank
+from harness.analysis.run_rules import fingerprint, run_contradictions
 from harness.analysis.validity import CellResult, measure
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, EventEffects, Ledgers
@@ -39,12 +43,26 @@ Facts = Mapping[str, Sequence[CellFacts]]
 Repeat = TypeVar("Repeat", CellFacts, EventEffects)
 
 
-def facts_of(run: Run) -> dict[str, list[CellFacts]]:
-    """Return arm (in the experiment's order) -> the facts of its recorded cells, by repeat."""
+def facts_of(run: Run, *, write_tables: bool = False) -> dict[str, list[CellFacts]]:
+    """Return arm (in the experiment's order) -> the facts of its recorded cells, by repeat.
+
+    `write_tables`: write the joined table of each cell into the run's directory. Raises UserError naming the
+    file when one is missing or damaged, and OSError when a table cannot be written.
+    """
     eventful = any(cell.events() for cell in run.cells)
+    facts, fingerprints = {}, {}
+    for cell in run.cells:
+        joined = join_cell(cell, run.experiment)
+        if write_tables:
+            write_joined(joined, run.path)
+        found = collect_facts(cell, with_series=eventful, joined=joined)
+        facts[cell.folder.name] = replace(found, contradictions=contradictions_of(joined, run.experiment))
+        fingerprints[cell.folder.name] = fingerprint(joined.rows)
+    of_run = run_contradictions(run, fingerprints)
+    for name, sentences in of_run.items():
+        facts[name] = replace(facts[name], contradictions=(*sentences, *facts[name].contradictions))
     return {
-        name: [collect_facts(cell, with_series=eventful) for cell in run.cells_of(name)]
-        for name in run.experiment.variants
+        name: [facts[cell.folder.name] for cell in run.cells_of(name)] for name in run.experiment.variants
     }
 
 

@@ -1,5 +1,6 @@
 """The plan of an experiment in words and figures, as `check` prints it."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -7,13 +8,14 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.events.schedule import planned_events
+from harness.metrics.metric import MIN_VALUES, percentile_of
 from harness.plan.capacity import AlikeReplicas, Utilisation, alike_replicas, utilisation_of
 from harness.plan.cells import load_of, plan_cells
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import planned_requests
 from harness.spec.expectation_checks import BOUNDS
 from harness.spec.experiment import Arm, Event, Experiment, Workload
-from harness.spec.model import Replicas
+from harness.spec.model import Expectation, Replicas
 from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
 
@@ -238,6 +240,20 @@ def _timeline(events: Sequence[Event]) -> list[str]:
     return lines
 
 
+def _too_few_requests(experiment: Experiment, expectation: Expectation) -> Iterator[str]:
+    """Yield a warning if the percentile that is expected takes more requests than a cell plans."""
+    arms = [arm for arm in (expectation.arm, expectation.of) if arm is not None]
+    works = [experiment.workload_of(experiment.variants[arm].arm) for arm in arms]
+    planned = min((work.rate_per_s * work.duration_s for work in works if work.rate_per_s), default=math.inf)
+    rank = percentile_of(expectation.metric)
+    of_messages = expectation.metric.startswith("message_")  # a stream has several
+    if rank is not None and not of_messages and planned < MIN_VALUES[rank]:
+        yield (
+            f"cannot be judged: {rank} takes {MIN_VALUES[rank]:,} requests in a cell; "
+            f"about {planned:,.0f} are planned"
+        )
+
+
 def _expectations(experiment: Experiment) -> Lines:
     lines = []
     for expectation in experiment.expect:
@@ -245,4 +261,5 @@ def _expectations(experiment: Experiment) -> Lines:
         words = key.replace("_times", "").replace("_", " ")
         bound_text = f"{bound:g}" if expectation.of is None else f"{bound:g} times that of {expectation.of}"
         lines.append(("", f"{expectation.arm}: {expectation.metric} {words} {bound_text}"))
+        lines += [("", f"  {line}") for line in _too_few_requests(experiment, expectation)]
     return [("expect", lines[0][1]), *lines[1:]] if lines else [("expect", "nothing")]

@@ -163,6 +163,13 @@ def up(
     experiment: Annotated[str, _EXPERIMENT],
     arm: Annotated[str | None, typer.Option(help="Which arm to hold open (default: the first).")] = None,
     *,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="The proxy's port on 127.0.0.1 (default: a free one)."),
+    ] = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print addresses and cookie as one JSON object, for programs.")
+    ] = False,
     overrides: dict[str, float],
 ) -> int:
     """Start one arm's replicas and proxy, print their addresses, and hold them open until Ctrl-C."""
@@ -173,7 +180,7 @@ def up(
         raise UserError(f"--arm: {spec.name} has no arm {arm!r}{hint}")
     from harness.cli.up import keep_running
 
-    return keep_running(spec, names[0] if arm is None else arm)
+    return keep_running(spec, names[0] if arm is None else arm, port, json_)
 
 
 @app.command()

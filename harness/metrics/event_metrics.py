@@ -157,8 +157,8 @@ EVENT_METRICS: dict[str, EventMetric] = {
     ),
     "goodput_per_s": EventMetric(
         "requests/s",
-        "Requests of the interval that ended with OK / length of the interval",
-        lambda e: share(e.ok, e.length_s),
+        "Requests that ended with OK inside the interval, whenever planned / length of the interval",
+        lambda e: share(e.good_answers, e.length_s),
     ),
     "latency_p50_ms": EventMetric(
         "ms",

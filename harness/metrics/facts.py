@@ -104,11 +104,13 @@ class Streams:
 
     count: streams. pure: streams whose messages all name one replica.
     message_latency_ns: percentiles of received - planned over their messages; empty without messages.
+    missing: messages of all streams that were sent, with an answer or without, which never came.
     """
 
     count: int = 0
     pure: int = 0
     message_latency_ns: dict[str, float] = field(default_factory=dict)
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ class ReplicaSeries:
     """Each replica over time. The measured window is cut into equal time windows, by planned send.
 
     starts_s: (windows,), start of each window, seconds after the start of measuring. width_s: their width.
-    requests, queue_ns, in_flight: (windows, replicas). requests: answered requests. queue_ns: 99th percentile
-    of the queue time. in_flight: mean. The last two are of all attempts that the replica saw, also of
-    requests that were given up, and NaN where it saw none.
+    requests, queue_ns, in_flight: (windows, replicas). requests: answered requests. queue_ns: the longest
+    queue time. in_flight: mean. The last two are of all attempts that the replica saw, also of requests that
+    were given up, and NaN where it saw none.
     """
 
     starts_s: Floats
@@ -150,8 +152,8 @@ class WindowSeries:
 
     starts_s: (steps,), start of each step, seconds after the start of measuring. width_s: their width.
     good, failed: (steps,), requests that did and did not end with OK.
-    p50_ns, p99_ns: (steps,), latency from the planned send of the requests that ended with OK; NaN where
-    there is none.
+    p50_ns, max_ns: (steps,), median and maximum of the latency from the planned send of the requests that
+    ended with OK; NaN where there is none. A step has too few requests for its 99th percentile.
     sessions: (client, session) of the MAX_SESSIONS sessions that lasted longest; among equals, those with the
     lower numbers. They are sorted by the replica that answered them first.
     replicas: (sessions, steps), index of the replica that gave the session's last answer in the step; -1
@@ -164,7 +166,7 @@ class WindowSeries:
     good: Floats
     failed: Floats
     p50_ns: Floats
-    p99_ns: Floats
+    max_ns: Floats
     sessions: list[tuple[int, int]]
     replicas: Ints
     failures: Ints
@@ -221,7 +223,8 @@ class EventEffects:
     caused the failure, see harness.analysis.event_effects.attribute_failures. Durations count from the event.
 
     at_s: when the event was asked for, seconds from the start of measuring. length_s: length of the interval.
-    requests: all requests of the interval. ok: those that ended with OK.
+    requests: all requests of the interval. ok: those that ended with OK. good_answers: requests with OK, of
+    any interval, whose answer came in this one.
     errors: gRPC code -> failed requests. failed_sessions: sessions with a failed request.
     last_failure_ns: until the last failed request ended; 0 when none failed.
     delayed: requests that ended with OK but took longer than DELAYED_TIMES the usual latency. The usual
@@ -254,6 +257,7 @@ class EventEffects:
     length_s: float
     requests: int
     ok: int
+    good_answers: int
     errors: dict[str, int]
     failed_sessions: int
     last_failure_ns: float
@@ -276,8 +280,38 @@ class EventEffects:
 
 
 @dataclass(frozen=True)
+class StageTimes:
+    """The times of one stage in the requests of a cell, ns.
+
+    percentiles: "p50" ... "max", without those for which the cell has too few requests. mean: over all
+    requests. slowest: the mean over the slowest 1 % of the requests, by latency.
+    """
+
+    percentiles: Mapping[str, float]
+    mean: float
+    slowest: float
+
+
+@dataclass(frozen=True)
+class GeneratorShare:
+    """The load generator's own share of the latencies, see harness.analysis.generator_share.
+
+    own_ns: percentiles of the share. latency, latency_from_send: of each latency less the share in it.
+    """
+
+    own_ns: dict[str, float] = field(default_factory=dict)
+    latency: Latency = field(default_factory=Latency)
+    latency_from_send: Latency = field(default_factory=Latency)
+
+
+@dataclass(frozen=True)
 class CellFacts:
-    """All facts of one cell. Percentiles ("p50" ... "max") are empty where there was no request.
+    """All facts of one cell. Percentiles ("p50" ... "max") are left out where there are too few requests for
+    them, see harness.metrics.metric.min_values; of lag_ns all are there if there is a request.
+
+    good_answers: requests with OK whose answer came inside the window.
+    unsent: requests planned in the window that the clients' ledger lacks, without those of lost load workers;
+    None in a closed loop.
 
     errors: gRPC code -> failed requests. replica_requests: replica -> requests that it answered, all
     replicas.
@@ -295,14 +329,17 @@ class CellFacts:
     cache_lookups: answers that say whether the replica remembered the session. cache_hits: those that say
     yes.
     planned_rate_per_s: None in a closed loop, which plans no send times.
-    awaits_answers: whether a client waits for each answer before it sends again. Then the lag of a request
-    counts from the end of the client's last request.
+    lag_ns: of sent - ready, see lb.rows.
+    awaits_answers: whether a client waits for each answer before it sends again.
     answers_lost: requests that a replica finished with OK while the client got an error; None where the lab
     cannot read the replicas' ledgers.
     longest_outage_ns: see harness.analysis.sessions.session_outages; None without a request.
     initial_replicas: number of replicas when measuring began. healthy: Envoy's view. events: by time.
     series: None where the caller did not ask for it, or the window has no request.
     lost_workers: one sentence for each load worker that was lost.
+    stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
+    generator: the load generator's own share.
+    contradictions: one sentence for each way in which the record contradicts itself.
     """
 
     arm: str
@@ -310,6 +347,8 @@ class CellFacts:
     status: Status
     window_s: float
     requests: int
+    good_answers: int
+    unsent: int | None
     errors: dict[str, int]
     replica_requests: dict[str, int]
     client_requests: dict[int, list[int]]
@@ -338,3 +377,6 @@ class CellFacts:
     events: Sequence[EventEffects] = ()
     series: WindowSeries | None = None
     lost_workers: tuple[str, ...] = ()
+    stages: Mapping[str, StageTimes] = field(default_factory=dict)
+    generator: GeneratorShare = field(default_factory=GeneratorShare)
+    contradictions: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ quick. `make schema` writes the meanings to results/README.md.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -23,8 +24,10 @@ from harness.metrics.metric import (
     jain,
     max_off_fair,
     max_over_mean,
+    reported,
     share,
 )
+from harness.metrics.stages import stage_metrics
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts, Latency, Placement
@@ -99,9 +102,9 @@ _DURATIONS: dict[str, tuple[Callable[[CellFacts], Mapping[str, float]], Sequence
         "the latency of stream messages (received - planned)",
     ),
     "lag_ms": (
-        lambda f: f.lag_ns,
+        lambda f: reported(f.lag_ns, f.requests),
         ("p50", "p99", "max"),
-        "the lag of the load generator (sent - planned)",
+        "the lag of the load generator (sent - ready: the wait for an answer that a call needs is no lag)",
     ),
     "queue_ms": (
         lambda f: f.queue_ns,
@@ -110,6 +113,31 @@ _DURATIONS: dict[str, tuple[Callable[[CellFacts], Mapping[str, float]], Sequence
         "ledgers (where the lab cannot read them: of answered requests, as the answering replica says)",
     ),
 }
+
+
+def _metrics_of_generator() -> Iterator[tuple[str, Metric]]:
+    own = (
+        "the load generator's own share of the latency: late sending, late receiving, and what is neither "
+        "proxy nor replica"
+    )
+    for rank in ("p50", "p99", "max"):
+        compute = _percentile(lambda f: f.generator.own_ns, rank)
+        yield f"generator_ms.{rank}", Metric("ms", f"{_PERCENTILES[rank]} of {own}", compute, "counts")
+    for rank in ("p50", "p90", "p99"):
+        meaning = (
+            f"Part of `latency_ms.{rank}` that the lab itself caused: 1 - the same percentile of the "
+            f"latencies less the load generator's own share / `latency_ms.{rank}`"
+        )
+        yield f"generator_part.{rank}", Metric("share", meaning, _generator_part(rank), "counts")
+
+
+def _generator_part(rank: str) -> Compute:
+    def compute(facts: CellFacts) -> Number:
+        whole, rest = (one.of_all_ns.get(rank) for one in (facts.latency, facts.generator.latency))
+        return None if not whole or rest is None or math.isinf(whole) else 1 - rest / whole
+
+    return compute
+
 
 # Unit -> what is counted on each replica.
 _UNITS = {
@@ -199,8 +227,14 @@ METRICS: dict[str, Metric] = {
     },
     "goodput_per_s": Metric(
         "requests/s",
-        "Requests that ended with OK / length of the measured window",
-        lambda f: (f.requests - sum(f.errors.values())) / f.window_s,
+        "Requests that ended with OK inside the measured window / its length. A later answer does not count",
+        lambda f: f.good_answers / f.window_s,
+    ),
+    "unsent_requests": Metric(
+        "requests",
+        "Requests planned in the measured window that were never sent: with `await_each_answer` a client "
+        "does not send what would leave later than a deadline after the window. Null in a closed loop",
+        lambda f: f.unsent,
     ),
     "attempts.per_request": Metric(
         "ratio",
@@ -357,8 +391,16 @@ METRICS: dict[str, Metric] = {
         lambda f: share(f.streams.pure, f.streams.count),
         "counts",
     ),
+    "stream.missing_messages": Metric(
+        "messages",
+        "Messages that streams were to have and that never came: requests that are streams x messages of a "
+        "stream - messages received",
+        lambda f: f.streams.missing,
+    ),
     **dict(_metrics_of_latencies()),
     **dict(_metrics_of_durations()),
+    **dict(stage_metrics()),
+    **dict(_metrics_of_generator()),
     "in_flight.p99": Metric(
         "requests",
         "99th percentile of the requests inside a replica when an attempt arrives, this one included, from "

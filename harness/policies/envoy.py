@@ -12,6 +12,7 @@ from lb import policies as client
 from lb.policies import NoOptions, PolicyOptions
 
 STICKY_HEADER = "x-lab-sticky"
+STICKY_COOKIE, HASH_COOKIE, GROUP_COOKIE = "LABALB", "LABHASH", "LABTG"
 SESSION_FILTER = "envoy.filters.http.stateful_session"
 MAX_RING_POINTS = 8_388_608  # Envoy's own limit
 MAX_TABLE_SLOTS = 5_000_011  # Envoy's own limit
@@ -53,9 +54,8 @@ class HashOptions(PolicyOptions):
 
     key: Literal["header", "cookie", "source_address"] = Field(
         default="header",
-        description="what is hashed: the header x-lab-session (a session's name), the cookie LABHASH (Envoy "
-        "sets "
-        "it for 60 s if there is none), or the client's address",
+        description=f"what is hashed: the header x-lab-session (a session's name), the cookie {HASH_COOKIE} "
+        "(Envoy sets it for 60 s if there is none), or the client's address",
     )
     bounded_load_percent: Annotated[int, Field(ge=100, le=100_000)] | None = Field(
         default=None,
@@ -101,7 +101,7 @@ class StickyOptions(PolicyOptions):
 
     by: Literal["cookie", "header"] = Field(
         default="cookie",
-        description=f"what names the replica: the cookie LABALB or the header {STICKY_HEADER}",
+        description=f"what names the replica: the cookie {STICKY_COOKIE} or the header {STICKY_HEADER}",
     )
     strict: bool = Field(
         default=False,
@@ -156,7 +156,7 @@ class TargetGroupsOptions(PolicyOptions):
     )
     sticky_by: Literal["none", "cookie", "header"] = Field(
         default="none",
-        description="what keeps a session in its group: nothing, the cookie LABTG (for a day), "
+        description=f"what keeps a session in its group: nothing, the cookie {GROUP_COOKIE} (for a day), "
         "or a hash of the header x-lab-session",
     )
 
@@ -176,12 +176,13 @@ def _extension(name: str) -> frozenset[str]:
 
 
 def _hash_traits(options: HashOptions, name: str) -> Traits:
-    return Traits(hash_key=options.key, sets_cookie=options.key == "cookie", extensions=_extension(name))
+    cookie = HASH_COOKIE if options.key == "cookie" else None
+    return Traits(hash_key=options.key, cookie=cookie, extensions=_extension(name))
 
 
 def _sticky_traits(options: StickyOptions) -> Traits:
     return Traits(
-        sets_cookie=options.by == "cookie",
+        cookie=STICKY_COOKIE if options.by == "cookie" else None,
         echo_header=STICKY_HEADER if options.by == "header" else None,
         extensions=_extension(options.first_pick) | {SESSION_FILTER},
     )
@@ -190,7 +191,7 @@ def _sticky_traits(options: StickyOptions) -> Traits:
 def _group_traits(options: TargetGroupsOptions) -> Traits:
     return Traits(
         hash_key="header" if options.sticky_by == "header" else None,
-        sets_cookie=options.sticky_by == "cookie",
+        cookie=GROUP_COOKIE if options.sticky_by == "cookie" else None,
         groups={name: group.replicas for name, group in options.groups.items()},
         extensions=_extension("round_robin"),
     )

@@ -51,10 +51,20 @@ class CellRecord(Record):
     max_attempts: int = Field(default=1, description="attempts of one request at most; 1 without retries")
     awaits_answers: bool = Field(default=False, description="whether the arm has `await_each_answer`")
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
+    messages_per_stream: int = Field(description="messages that each stream was to have")
     planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
     measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
     measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")
-    epoch_unix_ns: int = Field(description="the cell's start on the wall clock")
+    epoch_unix_ns: int = Field(
+        description="the wall clock at the cell's start; Envoy's ledger has the wall clock's times"
+    )
+    wall_clock_moved_ns: int = Field(
+        default=0, description="by how much at most the wall clock left the monotonic clock's course"
+    )
+    own_clocks: bool = Field(
+        default=False,
+        description="testbed `external`: the replicas' times count from a start of their own, each",
+    )
     incomplete_ledgers: list[str] = Field(
         default=[], description="killed replicas, `envoy` if killed or restarted: last rows may be lost"
     )

@@ -55,6 +55,9 @@ class PlannedCell(Record):
     repeat: int = Field(description="which repeat of the arm, from 1")
     attempts: int = Field(default=0, description="how often it was measured to its end; 0: not yet")
     disturbed: list[DisturbedAttempt] = Field(default=[], description="earlier attempts that were disturbed")
+    seals: dict[str, str] = Field(
+        default={}, description="file in the cell's folder -> its SHA-256 hash when the cell had ended"
+    )
 
 
 class ExternalFields(TypedDict, total=False):
@@ -90,5 +93,6 @@ class Manifest(Record):
         default=LoadProcesses(processes=1, expect_workers=0), description="who made the calls"
     )
     overrides: dict[str, int | float] = Field(default={}, description="field -> value on the command line")
+    experiment_seal: str | None = Field(default=None, description="SHA-256 hash of experiment.yaml")
     redo: int = Field(default=0, description="how often at most a disturbed cell was repeated (`--redo`)")
     cells: list[PlannedCell] = Field(description="the cells in the order in which they were run")

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import UserError
 from harness.spec.problems import nested_problem
 
-SCHEMA = 2
+SCHEMA = 3
 # An earlier schema -> the last version of lb-lab that writes and reads it.
-READ_BY = {1: "0.1"}
+READ_BY = {1: "0.1", 2: "0.2"}
 
 
 class Record(BaseModel):

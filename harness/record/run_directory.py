@@ -15,9 +15,11 @@ from harness.errors import UserError
 from harness.fields import Status
 from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
+from harness.record.ledger_files import scan_proxy, scan_replicas
 from harness.record.manifest import MANIFEST, Manifest, PlannedCell, utc_now
 from harness.record.record_file import read_record, write_record, write_text
-from harness.record.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows
+from harness.record.seals import EXPERIMENT_FILE, file_hash, seal_of_cell
+from harness.record.tables import scan_rows
 from harness.spec.experiment import Experiment, load_experiment
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
@@ -50,24 +52,17 @@ class Cell:
             return None
         return scan_rows(self.folder, "messages", MESSAGE_COLUMNS)
 
-    def replica_ledgers(self) -> dict[str, pl.LazyFrame]:
-        """Return replica name -> its own ledger, REPLICA_COLUMNS. A replica without a file is left out."""
-        paths = {name: self.folder / f"{name}.csv" for name in self.record.replicas}
-        return {name: scan_csv(path, REPLICA_COLUMNS) for name, path in paths.items() if path.exists()}
+    def replica_ledger(self) -> pl.LazyFrame | None:
+        """Return the replicas' ledger, REPLICAS_COLUMNS; None where no replica has left one."""
+        return scan_replicas(self.folder, self.record.replicas)
 
-    def access_log(self) -> pl.LazyFrame | None:
-        """Return Envoy's ledger: request_id, upstream ("host:port"; both may be null), bytes_in, bytes_out.
+    def proxy_ledger(self) -> pl.LazyFrame | None:
+        """Return Envoy's ledger, PROXY_COLUMNS (see scan_proxy).
 
         None where Envoy keeps no ledger of requests: on the route direct, and on envoy-l4, whose access log
         is one of connections.
         """
-        import polars as pl
-
-        path = self.folder / "access.jsonl"
-        if self.record.route != "envoy" or not path.exists():
-            return None
-        frame = scan_json_lines(path, {"request_id": str, "upstream": str, "bytes_in": int, "bytes_out": int})
-        return frame.with_columns(pl.col("request_id").cast(pl.Int64, strict=False))
+        return scan_proxy(self.folder) if self.record.route == "envoy" else None
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ def read_run(path: Path) -> Run:
             f"{path}: not a run directory (expected {MANIFEST} in it); name one of results/<experiment>/<run>"
         )
     manifest = read_record(path / MANIFEST, Manifest)
-    experiment_file = path / "experiment.yaml"
+    experiment_file = path / EXPERIMENT_FILE
     if not experiment_file.is_file():
         raise UserError(f"{experiment_file}: expected the experiment as run, no such file")
     experiment = load_experiment(str(experiment_file), name=manifest.experiment)
@@ -131,7 +126,8 @@ class RunWriter:
         draft = path.with_name(f".{manifest.run}.tmp")
         try:
             draft.mkdir(parents=True)
-            write_text(draft / "experiment.yaml", experiment_yaml)
+            write_text(draft / EXPERIMENT_FILE, experiment_yaml)
+            manifest.experiment_seal = file_hash(draft / EXPERIMENT_FILE)
             write_record(draft / MANIFEST, manifest)
             draft.rename(path)
         except OSError as error:
@@ -156,6 +152,12 @@ class RunWriter:
     def write_cell(self, folder: Path, record: CellRecord) -> None:
         """Write (or replace) cell.json of one cell."""
         write_record(folder / CELL_FILE, record)
+
+    def seal_cell(self, order: int) -> None:
+        """Seal the cell with that place in the run's order. Its files are not to be written after that."""
+        planned = self.manifest.cells[order]
+        planned.seals = seal_of_cell(self.path / "cells" / f"{planned.arm}.{planned.repeat}")
+        self.write_manifest()
 
     def write_manifest(self) -> None:
         """Write `manifest` as it is now."""

@@ -121,7 +121,7 @@ class Figures(Record):
     ledgers: LedgerTotals = Field(description="how the ledgers agree, all repeats together")
     metrics: dict[str, Figure] = Field(
         title="(metrics)",
-        description="every metric by its name; what stands before its dot is an object: `spread.cv` is the "
+        description="every metric by its name; what stands before a dot is an object: `spread.cv` is the "
         "field `cv` of `spread`. The metrics `errors.*` are the fields of `error_shares`",
     )
     at_least: dict[str, float] = Field(
@@ -139,9 +139,11 @@ def nested(metrics: Mapping[str, Figure]) -> dict[str, Any]:
     """Return {"spread.cv": 1} as {"spread": {"cv": 1}}; `errors` are counts elsewhere, so here shares."""
     tree: dict[str, Any] = {}
     for name, value in metrics.items():
-        group, _, leaf = name.rpartition(".")
-        group = "error_shares" if group == "errors" else group
-        (tree.setdefault(group, {}) if group else tree)[leaf] = _written(value)
+        *groups, leaf = name.split(".")
+        group = tree
+        for part in groups:
+            group = group.setdefault("error_shares" if part == "errors" else part, {})
+        group[leaf] = _written(value)
     return tree
 
 
@@ -218,11 +220,12 @@ class Summary(Record):
     expectations: list[Finding] = Field(description="what was expected, and what was measured")
     not_judged: list[str] = Field(description="as in `manifest.json`")
     invalid_reasons: list[str] = Field(
-        description="why cells are not usable: a cell did not complete; its ledgers do not reconcile; the "
+        description="why cells are not usable: a cell did not complete; its ledgers do not reconcile, or its "
+        "record contradicts itself (docs/decisions/0009); a seal is broken; the "
         "generator sent less than 95 % or more than 105 % of its plan, or lagged more than 50 ms behind it "
         "at p99; a load worker was lost; a repeat is missing. Clients that wait for each answer "
-        "(`awaits_answers`) fall behind on purpose: what they achieve is no reason, and their lag counts "
-        "from the end of their last request"
+        "(`awaits_answers`) fall behind on purpose: what they achieve is no reason. Waiting for an answer "
+        "that a call needs is no lag"
     )
     notes: list[str] = Field(description="as in `manifest.json`")
     repeated_cells: list[RepeatedCell] = Field(description="disturbed attempts; no figure comes from them")

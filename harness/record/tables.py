@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ REPLICA_COLUMNS: Columns = {
     "messages": int,
     "code": str,
 }
-WIDE = ("request_id", "bytes_in", "bytes_out")  # 64 bits, as are times; other numbers have 32
+WIDE = ("request_id", "bytes_in", "bytes_out", "duration_us")  # 64 bits, as are times; other numbers have 32
 
 
 def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
@@ -37,14 +37,26 @@ def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
     A last line without its line end was cut off by a kill and is dropped. The parquet file appears whole or
     not at all. Raises UserError when the CSV does not hold `columns`.
     """
+    sink_whole(scan_csv(csv, columns), parquet, [csv], f"rows of {','.join(columns)}")
+
+
+def sink_whole(
+    frame: pl.LazyFrame, parquet: Path, written: Sequence[Path], expected: str = "rows written by this lab"
+) -> None:
+    """Write `frame` to a parquet file, whole or not at all; remove the files `written` that it was read from.
+
+    Raises UserError when the frame cannot be read: it names the file (of several, their folder) and what was
+    expected there.
+    """
     temporary = parquet.with_name(f".{parquet.name}.{os.getpid()}.tmp")
     try:
-        with table_errors(csv, f"rows of {','.join(columns)}"):
-            scan_csv(csv, columns).sink_parquet(temporary, compression="zstd", compression_level=1)
+        with table_errors(written[0] if len(written) == 1 else parquet.parent, expected):
+            frame.sink_parquet(temporary, compression="zstd", compression_level=1)
         temporary.replace(parquet)
     finally:
         temporary.unlink(missing_ok=True)
-    csv.unlink()
+    for path in written:
+        path.unlink()
 
 
 def _types(columns: Columns) -> dict[str, pl.DataType]:

@@ -19,6 +19,7 @@ from harness.report import tables
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.plots import PLOTS, draw_plots
 from harness.report.share_tables import names_table, where_table
+from harness.report.stage_tables import stages_table
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
 
@@ -31,14 +32,14 @@ _VERDICTS = {
 
 
 def build_report(run_dir: Path) -> tuple[Path, Summary]:
-    """Derive summary.json, plots/ and report.html from a run directory; return report.html and the summary.
+    """Derive summary.json, joined/, plots/ and report.html from a run directory; return page and summary.
 
     Raises UserError when the directory is no run of this lab, is damaged, or cannot be written.
     """
     run = read_run(run_dir)
-    facts = facts_of(run)
-    summary = summarise(run, facts)
     try:
+        facts = facts_of(run, write_tables=True)
+        summary = summarise(run, facts)
         write_record(run_dir / SUMMARY, summary)
         plots = draw_plots(run.experiment, facts, run_dir / "plots")
         write_text(run_dir / "report.html", render_report(run, summary, plots))
@@ -70,12 +71,14 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         changes=changes_table(arms),
         events=list(event_tables(arms)),
         latency=tables.latency_table(arms),
+        stages=stages_table(arms),
         ledgers=tables.ledgers_table(arms, missing),
         generator=tables.generator_table(arms),
         usage=tables.usage_table(arms),
         machine=tables.machine_table(summary),
         repeated=tables.repeated_in_words(summary),
         repeated_lines=tables.repeated_lines(summary),
+        unsent=tables.unsent_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
         command=_command(run),
         facts=_facts(run),

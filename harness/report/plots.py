@@ -28,6 +28,7 @@ from harness.report.plots_share import (
     draw_spread_by_unit,
     units_differ,
 )
+from harness.report.plots_stages import draw_stages, with_stages
 from harness.report.plots_wait import draw_latency, draw_queues
 from harness.report.plotting import RC, PlotData, lay_out
 
@@ -80,8 +81,8 @@ PLOTS: dict[str, Plot] = {
     "over_time": Plot(
         draw_over_time,
         "Requests that ended with OK and requests that failed, by planned send, and the latency of those "
-        "that ended with OK, in the first recorded repeat. Dashed lines are events. The shade shows how long "
-        "an event lasted.",
+        "that ended with OK, in the first recorded repeat: of each step of time the median and the slowest. "
+        "Dashed lines are events. The shade shows how long an event lasted.",
         with_events,
     ),
     "session_ribbon": Plot(
@@ -156,12 +157,20 @@ PLOTS: dict[str, Plot] = {
         draw_latency,
         "Latency percentiles: medians over the repeats, whiskers over their range. Left: from the planned "
         "send, as a user waits. Right: from the actual send. Where the two differ, the load generator was "
-        "late.",
+        "late, or the client waited for an answer first. A percentile of too few requests is left out.",
+    ),
+    "stages": Plot(
+        draw_stages,
+        "Where the time of a request goes, from its planned send to its answer: mean of each stage, over all "
+        "requests and over the slowest 1 %. The stages of a bar add up to the mean latency. Medians over the "
+        "repeats.",
+        with_stages,
     ),
     "queues": Plot(
         draw_queues,
-        "The replicas' own figures, in the first recorded repeat: how long requests waited for a slot and, "
-        "if the arms are few, how many requests were inside. Requests that were given up are in them. A line "
+        "The replicas' own figures, in the first recorded repeat: the longest time that a request waited "
+        "for a slot, in each step of time, and, if the arms are few, how many requests were inside. Requests "
+        "that were given up are in them. A line "
         "that rises is a replica that gets more requests than it can serve.",
     ),
 }

@@ -98,8 +98,9 @@ def draw_trade_off(data: PlotData) -> Figure:
         style = {**arm_line(data.number(arm)), "linestyle": ""}
         axes.plot(*point, label=arm_title(arm, max_length=40), **style)
         points.append(point)
+        p99_ms = data.values(arm, "latency_ms.p99")
         least = "≥ " if data.is_least(arm, "latency_ms.p99") else ""
-        texts.append(f"p99 {least}{np.median(data.values(arm, 'latency_ms.p99')):.3g} ms")
+        texts.append(f"p99 {least}{np.median(p99_ms):.3g} ms" if len(p99_ms) else "")
     axes.axvline(1, **FAIR)
     axes.margins(0.12)
     axes.set_ylim(-10, 115)

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.validity import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
-from harness.metrics.metric import show
+from harness.metrics.metric import MIN_VALUES, show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import Party
 from harness.record.summary import ArmSummary, EventSummary, Figure, Summary, Usage
 
 ABSENT = "–"
+_STREAMS = (
+    "On one replica: share of the streams whose messages all came from one. Missing messages: those that "
+    "streams were to have and that never came. "
+)
 _CPU_SHARES = {
     "lab_share": "lab",
     "others_share": "other processes",
@@ -64,15 +68,15 @@ def units_table(arms: Arms) -> Table:
     head = ["Busiest / fair", *counted, "replicas of a client", "connections"]
     streams = any(arm.metrics["stream.count"] for arm in arms.values())
     if streams:
-        metrics += ["stream.count", "stream.purity"]
-        head += ["streams", "on one replica"]
+        metrics += ["stream.count", "stream.purity", "stream.missing_messages"]
+        head += ["streams", "on one replica", "missing messages"]
     return Table(
         head,
         [[name, *figures(arm, metrics)] for name, arm in arms.items()],
         "The same load, counted in units of its own: connections and sessions that a replica answered a "
         "request of, RPCs, messages that it sent, time that it was busy. 1 is even, the number of replicas "
         "is all on one. Replicas of a client: how many answered it (median over the clients). "
-        + ("On one replica: share of the streams whose messages all came from one. " if streams else "")
+        + (_STREAMS if streams else "")
         + "Medians over repeats.",
     )
 
@@ -91,8 +95,9 @@ def errors_table(arms: Arms) -> Table | None:
         ["Arm", *codes, "goodput, requests/s", "attempts per request"],
         rows,
         "Requests that did not end with OK, by gRPC code, all repeats together (share of all requests). "
-        "Goodput: requests that ended with OK. Attempts per request: rows of the replicas / rows of the "
-        "clients, warm-up included; above 1 retries add to the load, below 1 requests never arrived.",
+        "Goodput: requests that ended with OK inside the measured window. Attempts per request: rows of the "
+        "replicas / rows of the clients, warm-up included; above 1 retries add to the load, below 1 requests "
+        "never arrived.",
     )
 
 
@@ -112,21 +117,23 @@ def latency_table(arms: Arms) -> Table:
     for name, arm in arms.items():
         absent = {
             "ok_latency_ms": not arm.errors,
-            "message_latency_ms": arm.metrics["message_latency_ms.p50"] is None,
+            "message_latency_ms": arm.metrics["message_latency_ms.max"] is None,
         }
         for field, words in fields.items():
             if not absent.get(field):
                 metrics = [f"{field}.{rank}" for rank in ranks]
                 cells = [figure_of(arm, metric) if metric in METRICS else ABSENT for metric in metrics]
                 rows.append([f"{name}, {words}", *cells])
-    caption = "All requests; medians over repeats."
-    if any(arm.errors for arm in arms.values()):
-        caption = (
-            "All requests, and those alone that ended with OK; medians over repeats. Of all requests, a "
-            "failed one counts as longer than any answer, since no answer came. ≥: the percentile falls on "
-            "failed requests, which took at least that long to fail. Of OK alone, a deadline makes the "
-            "figures look better: it leaves out the slowest."
-        )
+    needed = ", ".join(f"{MIN_VALUES[rank]:,} for {words}" for rank, words in ranks.items() if rank != "max")
+    of_failed = (
+        "Of all requests, a failed one counts as longer than any answer, since no answer came. ≥: the "
+        "percentile falls on failed requests, which took at least that long to fail. Of OK alone, a deadline "
+        "makes the figures look better: it leaves out the slowest. "
+    )
+    caption = (
+        f"Medians over repeats. {of_failed if any(arm.errors for arm in arms.values()) else ''}A percentile "
+        f"of too few values is not shown ({ABSENT}): it takes {needed}."
+    )
     return Table(["Milliseconds", *ranks.values()], rows, caption)
 
 
@@ -172,19 +179,40 @@ def _used(usage: Usage | None) -> str:
 
 
 def generator_table(arms: Arms) -> Table:
-    """What the load generator should send and what it sent."""
+    """What the load generator should send, what it sent, and its own share of the latency."""
     rows = []
+    unsent = any(arm.metrics["unsent_requests"] for arm in arms.values())
     for name, arm in arms.items():
         planned = arm.metrics["planned_rate_per_s"]
-        sent = figures(arm, ("achieved_rate_per_s", "lag_ms.p99", "lag_ms.max"))
-        rows.append([name, "closed loop" if planned is None else show(planned), *sent])
+        own = ("generator_ms.p50", "generator_ms.p99", "generator_part.p50", "generator_part.p99")
+        sent = figures(arm, ("achieved_rate_per_s", "lag_ms.p99", "lag_ms.max", *own))
+        never = [figure(arm.metrics["unsent_requests"])] if unsent else []
+        rows.append([name, "closed loop" if planned is None else show(planned), *sent, *never])
+    head = [
+        *("Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"),
+        *("own share p50, ms", "own share p99, ms", "part of latency p50", "part of latency p99"),
+    ]
     return Table(
-        ["Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"],
+        [*head, "never sent"] if unsent else head,
         rows,
         "The load generator: what it should send and what it sent, and how late (medians over repeats). "
         f"Figures of the load need {MIN_ACHIEVED_SHARE:.0%} of the plan or more and at most "
-        f"{MAX_LAG_P99_MS:g} ms of lag at p99. A duration is judged with and without the lag.",
+        f"{MAX_LAG_P99_MS:g} ms of lag at p99. A duration is judged with and without the lag. "
+        "Own share: late sending, late receiving, and what is neither proxy nor replica. Part of latency: "
+        "how much smaller the percentile would be without it."
+        + (" Never sent: requests of the plan that their clients did not send." if unsent else ""),
     )
+
+
+def unsent_lines(summary: Summary) -> list[str]:
+    """Return a line for each arm that did not send all planned requests."""
+    lines = []
+    for name, arm in summary.arms.items():
+        unsent = sum(repeat.metrics["unsent_requests"] or 0 for repeat in arm.repeats)
+        if unsent > 0:
+            planned = sum(repeat.requests for repeat in arm.repeats) + unsent
+            lines.append(f"{name}: {show(unsent)} of {show(planned)} planned requests were never sent")
+    return lines
 
 
 def machine_table(summary: Summary) -> Table | None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
 from harness.report.share_tables import OF_MANY, purely_ranked, where_table
-from harness.report.tables import figure_of, repeated_in_words, repeated_lines
+from harness.report.tables import figure_of, repeated_in_words, repeated_lines, unsent_lines
 
 MAX_ARM_COLUMNS = 5
 NAME_ROOM = 24  # characters for an arm's name; longer ones are folded
@@ -57,6 +57,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield f"  [{COLOURS[finding.verdict]}]{finding.verdict:<12}[/] {text}"
     yield from (f"  [dim]not judged[/]   {escape(text)}, an arm was not run" for text in summary.not_judged)
     yield from (f"  [dim]note[/]         {escape(note)}" for note in summary.notes)
+    yield from (f"  [dim]not sent[/]     {escape(line)}" for line in unsent_lines(summary))
     yield from (f"  [yellow]invalid[/]      {escape(reason)}" for reason in summary.invalid_reasons)
     if again := repeated_in_words(summary):
         yield f"  [dim]repeated[/]     {again}"

@@ -13,10 +13,13 @@ from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
 from harness.record.cell_record import CellRecord, LoadWorkerRecord, write_machine
 from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
+from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
+from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
+from harness.run.wall_clock import WallClock
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -47,7 +50,9 @@ class CellRun:
         self._writer = writer
         self._options = options
         self._folder = writer.cell(plan.arm_name, plan.repeat)
-        self._epoch_ns = time.monotonic_ns()
+        epoch = read_epoch()
+        self._epoch_ns = epoch.monotonic_ns
+        self._wall_clock = WallClock(epoch)
         self._log = EventLog(self._folder, self._epoch_ns)
         self._machine = MachineWatch(self._epoch_ns)
         self._live: LiveCell | None = None
@@ -62,8 +67,9 @@ class CellRun:
             max_attempts=plan.arm.retries.attempts if plan.arm.retries else 1,
             awaits_answers=plan.arm.await_each_answer,
             planned_requests=planned_in_window(plan),
+            messages_per_stream=plan.workload.messages_per_stream,
             planned_rate_per_s=plan.load.rate_per_s,
-            epoch_unix_ns=time.time_ns(),
+            epoch_unix_ns=epoch.unix_ns,
             attempt=writer.manifest.cells[plan.order].attempts + 1,
         )
 
@@ -106,6 +112,7 @@ class CellRun:
         record, live = self._record, self._live
         if live is not None:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
+            record.own_clocks = not live.started_by_lab
             # Replicas that are not the lab's were not dealt out to groups as planned.
             if live.started_by_lab and record.route != "direct":
                 record.groups = group_of(self._plan.arm, list(live.replicas))
@@ -135,6 +142,7 @@ class CellRun:
                     confirm_clients(self._plan, self._folder)
                     confirmed = True
                 progress.load(elapsed_s, status)
+                self._wall_clock.look()
                 if elapsed_s > patience_s:
                     raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
                 time.sleep(tick(status))
@@ -192,6 +200,8 @@ class CellRun:
         """Turn the load's rows into tables, and take over the window that it measured."""
         status, record = LoadStatus.read(self._folder), self._record
         record.measure_start_ns, record.measure_end_ns = status.measure_start_ns, status.measure_end_ns
+        self._wall_clock.look()
+        record.wall_clock_moved_ns = self._wall_clock.moved_ns
         write_machine(self._folder, self._machine.summary(status.measure_start_ns, status.measure_end_ns))
         workers = self._folder / WORKERS_FILE
         if workers.exists():
@@ -203,6 +213,12 @@ class CellRun:
                     store_rows(rows, rows.with_suffix(".parquet"), columns)
             except UserError as error:
                 raise LabError(f"the load's rows could not be stored: {error}") from error
+        try:
+            # Replicas that joined while measuring are in the live cell only.
+            names = self._live.replicas if self._live else ()
+            store_ledgers(self._folder, names, requests_logged=record.route == "envoy")
+        except UserError as error:
+            raise LabError(f"the ledgers could not be stored: {error}") from error
 
 
 def _snapshot(live: LiveCell, when: str) -> None:

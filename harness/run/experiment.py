@@ -101,6 +101,7 @@ def _measure(
             while reason := redo.set_aside(plan):
                 progress.again(plan, reason)
                 answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+            writer.seal_cell(plan.order)
             progress.cell_done(plan, answered)
 
         for plan in planned:

@@ -19,8 +19,9 @@ from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, dotted, nested_problem, shown
 from harness.spec.yaml_file import Where
 from lb.policies import MIN_BACKOFF_MS
+from lb.rows import STREAM_METHODS
 
-STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
+STREAMS = frozenset(STREAM_METHODS)
 MAX_IDS = 1000  # services/video_service.py
 MAX_LIST_GAP_MS = 60_000  # services/video_service.py
 

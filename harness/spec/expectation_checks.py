@@ -40,7 +40,8 @@ def planned_of(experiment: ExperimentModel, variant: Variant) -> Planned:
         replicas=experiment.replicas.count + new_replicas(events),
         placements=None if events else _placements(arm, traits, work.clients),
         deadline_ms=work.deadline_ms,
-        sent_on_time=not arm.await_each_answer and not arm.await_first_answer,
+        # Only a session's first answer is waited for otherwise: that is few calls, unless sessions are short.
+        sent_on_time=not arm.await_each_answer and arm.session_lifetime_s is None,
         events=len(events),
         proxied=arm.route != "direct",
         streams=bool(STREAMS & set(work.calls)),

@@ -14,7 +14,11 @@ import pytest
 from harness.paths import ROOT
 
 OURS = ("services", "lb", "load", "harness")
-STUBS = {"services.video_service_pb2", "services.video_service_pb2_grpc"}
+STUBS = {
+    f"services.{path.stem}{kind}"
+    for path in (ROOT / "services").glob("*.proto")
+    for kind in ("_pb2", "_pb2_grpc")
+}
 # Plain data of other packages: what the harness may use of the replica, the client and the load engine.
 PLAIN_DATA = {
     *(

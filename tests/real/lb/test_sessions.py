@@ -16,7 +16,7 @@ from replica_process import StartReplica
 
 from lb.client import Client
 from lb.plan import NS_PER_S, PlannedCall
-from services.video_service_pb2 import Behaviour
+from services.lab_control_pb2 import Behaviour
 
 LIFETIME_S = 0.1
 STICKY = replace(SETTINGS, service_config=None, cookie_jar=True, session_lifetime_s=LIFETIME_S)
@@ -83,6 +83,10 @@ def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
         # The first call of a session waits for no other call, not even of the session before.
         assert opening["sent_ns"] - opening["planned_ns"] < 0.04 * NS_PER_S
         assert all((row["sent_ns"] >= opening["done_ns"]) is await_first_answer for row in others)
+        # Until the first answer the others were not ready to be sent; the generator was not late.
+        assert opening["ready_ns"] == opening["planned_ns"]
+        waited_ns = opening["done_ns"] if await_first_answer else 0
+        assert [row["ready_ns"] for row in others] == [max(row["planned_ns"], waited_ns) for row in others]
 
 
 def test_a_failed_first_call_delays_no_other_call(start_replica: StartReplica) -> None:

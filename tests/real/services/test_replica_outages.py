@@ -13,7 +13,8 @@ from replica_process import Server, StartReplica
 from tls_calls import make_all_four_calls
 
 from harness.proxy.tls import make_certificate
-from services.video_service_pb2 import Behaviour, GetIdentityRequest, GetVideoRequest, Video
+from services.lab_control_pb2 import Behaviour, GetIdentityRequest
+from services.video_service_pb2 import GetVideoRequest, Video
 
 QUICK = [(f"grpc.{name}_reconnect_backoff_ms", 50) for name in ("initial", "min", "max")]
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -8,13 +8,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from replica_process import Server, StartReplica
 
-from services.video_service_pb2 import (
-    Behaviour,
-    GetIdentityRequest,
-    GetVideoRequest,
-    SetServingRequest,
-    Video,
-)
+from services.lab_control_pb2 import Behaviour, GetIdentityRequest, SetServingRequest
+from services.video_service_pb2 import GetVideoRequest, Video
 
 MS = 1_000_000
 

@@ -8,9 +8,9 @@ import grpc
 import pytest
 from replica_process import Server, StartReplica
 
+from services.lab_control_pb2 import GetIdentityRequest, Identity
 from services.settings import Code, Distribution, ReplicaSettings
 from services.settings import Server as ServerKind
-from services.video_service_pb2 import GetIdentityRequest, Identity
 
 SCHEMA = ReplicaSettings.model_json_schema()
 JUST_ABOVE = 1e-9  # an exclusive bound

@@ -121,29 +121,21 @@ def test_a_cell_that_did_not_complete_is_not_judged(tmp_path, status):
     assert disturbance_of(write_cell(tmp_path, rows, status=status)) is None
 
 
-def test_waiting_for_each_answer_on_purpose_does_not_disturb(tmp_path):
-    rows = [sent(0, 0, 0, 500), *(sent(n, 10 * n, 500 + 2 * n - 1, 500 + 2 * n) for n in range(1, 30))]
-    assert lateness_of(write_cell(tmp_path, rows, awaits_answers=True)).lag_p99_ms == 1
-    assert disturbance_of(write_cell(tmp_path, rows, awaits_answers=True)) is None
-
-
-def test_waiting_for_a_sessions_first_answer_does_not_disturb(tmp_path):
-    """Every session's first answer takes 150 ms. Calls planned meanwhile are sent 1 ms after it."""
-    rows = []
-    for session in range(5):
-        start = 200 * session
-        rows.append(sent(10 * session, start, start, start + 150, session=session))
-        rows += [
-            sent(10 * session + n, start + 10 * n, start + 151, start + 160, session=session)
-            for n in range(1, 10)
-        ]
-    cell = write_cell(tmp_path, rows)
+@pytest.mark.parametrize("awaits_answers", [True, False])
+def test_waiting_for_an_answer_on_purpose_does_not_disturb(tmp_path, awaits_answers):
+    """The session's first answer takes 500 ms; the client sends the others 1 ms after it, or after each."""
+    ready_ms = {n: 498 + 2 * n if awaits_answers else 500 for n in range(1, 30)}
+    rows = [
+        sent(0, 0, 0, 500),
+        *(sent(n, 10 * n, at_ms + 1, 600, ready_ns=at_ms * MS) for n, at_ms in ready_ms.items()),
+    ]
+    cell = write_cell(tmp_path, rows, awaits_answers=awaits_answers)
     assert lateness_of(cell).lag_p99_ms == 1
     assert disturbance_of(cell) is None
 
 
-def test_a_late_first_call_of_a_session_is_late(tmp_path):
-    rows = [sent(0, 0, 180, 190), *(sent(n, 10 * n, 191, 200) for n in range(1, 10))]
+def test_who_is_late_after_the_wait_is_late(tmp_path):
+    rows = [sent(0, 0, 0, 10), *(sent(n, n, 190, 200, ready_ns=10 * MS) for n in range(1, 10))]
     assert lateness_of(write_cell(tmp_path, rows)).lag_p99_ms == 180
 
 
@@ -180,11 +172,11 @@ outcomes = st.lists(
 
 @given(outcomes=outcomes, late_ms=st.integers(0, 120))
 def test_no_answer_changes_the_lateness(outcomes, late_ms):
-    """Change codes, replicas and latencies of all answers but the first one, for which others wait."""
-    rows = [sent(n, 10 * n + 10, 10 * n + 10 + late_ms, 10 * n + 200) for n in range(41)]
-    other = [rows[0]]
-    for one, (code, replica, latency_ms) in zip(rows[1:], outcomes, strict=True):
-        done_ns = one["sent_ns"] + latency_ms * MS
-        other.append(one | {"code": code, "replica": replica, "done_ns": done_ns})
+    """Codes, replicas and latencies of all answers are turned over."""
+    rows = [sent(n, 10 * n + 10, 10 * n + 10 + late_ms, 10 * n + 200) for n in range(40)]
+    other = [
+        one | {"code": code, "replica": replica, "done_ns": one["sent_ns"] + latency_ms * MS}
+        for one, (code, replica, latency_ms) in zip(rows, outcomes, strict=True)
+    ]
     first, second = (lags_of(pl.LazyFrame(table)) for table in (rows, other))
     assert first.equals(second)

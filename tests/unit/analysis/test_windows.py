@@ -4,9 +4,11 @@ import math
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.analysis.sessions import fair_share_after
-from harness.analysis.statistics import percentiles
+from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import healthy_replicas, replica_series_of, window_width_s
 from harness.metrics.facts import Healthy
 from tests.unit.synthetic.handwritten_cell import MS, endpoint
@@ -61,6 +63,15 @@ def test_percentiles_are_exact_where_they_fall_on_a_value():
     assert percentiles(values.filter(values <= 11))["p50"] == 6
     assert set(percentiles(pl.Series([7])).values()) == {7}
     assert percentiles(pl.Series([], dtype=pl.Int64)) == {}
+
+
+@given(values=st.lists(st.integers(0, 9), max_size=400))
+def test_only_percentiles_of_enough_values_are_reported(values):
+    series = pl.Series(values, dtype=pl.Int64)
+    found, limits = reported_percentiles(series), {"p50": 6, "p90": 29, "p95": 59, "p99": 299, "p999": 2995}
+    assert found == {
+        name: value for name, value in percentiles(series).items() if len(values) >= limits.get(name, 1)
+    }
 
 
 def shares(counts, present=2, targets=(1,), from_ms=100, width_ms=10, more_ms=0):

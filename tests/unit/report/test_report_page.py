@@ -11,18 +11,17 @@ from rich.console import Console
 
 from harness.analysis.summary import summarise
 from harness.errors import UserError
-from harness.metrics.metric import show
 from harness.record.record_file import SCHEMA
 from harness.record.run_directory import read_run
 from harness.report.page import build_report, render_report
-from harness.report.tables import ledgers_table
+from harness.report.tables import figure, ledgers_table
 from harness.report.terminal import print_summary
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN, synthesise_run
 
 DRAWN = (
     *("share_per_replica", "clients_on_replicas", "spread_by_unit", "share_over_time"),
-    *("clients_by_replica", "errors", "latency", "queues"),
+    *("clients_by_replica", "errors", "latency", "stages", "queues"),
 )
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}'
 
@@ -282,7 +281,7 @@ def test_many_arms_are_rows_and_no_figure_is_lost(summaries, story, width):
     joined = "".join(line.split("  ")[0].strip() for line in lines)  # names may be folded
     for name, arm in summary.arms.items():
         assert name in joined, name
-        p99 = show(arm.at_least.get("latency_ms.p99", arm.metrics["latency_ms.p99"]))
+        p99 = figure(arm.at_least.get("latency_ms.p99", arm.metrics["latency_ms.p99"]))
         assert any(p99 in line.split() for line in lines), (name, p99)
     assert all(any(heading in line for line in lines) for heading in ("purity", "errors", "p50", "p99"))
     if width != 110:

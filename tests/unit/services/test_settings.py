@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from services.behaviour_message import changed, to_message
+from services.lab_control_pb2 import Behaviour as BehaviourMessage
 from services.settings import Outage, ReplicaSettings, ServiceTime, SessionCache, problem_of
-from services.video_service_pb2 import Behaviour as BehaviourMessage
 
 CONSTANT_5 = ReplicaSettings(slots=2, service_time_ms=ServiceTime(distribution="constant", mean=5))
 OTHER = ReplicaSettings(
