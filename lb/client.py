@@ -19,10 +19,14 @@ Row = tuple[int | str, ...]
 
 @dataclass
 class Rows:
-    """Finished rows, with the columns of lb.rows. One thread appends while another removes."""
+    """Finished rows, with the columns of lb.rows. One thread appends while another removes.
+
+    `failures`: the gRPC code and the message of each failed request.
+    """
 
     requests: deque[Row] = field(default_factory=deque)
     messages: deque[Row] = field(default_factory=deque)
+    failures: deque[tuple[str, str]] = field(default_factory=deque)
 
 
 class Client:
@@ -138,7 +142,9 @@ class Client:
     def _record(self, identity: Row, times_ns: tuple[int, int, int], answer: Answer) -> None:
         epoch_ns = self._settings.epoch_ns
         planned_ns, ready_ns, sent_ns = times_ns
-        code, done_ns, initial, trailing, messages = answer
+        code, done_ns, initial, trailing, messages, error = answer
+        if code != "OK":
+            self._rows.failures.append((code, error))
         self._rows.requests.append(
             (
                 *identity,

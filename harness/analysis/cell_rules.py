@@ -11,6 +11,7 @@ import polars as pl
 
 from harness.errors import UserError
 from harness.plan.cells import CellPlan, plan_cells
+from harness.record.record_file import there_is
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
@@ -252,7 +253,7 @@ def _counters(path: Path) -> dict[str, int] | None:
 
     Raises UserError naming the file when it is not Envoy's.
     """
-    if not path.exists():
+    if not there_is(path):
         return None
     try:
         clusters = json.loads(path.read_text())["cluster_statuses"]

@@ -279,6 +279,8 @@ def _fair_share_after_ns(window: _Window, index: int, targets: Sequence[int]) ->
     if not kind_of(event.do).returns:
         return None
     from_ns, to_ns = window.interval_ns(index)
+    if not window.edges_ns[-1]:
+        return None  # the run was killed before the window of this cell was recorded
     width_ns = round(window_width_s(window.edges_ns[-1] / 1e9) * 1e9)
     if len(targets) < len(event.targets):
         return float(to_ns - from_ns)  # one of them never joined

@@ -13,6 +13,7 @@ import polars as pl
 from harness.analysis.attempts import attempts_of
 from harness.analysis.event_effects import answered_between, event_effects_of
 from harness.analysis.generator_share import generator_share
+from harness.analysis.interruptions import interruptions_of
 from harness.analysis.joined import JoinedCell, join_cell
 from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
@@ -26,6 +27,7 @@ from harness.analysis.window_series import (
     window_series_of,
 )
 from harness.metrics.facts import CellFacts
+from harness.record.cell_record import read_machine
 from harness.record.joined_table import STAGE_COLUMNS
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
@@ -103,6 +105,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             events=event_effects_of(cell, rows, names, outages, lost),
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
+            interruptions=interruptions_of(read_machine(cell.folder)),
             stages=stage_times(timed, joined.stages),
             generator=generator_share(timed),
         )

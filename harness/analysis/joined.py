@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.analysis.request_rules import Allowances, Rule, request_rules
 from harness.analysis.stages import with_moments, with_stages
 from harness.metrics.stages import Stage, stages_of
 from harness.record.joined_table import FOLDER, JOINED_COLUMNS, STAGE_COLUMNS
+from harness.record.record_file import own_folder, whole_file
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
@@ -71,12 +71,7 @@ def _broken(rules: Sequence[Rule]) -> pl.Expr:
 
 def write_joined(joined: JoinedCell, run: Path) -> Path:
     """Write joined/<arm>.<repeat>.parquet below the directory `run`, whole or not at all; return its path."""
-    path = run / FOLDER / f"{joined.cell.folder.name}.parquet"
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        joined.rows.select(*JOINED_COLUMNS).write_parquet(temporary, compression="zstd", compression_level=1)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    path = own_folder(run, FOLDER) / f"{joined.cell.folder.name}.parquet"
+    with whole_file(path) as file:
+        joined.rows.select(*JOINED_COLUMNS).write_parquet(file, compression="zstd", compression_level=1)
     return path

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from harness.analysis.contradictions import contradictions_of
 from harness.analysis.facts import collect_facts
+from harness.analysis.failed_cells import failed_arms
 from harness.analysis.joined import join_cell, write_joined
 from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
@@ -80,6 +81,7 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         title=experiment.title,
         question=experiment.question,
         verdict=verdict.verdict,
+        failed_arms=failed_arms(facts, [cell.record for cell in run.cells]),
         expectations=verdict.findings,
         not_judged=manifest.not_judged,
         invalid_reasons=verdict.invalid_reasons,
@@ -234,6 +236,11 @@ def _advice(disturbed: Sequence[DisturbedCell], redo: int) -> str:
         (f"{rate:g} calls/s", f"--rate {half}") if rate else ("this load", "fewer clients (--clients)")
     )
     again = "" if redo else "--redo 2, "
+    once_more = "again" if redo else "--redo 2"
+    if cause == "stopped":
+        return f"A signal (SIGSTOP) or a debugger stopped parts of the lab. Try {once_more}."
+    if cause == "asleep":
+        return f"This machine slept or was paused. Keep it awake, and try {once_more}."
     if cause == "load":
         return f"The load processes are too slow for {what}. Try {less}, or more of them (--processes)."
     if cause == "lab":

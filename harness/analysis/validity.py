@@ -112,7 +112,7 @@ def _invalid_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
         yield InvalidReason(f"the cell is {facts.status}")
     if not facts.requests:
         yield InvalidReason("no request was recorded in the measured window")
-    yield from map(InvalidReason, facts.lost_workers)
+    yield from map(InvalidReason, [*facts.lost_workers, *facts.interruptions])
     yield from map(InvalidReason, facts.contradictions)
     if (ledgers := facts.ledgers).reconciled is False:
         yield InvalidReason(
@@ -121,7 +121,7 @@ def _invalid_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
             f"{ledgers.disagree} disagree)"
         )
     achieved, planned = facts.achieved_rate_per_s, facts.planned_rate_per_s
-    if planned and not facts.awaits_answers:
+    if planned and facts.requests and not facts.awaits_answers:
         share = achieved / planned
         if not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
             sent = f"{achieved:.4g} of {planned:.4g} planned requests/s ({share:.0%})"

@@ -336,7 +336,8 @@ class CellFacts:
     longest_outage_ns: see harness.analysis.sessions.session_outages; None without a request.
     initial_replicas: number of replicas when measuring began. healthy: Envoy's view. events: by time.
     series: None where the caller did not ask for it, or the window has no request.
-    lost_workers: one sentence for each load worker that was lost.
+    lost_workers: one sentence for each load worker that was lost. interruptions: one clause for each time in
+    which a part of the lab, or the machine, stood still, although no event did that.
     stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
@@ -377,6 +378,7 @@ class CellFacts:
     events: Sequence[EventEffects] = ()
     series: WindowSeries | None = None
     lost_workers: tuple[str, ...] = ()
+    interruptions: tuple[str, ...] = ()
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.record.record_file import there_is
 from harness.record.tables import (
     REPLICA_COLUMNS,
     Columns,
@@ -63,20 +64,20 @@ def store_ledgers(folder: Path, replicas: Iterable[str], *, requests_logged: boo
     `requests_logged`: whether the proxy's log is one of requests; one of connections stays as it is. Raises
     UserError naming the file that does not hold what it should.
     """
-    csvs = [replica_csv(folder, name) for name in replicas if replica_csv(folder, name).exists()]
+    csvs = [replica_csv(folder, name) for name in replicas if there_is(replica_csv(folder, name))]
     if csvs:
         names = [path.stem for path in csvs]
         sink_whole(_written_by_replicas(folder, names), folder / f"{REPLICAS_STEM}.parquet", csvs)
     log = folder / ACCESS_LOG
-    if requests_logged and log.exists():
+    if requests_logged and there_is(log):
         sink_whole(_written_by_proxy(log), folder / f"{PROXY_STEM}.parquet", [log])
 
 
 def scan_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame | None:
     """Return REPLICAS_COLUMNS of all replicas; None where none has left a ledger."""
-    if (folder / f"{REPLICAS_STEM}.parquet").exists():
+    if there_is(folder / f"{REPLICAS_STEM}.parquet"):
         return scan_rows(folder, REPLICAS_STEM, REPLICAS_COLUMNS)
-    written = [name for name in replicas if replica_csv(folder, name).exists()]
+    written = [name for name in replicas if there_is(replica_csv(folder, name))]
     return _written_by_replicas(folder, written) if written else None
 
 
@@ -86,10 +87,10 @@ def scan_proxy(folder: Path) -> pl.LazyFrame | None:
     request_id: null for a call that the lab did not send. upstream: "host:port", or null. grpc: null where
     the proxy gave no gRPC status. duration_us: null where the answer was not sent to its end.
     """
-    if (folder / f"{PROXY_STEM}.parquet").exists():
+    if there_is(folder / f"{PROXY_STEM}.parquet"):
         return scan_rows(folder, PROXY_STEM, PROXY_COLUMNS)
     log = folder / ACCESS_LOG
-    return _written_by_proxy(log) if log.exists() else None
+    return _written_by_proxy(log) if there_is(log) else None
 
 
 def _written_by_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame:

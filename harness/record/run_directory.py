@@ -17,7 +17,7 @@ from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.record.ledger_files import scan_proxy, scan_replicas
 from harness.record.manifest import MANIFEST, Manifest, PlannedCell, utc_now
-from harness.record.record_file import read_record, write_record, write_text
+from harness.record.record_file import read_record, there_is, write_record, write_text
 from harness.record.seals import EXPERIMENT_FILE, file_hash, seal_of_cell
 from harness.record.tables import scan_rows
 from harness.spec.experiment import Experiment, load_experiment
@@ -48,7 +48,7 @@ class Cell:
 
     def messages(self) -> pl.LazyFrame | None:
         """Return one row per stream message: lb.rows.MESSAGE_COLUMNS. None where there were no streams."""
-        if not any((self.folder / f"messages.{end}").exists() for end in ("parquet", "csv")):
+        if not any(there_is(self.folder / f"messages.{end}") for end in ("parquet", "csv")):
             return None
         return scan_rows(self.folder, "messages", MESSAGE_COLUMNS)
 
@@ -91,19 +91,19 @@ def read_run(path: Path) -> Run:
     Cells that an interrupted or failed run never recorded are left out. Raises UserError naming the file if
     the directory is not a run, has another schema, or is damaged.
     """
-    if not (path / MANIFEST).is_file():
+    if not there_is(path / MANIFEST):
         raise UserError(
             f"{path}: not a run directory (expected {MANIFEST} in it); name one of results/<experiment>/<run>"
         )
     manifest = read_record(path / MANIFEST, Manifest)
     experiment_file = path / EXPERIMENT_FILE
-    if not experiment_file.is_file():
+    if not there_is(experiment_file):
         raise UserError(f"{experiment_file}: expected the experiment as run, no such file")
-    experiment = load_experiment(str(experiment_file), name=manifest.experiment)
+    experiment = load_experiment(str(experiment_file), name=manifest.experiment, stored=True)
     cells = []
     for planned in manifest.cells:
         folder = path / "cells" / f"{planned.arm}.{planned.repeat}"
-        recorded = (folder / CELL_FILE).exists() and any(folder.glob("requests.*"))
+        recorded = there_is(folder / CELL_FILE) and any(folder.glob("requests.*"))
         if recorded or manifest.status == "completed":
             cells.append(Cell(folder, read_record(folder / CELL_FILE, CellRecord)))
     return Run(path, manifest, experiment, cells)
@@ -120,8 +120,13 @@ class RunWriter:
     def create(cls, results: Path, manifest: Manifest, experiment_yaml: str) -> RunWriter:
         """Make a new run directory below results/<experiment>/ with its manifest: whole, or not at all.
 
-        Raises UserError when the results folder cannot be written.
+        Raises UserError when the results folder cannot be written or has a name that is not UTF-8.
         """
+        if any("\ud800" <= character <= "\udfff" for character in str(results)):
+            raise UserError(
+                f"results folder {results}: its name is not UTF-8, as Envoy's configuration has to be; "
+                "name another folder with --results"
+            )
         path = results / manifest.experiment / manifest.run
         draft = path.with_name(f".{manifest.run}.tmp")
         try:

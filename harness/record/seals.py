@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.record.manifest import Manifest
+from harness.record.record_file import there_is
 
 EXPERIMENT_FILE = "experiment.yaml"
 # Files that the analysis would read. One that the run did not write is no part of its record.
@@ -74,8 +75,6 @@ def _of_cell(folder: Path, seals: Mapping[str, str]) -> list[str]:
 def _hash(path: Path) -> str | None:
     """Return the hash of a file; None if there is none. Raises UserError when it cannot be read."""
     try:
-        return file_hash(path)
-    except FileNotFoundError:
-        return None
+        return file_hash(path) if there_is(path) else None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error

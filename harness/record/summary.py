@@ -197,6 +197,16 @@ class DisturbedCell(Record):
     planned_rate_per_s: float | None = Field(description="as in `cell.json`")
 
 
+class FailedArm(Record):
+    """An arm with cells in which every request failed."""
+
+    arm: str = Field(description="name of the arm")
+    repeats: list[int] = Field(description="the repeats in which every request failed")
+    requests: int = Field(description="requests planned in the window, in these repeats together")
+    code: str = Field(description="the most frequent gRPC code")
+    message: str = Field(description="the most frequent message with it; empty if there was none")
+
+
 class CellMachine(MachineRecord):
     """machine.json of one cell."""
 
@@ -217,6 +227,7 @@ class Summary(Record):
         "expectation, a cell with a wrong record or a missing repeat; otherwise `held`; `measured` where "
         "nothing was expected"
     )
+    failed_arms: list[FailedArm] = Field(description="arms in which every request of a repeat failed")
     expectations: list[Finding] = Field(description="what was expected, and what was measured")
     not_judged: list[str] = Field(description="as in `manifest.json`")
     invalid_reasons: list[str] = Field(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
+from harness.record.record_file import there_is
 
 if TYPE_CHECKING:
     # Functions import polars when they use it: a run needs it only after its first cell.
@@ -123,7 +124,7 @@ def scan_rows(folder: Path, stem: str, columns: Columns) -> pl.LazyFrame:
     import polars as pl
 
     parquet, csv = folder / f"{stem}.parquet", folder / f"{stem}.csv"
-    if not parquet.exists() and csv.exists():
+    if not there_is(parquet) and there_is(csv):
         return scan_csv(csv, columns)
     with table_errors(parquet, "a parquet file written by this lab"):
         frame = pl.scan_parquet(parquet, glob=False)

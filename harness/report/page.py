@@ -12,7 +12,8 @@ import jinja2
 
 from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
-from harness.record.record_file import write_record, write_text
+from harness.output.safe_text import visible
+from harness.record.record_file import own_folder, write_record, write_text
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
@@ -38,11 +39,12 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
     """
     run = read_run(run_dir)
     try:
+        folder = own_folder(run_dir, "plots")
         facts = facts_of(run, write_tables=True)
         summary = summarise(run, facts)
         write_record(run_dir / SUMMARY, summary)
-        plots = draw_plots(run.experiment, facts, run_dir / "plots")
-        write_text(run_dir / "report.html", render_report(run, summary, plots))
+        plots = draw_plots(run.experiment, facts, folder)
+        write_text(run_dir / "report.html", visible(render_report(run, summary, plots)))
     except OSError as error:
         raise UserError(
             f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"
@@ -61,6 +63,7 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
     return environment.get_template("report.html.j2").render(
         summary=summary,
         error=run.manifest.error,
+        failed=tables.failed_lines(summary),
         verdict_meaning=_VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
         lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],

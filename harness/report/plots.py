@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from harness.metrics.facts import CellFacts
+from harness.record.record_file import whole_file
 from harness.report.plots_clients import draw_clients_on_replicas, with_uneven_clients
 from harness.report.plots_events import draw_over_time, draw_recovery, draw_session_ribbon, with_events
 from harness.report.plots_outcome import (
@@ -61,7 +62,6 @@ def draw_plots(
     in the folder are removed.
     """
     data = PlotData.of(experiment, facts)
-    folder.mkdir(exist_ok=True)
     for stale in [*folder.glob("*.png"), *folder.glob("*.svg")]:
         stale.unlink()
     drawn = {}
@@ -71,8 +71,9 @@ def draw_plots(
                 continue
             figure = plot.draw(data)
             lay_out(figure)
-            figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+                with whole_file(folder / f"{name}.{kind}") as file:
+                    figure.savefig(file, format=kind, metadata=metadata)
             drawn[name] = folder / f"{name}.svg"
     return drawn
 

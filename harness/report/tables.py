@@ -239,6 +239,17 @@ def _percent(pick: Callable[[list[float]], float], shares: Iterable[float | None
     return f"{pick(known):.0%}" if known else ABSENT
 
 
+def failed_lines(summary: Summary) -> list[str]:
+    """Return a line for each arm in which every request of a repeat failed, with the most frequent reason."""
+    lines = []
+    for one in summary.failed_arms:
+        others = len(summary.arms[one.arm].repeats) - len(one.repeats)
+        which = f" of repeat {', '.join(map(str, one.repeats))}" if others else ""
+        reason = f"{one.code}: {one.message}" if one.message else one.code
+        lines.append(f"{one.arm}: all {one.requests:,} requests{which} failed, most often {reason}")
+    return lines
+
+
 def repeated_in_words(summary: Summary) -> str | None:
     """Return how many cells were measured again, as a sentence; None where none was."""
     cells = {(one.arm, one.repeat) for one in summary.repeated_cells}

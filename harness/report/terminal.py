@@ -14,7 +14,13 @@ from rich.table import Table
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
 from harness.report.share_tables import OF_MANY, purely_ranked, where_table
-from harness.report.tables import figure_of, repeated_in_words, repeated_lines, unsent_lines
+from harness.report.tables import (
+    failed_lines,
+    figure_of,
+    repeated_in_words,
+    repeated_lines,
+    unsent_lines,
+)
 
 MAX_ARM_COLUMNS = 5
 NAME_ROOM = 24  # characters for an arm's name; longer ones are folded
@@ -34,7 +40,12 @@ COLOURS = {"held": "green", "measured": "green", "refuted": "red", "inconclusive
 
 
 def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
-    """Print where requests went in each arm, what its events did, the verdict, and the path of the report."""
+    """Print where requests went in each arm, what its events did, the verdict, and the path of the report.
+
+    Where every request of a cell failed, that comes first.
+    """
+    for line in failed_lines(summary):
+        console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
     console.print(_where(summary, console.width))
     for name, arm in summary.arms.items():
         if arm.events:

@@ -11,7 +11,7 @@ from harness.events.context import PROXY
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
-from harness.record.cell_record import CellRecord, LoadWorkerRecord, write_machine
+from harness.record.cell_record import CellRecord, FailureRecord, LoadWorkerRecord, write_machine
 from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
 from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import RunWriter
@@ -20,11 +20,13 @@ from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
 from harness.run.progress import RunProgress
 from harness.run.wall_clock import WallClock
+from harness.run.what_died import what_died
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import (
     EXPECTED_WORKERS_TIMEOUT_S,
+    FAILURES_FILE,
     MESSAGES_FILE,
     REQUESTS_FILE,
     STOPPED_EARLY,
@@ -34,6 +36,7 @@ from load.order import (
 )
 
 POLL_S = 0.05
+MAX_FAILURES = 5  # ways in which requests failed, in cell.json
 LOAD_GRACE_S = 30.0  # beyond its plan and the calls' deadline, before a load counts as hung
 PLAYING = ("warm_up", "measure", "done")  # states of a load whose clients are connected
 
@@ -89,12 +92,14 @@ class CellRun:
             # gRPC is imported while the parts start anyway, not before the first of them.
             from harness.run.confirm import confirm_cell
 
-            confirm_cell(self._experiment, self._plan, live)
-            _snapshot(live, "before")
-            self._log.write(Confirmed())
-            status = self._play(live, progress)
-            record.status = "completed" if status.state == "done" else "interrupted"
-            _snapshot(live, "after")
+            with what_died(self._testbed):
+                confirm_cell(self._experiment, self._plan, live)
+                _snapshot(live, "before")
+                self._log.write(Confirmed())
+                status = self._play(live, progress)
+                record.status = "completed"
+                if PROXY not in self._machine.stopped:  # an Envoy that somebody has stopped does not answer
+                    _snapshot(live, "after")
         except (LabError, OSError):
             record.status = "failed"
             raise
@@ -131,7 +136,7 @@ class CellRun:
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         load = self._testbed.start_load(order, self._folder)
-        self._machine.start(live.pids, live.pids.get("load", load.pid))
+        self._machine.start(live.pids, live.pids.get("load", load.pid), live.paused)
         self._log.write(LoadStarted())
         confirmed = False
         with self._events(live) as tick:
@@ -144,9 +149,13 @@ class CellRun:
                 progress.load(elapsed_s, status)
                 self._wall_clock.look()
                 if elapsed_s > patience_s:
-                    raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
+                    stopped = " and ".join(sorted(self._machine.stopped))
+                    why = f", and {stopped} is stopped (SIGSTOP)" if stopped else ""
+                    raise LabError(f"the load did not end after {patience_s:g} s{why}; see {log}")
                 time.sleep(tick(status))
-        if exit_status not in (0, STOPPED_EARLY):
+        if exit_status == STOPPED_EARLY:
+            raise LabError(f"the load got SIGTERM, which the lab did not send, and stopped early; see {log}")
+        if exit_status:
             why = LoadStatus.read(self._folder).error or f"status {exit_status}"
             raise LabError(f"the load failed ({why}); see {log}")
         self._log.write(LoadEnded(exit_status=exit_status))
@@ -203,6 +212,10 @@ class CellRun:
         self._wall_clock.look()
         record.wall_clock_moved_ns = self._wall_clock.moved_ns
         write_machine(self._folder, self._machine.summary(status.measure_start_ns, status.measure_end_ns))
+        failures = self._folder / FAILURES_FILE
+        if failures.exists():
+            most = json.loads(failures.read_text())[:MAX_FAILURES]
+            record.failures = [FailureRecord(**one) for one in most]
         workers = self._folder / WORKERS_FILE
         if workers.exists():
             record.load_workers = [LoadWorkerRecord(**one) for one in json.loads(workers.read_text())]

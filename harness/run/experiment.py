@@ -1,6 +1,5 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, report."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -9,6 +8,8 @@ from pathlib import Path
 from harness.errors import LabError
 from harness.fields import Status
 from harness.interrupt import one_interrupt
+from harness.leftovers.scratch import remove_abandoned
+from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import RunOptions
 from harness.record.manifest import ExternalFields, LoadProcesses, Manifest
@@ -16,6 +17,7 @@ from harness.record.run_directory import RunWriter
 from harness.record.summary import Summary
 from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
+from harness.run.open_files import confirm_open_files
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
@@ -30,11 +32,10 @@ EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
     report, summary = measure_and_report(experiment, options)
-    from rich.console import Console
-
+    from harness.output.safe_console import SafeConsole
     from harness.report.terminal import print_summary
 
-    print_summary(summary, Console(), report)
+    print_summary(summary, SafeConsole(), report)
     return EXIT_STATUS[summary.verdict]
 
 
@@ -56,14 +57,16 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         # Load workers on other machines leave with the last planned cell.
         del rounds[experiment.repeats.min :]
     confirm_load(experiment, options)
+    confirm_open_files(rounds[0], experiment.replicas.count, options.load, options.testbed)
     found = find_testbed(experiment, options)
     if options.web:
         problem = f"--web-port: port {options.web_port} of 127.0.0.1 cannot be had"
         confirm_free("127.0.0.1", options.web_port, problem, "name another")
-        print(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", file=sys.stderr)
+        say(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", error=True)
+    remove_abandoned()
     with one_interrupt(), shared_secret(options.load) as load:
         if load.expect_workers:
-            print(workers_to_start(options.load, load), file=sys.stderr)
+            say(workers_to_start(options.load, load), error=True)
         options = replace(options, load=load)
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory
@@ -73,7 +76,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         with _recorded(writer):
             _measure(experiment, rounds, found.make(writer.path / "logs"), writer, options)
         if warning := writer.link_latest():
-            print(f"warning: {warning}", file=sys.stderr)
+            say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
         from harness.report.page import build_report
 

@@ -42,7 +42,7 @@ ALLOWED = {
 }
 # The packages of the harness in layers: a package imports from the layers below its own, and from itself.
 LAYERS = (
-    ("errors", "paths", "interrupt", "fields"),
+    ("errors", "paths", "interrupt", "fields", "output", "leftovers"),
     ("policies", "events", "metrics"),
     ("spec",),
     ("record", "plan"),

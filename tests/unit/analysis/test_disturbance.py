@@ -87,6 +87,31 @@ def test_a_cell_whose_figures_are_not_spoilt_counts(lateness, machine):
     assert find_disturbance(lateness, machine) is None
 
 
+FROZEN = {"part": "envoy", "how": "stopped", "at_s": 1.0, "seconds": 3.0}
+ASLEEP = {"part": "this machine", "how": "asleep", "at_s": 2.0, "seconds": 60.0}
+TOLD = "envoy was stopped (SIGSTOP) for 3.0 s, 1.0 s after measuring began, and no event did that"
+
+
+@pytest.mark.parametrize(
+    ("lateness", "interruptions", "cause", "reason"),
+    [
+        (IN_TIME, [FROZEN], "stopped", TOLD),
+        (None, [FROZEN], "stopped", TOLD),  # a closed loop plans nothing
+        (LATE, [FROZEN], "stopped", f"{TOLD}; the generator sent 212 ms late at p99 (at most 50 ms)"),
+        (IN_TIME, [ASLEEP], "asleep", "this machine was asleep for 60.0 s, 2.0 s after measuring began"),
+        (
+            IN_TIME,
+            [ASLEEP, FROZEN],
+            "asleep",
+            f"this machine was asleep for 60.0 s, 2.0 s after measuring began; {TOLD}",
+        ),
+    ],
+)
+def test_what_stood_still_disturbs_however_punctual_the_generator_was(lateness, interruptions, cause, reason):
+    found = find_disturbance(lateness, machine(ROBBED, ROBBED, interruptions=interruptions))
+    assert (found.reason, found.cause, found.worth_repeating) == (reason, cause, True)
+
+
 def test_a_lab_that_fills_the_machine_by_itself_is_not_measured_again():
     found = find_disturbance(LATE, machine(lab_share=0.96))
     assert not found.worth_repeating

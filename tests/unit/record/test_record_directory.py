@@ -1,8 +1,10 @@
 """The run directory: written whole, read back, and refused with one clear line when it is damaged."""
 
 import json
+import os
 import shutil
 import tomllib
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -84,6 +86,13 @@ def test_results_that_cannot_be_written_are_the_users_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"results folder .*file: cannot be written"):
         create(tmp_path / "file")
+
+
+def test_results_in_a_folder_whose_name_is_not_utf_8_are_refused(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff"))
+    with pytest.raises(UserError, match=r"its name is not UTF-8.*with --results"):
+        create(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cell_is_never_written_twice(tmp_path):

@@ -136,6 +136,13 @@ def test_what_a_system_does_not_tell_has_a_dash(disturbed):
             2,
             "This machine is too busy for this load. Try fewer clients (--clients), or close other programs.",
         ),
+        (
+            "stopped",
+            600.0,
+            0,
+            "A signal (SIGSTOP) or a debugger stopped parts of the lab. Try --redo 2.",
+        ),
+        ("asleep", 600.0, 2, "This machine slept or was paused. Keep it awake, and try again."),
     ],
 )
 def test_what_would_help_comes_last(disturbed, cause, rate, redo, advice):

@@ -189,7 +189,14 @@ def test_the_terminal_tells_table_verdict_figures_and_path(run):
     summary.expectations[0].text = "[bold]as is[/bold]"
     print_summary(summary, Console(file=out, width=120), run / "report.html")
     text = out.getvalue()
-    for words in ("busiest ", "4th", "round_robin", "p99 ms", "refuted", "[bold]as is[/bold], measured 1 ("):
+    for words in (
+        "busiest ",
+        "4th",
+        "round_robin",
+        "p99 ms",
+        "refuted",
+        "[bold]as is[/bold], measured 1.005 (",
+    ):
         assert words in text, words
     assert str(run / "report.html") in text.replace("\n", "")
 

@@ -19,13 +19,13 @@ from harness.report.tables import (
 )
 from harness.report.terminal import print_summary
 from tests.unit.synthetic import stories
-from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
+from tests.unit.synthetic.synthetic_run import synthesise_run
 
 
 @pytest.fixture(scope="module")
-def golden():
+def golden(tmp_path_factory):
     """Cells of some 120 requests: enough for p95, too few for p99 and p99.9."""
-    return read_run(GOLDEN)
+    return read_run(synthesise_run(tmp_path_factory.mktemp("few"), requests=120))
 
 
 @pytest.fixture

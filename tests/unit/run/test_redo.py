@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.summary import summarise
+from harness.errors import UserError
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.record.cell_record import CELL_FILE, CellRecord, MachineRecord, write_machine
@@ -89,6 +90,15 @@ def test_a_disturbed_cell_is_moved_away_with_its_reason(tmp_path: Path) -> None:
     assert not (run.writer.path / "cells" / f"{plan.arm_name}.1").exists()
     assert run.measure(plan) is None
     assert (run.cells[0].attempts, run.record(f"cells/{plan.arm_name}.1").attempt) == (2, 2)
+
+
+def test_nothing_is_moved_through_a_link(tmp_path: Path) -> None:
+    run = Attempts(tmp_path / "results")
+    (tmp_path / "outside").mkdir()
+    (run.writer.path / "disturbed").symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="disturbed: expected a folder of the run's own, found a link"):
+        run.measure(PLANS[0], LATE_MS, DISTURBED)
+    assert list((tmp_path / "outside").iterdir()) == []
 
 
 def test_the_last_attempt_counts_whatever_disturbed_it(tmp_path: Path) -> None:
