@@ -154,9 +154,10 @@ def list_() -> int:
 def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) -> int:
     """Validate an experiment and show its plan: cells, requests, rates, utilisation. Starts nothing."""
     spec = load_experiment(experiment, overrides)
-    from harness.cli.check import plan_text
+    from harness.cli.check import print_plan
+    from harness.output.safe_console import SafeConsole
 
-    say(plan_text(spec))
+    print_plan(spec, SafeConsole())
     return 0
 
 
