@@ -23,7 +23,6 @@ from harness.analysis.window_series import (
     window_series_of,
 )
 from harness.metrics.facts import CellFacts
-from harness.record.joined_table import STAGE_COLUMNS
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from lb.rows import STREAM_METHODS
@@ -56,7 +55,6 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
         counts_answered = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = record.planned_rate_per_s is None
-        timed = _timed(joined)
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         return CellFacts(
             arm=record.arm,
@@ -97,20 +95,9 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             events=event_effects_of(cell, rows, names, outages, lost),
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
-            stages=stage_times(timed, joined.stages),
-            generator=generator_share(timed),
+            stages=stage_times(joined.rows, joined.stages),
+            generator=generator_share(joined.rows),
         )
-
-
-def _timed(joined: JoinedCell) -> pl.DataFrame:
-    """Return the requests of the measured window with their latencies, lag, stages and generator's share."""
-    return joined.rows.filter("in_window").select(
-        (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
-        (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
-        (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
-        "generator_ns",
-        *(STAGE_COLUMNS[name] for name in joined.stages),
-    )
 
 
 def _envoy_connection() -> pl.Expr:

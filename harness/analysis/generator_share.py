@@ -68,12 +68,16 @@ def _positive(duration: pl.Expr) -> pl.Expr:
 
 
 def generator_share(rows: pl.DataFrame) -> GeneratorShare:
-    """Return the share in requests. rows: latency_ns, latency_from_send_ns, late_ns, generator_ns."""
-    own = rows[COLUMN]
+    """Return the share in the requests of the measured window. rows: see harness.analysis.joined."""
+
+    def of(expression: pl.Expr) -> dict[str, float]:
+        return reported_percentiles(rows.select(expression.filter("in_window")).to_series())
+
+    own = pl.col(COLUMN)
     return GeneratorShare(
-        reported_percentiles(own),
-        reported_percentiles(rows["latency_ns"] - own),
-        reported_percentiles(rows["latency_from_send_ns"] - (own - rows["late_ns"])),
+        of(own),
+        of(pl.col("latency_ns") - own),
+        of(pl.col("latency_from_send_ns") - (own - pl.col("late_ns"))),
     )
 
 
