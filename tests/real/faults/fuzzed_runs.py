@@ -29,7 +29,9 @@ os.environ.pop("RUST_BACKTRACE", None)
 
 from harness.cli.main import main
 from harness.record.cell_record import write_machine
+from harness.record.run_directory import read_run
 from harness.report.plots import PLOTS
+from tests.unit.synthetic.edited_run import as_written, seal_again
 from tests.unit.synthetic.handwritten_machine import ROBBED, machine
 from tests.unit.synthetic.stories import experiment
 from tests.unit.synthetic.synthetic_run import synthesise_run
@@ -38,7 +40,7 @@ MAX_FINDINGS = 20
 CASE_TAKES_S = 180  # at most; a case that hangs ends the program
 MEMORY_BYTES = 8 << 30
 TRIED = "tried"  # name of the damaged run
-DERIVED = ("summary.json", "report.html", "plots")
+DERIVED = ("summary.json", "report.html", "plots", "joined")
 PLOTTED_SHARE = 0.25  # of the cases have a plot, since plots take most of the time
 USAGE = "t_ns,part,cpu_ns,memory_bytes\n" + "".join(f"{t}00000000,envoy,{t}0000000,99\n" for t in range(30))
 EXTREMES = [
@@ -55,6 +57,7 @@ RUNS = {
         {"sticky": STICKY, "round_robin": ROUND_ROBIN},
         expect="[{arm: sticky, metric: latency_ms.p99, at_least_times: 1.5, of: round_robin}]",
     ),
+    "as_written": experiment({"sticky": STICKY}),  # the ledgers are no tables yet, as in a killed run
     "cached": experiment(
         {"sticky": STICKY, "groups": f"route: envoy, policy: target_groups, options: {{{GROUPS}}}"},
         replicas=", cache: {sessions: 100, hit_factor: 0.3}",
@@ -77,6 +80,10 @@ def base_runs(folder: Path) -> list[Path]:
         for cell in (run / "cells").iterdir():
             write_machine(cell, machine(taken=ROBBED))
             (cell / "usage.csv").write_text(USAGE)
+        if name == "as_written":
+            for stored in read_run(run).cells:
+                as_written(stored)
+        seal_again(run)
         runs.append(run.rename(folder / f"{name}.run"))
     return runs
 
