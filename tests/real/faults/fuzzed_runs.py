@@ -15,6 +15,7 @@ import os
 import random
 import resource
 import shutil
+import subprocess
 import sys
 import traceback
 from collections import Counter
@@ -26,6 +27,8 @@ from typing import Any
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 # Set before the lab is imported: with it, Rust would print a traceback, too.
 os.environ.pop("RUST_BACKTRACE", None)
+
+from lab_process import ROOT, experiment_file
 
 from harness.cli.main import main
 from harness.record.cell_record import write_machine
@@ -73,8 +76,8 @@ Damage = Callable[[Path, random.Random], None]
 
 
 def base_runs(folder: Path) -> list[Path]:
-    """Write the good runs, one for each kind of thing that a run may hold."""
-    runs = []
+    """Write the good runs, one for each kind of thing that a run may hold, and one that was really run."""
+    runs = [real_run(folder / "real")]
     for name, text in RUNS.items():
         run = synthesise_run(folder / name, text, requests=60)
         for cell in (run / "cells").iterdir():
@@ -86,6 +89,19 @@ def base_runs(folder: Path) -> list[Path]:
         seal_again(run)
         runs.append(run.rename(folder / f"{name}.run"))
     return runs
+
+
+def real_run(folder: Path) -> Path:
+    """Run a small experiment with two load processes and an event, and return its directory."""
+    folder.mkdir(parents=True)
+    path = experiment_file(folder, events=[{"at_s": 0.2, "do": "kill", "target": "replica-1"}])
+    words = [sys.executable, str(ROOT / "run_experiment.py"), "run", str(path), "--results", str(folder)]
+    subprocess.run([*words, "--processes", "2", "--quiet"], check=False, stdout=subprocess.DEVNULL)
+    (latest,) = folder.glob("small/latest")
+    run = latest.resolve().rename(folder.with_suffix(".run"))
+    for name in DERIVED:
+        remove(run / name, random.Random())
+    return run
 
 
 def places(run: Path) -> tuple[list[Path], list[Path]]:

@@ -56,7 +56,8 @@ def test_the_most_frequent_reason_of_all_such_cells(run: Path) -> None:
     assert failed == FailedArm(
         arm="sticky", repeats=[1, 2], requests=requests, code="UNAVAILABLE", message="Too many open files"
     )
-    line = f"sticky: all {requests:,} requests of repeat 1, 2 failed, most often UNAVAILABLE: Too many open files"
+    which = f"all {requests:,} requests of repeat 1, 2"
+    line = f"sticky: {which} failed, most often UNAVAILABLE: Too many open files"
     assert printed(summary)[0] == line
     page = render_report(read_run(run), summary, {})
     assert page.index(line) < page.index("Verdict: ")
