@@ -7,6 +7,7 @@ from lb.calls import Metadata
 from lb.cookies import CookieJar
 from lb.plan import NS_PER_S
 from lb.settings import ClientSettings
+from lb.source_address import source_address
 
 
 class Session:
@@ -56,9 +57,3 @@ class Session:
             for key, value in metadata:
                 if key == self._echo_header and isinstance(value, str):
                     self._echo = value
-
-
-def source_address(client: int) -> str:
-    """Return an address 10.x.y.z for the client. Only clients 2**24 - 2 apart get the same one."""
-    number = client % (2**24 - 2) + 1
-    return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"

@@ -13,12 +13,10 @@ redundancy: decoupling server slowdown and job size", IEEE MASCOTS 2016.
 
 import random
 from collections import OrderedDict
-from hashlib import sha256
 
 from services.call import Call
+from services.uniform import BITS, SCALE, uniform
 
-_BITS = 52  # one less than a float has: (n + 1/2) / 2**52 is exact, and never 0 or 1
-_SCALE = 2.0**-_BITS
 RECENT_REQUESTS = 10_000  # whose attempts a replica counts; a retry comes soon after the attempt before
 
 
@@ -62,13 +60,5 @@ class Draws:
         return attempt
 
 
-def uniform(name: str) -> float:
-    """Return the number in (0, 1) that belongs to a name: the same everywhere, and as good as random.
-
-    Numbers of different names are independent: SHA-256 is a pseudorandom function as far as anybody knows.
-    """
-    return (int.from_bytes(sha256(name.encode()).digest()[:8], "big") >> 64 - _BITS) * _SCALE + _SCALE / 2
-
-
 def _next(generator: random.Random) -> float:
-    return (generator.getrandbits(_BITS) + 0.5) * _SCALE
+    return (generator.getrandbits(BITS) + 0.5) * SCALE

@@ -25,8 +25,8 @@ NS_PER_S = 1_000_000_000
 def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) -> Iterator[str]:
     """Yield one sentence for each way in which the cell's record contradicts itself or its plan.
 
-    rows: the joined rows of all its requests (see harness.analysis.joined). Raises UserError naming the
-    cell's folder when a ledger cannot be read.
+    rows: request_id and in_window of all its requests (see harness.analysis.joined). Raises UserError naming
+    the cell's folder when a ledger cannot be read.
     """
     plan = _plan_of(cell, experiment)
     if plan is None:
@@ -36,7 +36,6 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
     with table_errors(cell.folder, "ledgers written by this lab"):
         yield from _one_row_each(cell, rows)
         yield from _foreign_rows(cell)
-        yield from _outside_of_the_cell(cell, rows)
         yield from _messages(cell)
     if cell.record.status == "completed" and not cell.record.lost_clients:
         yield from _missing_numbers(rows, plan)
@@ -97,14 +96,6 @@ def _foreign_rows(cell: Cell) -> Iterator[str]:
             yield f"{count:,} calls in {words} are not of this cell: they have no request id"
 
 
-def _outside_of_the_cell(cell: Cell, rows: pl.DataFrame) -> Iterator[str]:
-    """Rows of a cell begin after its start."""
-    moments = ["planned_ns", "proxy_ns", *([] if cell.record.own_clocks else ["arrived_ns"])]
-    early = rows.filter(pl.min_horizontal(moments) < 0)
-    if early.height:
-        yield f"{_requests(early.height)} before the cell's start, {example(early)}"
-
-
 def _messages(cell: Cell) -> Iterator[str]:
     """A stream's messages belong to a request, are as many as its row says, and lie within it."""
     table = cell.messages()
@@ -153,8 +144,9 @@ def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
         return
     number = pl.col("request_id") % REQUEST_IDS_PER_CLIENT
     half = pl.lit(0, pl.Int64) if plan.load.rate_per_s is not None else number // CLOSED_LOOP_MEASURED
+    client = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     gaps = (
-        rows.select("client", number.alias("number"), half.alias("half"))
+        rows.select(client.alias("client"), number.alias("number"), half.alias("half"))
         .group_by("client", "half")
         .agg(
             (pl.col("number").max() % CLOSED_LOOP_MEASURED + 1 - pl.col("number").n_unique()).alias("missing")
@@ -174,26 +166,26 @@ def _planned(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
     """
     if plan.load.rate_per_s is None:
         return
-    planned, found = cell.record.planned_requests, rows.filter("in_window")
+    planned, found = cell.record.planned_requests, int(rows["in_window"].sum())
     awaits = plan.arm.await_each_answer
-    if found.height > planned or (found.height < planned and not awaits):
-        yield f"{planned:,} requests were planned for the measured window, the record has {found.height:,}"
-    if planned > MAX_DRAWN or rows.is_empty():
+    if found > planned or (found < planned and not awaits):
+        yield f"{planned:,} requests were planned for the measured window, the record has {found:,}"
+    if rows.is_empty() or max(planned, found) > MAX_DRAWN:
         return
-    drawn = _drawn(cell, rows, plan)
+    requests = cell.requests().select("request_id", "planned_ns", "method").collect()
+    drawn = _drawn(cell, requests, plan)
     inside = drawn.filter("measured").height
     if inside != planned:
         yield f"cell.json says {planned:,} planned requests, the seed gives {inside:,}"
-    columns = ["request_id", "planned_ns", "method"]
-    off_plan = rows.join(drawn, on=columns, how="anti")
+    off_plan = requests.join(drawn, on=requests.columns, how="anti")
     if off_plan.height:
         yield f"{_requests(off_plan.height)} not as the seed plans them, {example(off_plan)}"
-    missing = drawn.join(rows, on=columns, how="anti")
+    missing = drawn.join(requests, on=requests.columns, how="anti")
     if missing.height and not awaits:
         yield f"{_requests(missing.height)} missing that the seed plans, {example(missing)}"
 
 
-def _drawn(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
+def _drawn(cell: Cell, requests: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
     """Return request_id, planned_ns, method, measured of every request that the seed plans.
 
     The warm-up begins with the first request of every client: they are all planned for that instant.
@@ -201,7 +193,7 @@ def _drawn(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
     work = plan.workload
     phases: list[tuple[Phase, int, float]] = [("measure", cell.record.measure_start_ns, work.duration_s)]
     if work.warm_up_s:
-        begins_ns = rows.select(pl.col("planned_ns").min()).item()
+        begins_ns = requests.select(pl.col("planned_ns").min()).item()
         phases.insert(0, ("warm_up", begins_ns, work.warm_up_s))
     drawn: list[tuple[int, int, str, bool]] = []
     for client in range(plan.load.clients):

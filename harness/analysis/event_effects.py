@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import attempts_by_interval
 from harness.analysis.sessions import (
     count_migration,
@@ -21,7 +22,7 @@ from harness.analysis.sessions import (
     present_after,
     settled_sessions,
 )
-from harness.analysis.statistics import percentiles, reported_percentiles
+from harness.analysis.statistics import percentiles
 from harness.analysis.window_series import window_width_s
 from harness.errors import UserError
 from harness.events.kind import EventKind
@@ -211,7 +212,7 @@ def _effects(window: _Window, index: int) -> EventEffects:
         on_targets=int(answered["replica"].is_in(targets).sum()) if targets else None,
         attempts=window.attempts.get(interval, 0),
         lost_answers=window.lost.get(interval, 0),
-        latency_ns=reported_percentiles(rows["latency_ns"]),
+        latency=latency_of(rows, "latency_ns"),
         took_effect_ns=max((float(effect.t_ns - event.t_ns) for effect in event.effects), default=None),
         effects=tuple(((one.t_ns - start_ns) / 1e9, one.target, one.seen) for one in event.effects),
         steps=tuple(((one.t_ns - start_ns) / 1e9, one.do, one.target) for one in event.steps),

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
+from harness.analysis.attempts import attempts_of
 from harness.analysis.event_effects import answered_between, event_effects_of
 from harness.analysis.generator_share import generator_share
 from harness.analysis.interruptions import interruptions_of
 from harness.analysis.joined import JoinedCell, join_cell
+from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
 from harness.analysis.stages import stage_times
@@ -25,7 +28,6 @@ from harness.analysis.window_series import (
 )
 from harness.metrics.facts import CellFacts
 from harness.record.cell_record import read_machine
-from harness.record.joined_table import STAGE_COLUMNS
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from lb.rows import STREAM_METHODS
@@ -58,8 +60,9 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
         counts_answered = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = record.planned_rate_per_s is None
-        timed = _timed(joined)
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
+        attempts = attempts_of(cell, rows, answered, names)
+        waits = answered if attempts is None else attempts
         return CellFacts(
             arm=record.arm,
             repeat=record.repeat,
@@ -73,23 +76,24 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
                 zip(names, _by_replica(counts_answered, "requests", len(names)), strict=True)
             ),
             client_requests=_client_requests(counts, len(names)),
+            replica_attempts=None if attempts is None else _attempts(attempts, names),
             short_run_unfairness=short_run_unfairness(answered, len(names)),
             units=_units(counts_answered, len(names)),
             connections=_connections(counts_answered) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),
             cache_hits=int(counts["hits"].sum()),
             sessions=sessions_of(counts_answered, answered, names, record.groups),
-            latency_ns=reported_percentiles(rows["latency_ns"]),
-            latency_from_send_ns=reported_percentiles(rows["latency_from_send_ns"]),
+            latency=latency_of(rows, "latency_ns"),
+            latency_from_send=latency_of(rows, "latency_from_send_ns"),
             lag_ns=percentiles(rows["lag_ns"]),
-            queue_ns=reported_percentiles(answered["queue_ns"]),
-            in_flight=reported_percentiles(answered["in_flight"]),
+            queue_ns=reported_percentiles(waits["queue_ns"]),
+            in_flight=reported_percentiles(waits["in_flight"]),
             # The rate of the plan as drawn, not of the experiment file. A Poisson plan of 2,400 sends differs
             # from its rate by 2 % by chance. That is not a fault of the generator.
             planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
             streams=streams_of(cell.messages(), rows, record.messages_per_stream),
-            replica_series=replica_series_of(answered, len(names), window_s),
+            replica_series=replica_series_of(answered, waits, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,
             answers_lost=None if "replica" in record.missing_ledgers else lost.height,
@@ -100,20 +104,9 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
             interruptions=interruptions_of(read_machine(cell.folder)),
-            stages=stage_times(timed, joined.stages),
-            generator=generator_share(timed),
+            stages=stage_times(joined.rows, joined.stages),
+            generator=generator_share(joined.rows),
         )
-
-
-def _timed(joined: JoinedCell) -> pl.DataFrame:
-    """Return the requests of the measured window with their latencies, lag, stages and generator's share."""
-    return joined.rows.filter("in_window").select(
-        (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
-        (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
-        (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
-        "generator_ns",
-        *(STAGE_COLUMNS[name] for name in joined.stages),
-    )
 
 
 def _envoy_connection() -> pl.Expr:
@@ -190,6 +183,12 @@ def _units(counts: pl.DataFrame, replicas: int) -> dict[str, list[int]]:
         "messages": _by_replica(counts, "messages", replicas),
         "busy_time": _by_replica(counts, "service_ns", replicas),
     }
+
+
+def _attempts(attempts: pl.DataFrame, names: Sequence[str]) -> dict[str, int]:
+    """Return replica -> its attempts, for all `names`. attempts: column replica (index)."""
+    counts = np.bincount(attempts["replica"].to_numpy(), minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
 
 
 def _client_requests(counts: pl.DataFrame, replicas: int) -> dict[int, list[int]]:

@@ -14,11 +14,13 @@ in the replica to the client's code, until the first event of the cell: a networ
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import polars as pl
 
 from harness.analysis.clocks import CellClocks
+from harness.analysis.latency import latency_of
 from harness.analysis.ledger_join import proxy_rows
 from harness.analysis.statistics import reported_percentiles
 from harness.metrics.facts import CellFacts, GeneratorShare
@@ -68,12 +70,18 @@ def _positive(duration: pl.Expr) -> pl.Expr:
 
 
 def generator_share(rows: pl.DataFrame) -> GeneratorShare:
-    """Return the share in requests. rows: latency_ns, latency_from_send_ns, late_ns, generator_ns."""
-    own = rows[COLUMN]
+    """Return the share in the requests of the measured window. rows: see harness.analysis.joined."""
+    own = pl.col(COLUMN)
+    less = rows.filter("in_window").select(
+        "ok",
+        COLUMN,
+        pl.col("latency_ns") - own,
+        pl.col("latency_from_send_ns") - (own - pl.col("late_ns")),
+    )
     return GeneratorShare(
-        reported_percentiles(own),
-        reported_percentiles(rows["latency_ns"] - own),
-        reported_percentiles(rows["latency_from_send_ns"] - (own - rows["late_ns"])),
+        reported_percentiles(less[COLUMN]),
+        latency_of(less, "latency_ns"),
+        latency_of(less, "latency_from_send_ns"),
     )
 
 
@@ -111,9 +119,13 @@ class _Figure(NamedTuple):
 
 def _with_and_without(facts: CellFacts, metric: str) -> _Figure | None:
     group, _, rank = metric.partition(".")
+    own = facts.generator
     pairs = {
-        "latency_ms": (facts.latency_ns, facts.generator.latency_ns),
-        "latency_from_send_ms": (facts.latency_from_send_ns, facts.generator.latency_from_send_ns),
+        "latency_ms": (facts.latency.of_all_ns, own.latency.of_all_ns),
+        "ok_latency_ms": (facts.latency.of_ok_ns, own.latency.of_ok_ns),
+        "latency_from_send_ms": (facts.latency_from_send.of_all_ns, own.latency_from_send.of_all_ns),
     }
     whole, rest = pairs.get(group, ({}, {}))
-    return _Figure(whole[rank], rest[rank]) if rank in whole and rank in rest else None
+    if rank not in whole or rank not in rest or math.isinf(whole[rank]):
+        return None  # without the lab's share, the requests on which it falls would have failed all the same
+    return _Figure(whole[rank], rest[rank])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.analysis.contradictions import contradictions_of
 from harness.analysis.facts import collect_facts
@@ -14,6 +15,7 @@ from harness.analysis.failed_cells import failed_arms
 from harness.analysis.joined import join_cell, write_joined
 from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
+from harness.analysis.replica_ranks import replicas_differ, shares_by_rank
 from harness.analysis.run_rules import fingerprint, run_contradictions
 from harness.analysis.validity import CellResult, measure
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
@@ -39,6 +41,7 @@ from harness.record.usage import usage_of
 from harness.spec.arm import Variant
 
 Facts = Mapping[str, Sequence[CellFacts]]
+Repeat = TypeVar("Repeat", CellFacts, EventEffects)
 
 
 def facts_of(run: Run, *, write_tables: bool = False) -> dict[str, list[CellFacts]]:
@@ -82,6 +85,7 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         expectations=verdict.findings,
         not_judged=manifest.not_judged,
         invalid_reasons=verdict.invalid_reasons,
+        replicas_differ=replicas_differ(experiment),
         notes=manifest.notes,
         **machine_fields(run, verdict.verdict),
         arms={
@@ -121,16 +125,31 @@ def _figures(cells: Sequence[CellFacts], metrics: Mapping[str, Number]) -> Figur
 
     Metrics that repeat a count or belong to one event are left out.
     """
+    kept = {name: value for name, value in metrics.items() if name != "requests" and not event_metric(name)}
     return Figures(
         requests=sum(cell.requests for cell in cells),
         errors=_total(cell.errors for cell in cells),
         replicas=_total(cell.replica_requests for cell in cells),
         ledgers=_ledgers([cell.ledgers for cell in cells]),
-        metrics={
-            name: value for name, value in metrics.items() if name != "requests" and not event_metric(name)
-        },
+        share_by_rank=shares_by_rank(cells),
+        metrics=kept,
+        at_least=_at_least(kept, {name: METRICS[name].at_least for name in kept}, cells),
         events=events_of_arm(cells),
     )
+
+
+def _at_least(
+    metrics: Mapping[str, Number],
+    least_of: Mapping[str, Callable[[Repeat], Number] | None],
+    repeats: Sequence[Repeat],
+) -> dict[str, float]:
+    """Return what each metric that is infinity is at least: the median over the repeats."""
+    found = {
+        name: median([least(one) for one in repeats])
+        for name, least in least_of.items()
+        if metrics[name] == math.inf and least is not None
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -157,6 +176,9 @@ def events_of_arm(cells: Sequence[CellFacts]) -> list[EventSummary]:
 
 def _event(repeats: Sequence[EventEffects]) -> EventSummary:
     first = repeats[0]
+    metrics = {
+        name: median([metric.compute(event) for event in repeats]) for name, metric in EVENT_METRICS.items()
+    }
     effects = [EffectSeen(at_s=at_s, target=target, seen=seen) for at_s, target, seen in first.effects]
     return EventSummary(
         number=first.number,
@@ -169,10 +191,10 @@ def _event(repeats: Sequence[EventEffects]) -> EventSummary:
         length_s=statistics.median(event.length_s for event in repeats),
         effects=effects if len(repeats) == 1 else None,
         errors=dict(sorted(_total(event.errors for event in repeats).items())),
-        metrics={
-            name: median([metric.compute(event) for event in repeats])
-            for name, metric in EVENT_METRICS.items()
-        },
+        metrics=metrics,
+        at_least=_at_least(
+            metrics, {name: metric.at_least for name, metric in EVENT_METRICS.items()}, repeats
+        ),
     )
 
 

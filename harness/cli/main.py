@@ -87,7 +87,10 @@ def run(
     ] = 2,
     testbed: Annotated[
         str,
-        typer.Option(help="Where the parts run: local (processes), docker (containers), external (yours)."),
+        typer.Option(
+            help="Where the parts run: local (processes), docker (containers), external (yours); simulated: "
+            "nothing runs, all is computed."
+        ),
     ] = "local",
     target: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="external: your load balancer.")
@@ -153,9 +156,10 @@ def list_() -> int:
 def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) -> int:
     """Validate an experiment and show its plan: cells, requests, rates, utilisation. Starts nothing."""
     spec = load_experiment(experiment, overrides)
-    from harness.cli.check import plan_text
+    from harness.cli.check import print_plan
+    from harness.output.safe_console import SafeConsole
 
-    say(plan_text(spec))
+    print_plan(spec, SafeConsole())
     return 0
 
 

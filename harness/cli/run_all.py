@@ -76,13 +76,17 @@ def _run(experiment: Experiment, options: RunOptions) -> Outcome:
 
 
 def _why_left_out(experiment: Experiment, options: RunOptions) -> str | None:
-    if options.testbed == "external":
-        from harness.testbed.external.plan import plan_external
+    try:
+        if options.testbed == "external":
+            from harness.testbed.external.plan import plan_external
 
-        try:
             plan_external(experiment, options.external)
-        except UserError as error:
-            return str(error)
+        elif options.testbed == "simulated":
+            from harness.testbed.simulated.plan import plan_simulated
+
+            plan_simulated(experiment, options)
+    except UserError as error:
+        return str(error)
     return incompatibility(experiment, options.testbed)
 
 

@@ -68,6 +68,17 @@ class Ledgers:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Busiest replica / fair share over random placements of a cell's sessions: mean, and the 5th and 95th
+    percentiles. See harness.analysis.sessions.random_placement.
+    """
+
+    mean: float
+    p5: float
+    p95: float
+
+
+@dataclass(frozen=True)
 class Sessions:
     """Counts of the sessions that have an answered request.
 
@@ -76,7 +87,7 @@ class Sessions:
     group_requests: the same for target groups; None without target groups.
     breaks: how often the next request of a session went to another replica. A client's requests are in the
     order in which it made them.
-    random_max_over_mean: what random placement of these sessions predicts, see harness.analysis.sessions.
+    random_placement: what random placement of these sessions predicts.
     """
 
     count: int
@@ -84,7 +95,7 @@ class Sessions:
     top_requests: int
     group_requests: int | None
     breaks: int
-    random_max_over_mean: float | None
+    random_placement: Placement | None
 
 
 @dataclass(frozen=True)
@@ -103,12 +114,29 @@ class Streams:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Percentiles ("p50" ... "max") of a latency in nanoseconds. Empty where there is no request.
+
+    of_all_ns: of all requests. A failed request counts as longer than any answer, so the value is infinity
+    where the percentile falls on a failed request.
+    at_least_ns: what the percentile of all requests is at least: that of the time until the end, of answers
+    and failures alike, and no less than a lower percentile.
+    of_ok_ns: of the requests that ended with OK.
+    """
+
+    of_all_ns: dict[str, float] = field(default_factory=dict)
+    at_least_ns: dict[str, float] = field(default_factory=dict)
+    of_ok_ns: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReplicaSeries:
     """Each replica over time. The measured window is cut into equal time windows, by planned send.
 
     starts_s: (windows,), start of each window, seconds after the start of measuring. width_s: their width.
     requests, queue_ns, in_flight: (windows, replicas). requests: answered requests. queue_ns: the longest
-    queue time. in_flight: mean. The last two are NaN where no request was answered.
+    queue time. in_flight: mean. The last two are of all attempts that the replica saw, also of requests that
+    were given up, and NaN where it saw none.
     """
 
     starts_s: Floats
@@ -124,8 +152,8 @@ class WindowSeries:
 
     starts_s: (steps,), start of each step, seconds after the start of measuring. width_s: their width.
     good, failed: (steps,), requests that did and did not end with OK.
-    p50_ns, max_ns: (steps,), median and maximum of the latency from the planned send of all requests; NaN
-    where none was planned. A step has too few requests for its 99th percentile.
+    p50_ns, max_ns: (steps,), median and maximum of the latency from the planned send of the requests that
+    ended with OK; NaN where there is none. A step has too few requests for its 99th percentile.
     sessions: (client, session) of the MAX_SESSIONS sessions that lasted longest; among equals, those with the
     lower numbers. They are sorted by the replica that answered them first.
     replicas: (sessions, steps), index of the replica that gave the session's last answer in the step; -1
@@ -213,7 +241,7 @@ class EventEffects:
     replica.
     attempts: rows in the replicas' ledgers for the interval's requests.
     lost_answers: see harness.analysis.ledgers.
-    latency_ns: percentiles of the latency from the planned send.
+    latency: of the interval's requests, from the planned send.
     took_effect_ns: until the last of `effects`.
     effects: (seconds from the start of measuring, target, what was seen).
     steps: (seconds from the start of measuring, action, target).
@@ -244,7 +272,7 @@ class EventEffects:
     on_targets: int | None
     attempts: int
     lost_answers: int
-    latency_ns: dict[str, float]
+    latency: Latency
     took_effect_ns: float | None = None
     effects: tuple[tuple[float, str, str], ...] = ()
     steps: tuple[tuple[float, str, str], ...] = ()
@@ -268,12 +296,12 @@ class StageTimes:
 class GeneratorShare:
     """The load generator's own share of the latencies, see harness.analysis.generator_share.
 
-    Percentiles: own_ns of the share; latency_ns, latency_from_send_ns of each latency less the share in it.
+    own_ns: percentiles of the share. latency, latency_from_send: of each latency less the share in it.
     """
 
     own_ns: dict[str, float] = field(default_factory=dict)
-    latency_ns: dict[str, float] = field(default_factory=dict)
-    latency_from_send_ns: dict[str, float] = field(default_factory=dict)
+    latency: Latency = field(default_factory=Latency)
+    latency_from_send: Latency = field(default_factory=Latency)
 
 
 @dataclass(frozen=True)
@@ -288,11 +316,16 @@ class CellFacts:
     errors: gRPC code -> failed requests. replica_requests: replica -> requests that it answered, all
     replicas.
     client_requests: client -> the same counts, in the order of replica_requests.
+    replica_attempts: replica -> attempts of the window's requests in its ledger; None where the lab cannot
+    read the replicas' ledgers.
     short_run_unfairness: see harness.analysis.window_series.
     units: unit -> its amount on each replica, in the order of replica_requests. The units are the
     "connections" and "sessions" that the replica served, the "messages" that it sent, and its "busy_time" (ns
     of service).
     connections: connections of clients with an answered request; None where the lab cannot tell them apart.
+    latency, latency_from_send: from the planned and from the actual send.
+    queue_ns, in_flight: of all attempts that replicas saw, see harness.analysis.attempts; where the lab
+    cannot read the replicas' ledgers, of the answered requests.
     cache_lookups: answers that say whether the replica remembered the session. cache_hits: those that say
     yes.
     planned_rate_per_s: None in a closed loop, which plans no send times.
@@ -320,14 +353,15 @@ class CellFacts:
     errors: dict[str, int]
     replica_requests: dict[str, int]
     client_requests: dict[int, list[int]]
+    replica_attempts: dict[str, int] | None
     short_run_unfairness: float | None
     units: dict[str, list[int]]
     connections: int | None
     cache_lookups: int
     cache_hits: int
     sessions: Sessions
-    latency_ns: dict[str, float]
-    latency_from_send_ns: dict[str, float]
+    latency: Latency
+    latency_from_send: Latency
     lag_ns: dict[str, float]
     queue_ns: dict[str, float]
     in_flight: dict[str, float]

@@ -124,6 +124,8 @@ def show(value: Number, unit: str = "") -> str:
     """Return a figure as text: about four digits, and its unit unless it is a ratio."""
     if value is None:
         return "not measured"
+    if math.isinf(value):
+        return "infinity"
     text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
     if text in ("0", "1") and value != int(value):
         text = f"{value:.7g}"  # 0.99998 misses a bound of 1, and must not read as 1
@@ -147,7 +149,8 @@ class Metric:
 
     `meaning` stands in results/README.md: one line of Markdown. `lag_rank`: of a metric of the sort `times`,
     the rank of the generator's lag that it may contain. `one_event`: by how much a single event would have
-    moved the value, where the metric counts events.
+    moved the value, where the metric counts events. `at_least`: of a metric that may be
+    infinity, what its value is at least.
     """
 
     unit: str
@@ -156,6 +159,7 @@ class Metric:
     sort: Sort = "load"
     lag_rank: str = "p99"
     one_event: Compute | None = None
+    at_least: Compute | None = None
 
 
 def in_ms(ns: Number) -> Number:

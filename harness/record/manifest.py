@@ -61,7 +61,7 @@ class PlannedCell(Record):
 
 
 class ExternalFields(TypedDict, total=False):
-    """The fields of a manifest that only the testbed `external` fills."""
+    """The fields of a manifest that only the testbeds `external` and `simulated` fill."""
 
     testbed_options: list[str]
     notes: list[str]
@@ -85,9 +85,11 @@ class Manifest(Record):
     )
     host: Host = Field(description="the machine, without its name")
     git_commit: str | None = Field(description="commit of the lab; `-dirty`: files differ; null: no clone")
-    testbed: str = Field(default="local", description="`local`, `docker` or `external`")
+    testbed: str = Field(default="local", description="`local`, `docker`, `external` or `simulated`")
     testbed_options: list[str] = Field(default=[], description="testbed `external`: words of its options")
-    notes: list[str] = Field(default=[], description="testbed `external`: what was left out or not confirmed")
+    notes: list[str] = Field(
+        default=[], description="testbeds `external`, `simulated`: what was left out or not confirmed"
+    )
     not_judged: list[str] = Field(default=[], description="expectations about arms that were not run")
     load: LoadProcesses = Field(
         default=LoadProcesses(processes=1, expect_workers=0), description="who made the calls"

@@ -60,7 +60,8 @@ def sink_whole(
         path.unlink()
 
 
-def _types(columns: Columns) -> dict[str, pl.DataType]:
+def column_types(columns: Columns) -> dict[str, pl.DataType]:
+    """Return the type in a table of each column."""
     import polars as pl
 
     def of(name: str, kind: type) -> pl.DataType:
@@ -87,7 +88,7 @@ def scan_csv(csv: Path, columns: Columns) -> pl.LazyFrame:
     """Return the rows of a CSV ledger, without a last line that a kill has cut off."""
     import polars as pl
 
-    types = _types(columns)
+    types = column_types(columns)
     with csv.open("rb") as file:
         lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     if lines == 0:
@@ -103,7 +104,7 @@ def scan_json_lines(path: Path, columns: Columns) -> pl.LazyFrame:
     """Return the fields `columns` of a log of JSON objects, without a last line that a kill has cut off."""
     import polars as pl
 
-    types = _types(columns)
+    types = column_types(columns)
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
@@ -129,7 +130,7 @@ def scan_rows(folder: Path, stem: str, columns: Columns) -> pl.LazyFrame:
     with table_errors(parquet, "a parquet file written by this lab"):
         frame = pl.scan_parquet(parquet, glob=False)
         found = frame.collect_schema()
-    for name, kind in _types(columns).items():
+    for name, kind in column_types(columns).items():
         if found.get(name) != kind:
             raise UserError(f"{parquet}: expected a column {name} of type {kind}, found {found.get(name)}")
     return frame

@@ -19,6 +19,7 @@ from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.plots import PLOTS, draw_plots
+from harness.report.share_tables import names_table, where_table
 from harness.report.stage_tables import stages_table
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
@@ -66,7 +67,8 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         verdict_meaning=_VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
         lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],
-        where=tables.where_table(arms),
+        where=where_table(summary),
+        names=names_table(summary),
         units=tables.units_table(arms),
         errors=tables.errors_table(arms),
         changes=changes_table(arms),

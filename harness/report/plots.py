@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from harness.metrics.facts import CellFacts
 from harness.record.record_file import whole_file
+from harness.report.plots_clients import draw_clients_on_replicas, with_uneven_clients
 from harness.report.plots_events import draw_over_time, draw_recovery, draw_session_ribbon, with_events
 from harness.report.plots_outcome import (
     draw_errors,
@@ -80,9 +81,9 @@ def draw_plots(
 PLOTS: dict[str, Plot] = {
     "over_time": Plot(
         draw_over_time,
-        "Requests that ended with OK and requests that failed, by planned send, and the latency of all "
-        "requests, in the first recorded repeat: of each step of time the median and the slowest. Dashed "
-        "lines are events. The shade shows how long an event lasted.",
+        "Requests that ended with OK and requests that failed, by planned send, and the latency of those "
+        "that ended with OK, in the first recorded repeat: of each step of time the median and the slowest. "
+        "Dashed lines are events. The shade shows how long an event lasted.",
         with_events,
     ),
     "session_ribbon": Plot(
@@ -103,9 +104,10 @@ PLOTS: dict[str, Plot] = {
     "sweep": Plot(
         draw_sweep,
         "Metrics over the factor that was varied: medians over the repeats, whiskers over their range. "
-        "Horizontal lines are arms without that factor. Random placement predicts: the mean of "
-        "spread.max_over_mean if each session, with the requests that it made, went to a replica drawn at "
-        "random. That line is a model; the others are measured.",
+        "Horizontal lines are arms without that factor. Random placement is a model: each session, with the "
+        "requests that it made, goes to a replica drawn at random. The dashed line is the mean of many such "
+        "placements, and nine of ten are in the band. A repeat (hollow dot) is one placement: it may lie "
+        "anywhere in the band, and now and then outside, and a few repeats do not show the mean.",
         with_sweep,
     ),
     "trade_off": Plot(
@@ -118,7 +120,16 @@ PLOTS: dict[str, Plot] = {
     "share_per_replica": Plot(
         draw_share_per_replica,
         "Each replica's share of the answered requests, in each repeat; last the median over the repeats, "
-        "with whiskers over their range. The dashed line is the fair share.",
+        "with whiskers over their range. The dashed line is the fair share. Where the experiment does not "
+        "tell its replicas apart, the busiest replica of a repeat comes first, whichever it is: the colour "
+        "tells which. The medians (grey) are then of ranks.",
+    ),
+    "clients_on_replicas": Plot(
+        draw_clients_on_replicas,
+        "Which clients make a replica busy, in the first recorded repeat: one bar per replica, the busiest "
+        "first, stacked by client. The black line is what the replica can serve by its settings. Where a "
+        "bar is higher, the replica's queue grows for as long as the load lasts.",
+        with_uneven_clients,
     ),
     "spread_by_unit": Plot(
         draw_spread_by_unit,
@@ -159,7 +170,8 @@ PLOTS: dict[str, Plot] = {
     "queues": Plot(
         draw_queues,
         "The replicas' own figures, in the first recorded repeat: the longest time that a request waited "
-        "for a slot, in each step of time, and, if the arms are few, how many requests were inside. A line "
+        "for a slot, in each step of time, and, if the arms are few, how many requests were inside. Requests "
+        "that were given up are in them. A line "
         "that rises is a replica that gets more requests than it can serve.",
     ),
 }

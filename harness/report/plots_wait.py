@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from harness.analysis.window_series import Floats
+from harness.metrics.facts import CellFacts
 from harness.metrics.metric import NS_PER_MS, RANKS
 from harness.report.plotting import (
     ARM_COLOURS,
+    AT_LEAST,
+    AT_LEAST_IN_WORDS,
     MARKERS,
     WIDTH_IN,
     PlotData,
@@ -33,72 +39,106 @@ MAX_PAIRS = 4  # arms: up to this number, each has a panel of queue time and one
 _RANK_LABELS = dict(zip(RANKS, ("50", "90", "95", "99", "99.9", "max"), strict=True))
 _ROW_RANKS = ("p50", "p90", "p99", "max")
 
-Spreads = tuple[Floats, Floats]
-Tables = Mapping[str, tuple[Spreads, Spreads]]  # arm -> from the planned send, from the actual send
-
 
 def draw_latency(data: PlotData) -> Figure:
-    """Draw latency percentiles per arm, from the planned and from the actual send.
+    """Draw latency percentiles per arm: from the planned send, of OK alone, and from the actual send.
 
-    Values are medians over the repeats, whiskers their range. Up to MAX_LINES arms are lines over the
-    percentiles. More arms are rows.
+    Values are medians over the repeats, whiskers their range. A percentile that falls on failed requests is
+    drawn at what it is at least, with a mark. The panel of OK alone is there where requests failed. Up to
+    MAX_LINES arms are lines over the percentiles. More arms are rows.
     """
-    cells_of = data.facts
-    every_cell = [cell for cells in cells_of.values() for cell in cells]
-    ranks = [rank for rank in RANKS if any(rank in cell.latency_ns for cell in every_cell)]
-    if len(cells_of) > MAX_LINES:
+    every_cell = [cell for cells in data.facts.values() for cell in cells]
+    ranks = [rank for rank in RANKS if any(rank in cell.latency.of_all_ns for cell in every_cell)]
+    as_rows = len(data.facts) > MAX_LINES
+    if as_rows:
         ranks = [rank for rank in ranks if rank in _ROW_RANKS]
-    tables = {
-        arm: (
-            _spreads([cell.latency_ns for cell in cells], ranks),
-            _spreads([cell.latency_from_send_ns for cell in cells], ranks),
-        )
-        for arm, cells in cells_of.items()
-    }
-    return (_latency_lines if len(tables) <= MAX_LINES else _latency_rows)(data, tables, ranks)
+    failed = any(cell.errors for cell in every_cell)
+    titles = _TITLES if failed else (_TITLES[0], _TITLES[-1])
+    tables = {arm: _sides(cells, ranks, failed) for arm, cells in data.facts.items()}
+    return (_latency_rows if as_rows else _latency_lines)(data, tables, ranks, titles)
 
 
-def _spreads(repeats: Sequence[Mapping[str, float]], ranks: Sequence[str]) -> Spreads:
-    """Return the median over the repeats, (ranks,), and whiskers to their range, (2, ranks), milliseconds.
+@dataclass(frozen=True)
+class _Spreads:
+    """One latency of an arm, milliseconds, at least 0.001, because a log axis has no zero.
 
-    At least 0.001, because a log axis has no zero. NaN where no repeat has enough requests for a percentile.
+    middle: (ranks,), medians over the repeats. whiskers: (2, ranks), to their range. is_least: (ranks,),
+    whether the median falls on failed requests; then middle is what it is at least. NaN where no repeat has
+    enough requests for a percentile.
     """
-    spreads = np.full((3, len(ranks)), np.nan)
-    for place, rank in enumerate(ranks):
-        found = np.array([repeat[rank] / NS_PER_MS for repeat in repeats if rank in repeat])
-        if len(found):
-            middle, whiskers = median_and_range(np.maximum(found, 1e-3))
-            spreads[:, place] = middle, *whiskers
-    return spreads[0], spreads[1:]
+
+    middle: Floats
+    whiskers: Floats
+    is_least: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        repeats: Sequence[Mapping[str, float]],
+        at_least: Sequence[Mapping[str, float]],
+        ranks: Sequence[str],
+    ) -> _Spreads:
+        spreads, is_least = np.full((3, len(ranks)), np.nan), np.zeros(len(ranks), dtype=bool)
+        for place, rank in enumerate(ranks):
+            pairs = [
+                (one[rank], least[rank]) for one, least in zip(repeats, at_least, strict=True) if rank in one
+            ]
+            if pairs:
+                found, known = np.array(pairs).T
+                values = np.where(np.isinf(found), known, found) / NS_PER_MS
+                middle, whiskers = median_and_range(np.maximum(values, 1e-3))
+                spreads[:, place] = middle, *whiskers
+                is_least[place] = np.isinf(np.median(found))
+        return cls(spreads[0], spreads[1:], is_least)
 
 
-def _latency_lines(data: PlotData, tables: Tables, ranks: Sequence[str]) -> Figure:
+_Tables = Mapping[str, Sequence[_Spreads]]  # arm -> what each panel shows of it
+
+
+def _sides(cells: Sequence[CellFacts], ranks: Sequence[str], failed: bool) -> list[_Spreads]:
+    planned, sent = [cell.latency for cell in cells], [cell.latency_from_send for cell in cells]
+    of_ok = [one.of_ok_ns for one in planned]
+    return [
+        _Spreads.of([one.of_all_ns for one in planned], [one.at_least_ns for one in planned], ranks),
+        *([_Spreads.of(of_ok, of_ok, ranks)] if failed else []),
+        _Spreads.of([one.of_all_ns for one in sent], [one.at_least_ns for one in sent], ranks),
+    ]
+
+
+def _latency_lines(data: PlotData, tables: _Tables, ranks: Sequence[str], titles: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 3.4 + 0.22 * math.ceil(len(tables) / 3)), layout="constrained")
-    both = figure.subplots(1, 2, sharey=True)
-    for index, (arm, pair) in enumerate(tables.items()):
-        shift = 0.3 * ((index + 0.5) / len(tables) - 0.5)
-        for axes, (middle, whiskers) in zip(both, pair, strict=True):
+    sides = figure.subplots(1, len(titles), sharey=True)
+    for index, (arm, of_sides) in enumerate(tables.items()):
+        xs = np.arange(len(ranks)) + 0.3 * ((index + 0.5) / len(tables) - 0.5)
+        for axes, spread in zip(sides, of_sides, strict=True):
             axes.errorbar(
-                np.arange(len(ranks)) + shift,
-                middle,
-                whiskers,
+                xs,
+                spread.middle,
+                spread.whiskers,
                 label=arm_title(arm, max_length=40),
                 capsize=2.5,
                 elinewidth=1,
                 **arm_line(data.number(arm)),
             )
-    for axes, title in zip(both, _TITLES, strict=True):
+            axes.plot(xs[spread.is_least], spread.middle[spread.is_least], **AT_LEAST)
+    for axes, title in zip(sides, titles, strict=True):
         axes.set_title(title)
         log_latency(axes)
         axes.set_xticks(range(len(ranks)), [_RANK_LABELS[rank] for rank in ranks])
         axes.set_xlabel("Percentile of requests (%)")
         axes.set_ylabel("Latency (ms, log scale)")
-    handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    _latency_legend(figure, sides[0], tables, columns=3)
     return figure
 
 
-_TITLES = ("From the planned send", "From the actual send")
+_TITLES = ("All, from the planned send", "OK alone, from the planned send", "All, from the actual send")
+
+
+def _latency_legend(figure: Figure, axes: Axes, tables: _Tables, columns: int) -> None:
+    handles, _ = axes.get_legend_handles_labels()
+    if any(spread.is_least.any() for of_sides in tables.values() for spread in of_sides):
+        handles.append(Line2D([], [], label=AT_LEAST_IN_WORDS, **AT_LEAST))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def log_latency(axes: Axes, axis: str = "y") -> None:
@@ -110,33 +150,41 @@ def log_latency(axes: Axes, axis: str = "y") -> None:
     axes.grid(which="minor", axis="y" if axis == "y" else "x", alpha=0.25)
 
 
-def _latency_rows(_data: PlotData, tables: Tables, ranks: Sequence[str]) -> Figure:
+def _latency_rows(_data: PlotData, tables: _Tables, ranks: Sequence[str], titles: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.28 * len(tables)), layout="constrained")
-    both = figure.subplots(1, 2, sharey=True, sharex=True)
-    rows = np.arange(len(tables))
+    sides = figure.subplots(1, len(titles), sharey=True, sharex=True)
     for column, rank in enumerate(ranks):
-        number = _ROW_RANKS.index(rank)
-        for axes, side in zip(both, (0, 1), strict=True):
-            axes.errorbar(
-                [pair[side][0][column] for pair in tables.values()],
-                rows,
-                xerr=np.array([pair[side][1][:, column] for pair in tables.values()]).T,
-                fmt=MARKERS[number],
-                color=ARM_COLOURS[number],
-                label="max" if rank == "max" else f"{_RANK_LABELS[rank]} %",
-                markersize=5,
-                elinewidth=1,
-                capsize=2,
-            )
-    for axes, title in zip(both, _TITLES, strict=True):
+        for side, axes in enumerate(sides):
+            _rank_markers(axes, [of_sides[side] for of_sides in tables.values()], column, rank)
+    for axes, title in zip(sides, titles, strict=True):
         axes.set_title(title)
         log_latency(axes, "x")
         axes.set_xlabel("Latency (ms, log scale)")
-    name_rows(both[0], list(tables))
-    both[1].set_ylabel("Arm (name)")
-    handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(ranks))
+    name_rows(sides[0], list(tables))
+    for axes in sides[1:]:
+        axes.set_ylabel("Arm (name)")
+    _latency_legend(figure, sides[0], tables, columns=len(ranks) + 1)
     return figure
+
+
+def _rank_markers(axes: Axes, spreads: Sequence[_Spreads], column: int, rank: str) -> None:
+    """Draw one percentile of all arms, one a row."""
+    number = _ROW_RANKS.index(rank)
+    rows = np.arange(len(spreads))
+    middle = np.array([spread.middle[column] for spread in spreads])
+    axes.errorbar(
+        middle,
+        rows,
+        xerr=np.array([spread.whiskers[:, column] for spread in spreads]).T,
+        fmt=MARKERS[number],
+        color=ARM_COLOURS[number],
+        label="max" if rank == "max" else f"{_RANK_LABELS[rank]} %",
+        markersize=5,
+        elinewidth=1,
+        capsize=2,
+    )
+    is_least = np.array([spread.is_least[column] for spread in spreads], dtype=bool)
+    axes.plot(middle[is_least], rows[is_least], **{**AT_LEAST, "marker": r"$\rightarrow$"})
 
 
 def draw_queues(data: PlotData) -> Figure:

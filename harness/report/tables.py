@@ -12,17 +12,9 @@ from harness.analysis.validity import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.metrics.metric import MIN_VALUES, show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import Party
-from harness.record.summary import ArmSummary, Figure, Summary, Usage
+from harness.record.summary import ArmSummary, EventSummary, Figure, Summary, Usage
 
-MAX_REPLICA_COLUMNS = 8
-COUNTS = ("least", "median", "most")  # columns in place of the replicas' where they are many
 ABSENT = "–"
-# Heading -> metric, what the heading means: columns that are there only where they say something.
-_EXTRAS = {
-    "group purity": ("affinity.group_purity", "Group purity: the same for its target group."),
-    "cache hits": ("cache.hit_share", "Cache hits: share of answers from a replica that knew the session."),
-    "attempts": ("attempts.per_request", "Attempts: rows of the replicas per request."),
-}
 _STREAMS = (
     "On one replica: share of the streams whose messages all came from one. Missing messages: those that "
     "streams were to have and that never came. "
@@ -51,40 +43,21 @@ def figure(value: Figure) -> str:
     return ABSENT if value is None else show(value)
 
 
-def figures(arm: ArmSummary, metrics: Iterable[str]) -> list[str]:
-    """Return the arm's value of each metric for people."""
-    return [figure(arm.metrics[metric]) for metric in metrics]
+def figures(measured: ArmSummary | EventSummary, metrics: Iterable[str]) -> list[str]:
+    """Return each metric for people, see `figure_of`."""
+    return [figure_of(measured, metric) for metric in metrics]
 
 
-def where_table(arms: Arms, most_replicas: int = MAX_REPLICA_COLUMNS) -> Table:
-    """Requests per replica and arm, all repeats; the least, median and most where replicas are many."""
-    names = list(dict.fromkeys(name for arm in arms.values() for name in arm.replicas))
-    few = len(names) <= most_replicas
-    extras = _extras(arms)
-    metrics = ["spread.max_over_mean", "affinity.purity", *extras.values()]
-    rows = []
-    for name, arm in arms.items():
-        counts = list(arm.replicas.values())
-        if few:
-            cells = [figure(arm.replicas.get(replica)) for replica in names]
-        else:
-            cells = [show(find(counts)) if counts else ABSENT for find in (min, statistics.median, max)]
-        rows.append([name, *cells, *figures(arm, metrics), show(sum(arm.errors.values()))])
-    by_replica = ", by replica" if few else f" on each of {len(names)} replicas"
-    caption = (
-        f"Answered requests in the measured window{by_replica}, all repeats together. Busiest / fair: 1 is "
-        "even. Purity: share of a session's requests on its most used replica; 1 is fully sticky."
-    )
-    head = ["Arm", *(names if few else COUNTS), "busiest / fair", "purity", *extras, "errors"]
-    return Table(head, rows, " ".join([caption, *(_EXTRAS[heading][1] for heading in extras)]))
+def figure_of(measured: ArmSummary | EventSummary, metric: str) -> str:
+    """Return the metric for people; "≥ 500" where it is known only what it is at least."""
+    if metric in measured.at_least:
+        return f"≥ {show(measured.at_least[metric])}"
+    return figure(measured.metrics[metric])
 
 
-def _extras(arms: Arms) -> dict[str, str]:
-    def is_shown(metric: str) -> bool:
-        values = [value for arm in arms.values() if (value := arm.metrics[metric]) is not None]
-        return any(value > 1 for value in values) if metric == "attempts.per_request" else bool(values)
-
-    return {heading: metric for heading, (metric, _) in _EXTRAS.items() if is_shown(metric)}
+def retried(arms: Arms) -> bool:
+    """Return whether an arm has more attempts than requests."""
+    return any((arm.metrics["attempts.per_request"] or 0) > 1 for arm in arms.values())
 
 
 def units_table(arms: Arms) -> Table:
@@ -111,7 +84,7 @@ def units_table(arms: Arms) -> Table:
 def errors_table(arms: Arms) -> Table | None:
     """Requests by how they ended, and what still came through; None where all ended with OK, at once."""
     codes = sorted({code for arm in arms.values() for code in arm.errors})
-    if not codes and "attempts" not in _extras(arms):
+    if not codes and not retried(arms):
         return None
     rows = []
     for name, arm in arms.items():
@@ -129,25 +102,37 @@ def errors_table(arms: Arms) -> Table | None:
 
 
 def latency_table(arms: Arms) -> Table:
-    """Percentiles of the latency from the planned and from the actual send; of messages, of streams."""
+    """Percentiles of the latency from the planned and from the actual send; of messages, of streams.
+
+    Where requests failed: of the requests that ended with OK as well.
+    """
     ranks = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
     fields = {
         "latency_ms": "from the planned send",
+        "ok_latency_ms": "from the planned send, OK alone",
         "latency_from_send_ms": "from the actual send",
         "message_latency_ms": "of a stream's message",
     }
     rows = []
     for name, arm in arms.items():
+        absent = {
+            "ok_latency_ms": not arm.errors,
+            "message_latency_ms": arm.metrics["message_latency_ms.max"] is None,
+        }
         for field, words in fields.items():
-            if field == "message_latency_ms" and arm.metrics[f"{field}.max"] is None:
-                continue
-            metrics = [f"{field}.{rank}" for rank in ranks]
-            cells = [figure(arm.metrics[metric]) if metric in METRICS else ABSENT for metric in metrics]
-            rows.append([f"{name}, {words}", *cells])
+            if not absent.get(field):
+                metrics = [f"{field}.{rank}" for rank in ranks]
+                cells = [figure_of(arm, metric) if metric in METRICS else ABSENT for metric in metrics]
+                rows.append([f"{name}, {words}", *cells])
     needed = ", ".join(f"{MIN_VALUES[rank]:,} for {words}" for rank, words in ranks.items() if rank != "max")
+    of_failed = (
+        "Of all requests, a failed one counts as longer than any answer, since no answer came. ≥: the "
+        "percentile falls on failed requests, which took at least that long to fail. Of OK alone, a deadline "
+        "makes the figures look better: it leaves out the slowest. "
+    )
     caption = (
-        "All requests, whatever their outcome; medians over repeats. A percentile of too few values is not "
-        f"shown ({ABSENT}): it takes {needed}."
+        f"Medians over repeats. {of_failed if any(arm.errors for arm in arms.values()) else ''}A percentile "
+        f"of too few values is not shown ({ABSENT}): it takes {needed}."
     )
     return Table(["Milliseconds", *ranks.values()], rows, caption)
 

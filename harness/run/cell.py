@@ -8,16 +8,17 @@ from dataclasses import asdict
 
 from harness.errors import LabError, UserError
 from harness.events.context import PROXY
-from harness.plan.cells import CellPlan, planned_in_window
+from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
-from harness.record.cell_record import CellRecord, FailureRecord, LoadWorkerRecord, write_machine
+from harness.record.cell_record import FailureRecord, LoadWorkerRecord, write_machine
 from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
 from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
 from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
+from harness.run.planned_record import planned_record
 from harness.run.progress import RunProgress
 from harness.run.wall_clock import WallClock
 from harness.run.what_died import what_died
@@ -59,22 +60,7 @@ class CellRun:
         self._log = EventLog(self._folder, self._epoch_ns)
         self._machine = MachineWatch(self._epoch_ns)
         self._live: LiveCell | None = None
-        self._record = CellRecord(
-            arm=plan.arm_name,
-            repeat=plan.repeat,
-            order=plan.order,
-            route=plan.arm.route,
-            policy=plan.arm.policy,
-            initial_replicas=experiment.replicas.names,
-            proxy_workers=plan.arm.proxy_workers,
-            max_attempts=plan.arm.retries.attempts if plan.arm.retries else 1,
-            awaits_answers=plan.arm.await_each_answer,
-            planned_requests=planned_in_window(plan),
-            messages_per_stream=plan.workload.messages_per_stream,
-            planned_rate_per_s=plan.load.rate_per_s,
-            epoch_unix_ns=epoch.unix_ns,
-            attempt=writer.manifest.cells[plan.order].attempts + 1,
-        )
+        self._record = planned_record(experiment, plan, writer.manifest, epoch)
 
     def run(self, progress: RunProgress) -> int:
         """Run the cell from start to ledgers on disk; return the number of calls that were made.

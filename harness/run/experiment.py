@@ -1,7 +1,7 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, report."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
 from harness.run.repeats import Claims, by_repeat
+from harness.run.simulated_cell import SimulatedCellRun
 from harness.spec.experiment import Experiment, experiment_yaml
-from harness.testbed.base import Testbed
 from harness.testbed.choice import FoundTestbed, find_testbed
+
+NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
 
 EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 
@@ -52,6 +54,10 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
 
         outside = plan_external(experiment, options.external)
         experiment, external = outside.experiment, outside.manifest
+    if options.testbed == "simulated":
+        from harness.testbed.simulated.plan import plan_simulated
+
+        experiment, external = plan_simulated(experiment, options)
     rounds = by_repeat(plan_cells(experiment))
     if options.load.expect_workers:
         # Load workers on other machines leave with the last planned cell.
@@ -74,7 +80,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
             experiment_yaml(experiment),
         )
         with _recorded(writer):
-            _measure(experiment, rounds, found.make(writer.path / "logs"), writer, options)
+            _measure(experiment, rounds, _cell_runs(experiment, found, writer, options), writer, options)
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
@@ -83,27 +89,42 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         return build_report(writer.path)
 
 
+@contextmanager
+def _cell_runs(
+    experiment: Experiment, found: FoundTestbed, writer: RunWriter, options: RunOptions
+) -> Iterator[NewRun]:
+    """Start the testbed, if there is one, and yield a function: planned cell -> its run."""
+    if found.make is None:
+        yield lambda plan: SimulatedCellRun(experiment, plan, writer)
+        return
+    with found.make(writer.path / "logs") as testbed:
+        yield lambda plan: CellRun(experiment, plan, testbed, writer, options)
+
+
 def _measure(
     experiment: Experiment,
     rounds: Sequence[Sequence[CellPlan]],
-    testbed: Testbed,
+    runs: AbstractContextManager[NewRun],
     writer: RunWriter,
     options: RunOptions,
 ) -> None:
-    """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat."""
+    """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat.
+
+    runs: yields a function that makes the run of a planned cell.
+    """
     claims = Claims(writer.path)
     sure, further = rounds[: experiment.repeats.min], rounds[experiment.repeats.min :]
     planned = [plan for cells in sure for plan in cells]
     writer.plan((plan.arm_name, plan.repeat) for plan in planned)
     redo = Redo(planned, writer, options)
-    with testbed, RunProgress(experiment, len(planned), options.quiet) as progress:
+    with runs as new_run, RunProgress(experiment, len(planned), options.quiet) as progress:
 
         def run(plan: CellPlan) -> None:
             progress.cell(plan)
-            answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+            answered = new_run(plan).run(progress)
             while reason := redo.set_aside(plan):
                 progress.again(plan, reason)
-                answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+                answered = new_run(plan).run(progress)
             writer.seal_cell(plan.order)
             progress.cell_done(plan, answered)
 

@@ -24,7 +24,7 @@ from harness.testbed.docker.subnets import free_subnets, host_routes
 OWNER = "lb-lab.owner"  # label of everything that a run creates in the engine; its value is the owner's mark
 IMAGE = "lb-lab"
 IN_THE_IMAGE = ("Dockerfile", "requirements.txt", "run_experiment.py")
-FOLDERS_IN_THE_IMAGE = ("services", "lb", "load", "harness", "envoy", "experiments")
+FOLDERS_IN_THE_IMAGE = ("services", "lb", "load", "simulator", "harness", "envoy", "experiments")
 BASE = "LB_LAB_BASE"  # environment variable: the base image
 BUILD_NETWORK = "LB_LAB_BUILD_NETWORK"  # environment variable: the network for the build, such as `host`
 KEPT_IMAGES = 4  # a machine may have several clones of the lab

@@ -36,7 +36,7 @@ def test_a_timeline_by_hand():
             "in_flight": [1, 4, 2, 9],
         }
     )
-    timeline = replica_series_of(answered, 2, 1.01)
+    timeline = replica_series_of(answered, answered, 2, 1.01)
     assert (timeline.width_s, timeline.requests.shape) == (0.05, (21, 2))
     assert timeline.starts_s.tolist() == [window * 0.05 for window in range(21)]
     assert timeline.requests[[0, 1, 20]].tolist() == [[2, 0], [0, 1], [0, 1]]
@@ -44,6 +44,16 @@ def test_a_timeline_by_hand():
     assert (timeline.queue_ns[0, 0], timeline.in_flight[0, 0]) == (3, 2.5)
     assert (timeline.queue_ns[20, 1], timeline.in_flight[20, 1]) == (7, 9)
     assert all(math.isnan(table[0, 1]) for table in (timeline.queue_ns, timeline.in_flight))
+
+
+def test_queues_over_time_are_of_all_attempts_and_requests_of_answers():
+    columns = {"at_ns": pl.Int64, "replica": pl.UInt16, "queue_ns": pl.Int64, "in_flight": pl.Int32}
+    answered = pl.DataFrame([(0, 0, 1, 1)], schema=columns, orient="row")
+    attempts = pl.DataFrame([(0, 0, 1, 1), (0, 0, 90, 5), (0, 1, 7, 2)], schema=columns, orient="row")
+    timeline = replica_series_of(answered, attempts, 2, 1.0)
+    assert timeline.requests[0].tolist() == [1, 0]
+    assert timeline.queue_ns[0].tolist() == [90, 7]
+    assert timeline.in_flight[0].tolist() == [3, 2]
 
 
 def test_percentiles_are_exact_where_they_fall_on_a_value():

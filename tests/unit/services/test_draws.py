@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.call import Call
-from services.draws import RECENT_REQUESTS, Draws, uniform
+from services.draws import RECENT_REQUESTS, Draws
 from services.service_time import draw_ns
 from services.settings import ServiceTime
+from services.uniform import uniform
 from tests.unit.thorough import examples
 
 IDS = st.integers(0, 10**18 - 1)

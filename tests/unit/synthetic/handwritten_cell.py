@@ -86,7 +86,7 @@ def write_cell(
     """A completed cell of one second. envoy: (request id, upstream); replica: (request id, replica).
 
     Ledgers that are not given agree with `rows`. `messages`: rows of streams, if there were any. In the
-    replicas' ledgers all ended with OK. `events`: lines of events.jsonl.
+    replicas' ledgers all ended with OK, and what they waited is in `rows`. `events`: lines of events.jsonl.
     """
     answered = [(entry["request_id"], entry["replica"]) for entry in rows if entry["replica"]]
     if envoy is None:

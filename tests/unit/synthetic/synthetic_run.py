@@ -42,7 +42,7 @@ expect:
   - {arm: round_robin, metric: spread.max_over_mean, at_most: 1.02}
   - {arm: sticky, metric: affinity.purity, at_least: 1.0}
   - {arm: sticky, metric: spread.max_over_mean, at_least: 1.4}
-  - {arm: sticky, metric: latency_ms.p90, at_least_times: 10, of: round_robin}
+  - {arm: sticky, metric: latency_ms.p90, at_least_times: 12, of: round_robin}
 """
 
 
