@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import polars as pl
 
 from harness.errors import UserError
 from harness.plan.cells import CellPlan, plan_cells
-from harness.record.record_file import there_is
+from harness.record.record_file import parse_json, there_is
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
@@ -26,8 +25,8 @@ NS_PER_S = 1_000_000_000
 def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) -> Iterator[str]:
     """Yield one sentence for each way in which the cell's record contradicts itself or its plan.
 
-    rows: the joined rows of all its requests (see harness.analysis.joined). Raises UserError naming the
-    cell's folder when a ledger cannot be read.
+    rows: request_id and in_window of all its requests (see harness.analysis.joined). Raises UserError naming
+    the cell's folder when a ledger cannot be read.
     """
     plan = _plan_of(cell, experiment)
     if plan is None:
@@ -37,7 +36,6 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
     with table_errors(cell.folder, "ledgers written by this lab"):
         yield from _one_row_each(cell, rows)
         yield from _foreign_rows(cell)
-        yield from _outside_of_the_cell(cell, rows)
         yield from _messages(cell)
     if cell.record.status == "completed" and not cell.record.lost_clients:
         yield from _missing_numbers(rows, plan)
@@ -87,23 +85,13 @@ def _one_row_each(cell: Cell, rows: pl.DataFrame) -> Iterator[str]:
 
 
 def _foreign_rows(cell: Cell) -> Iterator[str]:
-    """The lab gives each of its calls an id. Nobody else calls the parts that it has started."""
-    ledgers = {"the replicas' ledgers": cell.replica_ledger(), "the proxy's ledger": cell.proxy_ledger()}
-    for words, ledger in ledgers.items():
-        if ledger is None or cell.record.own_clocks:
-            continue
-        foreign = pl.col("request_id").is_null() | (pl.col("request_id") < 0)
-        count = ledger.select(foreign.sum()).collect(engine="streaming").item()
-        if count:
-            yield f"{count:,} calls in {words} are not of this cell: they have no request id"
-
-
-def _outside_of_the_cell(cell: Cell, rows: pl.DataFrame) -> Iterator[str]:
-    """Rows of a cell begin after its start."""
-    moments = ["planned_ns", "proxy_ns", *([] if cell.record.own_clocks else ["arrived_ns"])]
-    early = rows.filter(pl.min_horizontal(moments) < 0)
-    if early.height:
-        yield f"{_requests(early.height)} before the cell's start, {example(early)}"
+    """The lab gives each of its calls an id. Nobody else calls the replicas that it has started."""
+    ledger = cell.replica_ledger()
+    if ledger is None or cell.record.own_clocks:
+        return
+    count = ledger.select((pl.col("request_id") < 0).sum()).collect(engine="streaming").item()
+    if count:
+        yield f"{count:,} calls in the replicas' ledgers are not of this cell: they have no request id"
 
 
 def _messages(cell: Cell) -> Iterator[str]:
@@ -154,8 +142,9 @@ def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
         return
     number = pl.col("request_id") % REQUEST_IDS_PER_CLIENT
     half = pl.lit(0, pl.Int64) if plan.load.rate_per_s is not None else number // CLOSED_LOOP_MEASURED
+    client = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     gaps = (
-        rows.select("client", number.alias("number"), half.alias("half"))
+        rows.select(client.alias("client"), number.alias("number"), half.alias("half"))
         .group_by("client", "half")
         .agg(
             (pl.col("number").max() % CLOSED_LOOP_MEASURED + 1 - pl.col("number").n_unique()).alias("missing")
@@ -175,26 +164,26 @@ def _planned(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
     """
     if plan.load.rate_per_s is None:
         return
-    planned, found = cell.record.planned_requests, rows.filter("in_window")
+    planned, found = cell.record.planned_requests, int(rows["in_window"].sum())
     awaits = plan.arm.await_each_answer
-    if found.height > planned or (found.height < planned and not awaits):
-        yield f"{planned:,} requests were planned for the measured window, the record has {found.height:,}"
-    if planned > MAX_DRAWN or rows.is_empty():
+    if found > planned or (found < planned and not awaits):
+        yield f"{planned:,} requests were planned for the measured window, the record has {found:,}"
+    if rows.is_empty() or max(planned, found) > MAX_DRAWN:
         return
-    drawn = _drawn(cell, rows, plan)
+    requests = cell.requests().select("request_id", "planned_ns", "method").collect()
+    drawn = _drawn(cell, requests, plan)
     inside = drawn.filter("measured").height
     if inside != planned:
         yield f"cell.json says {planned:,} planned requests, the seed gives {inside:,}"
-    columns = ["request_id", "planned_ns", "method"]
-    off_plan = rows.join(drawn, on=columns, how="anti")
+    off_plan = requests.join(drawn, on=requests.columns, how="anti")
     if off_plan.height:
         yield f"{_requests(off_plan.height)} not as the seed plans them, {example(off_plan)}"
-    missing = drawn.join(rows, on=columns, how="anti")
+    missing = drawn.join(requests, on=requests.columns, how="anti")
     if missing.height and not awaits:
         yield f"{_requests(missing.height)} missing that the seed plans, {example(missing)}"
 
 
-def _drawn(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
+def _drawn(cell: Cell, requests: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
     """Return request_id, planned_ns, method, measured of every request that the seed plans.
 
     The warm-up begins with the first request of every client: they are all planned for that instant.
@@ -202,7 +191,7 @@ def _drawn(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
     work = plan.workload
     phases: list[tuple[Phase, int, float]] = [("measure", cell.record.measure_start_ns, work.duration_s)]
     if work.warm_up_s:
-        begins_ns = rows.select(pl.col("planned_ns").min()).item()
+        begins_ns = requests.select(pl.col("planned_ns").min()).item()
         phases.insert(0, ("warm_up", begins_ns, work.warm_up_s))
     drawn: list[tuple[int, int, str, bool]] = []
     for client in range(plan.load.clients):
@@ -256,14 +245,14 @@ def _counters(path: Path) -> dict[str, int] | None:
     if not there_is(path):
         return None
     try:
-        clusters = json.loads(path.read_text())["cluster_statuses"]
+        clusters = parse_json(path.read_text())["cluster_statuses"]
         hosts = [host for cluster in clusters for host in cluster.get("host_statuses", ())]
         counters: dict[str, int] = {}
         for host in hosts:
             address = _address(host)
             counters[address] = counters.get(address, 0) + _total(host)
         return counters
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(f"{path}: expected Envoy's clusters as JSON ({error!r})") from error
 
 

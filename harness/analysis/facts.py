@@ -28,7 +28,6 @@ from harness.analysis.window_series import (
 )
 from harness.metrics.facts import CellFacts
 from harness.record.cell_record import read_machine
-from harness.record.joined_table import STAGE_COLUMNS
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from lb.rows import STREAM_METHODS
@@ -61,7 +60,6 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
         counts_answered = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = record.planned_rate_per_s is None
-        timed = _timed(joined)
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         attempts = attempts_of(cell, rows, answered, names)
         waits = answered if attempts is None else attempts
@@ -106,21 +104,9 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
             interruptions=interruptions_of(read_machine(cell.folder)),
-            stages=stage_times(timed, joined.stages),
-            generator=generator_share(timed),
+            stages=stage_times(joined.rows, joined.stages),
+            generator=generator_share(joined.rows),
         )
-
-
-def _timed(joined: JoinedCell) -> pl.DataFrame:
-    """Return the requests of the measured window with their latencies, lag, stages and generator's share."""
-    return joined.rows.filter("in_window").select(
-        (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
-        (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
-        (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
-        (pl.col("code") == "OK").alias("ok"),
-        "generator_ns",
-        *(STAGE_COLUMNS[name] for name in joined.stages),
-    )
 
 
 def _envoy_connection() -> pl.Expr:

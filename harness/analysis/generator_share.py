@@ -70,15 +70,16 @@ def _positive(duration: pl.Expr) -> pl.Expr:
 
 
 def generator_share(rows: pl.DataFrame) -> GeneratorShare:
-    """Return the share in requests. rows: latency_ns, latency_from_send_ns, late_ns, generator_ns, ok."""
+    """Return the share in the requests of the measured window. rows: see harness.analysis.joined."""
     own = pl.col(COLUMN)
-    less = rows.select(
+    less = rows.filter("in_window").select(
         "ok",
+        COLUMN,
         pl.col("latency_ns") - own,
         pl.col("latency_from_send_ns") - (own - pl.col("late_ns")),
     )
     return GeneratorShare(
-        reported_percentiles(rows[COLUMN]),
+        reported_percentiles(less[COLUMN]),
         latency_of(less, "latency_ns"),
         latency_of(less, "latency_from_send_ns"),
     )

@@ -14,7 +14,7 @@ from harness.analysis.ledger_join import cut_of, join_ledgers
 from harness.analysis.request_rules import Allowances, Rule, request_rules
 from harness.analysis.stages import with_moments, with_stages
 from harness.metrics.stages import Stage, stages_of
-from harness.record.joined_table import FOLDER, JOINED_COLUMNS, STAGE_COLUMNS
+from harness.record.joined_table import FOLDER, JOINED_COLUMNS, MAX_WRITTEN, STAGE_COLUMNS
 from harness.record.record_file import own_folder, whole_file
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
@@ -27,15 +27,18 @@ BROKEN = "broken"
 class JoinedCell:
     """The joined table of one cell.
 
-    rows: JOINED_COLUMNS of every request in the clients' ledger, in no particular order, and `broken`: bit k
-    is set if the request breaks rules[k]. stages: those into which its requests are cut; none where the
-    replicas' ledgers cannot be read.
+    table: JOINED_COLUMNS of every request in the clients' ledger, read when collected. rows: the columns that
+    the facts need, in no particular order: request_id, in_window, latency_ns (done - planned),
+    latency_from_send_ns (done - sent), late_ns (sent - ready), ok, generator_ns, the columns of `stages`, and
+    `broken`: bit k is set if the request breaks rules[k]. stages: those into which its requests are cut; none
+    where the replicas' ledgers cannot be read.
     """
 
     cell: Cell
     clocks: CellClocks
     stages: Mapping[str, Stage]
     rules: Sequence[Rule]
+    table: pl.LazyFrame
     rows: pl.DataFrame
 
 
@@ -51,15 +54,23 @@ def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
     rules = request_rules(cell, clocks, cut, Allowances.of(cell, experiment)) if known and experiment else []
     with table_errors(cell.folder, "ledgers written by this lab"):
         moments = with_moments(join_ledgers(cell, clocks), cell, clocks)
-        shared = with_generator_share(moments, cell, clocks, cut)
-        absent = [
-            pl.lit(None, pl.Int64).alias(column)
-            for name, column in STAGE_COLUMNS.items()
-            if name not in stages
-        ]
-        table = with_stages(shared, stages).with_columns(*absent, _broken(rules))
-        rows = table.select(*JOINED_COLUMNS, BROKEN).collect(engine="streaming")
-    return JoinedCell(cell, clocks, stages, rules, rows)
+        cells = with_stages(with_generator_share(moments, cell, clocks, cut), stages)
+        rows = cells.select(
+            "request_id",
+            "in_window",
+            (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
+            (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
+            (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
+            (pl.col("code") == "OK").alias("ok"),
+            "generator_ns",
+            *(STAGE_COLUMNS[name] for name in stages),
+            _broken(rules),
+        ).collect(engine="streaming")
+    absent = [
+        pl.lit(None, pl.Int64).alias(column) for name, column in STAGE_COLUMNS.items() if name not in stages
+    ]
+    table = cells.with_columns(absent).select(*JOINED_COLUMNS)
+    return JoinedCell(cell, clocks, stages, rules, table, rows)
 
 
 def _broken(rules: Sequence[Rule]) -> pl.Expr:
@@ -69,9 +80,15 @@ def _broken(rules: Sequence[Rule]) -> pl.Expr:
     return pl.sum_horizontal(pl.lit(0, pl.Int64), *bits).alias(BROKEN)
 
 
-def write_joined(joined: JoinedCell, run: Path) -> Path:
-    """Write joined/<arm>.<repeat>.parquet below the directory `run`, whole or not at all; return its path."""
+def write_joined(joined: JoinedCell, run: Path) -> Path | None:
+    """Write joined/<arm>.<repeat>.parquet below the directory `run`, whole or not at all; return its path.
+
+    None for a cell of more than MAX_WRITTEN requests: that would take longer than the whole report. Raises
+    UserError naming the cell's folder when a ledger cannot be read.
+    """
+    if joined.rows.height > MAX_WRITTEN:
+        return None
     path = own_folder(run, FOLDER) / f"{joined.cell.folder.name}.parquet"
-    with whole_file(path) as file:
-        joined.rows.select(*JOINED_COLUMNS).write_parquet(file, compression="zstd", compression_level=1)
+    with whole_file(path) as file, table_errors(joined.cell.folder, "ledgers written by this lab"):
+        joined.table.sink_parquet(file, compression="zstd", compression_level=1)
     return path

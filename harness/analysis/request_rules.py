@@ -90,7 +90,7 @@ def _first_break(events: list[AskedEvent], aims: tuple[str, ...]) -> int:
 def request_rules(cell: Cell, clocks: CellClocks, cut: Cut | None, allowed: Allowances) -> list[Rule]:
     """Return the rules that hold in this cell."""
     proxied = cell.record.route == "envoy" and "envoy" not in cell.record.missing_ledgers
-    rules = [*_own_rows(), *_attempts(cell, allowed, proxied=proxied)]
+    rules = [*_own_rows(cell), *_attempts(cell, allowed, proxied=proxied)]
     if cut is not None:
         rules += [*_order(clocks, cut, allowed), *_copies(cell, proxied=proxied)]
         rules += _outcome_at_replica(allowed, proxied=proxied)
@@ -104,9 +104,11 @@ _AT_PROXY = pl.col("proxy_rows") > 0
 _AT_REPLICA = pl.col("replica_rows") > 0
 
 
-def _own_rows() -> list[Rule]:
-    """Return the rules about the client's row alone."""
+def _own_rows(cell: Cell) -> list[Rule]:
+    """Return the rules about single rows."""
+    moments = ["planned_ns", "proxy_ns", *([] if cell.record.own_clocks else ["first_arrived_ns"])]
     return [
+        Rule("before_start", "from before the cell's start", pl.min_horizontal(moments) < 0),
         Rule(
             "sent_early",
             "sent before they were planned or ready",

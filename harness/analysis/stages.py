@@ -86,14 +86,21 @@ def with_stages(moments: pl.LazyFrame, stages: Mapping[str, Stage]) -> pl.LazyFr
 
 
 def stage_times(rows: pl.DataFrame, stages: Collection[str]) -> dict[str, StageTimes]:
-    """Return stage -> its times. rows: latency_ns and the stages' columns, of the requests that count."""
-    if rows.is_empty() or not stages:
+    """Return stage -> its times in the requests of the measured window.
+
+    rows: in_window, latency_ns and the columns of the stages.
+    """
+    latency_ns = rows.select(pl.col("latency_ns").filter("in_window")).to_series()
+    if latency_ns.is_empty():
         return {}
-    limit_ns = percentiles(rows["latency_ns"])["p99"]
-    slowest = rows.filter(pl.col("latency_ns") >= limit_ns)
-    columns = [STAGE_COLUMNS[name] for name in stages]
-    means = [table.select(pl.col(columns).mean()).row(0) for table in (rows, slowest)]
-    return {
-        name: StageTimes(reported_percentiles(rows[column]), float(mean), float(of_slowest))
-        for name, column, mean, of_slowest in zip(stages, columns, *means, strict=True)
-    }
+    is_slow = pl.col("in_window") & (pl.col("latency_ns") >= percentiles(latency_ns)["p99"])
+    return {name: _times(rows, STAGE_COLUMNS[name], is_slow) for name in stages}
+
+
+def _times(rows: pl.DataFrame, column: str, is_slow: pl.Expr) -> StageTimes:
+    # One column at a time: large cells have many requests.
+    times = rows.select(pl.col(column).filter("in_window")).to_series()
+    of_all, of_slow = rows.select(
+        pl.col(column).filter("in_window").mean().alias("all"), pl.col(column).filter(is_slow).mean()
+    ).row(0)
+    return StageTimes(reported_percentiles(times), float(of_all), float(of_slow))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from harness.metrics.stages import STAGES
 
 FOLDER = "joined"
+MAX_WRITTEN = 2_000_000  # requests of a cell: the table of a larger one is not written
 
 STAGE_COLUMNS: Mapping[str, str] = {name: f"stage_{name}_ns" for name in STAGES}
 

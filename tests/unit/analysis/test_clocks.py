@@ -78,7 +78,7 @@ def test_the_clocks_of_external_replicas_are_estimated_from_their_answers(tmp_pa
     }
     assert {clock.uncertainty_ns for clock in clocks.replicas.values()} == {MS // 2}
     assert not any(clock.impossible for clock in clocks.replicas.values())
-    joined = join_cell(cell).rows.sort("request_id")
+    joined = join_cell(cell).table.collect().sort("request_id")
     assert joined["arrived_ns"].to_list() == [MS // 2, 100 * MS + MS // 2, 200 * MS + MS // 2]
 
 
@@ -99,4 +99,4 @@ def test_without_ledgers_of_replicas_there_is_nothing_to_estimate(tmp_path):
     for name in REPLICAS:
         (tmp_path / f"{name}.csv").unlink()
     assert clocks_of(cell).replicas == {}
-    assert join_cell(cell).rows["arrived_ns"].to_list() == [None]
+    assert join_cell(cell).table.collect()["arrived_ns"].to_list() == [None]
