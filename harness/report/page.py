@@ -16,8 +16,10 @@ from harness.record.record_file import write_record, write_text
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
+from harness.report.assets import module_script, style
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.plots import PLOTS, draw_plots
+from harness.report.replay import replay_of
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
 
@@ -74,6 +76,9 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         repeated=tables.repeated_in_words(summary),
         repeated_lines=tables.repeated_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
+        replay=replay_of(run),
+        replay_style=style("replay.css"),
+        replay_script=module_script("replay_player.js"),
         command=_command(run),
         facts=_facts(run),
     )
