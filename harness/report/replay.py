@@ -77,8 +77,8 @@ def replay_of(run: Run) -> Replay | None:
     arms = []
     for name, cell in cells.items():
         packed = pack(moments[name], clients, methods, codes)
-        end_ns = part.to_ns if part.to_ns is not None else _last_moment_ns(moments[name])
-        end = {"end": end_ns // QUANTUM_NS + 1}
+        end_ns = part.to_ns if part.to_ns is not None else _last_moment_ns(moments[name]) + QUANTUM_NS
+        end = {"end": end_ns // QUANTUM_NS}
         arms.append({"name": name, **end, **_described(run, cell), **vars(packed)})
     data = {
         "quantum_us": QUANTUM_NS // 1000,
@@ -102,10 +102,10 @@ def _with_requests(run: Run, arm: str) -> list[Cell]:
 def _size(cell: Cell) -> int:
     """Return how many requests and messages the measured window has."""
     with table_errors(cell.folder, "ledgers written by this lab"):
-        requests = _in_window(cell).select(pl.len()).collect(engine="streaming").item()
-        messages = cell.messages()
-        more = messages.select(pl.len()).collect().item() if messages is not None else 0
-        return int(requests + more)
+        rows = [_in_window(cell).select("request_id")]
+        if (messages := cell.messages()) is not None:
+            rows.append(messages.select("request_id").join(rows[0], on="request_id", how="semi"))
+        return int(pl.concat(rows).select(pl.len()).collect(engine="streaming").item())
 
 
 def _in_window(cell: Cell) -> pl.LazyFrame:
@@ -278,6 +278,8 @@ def _note(
             f"{rows:,} of {total:,} requests and messages: a page has room for about {MAX_ROWS:,}. "
             "The tables and plots below count all of them."
         )
+    if run.manifest.testbed == "external":
+        shown += " The replicas are not the lab's, and neither are their clocks: their lines are not shown."
     return shown
 
 

@@ -246,9 +246,10 @@ class Player {
   /** Draws the moment. */
   paint() {
     const { records } = this.shown;
-    this.drawings.forEach(({ context, arm }) => {
-      arm.draw(context, this.t, shortestWay(arm.record, this.speed), this.colours);
-    });
+    for (const drawing of this.drawings) {
+      const { context, arm } = drawing;
+      drawing.placed = arm.draw(context, this.t, shortestWay(arm.record, this.speed), this.colours);
+    }
     drawTimeline(this.strip.context, this.strip.width, TIMELINE_HEIGHT, this.shown, this.t, this.colours);
     this.part("clock").textContent = `${seconds(this.t, records[0])} s`;
     this.part("time").value = this.t;
@@ -262,7 +263,9 @@ class Player {
       const counts = record.countsAt(this.t);
       const words = sentence(record, counts, this.t);
       this.panels[side].querySelector("[data-words]").textContent = words;
-      this.drawings[side].canvas.ariaLabel = `${armTitle(record.name)} at ${at}. ${words}`;
+      const { canvas, placed } = this.drawings[side];
+      canvas.ariaLabel = `${armTitle(record.name)} at ${at}. ${words}`;
+      Object.assign(canvas.dataset, placed); // so that a test can compare the drawing with the figures
       return { record, counts, words };
     });
     this.part("time").setAttribute("aria-valuetext", `${at}. ${told.map(({ record, words }) => `${armTitle(record.name)}: ${words}`).join(" ")}`);

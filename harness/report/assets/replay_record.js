@@ -102,7 +102,9 @@ export class ArmRecord {
   /** Returns the slot that each stay of a unary request has: the lowest one that is free when it starts. */
   slotsTaken() {
     const { stays } = this;
-    const order = stays.started.map((_, row) => row).sort((a, b) => stays.started[a] - stays.started[b] || a - b);
+    // Of those that start in one quantum, one that ends in it, too, has made room for another.
+    const order = stays.started.map((_, row) => row).sort(
+      (a, b) => stays.started[a] - stays.started[b] || stays.finished[a] - stays.finished[b] || a - b);
     const freeFrom = this.replicas.map(() => []);
     const slot = new Int32Array(stays.count);
     for (const row of order) {
