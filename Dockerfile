@@ -6,15 +6,15 @@ LABEL org.opencontainers.image.title="lb-lab" \
       org.opencontainers.image.description="A load-balancing laboratory: gRPC replicas, Envoy, Locust" \
       org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /lab
-# By itself, so that a change of the code alone installs nothing anew.
+# A layer of its own, so that a change of the code alone installs nothing again.
 COPY requirements.txt ./
 RUN python -m pip install --no-cache-dir --quiet --root-user-action=ignore --require-hashes -r requirements.txt
-# All of it read and executed by anybody, whatever the modes outside, and written by nobody.
+# Every user may read and execute the files, and nobody may write them, whatever their modes outside.
 COPY . ./
 RUN chmod -R u=rwX,go=rX . \
  && python -m compileall -q services lb load harness \
  && useradd --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin lab
-# Containers have a read-only root; /tmp alone is theirs, also for a user that the image does not know.
+# Containers have a read-only root. They can write only to /tmp, even as a user that the image does not know.
 ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=2 \

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test test-fast test-docker mutants check format schema lock audit stubs bench capacity clean
+.PHONY: help setup demo test test-fast test-browser test-docker mutants check format schema lock audit stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -19,27 +19,31 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@touch $@
 
 demo: setup ## run the experiment `sticky`
-	@# 3: no verdict, and the last lines on the terminal say why. The demo has run all the same.
+	@# Status 3: no verdict. The last lines on the terminal say why. The demo has still run.
 	@echo $(BIN)/python run_experiment.py sticky
 	@$(BIN)/python run_experiment.py sticky || { [ $$? -eq 3 ] && \
 	  echo "There is no verdict this time; the lines above say why. Again: make demo"; }
 
 test: export LB_LAB_THOROUGH = 1
 test: setup ## run all tests
-	@# Two at a time they are done in half the time; those that a neighbour would disturb come after them.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker"
-	$(BIN)/python -m pytest -m "alone and not docker"
+	@# Two at a time take half the time. Tests that another test would disturb come after them.
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker and not browser"
+	$(BIN)/python -m pytest -m "alone and not docker and not browser"
+	$(MAKE) test-browser
 	$(MAKE) test-docker
 
 test-fast: setup ## run the unit tests: less than a minute
-	@# Two processes with a thread each: no table here is worth more.
+	@# Two processes with one thread each: the tables here are too small for more.
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
+
+test-browser: setup ## run the tests in Chromium; without one they skip, and say so
+	$(BIN)/python -m pytest -m browser -rs tests/browser
 
 test-docker: setup ## run the tests in containers; without a Docker engine they skip, and say so
 	$(BIN)/python -m pytest -m docker -rs tests/docker
 
 mutants: setup ## change the analysis in many small ways, and count what the tests notice (an hour or more)
-	@# Kept apart from the locked versions: only this needs it.
+	@# Installed apart from the locked versions, because only this target needs it.
 	test -d .venv/mutants || $(BIN)/python -m pip install --quiet --target .venv/mutants cosmic-ray==8.7.0
 	PYTHONPATH=.:.venv/mutants POLARS_MAX_THREADS=1 nice $(BIN)/python -m tests.mutants
 
@@ -52,7 +56,7 @@ format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: setup ## write again what is generated: experiments/schema.json, pages in docs/, the README's table
+schema: setup ## write the generated files again: experiments/schema.json, pages in docs/, the README's table
 	$(BIN)/python -m docs.pages
 
 lock: ## write the hashes of the locked versions again, after a change of a version
@@ -70,7 +74,7 @@ audit: ## ask a public service for known weaknesses of the locked versions; says
 	else echo "audit: skipped: pip-audit cannot be installed here"; fi
 
 stubs: setup ## write the gRPC stubs anew
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/video_service.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. services/*.proto
 
 bench: setup ## measure what the lab itself costs
 	$(BIN)/python -m bench

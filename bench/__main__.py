@@ -1,6 +1,6 @@
 """`python -m bench` measures what the lab itself costs, and compares it with the budgets.
 
-All ratios compare figures of this one run on this machine.
+All ratios compare figures of one run on one machine.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """`python -m bench.false_verdicts`: how often the judge is wrong, by simulation with known truth.
 
-A scenario says how repeats vary around the true value. Its judgements are made with the judge's own code.
-The worst case is a truth at the bound: a billionth short of it, where every `held` is false, and a billionth
-beyond it, where every `refuted` is false. Both rates are to be 5 % at most. Power is the share of judgements
-that are decided, and right, when the truth is further away.
+A scenario says how repeats vary around the true value. The judge's own code makes the judgements. In the
+worst case the truth is at the bound. A billionth short of it, every `held` is false. A billionth beyond it,
+every `refuted` is false. Both rates should be at most 5 %. Power is the share of right decisions when the
+truth is further away.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 @dataclass(frozen=True)
 class Scenario:
-    """`draw` gives log(measured / truth), one row a judgement, one column a repeat; its median is 0.
+    """`draw` returns log(measured / truth): a row for each judgement, a column for each repeat. Median: 0.
 
-    None: what is measured are events that happen independently, and the truth is their mean number.
-    drift: log of what two arms have in common in a repeat; the claim is about their ratio.
-    is_limit: known to break the judge's assumptions; shown, and not held against it.
+    None: the measured values count events that happen independently, and the truth is their mean number.
+    drift: log of the factor that both arms of a repeat share; the claim is about their ratio.
+    is_limit: the scenario breaks the judge's assumptions; it is shown but does not count.
     """
 
     name: str
@@ -66,7 +66,7 @@ def _largest(random: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def _near_constant(random: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Most repeats are the same to the last digit; one in five is a step off, to either side."""
+    """Most repeats are exactly equal; one in five is one step above or below."""
     return np.log1p(0.01 * random.choice([-1, 0, 1], p=[0.1, 0.8, 0.1], size=shape))
 
 
@@ -76,7 +76,7 @@ def _outliers(random: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def _trend(random: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """The machine gets slower by 2 % from repeat to repeat, up or down around the truth."""
+    """The machine becomes 2 % slower from repeat to repeat, up or down around the truth."""
     steps = 0.02 * (np.arange(shape[1]) - (shape[1] - 1) / 2)
     return steps * random.choice([-1, 1], size=(shape[0], 1)) + 0.1 * random.standard_normal(shape)
 
@@ -111,9 +111,10 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of judgements, the false ones in the worse direction (at least or at most).
+    """Shares of judgements. The false ones are those of the worse direction (at least or at most).
 
-    power: by effect, decided and right, mean of both directions. repeats_made: on average, at the bound.
+    power: effect -> share that is decided and right, mean of both directions.
+    repeats_made: mean, at the bound.
     """
 
     false_held: float
@@ -123,14 +124,14 @@ class Rates:
 
     @property
     def are_low(self) -> bool:
-        """Whether neither is above what it may be."""
+        """Whether both rates are within their limit."""
         return max(self.false_held, self.false_refuted) <= MOST_FALSE
 
 
 def rates(
     scenario: Scenario, design: Repeats, judgements: int, seed: int, effects: Sequence[float] = EFFECTS
 ) -> Rates:
-    """Judge `judgements` simulated runs for each direction of the claim, and as many for each effect."""
+    """Judge `judgements` simulated runs for each direction of the claim, and again for each effect."""
     random = np.random.default_rng(seed)
 
     def share(words: str, effect: float, is_least: bool, runs: int = judgements) -> float:
@@ -157,7 +158,7 @@ def _judge(
     effect: float,
     is_least: bool,
 ) -> Iterator[tuple[Decision, int]]:
-    """Yield each decision and the number of repeats that it took. The truth is `effect` beyond the bound."""
+    """Yield each decision and its number of repeats. The truth is `effect` beyond the bound."""
     shape = (runs, design.most)
     truth = BOUND * effect if is_least else BOUND / effect
     claim = Claim(BOUND, is_least)
@@ -174,7 +175,7 @@ def _judge(
 def _one(
     values: Floats, common: Floats | None, claim: Claim, design: Repeats, step: dict[int, float]
 ) -> tuple[Decision, int]:
-    """Make repeats as a run does: until the claim is decided or no more may be made."""
+    """Make repeats as a run does: until the claim is decided or the maximum is reached."""
     for made in range(design.least, design.most + 1):
         if common is None:
             decision = decide(_by_repeat(values[:made]), claim, design, one_event=step)
@@ -191,7 +192,7 @@ def _by_repeat(values: Floats) -> ByRepeat:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; return 1 where a rate is above what it may be."""
+    """Print the table; return 1 if a rate is above its limit."""
     parser = argparse.ArgumentParser(prog="python -m bench.false_verdicts", description=__doc__)
     parser.add_argument("--judgements", type=int, default=10_000, help="for each rate")
     parser.add_argument("--seed", type=int, default=1)

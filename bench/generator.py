@@ -1,4 +1,4 @@
-"""Compares the lab's load process with stock Locust users on gevent: CPU a call, and how late they send."""
+"""Compares the lab's load process with stock Locust users on gevent: CPU a call, and lateness of sending."""
 
 import json
 import os
@@ -44,7 +44,7 @@ class Generators:
         return {"cpu_us": cpu_us, "lag_ms": found["lag_p99_ms"]}
 
     def stock(self, load: Load, loop: str) -> dict[str, float]:
-        """Run the stock users, `loop` "closed" or "open". Return the same two figures."""
+        """Run the stock users with `loop` "closed" or "open". Return the same two figures."""
         path = self._folder / "stock-load.json"
         path.write_text(json.dumps(asdict(load)))
         argv = [sys.executable, "-m", "bench.stock_locust", self._live.target, str(path), str(SECONDS), loop]
@@ -67,7 +67,7 @@ class Generators:
 def measure(rounds: int) -> dict[str, list[float]]:
     """Return ratios lab / stock, one for each round.
 
-    CPU a call at 600/s, without and with a cookie jar; lag p99 at 1,200/s.
+    They are: CPU for each call at 600/s, without and with a cookie jar, and lag p99 at 1,200/s.
     """
     ratios: dict[str, list[float]] = {"cpu": [], "cpu with a cookie jar": [], "lag": []}
     experiment = load_experiment(str(ROOT / "bench" / "generator.yaml"))

@@ -1,7 +1,7 @@
-"""`python -m bench.interval_methods`: how often other ways to make an interval would be wrong.
+"""`python -m bench.interval_methods`: how often other methods of making an interval would be wrong.
 
-Each row is one way to vary, each column one method; a cell has the shares of intervals that lie above and
-below the true median. The judge's own method is measured by bench.false_verdicts.
+Each row is one scenario of false_verdicts, each column one method. A cell has the shares of intervals that
+lie above and below the true median. The judge's own method is measured by bench.false_verdicts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def bootstrap_t(logs: Floats) -> Ends:
     spread = drawn.std(axis=2, ddof=1) / np.sqrt(count)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (drawn.mean(axis=2) - logs.mean(axis=1)[:, None]) / spread
-    t = np.where(np.isnan(t), 0.0, t)  # the same value drawn each time, which is the mean
+    t = np.where(np.isnan(t), 0.0, t)  # every draw is the same value, so the resample has no spread
     low, high = np.quantile(t, [TAIL, 1 - TAIL], axis=1, method="inverted_cdf")
     return logs.mean(axis=1) - high * error, logs.mean(axis=1) - low * error
 
@@ -58,7 +58,7 @@ def bootstrap_t(logs: Floats) -> Ends:
 def signed_ranks(logs: Floats) -> Ends:
     """Return Hodges and Lehmann's interval between ordered Walsh averages (Wilcoxon's signed ranks).
 
-    Fewer than six repeats cannot give 95 %: then from the least average to the largest.
+    Fewer than six repeats cannot give 95 %. Then the interval goes from the least average to the largest.
     """
     count = logs.shape[1]
     rows, columns = np.triu_indices(count)
@@ -85,7 +85,7 @@ def _resampled(logs: Floats) -> Floats:
 
 
 def _rank_sums(count: int) -> list[int]:
-    """Return in how many of the 2^count choices of signs the positive ranks have the sum 0, 1, 2, ..."""
+    """Return for each sum 0, 1, 2, ... of positive ranks how many of the 2^count choices of signs give it."""
     ways = [1]
     for rank in range(1, count + 1):
         longer = [0] * (len(ways) + rank)

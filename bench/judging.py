@@ -1,6 +1,6 @@
-"""`python -m bench.judging REQUESTS ... --page PAGE`: what large cells take on disk and to be judged.
+"""`python -m bench.judging REQUESTS ... --page PAGE`: size on disk and time to judge of large cells.
 
-Runs a real cell, writes its ledgers many times over with other request ids, and judges the result. In PAGE it
+Runs a real cell, copies its ledgers many times with other request ids, and judges the result. In PAGE it
 replaces the rows of the tables `disk` and `judging`.
 """
 
@@ -37,8 +37,8 @@ LARGE = 10_000_000  # requests
 def main() -> None:
     """Measure each size; print the rows, or write them into the page."""
     parser = argparse.ArgumentParser(prog="python -m bench.judging", description=__doc__)
-    parser.add_argument("requests", type=int, nargs="+", help="how many requests a cell is to have, about")
-    parser.add_argument("--page", type=Path, help="the file whose tables `disk` and `judging` are written")
+    parser.add_argument("requests", type=int, nargs="+", help="number of requests of a cell (approximately)")
+    parser.add_argument("--page", type=Path, help="the file with the tables `disk` and `judging` to fill")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         cell = _real_cell(Path(scratch))
@@ -67,11 +67,11 @@ def _origin() -> str:
 
 
 def _measure(cell: Cell, requests: int, folder: Path) -> dict[str, Any]:
-    """Return what a cell of about that many requests takes. Nothing is left in `folder`."""
+    """Return the figures of a cell of about that many requests. `folder` is empty again afterwards."""
     _write_large(cell, requests, folder)
     files = {"client": "requests.parquet", "envoy": "access.jsonl", "replica": "replica-*.csv"}
     sizes = {name: sum(path.stat().st_size for path in folder.glob(names)) for name, names in files.items()}
-    # A new process: its memory is that of judging alone.
+    # A new process, so that its memory is that of judging alone.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.apply(judge, (folder,))
     shutil.rmtree(folder)
@@ -79,7 +79,7 @@ def _measure(cell: Cell, requests: int, folder: Path) -> dict[str, Any]:
 
 
 def judge(folder: Path) -> dict[str, Any]:
-    """Judge the cell; return how long that took, and this process's CPU seconds and peak memory."""
+    """Judge the cell; return the seconds that it took, and this process's CPU seconds and peak memory."""
     cell = Cell(folder, json.loads((folder / "cell.json").read_text()))
     started_s = time.monotonic()
     facts = collect_facts(cell)
@@ -103,7 +103,7 @@ def _real_cell(scratch: Path) -> Cell:
 
 
 def _write_large(cell: Cell, requests: int, folder: Path) -> None:
-    """Write a cell of about that many requests: copies of `cell`, each later and with other request ids."""
+    """Write a cell of about that many requests: copies of `cell` with later times and other request ids."""
     folder.mkdir()
     table = cell.requests().collect()
     copies = max(1, round(requests / table.height))
@@ -134,7 +134,7 @@ def _copy_replica(ledger: Path, to: Path, copies: int) -> None:
 
 
 def _copy_envoy(ledger: Path, to: Path, copies: int) -> None:
-    # Between the ids stands what all copies have in common.
+    # The text between the ids is the same in all copies.
     pieces = REQUEST_ID.split(ledger.read_bytes())
     ids = [int(number) for number in pieces[1::2]]
     with to.open("wb") as file:

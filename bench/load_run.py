@@ -19,7 +19,7 @@ POLL_S = 0.01
 def run_load(testbed: LocalTestbed, order: LoadOrder, pids: dict[str, int]) -> dict[str, Any]:
     """Return calls_per_s, sent_share, failed, lag_p99_ms and what the load process and `pids` used (Usage).
 
-    All of the measured window. Raises RuntimeError with the log of a load process that failed.
+    All figures are of the measured window. Raises RuntimeError with the log of a load process that failed.
     """
     folder = order.folder
     order.write(folder / "order.json")
@@ -27,7 +27,7 @@ def run_load(testbed: LocalTestbed, order: LoadOrder, pids: dict[str, int]) -> d
     usage, answered = Usage({"load": load.pid, **pids}), [-1]
     while testbed.load_status() is None:
         status = _status(folder)
-        # Only a new count is of this moment: the load process reports after each batch of answers.
+        # Only a count that has just changed is current: the load process reports after each batch of answers.
         if status.get("state") == "measure" and status["answered"] != answered[-1] and usage.sample():
             answered.append(status["answered"])
             if not usage.sizes and usage.seconds > order.duration_s / 2:

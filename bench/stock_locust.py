@@ -1,4 +1,4 @@
-"""Locust's usual gRPC user on gevent, as its documentation shows it: the lab's generator is compared with it.
+"""Locust's usual gRPC user on gevent, as in its documentation. The lab's generator is compared with it.
 
 `python -m bench.stock_locust TARGET LOAD.json SECONDS closed|open` prints one JSON object.
 closed: the documented user (one interceptor, no records), paced by `constant_throughput`.
@@ -73,7 +73,7 @@ class GrpcUser(User):
 
 
 class ClosedUser(GrpcUser):
-    """The documented user: it makes one call after the other at a steady pace."""
+    """The documented user: it makes one call after another at a steady pace."""
 
     abstract = True
 

@@ -1,4 +1,4 @@
-"""Measures CPU, memory and open files of processes, and the CPU that all other processes take meanwhile."""
+"""Measures CPU, memory and open files of processes, and the CPU that all other processes use meanwhile."""
 
 import os
 import time
@@ -23,7 +23,7 @@ class Usage:
         return self.times_s[-1] - self.times_s[0]
 
     def sample(self) -> bool:
-        """Note the CPU time used so far. Returns False, and notes nothing, where a process has just ended."""
+        """Record the CPU time used so far. Returns False and records nothing if a process has just ended."""
         try:
             cpu_s = {name: sum(process.cpu_times()[:2]) for name, process in self._processes.items()}
         except psutil.NoSuchProcess:
@@ -33,14 +33,14 @@ class Usage:
         return True
 
     def measure_sizes(self) -> None:
-        """Note memory (USS) and open files. Call this once: it delays each process by some milliseconds."""
+        """Record memory (USS) and open files. Call this once: it delays each process by some milliseconds."""
         self.sizes["mib"] = {n: p.memory_full_info().uss / 2**20 for n, p in self._processes.items()}
         self.sizes["files"] = {n: float(p.num_fds()) for n, p in self._processes.items()}
 
     def columns(self) -> dict[str, float]:
-        """Return KIND_cores, KIND_mib and KIND_files, means of one process of a kind, and other_cores.
+        """Return KIND_cores, KIND_mib and KIND_files (means over the processes of a kind) and other_cores.
 
-        Cores are CPU seconds a second from the first to the last sample; other_cores: of all other processes.
+        Cores are CPU seconds per second from the first to the last sample. other_cores: of other processes.
         """
         first, last = self._cpu_s[0], self._cpu_s[-1]
         cores = {name: (last[name] - first[name]) / self.seconds for name in last}
@@ -54,9 +54,9 @@ class Usage:
 
 
 def _machine_cpu_s() -> float:
-    """Return the CPU seconds of the machine so far, plus a constant: the time of all cores less idle time.
+    """Return the CPU seconds of the machine so far, plus a constant: the time of all cores minus idle time.
 
-    The kernel measures idle time; what it calls busy is only sampled.
+    The kernel measures idle time exactly, but only samples busy time.
     """
     times = psutil.cpu_times()
     return (os.cpu_count() or 1) * time.monotonic() - float(times.idle + getattr(times, "iowait", 0.0))

@@ -17,7 +17,7 @@ from services.video_service_pb2_grpc import VideoServiceStub
 Metadata = tuple[tuple[str, str], ...]
 
 MAX_FIELD_LENGTH = 1000  # characters; a replica refuses videos with longer fields
-FILLER = "A video about where requests really go. "  # prose, so that it compresses like prose
+FILLER = "A video about where requests really go. "  # English text, so that it compresses like text
 CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 OK = 0
 # grpc.aio ends a call whose write fails with INTERNAL and these details, which hide the true status.

@@ -20,7 +20,7 @@ Phase = Literal["warm_up", "measure"]
 class Load:
     """The load of all clients together. Open loop: `rate_per_s` is set. Closed loop: `think_time_ms` is set.
 
-    `skew`: exponent of the Zipf law of the clients' rates; 0: all alike. `calls`: method -> weight.
+    `skew`: exponent of the Zipf law of the clients' rates; 0: all rates are equal. `calls`: method -> weight.
     """
 
     clients: int

@@ -39,7 +39,8 @@ class PickFirstOptions(PolicyOptions):
     """Options of pick_first."""
 
     shuffle: bool = Field(
-        default=False, description="each client tries the addresses in an order of its own (default false)"
+        default=False,
+        description="whether each client tries the addresses in its own random order (default false)",
     )
 
 
@@ -50,13 +51,19 @@ class WeightedRoundRobinOptions(PolicyOptions):
         default=10_000,
         ge=0,
         le=600_000,
-        description="how long a replica's first load reports do not count (default 10000)",
+        description="time during which a new replica's load reports are ignored (default 10000)",
     )
     weight_update_ms: float = Field(
-        default=1000, ge=100, le=600_000, description="how often the weights are computed anew (default 1000)"
+        default=1000,
+        ge=100,
+        le=600_000,
+        description="time between two computations of the weights (default 1000)",
     )
     weight_expiration_s: float = Field(
-        default=180, gt=0, le=86_400, description="how long a weight holds without a new report (default 180)"
+        default=180,
+        gt=0,
+        le=86_400,
+        description="how long a weight is used without a new report (default 180)",
     )
 
 
@@ -64,13 +71,16 @@ class RingHashOptions(PolicyOptions):
     """Options of ring_hash (gRFC A42). The header x-lab-session is the key."""
 
     min_ring_size: int = Field(
-        default=1024, ge=1, le=RING_SIZE_CAP, description="points on the ring, at least (default 1024)"
+        default=1024,
+        ge=1,
+        le=RING_SIZE_CAP,
+        description="minimum number of points on the ring (default 1024)",
     )
     max_ring_size: int = Field(
         default=RING_SIZE_CAP,
         ge=1,
         le=RING_SIZE_CAP,
-        description="points on the ring, at most (default 4096)",
+        description="maximum number of points on the ring (default 4096)",
     )
 
     @model_validator(mode="after")
@@ -92,7 +102,7 @@ class ClientPolicy:
     config: Callable[[Any], Config] = lambda _options: {}  # options -> its entry in the service config
     hashes_header: bool = False  # it hashes the header x-lab-session
     load_reports: bool = False  # every replica must send load reports
-    health_checks: bool = True  # it takes notice of the client's health checks
+    health_checks: bool = True  # it uses the results of the client's health checks
 
 
 THROTTLE_TOKENS = 10
@@ -140,29 +150,29 @@ def _ring(options: RingHashOptions) -> Config:
 POLICIES: dict[str, ClientPolicy] = {
     "pick_first": ClientPolicy(
         "pick_first",
-        "connect to the first address that answers and send every call there (gRPC's default)",
-        "what an NLB does to one client: one target for a connection's life; an ALB never does this",
+        "connects to the first address that answers, and sends every call there (gRPC's default)",
+        "none. An NLB does the same to one client: one target for the life of its connection",
         PickFirstOptions,
         lambda options: {"shuffleAddressList": options.shuffle},
         health_checks=False,
     ),
     "round_robin": ClientPolicy(
         "round_robin",
-        "connect to every address and take them in turn, call by call",
-        "round_robin, but every client takes turns of its own and no target group's health checks are heard",
+        "connects to every address and takes them in turn, call by call",
+        "round_robin, but every client takes turns on its own, without a target group's health checks",
     ),
     "weighted_round_robin": ClientPolicy(
         "weighted_round_robin",
-        "take addresses in turn, as often as rate / utilisation of their own load reports (ORCA) allows",
-        "none: an ALB hears no load reports; its target weights are fixed numbers of a target group",
+        "takes the addresses in turn, each as often as its load reports (ORCA) allow: rate / utilisation",
+        "none: an ALB does not read load reports. Its weights are fixed numbers of target groups",
         WeightedRoundRobinOptions,
         _weighted,
         load_reports=True,
     ),
     "ring_hash": ClientPolicy(
         "ring_hash_experimental",
-        "hash the header x-lab-session onto a ring of addresses: one session, one replica",
-        "stickiness without a cookie: the key picks the target, so a new target takes over old sessions",
+        "hashes the header x-lab-session to a place on a ring of addresses: one session, one replica",
+        "none. It is like stickiness without a cookie, but a new target takes over some old sessions",
         RingHashOptions,
         _ring,
         hashes_header=True,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_PAYLOAD_BYTES = 2500  # what the text fields of a video hold, the id not counted
+MAX_PAYLOAD_BYTES = 2500  # size of the text fields of a video, without the id
 
 Compression = Literal["none", "gzip", "deflate"]
 

@@ -15,7 +15,7 @@ from locust.rpc import Message
 from locust.rpc.zmqrpc import BaseSocket
 from zmq.utils import z85
 
-# What a peer may take before it has shaken hands: time, and memory for one frame.
+# Limits for a peer before its handshake is complete: time, and memory for one frame.
 HANDSHAKE_TIMEOUT_MS = 5000
 MAX_FRAME_BYTES = 128 * 1024
 FRAME_BYTES = 64 * 1024  # longer messages travel in several frames
@@ -62,7 +62,7 @@ class MasterSocket(BaseSocket):
         self.socket.send_multipart([message.node_id.encode(), *_frames(message)], zmq.NOBLOCK)
 
     def recv_from_client(self) -> tuple[str, Message]:
-        """Return a worker's id and its next message. Raises RPCReceiveError for what is no message."""
+        """Return a worker's id and its next message. Raises RPCReceiveError for other bytes."""
         identity, *frames = self.socket.recv_multipart()
         try:
             return identity.decode(), _message(frames)
@@ -84,12 +84,12 @@ class WorkerSocket(BaseSocket):
         self.socket.connect(f"tcp://{host}:{port}")
 
     def send(self, message: Message) -> None:
-        """Send a message to the master. Raises RPCSendError if the peer is no master or reads nothing."""
+        """Send a message to the master. Raises RPCSendError if the peer is not a master or reads nothing."""
         # Without NOBLOCK another greenlet could send between two frames of the message.
         try:
             self.socket.send_multipart(_frames(message), zmq.NOBLOCK)
         except zmq.Again as error:
-            raise RPCSendError("the master takes no message") from error
+            raise RPCSendError("the master accepts no message") from error
 
     def recv(self) -> Message:
         """Return the master's next message."""

@@ -15,7 +15,7 @@ PR_SET_NAME = 15
 
 @dataclass
 class Fork:
-    """One forked child process. `alive`: its end has not been noticed yet."""
+    """One forked child process. `alive`: whether it has not been seen to have ended."""
 
     name: str
     pid: int

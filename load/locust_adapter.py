@@ -50,7 +50,7 @@ class LabEnvironment(Environment):
         self.run_ended = gevent.event.Event()
 
     def open_web_page(self, port: int | None) -> None:
-        """Open Locust's web page on this port of loopback, to be read only; None: open no page."""
+        """Open Locust's web page, read-only, on this port of loopback; None: open no page."""
         if port is not None:
             guard_page(self.create_web_ui("127.0.0.1", port), read_only=True)
 
@@ -148,7 +148,7 @@ def connect_to_master(
 ) -> LabWorkerRunner | None:
     """Return a worker that is connected to the master at `host`:`port`, or None after `timeout_s` seconds.
 
-    A master that does not know `secret` is as good as none. Changes Locust's settings for the whole process.
+    A master that does not know `secret` does not count. Changes Locust's settings for the whole process.
     """
     settings = _settings()
     settings.rpc = EncryptedSockets(secret)

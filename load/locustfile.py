@@ -115,7 +115,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _run_on_loop(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on the event loop and wait for its end. Other greenlets go on meanwhile."""
+    """Run a coroutine on the event loop and wait for its end. Other greenlets continue meanwhile."""
     hub_loop, ended = gevent.get_hub().loop, gevent.event.Event()
     running = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     running.add_done_callback(lambda _: hub_loop.run_callback_threadsafe(ended.set))

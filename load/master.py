@@ -1,7 +1,7 @@
 """The master of several load processes: it assigns the clients, starts the phases, and writes all rows.
 
 Locust's master and workers carry the messages (ZeroMQ) and the statistics. load.protocol lists the messages
-that the lab adds. Only who knows the run's secret can send any: load.encrypted_sockets.
+that the lab adds. Only a process that knows the run's secret can send any: load.encrypted_sockets.
 """
 
 import json
@@ -96,7 +96,7 @@ class Master:
         self._files = RowFiles(order.folder)
         self._progress = Progress()
         self._environment: Any = LabEnvironment(order.title, dispatcher_class=self._dispatcher)
-        # Without workers from elsewhere the kernel picks a free port, so that two runs do not meet.
+        # Without workers from elsewhere the kernel picks a free port, so two runs never use the same one.
         port = order.master_bind_port if order.expect_workers else 0
         self._runner = LabMasterRunner(self._environment, order.master_bind_host, port, secret)
         self._environment.runner = self._runner
@@ -136,7 +136,7 @@ class Master:
             came = sum(worker.name not in self._forks for worker in self._workers.values())
             raise LoadError(
                 f"{came} of {order.expect_workers} expected load workers came within {timeout_s:g} s; one "
-                "that has another secret is not heard"
+                "with another secret cannot join"
                 if order.expect_workers
                 else f"{len(self._workers)} of {wanted} load processes were ready within {timeout_s:g} s"
             )

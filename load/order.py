@@ -92,7 +92,7 @@ class LoadStatus:
     error: str = ""
 
     def write(self, folder: Path) -> None:
-        """Leave the status in `folder`, whole or not at all."""
+        """Write the status to `folder`: readers see all of it or the previous one."""
         path = folder / STATUS_FILE
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(self)))
@@ -100,7 +100,7 @@ class LoadStatus:
 
     @classmethod
     def read(cls, folder: Path) -> "LoadStatus":
-        """Return what was last left in `folder`; "starting" where nothing was."""
+        """Return the status last written to `folder`, or "starting" if there is none."""
         try:
             return cls(**json.loads((folder / STATUS_FILE).read_text()))
         except FileNotFoundError:

@@ -1,6 +1,6 @@
 """Guards Locust's web page: it answers this machine's own pages only, and can be made read-only.
 
-Locust's page sends `Access-Control-Allow-Origin: *` and looks at neither Host nor Origin. So any page that is
+Locust's page sends `Access-Control-Allow-Origin: *` and checks neither Host nor Origin. So any page that is
 open in the user's browser could read it and stop the load, under its own name or one that resolves to
 127.0.0.1.
 """
@@ -39,7 +39,7 @@ class PageGuard:
         return self._application(environ, start_own_response)
 
     def _refusal(self, environ: dict[str, Any]) -> str | None:
-        """Return why the request is refused; None: it is not."""
+        """Return why the request is refused, or None if it is allowed."""
         host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
         if _name(host) not in OWN_HOSTS:
             return "The page answers at 127.0.0.1 and localhost only."
@@ -61,5 +61,5 @@ def _name(host: str) -> str | None:
 
 
 def guard_page(page: Any, read_only: bool) -> None:
-    """Guard a page of Locust's, a locust.web.WebUI."""
+    """Put a PageGuard before Locust's page, a locust.web.WebUI."""
     page.app.wsgi_app = PageGuard(page.app.wsgi_app, read_only)

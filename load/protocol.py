@@ -1,6 +1,6 @@
 """The messages between master and workers. They travel as Locust's custom messages; `data` of each is a dict.
 
-Sender and receiver know the same secret (load.encrypted_sockets): nobody else's messages arrive.
+Sender and receiver know the same secret (load.encrypted_sockets), so no other messages arrive.
 
 The worker sends first:
 
@@ -27,7 +27,7 @@ STOP, BYE = "lab_stop", "lab_bye"
 TO_MASTER = (PING, HELLO, READY, ROWS, ENDED, FAILED)
 TO_WORKER = (PONG, ORDER, START, STOP, BYE)
 
-# Who has sent nothing for this long counts as lost. Locust sends a heartbeat every second.
+# A process that has sent nothing for this long counts as lost. Locust sends a heartbeat every second.
 SILENCE_TIMEOUT_S = 10.0
 
 

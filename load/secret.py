@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 SECRET_VARIABLE = "LB_LAB_WORKER_SECRET"  # noqa: S105 - the variable's name
-MIN_SECRET_LENGTH = 16  # who listens to the network can try short secrets until one fits
+MIN_SECRET_LENGTH = 16  # an attacker who listens to the network can try short secrets until one fits
 
 
 class SecretError(Exception):
@@ -20,7 +20,7 @@ def new_secret() -> str:
 def read_secret(file: Path | None) -> str:
     """Return the secret in `file`; None: the one in the environment variable LB_LAB_WORKER_SECRET.
 
-    White space around it does not belong to it. Raises SecretError if there is none, or a short one.
+    White space around the secret is removed. Raises SecretError if there is none, or a short one.
     """
     if file is None:
         secret, place = os.environ.get(SECRET_VARIABLE, "").strip(), SECRET_VARIABLE

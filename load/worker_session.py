@@ -69,7 +69,7 @@ class MasterGate:
 
 
 def _set_start(start: asyncio.Future[int], start_ns: int) -> None:
-    if not start.done():  # it is cancelled when the run is to end
+    if not start.done():  # it is cancelled when the run has to end
         start.set_result(start_ns)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from services.lab_control_pb2 import Behaviour
 from services.settings import ReplicaSettings, problem_of
-from services.video_service_pb2 import Behaviour
 
 # Field of the message -> where the setting stands in the document.
 PLACES = {
@@ -27,7 +27,7 @@ PLACES = {
     "outage_every_s": ("outage", "every_s"),
     "outage_for_ms": ("outage", "for_ms"),
 }
-# What the message says where there is no cache and no outage; the first one decides.
+# Values in the message when there is no cache and no outage. The first one decides.
 NONE = {
     "cache": {"cache_sessions": 0, "cache_hit_factor": 1.0},
     "outage": {"outage_every_s": 0.0, "outage_for_ms": 0.0},
@@ -75,7 +75,7 @@ def _flat(settings: ReplicaSettings) -> dict[str, Any]:
 
 
 def _orca(text: str) -> str | float | None:
-    """Return the setting for "", "measured" or a number; any other text as it is, to be refused."""
+    """Return the setting for "", "measured" or a number. Other text is returned unchanged, to be refused."""
     try:
         return float(text) if text else None
     except ValueError:

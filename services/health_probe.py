@@ -1,7 +1,7 @@
 """The health check of a container: asks a gRPC server for its health. `python -m services.health_probe`.
 
 It asks the server at $LB_LAB_HEALTH ("host:port" without TLS; 127.0.0.1:50051 if unset) for the health of the
-whole server. Exit status: 0 it answered SERVING, 1 it answered otherwise or not within TIMEOUT_S.
+whole server. Exit status: 0 it answered SERVING, 1 it gave another answer, or none within TIMEOUT_S.
 """
 
 import os

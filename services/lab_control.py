@@ -3,18 +3,15 @@
 from collections.abc import AsyncIterator
 
 import grpc
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2
 
 from services.behaviour import Behaviour
 from services.behaviour_message import changed, to_message
 from services.call import Context
+from services.health import Health
 from services.interceptors import LedgerInterceptor
-from services.ledger import Ledger
-from services.outages import Outages
-from services.settings import ReplicaSettings
-from services.threaded_health import ThreadedHealth
-from services.video_service_pb2 import Behaviour as BehaviourMessage
-from services.video_service_pb2 import (
+from services.lab_control_pb2 import Behaviour as BehaviourMessage
+from services.lab_control_pb2 import (
     GetIdentityRequest,
     GetLedgerRequest,
     Identity,
@@ -22,7 +19,11 @@ from services.video_service_pb2 import (
     SetServingReply,
     SetServingRequest,
 )
-from services.video_service_pb2_grpc import LabControlServicer
+from services.lab_control_pb2_grpc import LabControlServicer
+from services.ledger import Ledger
+from services.outages import Outages
+from services.settings import ReplicaSettings
+from services.threaded_health import ThreadedHealth
 
 HEALTH_SERVICES = ("", "video_service.VideoService")
 
@@ -39,7 +40,7 @@ class LabControl(LabControlServicer):
         identity: Identity,
         behaviour: Behaviour,
         outages: Outages,
-        health_service: health.aio.HealthServicer | ThreadedHealth,
+        health_service: Health | ThreadedHealth,
         ledger: Ledger,
         calls: LedgerInterceptor,
         threads: int | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from services.call import Call
-from services.video_service_pb2 import LedgerRow
+from services.lab_control_pb2 import LedgerRow
 
 COLUMNS = (
     "request_id",

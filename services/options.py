@@ -13,7 +13,7 @@ from services.settings import NESTED, ReplicaSettings, problem_of
 
 CATALOGUE_SIZE_LIMIT = 1_000_000
 GRACE_LIMIT_S = 3600.0
-# What a document that says nothing of these means.
+# Defaults of the settings that a document may leave out.
 DEFAULTS = {"slots": 2, "service_time_ms": {"distribution": "exponential", "mean": 10.0}}
 
 
@@ -64,7 +64,7 @@ def parse(argv: list[str] | None) -> Options:
 
 
 def _settings(parser: argparse.ArgumentParser, given: argparse.Namespace) -> ReplicaSettings:
-    """Return the settings of the document, with those that have an option of their own."""
+    """Return the settings of the document, changed by the options for single settings."""
     own = {"slots": given.slots, "service_time_ms": given.service_time}
     document = DEFAULTS | given.settings | {key: value for key, value in own.items() if value is not None}
     try:
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_settings_in_words(),
     )
     option = parser.add_argument
-    option("--name", type=_name, default="replica-0", help="what the replica calls itself")
+    option("--name", type=_name, default="replica-0", help="name of the replica")
     option("--listen", type=_address, default="127.0.0.1:50051", help="port 0: the kernel picks one")
     option(
         "--tls-listen", type=_address, metavar="ADDRESS", help="a second port, for TLS; needs the next two"
@@ -110,18 +110,20 @@ def _parser() -> argparse.ArgumentParser:
         type=_document,
         default={},
         metavar="JSON|FILE",
-        help="how it works on calls (below); what is left out has its default",
+        help="how it works on calls (below); settings that are left out have their defaults",
     )
-    option("--slots", type=int, metavar="N", help="a setting by itself; unset: as in --settings, else 2")
+    option("--slots", type=int, metavar="N", help="slots alone; default: as in --settings, otherwise 2")
     option(
         "--service-time",
         type=_service_time,
         metavar="DISTRIBUTION:MEAN_MS",
-        help="a setting by itself; unset: as in --settings, else exponential:10",
+        help="service time alone; default: as in --settings, otherwise exponential:10",
     )
-    option("--seed", type=int, default=1, help="of the service times, together with the name")
+    option("--seed", type=int, default=1, help="seed of the service times, together with the name")
     option("--ledger", type=Path, metavar="FILE", help="where to write one CSV row per call")
-    option("--ready", type=Path, metavar="FILE", help="written when serving: name, addresses and pid as JSON")
+    option(
+        "--ready", type=Path, metavar="FILE", help="written when it serves: name, addresses and pid as JSON"
+    )
     option(
         "--epoch-ns",
         type=int,
@@ -162,7 +164,7 @@ def _address(text: str) -> str:
 
 
 def _document(text: str) -> dict[str, Any]:
-    """Return the settings document in a text that begins with {, or else in a file of that name."""
+    """Return the settings document: the text itself if it begins with {, otherwise the file of that name."""
     try:
         document = json.loads(text if text.lstrip().startswith("{") else Path(text).read_bytes())
     except OSError as error:

@@ -15,34 +15,28 @@ import sys
 
 import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services import lab_control_pb2, video_service_pb2
 from services.behaviour import Behaviour
 from services.call import Clock
 from services.catalogue import Catalogue
 from services.errors import CannotStartError
+from services.health import Health
 from services.interceptors import BehaviourInterceptor, IdentityInterceptor, LedgerInterceptor
 from services.lab_control import LabControl
+from services.lab_control_pb2_grpc import add_LabControlServicer_to_server
 from services.ledger import Ledger
 from services.options import Options, Tls, parse
 from services.outages import Outages
+from services.reflection import add_reflection
 from services.server import Server
 from services.threaded_health import ThreadedHealth
 from services.threaded_server import ThreadedServer, threaded_server
 from services.video_service import VideoService
-from services.video_service_pb2 import DESCRIPTOR, Identity
-from services.video_service_pb2_grpc import (
-    add_LabControlServicer_to_server,
-    add_VideoServiceServicer_to_server,
-)
+from services.video_service_pb2_grpc import add_VideoServiceServicer_to_server
 
-SERVICES = (
-    *(service.full_name for service in DESCRIPTOR.services_by_name.values()),
-    health.SERVICE_NAME,
-    reflection.SERVICE_NAME,
-)
-
+PROTOS = (video_service_pb2.DESCRIPTOR, lab_control_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
 LAME_DUCK_S = 0.05  # from NOT_SERVING to the stop of the server
 
 
@@ -60,13 +54,11 @@ class Replica:
         self._videos = VideoService(Catalogue(options.catalogue_size, options.name))
         settings = options.settings
         self._threaded = settings.server != "asyncio"
-        self._health: health.aio.HealthServicer | ThreadedHealth = (
-            ThreadedHealth(own_pool=settings.server == "threads_own_health")
-            if self._threaded
-            else health.aio.HealthServicer()
+        self._health: Health | ThreadedHealth = (
+            ThreadedHealth(own_pool=settings.server == "threads_own_health") if self._threaded else Health()
         )
         self._outages = Outages(self._go_away, self._come_back)
-        identity = Identity(
+        identity = lab_control_pb2.Identity(
             name=options.name,
             pid=os.getpid(),
             max_connection_age_ms=settings.max_connection_age_ms or 0,
@@ -112,7 +104,7 @@ class Replica:
         add_VideoServiceServicer_to_server(self._videos, server)  # type: ignore[no-untyped-call]
         add_LabControlServicer_to_server(self._control, server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection(SERVICES, server)
+        add_reflection(PROTOS, server)
         return server
 
     def _make_control(self) -> grpc.aio.Server:

@@ -47,20 +47,24 @@ class ServiceTime(SettingsModel):
     """How long one request occupies one slot of a replica."""
 
     distribution: Distribution = Field(
-        description="shape of the service time; drawn anew for every request from a seeded generator"
+        description="shape of the service time; each request draws its own from a seeded generator"
     )
-    mean: float = Field(ge=0, le=60_000, description="mean service time, milliseconds; 0: no time at all")
+    mean: float = Field(
+        ge=0, le=60_000, description="mean service time, milliseconds; 0: requests take no time"
+    )
     burn_cpu: bool = Field(
         default=False, description="burn CPU for the service time instead of sleeping (default false)"
     )
 
 
 class Outage(SettingsModel):
-    """A replica that is away again and again, as a server in a crash loop is."""
+    """A replica that goes away and comes back again and again, like a server in a crash loop."""
 
     every_s: float = Field(ge=0.1, le=3600, description="seconds from one outage to the next")
     for_ms: float = Field(
-        gt=0, le=60_000, description="milliseconds without port and connections; less than every_s"
+        gt=0,
+        le=60_000,
+        description="how long an outage lasts, milliseconds: no port, no connections; less than every_s",
     )
 
     @field_validator("for_ms")
@@ -76,22 +80,24 @@ class SessionCache(SettingsModel):
     """What a replica remembers of its sessions, and what that saves."""
 
     sessions: int = Field(
-        ge=1, le=1_000_000, description="sessions that one replica remembers; the oldest used one goes first"
+        ge=1,
+        le=1_000_000,
+        description="number of sessions that one replica remembers; it forgets the least recently used one",
     )
     hit_factor: float = Field(
         ge=0,
         le=1,
-        description="service time of a request whose session is remembered / of one whose is not",
+        description="service time of a request whose session is remembered / of any other request",
     )
 
 
 class WorkSettings(SettingsModel):
-    """How a replica works on calls: what an experiment file may say of its replicas."""
+    """How a replica works on calls: the settings that an experiment file may have."""
 
     slots: int = Field(
         ge=1,
         le=10_000,
-        description="requests that one replica works on at once; the rest wait in line (FIFO)",
+        description="requests that one replica works on at once; the others wait in its queue (FIFO)",
     )
     service_time_ms: ServiceTime = Field(description="service time of one request, milliseconds")
     slow_factor: SlowFactor = Field(default=1.0, description="multiplies every service time (default 1)")
@@ -101,9 +107,15 @@ class WorkSettings(SettingsModel):
     fail_share: Share = Field(
         default=0.0, description="share of the calls that fail at once, before response headers (default 0)"
     )
-    fail_code: Code = Field(default="UNAVAILABLE", description="gRPC status of those (default UNAVAILABLE)")
-    outage: Outage | None = Field(default=None, description="how the replicas go away and come back, if so")
-    cache: SessionCache | None = Field(default=None, description="a cache per session, if there is one")
+    fail_code: Code = Field(
+        default="UNAVAILABLE", description="gRPC status of the failed calls (default UNAVAILABLE)"
+    )
+    outage: Outage | None = Field(
+        default=None, description="how often the replicas go away, and for how long (default: never)"
+    )
+    cache: SessionCache | None = Field(
+        default=None, description="a cache that remembers sessions (default: no cache)"
+    )
     orca: LoadReport | None = Field(
         default=None,
         description="ORCA load reports in trailing metadata: measured, or a fixed CPU utilisation; "
@@ -112,7 +124,7 @@ class WorkSettings(SettingsModel):
 
 
 class ReplicaSettings(WorkSettings):
-    """All settings of one replica: how it works on calls, and what an arm or an event adds to that."""
+    """All settings of one replica: how it works on calls, and what an arm or an event adds."""
 
     fail_after_headers: bool = Field(
         default=False, description="failures follow response headers (default false)"
@@ -128,8 +140,9 @@ class ReplicaSettings(WorkSettings):
     )
     server: Server = Field(
         default="asyncio",
-        description="asyncio (default); threads: a thread a slot, health checks wait in line with the calls; "
-        "threads_own_health: a thread a slot, health checks have their own",
+        description="asyncio (default); threads: one thread for each slot, and health checks wait in the "
+        "queue with "
+        "the calls; threads_own_health: the same, but health checks have a thread of their own",
     )
 
     @field_validator("server")
@@ -161,7 +174,7 @@ def problem_of(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return f"{place}: {first['ctx']['error']}"
     if first["type"] == "extra_forbidden":
-        return f"{place} is no setting of a replica"
+        return f"{place} is not a setting of a replica"
     if first["type"] == "missing":
         return f"{place} is missing"
     expected = [_expected(detail) for detail in details if _place(detail["loc"]) == place]

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services import video_service_pb2
 from services.interceptors import PREFIX, VideoServiceInterceptor
+from services.reflection import add_reflection
 from services.threaded_call import AbortedError, LoopWork, ThreadedCall
 from services.threaded_health import ThreadedHealth
 from services.video_service_pb2_grpc import add_VideoServiceServicer_to_server
@@ -65,7 +66,7 @@ def threaded_server(
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     server.add_registered_method_handlers(SERVICE, handlers)
     health_pb2_grpc.add_HealthServicer_to_server(health_service.servicer, server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    add_reflection((video_service_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR), server)
     return ThreadedServer(server, pool, work)
 
 

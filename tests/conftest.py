@@ -1,4 +1,4 @@
-"""What holds for all tests: a time-out ends uvloop's loop, too, and no signal is ignored from the start."""
+"""Fixtures of all tests: a time-out also ends uvloop's loop, and no signal is ignored at the start."""
 
 import asyncio
 import signal
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import uvloop
 
-# A shell ignores Ctrl-C in what it starts in the background, and nohup SIGHUP. The lab leaves ignored signals
-# alone, and tests send it both: their processes must not inherit that.
+# Processes that a shell starts in the background ignore Ctrl-C; with nohup they ignore SIGHUP. The lab keeps
+# signals ignored. Tests send it both signals, so its processes must not inherit that.
 for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
@@ -16,7 +16,7 @@ for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 
 @pytest.fixture(scope="session", autouse=True)
 def _a_time_out_ends_uvloops_loop() -> None:
-    """Let what pytest-timeout raises end the loop: uvloop logs what a signal handler raises, and goes on."""
+    """Let the error that pytest-timeout raises end the loop. By default uvloop logs it and continues."""
     go_on = uvloop.Loop.call_exception_handler
 
     def call_exception_handler(self: uvloop.Loop, context: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Changes one thing in the code after the other and counts how many of these mutants the tests notice.
+"""Makes one small change to the code after another and counts how many of these mutants the tests notice.
 
 `make mutants`, or `python -m tests.mutants analysis.judge --sample 50`. Cosmic Ray makes the mutants.
 Each is tried in a copy of the repository, in a process that is forked from one with the libraries loaded.
@@ -32,14 +32,14 @@ LOADED = (hypothesis, jinja2, numpy, polars, pydantic, rich.console, ruamel.yaml
 ROOT = Path(__file__).resolve().parent.parent
 # The packages of harness/ that turn a run's ledgers into figures and a verdict.
 CORE = ("analysis", "metrics")
-DRAWS = re.compile("plots|report_page")  # tests that take long and look at nothing else
-TAKES_S = 150  # at most, all tests of one mutant
+DRAWS = re.compile("plots|report_page")  # slow tests that check nothing else of the core
+TAKES_S = 150  # at most, for all tests of one mutant
 Position = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: what Cosmic Ray's operator does at its so-manieth place in the file."""
+    """One change: a Cosmic Ray operator applied at one of its places in the file, by number."""
 
     path: Path
     operator: str
@@ -48,7 +48,7 @@ class Mutant:
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
-    """Every mutant of a file, without those that no test can notice: see `unseen_in`."""
+    """Return every mutant of a file, without those that no test can notice: see `unseen_in`."""
     from cosmic_ray.ast import ast_nodes, get_ast_from_path
     from cosmic_ray.plugins import get_operator, operator_names
 
@@ -65,7 +65,7 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
 
 
 def unseen_in(source: str) -> Iterator[tuple[Position, Position]]:
-    """Where type hints begin and end, what only a type checker runs, and @dataclass(frozen=True)."""
+    """Return the places of type hints, of code for type checkers only, and of @dataclass(frozen=True)."""
     for node in ast.walk(ast.parse(source)):
         found: list[ast.AST | None] = []
         if isinstance(node, ast.AnnAssign | ast.arg):
@@ -83,7 +83,7 @@ def unseen_in(source: str) -> Iterator[tuple[Position, Position]]:
 
 
 def drawn(mutants: Sequence[Mutant], count: int, rng: random.Random) -> list[Mutant]:
-    """At most `count` mutants, one for each place: a place with many operators counts no more than others."""
+    """Return at most `count` mutants, one for each place, so that each place has the same weight."""
     by_place: dict[tuple[Path, Position], list[Mutant]] = {}
     for mutant in mutants:
         by_place.setdefault((mutant.path, mutant.start), []).append(mutant)
@@ -101,7 +101,7 @@ def mutated(source: str, mutant: Mutant) -> str:
 
 
 def files_of_tests(copy: Path, folder: str, module: str) -> list[str]:
-    """The tests of a folder that import something of the core, first those that import `module`."""
+    """Return the tests of a folder that import the core, those that import `module` first."""
     texts = {str(path): path.read_text() for path in sorted((copy / folder).rglob("test_*.py"))}
     imports = re.compile(rf"^from harness\.({'|'.join(CORE)})\b", re.MULTILINE)
     own = re.compile(rf"^from harness\.{re.escape(module)}\b", re.MULTILINE)
@@ -110,7 +110,7 @@ def files_of_tests(copy: Path, folder: str, module: str) -> list[str]:
 
 
 def outcome(copy: Path, files: Sequence[str]) -> str:
-    """What the tests say of the copy as it is now: "survived", "killed" or "took too long"."""
+    """Run the tests on the copy as it is now; return "survived", "killed" or "took too long"."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -120,7 +120,7 @@ def outcome(copy: Path, files: Sequence[str]) -> str:
         for stream in (1, 2):
             os.dup2(nothing, stream)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=60"]
-        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is loaded already
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of modules already loaded
         os._exit(int(pytest.main([*options, *files])))
     end_s = time.monotonic() + TAKES_S
     while time.monotonic() < end_s:
@@ -134,7 +134,7 @@ def outcome(copy: Path, files: Sequence[str]) -> str:
 
 
 def copied(folder: Path) -> Path:
-    """A copy of all files that git knows of, as they are now."""
+    """Return a copy of all files that git knows, as they are now."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, names.stdout.split("\0")):
         if (ROOT / name).is_file():
@@ -144,12 +144,12 @@ def copied(folder: Path) -> Path:
 
 
 def module_of(copy: Path, path: Path) -> str:
-    """The module's name without "harness.": "analysis.judge"."""
+    """Return the module's name without "harness.": "analysis.judge"."""
     return ".".join(path.relative_to(copy / "harness").with_suffix("").parts)
 
 
 def modules_of(copy: Path, names: Sequence[str]) -> list[Path]:
-    """The files of these modules and packages of harness/. Ends the program where there is none."""
+    """Return the files of these modules and packages of harness/. Ends the program if there are none."""
     found: set[Path] = set()
     for name in names:
         place = copy / "harness" / name.replace(".", "/")
@@ -176,7 +176,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tests", default="tests/unit", help="folder of the tests to run")
     options = parser.parse_args()
-    sys.dont_write_bytecode = True  # a file that changes twice a second would meet its old bytecode
+    sys.dont_write_bytecode = True  # a file that changes twice in a second would be run with its old bytecode
     counts = {"killed": 0, "took too long": 0, "survived": 0}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = copied(Path(folder))

@@ -1,6 +1,7 @@
-"""`python -m bench.capacity` measures what one core carries. It writes a CSV file, one row a point.
+"""`python -m bench.capacity` measures how much one core can carry.
 
-It continues a file that is there: it measures what is missing, and again what other processes disturbed.
+It writes a CSV file with one row for each point.
+It continues an existing file: it measures the missing points and repeats the disturbed ones.
 """
 
 import argparse
@@ -15,17 +16,17 @@ from bench.capacity import nghttp2, parts
 from bench.capacity.points import Point, planned_points, read_points
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / "results" / "capacity" / "points.csv"
-MAX_OTHER_CORES = 0.25  # what other processes may take; the machine's own housekeeping is below half of that
+MAX_OTHER_CORES = 0.25  # CPU that other processes may use; an idle machine itself uses less than half of that
 
 
 def main() -> None:
-    """Measure point by point. Each is in the file as soon as it is measured."""
+    """Measure one point after another. Each is written to the file as soon as it is measured."""
     parser = argparse.ArgumentParser(prog="python -m bench.capacity", description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default %(default)s")
     parser.add_argument(
-        "--rounds", type=int, default=3, metavar="N", help="of each point (default %(default)s)"
+        "--rounds", type=int, default=3, metavar="N", help="measurements of each point (default %(default)s)"
     )
-    parser.add_argument("--machine", default="", metavar="WORDS", help="what else to know of this machine")
+    parser.add_argument("--machine", default="", metavar="WORDS", help="more words about this machine")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     origin = parts.origin(options.machine)
@@ -40,7 +41,7 @@ def main() -> None:
         for number, point in enumerate(todo):
             row = parts.measure(point, testbed, Path(scratch) / f"point-{number}") | origin
             print({name: value for name, value in row.items() if name not in origin}, flush=True)
-            # Of two measurements the calmer one counts, whatever it found.
+            # Of two measurements, the one with less disturbance counts, whatever it measured.
             if point not in measured or row["other_cores"] < measured[point]["other_cores"]:
                 measured[point] = row
                 draft = options.out.with_suffix(".tmp")
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def _measured(path: Path, origin: dict[str, str]) -> dict[Point, dict[str, Any]]:
-    """Return the file's rows. Ends the program where they are of another machine or other versions."""
+    """Return the file's rows. Ends the program if they are of another machine or other versions."""
     rows = read_points(path).to_dicts() if path.exists() else []
     if any(row[name] != origin[name] for row in rows for name in ("machine", "versions")):
         sys.exit(f"{path} is of another machine or other versions: name another file with --out")

@@ -7,14 +7,14 @@ import polars as pl
 
 MAX_LAG_MS, MIN_SENT_SHARE = 50.0, 0.99
 ROUNDS_OF_FIT = 10
-MIN_CORES = 1e-4  # bounds the weight of a point
+MIN_CORES = 1e-4  # limits the weight of a point
 
 
 @dataclass(frozen=True)
 class Law:
     """idle_cores: a; us_per_call: b; us_per_client: c, CPU microseconds a second for each client.
 
-    c is 0 where all points have the same number of clients; their cost is then part of a.
+    c is 0 if all points have the same number of clients. Their cost is then part of a.
     """
 
     idle_cores: float
@@ -22,12 +22,12 @@ class Law:
     us_per_client: float
 
     def cores(self, uses: pl.DataFrame) -> pl.Series:
-        """Return the cores that the law expects for each row of calls_per_s and clients."""
+        """Return the cores that the law predicts for each row of calls_per_s and clients."""
         growth = self.us_per_call * uses["calls_per_s"] + self.us_per_client * uses["clients"]
         return self.idle_cores + growth / 1e6
 
     def residuals(self, uses: pl.DataFrame) -> pl.Series:
-        """Return how far each row is off the law, relative to the law: 0.1 is 10 % above."""
+        """Return how far each row is from the law, relative to the law: 0.1 is 10 % above it."""
         return uses["cores"] / self.cores(uses) - 1
 
 
@@ -38,10 +38,10 @@ def kept() -> pl.Expr:
 
 
 def uses(points: pl.DataFrame, kind: str, *, alone: bool) -> pl.DataFrame:
-    """Return calls_per_s, clients, cores, mib and files of one process of a kind, where the plan was kept.
+    """Return calls_per_s, clients, cores, mib and files of one process of a kind, if the plan was kept.
 
-    clients: those with a connection to the process. In a cell, a load process counts behind Envoy only: there
-    each client has one connection.
+    clients: those with a connection to the process. In a cell, load processes count only behind Envoy,
+    because each client has one connection there.
     """
     behind_envoy, in_cell = pl.col("route") == "envoy", not alone
     chosen = points.filter(pl.col("what") == (kind if alone else "lab"), kept(), pl.col("rate_per_s") > 0)
@@ -60,12 +60,12 @@ def uses(points: pl.DataFrame, kind: str, *, alone: bool) -> pl.DataFrame:
 
 
 def fit(found: pl.DataFrame) -> Law:
-    """Fit by least squares of the relative errors: 10 % counts alike at 100 calls/s and at 10,000."""
+    """Fit by least squares of the relative errors: 10 % has the same weight at 100 calls/s and at 10,000."""
     clients = found["clients"] * (found["clients"].n_unique() > 1)
     columns = np.column_stack([np.ones(found.height), found["calls_per_s"] / 1e6, clients / 1e6])
     cores = found["cores"].to_numpy()
     expected = cores
-    for _ in range(ROUNDS_OF_FIT):  # the errors are relative to the law, which is not known before
+    for _ in range(ROUNDS_OF_FIT):  # repeated, because errors are relative to the law itself
         terms, *_ = np.linalg.lstsq(columns / expected[:, None], cores / expected, rcond=None)
         expected = np.maximum(columns @ terms, MIN_CORES)
     return Law(*map(float, terms))

@@ -1,4 +1,4 @@
-"""h2load and nghttpd (Debian package nghttp2) call and answer at far less cost than the part between them."""
+"""h2load and nghttpd (Debian package nghttp2) use far less CPU than the part that they call or answer."""
 
 import shutil
 import subprocess
@@ -17,12 +17,12 @@ SETTLE_S, MEASURED_S, PATIENCE_S = 0.5, 3.0, 30.0
 DEPTH = 4  # calls in flight on a connection, as fast as possible
 MAX_IN_FLIGHT = 100  # on a connection, at a rate; the lab's Envoy takes 128
 HEADERS = ("content-type: application/grpc", "te: trailers", "x-lab-session: 0.0")
-# What a replica sends. nghttpd adds to the trailers only, where the lab's client looks as well.
+# Metadata that a replica sends. nghttpd can only add trailers; the lab's client reads those, too.
 TRAILERS = ("grpc-status: 0", "x-lab-replica: replica-0", "x-lab-queue-ns: 0", "x-lab-service-ns: 0")
 
 
 def installed() -> bool:
-    """Return whether this machine has both."""
+    """Return whether this machine has h2load and nghttpd."""
     return all(map(shutil.which, ("h2load", "nghttpd")))
 
 
@@ -36,7 +36,7 @@ def version() -> str:
 
 @contextmanager
 def answerers(count: int, method: str, reply: Message, folder: Path) -> Iterator[dict[str, int]]:
-    """Run that many nghttpd, which answer calls of that method. Gives address ("host:port") -> process id."""
+    """Run several nghttpd that answer calls of one method. Yields address ("host:port") -> process id."""
     file = folder / "htdocs" / method
     file.parent.mkdir(parents=True)
     file.write_bytes(_on_the_wire(reply))
@@ -93,6 +93,6 @@ def _calls_per_s(log: Path, usage: Usage) -> float:
 
 
 def _on_the_wire(message: Message) -> bytes:
-    """Return the message as gRPC sends it: not compressed, its length in front."""
+    """Return the message as gRPC sends it: a byte that says "not compressed", its length, the message."""
     body = message.SerializeToString()
     return b"\0" + len(body).to_bytes(4, "big") + body

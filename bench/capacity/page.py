@@ -21,7 +21,7 @@ from bench.capacity.points import KINDS, USUAL_CLIENTS, USUAL_RATE_PER_S, read_p
 
 NAMES = {"load": "load process", "envoy": "Envoy, one worker", "replica": "replica (asyncio)"}
 RATES_PER_S = (10_000, 100_000, 1_000_000)
-PLANNED_SHARE = 0.7  # of a full core; the rest answers bursts before they become a queue
+PLANNED_SHARE = 0.7  # of a full core; the rest is for bursts, so that no queue builds up
 Rows = Iterator[tuple[object, ...]]
 
 
@@ -31,15 +31,18 @@ def middle(values: pl.Series) -> float:
 
 
 def span(values: pl.Series, style: str) -> str:
-    """Return the median, and the least and the most in brackets where they read differently."""
+    """Return the median, with the least and the most in brackets if they look different."""
     least, middle, most = (format(value, style) for value in np.quantile(values, (0, 0.5, 1)))
     return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def full(points: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, str]:
-    """Return the rounds in which a part alone was full, and what happened beyond. No rounds: not measured.
+    """Return the rounds in which a part alone used its whole core, and what happened at higher rates.
 
-    A load process is full at the highest rate that it kept in every round; others as fast as they answer.
+    No rounds: it was not measured.
+
+    A load process is full at the highest rate that it kept in every round. Other parts are called as fast as
+    they answer.
     """
     alone = points.filter(pl.col("what") == kind)
     if kind != "load":
@@ -54,14 +57,14 @@ def full(points: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, str]:
 
 
 def measured(points: pl.DataFrame) -> Rows:
-    """When, where and with what the points were measured."""
+    """Rows that say when, where and with which versions the points were measured."""
     for key, rows in points.group_by("date", "machine", "versions", maintain_order=True):
         what = ", ".join(rows["what"].unique(maintain_order=True))
         yield what, rows.height, *key, span(rows["other_cores"], ".2f")
 
 
 def carried(points: pl.DataFrame) -> Rows:
-    """What one process carries."""
+    """Rows that say how many calls a second one process can carry."""
     for kind in KINDS:
         rounds, beyond = full(points, kind)
         rate, cores = rounds["calls_per_s"], rounds[f"{kind}_cores"]
@@ -71,7 +74,7 @@ def carried(points: pl.DataFrame) -> Rows:
 
 
 def needed(points: pl.DataFrame) -> Rows:
-    """How many processes a rate takes: filled, and at PLANNED_SHARE."""
+    """Rows that say how many processes a rate needs: with full cores, and at PLANNED_SHARE."""
     rounds = [full(points, kind)[0] for kind in KINDS]
     if any(some.is_empty() for some in rounds):
         return
@@ -83,7 +86,7 @@ def needed(points: pl.DataFrame) -> Rows:
 
 
 def law(points: pl.DataFrame) -> Rows:
-    """The fitted laws, and how far the points are off them."""
+    """Rows with the fitted laws, and how far the points are from them."""
     for kind, alone in product(KINDS, (False, True)):
         found = uses(points, kind, alone=alone)
         if found.height:
@@ -96,7 +99,7 @@ def law(points: pl.DataFrame) -> Rows:
 
 
 def replicas(points: pl.DataFrame) -> Rows:
-    """How many replicas share one core."""
+    """Rows that say how many replicas can share one core."""
     behind_envoy = (pl.col("what") == "lab") & (pl.col("route") == "envoy")
     cells = points.filter(behind_envoy, pl.col("clients") == USUAL_CLIENTS)
     each = (pl.col("rate_per_s") / pl.col("replicas")).alias("each")
@@ -106,7 +109,7 @@ def replicas(points: pl.DataFrame) -> Rows:
 
 
 def clients(points: pl.DataFrame) -> Rows:
-    """What a process holds, and what each client adds: straight lines through cells of one rate."""
+    """Rows with memory and files of a process, and what each client adds: lines through cells of one rate."""
     for kind in KINDS:
         found = uses(points, kind, alone=False)
         cells = found.filter(found["rate_per_s"] == USUAL_RATE_PER_S)

@@ -1,4 +1,4 @@
-"""Measures one point with the lab's own parts. Of bench.capacity, only this file starts them."""
+"""Measures one point with the lab's own parts. In bench.capacity, only this file starts processes."""
 
 import time
 from dataclasses import replace
@@ -29,7 +29,9 @@ POLL_S, PATIENCE_S = 0.01, 30.0
 
 
 def origin(words: str) -> dict[str, str]:
-    """Return the columns that say when, where and with what a point is measured. `words`: of the machine."""
+    """Return the columns that say when, where and with which versions a point is measured.
+
+    `words`: more about the machine."""
     machine, found = host(), versions()
     memory = f"{int(str(machine['memory_bytes'])) / 2**30:.0f} GiB"
     parts = (f"{part} {found[part]}" for part in ("lb-lab", "python", "envoy", "grpcio"))
@@ -78,7 +80,7 @@ def _measure(point: Point, plan: CellPlan, testbed: LocalTestbed, live: LiveCell
 
 
 def _point_envoy_at(replicas: dict[str, str], testbed: LocalTestbed, live: LiveCell) -> None:
-    """Replace the real replicas, and wait until Envoy knows."""
+    """Give Envoy other endpoints than the real replicas, and wait until it uses them."""
     testbed.fleet.publish({name: Endpoint(address) for name, address in replicas.items()})
     assert live.envoy is not None
     deadline_s = time.monotonic() + PATIENCE_S
@@ -102,7 +104,7 @@ def _run_load(plan: CellPlan, testbed: LocalTestbed, live: LiveCell, pids: dict[
 
 
 def check_ledgers(folder: Path) -> None:
-    """Raise RuntimeError where calls failed."""
+    """Raise RuntimeError if calls failed."""
     codes = {code for path in folder.glob("replica-*.csv") for code in pl.read_csv(path)["code"]}
     codes |= {code for path in folder.glob("access.jsonl") for code in pl.read_ndjson(path)["grpc"]}
     if failed := codes - {"OK", "CANCELLED", None}:  # h2load ends while calls are in flight

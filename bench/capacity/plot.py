@@ -1,4 +1,4 @@
-"""Draws the points, the laws fitted to them, and how far each point is off its law."""
+"""Draws the points, the laws fitted to them, and how far each point is from its law."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ TITLES = {"load": "Load process", "envoy": "Envoy, one worker", "replica": "Repl
 
 
 def draw(points: pl.DataFrame, path: Path) -> None:
-    """Draw cores against rate, one column a part, into the PNG file at `path`."""
+    """Draw cores over rate into the PNG file at `path`: one column for each part."""
     with mpl.rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, 5.2), layout="constrained")
         above, below = figure.subplots(2, len(KINDS), sharex="col", sharey="row", height_ratios=(2, 1))

@@ -1,4 +1,4 @@
-"""Which points are measured, and the CSV file that holds them: one row a point."""
+"""The points to measure, and the CSV file with the results: one row for each point."""
 
 from itertools import product
 from pathlib import Path
@@ -13,7 +13,7 @@ LADDERS: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], tuple[int, ...]
     ("lab", "envoy", (100, 200, USUAL_RATE_PER_S, 800, 1200, 1600), (USUAL_CLIENTS,), (8,)),
     ("lab", "envoy", (USUAL_RATE_PER_S,), (6, 96, 384, 1536), (8,)),
     ("lab", "envoy", (USUAL_RATE_PER_S,), (USUAL_CLIENTS,), (2, 32)),
-    ("lab", "envoy", (1200,), (384,), (8,)),  # many calls and many clients: the law must hold there too
+    ("lab", "envoy", (1200,), (384,), (8,)),  # many calls and many clients: the law must hold there, too
     ("lab", "direct", (USUAL_RATE_PER_S, 800, 1200), (USUAL_CLIENTS,), (8,)),
     ("lab", "direct", (USUAL_RATE_PER_S,), (384,), (8,)),
     ("load", "direct", (200, 400, 800, 1600, 2400, 3200, 4000, 5000, 6000), (USUAL_CLIENTS,), (1,)),
@@ -25,8 +25,8 @@ LADDERS: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...], tuple[int, ...]
 class Point(NamedTuple):
     """One measurement of a few seconds. rate_per_s: planned; 0: as fast as possible.
 
-    what: "lab", a whole cell; "load", "envoy" or "replica", that part alone. Beside a part alone, nghttpd
-    stands for the replicas, and h2load's connections for the clients.
+    what: "lab" is a whole cell; "load", "envoy" or "replica" is that part alone. For a part alone, nghttpd
+    takes the place of the replicas, and h2load's connections that of the clients.
     """
 
     what: str
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
 
 def planned_points(rounds: int) -> list[Point]:
-    """Return all points, round by round: if the machine changes, it changes for all points alike."""
+    """Return all points, round by round, so that a change of the machine affects all points."""
     return [
         Point(what, route, rate_per_s, clients, replicas, number)
         for number in range(1, rounds + 1)

@@ -9,10 +9,9 @@ from harness.events.registry import EVENT_KINDS, meaning_of_key
 
 PAGE = Template("""\
 # Events: what changes while the load goes on
-
-An experiment may have a timeline, `events:`, and an arm one of its own in its place. Times count from the
-start of measuring. The whole timeline is checked before anything starts: times within the measured window,
-targets that exist at that time, nothing started that runs.
+An experiment may have a timeline, `events:`. An arm may have its own timeline instead. Times count from the start of
+measuring. The lab checks the whole timeline before anything starts. Times must be within the measured window, targets
+must exist at that time, and a replica that runs cannot be started.
 
 ```yaml
 events:
@@ -20,22 +19,27 @@ events:
   - {at_s: 3.0, do: slow, target: most_loaded, factor: 10}
 ```
 
-`target` is a replica's name, `any` (drawn by the seed, alike in all arms of a repeat), `most_loaded` (the
-one with most calls so far, asked when it happens), `all`, or a share of the fleet (`0.5`: the first half).
-`for_s` stands for the opposite event that much later; it has a number of its own.
+`target` is one of these:
+- a replica's name;
+- `any`: a replica drawn by the seed, the same in all arms of a repeat;
+- `most_loaded`: the replica that has had the most calls so far, asked when the event happens;
+- `all`;
+- a share of the fleet (`0.5`: the first half).
 
-`make schema` writes this page from the kinds that the lab itself goes by: one entry for
-each, a family a file, in [harness/events/](../harness/events/registry.py).
+`for_s` adds the opposite event that many seconds later. That event has a number of its own.
+
+`make schema` writes this page from the registry of event kinds. Each kind is one entry, and each family one file, in
+[harness/events/](../harness/events/registry.py).
 
 ## The kinds
 
-| `do` | what happens to the real part | example | what ends it |
+| `do` | what happens | example | what ends it |
 |---|---|---|---|
 $kinds
 
-A replica keeps its address for life: its port is held while nobody listens on it. So a restarted replica is
-where old cookies and old subchannels expect it, as an instance that reboots; a replica that is added has a
-new address, as a new task or pod.
+A replica keeps its address for its whole life, because the lab holds its port while the replica is down. So old cookies
+and old subchannels find a restarted replica, like an instance that reboots. A replica that is added has a new address,
+like a new task or pod.
 
 ## Keys of single kinds
 Types and bounds: [experiments/schema.json](../experiments/schema.json).
@@ -44,46 +48,49 @@ Types and bounds: [experiments/schema.json](../experiments/schema.json).
 |---|---|
 $keys
 
-## Who learns of it, and how
+## How clients and proxy learn of it
 | route | the list of endpoints changes | a replica goes away | it comes back |
 |---|---|---|---|
 | `envoy`, `envoy-l4` | EDS, within about 10 ms | connections that break, health checks, ejection | health checks |
-| `direct`, `discovery: addresses` | never: the list is fixed | connections that break, GOAWAY | gRPC's next try: 1 s after the first failure, then 1.6 times as long each time, unless `reconnect_backoff_ms` caps it |
-| `direct`, `discovery: dns` | gRPC asks the name server again when a connection ends (GOAWAY, `max_connection_age_s`), not before and not by time; `dns_interval_ms` apart at the least | as above | as above, and by asking again |
+| `direct`, `discovery: addresses` | never: the list is fixed | connections that break, GOAWAY | gRPC's next try: 1 s after the first failure, then 1.6 times as long each time, up to `reconnect_backoff_ms` if that is set |
+| `direct`, `discovery: dns` | gRPC asks the name server again when a connection ends (GOAWAY, `max_connection_age_s`), never by time, and at most every `dns_interval_ms` | as above | as above, and by asking again |
 
-With `health_check: true` direct clients also listen to the replicas' health service (gRPC's `Watch`).
+With `health_check: true`, direct clients also watch the replicas' health service (gRPC's `Watch`).
 
-The record of an event says how it is learned of in its arm; where the list of endpoints changes, by the route:
+The record of an event says how clients and proxy of its arm learn of it. If the list of endpoints changes, that depends
+on the route:
 
 | `do` | how clients and proxy learn of it |
 |---|---|
 $learning
 
-## What the figures make of it
-A failed request belongs to the event after which it was planned, or to a later one that breaks calls under
-way and was asked for before the request ended. A session needs to move when its replica was taken away, or
-when a replica that came has it now. A replica that is slow or fails is still there.
+## How the figures count it
+A failed request belongs to the event after which it was planned. It belongs to a later event instead if that event breaks
+calls in flight and was asked for before the request ended. A session needs to move if its replica was taken away, or if a
+replica that came has taken it over. A replica that is slow or fails is still there, so no session needs to move.
 
-| `do` | a target must be | it is then | calls under way | its targets, for sessions | ends |
+| `do` | a target must be | it is then | calls in flight | its targets, for sessions | ends |
 |---|---|---|---|---|---|
 $figures
 
-In plots an event that another one ends is shaded until then, and an event that ends by itself until it has
-taken effect. All others are lines.
+In plots, an event that another event ends is shaded until then. An event that ends by itself is shaded until it has taken
+effect. All other events are lines.
 
 ## What is recorded
-Each event is recorded when it was asked for and when it took effect, with where that was seen: the process's
-end or readiness, LabControl's answer, Envoy's state of the endpoint (`events.jsonl`;
-[results/README.md](../results/README.md)). From there come the metrics `event1.*` to `event6.*` (numbers go
-by time), which expectations can use: failed and delayed requests, the time until the last failure, the
-longest gap that a session saw, sessions moved and how many had to, how long a newcomer takes to its fair
-share, who returned, answers that were lost, attempts per request.
+The lab records when each event was asked for, when it took effect, and where that was seen. It sees the end or readiness
+of a process, LabControl's answer, or Envoy's state of the endpoint. The file is `events.jsonl`
+([results/README.md](../results/README.md)). From these come the metrics `event1.*` to `event6.*`, numbered by time, which
+expectations can use:
+- failed and delayed requests, and the time until the last failure;
+- the longest gap of a session;
+- sessions that moved, sessions that had to move, and sessions that returned;
+- how long a new replica takes to get its fair share;
+- lost answers, and attempts per request.
 
 ## What the ledgers say of it
-A killed replica loses the rows of the calls that it had in hand, a restarted Envoy may lose the last of its
-log. A request that was answered with OK must be in every ledger all the same: the replica writes its row
-before the answer leaves. `answers_lost` counts requests that a replica finished and whose client never heard
-of it.
+A killed replica loses the rows of its calls in flight. A restarted Envoy may lose the last rows of its log. But a request
+that was answered with OK is in every ledger, because the replica writes its row before the answer leaves. `answers_lost`
+counts the requests that a replica finished while the client got an error.
 """)  # noqa: E501 a table's row is one line
 
 _CHANGES: dict[EndpointChange, str] = {

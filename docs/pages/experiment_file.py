@@ -14,9 +14,9 @@ from services.settings import Outage, ServiceTime, SessionCache
 
 INTRODUCTION = """\
 # The experiment file
-Every key that a file in `experiments/` may have. Editors complete and check the keys with
-`experiments/schema.json`. `python run_experiment.py check FILE` says in one line what is wrong, or shows the
-plan. Units stand last in the names.
+This page lists every key that a file in `experiments/` may have. Editors complete and
+check the keys with `experiments/schema.json`. `python run_experiment.py check FILE` shows the plan, or says
+in one line what is wrong. Units are last in the names.
 
 `make schema` writes this page from the models that check the files.
 """

@@ -10,22 +10,29 @@ TABLE_BEGINS, TABLE_ENDS = "<!-- experiments: made by `make schema` -->\n", "<!-
 
 INTRODUCTION = """\
 # Lessons
-Each experiment is one step. For each: the question, the command, what to read, and one thing to change. The
-experiment's report holds the full lesson, with what it means for a real AWS Application Load Balancer. Begin
-with `sticky`. All experiments in one go, with one table at the end: `python run_experiment.py run --all`
-(half an hour), or `run --all --quick` for a look.
+Each experiment is one step. Each step has a question, a command, what to read in the report, and
+one thing to change. The experiment's report has the full lesson. It also says what the result means for a
+real AWS Application Load Balancer (ALB). Begin with `sticky`. The words are explained in
+[terminology.md](terminology.md).
+
+`python run_experiment.py run --all` runs all experiments in half an hour and ends with one table.
+`run --all --quick` takes a shorter look.
 
 `make schema` writes this page from the key `teaching` of the files in `experiments/`.
 """
 
 INCONCLUSIVE = """\
 ## When a run says `inconclusive`
-Then the lab does not believe its own record, and the report names the cell and the reason: the generator fell
-behind its plan (another program kept the processors busy), or the ledgers disagree. The lab has measured a
-disturbed cell again before it says so, twice at most
-([decision 7](decisions/0007-disturbed-cells-are-measured-again.md)). The last line on the terminal says what
-would help. Close other programs, or lower `--rate`, and run it again. The same file on another machine should
-give the same verdict, not the same milliseconds.
+The measurement cannot decide. Each expectation says why. There are three reasons:
+- The confidence interval contains the bound: the repeats differ too much. The line says about how many
+  repeats would decide it (`--repeats`).
+- The generator fell behind its plan, because another program kept the processors busy. The lab has then
+  already measured the disturbed cell again, up to twice ([decision
+  7](decisions/0007-disturbed-cells-are-measured-again.md)). The last line on the terminal says what would
+  help. Close other programs, or lower `--rate`, and run it again.
+- The ledgers disagree. Then nothing of the cell counts.
+
+The same file on another machine should give the same verdict, but not the same milliseconds.
 """
 
 

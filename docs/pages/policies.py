@@ -10,24 +10,25 @@ from harness.policies.registry import POLICIES_OF_ROUTE
 
 INTRODUCTION = """\
 # Policies
-Every way to pick a replica that the lab has, by route. An arm names one and sets its options:
+This page lists every policy of the lab, by route. A policy says how a replica is picked. An arm
+names one and sets its options:
 
 ```yaml
 arms:
   two_choices: {route: envoy, policy: least_request, options: {choices: 2}}
 ```
 
-`make schema` writes this page from the registry that the lab itself asks.
-What each policy promises is tested, with its tolerance: [tests/real/oracles](../tests/real/oracles).
+`make schema` writes this page from the registry of policies. Tests check what each policy promises, with a
+stated tolerance: [tests/real/oracles](../tests/real/oracles).
 
-Behind Envoy, whatever the policy, this is not an ALB: no TLS in measured runs, one proxy node instead of
-several, and Envoy picks in each of its worker threads by itself (`proxy_workers`).
+The lab's Envoy differs from an ALB with every policy. Measured runs use no TLS, there is one proxy node
+instead of several, and each worker thread of Envoy picks by itself (`proxy_workers`).
 """
 
 ROUTES = {
-    "envoy": "A proxy that understands HTTP/2 picks a replica for each request (layer 7, as an ALB).",
-    "envoy-l4": "A proxy that passes bytes on picks a replica for each connection (layer 4, as an NLB).",
-    "direct": "The client holds all addresses and picks for itself, call by call; there is no proxy.",
+    "envoy": "A proxy reads the HTTP/2 requests and picks a replica for each of them (layer 7, like an ALB).",
+    "envoy-l4": "A proxy passes bytes on and picks a replica for each connection (layer 4, like an NLB).",
+    "direct": "There is no proxy. The client knows all addresses and picks a replica for each call.",
 }
 
 MAX_EXAMPLES = 2  # of one policy

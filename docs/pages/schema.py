@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from harness.metrics.registry import METRICS
 from harness.policies.registry import POLICIES_OF_ROUTE
-from harness.spec.checks import BOUNDS
+from harness.spec.expectation_checks import BOUNDS
 from harness.spec.experiment import Experiment
 
 

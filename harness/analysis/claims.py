@@ -9,7 +9,6 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from harness.analysis.statistics import (
     FEWEST,
@@ -21,6 +20,7 @@ from harness.analysis.statistics import (
 )
 from harness.metrics.metric import Number, show
 from harness.metrics.ranges import ANY_AMOUNT, Range, range_of_times
+from harness.record.summary import Basis, FindingWord
 
 MOST_DIGITS = 17  # tell any two floats apart
 
@@ -49,9 +49,6 @@ def interval_in_words(interval: Interval, bound: float | None = None) -> str:
 def _reads_as(figure: str) -> float:
     return float(figure.replace(",", ""))
 
-
-VerdictWord = Literal["held", "refuted", "inconclusive"]
-Basis = Literal["interval", "every repeat", "one repeat", "nothing"]
 
 ByRepeat = Mapping[int, Number]
 
@@ -86,7 +83,7 @@ class Decision:
     `one repeat`: a look, without an interval; `nothing`. more_repeats_help: more of them could decide it.
     """
 
-    verdict: VerdictWord
+    verdict: FindingWord
     basis: Basis
     measured: Number
     interval: Interval | None
@@ -157,6 +154,7 @@ def _decide(
     amounts = list(values.values())
     steps = [one_event[repeat] for repeat in values] if one_event else []
     interval = interval_over_repeats(amounts, repeats)
+    interval = _within(interval, claim.possible)
     if steps:
         interval = _with_few_events(interval, amounts, claim.possible, steps)
     word, figures = _side(interval, claim), interval_in_words(interval, claim.bound)
@@ -183,7 +181,7 @@ def _one_repeat(claim: Claim, measured: float, repeats: Repeats) -> Decision:
     if repeats.most > 1:
         reason = f"one usable repeat of {repeats.most} has no interval"
         return Decision("inconclusive", "one repeat", measured, None, reason, more_repeats_help=True)
-    word: VerdictWord = "held" if claim.met_by(measured) else "refuted"
+    word: FindingWord = "held" if claim.met_by(measured) else "refuted"
     return Decision(word, "one repeat", measured, None, "one repeat, no interval")
 
 
@@ -207,7 +205,15 @@ def _with_few_events(
     return interval
 
 
-def _side(interval: Interval, claim: Claim) -> VerdictWord:
+def _within(interval: Interval, possible: Range) -> Interval:
+    """Return the interval without values that the metric cannot have."""
+    if not possible.is_exact:
+        return interval
+    low, high = (min(max(end, possible.low), possible.high) for end in (interval.low, interval.high))
+    return Interval(low, high)
+
+
+def _side(interval: Interval, claim: Claim) -> FindingWord:
     if claim.met_by(interval.low) and claim.met_by(interval.high):
         return "held"
     if not claim.met_by(interval.low) and not claim.met_by(interval.high):

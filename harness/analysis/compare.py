@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -11,13 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.analysis.summary import summarise
+from harness.analysis.claims import interval_in_words
+from harness.analysis.judge import median
+from harness.analysis.statistics import FEWEST, Interval, ratio_interval
+from harness.analysis.summary import facts_of
+from harness.analysis.validity import CellResult, measure
 from harness.errors import UserError
-from harness.metrics.metric import show
+from harness.metrics.metric import Number, show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Run
-from harness.record.summary import ArmSummary
 
 SHOWN = (
     *("spread.max_over_mean", "affinity.purity", "error_share"),
@@ -27,31 +30,48 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Change:
-    """One metric of one arm in both runs: medians over the repeats, and whether their ranges overlap."""
+    """One metric of one arm in both runs: medians over the repeats that can tell it.
+
+    repeats: how many those are, before and after. interval: of after / before; None: there is none. same: all
+    values are the same.
+    """
 
     arm: str
     metric: str
-    before: float | None
-    after: float | None
-    ranges_overlap: bool
+    before: Number
+    after: Number
+    repeats: tuple[int, int]
+    interval: Interval | None
+    same: bool = False
 
     @property
     def note(self) -> str:
-        """Return the change in words: a factor, or why there is none."""
+        """Return the change in words: a factor with its interval, or why there is none."""
         if self.before is None or self.after is None:
             return "not measured in both"
-        if self.before == self.after:
+        if self.same:
             return "same"
-        if self.ranges_overlap:
-            return "not significant"
+        if min(self.repeats) < FEWEST:
+            return f"one repeat, no interval: {self._factor}"
+        if self.interval is None:
+            return f"no interval: {self._factor}"
+        words = interval_in_words(self.interval, 1.0)
+        if 1.0 in self.interval:
+            return f"no difference shown ({words} times)"
+        return f"{self._factor} ({words})"
+
+    @property
+    def _factor(self) -> str:
+        assert self.before is not None
+        assert self.after is not None
         return f"x {self.after / self.before:.3g}" if self.before else "was 0"
 
 
 def compare(before: Run, after: Run) -> list[Change]:
     """Return the changes of the metrics SHOWN in every arm that both runs have.
 
-    A change is significant where the ranges over the repeats do not overlap. With three repeats that says
-    little; it says less where other things differed too (see `differences`).
+    A repeat whose record does not allow the metric is left out. The interval is that of one comparison: of
+    twenty that compare what did not change, one shows a difference.
     Raises UserError for runs of different experiments, or without a common arm.
     """
     if before.name != after.name:
@@ -62,7 +82,7 @@ def compare(before: Run, after: Run) -> list[Change]:
     arms = [arm for arm in before.experiment.variants if arm in after.experiment.variants]
     if not arms:
         raise UserError(f"{before.path} and {after.path} have no arm in common")
-    left, right = summarise(before).arms, summarise(after).arms
+    left, right = _results(before), _results(after)
     return [_change(arm, metric, left[arm], right[arm]) for arm in arms for metric in SHOWN]
 
 
@@ -90,11 +110,19 @@ def print_comparison(before: Run, after: Run, console: Console) -> None:
     console.print(table)
 
 
-def _change(arm: str, metric: str, before: ArmSummary, after: ArmSummary) -> Change:
-    old = [value for repeat in before.repeats if (value := repeat.metrics[metric]) is not None]
-    new = [value for repeat in after.repeats if (value := repeat.metrics[metric]) is not None]
-    overlap = bool(old and new) and min(old) <= max(new) and min(new) <= max(old)
-    return Change(arm, metric, before.metrics[metric], after.metrics[metric], overlap)
+def _results(run: Run) -> dict[str, list[CellResult]]:
+    return {arm: [measure(cell) for cell in cells] for arm, cells in facts_of(run).items()}
+
+
+def _change(arm: str, metric: str, before: Sequence[CellResult], after: Sequence[CellResult]) -> Change:
+    old, new = (_told(cells, metric) for cells in (before, after))
+    interval = ratio_interval(old, new)
+    return Change(arm, metric, median(old), median(new), (len(old), len(new)), interval, old == new)
+
+
+def _told(cells: Sequence[CellResult], metric: str) -> list[float]:
+    """Return the metric's values in the cells that can tell it."""
+    return [value for cell in cells if cell.can_tell(metric) and (value := cell.values[metric]) is not None]
 
 
 def _described(run: Run) -> dict[str, str]:

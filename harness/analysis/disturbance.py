@@ -27,9 +27,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from harness.analysis.facts import lag_after_answers
-from harness.analysis.judge import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.statistics import percentiles
+from harness.analysis.validity import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.metrics.metric import NS_PER_MS
 from harness.record.cell_record import DisturbanceCause, MachineRecord, read_machine
 from harness.record.run_directory import Cell

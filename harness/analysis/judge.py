@@ -1,53 +1,40 @@
 """Judges the expectations by what the arms' cells measured. Pure.
 
-An expectation that needs an unusable cell is inconclusive, and so is the run.
+claims.py decides one claim from one value a repeat; validity.py says which cells can tell a metric.
 """
 
 from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from harness.metrics.facts import CellFacts
-from harness.metrics.metric import NS_PER_MS, Number, show
+from harness.analysis.claims import ByRepeat, Claim, Decision, decide, decide_times, shown_apart
+from harness.analysis.statistics import Repeats
+from harness.analysis.validity import CellResult
+from harness.metrics.metric import Number, show
+from harness.metrics.ranges import range_of, range_of_times
 from harness.metrics.registry import METRICS
 from harness.record.summary import Finding, VerdictWord
-from harness.spec.experiment import Expectation, Experiment
+from harness.spec.expectation_checks import planned_of
+from harness.spec.experiment import Experiment
+from harness.spec.model import Expectation
 
-# Outside this range of achieved / planned sends, the replicas had another load than the experiment states.
-# Nighthawk has the same rule. The share of sends that cross the window's edges is well below 5 %.
-MIN_ACHIEVED_SHARE = 0.95
-MAX_ACHIEVED_SHARE = 1.05
-# Latency counts from the planned send, so it includes lag. With more lag p99 would show the generator.
-MAX_LAG_P99_MS = 50.0
-
-Results = Mapping[str, Sequence["CellResult"]]  # arm -> its cells
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """The values of one cell's metrics by name, and why the cell is not usable (empty: it is)."""
-
-    repeat: int
-    values: Mapping[str, Number]
-    invalid_reasons: tuple[str, ...] = ()
+Results = Mapping[str, Sequence[CellResult]]  # arm -> its cells
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a run. invalid_reasons: one line for each reason why something is not usable."""
+    """The verdict on a run. invalid_reasons: one line for each reason why something is not usable.
+
+    more_repeats_help: an expectation is not decided, and more repeats could decide it.
+    """
 
     verdict: VerdictWord
     findings: list[Finding]
     invalid_reasons: list[str]
-
-
-def measure(facts: CellFacts) -> CellResult:
-    """Compute every metric of one cell, and the reasons why the cell is not usable."""
-    values = {name: metric.compute(facts) for name, metric in METRICS.items()}
-    return CellResult(facts.repeat, values, tuple(_invalid_reasons(facts)))
+    more_repeats_help: bool = False
 
 
 def judge(experiment: Experiment, results: Results, *, all_left_out: bool = False) -> Verdict:
@@ -55,18 +42,29 @@ def judge(experiment: Experiment, results: Results, *, all_left_out: bool = Fals
 
     `all_left_out`: there were expectations, but all are about arms that were not run.
     """
-    reasons = {
-        arm: _reasons_of_arm(arm, results.get(arm, ()), experiment.repeats) for arm in experiment.variants
-    }
-    findings = [_find(expectation, results, reasons) for expectation in experiment.expect]
-    words = {finding.verdict for finding in findings}
-    all_reasons = list(itertools.chain.from_iterable(reasons.values()))
+    reasons = list(
+        itertools.chain.from_iterable(
+            _reasons_of_arm(arm, results.get(arm, ()), experiment.repeats.min) for arm in experiment.variants
+        )
+    )
+    incomplete = any(len(results.get(arm, ())) < experiment.repeats.min for arm in experiment.variants)
+    wrong_record = any(cell.record_is_wrong for cells in results.values() for cell in cells)
     if all_left_out:
-        all_reasons.append("the run: not usable, because every expectation is about an arm that was not run")
+        reasons.append("the run: not usable, because every expectation is about an arm that was not run")
+    decisions = [_decide(expectation, experiment, results) for expectation in experiment.expect]
+    findings = [
+        _finding(expectation, decision, results)
+        for expectation, decision in zip(experiment.expect, decisions, strict=True)
+    ]
+    words = {finding.verdict for finding in findings}
+    word: VerdictWord
     if "refuted" in words:
-        return Verdict("refuted", findings, all_reasons)
-    doubtful = "inconclusive" in words or all_reasons
-    return Verdict("inconclusive" if doubtful else "held", findings, all_reasons)
+        word = "refuted"
+    elif "inconclusive" in words or incomplete or wrong_record or all_left_out:
+        word = "inconclusive"
+    else:
+        word = "held" if findings else "measured"
+    return Verdict(word, findings, reasons, any(decision.more_repeats_help for decision in decisions))
 
 
 def median(values: Sequence[Number]) -> Number:
@@ -75,67 +73,83 @@ def median(values: Sequence[Number]) -> Number:
     return statistics.median(defined) if defined else None
 
 
-def _invalid_reasons(facts: CellFacts) -> list[str]:
-    reasons = []
-    if facts.status != "completed":
-        reasons.append(f"the cell is {facts.status}")
-    if not facts.requests:
-        reasons.append("no request was recorded in the measured window")
-    reasons += facts.lost_workers
-    if (ledgers := facts.ledgers).reconciled is False:
-        reasons.append(
-            f"the ledgers do not reconcile ({ledgers.only_client} requests only at the client, "
-            f"{ledgers.only_envoy} only at Envoy, {ledgers.only_replica} only at a replica, "
-            f"{ledgers.disagree} disagree)"
-        )
-    achieved, planned = facts.achieved_rate_per_s, facts.planned_rate_per_s
-    if planned and not facts.awaits_answers:
-        share = achieved / planned
-        if not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
-            sent = f"{achieved:.4g} of {planned:.4g} planned requests/s ({share:.0%})"
-            reasons.append(f"the generator sent {sent}")
-    lag_ms = facts.lag_ns.get("p99", 0.0) / NS_PER_MS
-    if lag_ms > MAX_LAG_P99_MS:
-        limit = f"(at most {MAX_LAG_P99_MS:g} ms)"
-        reasons.append(f"the generator lagged {lag_ms:.4g} ms behind its plan at p99 {limit}")
-    return reasons
+def _reasons_of_arm(arm: str, cells: Sequence[CellResult], least: int) -> Iterator[str]:
+    for cell in cells:
+        yield from (f"{arm}, repeat {cell.repeat}: {reason.in_words}" for reason in cell.invalid_reasons)
+    if len(cells) < least:
+        yield f"{arm}: not usable, because {len(cells)} of {least} repeats were recorded"
 
 
-def _reasons_of_arm(arm: str, cells: Sequence[CellResult], repeats: int) -> list[str]:
-    pairs = [(cell.repeat, reason) for cell in cells for reason in cell.invalid_reasons]
-    reasons = [f"{arm}, repeat {repeat}: not usable, because {reason}" for repeat, reason in pairs]
-    if len(cells) < repeats:
-        reasons.append(f"{arm}: not usable, because {len(cells)} of {repeats} repeats were recorded")
-    return reasons
-
-
-def _find(expectation: Expectation, results: Results, reasons: Mapping[str, list[str]]) -> Finding:
-    arm, other, metric = expectation.arm, expectation.of, expectation.metric
-    value, figures = _median_in_words(metric, results.get(arm, ()))
-    measured = value
-    factor: Number = 1.0
-    unusable = list(reasons[arm])
-    if other is not None:
-        factor, figures_of_other = _median_in_words(metric, results.get(other, ()))
-        measured = value / factor if value is not None and factor else None
-        times = "" if measured is None else f"{show(measured)} times: "
-        figures = f"{times}{figures} against {figures_of_other}"
-        unusable += reasons[other]
+def _decide(expectation: Expectation, experiment: Experiment, results: Results) -> Decision:
+    """Decide an expectation, and again as if the generator had not been late: both must agree."""
+    metric, other = expectation.metric, expectation.of
+    repeats = Repeats(experiment.repeats.min, experiment.repeats.max)
     bound, is_least = expectation.bound
-    verdict: VerdictWord
-    if value is None or factor is None or unusable:
-        verdict = "inconclusive"
+    arms = [expectation.arm] if other is None else [expectation.arm, other]
+    possible = [range_of(metric, planned_of(experiment, experiment.variants[arm])) for arm in arms]
+    claim = Claim(bound, is_least, possible[0] if other is None else range_of_times(*possible))
+    told = [[cell for cell in results.get(arm, ()) if cell.can_tell(metric)] for arm in arms]
+    one_event = {cell.repeat: cell.one_event[metric] for cell in told[0] if metric in cell.one_event}
+    steps = one_event if len(one_event) == len(told[0]) else None
+
+    def decided(values: Sequence[ByRepeat]) -> Decision:
+        if other is None:
+            return decide(values[0], claim, repeats, one_event=steps)
+        return decide_times(values[0], values[1], claim, repeats, one_event=steps)
+
+    measured = [_values(cells, metric) for cells in told]
+    decision = decided(measured)
+    for number, cells in enumerate(told):
+        punctual = [*measured]
+        punctual[number] = _values(cells, metric, punctual=True)
+        if punctual[number] != measured[number]:
+            decision = _both(decision, decided(punctual), cells, metric)
+    return decision
+
+
+def _values(cells: Sequence[CellResult], metric: str, *, punctual: bool = False) -> dict[int, Number]:
+    """Return repeat -> what was measured; `punctual`: without what may be the generator's lag."""
+    return {
+        cell.repeat: value
+        if (value := cell.values[metric]) is None or not punctual
+        else max(0.0, value - cell.excess(metric))
+        for cell in cells
+    }
+
+
+def _both(decision: Decision, punctual: Decision, cells: Sequence[CellResult], metric: str) -> Decision:
+    """Return `decision` where it does not depend on the generator's lag, else that it is inconclusive."""
+    if decision.verdict == punctual.verdict or decision.verdict == "inconclusive":
+        return decision
+    lag = show(max(cell.excess(metric) for cell in cells), "ms")
+    rank = METRICS[metric].lag_rank
+    reason = f"{decision.reason}, but the generator was up to {lag} late ({rank}), which may be in it"
+    help_ = punctual.more_repeats_help
+    return replace(decision, verdict="inconclusive", reason=reason, more_repeats_help=help_)
+
+
+def _finding(expectation: Expectation, decision: Decision, results: Results) -> Finding:
+    bound, _ = expectation.bound
+    unit = METRICS[expectation.metric].unit
+    medians = [
+        median([cell.values[expectation.metric] for cell in results.get(arm, ())])
+        for arm in (expectation.arm, expectation.of)
+        if arm is not None
+    ]
+    words = [show(value, unit) for value in medians]
+    if expectation.of is None:
+        measured = words[0] if decision.measured is None else shown_apart(decision.measured, bound, unit)
     else:
-        held = value >= bound * factor if is_least else value <= bound * factor
-        verdict = "held" if held else "refuted"
-    return Finding(text=expectation.in_words(), verdict=verdict, measured=measured, figures=figures)
-
-
-def _median_in_words(metric: str, cells: Sequence[CellResult]) -> tuple[Number, str]:
-    """Return the median over the cells; in words with its unit and the range over the repeats."""
-    values = [value for cell in cells if (value := cell.values[metric]) is not None]
-    words = show(median(values), METRICS[metric].unit)
-    if len(values) > 1:
-        low, high = show(min(values)), show(max(values))
-        words += f" ({low} in each repeat)" if low == high else f" ({low} to {high} over repeats)"
-    return median(values), words
+        measured = f"{words[0]} against {words[1]}"
+        if decision.measured is not None:
+            measured = f"{shown_apart(decision.measured, bound)} times: {measured}"
+    interval = decision.interval
+    return Finding(
+        text=expectation.in_words(),
+        verdict=decision.verdict,
+        measured=decision.measured,
+        interval=None if interval is None else (interval.low, interval.high),
+        basis=decision.basis,
+        reason=decision.reason,
+        figures=f"{measured} ({decision.reason})",
+    )

@@ -173,6 +173,27 @@ def interval_over_repeats(values: Sequence[float], repeats: Repeats) -> Interval
     return t_interval.hull(ordered[rank - 1], ordered[-rank])
 
 
+def ratio_interval(before: Sequence[float], after: Sequence[float]) -> Interval | None:
+    """Return the 95 % confidence interval of after / before, from independent repeats of two runs.
+
+    None: a run has fewer than FEWEST values, or one that is not positive. Welch's t interval of the
+    difference of the means of the logarithms, with Satterthwaite's degrees of freedom, rounded down (B. L.
+    Welch, The generalization of Student's problem when several different population variances are involved,
+    Biometrika 34, 1947).
+    """
+    if min(len(before), len(after)) < FEWEST or min([*before, *after]) <= 0:
+        return None
+    (one, s1), (other, s2) = (
+        _mean_and_deviation([math.log(v) for v in values]) for values in (before, after)
+    )
+    v1, v2 = s1**2 / len(before), s2**2 / len(after)
+    if v1 + v2 == 0:
+        return Interval(math.exp(other - one), math.exp(other - one))
+    degrees = (v1 + v2) ** 2 / (v1**2 / (len(before) - 1) + v2**2 / (len(after) - 1))
+    half = t_quantile(1 - TAIL, max(1, math.floor(degrees + 1e-9))) * math.sqrt(v1 + v2)
+    return Interval(_back(other - one - half, on_logs=True), _back(other - one + half, on_logs=True))
+
+
 @cache
 def poisson_limits(events: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of an expected number of events, of which `events` were seen.

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import CellResult, judge, measure, median
+from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
+from harness.analysis.validity import CellResult, measure
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, EventEffects, Ledgers
 from harness.metrics.metric import Number
@@ -90,7 +91,7 @@ def _repeat(cell: CellFacts, result: CellResult) -> RepeatSummary:
     return RepeatSummary(
         repeat=cell.repeat,
         status=cell.status,
-        invalid_reasons=list(result.invalid_reasons),
+        invalid_reasons=[reason.in_words for reason in result.invalid_reasons],
         **dict(_figures([cell], result.values)),
     )
 
@@ -149,8 +150,8 @@ def _event(repeats: Sequence[EventEffects]) -> EventSummary:
         effects=effects if len(repeats) == 1 else None,
         errors=dict(sorted(_total(event.errors for event in repeats).items())),
         metrics={
-            name: median([compute(event) for event in repeats])
-            for name, (_, _, compute) in EVENT_METRICS.items()
+            name: median([metric.compute(event) for event in repeats])
+            for name, metric in EVENT_METRICS.items()
         },
     )
 

@@ -6,7 +6,8 @@ from typing import Any
 from harness.events.schedule import planned_events
 from harness.plan.cells import load_of, plan_cells
 from harness.spec.arm import OWN_WORKLOAD
-from harness.spec.checks import BOUNDS, planned_requests
+from harness.spec.checks import planned_requests
+from harness.spec.expectation_checks import BOUNDS
 from harness.spec.experiment import Arm, Event, Experiment, Workload
 from harness.spec.model import Replicas
 from harness.testbed.choice import incompatibility
@@ -35,11 +36,15 @@ def plan_text(experiment: Experiment) -> str:
 def _cells(experiment: Experiment) -> Lines:
     plans = plan_cells(experiment)
     arms = len(experiment.variants)
-    count = f"{len(plans)} ({arms} arms x {experiment.repeats} repeats), in this order"
+    repeats = experiment.repeats
+    least = arms * repeats.min
+    count = f"{least} ({arms} arms x {repeats.min} repeats), in this order"
+    if repeats.max > repeats.min:
+        count += f"; up to {repeats.max} repeats while an expectation is not decided"
     width = max(map(len, experiment.variants))
     lines = [
         f"{plan.order + 1:3}  {plan.arm_name:<{width}}  repeat {plan.repeat}  {_arm(plan.arm)}"
-        for plan in plans
+        for plan in plans[:least]
     ]
     problem = incompatibility(experiment, "local")
     return [*([("testbed", problem)] if problem else []), ("cells", count), *(("", line) for line in lines)]
@@ -63,14 +68,16 @@ def _value(value: Any) -> str:
 
 def _requests(experiment: Experiment) -> Lines:
     work = experiment.workload
-    cells = len(experiment.variants) * experiment.repeats
-    total = planned_requests(experiment)
+    repeats = experiment.repeats
+    least = len(experiment.variants) * repeats.min
+    total = planned_requests(experiment) / repeats.max * repeats.min
     seconds = work.warm_up_s + work.duration_s
-    measured = total / cells * work.duration_s / seconds
+    measured = total / least * work.duration_s / seconds
+    more = f"; up to {repeats.max / repeats.min:g} times that" if repeats.max > repeats.min else ""
     about = "at most " if work.rate_per_s is None else "about "
     return [
         ("requests", f"{about}{measured:,.0f} measured in a cell, {total:,.0f} in all with warm-up"),
-        ("time", f"{seconds * cells:g} s of load ({work.warm_up_s:g} + {work.duration_s:g} s a cell)"),
+        ("time", f"{seconds * least:g} s of load ({work.warm_up_s:g} + {work.duration_s:g} s a cell){more}"),
     ]
 
 

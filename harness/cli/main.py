@@ -42,8 +42,8 @@ app = typer.Typer(
     help="Where do requests really go, and what does that cost? Real gRPC servers behind a real Envoy, or "
     "called directly; real load; every request counted three times.\n\n"
     "NAME [options] is short for run NAME [options]; nothing at all for list.\n\n"
-    "Exit status: 0 held, 1 refuted, 2 bad usage or bad file, 3 inconclusive, 4 the lab failed, "
-    "130 interrupted.",
+    "Exit status: 0 held, or nothing was expected, 1 refuted, 2 bad usage or bad file, 3 inconclusive, "
+    "4 the lab failed, 130 interrupted.",
 )
 
 
@@ -161,6 +161,13 @@ def up(
     experiment: Annotated[str, _EXPERIMENT],
     arm: Annotated[str | None, typer.Option(help="Which arm to hold open (default: the first).")] = None,
     *,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="The proxy's port on 127.0.0.1 (default: a free one)."),
+    ] = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print addresses and cookie as one JSON object, for programs.")
+    ] = False,
     overrides: dict[str, float],
 ) -> int:
     """Start one arm's replicas and proxy, print their addresses, and hold them open until Ctrl-C."""
@@ -171,7 +178,7 @@ def up(
         raise UserError(f"--arm: {spec.name} has no arm {arm!r}{hint}")
     from harness.cli.up import keep_running
 
-    return keep_running(spec, names[0] if arm is None else arm)
+    return keep_running(spec, names[0] if arm is None else arm, port, json_)
 
 
 @app.command()

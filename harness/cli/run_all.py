@@ -17,8 +17,7 @@ from harness.spec.experiment import Experiment
 from harness.testbed.choice import incompatibility
 
 LEFT_OUT = "left out"
-COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow", "failed": "red", LEFT_OUT: "dim"}
-WORST_FIRST = ("failed", "refuted", "inconclusive", "held")
+WORST_FIRST = ("failed", "refuted", "inconclusive", "held", "measured")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,12 @@ def _why_left_out(experiment: Experiment, options: RunOptions) -> str | None:
 
 def _outcome(name: str, summary: Summary, report: Path) -> Outcome:
     expectations = summary.expectations
-    missed = [f"{one.text}, measured {one.figures}" for one in expectations if one.verdict == "refuted"]
+    missed = [
+        f"{one.text}, measured {one.figures}"
+        for word in ("refuted", "inconclusive")
+        for one in expectations
+        if one.verdict == word
+    ]
     short = min(str(report), os.path.relpath(report), key=len)
     note = (missed or summary.invalid_reasons or [short])[0]
     held = sum(one.verdict == "held" for one in expectations)
@@ -98,6 +102,9 @@ def _outcome(name: str, summary: Summary, report: Path) -> Outcome:
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
+    from harness.report.terminal import COLOURS
+
+    colours = {**COLOURS, "failed": "red", LEFT_OUT: "dim"}
     table = Table(title="The catalogue", title_justify="left", header_style="bold")
     table.add_column("experiment", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -105,7 +112,7 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("measured again", justify="right")
     table.add_column("what was missed, or the report", overflow="fold")
     for outcome in outcomes:
-        verdict = f"[{COLOURS[outcome.verdict]}]{outcome.verdict}[/]"
+        verdict = f"[{colours[outcome.verdict]}]{outcome.verdict}[/]"
         held = f"{outcome.held}/{outcome.expectations}"
         table.add_row(outcome.name, verdict, held, str(outcome.repeated or ""), escape(outcome.note))
     return table

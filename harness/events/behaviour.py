@@ -1,4 +1,4 @@
-"""Events of how a replica serves, and of what its health service says of that."""
+"""Event kinds that change how a replica serves, or what its health service says."""
 
 from collections.abc import Callable, Sequence
 
@@ -57,7 +57,7 @@ def _ask(context: EventContext, planned: PlannedEvent, targets: Sequence[str], a
     for name, answer in answers.items():
         if answer.code().name != "OK":
             which = f"event {planned.number} ({planned.event.do}) at {planned.at_s:g} s"
-            raise LabError(f"{which}: {name} did not take it: {answer.code().name} {answer.details()}")
+            raise LabError(f"{which}: {name} refused the change: {answer.code().name} {answer.details()}")
         context.seen(planned, name, what)
 
 
@@ -68,33 +68,35 @@ KINDS = (
         example={"target": "replica-0", "factor": 10},
         action=_slow,
         notification=BY_ANSWERS,
-        keys={"factor": "multiplies the service times; 1 is as ever"},
+        keys={"factor": "multiplies the service times; 1 changes nothing"},
         required=("factor",),
         opposite="heal",
     ),
     EventKind(
         name="fail",
-        meaning="a `share` of the calls fails with `code`, at once unless `after_work` or `after_headers` "
-        "says later",
+        meaning="a `share` of the calls fails with `code`: at once, or later with `after_work` or "
+        "`after_headers`",
         action=_fail,
         notification=BY_ANSWERS,
         keys={
             "share": "share of the calls (default 1: all)",
             "code": "gRPC status (default UNAVAILABLE)",
-            "after_headers": "only after response headers, where no retry and no ejection see it",
-            "after_work": "only after the service time, slowly; else at once",
+            "after_headers": "whether calls fail only after the response headers, so that neither retries "
+            "nor ejection notice it (default false)",
+            "after_work": "whether calls fail only after their service time; otherwise they fail at once "
+            "(default false)",
         },
         opposite="heal",
     ),
     EventKind(
         name="heal",
-        meaning="service times and failures are as at the start again",
+        meaning="service times and failures become what they were at the start",
         action=_heal,
         notification=BY_ANSWERS,
     ),
     EventKind(
         name="not_serving",
-        meaning="the standard health service says NOT_SERVING; calls are served all the same",
+        meaning="the standard health service says NOT_SERVING; the replica still serves calls",
         action=_not_serving,
         notification=BY_HEALTH_SERVICE,
         opposite="serving",

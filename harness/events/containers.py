@@ -1,4 +1,4 @@
-"""Events that only an engine of containers can carry out: of a replica's network and of its CPU."""
+"""Event kinds that need a container engine: they change a replica's network or its CPU."""
 
 from collections.abc import Sequence
 
@@ -41,8 +41,8 @@ def _containers(context: EventContext) -> ContainerFleet:
 KINDS = (
     EventKind(
         name="partition",
-        meaning="the replica loses its network; packets to it get no answer, not even a reset, and its own "
-        "get nowhere",
+        meaning="the replica loses its network: packets to it get no answer, not even a reset, and its own "
+        "packets are lost",
         action=_partition,
         notification="nobody is told: packets get no answer, not even a reset",
         opposite="rejoin",
@@ -64,7 +64,7 @@ KINDS = (
     ),
     EventKind(
         name="limit_cpu",
-        meaning="the replica gets at most `cores` of CPU (0.05: 5 ms of each 100)",
+        meaning="the replica gets at most `cores` CPU cores (0.05: 5 ms of each 100 ms)",
         example={"target": "replica-0", "cores": 0.05},
         action=_limit_cpu,
         notification=BY_ANSWERS,
@@ -75,7 +75,7 @@ KINDS = (
     ),
     EventKind(
         name="unlimit_cpu",
-        meaning="the replica gets as much CPU as there is",
+        meaning="the CPU limit of the replica is removed",
         action=_unlimit_cpu,
         notification=BY_ANSWERS,
         needs_containers=True,

@@ -1,4 +1,4 @@
-"""Events of a replica's process: it ends, is frozen, or is started."""
+"""Event kinds of a replica's process: it ends, is frozen, or is started."""
 
 from collections.abc import Sequence
 
@@ -51,7 +51,7 @@ def join(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -
 KINDS = (
     EventKind(
         name="kill",
-        meaning="the process ends at once (SIGKILL), and calls in hand are lost",
+        meaning="the process ends at once (SIGKILL); calls in flight are lost",
         action=_kill,
         notification=BY_CONNECTION,
         opposite="start",
@@ -62,10 +62,10 @@ KINDS = (
     ),
     EventKind(
         name="stop",
-        meaning="the process ends gracefully (SIGTERM): clients get GOAWAY, and calls in hand may finish",
+        meaning="the process ends gracefully (SIGTERM): clients get GOAWAY, and calls in flight may finish",
         action=_stop,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
-        keys={"delay_s": "seconds that calls in hand may take (default 1)"},
+        keys={"delay_s": "seconds that calls in flight may still take (default 1)"},
         opposite="start",
         before=NOT_ENDED,
         after="ended",
@@ -75,10 +75,11 @@ KINDS = (
     ),
     EventKind(
         name="pause",
-        meaning="the process is frozen (SIGSTOP): connections stay, the kernel still takes bytes, nobody "
-        "answers",
+        meaning="the process is frozen (SIGSTOP): connections stay open and the kernel still accepts bytes, "
+        "but "
+        "no answer comes",
         action=_pause,
-        notification="nobody is told: connections stay, answers do not come",
+        notification="nobody is told: connections stay open, but no answer comes",
         opposite="resume",
         before=NOT_ENDED,
         after="paused",
@@ -87,7 +88,7 @@ KINDS = (
     ),
     EventKind(
         name="resume",
-        meaning="the frozen process goes on where it was (SIGCONT)",
+        meaning="the frozen process continues where it stopped (SIGCONT)",
         action=_resume,
         notification="answers come again",
         before=("paused",),
@@ -96,9 +97,9 @@ KINDS = (
     ),
     EventKind(
         name="start",
-        meaning="a new process starts at the address of the one that ended, and goes on with the same ledger",
+        meaning="a new process starts at the address of the one that ended, and continues its ledger",
         action=start,
-        notification="its address takes connections again",
+        notification="its address accepts connections again",
         before=("ended",),
         after="running",
         membership="returns",

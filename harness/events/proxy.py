@@ -1,4 +1,4 @@
-"""Events of the list of endpoints that proxy and name server use, and of the proxy's own process."""
+"""Event kinds of the list of endpoints that proxy and name server use, and of the proxy's own process."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -85,8 +85,9 @@ def _drain_proxy(context: EventContext, planned: PlannedEvent, targets: Sequence
 KINDS = (
     EventKind(
         name="drain",
-        meaning="Envoy has the endpoint as DRAINING, the name server does not name it; after `delay_s` it is "
-        "removed and its process stopped",
+        meaning="Envoy marks the endpoint as DRAINING, and the name server no longer names it; after "
+        "`delay_s` "
+        "the endpoint is removed and the process is stopped",
         action=_drain,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
         keys={"delay_s": DELAY_MEANING},
@@ -100,7 +101,7 @@ KINDS = (
     ),
     EventKind(
         name="remove",
-        meaning="the endpoint is removed at once; the process goes on",
+        meaning="the endpoint is removed at once; the process keeps running",
         action=_remove,
         opposite="add",
         endpoints="members",
@@ -108,11 +109,12 @@ KINDS = (
     ),
     EventKind(
         name="add",
-        meaning="without `target`, `count` new replicas start, and join once ready; with it, one that was "
-        "removed joins again",
+        meaning="without `target`: `count` new replicas start, and join when they are ready; with `target`: "
+        "a "
+        "replica that was removed joins again",
         example={},
         action=_add,
-        keys={"count": "how many new ones (default 1)"},
+        keys={"count": "number of new replicas (default 1)"},
         aim="new replicas",
         endpoints="members",
         membership="returns",
@@ -122,13 +124,14 @@ KINDS = (
         meaning="the endpoint gets another `weight`",
         example={"target": "replica-0", "weight": 4},
         action=_weight,
-        keys={"weight": "of the endpoint"},
+        keys={"weight": "new weight of the endpoint"},
         required=("weight",),
         endpoints="weights",
     ),
     EventKind(
         name="roll",
-        meaning="each target in turn is drained, stopped, started, and waited for until it is healthy",
+        meaning="one target after another is drained, stopped and started; the next follows when it is "
+        "healthy",
         example={"target": "all"},
         action=_roll,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",

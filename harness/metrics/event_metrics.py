@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.metrics.metric import Metric, Number, in_ms, share
+from harness.metrics.metric import Metric, Number, Sort, in_ms, share
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts, EventEffects
@@ -17,49 +17,63 @@ NAMED_EVENTS = 6  # events that have metrics of their own; summary.json has all 
 
 
 class EventMetric(NamedTuple):
-    """A metric of one event: its unit, its meaning (see Metric), and a function of the event's facts."""
+    """A metric of one event: a function of the event's facts. The other fields are those of Metric."""
 
     unit: str
     meaning: str
     compute: Callable[[EventEffects], Number]
+    sort: Sort = "load"
+    one_event: Callable[[EventEffects], Number] | None = None
 
 
 def _failed(event: EventEffects) -> int:
     return sum(event.errors.values())
 
 
+def _single(_: EventEffects) -> int:
+    return 1
+
+
 EVENT_METRICS: dict[str, EventMetric] = {
-    "requests": EventMetric("requests", "Requests planned in the interval", lambda e: e.requests),
+    "requests": EventMetric("requests", "Requests planned in the interval", lambda e: e.requests, "counts"),
     "failed_requests": EventMetric(
         "requests",
         "Requests that did not end with OK. Either they were planned in the interval, or they were under way "
         "when an event that breaks calls was asked for",
         _failed,
+        one_event=_single,
     ),
     "error_share": EventMetric(
         "share",
         "Requests of the interval that did not end with OK / all requests of the interval",
         lambda e: share(e.requests - e.ok, e.requests),
+        one_event=lambda e: share(1, e.requests),
     ),
     "failed_sessions": EventMetric(
-        "sessions", "Sessions with a failed request (see `failed_requests`)", lambda e: e.failed_sessions
+        "sessions",
+        "Sessions with a failed request (see `failed_requests`)",
+        lambda e: e.failed_sessions,
+        one_event=_single,
     ),
     "last_failure_ms": EventMetric(
         "ms",
         "Time from the event to the end of its last failed request; 0 when none failed",
         lambda e: in_ms(e.last_failure_ns),
+        "times",
     ),
     "delayed_requests": EventMetric(
         "requests",
         "Requests that ended with OK but took longer than twice the 99th percentile latency of the requests "
         "with OK that were planned before the first event",
         lambda e: e.delayed,
+        one_event=_single,
     ),
     "longest_gap_ms": EventMetric(
         "ms",
         "`longest_gap_ms` of the requests planned in the interval. The answer that ends the gap may come "
         "after the interval",
         lambda e: in_ms(e.longest_outage_ns),
+        "times",
     ),
     "pinned_sessions": EventMetric(
         "sessions",
@@ -67,11 +81,14 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "previous event had taken effect (for the first event: at the start of measuring) and ends when this "
         "event was asked for",
         lambda e: e.migration.pinned,
+        "counts",
     ),
     "moved_sessions": EventMetric(
         "sessions",
         "Pinned sessions whose last answer of the interval came from another replica",
         lambda e: e.migration.moved,
+        "counts",
+        one_event=_single,
     ),
     "needed_moves": EventMetric(
         "sessions",
@@ -79,6 +96,7 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "event that returns replicas: the sessions whose last answer came from one of them, and before did "
         "not. Other events: none, because a replica that is slow or fails is still there",
         lambda e: e.migration.needed,
+        "counts",
     ),
     "moved_over_needed": EventMetric(
         "ratio",
@@ -86,24 +104,29 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "less than half of the sessions with two answers before the event were pinned: then those were "
         "pinned by chance",
         lambda e: e.migration.moved_over_needed,
+        "counts",
     ),
     "returned_share": EventMetric(
         "share",
         "For an event that returns replicas. Of the sessions that were pinned to a target before it was last "
         "removed, and that have an answer in the interval: the share whose last answer came from it again",
         lambda e: e.migration.returned_share,
+        "counts",
     ),
     "breaks": EventMetric(
         "breaks",
         "How often the next answer of a session, to a request of the interval, came from another replica "
         "than its answer before",
         lambda e: e.breaks,
+        "counts",
+        one_event=_single,
     ),
     "first_answer_ms": EventMetric(
         "ms",
         "For an event that returns replicas: time until one of them first answered a request that was "
         "planned after the event",
         lambda e: in_ms(e.first_answer_ns),
+        "times",
     ),
     "fair_share_after_ms": EventMetric(
         "ms",
@@ -112,14 +135,19 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "wide as those of the plots of shares, and count from the event. The interval's length when that "
         "never happens",
         lambda e: in_ms(e.fair_share_after_ns),
+        "times",
     ),
     "target_share": EventMetric(
         "share",
         "Share of the interval's answered requests on the event's targets; null for events of the proxy",
         lambda e: None if e.on_targets is None else share(e.on_targets, e.answered),
+        "counts",
     ),
     "lost_answers": EventMetric(
-        "requests", "Failed requests that a replica finished with OK", lambda e: e.lost_answers
+        "requests",
+        "Failed requests that a replica finished with OK",
+        lambda e: e.lost_answers,
+        one_event=_single,
     ),
     "attempts_per_request": EventMetric(
         "ratio",
@@ -135,16 +163,19 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "ms",
         "Median latency (done - planned) of all requests of the interval",
         lambda e: in_ms(e.latency_ns.get("p50")),
+        "times",
     ),
     "latency_p99_ms": EventMetric(
         "ms",
         "99th percentile latency (done - planned) of all requests of the interval",
         lambda e: in_ms(e.latency_ns.get("p99")),
+        "times",
     ),
     "took_effect_ms": EventMetric(
         "ms",
         "Time until the last effect of the event was seen in processes, replicas or Envoy (`took_effect`)",
         lambda e: in_ms(e.took_effect_ns),
+        "times",
     ),
 }
 
@@ -156,8 +187,17 @@ def event_metrics() -> Iterator[tuple[str, Metric]]:
     """
     for number in range(1, NAMED_EVENTS + 1):
         for name, metric in EVENT_METRICS.items():
-            compute = _of_event(number, metric.compute)
-            yield f"event{number}.{name}", Metric(metric.unit, f"Event {number}: {metric.meaning}", compute)
+            one_event = metric.one_event and _of_event(number, metric.one_event)
+            yield (
+                f"event{number}.{name}",
+                Metric(
+                    metric.unit,
+                    f"Event {number}: {metric.meaning}",
+                    _of_event(number, metric.compute),
+                    metric.sort,
+                    one_event=one_event,
+                ),
+            )
 
 
 def _of_event(number: int, compute: Callable[[EventEffects], Number]) -> Callable[[CellFacts], Number]:

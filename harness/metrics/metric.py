@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from harness.metrics.facts import CellFacts
@@ -104,16 +104,27 @@ NS_PER_MS = 1e6
 Compute = Callable[["CellFacts"], Number]
 
 
+# What can spoil a metric in a cell whose record is sound. `counts`: nothing; where answers came from does not
+# depend on how punctual the generator was. `times`: another rate of sends than planned; late sending adds at
+# most the generator's lag. `load`: both; such a metric says what the replicas made of the planned load.
+Sort = Literal["counts", "times", "load"]
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric. `compute` returns its value for one cell in `unit`, or None where it is not defined.
 
-    `meaning` stands in results/README.md: one line of Markdown.
+    `meaning` stands in results/README.md: one line of Markdown. `lag_rank`: of a metric of the sort `times`,
+    the rank of the generator's lag that it may contain. `one_event`: by how much a single event would have
+    moved the value, where the metric counts events.
     """
 
     unit: str
     meaning: str
     compute: Compute
+    sort: Sort = "load"
+    lag_rank: str = "p99"
+    one_event: Compute | None = None
 
 
 def in_ms(ns: Number) -> Number:

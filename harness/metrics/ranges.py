@@ -121,7 +121,8 @@ def _spread_range(leaf: str, replicas: int, used: int) -> Range:
         return Range(math.sqrt(replicas / used - 1), math.sqrt(replicas - 1))
     if leaf == "jain":
         return Range(1 / replicas, used / replicas)
-    return Range(1, used)
+    # How many replicas were used is what shows whether placements hold. So they do not limit it.
+    return Range(1, replicas if leaf == "used_replicas" else used)
 
 
 def _ends_at_deadline(group: str, planned: Planned) -> bool:

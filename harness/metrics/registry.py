@@ -15,6 +15,7 @@ from harness.metrics.metric import (
     Compute,
     Metric,
     Number,
+    Sort,
     chi2_p,
     cv,
     effective_replicas,
@@ -109,7 +110,9 @@ def _metrics_of_durations() -> Iterator[tuple[str, Metric]]:
     for prefix, (percentiles, names, quantity) in _DURATIONS.items():
         for name in names:
             meaning = f"{_PERCENTILES[name]} of {quantity}"
-            yield f"{prefix}.{name}", Metric("ms", meaning, _percentile(percentiles, name))
+            # The lag itself is what would spoil the others.
+            sort: Sort = "counts" if prefix == "lag_ms" else "times"
+            yield f"{prefix}.{name}", Metric("ms", meaning, _percentile(percentiles, name), sort, name)
 
 
 def _percentile(percentiles: Callable[[CellFacts], dict[str, float]], name: str) -> Compute:
@@ -124,7 +127,10 @@ def _metrics_of_units() -> Iterator[tuple[str, Metric]]:
     }
     for unit, counted in _UNITS.items():
         for name, (scale, meaning, function) in functions.items():
-            yield f"{unit}.{name}", Metric(scale, f"{meaning}, counting {counted}", _of_unit(unit, function))
+            yield (
+                f"{unit}.{name}",
+                Metric(scale, f"{meaning}, counting {counted}", _of_unit(unit, function), "counts"),
+            )
 
 
 def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
@@ -144,15 +150,19 @@ def _error_share(code: str) -> Compute:
 
 
 METRICS: dict[str, Metric] = {
-    "requests": Metric("requests", "Requests planned in the measured window", lambda f: f.requests),
+    "requests": Metric("requests", "Requests planned in the measured window", lambda f: f.requests, "counts"),
     "error_share": Metric(
         "share",
         "Requests that did not end with OK / all requests",
         lambda f: share(sum(f.errors.values()), f.requests),
+        one_event=lambda f: share(1, f.requests),
     ),
     **{
         f"errors.{code}": Metric(
-            "share", f"Requests that ended with {code} / all requests", _error_share(code)
+            "share",
+            f"Requests that ended with {code} / all requests",
+            _error_share(code),
+            one_event=lambda f: share(1, f.requests),
         )
         for code in COUNTED_CODES
     },
@@ -171,31 +181,38 @@ METRICS: dict[str, Metric] = {
         "bytes",
         "Bytes of the bodies that Envoy carried, both ways / requests, warm-up included; route `envoy`",
         _bytes_per_request,
+        "counts",
     ),
     "spread.max_over_mean": Metric(
-        "ratio", "Busiest replica's requests / fair share; 1 is even", _of_spread(max_over_mean)
+        "ratio", "Busiest replica's requests / fair share; 1 is even", _of_spread(max_over_mean), "counts"
     ),
     "spread.cv": Metric(
-        "ratio", "Standard deviation / mean of the replicas' requests; 0 is even", _of_spread(cv)
+        "ratio", "Standard deviation / mean of the replicas' requests; 0 is even", _of_spread(cv), "counts"
     ),
     "spread.jain": Metric(
         "index",
         "Jain's fairness index, `spread.effective_replicas` / replicas: from 1/n (all on one replica) to 1 "
         "(even)",
         _of_spread(jain),
+        "counts",
     ),
     "spread.effective_replicas": Metric(
         "replicas",
         "The effective number of replicas, 1 / sum(share^2): n when even, 1 when all requests are on one",
         _of_spread(effective_replicas),
+        "counts",
     ),
     "spread.chi2_p": Metric(
         "probability",
         "Probability that replicas drawn at random would be at least as uneven (Pearson's chi-square test)",
         _of_spread(chi2_p),
+        "counts",
     ),
     "spread.used_replicas": Metric(
-        "replicas", "Replicas that answered a request", _of_spread(lambda counts: sum(map(bool, counts)))
+        "replicas",
+        "Replicas that answered a request",
+        _of_spread(lambda counts: sum(map(bool, counts))),
+        "counts",
     ),
     "random_placement.max_over_mean": Metric(
         "ratio",
@@ -203,14 +220,18 @@ METRICS: dict[str, Metric] = {
         "requests that it really made, goes to a replica drawn at random and stays there. The mean of up to "
         "2,000 draws with a fixed seed",
         lambda f: f.sessions.random_max_over_mean,
+        "counts",
     ),
     **dict(_metrics_of_units()),
     "connections.count": Metric(
-        "connections", "Connections of clients with an answered request", lambda f: f.connections
+        "connections", "Connections of clients with an answered request", lambda f: f.connections, "counts"
     ),
     **{
         f"share.replica-{number}": Metric(
-            "share", f"Share of the answered requests on replica-{number}", _share_of(f"replica-{number}")
+            "share",
+            f"Share of the answered requests on replica-{number}",
+            _share_of(f"replica-{number}"),
+            "counts",
         )
         for number in range(NAMED_REPLICAS)
     },
@@ -218,14 +239,19 @@ METRICS: dict[str, Metric] = {
         "replicas",
         "Number of replicas that answered a client, median over the clients",
         _replicas_per_client,
+        "counts",
     ),
     "balance.max_off_fair_requests": Metric(
-        "requests", "Largest distance of a replica's requests from the fair share", _of_spread(max_off_fair)
+        "requests",
+        "Largest distance of a replica's requests from the fair share",
+        _of_spread(max_off_fair),
+        "counts",
     ),
     "balance.max_off_fair_per_client_requests": Metric(
         "requests",
         "The same within the requests of one client, for the client with the largest distance",
         _off_fair_per_client,
+        "counts",
     ),
     "balance.round_off_fair_requests": Metric(
         "requests",
@@ -233,32 +259,46 @@ METRICS: dict[str, Metric] = {
         "distance of a replica's requests from 3. The mean over the rounds; it says how even the balancer is "
         "in the short run",
         lambda f: f.short_run_unfairness,
+        "counts",
     ),
-    "affinity.sessions": Metric("sessions", "Sessions with an answered request", lambda f: f.sessions.count),
+    "affinity.sessions": Metric(
+        "sessions", "Sessions with an answered request", lambda f: f.sessions.count, "counts"
+    ),
     "affinity.purity": Metric(
         "share",
         "Share of a session's requests on its most used replica, over all sessions, weighted by requests",
         lambda f: share(f.sessions.top_requests, f.sessions.requests),
+        "counts",
+        one_event=lambda f: share(1, f.sessions.requests),
     ),
     "affinity.group_purity": Metric(
         "share",
         "Share of a session's requests in its most used target group, over all sessions, weighted by "
         "requests; policy `target_groups`",
         _group_purity,
+        "counts",
     ),
     "affinity.breaks": Metric(
-        "breaks", "How often a session's next request went to another replica", lambda f: f.sessions.breaks
+        "breaks",
+        "How often a session's next request went to another replica",
+        lambda f: f.sessions.breaks,
+        "counts",
+        one_event=lambda _: 1,
     ),
     "cache.hit_share": Metric(
         "share",
         "Answers from a replica that remembered the session / answers of replicas with a cache",
         lambda f: share(f.cache_hits, f.cache_lookups),
+        "counts",
     ),
-    "stream.count": Metric("streams", "Streams with an answered message", lambda f: f.streams.count),
+    "stream.count": Metric(
+        "streams", "Streams with an answered message", lambda f: f.streams.count, "counts"
+    ),
     "stream.purity": Metric(
         "share",
         "Streams whose messages all name one replica / streams with an answered message",
         lambda f: share(f.streams.pure, f.streams.count),
+        "counts",
     ),
     **dict(_metrics_of_durations()),
     "in_flight.p99": Metric(
@@ -273,6 +313,7 @@ METRICS: dict[str, Metric] = {
         "requests",
         "Requests that a replica finished with OK while the client got an error",
         lambda f: f.answers_lost,
+        one_event=lambda _: 1,
     ),
     "longest_gap_ms": Metric(
         "ms",
@@ -280,17 +321,21 @@ METRICS: dict[str, Metric] = {
         "to the first answer with OK that the session got to this or a later request; to the end of the "
         "measured window where no such answer came",
         lambda f: in_ms(f.longest_outage_ns),
+        "times",
+        "max",
     ),
     "endpoints.healthy_min": Metric(
         "replicas",
         "Minimum number of replicas that were `healthy` in Envoy while measuring; only with events and Envoy",
         lambda f: f.healthy.minimum,
+        "counts",
     ),
     "endpoints.healthy_mean": Metric(
         "replicas",
         "Mean number (over time) of replicas that were `healthy` in Envoy while measuring; only with events "
         "and Envoy",
         lambda f: f.healthy.mean,
+        "counts",
     ),
     "planned_rate_per_s": Metric(
         "requests/s",

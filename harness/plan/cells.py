@@ -35,14 +35,14 @@ class CellPlan:
 
 
 def plan_cells(experiment: Experiment) -> list[CellPlan]:
-    """Return all cells of a run. In each repeat the arms have an order that the seed shuffles.
+    """Return the cells of a run with its most repeats. The seed shuffles the arms in each repeat.
 
     The arms are interleaved, so that a slow change of the machine affects all arms equally.
     """
     rng = random.Random(f"order/{experiment.seed}")
     variants = experiment.variants
     cells: list[CellPlan] = []
-    for repeat in range(1, experiment.repeats + 1):
+    for repeat in range(1, experiment.repeats.max + 1):
         names = list(variants)
         rng.shuffle(names)
         for name in names:

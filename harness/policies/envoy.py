@@ -1,6 +1,6 @@
-"""LAYER_7 and LAYER_4: how Envoy picks a replica for each request, and for each connection.
+"""LAYER_7 and LAYER_4: the policies by which Envoy picks a replica for each request, and for each connection.
 
-Options come first, then one entry a policy. Defaults of options are Envoy's own where nothing is said.
+First come the options, then one entry for each policy. If an option has no default here, Envoy's own applies.
 """
 
 from typing import Annotated, Literal, Self
@@ -12,6 +12,7 @@ from lb import policies as client
 from lb.policies import NoOptions, PolicyOptions
 
 STICKY_HEADER = "x-lab-sticky"
+STICKY_COOKIE, HASH_COOKIE, GROUP_COOKIE = "LABALB", "LABHASH", "LABTG"
 SESSION_FILTER = "envoy.filters.http.stateful_session"
 MAX_RING_POINTS = 8_388_608  # Envoy's own limit
 MAX_TABLE_SLOTS = 5_000_011  # Envoy's own limit
@@ -20,7 +21,7 @@ GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 SlowStart = Annotated[
     Annotated[float, Field(gt=0, le=3600)] | None,
     Field(
-        description="seconds in which a replica that joins or is healthy again comes to its full share "
+        description="seconds until a replica that joins or is healthy again gets its full share "
         "(default: at once)"
     ),
 ]
@@ -36,7 +37,7 @@ class LeastRequestOptions(PolicyOptions):
     """Options of least_request."""
 
     choices: int = Field(
-        default=2, ge=2, le=100, description="replicas drawn at random, of which the least busy one is taken"
+        default=2, ge=2, le=100, description="number of replicas drawn at random; the least busy one is taken"
     )
     full_scan: bool = Field(default=False, description="look at all replicas instead of drawing some")
     slow_start_s: SlowStart = None
@@ -53,13 +54,14 @@ class HashOptions(PolicyOptions):
 
     key: Literal["header", "cookie", "source_address"] = Field(
         default="header",
-        description="what is hashed: the header x-lab-session (a session's name), the cookie LABHASH (made "
-        "by Envoy where there is none, for 60 s), or the client's address",
+        description=f"what is hashed: the header x-lab-session (a session's name), the cookie {HASH_COOKIE} "
+        "(Envoy sets it for 60 s if there is none), or the client's address",
     )
     bounded_load_percent: Annotated[int, Field(ge=100, le=100_000)] | None = Field(
         default=None,
-        description="a replica with more than this share of the mean of requests under way passes requests "
-        "on to the next (default: no bound)",
+        description="limit of a replica's requests in flight, in percent of the mean over the replicas; "
+        "further "
+        "requests go to the next replica (default: no limit)",
     )
 
 
@@ -67,10 +69,13 @@ class RingHashOptions(client.RingHashOptions, HashOptions):
     """Options of ring_hash."""
 
     min_ring_size: int = Field(
-        default=1024, ge=1, le=MAX_RING_POINTS, description="points on the ring, all replicas together"
+        default=1024,
+        ge=1,
+        le=MAX_RING_POINTS,
+        description="minimum number of points on the ring, of all replicas together",
     )
     max_ring_size: int = Field(
-        default=MAX_RING_POINTS, ge=1, le=MAX_RING_POINTS, description="points on the ring, at most"
+        default=MAX_RING_POINTS, ge=1, le=MAX_RING_POINTS, description="maximum number of points on the ring"
     )
 
 
@@ -78,14 +83,16 @@ class MaglevOptions(HashOptions):
     """Options of maglev."""
 
     table_size: int = Field(
-        default=65_537, ge=2, le=MAX_TABLE_SLOTS, description="slots of the table, a prime number"
+        default=65_537, ge=2, le=MAX_TABLE_SLOTS, description="number of slots of the table, a prime number"
     )
 
     @model_validator(mode="after")
     def _prime(self) -> Self:
         if not _is_prime(self.table_size):
             prime = next(number for number in range(self.table_size, 0, -1) if _is_prime(number))
-            raise ValueError(f"table_size {self.table_size} is no prime number; the next below it is {prime}")
+            raise ValueError(
+                f"table_size {self.table_size} is not a prime number; the next below it is {prime}"
+            )
         return self
 
 
@@ -94,7 +101,7 @@ class StickyOptions(PolicyOptions):
 
     by: Literal["cookie", "header"] = Field(
         default="cookie",
-        description=f"what names the replica: the cookie LABALB or the header {STICKY_HEADER}",
+        description=f"what names the replica: the cookie {STICKY_COOKIE} or the header {STICKY_HEADER}",
     )
     strict: bool = Field(
         default=False,
@@ -104,20 +111,23 @@ class StickyOptions(PolicyOptions):
         default=86_400,
         ge=1,
         le=604_800,
-        description="life of the cookie from when it was set (by cookie only; default a day, an ALB's)",
+        description="how long the cookie is valid after it was set (by cookie only; default a day, as an "
+        "ALB's)",
     )
     first_pick: Literal["round_robin", "random", "least_request"] = Field(
         default="round_robin", description="what picks a new session's replica"
     )
     keep_draining: bool = Field(
         default=False,
-        description="a session stays on its replica while that drains, instead of moving at once",
+        description="a session stays on its replica while the replica drains, instead of moving at once",
     )
 
     @model_validator(mode="after")
     def _life_of_a_cookie(self) -> Self:
         if self.by == "header" and "ttl_s" in self.model_fields_set:
-            raise ValueError("ttl_s changes nothing where by is 'header', which holds for ever; leave it out")
+            raise ValueError(
+                "ttl_s changes nothing where by is 'header', which does not expire; leave it out"
+            )
         return self
 
 
@@ -125,7 +135,7 @@ class WeightedOptions(PolicyOptions):
     """Options of weighted."""
 
     weights: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
-        min_length=1, description="one weight a replica, in order; replica-0's is the first"
+        min_length=1, description="one weight for each replica; the first is that of replica-0"
     )
 
 
@@ -142,11 +152,11 @@ class TargetGroupsOptions(PolicyOptions):
     groups: dict[GroupName, TargetGroup] = Field(
         min_length=1,
         max_length=5,
-        description="name -> {replicas: how many, weight: 0 to 999}; replicas are dealt out in order",
+        description="name -> {replicas: how many, weight: 0 to 999}; the first group gets the first replicas",
     )
     sticky_by: Literal["none", "cookie", "header"] = Field(
         default="none",
-        description="what keeps a session in its group: nothing, the cookie LABTG (for a day), "
+        description=f"what keeps a session in its group: nothing, the cookie {GROUP_COOKIE} (for a day), "
         "or a hash of the header x-lab-session",
     )
 
@@ -166,12 +176,13 @@ def _extension(name: str) -> frozenset[str]:
 
 
 def _hash_traits(options: HashOptions, name: str) -> Traits:
-    return Traits(hash_key=options.key, sets_cookie=options.key == "cookie", extensions=_extension(name))
+    cookie = HASH_COOKIE if options.key == "cookie" else None
+    return Traits(hash_key=options.key, cookie=cookie, extensions=_extension(name))
 
 
 def _sticky_traits(options: StickyOptions) -> Traits:
     return Traits(
-        sets_cookie=options.by == "cookie",
+        cookie=STICKY_COOKIE if options.by == "cookie" else None,
         echo_header=STICKY_HEADER if options.by == "header" else None,
         extensions=_extension(options.first_pick) | {SESSION_FILTER},
     )
@@ -180,7 +191,7 @@ def _sticky_traits(options: StickyOptions) -> Traits:
 def _group_traits(options: TargetGroupsOptions) -> Traits:
     return Traits(
         hash_key="header" if options.sticky_by == "header" else None,
-        sets_cookie=options.sticky_by == "cookie",
+        cookie=GROUP_COOKIE if options.sticky_by == "cookie" else None,
         groups={name: group.replicas for name, group in options.groups.items()},
         extensions=_extension("round_robin"),
     )
@@ -204,33 +215,33 @@ _BLUE_GREEN = {"blue": {"replicas": 3, "weight": 90}, "green": {"replicas": 1, "
 LAYER_7: dict[str, Policy] = {
     "round_robin": Policy(
         template="policies/round_robin.yaml.j2",
-        meaning="the replicas in turn, request by request",
-        alb="round_robin, its default; an ALB is several nodes that each take turns alone, as proxy workers "
-        "do; its slow start lasts 30 to 900 s",
+        meaning="takes the replicas in turn, request by request",
+        alb="round_robin, its default. An ALB has several nodes, and each takes turns on its own, as proxy "
+        "workers do. Its slow start lasts 30 to 900 s",
         options=RoundRobinOptions,
         traits=lambda _: Traits(extensions=_extension("round_robin")),
         examples=({}, {"slow_start_s": 0.5}),
     ),
     "least_request": Policy(
         template="policies/least_request.yaml.j2",
-        meaning="of a few replicas drawn at random, the one with the fewest requests under way",
-        alb="least_outstanding_requests, which looks at all targets as full_scan does and has no slow start; "
-        "Envoy otherwise draws two",
+        meaning="draws a few replicas at random and takes the one with the fewest requests in flight",
+        alb="least_outstanding_requests. It compares all targets, as full_scan does, and has no slow start. "
+        "By default Envoy draws two",
         options=LeastRequestOptions,
         traits=lambda _: Traits(extensions=_extension("least_request")),
         examples=({}, {"choices": 5}, {"full_scan": True, "slow_start_s": 30}),
     ),
     "random": Policy(
         template="policies/random.yaml.j2",
-        meaning="a replica drawn at random for each request",
-        alb="weighted_random without its anomaly mitigation, which sends failing targets less",
+        meaning="draws a replica at random for each request",
+        alb="weighted_random without its anomaly mitigation, which sends fewer requests to failing targets",
         options=NoOptions,
         traits=lambda _: Traits(extensions=_extension("random")),
     ),
     "ring_hash": Policy(
         template="policies/ring_hash.yaml.j2",
-        meaning="a hash of the request's key picks a place on a ring of replicas: one key, one replica",
-        alb="none; stickiness without a balancer's cookie, and a new target takes over some old sessions",
+        meaning="hashes the request's key to a place on a ring of replicas: one key, one replica",
+        alb="none. It is like stickiness without a cookie, but a new target takes over some old sessions",
         options=RingHashOptions,
         traits=lambda options: _hash_traits(options, "ring_hash"),
         examples=(
@@ -240,18 +251,18 @@ LAYER_7: dict[str, Policy] = {
     ),
     "maglev": Policy(
         template="policies/maglev.yaml.j2",
-        meaning="a hash of the request's key picks a slot of a table that the replicas share evenly",
-        alb="none; as ring_hash, with shares of the keys that are more even",
+        meaning="hashes the request's key to a slot of a table that the replicas share evenly",
+        alb="none. It is like ring_hash, but spreads the keys more evenly",
         options=MaglevOptions,
         traits=lambda options: _hash_traits(options, "maglev"),
         examples=({}, {"key": "cookie", "table_size": 251, "bounded_load_percent": 100}),
     ),
     "sticky": Policy(
         template="policies/sticky.yaml.j2",
-        meaning="a cookie or a header from Envoy names the session's replica, which was picked once",
-        alb="target group stickiness (AWSALB); not as there: the cookie is plain base64 that a client can "
-        "forge, and its life does not slide; an ALB knows no header for it and is never strict; "
-        "sessions leave a target that drains",
+        meaning="picks a replica once for each session; a cookie or a header from Envoy names it afterwards",
+        alb="target group stickiness (AWSALB). Differences: the cookie is plain base64 that a client can "
+        "forge, and requests do not renew it. An ALB has no header for it and is never strict. "
+        "On an ALB, sessions leave a target that drains",
         options=StickyOptions,
         traits=_sticky_traits,
         examples=(
@@ -261,7 +272,7 @@ LAYER_7: dict[str, Policy] = {
     ),
     "weighted": Policy(
         template="policies/weighted.yaml.j2",
-        meaning="the replicas in turn, each as often as its weight says",
+        meaning="takes the replicas in turn, each as often as its weight says",
         alb="none for single targets: an ALB has weights on target groups only",
         options=WeightedOptions,
         traits=lambda options: Traits(weights=tuple(options.weights), extensions=_extension("round_robin")),
@@ -270,9 +281,10 @@ LAYER_7: dict[str, Policy] = {
     ),
     "target_groups": Policy(
         template="policies/target_groups.yaml.j2",
-        meaning="a group drawn by weight for each request or each session, its replicas in turn",
-        alb="a forward to weighted target groups, by cookie with their group stickiness (AWSALBTG); not as "
-        "there: the cookie is the group's plain name, which a client can forge",
+        meaning="draws a target group by weight for each request or each session, and takes its replicas in "
+        "turn",
+        alb="a forward action to weighted target groups; by cookie: with group stickiness (AWSALBTG). "
+        "Difference: the cookie is the group's plain name, which a client can forge",
         options=TargetGroupsOptions,
         traits=_group_traits,
         replicas_problem=_groups_problem,
@@ -280,9 +292,9 @@ LAYER_7: dict[str, Policy] = {
     ),
     "client_side_weighted_round_robin": Policy(
         template="policies/client_side_weighted_round_robin.yaml.j2",
-        meaning="the replicas in turn, as often as rate / utilisation of their own load reports (ORCA) "
-        "allows",
-        alb="none: an ALB hears no load reports",
+        meaning="takes the replicas in turn, each as often as its load reports (ORCA) allow: rate / "
+        "utilisation",
+        alb="none: an ALB does not read load reports",
         options=client.WeightedRoundRobinOptions,
         traits=lambda _: Traits(load_reports=True, extensions=_extension("client_side_weighted_round_robin")),
         examples=({}, {"blackout_ms": 0, "weight_update_ms": 100.5}),
@@ -292,16 +304,16 @@ LAYER_7: dict[str, Policy] = {
 LAYER_4: dict[str, Policy] = {
     "round_robin": Policy(
         template="policies/l4_round_robin.yaml.j2",
-        meaning="the replicas in turn, connection by connection",
-        alb="no ALB but an NLB, one target for a connection's life; an NLB hashes the connection's addresses "
-        "and ports instead of taking turns",
+        meaning="takes the replicas in turn, connection by connection",
+        alb="none. An NLB keeps one target for the life of a connection, too. It hashes the connection's "
+        "addresses and ports instead of taking turns",
         options=NoOptions,
         traits=lambda _: Traits(extensions=_extension("round_robin")),
     ),
     "source_address_hash": Policy(
         template="policies/l4_source_address_hash.yaml.j2",
-        meaning="a hash of the client's address picks the replica of all its connections",
-        alb="no ALB but an NLB with source_ip stickiness: one target for all clients behind one address",
+        meaning="hashes the client's address to one replica for all its connections",
+        alb="none. An NLB with source_ip stickiness does it: one target for all clients behind one address",
         options=NoOptions,
         traits=lambda _: Traits(hash_key="connection", extensions=_extension("maglev")),
     ),

@@ -16,7 +16,7 @@ class Traits:
     """What a policy with its options needs from the other parts of the lab, and how they recognise it."""
 
     hash_key: HashKey | None = None  # what it hashes of a request or a connection
-    sets_cookie: bool = False  # the proxy answers with a cookie, which clients must send back
+    cookie: str | None = None  # the proxy answers with a cookie of this name, which clients must send back
     echo_header: str | None = None  # the proxy answers with this header, which clients must send back
     load_reports: bool = False  # every replica must send load reports (ORCA)
     weights: tuple[int, ...] = ()  # the endpoints' weights, replica-0's first; (): all are alike
@@ -26,6 +26,11 @@ class Traits:
     # Envoy's load balancing policies and session filters in force.
     channel_policy: str = "pick_first"
     extensions: frozenset[str] = frozenset()
+
+    @property
+    def sets_cookie(self) -> bool:
+        """Whether the proxy answers with a cookie."""
+        return self.cookie is not None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Facts are written once; all else in a run directory is derived from them. result
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from harness.errors import UserError
 from harness.fields import Status
 from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
-from harness.record.manifest import MANIFEST, Manifest, utc_now
+from harness.record.manifest import MANIFEST, Manifest, PlannedCell, utc_now
 from harness.record.record_file import read_record, write_record, write_text
 from harness.record.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows
 from harness.spec.experiment import Experiment, load_experiment
@@ -140,6 +141,11 @@ class RunWriter:
                 "name a folder that you may write with --results"
             ) from error
         return cls(path, manifest)
+
+    def plan(self, cells: Iterable[tuple[str, int]]) -> None:
+        """Write into the manifest that these cells, (arm, repeat), come next."""
+        self.manifest.cells += [PlannedCell(arm=arm, repeat=repeat) for arm, repeat in cells]
+        self.write_manifest()
 
     def cell(self, arm: str, repeat: int) -> Path:
         """Make and return the folder of one cell; `repeat` counts from 1."""

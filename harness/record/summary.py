@@ -14,7 +14,9 @@ from harness.record.record_file import Record
 
 SUMMARY = "summary.json"
 
-VerdictWord = Literal["held", "refuted", "inconclusive"]
+FindingWord = Literal["held", "refuted", "inconclusive"]
+VerdictWord = Literal[FindingWord, "measured"]
+Basis = Literal["interval", "every repeat", "one repeat", "nothing"]
 Figure = int | float | None
 
 
@@ -26,11 +28,21 @@ class Finding(Record):
     """One expectation and what was measured."""
 
     text: str = Field(description="the expectation in words")
-    verdict: VerdictWord = Field(description="`held`, `refuted` or `inconclusive`")
+    verdict: FindingWord = Field(
+        description="`held`, `refuted` or `inconclusive`: whether the interval lies on one side of the bound"
+    )
     measured: Figure = Field(
         description='median over the repeats; for "times" the ratio of two arms; null: nothing to compare'
     )
-    figures: str = Field(description="the same in words, with the range over repeats")
+    interval: tuple[float, float] | None = Field(
+        description="its 95 % confidence interval over the repeats; null: there is none"
+    )
+    basis: Basis = Field(
+        description="what the verdict rests on: `interval`; `every repeat` (the claim allows no exception); "
+        "`one repeat`, which has no interval; `nothing`"
+    )
+    reason: str = Field(description="why the verdict is so, in words")
+    figures: str = Field(description="what was measured and why the verdict is so, in words")
 
 
 class LedgerTotals(Record):
@@ -180,7 +192,8 @@ class Summary(Record):
     question: str = Field(description="as in the experiment")
     verdict: VerdictWord = Field(
         description="`refuted` by one refuted expectation; otherwise `inconclusive` by one inconclusive "
-        "expectation or one cell that is not usable; otherwise `held`"
+        "expectation, a cell with a wrong record or a missing repeat; otherwise `held`; `measured` where "
+        "nothing was expected"
     )
     expectations: list[Finding] = Field(description="what was expected, and what was measured")
     not_judged: list[str] = Field(description="as in `manifest.json`")

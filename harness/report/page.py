@@ -26,7 +26,8 @@ from harness.spec.experiment import OPTIONS, Arm, Experiment
 _VERDICTS = {
     "held": "Everything that was expected is what was measured.",
     "refuted": "At least one expectation is not what was measured.",
-    "inconclusive": "The record does not allow a verdict; the figures are shown all the same.",
+    "measured": "Nothing was expected; the figures are what was measured.",
+    "inconclusive": "There is no verdict; each expectation says why. The figures are shown all the same.",
 }
 
 

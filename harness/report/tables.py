@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.judge import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.machine_samples import taken_share
+from harness.analysis.validity import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.metrics.metric import show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import Party
@@ -194,9 +194,9 @@ def generator_table(arms: Arms) -> Table:
     return Table(
         ["Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"],
         rows,
-        "The load generator: what it should send and what it sent, and how late (medians over repeats). A "
-        f"cell counts when it achieved {MIN_ACHIEVED_SHARE:.0%} of the plan or more and lagged at most "
-        f"{MAX_LAG_P99_MS:g} ms at p99.",
+        "The load generator: what it should send and what it sent, and how late (medians over repeats). "
+        f"Figures of the load need {MIN_ACHIEVED_SHARE:.0%} of the plan or more and at most "
+        f"{MAX_LAG_P99_MS:g} ms of lag at p99. A duration is judged with and without the lag.",
     )
 
 

@@ -19,7 +19,7 @@ from harness.report.tables import COUNTS, Arms, repeated_in_words, repeated_line
 MAX_ARM_COLUMNS = 5
 WIDE = 105  # characters: room for all columns beside an arm's name
 
-_COLOURS = {"held": "green", "refuted": "red", "inconclusive": "yellow"}
+COLOURS = {"held": "green", "measured": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
 def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
@@ -30,7 +30,7 @@ def print_summary(summary: Summary, console: Console, report: Path | None = None
             line = f"  [bold]{escape(name)}[/]  {escape(event_line(arm))}"
             console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
     verdict = summary.verdict
-    console.print(f"[bold {_COLOURS[verdict]}]{verdict}[/]  [dim]{escape(summary.question)}[/]")
+    console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  [dim]{escape(summary.question)}[/]")
     for line in _lines(summary):
         console.print(line, highlight=False)
     if report is not None:
@@ -43,7 +43,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     """Yield a line for each expectation, note and repetition, with its kind in colour."""
     for finding in summary.expectations:
         text = f"{escape(finding.text)}, measured [bold]{escape(finding.figures)}[/]"
-        yield f"  [{_COLOURS[finding.verdict]}]{finding.verdict:<12}[/] {text}"
+        yield f"  [{COLOURS[finding.verdict]}]{finding.verdict:<12}[/] {text}"
     yield from (f"  [dim]not judged[/]   {escape(text)}, an arm was not run" for text in summary.not_judged)
     yield from (f"  [dim]note[/]         {escape(note)}" for note in summary.notes)
     yield from (f"  [yellow]invalid[/]      {escape(reason)}" for reason in summary.invalid_reasons)

@@ -176,7 +176,8 @@ class CellRun:
             self._folder,
             web_port=self._options.web_port if self._options.web else None,
             title=self._title(),
-            last=self._plan.order + 1 == len(self._experiment.variants) * self._experiment.repeats,
+            last=self._options.load.expect_workers > 0
+            and self._plan.order + 1 == len(self._experiment.variants) * self._experiment.repeats.min,
             **asdict(self._options.load),
         )
 
@@ -184,7 +185,7 @@ class CellRun:
         plan, experiment = self._plan, self._experiment
         return (
             f"{experiment.name}, arm {plan.arm_name} (route {plan.arm.route}, policy {plan.arm.policy}), "
-            f"repeat {plan.repeat} of {experiment.repeats}, {experiment.replicas.count} replicas"
+            f"repeat {plan.repeat}, {experiment.replicas.count} replicas"
         )
 
     def _collect(self) -> None:

@@ -18,8 +18,8 @@ from harness.testbed.base import LiveCell
 from lb.policies import ClientRetries, service_config
 from lb.settings import ClientSettings
 from load.order import CHANNELS_FILE
-from services import video_service_pb2 as pb
-from services.video_service_pb2_grpc import LabControlStub
+from services import lab_control_pb2 as lab
+from services.lab_control_pb2_grpc import LabControlStub
 
 
 def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSettings:
@@ -118,7 +118,7 @@ def _difference(experiment: Experiment, plan: CellPlan, name: str, address: str)
     return f"is not the planned replica: {differ}" if differ else None
 
 
-def _identity(address: str, patience_s: float) -> pb.Identity:
+def _identity(address: str, patience_s: float) -> lab.Identity:
     """Ask a replica who it is, for `patience_s`, because it may be in an outage. Raises RpcError."""
     until_s = time.monotonic() + patience_s
     while True:
@@ -126,7 +126,7 @@ def _identity(address: str, patience_s: float) -> pb.Identity:
         with grpc.insecure_channel(address, options=OPTIONS) as channel:
             stub = LabControlStub(channel)  # type: ignore[no-untyped-call]
             try:
-                identity: pb.Identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
+                identity: lab.Identity = stub.GetIdentity(lab.GetIdentityRequest(), timeout=TIMEOUT_S)
             except grpc.RpcError:
                 if time.monotonic() >= until_s:
                     raise

@@ -18,8 +18,8 @@ from harness.record.event_log import Asked, EndpointChange, EventLog, StepTaken,
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
 from load.order import LoadStatus
-from services import video_service_pb2 as pb
-from services.video_service_pb2_grpc import LabControlStub
+from services import lab_control_pb2 as lab
+from services.lab_control_pb2_grpc import LabControlStub
 
 TIMEOUT_S = 2.0
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100)]
@@ -62,14 +62,14 @@ class CellEventContext(EventContext):
         return name in self._live.controls
 
     def behave(self, name: str, settings: Mapping[str, Any]) -> Answer:
-        request = pb.Behaviour(**settings)
+        request = lab.Behaviour(**settings)
         answer: Answer = self._control(name).SetBehaviour.future(
             request, timeout=TIMEOUT_S, wait_for_ready=True
         )
         return answer
 
     def serve(self, name: str, serving: bool) -> Answer:
-        request = pb.SetServingRequest(serving=serving)
+        request = lab.SetServingRequest(serving=serving)
         answer: Answer = self._control(name).SetServing.future(
             request, timeout=TIMEOUT_S, wait_for_ready=True
         )
@@ -81,7 +81,7 @@ class CellEventContext(EventContext):
 
     def identify(self, name: str) -> Any:
         """Ask a replica for its Identity, with the calls that it has had."""
-        return self._control(name).GetIdentity.future(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
+        return self._control(name).GetIdentity.future(lab.GetIdentityRequest(), timeout=TIMEOUT_S)
 
     def close(self) -> None:
         """Close the connections to the replicas."""

@@ -1,7 +1,7 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, report."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from harness.fields import Status
 from harness.interrupt import one_interrupt
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import RunOptions
-from harness.record.manifest import ExternalFields, LoadProcesses, Manifest, PlannedCell
+from harness.record.manifest import ExternalFields, LoadProcesses, Manifest
 from harness.record.run_directory import RunWriter
 from harness.record.summary import Summary
 from harness.run.cell import CellRun
@@ -19,10 +19,12 @@ from harness.run.load_checks import confirm_free, confirm_load, shared_secret, w
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
+from harness.run.repeats import Claims, by_repeat
 from harness.spec.experiment import Experiment, experiment_yaml
+from harness.testbed.base import Testbed
 from harness.testbed.choice import FoundTestbed, find_testbed
 
-EXIT_STATUS = {"held": 0, "refuted": 1, "inconclusive": 3}
+EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 
 
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
@@ -49,7 +51,10 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
 
         outside = plan_external(experiment, options.external)
         experiment, external = outside.experiment, outside.manifest
-    plans = plan_cells(experiment)
+    rounds = by_repeat(plan_cells(experiment))
+    if options.load.expect_workers:
+        # Load workers on other machines leave with the last planned cell.
+        del rounds[experiment.repeats.min :]
     confirm_load(experiment, options)
     found = find_testbed(experiment, options)
     if options.web:
@@ -62,20 +67,11 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         options = replace(options, load=load)
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory
-            _manifest(experiment, options, found, plans, external),
+            _manifest(experiment, options, found, external),
             experiment_yaml(experiment),
         )
         with _recorded(writer):
-            testbed = found.make(writer.path / "logs")
-            redo = Redo(plans, writer, options)
-            with testbed, RunProgress(experiment, len(plans), options.quiet) as progress:
-                for plan in plans:
-                    progress.cell(plan)
-                    answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
-                    while reason := redo.set_aside(plan):
-                        progress.again(plan, reason)
-                        answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
-                    progress.cell_done(plan, answered)
+            _measure(experiment, rounds, found.make(writer.path / "logs"), writer, options)
         if warning := writer.link_latest():
             print(f"warning: {warning}", file=sys.stderr)
         # Polars and matplotlib are imported after the last cell, not before the first.
@@ -84,11 +80,45 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         return build_report(writer.path)
 
 
+def _measure(
+    experiment: Experiment,
+    rounds: Sequence[Sequence[CellPlan]],
+    testbed: Testbed,
+    writer: RunWriter,
+    options: RunOptions,
+) -> None:
+    """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat."""
+    claims = Claims(writer.path)
+    sure, further = rounds[: experiment.repeats.min], rounds[experiment.repeats.min :]
+    planned = [plan for cells in sure for plan in cells]
+    writer.plan((plan.arm_name, plan.repeat) for plan in planned)
+    redo = Redo(planned, writer, options)
+    with testbed, RunProgress(experiment, len(planned), options.quiet) as progress:
+
+        def run(plan: CellPlan) -> None:
+            progress.cell(plan)
+            answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+            while reason := redo.set_aside(plan):
+                progress.again(plan, reason)
+                answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+            progress.cell_done(plan, answered)
+
+        for plan in planned:
+            run(plan)
+        for cells in further:
+            if not claims.want_more_repeats():
+                break
+            writer.plan((plan.arm_name, plan.repeat) for plan in cells)
+            redo.more(cells)
+            progress.more(len(cells))
+            for plan in cells:
+                run(plan)
+
+
 def _manifest(
     experiment: Experiment,
     options: RunOptions,
     found: FoundTestbed,
-    plans: list[CellPlan],
     external: ExternalFields,
 ) -> Manifest:
     return Manifest(
@@ -102,7 +132,7 @@ def _manifest(
         load=LoadProcesses(processes=options.load.processes, expect_workers=options.load.expect_workers),
         overrides=options.overrides,
         redo=options.redo,
-        cells=[PlannedCell(arm=plan.arm_name, repeat=plan.repeat) for plan in plans],
+        cells=[],
     )
 
 

@@ -51,6 +51,11 @@ class RunProgress:
         note = f"{status.state.replace('_', ' ')}, {status.answered:,} answered"
         self._bar.update(self._task, completed=done_s, note=note)
 
+    def more(self, cells: int) -> None:
+        """More cells are planned: another repeat."""
+        self._cells += cells
+        self._bar.update(self._task, total=self._cells * self._cell_s + self._again_s)
+
     def again(self, plan: CellPlan, reason: str) -> None:
         """A cell that was disturbed begins anew."""
         self._again_s += self._cell_s

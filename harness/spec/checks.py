@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.errors import did_you_mean
-from harness.metrics.registry import METRICS
 from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
-from harness.spec.model import Expectation, ExperimentModel
-from harness.spec.problems import Problem, dotted, shown
+from harness.spec.expectation_checks import expectation_problems
+from harness.spec.model import ExperimentModel
+from harness.spec.problems import Problem, dotted
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
 MIN_CYCLE_MS = 0.1  # from one request of a client to its next: no answer comes sooner
 
-BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
-MAX_CHOICES = 12  # told in one line
 MAX_ARMS = 32  # as they are run, with those that sweeps stand for
 
 
 def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     """Everything that is wrong in the whole, in the order of the file."""
     yield from _loop_problems(experiment)
+    yield from _repeat_problems(experiment)
     yield from _replica_problems(experiment)
     for name, arm in experiment.arms.items():
         yield from arm_problems(experiment, name, arm)
@@ -32,7 +30,7 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     yield from _name_problems(experiment)
     yield from _size_problems(experiment)
     for index, expectation in enumerate(experiment.expect):
-        yield from _expectation_problems(index, expectation, list(experiment.variants))
+        yield from expectation_problems(index, expectation, experiment)
 
 
 def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
@@ -48,7 +46,7 @@ def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
 def planned_requests(experiment: ExperimentModel) -> float:
     """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued."""
     cells = sum(_planned_requests_of_cell(experiment, variant) for variant in experiment.variants.values())
-    return cells * experiment.repeats
+    return cells * experiment.repeats.max
 
 
 def _planned_requests_of_cell(experiment: ExperimentModel, variant: Variant) -> float:
@@ -71,6 +69,13 @@ def _loop_problems(experiment: ExperimentModel) -> Iterator[Problem]:
             f"workload: {given} of rate_per_s (open loop) and think_time_ms (closed loop) given; "
             "expected exactly one",
         )
+
+
+def _repeat_problems(experiment: ExperimentModel) -> Iterator[Problem]:
+    repeats = experiment.repeats
+    if repeats.min > repeats.max:
+        path = ("repeats",)
+        yield Problem((path,), f"repeats: min {repeats.min} is above max {repeats.max}; expected at most max")
 
 
 def _replica_problems(experiment: ExperimentModel) -> Iterator[Problem]:
@@ -112,37 +117,3 @@ def _size_problems(experiment: ExperimentModel) -> Iterator[Problem]:
             f"workload: {planned:.3g} requests planned in all (rate x seconds x arms x repeats); "
             f"expected at most {PLANNED_REQUESTS_LIMIT:.3g}",
         )
-
-
-def _expectation_problems(index: int, expectation: Expectation, arms: list[str]) -> Iterator[Problem]:
-    where = ("expect", index)
-    for key, name in (("arm", expectation.arm), ("of", expectation.of)):
-        if name is not None and name not in arms:
-            yield _unknown((*where, key), name, "arm", arms)
-    if expectation.metric not in METRICS:
-        yield _unknown((*where, "metric"), expectation.metric, "metric", list(METRICS))
-    bounds = [key for key in BOUNDS if getattr(expectation, key) is not None]
-    if len(bounds) != 1:
-        told = " and ".join(bounds) if bounds else "no bound"
-        yield Problem((where,), f"{dotted(where)}: {told} given; expected exactly one of {', '.join(BOUNDS)}")
-    elif bounds[0].endswith("_times") and expectation.of is None:
-        yield Problem(
-            (where,), f"{dotted(where)}: {bounds[0]} without 'of'; expected of: the arm to compare with"
-        )
-    elif not bounds[0].endswith("_times") and expectation.of is not None:
-        yield Problem(
-            ((*where, "of"),),
-            f"{dotted(where)}: 'of' with {bounds[0]}; expected at_most_times or at_least_times",
-        )
-    elif expectation.of == expectation.arm:
-        yield Problem(((*where, "of"),), f"{dotted(where)}: compares arm '{expectation.arm}' with itself")
-
-
-def _unknown(path: tuple[str | int, ...], name: str, what: str, known: list[str]) -> Problem:
-    few = len(known) <= MAX_CHOICES
-    hint = did_you_mean(name, known) or (f"; expected {_choice(known)}" if few else "; see results/README.md")
-    return Problem((path,), f"{dotted(path)}: unknown {what} {shown(name)}{hint}")
-
-
-def _choice(names: list[str]) -> str:
-    return " or ".join(f"'{name}'" for name in names)

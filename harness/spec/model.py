@@ -3,9 +3,9 @@
 arm.py has the keys of an arm. checks.py checks what the keys must satisfy together. services/settings.py
 declares the settings of one replica; this module adds the keys about all replicas."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, WithJsonSchema, create_model, model_serializer
 
 from harness.events.keys import MAX_EVENTS
 from harness.events.schedule import Event
@@ -217,6 +217,45 @@ class Workload(Model):
     deadline_ms: Deadline = Field(default=10_000.0, description="deadline of one call (default 10000)")
 
 
+MAX_REPEATS = 100
+
+
+class RepeatRange(Model):
+    """How many repeats an experiment makes: `min`, and more until all is decided or there are `max`."""
+
+    min: int = Field(ge=1, le=MAX_REPEATS)
+    max: int = Field(ge=1, le=MAX_REPEATS)
+
+    @model_serializer
+    def _as_written(self) -> int | dict[str, int]:
+        return self.min if self.min == self.max else {"min": self.min, "max": self.max}
+
+
+def _number_as_range(value: object) -> object:
+    return {"min": value, "max": value} if isinstance(value, int) else value
+
+
+_NUMBER_OF_REPEATS = {"type": "integer", "minimum": 1, "maximum": MAX_REPEATS}
+Repeats = Annotated[
+    RepeatRange,
+    BeforeValidator(_number_as_range),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _NUMBER_OF_REPEATS,
+                {
+                    "type": "object",
+                    "properties": {"min": _NUMBER_OF_REPEATS, "max": _NUMBER_OF_REPEATS},
+                    "required": ["min", "max"],
+                    "additionalProperties": False,
+                    "patternErrorMessage": "expected a mapping {min, max}",
+                },
+            ]
+        }
+    ),
+]
+
+
 class ExperimentModel(Model):
     """The keys of an experiment file. Each is valid by itself; an `Experiment` is also valid as a whole."""
 
@@ -235,8 +274,10 @@ class ExperimentModel(Model):
     events: list[Event] = Field(
         default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured"
     )
-    repeats: int = Field(
-        default=3, ge=1, le=100, description="cells per arm, each with new processes (default 3)"
+    repeats: Repeats = Field(
+        default=RepeatRange(min=3, max=9),
+        description="cells per arm, each with new processes. A number; or `{min: 3, max: 9}`: at least "
+        "three, and more until every expectation is decided or there are nine (default {min: 3, max: 9})",
     )
     seed: int = Field(
         default=1,

@@ -74,6 +74,9 @@ def _problem(detail: Any, schema: Schema, at: Where = ()) -> Problem:
         reason = NO_SUCH_OPTION.get(str(path[-1]))
         hint = f"; {reason}" if reason else _hint(path[-1], known) or _known(known)
         return Problem((here,), f"{_prefix(here[:-1])}unknown key {shown(path[-1])}{hint}")
+    if kind == "missing" and path != detail["loc"]:
+        expected = in_words(schema_at(schema, path))
+        return Problem((here,), f"{_prefix(here)}key '{detail['loc'][-1]}' is missing; expected {expected}")
     if kind == "missing":
         expected = in_words(schema_at(schema, path))
         return Problem((here,), f"{_prefix(here[:-1])}key '{path[-1]}' is missing; expected {expected}")

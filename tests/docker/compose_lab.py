@@ -83,7 +83,7 @@ class ComposeLab:
         return int(status), output.decode()
 
     def left(self) -> list[str]:
-        """Return the names of what the engine still has of this project."""
+        """Return the names of the project's objects that the engine still has."""
         filters: dict[str, Any] = {"label": f"{PROJECT}={self.project}"}
         engine = self._engine
         things = [

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real"))  # lab_pro
 from harness.testbed.docker.engine import ensure_image
 
 REQUIRED = os.environ.get("LB_LAB_DOCKER") == "required"
-TEST_TAKES_S = 900  # at most; the first one builds the image
+TEST_TAKES_S = 900  # at most; the first test builds the image
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of event that needs containers does to real ones what its entry in the registry says."""
+"""Event kinds that need containers: each does to real containers what its entry in the registry says."""
 
 from pathlib import Path
 

@@ -69,7 +69,7 @@ def test_verdicts_and_files_are_those_of_the_local_testbed(
         {str(path.relative_to(lab.run)) for path in lab.run.rglob("*") if path.is_file()}
         for lab in (in_containers, local)
     ]
-    # What either of them measured again is kept, too.
+    # Cells that were measured again are kept, too.
     files = [{name for name in names if not name.startswith("disturbed/")} for names in files]
     assert not files[1] - files[0] - {"logs/forkserver.log"}, "all files of the local testbed, and more"
     _assert_usage_and_unprivileged(in_containers)

@@ -1,4 +1,4 @@
-"""One run for each kind of event: the kind's example on real parts, and what the record says came of it."""
+"""One run for each event kind: its example on real parts, and the effects in the record."""
 
 import json
 from pathlib import Path
@@ -13,11 +13,11 @@ from tests.unit.events.kind_experiments import example_timeline
 
 AT_S = 1.6
 SETTLES_NS = 500_000_000  # on a busy machine
-# So quick that what comes of the example shows while it is measured.
+# So fast that the effects of the example show while measuring.
 QUICK = {"slow": {"factor": 1.2}, "roll": {"target": "replica-0"}}
 CHECKS = {"interval_ms": 100, "timeout_ms": 300, "unhealthy_after": 2, "healthy_after": 2}
 ARM = {"route": "envoy", "policy": "round_robin", "proxy_health_check": CHECKS}
-# What is seen of a process -> the state that it is in then.
+# What the record says of a process -> its state.
 SEEN_OF_PROCESSES = {
     "process ended": "ended",
     "process ready": "running",
@@ -29,7 +29,7 @@ SEEN_OF_PROCESSES = {
 
 
 def kind_file(folder: Path, kind: EventKind) -> Path:
-    """An experiment whose last event is of that kind. Calls take 2 s: some are always under way."""
+    """Return an experiment whose last event is of that kind. Calls take 2 s, so some are always in flight."""
     events = [{**event, **QUICK.get(event["do"], {})} for event in example_timeline(kind, AT_S)]
     events[-1] |= {"delay_s": 0.0} if "delay_s" in kind.keys else {}
     return experiment_file(
@@ -42,7 +42,7 @@ def kind_file(folder: Path, kind: EventKind) -> Path:
 
 
 def confirm_kind(kind: EventKind, lab: Lab) -> None:
-    """Assert that the real parts did what the kind says of itself."""
+    """Assert that the real parts did what the kind's entry says."""
     cell = lab.cell("arm")
     lines = [json.loads(line) for line in (cell / "events.jsonl").read_text().splitlines()]
     asked = [line for line in lines if line["event"] == "asked"][-1]
@@ -57,7 +57,7 @@ def confirm_kind(kind: EventKind, lab: Lab) -> None:
 
 
 def _confirm_calls_under_way(kind: EventKind, rows: pl.DataFrame, asked_ns: int) -> None:
-    """Calls that break when the event comes; those that an earlier event has broken are left out."""
+    """Check the calls that break at the event, without those that an earlier event has broken."""
     under_way = rows.filter(pl.col("sent_ns") < asked_ns - 50_000_000, pl.col("done_ns") > asked_ns)
     assert under_way.height > 5
     broken = [code for code in under_way["code"] if code != "OK"]
@@ -87,5 +87,5 @@ def _confirm_targets(
 
 
 def kinds(*, containers: bool) -> list[EventKind]:
-    """The kinds that need containers, or the others."""
+    """Return the kinds that need containers, or the others."""
     return [kind for kind in EVENT_KINDS.values() if kind.needs_containers == containers]

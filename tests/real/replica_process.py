@@ -11,7 +11,8 @@ from pathlib import Path
 
 import grpc
 
-from services.video_service_pb2_grpc import LabControlStub, VideoServiceStub
+from services.lab_control_pb2_grpc import LabControlStub
+from services.video_service_pb2_grpc import VideoServiceStub
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""Properties are checked without a deadline: a busy machine is not a mistake."""
+"""Properties are checked without a deadline, because a busy machine is not a mistake."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -66,7 +66,7 @@ def facts(runs):
 
 @pytest.fixture(scope="session")
 def told(facts):
-    """Story -> what plots are drawn from."""
+    """Story -> the data from which plots are drawn."""
     return OfEachStory(lambda story: PlotData.of(*facts[story]))
 
 

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
-# They stand for programs that a machine may lack. The engine "runs" once dockerd has been started.
+# They replace programs that a machine may lack. The engine "runs" once dockerd has been started.
 PROGRAMS = {
     "dockerd": 'touch "$STATE/started"; exec sleep 60',
     "docker": "[[ $1 != info || -e $STATE/started ]]",

@@ -1,4 +1,4 @@
-"""Who may import whom. An arrow that is not here is a mistake, or a decision to write down here and in docs.
+"""Which package may import which. A new direction is a mistake, or a decision to record here and in docs.
 
 docs/architecture.md draws the same packages; a test there compares the two.
 """
@@ -14,7 +14,11 @@ import pytest
 from harness.paths import ROOT
 
 OURS = ("services", "lb", "load", "harness")
-STUBS = {"services.video_service_pb2", "services.video_service_pb2_grpc"}
+STUBS = {
+    f"services.{path.stem}{kind}"
+    for path in (ROOT / "services").glob("*.proto")
+    for kind in ("_pb2", "_pb2_grpc")
+}
 # Plain data of other packages: what the harness may use of the replica, the client and the load engine.
 PLAIN_DATA = {
     *(
@@ -47,7 +51,7 @@ LAYERS = (
     ("run",),
     ("cli",),
 )
-# What is derived from a run directory alone, on any machine, touches no process, socket or engine.
+# These packages need only a run directory. They use no process, socket or engine.
 PURE = ("record", "metrics", "analysis", "report")
 LIVE = {
     *("asyncio", "docker", "gevent", "grpc", "locust", "multiprocessing", "psutil", "signal", "socket"),
@@ -86,7 +90,7 @@ def module_of(path: Path) -> str:
 
 @functools.cache
 def our_modules() -> dict[str, frozenset[str]]:
-    """Each module of ours -> what it imports."""
+    """Return each module of the lab -> what it imports."""
     found = {}
     for path in sorted(path for part in OURS for path in (ROOT / part).rglob("*.py")):
         module = module_of(path)

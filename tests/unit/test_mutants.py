@@ -1,4 +1,4 @@
-"""What `make mutants` leaves out, and how it draws from the rest."""
+"""Which mutants `make mutants` leaves out, and how it draws from the others."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What is installed is what was locked: exact versions with hashes; and the audit that may be asked for."""
+"""Only locked files are installed: exact versions with hashes. And the audit of known weaknesses."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["requirements.txt", "requirements-dev.txt"]
 AUDIT = ROOT / ".ci" / "audit.py"
-# A version, a continued line; then hashes. No address, no option, nothing that could name another place.
+# A version and a continued line, then hashes. No address and no option that could name another source.
 VERSION = re.compile(r"[a-z0-9-]+==[\w.]+ \\")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 

@@ -16,8 +16,10 @@ import grpc
 from harness.errors import UserError
 from harness.record.tables import REPLICA_COLUMNS
 from lb.target import resolver_target, split_address
+from services import lab_control_pb2 as lab
 from services import video_service_pb2 as pb
-from services.video_service_pb2_grpc import LabControlStub, VideoServiceStub
+from services.lab_control_pb2_grpc import LabControlStub
+from services.video_service_pb2_grpc import VideoServiceStub
 
 TIMEOUT_S = 5.0
 LEDGER_TIMEOUT_S = 60.0
@@ -145,7 +147,7 @@ class ExternalReplicas:
         for name, stub in self._stubs.items():
             if done[name] < before[name]:
                 raise UserError(f"--replica {self.addresses[name]}: it was restarted during the cell")
-            rows = stub.GetLedger(pb.GetLedgerRequest(), timeout=LEDGER_TIMEOUT_S)
+            rows = stub.GetLedger(lab.GetLedgerRequest(), timeout=LEDGER_TIMEOUT_S)
             try:
                 last = deque(rows, maxlen=done[name] - before[name])
             except grpc.RpcError as error:
@@ -161,9 +163,9 @@ class ExternalReplicas:
             channel.close()
 
 
-def _identity(address: str, stub: Any) -> pb.Identity:
+def _identity(address: str, stub: Any) -> lab.Identity:
     try:
-        identity: pb.Identity = stub.GetIdentity(pb.GetIdentityRequest(), timeout=TIMEOUT_S)
+        identity: lab.Identity = stub.GetIdentity(lab.GetIdentityRequest(), timeout=TIMEOUT_S)
     except grpc.RpcError as error:
         hint = "" if error.code() is not grpc.StatusCode.UNIMPLEMENTED else "; expected a replica of this lab"
         raise UserError(f"--replica {address}: {_failure(error)}{hint}") from error

@@ -4,7 +4,7 @@ import signal
 import socket
 from contextlib import suppress
 
-from harness.errors import LabError
+from harness.errors import LabError, UserError
 from harness.events.context import PROXY
 from harness.proxy.render import envoy_args, envoy_program
 from harness.testbed.cell_context import CellContext, replica_args
@@ -26,7 +26,12 @@ class ReservedPorts:
         self._sockets: list[socket.socket] = []
 
     def reserve(self, host: str, port: int = 0) -> str:
-        """Reserve `port` of `host` (0: a free port) and return "host:port". Raises OSError."""
+        """Reserve `port` of `host` (0: a free port) and return "host:port". Raises OSError if it is taken."""
+        if port:
+            # Another Envoy that listens there would share the port: it has SO_REUSEPORT, too.
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
         reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._sockets.append(reserved)
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -57,10 +62,10 @@ class LocalFleet(CellFleet):
     """Replicas and proxy as processes. `processes`: the latest of each, running or not.
 
     With discovery by DNS each replica has its own IP address (127.0.1.1, ...), and all replicas have the same
-    port.
+    port. `proxy_port`: the proxy's port; 0: a free one. Raises UserError if it is taken.
     """
 
-    def __init__(self, context: CellContext, family: ProcessFamily) -> None:
+    def __init__(self, context: CellContext, family: ProcessFamily, proxy_port: int = 0) -> None:
         super().__init__(context)
         self.processes: dict[str, Process] = {}
         self._family = family
@@ -74,7 +79,11 @@ class LocalFleet(CellFleet):
             addresses = [ports.reserve("127.0.0.1") for _ in self._names]
         self._addresses = dict(zip(self._names, addresses, strict=True))
         if self._has_proxy:
-            self._addresses[PROXY] = ports.reserve("127.0.0.1")
+            try:
+                self._addresses[PROXY] = ports.reserve("127.0.0.1", proxy_port)
+            except OSError as error:
+                problem = f"cannot listen on 127.0.0.1:{proxy_port}: {error.strerror}"
+                raise UserError(f"--port: {problem}; give another port, or leave --port out") from None
 
     def kill(self, name: str) -> None:
         self._end(name, signal.SIGKILL)

@@ -22,11 +22,15 @@ class LocalTestbed(LoadOnThisMachine):
 
     `logs`: the folder for the fork servers' log. `load`: whether a load process will be started. `tls`: with
     it, replicas and Envoy speak TLS in addition to clear text.
+    `proxy_port`: the port of the proxy; 0: a free one.
     """
 
-    def __init__(self, logs: Path, load: bool = True, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self, logs: Path, load: bool = True, tls: TlsFiles | None = None, proxy_port: int = 0
+    ) -> None:
         self._logs = logs
         self._tls = tls
+        self._proxy_port = proxy_port
         self._with_load = load
         self._fleet: LocalFleet | None = None
 
@@ -52,7 +56,7 @@ class LocalTestbed(LoadOnThisMachine):
         (folder / "logs").mkdir(exist_ok=True)
         self.stop_cell()
         context = CellContext(experiment, plan, folder, epoch_ns, self._tls)
-        self._fleet = LocalFleet(context, self._servers)
+        self._fleet = LocalFleet(context, self._servers, self._proxy_port)
         return self._fleet.start_all(self.check, READY_TIMEOUT_S)
 
     @property

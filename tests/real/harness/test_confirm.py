@@ -20,8 +20,8 @@ from harness.run.confirm import confirm_cell
 from harness.spec.experiment import Experiment, load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
-from services import video_service_pb2 as pb
-from services.video_service_pb2_grpc import LabControlStub
+from services import lab_control_pb2 as lab
+from services.lab_control_pb2_grpc import LabControlStub
 
 NOT_PLANNED = r"replica-{} at \S+ is not the planned replica: {} planned .+, live "
 CALLS_ITSELF = r"replica-{} at \S+ calls itself {}, serving: {}"
@@ -110,15 +110,15 @@ def test_a_replica_with_different_settings_is_refused(
 
 def test_a_replica_that_was_changed_after_its_start_is_refused(cell: Confirmed) -> None:
     for change, undo in (
-        (pb.Behaviour(slow_factor=2.0), pb.Behaviour(slow_factor=1.0)),
-        (pb.Behaviour(fail_share=0.5), pb.Behaviour(fail_share=0.0)),
+        (lab.Behaviour(slow_factor=2.0), lab.Behaviour(slow_factor=1.0)),
+        (lab.Behaviour(fail_share=0.5), lab.Behaviour(fail_share=0.0)),
     ):
         cell.control(1).SetBehaviour(change)
         with pytest.raises(LabError, match=NOT_PLANNED.format(1, r"\w+")):
             cell.confirm()
         cell.control(1).SetBehaviour(undo)
     cell.confirm()
-    cell.control(2).SetServing(pb.SetServingRequest(serving=False))
+    cell.control(2).SetServing(lab.SetServingRequest(serving=False))
     with pytest.raises(LabError, match=CALLS_ITSELF.format(2, "replica-2", False)):
         cell.confirm()
 
@@ -145,7 +145,7 @@ def test_a_killed_or_missing_envoy_is_refused(cell: Confirmed) -> None:
 
 
 def test_an_endpoint_that_is_unhealthy_in_envoy_is_refused(cell: Confirmed) -> None:
-    cell.control(0).SetServing(pb.SetServingRequest(serving=False))
+    cell.control(0).SetServing(lab.SetServingRequest(serving=False))
     deadline_s = time.monotonic() + 10
     while all(cell.envoy.endpoint_health().values()):
         assert time.monotonic() < deadline_s

@@ -1,4 +1,4 @@
-"""A machine that is really disturbed: other processes take its cores while a cell is measured."""
+"""A real disturbance: other processes take the machine's cores while a cell is measured."""
 
 import json
 import os
@@ -29,11 +29,11 @@ BUSY = "import sys, time\nend = time.monotonic() + float(sys.argv[1])\nwhile tim
 
 @contextmanager
 def others_take_the_cores(lab: Lab, seconds: float) -> Iterator[None]:
-    """Keep every core busy for so long; all have ended when this returns."""
-    # The kernel deals its time out fairly and would leave the lab a good share, unless others go before it.
+    """Keep every core busy for some seconds. All processes have ended when this returns."""
+    # The kernel shares CPU time fairly. Without a higher priority the others would leave the lab too much.
     family = lab.family()
     servers = psutil.Process(lab.process.pid).children()
-    for part in set(family[1:]) - set(servers):  # they end with the cell: nobody may take that back
+    for part in set(family[1:]) - set(servers):  # they end with the cell; no priority is restored
         with suppress(psutil.Error):  # gone meanwhile
             part.nice(19)
     weigh_sessions(family, 19)
@@ -48,9 +48,9 @@ def others_take_the_cores(lab: Lab, seconds: float) -> Iterator[None]:
 
 
 def weigh_sessions(processes: list[psutil.Process], nice: int) -> None:
-    """Give the sessions of the processes that weight, where Linux deals time out by sessions (autogroups)."""
+    """Give the sessions of the processes this weight, if Linux shares CPU time by sessions (autogroups)."""
     for process in processes:
-        with suppress(OSError):  # gone meanwhile, or a kernel without autogroups
+        with suppress(OSError):  # the process has ended, or the kernel has no autogroups
             Path(f"/proc/{process.pid}/autogroup").write_text(str(nice))
 
 
@@ -71,7 +71,7 @@ def cell_info(folder: Path) -> dict[str, Any]:
 
 def test_a_disturbed_cell_is_measured_again_and_decided(start_lab: StartLab, tmp_path: Path) -> None:
     path = file_of(tmp_path)
-    lab = start_lab(path.name, "--results", "results")  # not quiet: the progress lines are looked at
+    lab = start_lab(path.name, "--results", "results")  # not quiet: the test reads the progress lines
     disturb(lab)
     status, out, err = lab.end()
     assert status == 0, out + err

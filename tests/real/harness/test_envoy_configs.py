@@ -167,7 +167,7 @@ UNLIKE = [
         {"policy": "sticky", "options": {"ttl_s": 9}},
         r"cookie\.ttl: planned 9.0, live 86400",
     ),
-    ("no retries", {}, {"retries": RETRIES}, r"routes\[0\]\.route\.retry_policy"),
+    ("no retries", {}, {"retries": RETRIES}, r"routes\[1\]\.route\.retry_policy"),
     (
         "attempts",
         {"retries": RETRIES},

@@ -1,4 +1,4 @@
-"""Every kind of event that processes can have does to real parts what its entry in the registry says."""
+"""Event kinds of processes: each does to real parts what its entry in the registry says."""
 
 from pathlib import Path
 

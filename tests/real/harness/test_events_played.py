@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
-pytestmark = pytest.mark.alone  # it looks at what happens within parts of a second
+pytestmark = pytest.mark.alone  # the tests check what happens within parts of a second
 
 QUICK_CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "healthy_after": 2}
 PROXY = {"route": "envoy", "policy": "round_robin", "proxy_health_check": QUICK_CHECKS}
-# Some calls are always under way at each replica.
+# Each replica always has some calls in flight.
 IN_HAND = {"service_time_ms": {"distribution": "constant", "mean": 60}}
 ASKED_LATE_NS = 250_000_000  # on a busy machine
 
@@ -246,7 +246,7 @@ def test_a_replica_that_cannot_start_again_fails_the_run(start_lab: StartLab, tm
         assert lab.process.poll() is None, lab.end()
         time.sleep(0.01)
     ledger.unlink()
-    ledger.mkdir()  # where its ledger was there is a folder: it cannot write there
+    ledger.mkdir()  # a folder is at the path of its ledger, so it cannot write there
     status, out, err = lab.end()
     assert status == 4, out + err
     assert "replica-0 exited (status 1)" in err

@@ -109,7 +109,7 @@ def test_a_run_with_named_replicas_has_their_ledgers(turns: ExternalLab, tmp_pat
     experiment = small(tmp_path, repeats=2, arms={"turns": ARMS["turns"]}, expect=[])
     options = turns.options(target=turns.target, replicas=turns.replicas)
     report, summary = measure_and_report(experiment, options)
-    assert (summary.verdict, summary.invalid_reasons, summary.notes[1:]) == ("held", [], [])
+    assert (summary.verdict, summary.invalid_reasons, summary.notes[1:]) == ("measured", [], [])
     for repeat, figures in enumerate(summary.arms["turns"].repeats, start=1):
         rows = pl.read_parquet(report.parent / "cells" / f"turns.{repeat}" / "requests.parquet")
         ledgers = figures.ledgers

@@ -1,4 +1,4 @@
-"""External replicas: finding them, reading their ledgers, and the errors about servers that are none."""
+"""External replicas: finding them, reading their ledgers, and errors about servers that are not replicas."""
 
 import csv
 from collections.abc import Callable, Iterator

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from lab_process import ROOT, Lab, StartLab, experiment_file
+from other_clients import path_with
 from tls_calls import make_all_four_calls, refused
 
 from harness.proxy.tls import make_certificate
@@ -118,7 +118,27 @@ def test_up_ends_when_envoy_is_killed(start_lab: StartLab, tmp_path: Path, tempo
     lab.component("envoy").send_signal(signal.SIGKILL)
     status, _, err = lab.end(15)
     assert status == 4
-    assert err.startswith("error: envoy was killed by SIGKILL")
+    assert err.splitlines()[-1] == (
+        "error: envoy was killed by SIGKILL (status -9); its log ends as shown above"
+    )
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_end_of_the_log_is_shown_when_a_process_dies(
+    start_lab: StartLab, tmp_path: Path, temporary: Path
+) -> None:
+    lab = start_lab("up", experiment_file(tmp_path))
+    startup_text(lab)
+    # Envoy writes what went wrong, and where, before it dies of this.
+    lab.component("envoy").send_signal(signal.SIGABRT)
+    status, _, err = lab.end(15)
+    assert status == 4
+    first, *shown, last = err.splitlines()
+    assert first == "The end of envoy.log:"
+    assert any("Caught Aborted" in line for line in shown)
+    assert all(line.startswith("  ") for line in shown)
+    assert len(shown) <= 20
+    assert last == "error: envoy was killed by SIGABRT (status -6); its log ends as shown above"
     assert list(temporary.iterdir()) == []
 
 
@@ -166,14 +186,7 @@ def test_other_commands_do_not_import_the_certificate_library() -> None:
 
 @pytest.fixture
 def grpcurl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put `grpcurl` on the PATH: the program that the environment variable GRPCURL names, if it is set."""
-    found = shutil.which(os.environ.get("GRPCURL", "grpcurl"))
-    if found is None:
-        pytest.skip("no grpcurl on the PATH or in the environment variable GRPCURL")
-    commands = tmp_path / "commands"
-    commands.mkdir()
-    (commands / "grpcurl").symlink_to(Path(found).resolve())
-    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", path_with("grpcurl", tmp_path / "commands"))
 
 
 @pytest.mark.usefixtures("grpcurl", "temporary")

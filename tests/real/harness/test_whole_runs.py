@@ -90,7 +90,7 @@ def test_a_closed_loop_runs_without_warm_up(start_lab: StartLab, tmp_path: Path)
 
 
 def test_requests_are_sent_as_planned_while_answers_are_slow(start_lab: StartLab, tmp_path: Path) -> None:
-    """The loop is open from the experiment file down to the wire: nobody waits for an answer to send on."""
+    """The loop is open from the file to the wire: no client waits for an answer before it sends."""
     slow = {"count": 1, "slots": 200, "service_time_ms": {"distribution": "constant", "mean": 1500}}
     work = {"clients": 2, "rate_per_s": 60, "warm_up_s": 0, "duration_s": 1.0, "deadline_ms": 20_000}
     arms = {"client": {"route": "direct", "policy": "pick_first", "await_first_answer": False}}
@@ -101,7 +101,7 @@ def test_requests_are_sent_as_planned_while_answers_are_slow(start_lab: StartLab
     assert set(rows["code"]) == {"OK"}
     assert rows.height > 30
     first_answer_ns = rows["done_ns"].min()
-    assert (rows["sent_ns"] < first_answer_ns).all()  # all within the second before anybody is answered
+    assert (rows["sent_ns"] < first_answer_ns).all()  # all are sent within the second before the first answer
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(start_lab: StartLab, tmp_path: Path) -> None:

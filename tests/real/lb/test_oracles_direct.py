@@ -17,7 +17,7 @@ from replica_process import Server, StartReplica
 from lb.client import Client
 from lb.policies import ClientRetries, service_config
 from lb.settings import ClientSettings
-from services import video_service_pb2 as pb
+from services import lab_control_pb2 as lab
 
 
 def settings_for(servers: list[Server], policy: str, **options: object) -> ClientSettings:
@@ -218,13 +218,13 @@ def test_health_checks_exclude_replicas_that_do_not_serve(
     health_check: bool, start_replica: StartReplica
 ) -> None:
     servers = [start_replica() for _ in range(2)]
-    servers[0].control.SetServing(pb.SetServingRequest(serving=False))
+    servers[0].control.SetServing(lab.SetServingRequest(serving=False))
     settings = settings_for(servers, "round_robin")
     config = service_config("round_robin", health_check=health_check)
 
     async def script(clients: list[Client]) -> None:
         await connect(clients)
-        await asyncio.sleep(0.5)  # both connections stand, and who listens knows who serves
+        await asyncio.sleep(0.5)  # both connections are open, and clients that check health know who serves
         await calls(clients[0], 20)
 
     rows, _ = run_clients(replace(settings, service_config=config), 1, script)

@@ -16,7 +16,7 @@ from replica_process import StartReplica
 
 from lb.client import Client
 from lb.plan import NS_PER_S, PlannedCall
-from services.video_service_pb2 import Behaviour
+from services.lab_control_pb2 import Behaviour
 
 LIFETIME_S = 0.1
 STICKY = replace(SETTINGS, service_config=None, cookie_jar=True, session_lifetime_s=LIFETIME_S)

@@ -16,7 +16,7 @@ from load.secret import SECRET_VARIABLE
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The secret in the environment of all that the test starts."""
+    """The secret in the environment of all processes that the test starts."""
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
     return SECRET
 

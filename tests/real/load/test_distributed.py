@@ -153,7 +153,7 @@ def test_workers_that_do_not_come_are_counted(start_load: StartLoad) -> None:
     assert run.end() not in (0, STOPPED_EARLY)
     assert (
         run.status()["error"]
-        == "0 of 2 expected load workers came within 1 s; one that has another secret is not heard"
+        == "0 of 2 expected load workers came within 1 s; one with another secret cannot join"
     )
 
 
@@ -227,7 +227,7 @@ def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
         assert [worker["ended"] for worker in info["load_workers"]] == ["done"] * 3
         ahead = sorted(worker["offset_ns"] for worker in info["load_workers"])[0]
         assert ahead == 0 or abs(ahead + 5000e9) < 1e9
-    # Translated to one clock, everybody's requests are in the window, and Envoy's turns are even.
+    # On one clock, the requests of all workers are in the window, and Envoy's turns are even.
     assert json.loads((lab.run / "summary.json").read_text())["invalid_reasons"] == []
     answers = lab.rows("round_robin")["replica"].value_counts()["count"]
     assert answers.max() - answers.min() <= 1

@@ -1,4 +1,4 @@
-"""Who does not know the run's secret can neither join a load with several processes nor disturb it."""
+"""A peer without the run's secret can neither join a load with several processes nor disturb it."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_a_worker_with_another_secret_is_not_heard(
     try:
         assert run.end() == 1
         assert run.status()["error"] == (
-            "0 of 1 expected load workers came within 4 s; one that has another secret is not heard"
+            "0 of 1 expected load workers came within 4 s; one with another secret cannot join"
         )
     finally:
         worker.kill()

@@ -1,4 +1,4 @@
-"""Locust's page while a load runs: whom it answers, what it refuses, what it shows."""
+"""Locust's page while a load runs: the requests that it answers and refuses, and what it shows."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ CHANGES = [
 def ask(
     port: int, path: str = "/", method: str = "GET", body: str = "", **headers: str
 ) -> tuple[int, dict[str, str], str]:
-    """The page's answer: status, headers, text."""
+    """Return the page's answer: status, headers, text."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     connection.request(method, path, body, {"Host": f"127.0.0.1:{port}", **form, **headers})

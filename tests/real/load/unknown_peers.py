@@ -1,4 +1,4 @@
-"""Unknown peers at the master's port: peers that connect to it and do not know the run's secret."""
+"""Peers that connect to the master's port without the run's secret."""
 
 # Imported first: it keeps Locust from patching the sockets and threads of the tests.
 import load.main  # noqa: F401
@@ -122,7 +122,7 @@ def encrypt(master: zmq.Socket[bytes], secret: str) -> None:
 
 
 class Recorder:
-    """Listens on `port`, passes on what comes to the master's port and back, and keeps what a worker sent."""
+    """Listens on `port`, forwards bytes to the master's port and back, and keeps the bytes of a worker."""
 
     def __init__(self, masters_port: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))

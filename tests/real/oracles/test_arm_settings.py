@@ -16,12 +16,13 @@ from behind_envoy import (
     sessions,
 )
 
+from services import lab_control_pb2 as lab
 from services import video_service_pb2 as pb
 
 
 def fail(live: Balanced, replica: str, code: str) -> None:
     """Make all calls to that replica fail at once, before response headers."""
-    live.servers[replica].control.SetBehaviour(pb.Behaviour(fail_share=1.0, fail_code=code))
+    live.servers[replica].control.SetBehaviour(lab.Behaviour(fail_share=1.0, fail_code=code))
 
 
 def retries(attempts: int, *codes: str) -> dict[str, object]:

@@ -18,7 +18,7 @@ from behind_envoy import (
 )
 from replica_process import StartReplica
 
-from services import video_service_pb2 as pb
+from services import lab_control_pb2 as lab
 
 SLOW = ("--service-time", "constant:300")
 
@@ -87,11 +87,11 @@ def test_a_replica_that_joins_is_checked_first_and_then_gets_its_share(
 ) -> None:
     live = balanced("round_robin")
     live.servers["replica-3"] = start_replica("--slots", "1000")
-    live.servers["replica-3"].control.SetServing(pb.SetServingRequest(serving=False))
+    live.servers["replica-3"].control.SetServing(lab.SetServingRequest(serving=False))
     live.publish(live.endpoints)
     live.await_state("replica-3", "unhealthy")
     assert spread(live, 30) == {"replica-0": 10, "replica-1": 10, "replica-2": 10}
-    live.servers["replica-3"].control.SetServing(pb.SetServingRequest(serving=True))
+    live.servers["replica-3"].control.SetServing(lab.SetServingRequest(serving=True))
     live.await_state("replica-3", "healthy")
     assert spread(live, 40) == dict.fromkeys(live.servers, 10)
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from behind_envoy import Answer, Balanced, StartBalanced, on_one_connection, sessions
 
-from services import video_service_pb2 as pb
+from services import lab_control_pb2 as lab
 
 FAST = {"interval_ms": 50, "timeout_ms": 200, "unhealthy_after": 3, "healthy_after": 4}
 ONE_REPLICA = ((),)
@@ -18,11 +18,11 @@ def check(kind: str, **settings: int) -> dict[str, object]:
 
 
 def serve(live: Balanced, replica: str, serving: bool) -> None:
-    live.servers[replica].control.SetServing(pb.SetServingRequest(serving=serving))
+    live.servers[replica].control.SetServing(lab.SetServingRequest(serving=serving))
 
 
 def fail(live: Balanced, replica: str, after_headers: bool = False) -> None:
-    behaviour = pb.Behaviour(fail_share=1.0, fail_code="UNAVAILABLE", fail_after_headers=after_headers)
+    behaviour = lab.Behaviour(fail_share=1.0, fail_code="UNAVAILABLE", fail_after_headers=after_headers)
     live.servers[replica].control.SetBehaviour(behaviour)
 
 
@@ -146,7 +146,7 @@ def test_an_ejected_replica_returns_after_the_ejection_time(balanced: StartBalan
     fail(live, "replica-0")
     on_one_connection(live.address, sessions(6))
     live.await_state("replica-0", "ejected")
-    live.servers["replica-0"].control.SetBehaviour(pb.Behaviour(fail_share=0.0))
+    live.servers["replica-0"].control.SetBehaviour(lab.Behaviour(fail_share=0.0))
     live.await_state("replica-0", "healthy")
     assert codes(on_one_connection(live.address, sessions(30))) == {"OK": 30}
 

@@ -1,4 +1,4 @@
-"""least_request: how often it picks a replica that is busy for long."""
+"""least_request: how often it picks a replica that stays busy."""
 
 from collections import Counter
 from contextlib import AsyncExitStack

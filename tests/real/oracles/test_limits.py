@@ -9,7 +9,7 @@ import uvloop
 from behind_envoy import Answer, Balanced, StartBalanced, call, connection, on_one_connection, sessions
 from replica_process import StartReplica
 
-from services import video_service_pb2 as pb
+from services import lab_control_pb2 as lab
 
 SLOW = ("--service-time", "constant:1000")
 SLOW_START_S = 2.0
@@ -50,7 +50,7 @@ def test_a_budget_bounds_the_retries(budget_percent: float | None, balanced: Sta
     retries = {"by": "proxy", "attempts": 3, "backoff_ms": 200, "budget_percent": budget_percent}
     live = balanced("round_robin", retries=retries)
     for server in live.servers.values():
-        server.control.SetBehaviour(pb.Behaviour(fail_share=1.0, fail_code="UNAVAILABLE"))
+        server.control.SetBehaviour(lab.Behaviour(fail_share=1.0, fail_code="UNAVAILABLE"))
     answers = on_one_connection(live.address, sessions(40), at_once=40)
     assert {answer.code for answer in answers} == {"UNAVAILABLE"}
     retried = sum(line["attempts"] - 1 for line in live.access_log(40))

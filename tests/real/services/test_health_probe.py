@@ -7,7 +7,7 @@ import sys
 
 from replica_process import ROOT, Server
 
-from services.video_service_pb2 import SetServingRequest
+from services.lab_control_pb2 import SetServingRequest
 
 
 def probe(address: str) -> tuple[int, str]:

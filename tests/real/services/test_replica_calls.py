@@ -8,7 +8,8 @@ import grpc
 import pytest
 from replica_process import Server, StartReplica
 
-from services.video_service_pb2 import Behaviour, GetVideoRequest, ListVideosRequest, Video
+from services.lab_control_pb2 import Behaviour
+from services.video_service_pb2 import GetVideoRequest, ListVideosRequest, Video
 
 VIDEO = Video(id="2", title="Sample Video", author="John Doe", url="https://example.com/a.mp4", duration=120)
 REQUEST_ID = 3_000_000_017

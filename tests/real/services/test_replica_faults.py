@@ -9,13 +9,8 @@ import grpc
 import pytest
 from replica_process import Server, StartReplica
 
-from services.video_service_pb2 import (
-    Behaviour,
-    GetIdentityRequest,
-    GetVideoRequest,
-    ListVideosRequest,
-    Video,
-)
+from services.lab_control_pb2 import Behaviour, GetIdentityRequest
+from services.video_service_pb2 import GetVideoRequest, ListVideosRequest, Video
 
 MS = 1_000_000
 

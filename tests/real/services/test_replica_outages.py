@@ -13,7 +13,8 @@ from replica_process import Server, StartReplica
 from tls_calls import make_all_four_calls
 
 from harness.proxy.tls import make_certificate
-from services.video_service_pb2 import Behaviour, GetIdentityRequest, GetVideoRequest, Video
+from services.lab_control_pb2 import Behaviour, GetIdentityRequest
+from services.video_service_pb2 import GetVideoRequest, Video
 
 QUICK = [(f"grpc.{name}_reconnect_backoff_ms", 50) for name in ("initial", "min", "max")]
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -151,7 +152,7 @@ def test_a_health_watch_ends_with_an_outage_and_a_new_one_finds_it_serving(
     set_outage(server, 0.3, 150)
     with pytest.raises(grpc.RpcError):
         next(watch)
-    # A watch that begins in the very moment of an outage is lost with it: there must be no other.
+    # A watch that begins just as an outage begins is lost with it, so no second outage may follow.
     set_outage(server, 0, 0)
     again = stub.Watch(request, wait_for_ready=True, timeout=10)
     assert next(again).status == SERVING

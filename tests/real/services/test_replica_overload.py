@@ -8,13 +8,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from replica_process import Server, StartReplica
 
-from services.video_service_pb2 import (
-    Behaviour,
-    GetIdentityRequest,
-    GetVideoRequest,
-    SetServingRequest,
-    Video,
-)
+from services.lab_control_pb2 import Behaviour, GetIdentityRequest, SetServingRequest
+from services.video_service_pb2 import GetVideoRequest, Video
 
 MS = 1_000_000
 
@@ -80,7 +75,7 @@ def test_health_answers_while_the_cpu_burns(start_replica: StartReplica) -> None
         future.cancel()
 
 
-# A caller whose deadline is over resets the stream: the replica may hear that before its own timer rings.
+# A caller resets the stream at its deadline. The replica may see the reset before its own timer fires.
 @pytest.mark.parametrize(
     ("give_up", "codes"), [("cancel", {"CANCELLED"}), ("deadline", {"DEADLINE_EXCEEDED", "CANCELLED"})]
 )

@@ -1,4 +1,4 @@
-"""The replica process: start, stop, errors, several of them; LabControl and reflection."""
+"""The replica process: start, stop, errors, several of them; LabControl."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from replica_process import ROOT, Server, StartReplica, run_replica
 
-from services.video_service_pb2 import Behaviour, GetIdentityRequest, GetLedgerRequest, Video
-from services.video_service_pb2_grpc import LabControlStub
+from services.lab_control_pb2 import Behaviour, GetIdentityRequest, GetLedgerRequest
+from services.lab_control_pb2_grpc import LabControlStub
+from services.video_service_pb2 import Video
 
 
 def add(server: Server, number: int) -> None:
@@ -58,7 +58,7 @@ def test_a_taken_port_is_one_clear_line(server: Server) -> None:
             2,
             "replica: argument --settings: '/nowhere.json': cannot read it: No",
         ),
-        (["--settings", '{"sluts": 3}'], 2, "replica: sluts is no setting of a replica"),
+        (["--settings", '{"sluts": 3}'], 2, "replica: sluts is not a setting of a replica"),
         (["--settings", '{"slow_factor": -1}'], 2, "replica: slow_factor is -1, expected greater than or"),
         (
             ["--settings", '{"slow_share": 2}'],
@@ -219,18 +219,6 @@ def test_the_catalogue_has_the_given_size(start_replica: StartReplica) -> None:
     for number in range(3):
         add(server, number)
     add(server, 0)  # the video is gone, so it can be added again
-
-
-def test_reflection_lists_every_service(server: Server) -> None:
-    request = reflection_pb2.ServerReflectionRequest(list_services="")
-    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
-    (answer,) = stub.ServerReflectionInfo(iter([request]))
-    assert sorted(service.name for service in answer.list_services_response.service) == [
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1alpha.ServerReflection",
-        "video_service.LabControl",
-        "video_service.VideoService",
-    ]
 
 
 FORK = """

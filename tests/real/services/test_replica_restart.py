@@ -10,8 +10,9 @@ import pytest
 from replica_process import Server, StartReplica, start_server
 
 from harness.testbed.local.fleet import ReservedPorts
+from services.lab_control_pb2 import GetIdentityRequest, GetLedgerRequest
 from services.ledger import COLUMNS
-from services.video_service_pb2 import GetIdentityRequest, GetLedgerRequest, Video
+from services.video_service_pb2 import Video
 
 SERVERS = ["asyncio", "threads", "threads_own_health"]
 

@@ -8,16 +8,16 @@ import grpc
 import pytest
 from replica_process import Server, StartReplica
 
+from services.lab_control_pb2 import GetIdentityRequest, Identity
 from services.settings import Code, Distribution, ReplicaSettings
 from services.settings import Server as ServerKind
-from services.video_service_pb2 import GetIdentityRequest, Identity
 
 SCHEMA = ReplicaSettings.model_json_schema()
-JUST_ABOVE = 1e-9  # a bound that is itself outside
+JUST_ABOVE = 1e-9  # an exclusive bound
 
 
 def at_bounds(schema: dict[str, Any], bound: str) -> Any:
-    """Every number of the schema at its lowest or highest value, and everything that can be there present."""
+    """Return settings with every number of the schema at its lowest or highest value, and no key left out."""
     if "$ref" in schema:
         return at_bounds(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], bound)
     if "anyOf" in schema:
@@ -40,7 +40,7 @@ NEARLY_ALWAYS_AWAY = {"every_s": 0.1, "for_ms": 99.9}
 
 
 def identity_of(server: Server) -> Identity:
-    """Ask until it answers: outages may break a call."""
+    """Ask until the replica answers, because outages may break a call."""
     until_s = time.monotonic() + 20
     while True:
         try:

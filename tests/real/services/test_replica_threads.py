@@ -10,14 +10,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from replica_process import Server, StartReplica, document, run_replica
 
-from services.video_service_pb2 import (
-    Behaviour,
-    GetIdentityRequest,
-    GetVideoRequest,
-    ListVideosRequest,
-    SetServingRequest,
-    Video,
-)
+from services.lab_control_pb2 import Behaviour, GetIdentityRequest, SetServingRequest
+from services.video_service_pb2 import GetVideoRequest, ListVideosRequest, Video
 
 POOLS = ["threads", "threads_own_health"]
 

@@ -1,4 +1,4 @@
-"""Claims: on which side of the bound, by what right, and in which words."""
+"""Claims: the side of the bound, the reason, and the words."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_held_and_refuted_need_the_whole_interval_on_one_side() -> None:
     assert decide(values, at_least(1.02, Range(1, 4)), THREE).verdict == "refuted"
     decision = decide(values, at_most(1.005, Range(1, 4)), THREE)
     assert decision.verdict == "inconclusive"
-    assert decision.reason.startswith("the interval 0.9975 to 1.0051 contains the bound 1.005")
+    assert decision.reason.startswith("the interval 1 to 1.0051 contains the bound 1.005")
     assert decision.more_repeats_help
 
 
@@ -53,7 +53,7 @@ def test_a_claim_that_allows_no_exception_is_refuted_by_one() -> None:
     assert decide(by_repeat(0.0, 0.0, 0.0), at_most(0), THREE).reason == "0 in each repeat"
     assert decide(by_repeat(1.0), at_least(1), ONE).basis == "every repeat"
     assert decide(by_repeat(0.99998), at_least(1), ONE).reason.startswith("0.99998 in repeat 1")
-    # A deadline is no such end: clocks may show a call that ended a little before it.
+    # A deadline is not such an end: by the clocks, a call may have ended a little before it.
     soft = Range(0, 60, is_exact=False)
     assert decide(by_repeat(59.9, 60.1, 60.0), at_least(60, soft), THREE).verdict == "inconclusive"
 
@@ -71,7 +71,7 @@ def test_one_usable_repeat_of_three_decides_nothing() -> None:
 
 
 def test_no_failure_seen_is_not_no_failure() -> None:
-    """Three times none of 1,000 requests: with 97.5 % confidence no more than 1.2 in 1,000."""
+    """No failure in three repeats of 1,000 requests: with 97.5 % confidence at most 1.2 in 1,000."""
     steps = dict.fromkeys((1, 2, 3), 0.001)
     none = by_repeat(0.0, 0.0, 0.0)
     assert decide(none, at_most(0.002), THREE, one_event=steps).verdict == "held"
@@ -82,12 +82,12 @@ def test_no_failure_seen_is_not_no_failure() -> None:
     )
     every = decide(by_repeat(1.0, 1.0, 1.0), at_least(0.999), THREE, one_event=steps)
     assert every.verdict == "inconclusive"
-    # Without the size of a step there is no saying.
+    # Without the size of a step this cannot be decided.
     assert decide(none, at_most(0.001), THREE).verdict == "held"
 
 
 def test_few_events_are_chance() -> None:
-    """One failed request in each of three repeats is no reason to be sure of one in each."""
+    """One failed request in each of three repeats does not prove that every repeat has one."""
     ones, steps = by_repeat(1, 1, 1), dict.fromkeys((1, 2, 3), 1.0)
     decision = decide(ones, at_most(1.5, Range()), THREE, one_event=steps)
     assert decision.interval == Interval(pytest.approx(0.2062, abs=1e-3), pytest.approx(2.922, abs=1e-3))
@@ -97,7 +97,7 @@ def test_few_events_are_chance() -> None:
 
 
 def test_arms_are_compared_within_each_repeat() -> None:
-    """Both arms drift by 10 from repeat to repeat; their ratio is 2 in each."""
+    """Both arms drift by 10 from repeat to repeat. Their ratio is 2 in each repeat."""
     slow, fast = by_repeat(2.0, 20.2, 198.0), by_repeat(1.0, 10.0, 100.0)
     decision = decide_times(slow, fast, at_least(1.8, Range()), THREE)
     assert (decision.verdict, decision.measured) == ("held", 2.0)
@@ -140,7 +140,7 @@ def test_an_undefined_repeat_is_no_repeat() -> None:
 
 
 def test_nothing_of_something_is_a_ratio() -> None:
-    """Retries leave no error of 5 %: that is at most 0.8 times as many, if 0.05 is many single failures."""
+    """Retries remove an error share of 5 %: at most 0.8 times as many errors, if 5 % are many failures."""
     none, some = by_repeat(0.0, 0.0, 0.0), by_repeat(0.05, 0.06, 0.05)
     claim = claim_of_times(0.8, False, SHARE, SHARE)
     coarse, fine = (dict.fromkeys((1, 2, 3), step) for step in (0.05, 0.001))
@@ -154,6 +154,6 @@ def test_more_repeats_decide_what_few_cannot() -> None:
     words = [decide(by_repeat(*values[:made]), claim, looks).verdict for made in range(3, 8)]
     assert words[0] == "inconclusive"
     assert words[-1] == "held"
-    # The same three repeats, had there been no more to come.
+    # The same three repeats in a run that allows no more.
     assert decide(by_repeat(*values[:3]), claim, THREE).verdict == "held"
     assert decide(by_repeat(*values[:3]), claim, looks).verdict == "inconclusive"

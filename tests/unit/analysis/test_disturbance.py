@@ -1,4 +1,4 @@
-"""When a cell was disturbed: by what the machine did, never by what the cell measured."""
+"""A cell is disturbed by what the machine did, never by what the cell measured."""
 
 import polars as pl
 import pytest
@@ -75,7 +75,7 @@ def test_the_reason_is_a_sentence_with_figures(lateness, machine, reason):
     ("lateness", "machine"),
     [
         (IN_TIME, machine()),
-        (IN_TIME, machine(ROBBED, ROBBED)),  # others had the machine, and nothing was late
+        (IN_TIME, machine(ROBBED, ROBBED)),  # others had the machine, but no request was late
         (Lateness(49.9, 600.0, 1.0), machine()),
         (Lateness(12.0, 600.0, 1.0), machine(ROBBED, ROBBED | {"seconds": 0.2})),  # too short
         (Lateness(12.0, 600.0, 1.0), machine(ROBBED, ROBBED | {"seconds": 3.1})),  # it lasts
@@ -128,7 +128,7 @@ def test_waiting_for_each_answer_on_purpose_does_not_disturb(tmp_path):
 
 
 def test_waiting_for_a_sessions_first_answer_does_not_disturb(tmp_path):
-    """Every session's first answer takes 150 ms; what was planned meanwhile is sent 1 ms after it."""
+    """Every session's first answer takes 150 ms. Calls planned meanwhile are sent 1 ms after it."""
     rows = []
     for session in range(5):
         start = 200 * session
@@ -180,7 +180,7 @@ outcomes = st.lists(
 
 @given(outcomes=outcomes, late_ms=st.integers(0, 120))
 def test_no_answer_changes_the_lateness(outcomes, late_ms):
-    """Codes, replicas and latencies of all but the first answer, which others wait for, are turned over."""
+    """Change codes, replicas and latencies of all answers but the first one, for which others wait."""
     rows = [sent(n, 10 * n + 10, 10 * n + 10 + late_ms, 10 * n + 200) for n in range(41)]
     other = [rows[0]]
     for one, (code, replica, latency_ms) in zip(rows[1:], outcomes, strict=True):

@@ -1,11 +1,11 @@
-"""What belongs to an event, at the edges of its interval and of the measured window."""
+"""Which requests belong to an event, at the edges of its interval and of the measured window."""
 
 from dataclasses import asdict
 
 import pytest
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
+from harness.analysis.validity import measure
 from harness.record.event_log import StepTaken
 from tests.unit.analysis.test_event_effects import CRASH, KILLED, ONE, SEEN, WROTE, ZERO, A, B, C, at, failed
 from tests.unit.synthetic.handwritten_cell import MS, asked, endpoint, took_effect, write_cell
@@ -108,11 +108,11 @@ def test_what_failed_before_the_first_event_is_not_what_was_usual(tmp_path):
 @pytest.mark.parametrize(
     ("effect_ms", "pinned"),
     [
-        (None, 1),  # nothing was seen of it: from when it was asked for
+        (None, 1),  # no effect was seen, so it counts from when it was asked for
         (100, 1),
         (150, 1),
-        (161, 0),  # one answer is left since then
-        (200, 1),  # too late to count: from when it was asked for
+        (161, 0),  # only one answer after that time
+        (200, 1),  # the effect came too late, so it counts from when it was asked for
         (250, 1),
     ],
 )

@@ -1,4 +1,4 @@
-"""What an event did, against counts made by hand, and what holds of any events."""
+"""Effects of events: compared with counts by hand, and properties of all events."""
 
 import tempfile
 from pathlib import Path
@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
+from harness.analysis.validity import measure
 from harness.events.registry import EVENT_KINDS
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.registry import METRICS
@@ -45,7 +45,7 @@ CRASH = [
 ]
 KILLED = [asked(1, 100, "kill", ZERO, for_s=0.25), asked(2, 350, "start", ZERO, undoes=1)]
 SEEN = [took_effect(1, 140, ZERO), took_effect(1, 130, ZERO), took_effect(2, 360, ZERO)]
-# Of the request that failed on replica-0 that replica still wrote its row, with OK.
+# replica-0 wrote a row with OK for the request that failed there.
 WROTE = [(entry["request_id"], entry["replica"]) for entry in CRASH if entry["replica"]]
 
 
@@ -108,7 +108,7 @@ def test_the_return_by_hand(crash):
     assert found["moved_sessions"] == found["needed_moves"] == 1  # to the replica that came
     assert found["target_share"] == 1
     assert found["first_answer_ms"] == 52  # planned at 400, took 2, the event was at 350
-    assert found["fair_share_after_ms"] == 650  # never: too few answers to tell
+    assert found["fair_share_after_ms"] == 650  # never: too few answers to decide
     assert crash["event3.requests"] is None
 
 
@@ -189,7 +189,7 @@ def test_a_break_is_not_counted_from_one_session_to_the_next(tmp_path):
 
 
 def test_who_returns_is_told_of_the_replica_that_came_back_alone(tmp_path):
-    """Both are killed, only replica-0 is started again: the session of replica-1 cannot return."""
+    """Both replicas are killed, and only replica-0 starts again. The session of replica-1 cannot return."""
     before = [at(client + n, 10 * n, ZERO if client == A else ONE) for client in (A, B) for n in range(3)]
     rows = [*before, *(at(client + 3, 500, ZERO) for client in (A, B))]
     events = [asked(1, 100, "kill", ZERO), asked(2, 110, "kill", ONE), asked(3, 400, "start", ZERO)]
@@ -217,7 +217,7 @@ def test_the_answer_to_a_call_that_was_under_way_is_lost_by_the_kill(tmp_path):
 
 
 def test_a_replica_that_came_has_its_share_at_the_end_of_a_window(tmp_path):
-    """Windows are 50 ms here, from the event at 100 ms on; the second is the first that is even."""
+    """Windows are 50 ms, from the event at 100 ms on. The second window is the first even one."""
     early = [at(A + n, 100 + n, ZERO) for n in range(50)]
     late = [at(A + 50 + n, 150 + n, (ZERO, ONE)[n % 5 < 2]) for n in range(50)]  # 40 %: 80 % of a half
     cell = write_cell(
@@ -256,7 +256,7 @@ EVENTS = st.lists(
 
 
 def synthetic(calls, events, folder):
-    """A cell of these calls (client, planned, took, who answered) and events (when, what, target)."""
+    """Return a cell of these calls (client, planned, took, replica) and events (when, what, target)."""
     numbers = dict.fromkeys(range(3), 0)
     rows = []
     for client, at_ms, took_ms, replica in sorted(calls, key=lambda call: call[1]):

@@ -1,4 +1,4 @@
-"""What is counted of a cell, against counts made by hand and by a plain second implementation."""
+"""Facts of a cell, compared with counts by hand and by a simple second implementation."""
 
 import itertools
 import tempfile

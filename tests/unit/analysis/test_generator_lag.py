@@ -3,7 +3,7 @@
 import pytest
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
+from harness.analysis.validity import measure
 from tests.unit.synthetic.handwritten_cell import MS, row, write_cell
 
 
@@ -26,7 +26,7 @@ def test_only_what_is_the_clients_own_is_lag(tmp_path, waits):
     result = measure(collect_facts(write_cell(tmp_path, STALLED, awaits_answers=waits)))
     assert result.values["lag_ms.max"] == (1 if waits else 491)
     assert result.values["latency_ms.p50"] == pytest.approx(380)  # from the planned send, all the same
-    assert any("lagged" in reason for reason in result.invalid_reasons) == (not waits)
+    assert any("lagged" in reason.text for reason in result.invalid_reasons) == (not waits)
 
 
 def test_the_order_of_rows_and_other_clients_do_not_matter(tmp_path):
@@ -47,4 +47,4 @@ def test_what_was_not_sent_in_time_makes_a_cell_invalid_only_in_an_open_loop(tmp
     late = [sent(n, n, 2000 + n, 2001 + n) for n in range(30)]
     result = measure(collect_facts(write_cell(tmp_path, late, awaits_answers=waits)))
     assert result.values["achieved_rate_per_s"] == 0
-    assert any("planned requests/s" in reason for reason in result.invalid_reasons) == (not waits)
+    assert any("planned requests/s" in reason.text for reason in result.invalid_reasons) == (not waits)

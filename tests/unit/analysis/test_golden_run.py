@@ -1,9 +1,10 @@
-"""A stored run, replayed: today's code must read it as the code that stored it did.
+"""A stored run: today's code must read it as the code that stored it did.
 
 Where a change of a figure is meant: `python -m tests.unit.synthetic.synthetic_run`, and read the difference.
 """
 
 import json
+import statistics
 
 import pytest
 
@@ -63,8 +64,8 @@ def test_the_fields_that_users_read_are_there(arm):
 def test_totals_and_medians_over_the_repeats():
     arm = SUMMARY["arms"]["sticky"]
     repeats = arm["repeats"]
-    assert len(repeats) == 2
+    assert len(repeats) == 3
     assert arm["requests"] == sum(one["requests"] for one in repeats)
     assert arm["replicas"]["replica-0"] == sum(one["replicas"]["replica-0"] for one in repeats)
     assert arm["ledgers"]["matched"] == sum(one["ledgers"]["matched"] for one in repeats)
-    assert arm["spread"]["cv"] == pytest.approx(sum(one["spread"]["cv"] for one in repeats) / 2)
+    assert arm["spread"]["cv"] == statistics.median(one["spread"]["cv"] for one in repeats)

@@ -1,4 +1,4 @@
-"""What a kill leaves of the ledgers is no disagreement, and nothing else is excused by it."""
+"""Rows lost in a kill are not a disagreement of the ledgers; any other difference is."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every way in which three ledgers can disagree is caught, and nothing else is called a disagreement."""
+"""Every disagreement of three ledgers is found, and nothing else counts as one."""
 
 import tempfile
 from pathlib import Path

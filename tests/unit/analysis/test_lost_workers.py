@@ -3,8 +3,8 @@
 import pytest
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
 from harness.analysis.ledgers import reconcile
+from harness.analysis.validity import measure
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from tests.unit.analysis.test_ledgers import ENVOY, REPLICA, ROWS, ZERO
 from tests.unit.synthetic.handwritten_cell import MS, row, write_cell
@@ -58,8 +58,8 @@ def test_the_reason_says_when_and_how_many(tmp_path, worker, told):
     common = {"measure_start_ns": 100 * MS, "planned_rate_per_s": None}
     cell = write_cell(tmp_path, rows, load_workers=[worker], **common)
     (reason,) = measure(collect_facts(cell)).invalid_reasons
-    assert reason.startswith("load worker load-worker-1 was lost ")
-    assert told in reason
+    assert reason.text.startswith("load worker load-worker-1 was lost ")
+    assert told in reason.text
 
 
 def test_workers_that_played_to_the_end_are_no_reason(tmp_path):

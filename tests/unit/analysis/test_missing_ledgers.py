@@ -1,4 +1,4 @@
-"""Ledgers that cannot be had are unknown, not empty; those that are there are held against each other."""
+"""Missing ledgers are unknown, not empty. Ledgers that exist are compared with each other."""
 
 import json
 import shutil
@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
 from harness.analysis.ledgers import reconcile
 from harness.analysis.summary import facts_of, summarise
+from harness.analysis.validity import measure
 from harness.record.run_directory import read_run
 from harness.report.page import render_report
 from harness.report.plots import PLOTS
@@ -26,7 +26,7 @@ NEITHER = NO_ENVOY | NO_REPLICA
 
 
 def cell_without(folder, lacking, rows=ROWS, replica=REPLICA, **info):
-    """A cell behind a proxy, the ledgers `lacking` not there."""
+    """Return a cell behind a proxy, without the ledgers `lacking`."""
     cell = write_cell(folder, rows, replica=replica, missing_ledgers=lacking, **info)
     if "envoy" in lacking:
         (folder / "access.jsonl").unlink()
@@ -75,7 +75,7 @@ def test_a_client_alone_is_not_judged(tmp_path, attempts):
     assert (set(unknown), ledgers.reconciled) == ({None}, None)
     facts = collect_facts(cell)
     assert facts.answers_lost is None
-    assert not [reason for reason in measure(facts).invalid_reasons if "reconcile" in reason]
+    assert not [reason for reason in measure(facts).invalid_reasons if "reconcile" in reason.text]
 
 
 def test_a_request_that_the_client_wrote_twice_is_wrong_all_the_same(tmp_path):
@@ -84,7 +84,7 @@ def test_a_request_that_the_client_wrote_twice_is_wrong_all_the_same(tmp_path):
 
 @pytest.mark.parametrize(("told", "count"), [("17", 1), ("10.0.0.9:4711", None), ("", None)])
 def test_a_proxys_own_connections_are_not_taken_for_the_clients(tmp_path, told, count):
-    """Behind a proxy that is not the lab's a replica names the proxy's connection to it."""
+    """Behind a proxy that is not the lab's, a replica sees the proxy's connection."""
     rows = [row(number, "replica-0", connection=told) for number in range(3)]
     assert collect_facts(cell_without(tmp_path, NO_ENVOY, rows)).connections == count
     (tmp_path / "ours").mkdir()
@@ -93,7 +93,7 @@ def test_a_proxys_own_connections_are_not_taken_for_the_clients(tmp_path, told, 
 
 @pytest.fixture
 def external(tmp_path):
-    """A stored run as if against parts of somebody else's; the folder."""
+    """Return the folder of a stored run, changed as if the parts were external."""
     run = tmp_path / "run"
     shutil.copytree(GOLDEN, run)
     told = {
@@ -155,4 +155,4 @@ def test_expectations_that_are_all_left_out_are_inconclusive(external):
         "the run: not usable, because every expectation is about an arm that was not run"
     )
     _update(external / "manifest.json", {"not_judged": []})
-    assert summarise(read_run(external)).verdict == "held"
+    assert summarise(read_run(external)).verdict == "measured"

@@ -1,4 +1,4 @@
-"""Random placement: against sums over all placements, and properties of balls in bins."""
+"""Random placement: compared with sums over all placements, and properties of balls in bins."""
 
 import itertools
 
@@ -17,7 +17,7 @@ def predicted(requests, replicas):
 
 
 def over_all_placements(requests, replicas):
-    """The expectation itself: the mean over every way to place these sessions."""
+    """Return the exact expectation: the mean over all placements of these sessions."""
     busiest = [
         max(sum(r for r, at in zip(requests, places, strict=True) if at == here) for here in range(replicas))
         for places in itertools.product(range(replicas), repeat=len(requests))

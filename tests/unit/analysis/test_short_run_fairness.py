@@ -1,4 +1,4 @@
-"""Evenness in the short run: strict turns, no turns, all on one."""
+"""Evenness in the short run: strict turns, random picks, all on one replica."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""Intervals over repeats: quantiles against printed tables, looks that share one error, what is covered."""
+"""Intervals over repeats: quantiles compared with printed tables, several looks, and coverage."""
 
 import math
 
@@ -55,7 +55,7 @@ def test_with_a_zero_the_interval_is_of_the_values_themselves() -> None:
 
 
 def test_equal_values_have_an_interval_without_length() -> None:
-    # To the last digit: a claim may be about that very value, and a logarithm would not lead back to it.
+    # Exact to the last digit, because a claim may be about this value, and a logarithm would round it.
     for value in (number / 100 for number in range(1, 300)):
         assert interval_over_repeats([value] * 3, THREE) == Interval(value, value)
 
@@ -66,7 +66,7 @@ def test_one_repeat_has_no_interval() -> None:
 
 
 def test_the_interval_reaches_to_the_ranks_of_the_sign_test() -> None:
-    """Eight equal repeats and a far one: 9 repeats may leave out one at each end, 5 may not."""
+    """Eight equal repeats and an outlier: 9 repeats may leave out one at each end, 5 may not."""
     near = [1.0, 1.001, 1.002, 1.003, 1.004, 1.005, 1.006, 1.007]
     assert 2.0 in interval_over_repeats([*near[:4], 2.0], Repeats(5, 5))
     even = [1.0] * 7 + [1.5, 1.6]
@@ -90,7 +90,7 @@ def test_a_single_look_has_the_whole_error_and_several_share_it() -> None:
 
 
 def test_whenever_a_run_stops_the_intervals_miss_the_truth_as_often_as_stated() -> None:
-    """Other lognormal values than those that the level was found with; their true median is 1."""
+    """The lognormal values are not those with which the level was found. Their true median is 1."""
     looks = Repeats(3, 5)
     values = np.exp(np.random.default_rng(8).standard_normal((4000, 5)))
     missed = sum(

@@ -1,4 +1,4 @@
-"""The measured window step by step, against counts made by hand."""
+"""The measured window step by step, compared with counts by hand."""
 
 import math
 
@@ -95,6 +95,6 @@ def test_the_sessions_that_lasted_longest_are_shown_and_the_lower_numbers_among_
 def test_sessions_of_one_client_are_rows_of_their_own():
     table = rows(*((0, number, 10 * number, 1, number % 2, True) for number in range(MAX_SESSIONS + 3)))
     series = window_series_of(table.with_columns(pl.col("request_id").alias("session")), 1.0)
-    # None lasted longer than a moment, so that the lower numbers are shown, those on the first replica first.
+    # No session lasted longer than the others, so the lowest numbers are shown, first replica first.
     shown = range(MAX_SESSIONS)
     assert series.sessions == [(0, number) for number in (*shown[::2], *shown[1::2])]

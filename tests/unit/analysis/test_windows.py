@@ -107,7 +107,7 @@ def test_healthy_replicas_least_and_mean_by_hand():
 
 
 def test_what_is_seen_after_the_first_look_is_a_change():
-    # 25 ms after the first line is the same look, 1 ms more is not.
+    # Lines up to 25 ms after the first line belong to the same look; 26 ms do not.
     assert healthy((0, "a", "healthy"), (25, "b", "healthy")) == Healthy(2, 2.0)
     assert healthy((0, "a", "healthy"), (26, "b", "healthy")) == Healthy(1, pytest.approx(1.974))
 

@@ -1,4 +1,4 @@
-"""Figures next to a bound: what reads alike is alike."""
+"""Figures next to a bound: two numbers look equal only if they are equal."""
 
 import pytest
 

@@ -134,7 +134,7 @@ def test_the_page_and_its_plot_are_made_of_the_stored_points(tmp_path: Path) -> 
 
 
 def test_whole_cells_alone_make_a_page(tmp_path: Path) -> None:
-    """As a machine without h2load measures them."""
+    """A machine without h2load measures only these."""
     cells, page = tmp_path / "points.csv", tmp_path / "capacity.md"
     read_points(POINTS).filter(pl.col("what") == "lab").write_csv(cells)
     page.write_text((ROOT / "docs" / "capacity.md").read_text())

@@ -1,4 +1,4 @@
-"""Other ways to make an interval: against values that are known."""
+"""Other methods of making an interval: compared with known values."""
 
 import numpy as np
 import pytest

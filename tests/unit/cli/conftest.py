@@ -1,4 +1,4 @@
-"""A command line that is carried out in the process of the tests."""
+"""A command line that runs in the process of the tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ LabHere = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def lab_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> LabHere:
-    """Carries out one command line in this process: a process for each costs more than all that it does.
+    """Runs one command line in this process, because starting a process takes longer than the command.
 
     Returns its exit status, and what it wrote to stdout and stderr.
     """

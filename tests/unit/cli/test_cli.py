@@ -1,4 +1,4 @@
-"""The command line as a user meets it: its exit status and its two streams, first of all as a process."""
+"""The command line as a user sees it: exit status, standard output and standard error."""
 
 import os
 import re
@@ -141,7 +141,7 @@ def test_what_is_no_exception_is_no_verdict_either(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class PanicError(BaseException):
-        """As polars' PanicException is one."""
+        """An exception of the same kind as polars' PanicException."""
 
     def panics() -> list[str]:
         raise PanicError("at once")

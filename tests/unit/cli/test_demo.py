@@ -1,4 +1,4 @@
-"""`make demo`: a run without a verdict is no error of make's; a lab that fails is."""
+"""`make demo`: a run without a verdict is not an error of make; a lab that fails is."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""--testbed docker where there is no engine, no Compose, or an engine that is elsewhere."""
+"""--testbed docker without an engine, without Compose, or with an engine on another machine."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the containers are started with, read by the programs' own command lines."""
+"""The containers' commands, parsed by the programs' own command lines."""
 
 import os
 import re
@@ -161,7 +161,7 @@ def test_as_many_workers_as_expected_know_where_to_go(name: str, tmp_path: Path)
 @every_overlay
 def test_the_run_and_its_workers_have_the_secret_that_the_guide_makes(name: str) -> None:
     found = objects(name)
-    assert not of_kind(found, "Secret")  # one that everybody can read here would be none
+    assert not of_kind(found, "Secret")  # a secret in this repository would not be secret
     guide = (ROOT / "docs" / "kubernetes.md").read_text()
     ((secret, key),) = re.findall(r"create secret generic (\S+) --from-file=(\S+)=/dev/stdin$", guide, re.M)
     source = {"secretKeyRef": {"name": secret, "key": key}}

@@ -89,7 +89,7 @@ def test_kustomize_builds_what_stands_in_the_files(name: str) -> None:
     (told,) = of_kind(built, "ConfigMap")
     assert told["data"] == settings(name)
     assert told["metadata"]["namespace"] == "lb-lab"
-    # Another setting is another name, so the pods that read it are made anew.
+    # Another setting gives the ConfigMap another name, so the pods that read it are created again.
     assert re.fullmatch(r"experiment-[a-z0-9]+", told["metadata"]["name"])
     expected = [in_place(one, told["metadata"]["name"]) for one in objects(name)]
     rest = [one for one in built if one is not told]
@@ -97,7 +97,7 @@ def test_kustomize_builds_what_stands_in_the_files(name: str) -> None:
 
 
 def in_place(one: Object, config_map: str) -> Object:
-    """The object as kustomize is to make it: with namespace, image tag and the ConfigMap's whole name."""
+    """The object as kustomize should make it: with namespace, image tag and the ConfigMap's whole name."""
     if one["kind"] == "Namespace":
         return one
     one["metadata"]["namespace"] = "lb-lab"

@@ -1,4 +1,4 @@
-"""Who may talk to whom: all who must, and nobody else."""
+"""Network policies: pods that must talk to each other can, and no others."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -7,7 +7,7 @@ import pytest
 from manifests import COMPONENT, OVERLAYS, Object, objects, of_kind, pods
 
 MUST = {
-    ("lab", "replica", 50051),  # who are you, and your ledger
+    ("lab", "replica", 50051),  # the replica's identity and its ledger
     ("load-worker", "replica", 50051),
     ("load-worker", "lab", 5557),
 }

@@ -1,4 +1,4 @@
-"""A cell that is nothing but its state, on which actions of events can be carried out at once.
+"""A model of a cell: only its state, on which event actions can be carried out at once.
 
 It shows what an action does to the parts, and so which attributes its kind must have. That real parts do
 the same is shown in tests/real/harness/test_event_kinds_played.py.
@@ -14,18 +14,18 @@ from harness.events.keys import PlannedEvent
 from harness.events.kind import EventKind
 from harness.events.schedule import Event, starts_new
 
-PATIENCE = 20  # looks at what an action waits for
+PATIENCE = 20  # how often it checks what an action waits for
 AT_START = {"slow_factor": 1.0, "slow_share": 1.0, "fail_share": 0.0, "fail_code": "UNAVAILABLE"}
 AT_START |= {"fail_after_headers": False, "fail_after_work": False}
 
 
 class ImpossibleError(Exception):
-    """Nothing that can be done to a replica in that state."""
+    """A replica in this state does not allow that operation."""
 
 
 @dataclass
 class Replica:
-    """What there is to know of one replica."""
+    """The state of one replica."""
 
     process: str = "running"
     ready: bool = True
@@ -36,13 +36,13 @@ class Replica:
 
     @property
     def state(self) -> str:
-        """As the checks of a timeline call it."""
+        """The state's name in the checks of a timeline."""
         return "partitioned" if self.partitioned and self.process == "running" else self.process
 
 
 @dataclass
 class State:
-    """What there is to know of the cell."""
+    """The state of the cell."""
 
     replicas: dict[str, Replica]
     endpoints: dict[str, Endpoint]
@@ -125,7 +125,7 @@ class ModelFleet:
 
 
 class ModelContainerFleet(ModelFleet):
-    """The same of containers."""
+    """The same for containers."""
 
     def partition(self, name: str) -> None:
         if not self.running(name):
@@ -145,7 +145,7 @@ class ModelContainerFleet(ModelFleet):
 
 
 class Answered:
-    """An answer that has come."""
+    """An answer that has arrived."""
 
     def done(self) -> bool:
         return True
@@ -231,7 +231,7 @@ class ModelContext(EventContext):
 
 @dataclass
 class Outcome:
-    """What came of one event."""
+    """The outcome of one event."""
 
     before: State
     targets: list[str]
@@ -271,7 +271,7 @@ def carry_out(kind: EventKind, before: State, *, containers: bool = True, **keys
     for _ in range(PATIENCE):
         if next(steps, "done") == "done":
             return Outcome(before, targets, fleet, context)
-    if fleet.done:  # it waits for what the cell in that state never comes to
+    if fleet.done:  # it waits for something that never happens in that state
         return Outcome(before, targets, fleet, context)
     raise ImpossibleError("it waits for ever")
 

@@ -1,4 +1,4 @@
-"""The registry as a whole: names, references, and what is not known to it."""
+"""The registry as a whole: names, references, and unknown names."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What each kind of event says of itself is what its action does, on a model of a cell."""
+"""The action of each event kind does what its entry says, on a model of a cell."""
 
 from dataclasses import replace
 from typing import Any
@@ -39,7 +39,7 @@ def situations() -> list[State]:
 
 
 def outcome_of(kind: EventKind, **keys: object) -> Outcome:
-    """What the kind does in the first situation in which it can do something."""
+    """Return the outcome in the first situation in which the kind has an effect."""
     for state in situations():
         try:
             outcome = carry_out(kind, state, **keys)
@@ -154,7 +154,7 @@ def test_only_what_is_over_by_itself_leaves_the_cell_as_it_was(kind: EventKind) 
 
 @each_kind
 def test_its_opposite_brings_the_cell_back(kind: EventKind) -> None:
-    """Of what changes a healthy cell for good."""
+    """For kinds that change a healthy cell for good."""
     healthy = healthy_cell()
     try:
         after = carry_out(kind, healthy).fleet.state
@@ -195,7 +195,7 @@ def test_it_is_about_the_proxy_or_replicas(kind: EventKind) -> None:
 
 
 def effect_of(kind: EventKind, state: State, **keys: object) -> object:
-    """All that depends on the event's keys."""
+    """Return everything that depends on the event's keys."""
     outcome = carry_out(kind, state, **keys)
     event = Event.model_validate({"at_s": 1.0, "do": kind.name, **kind.example, **keys})
     planned = planned_events([event])
@@ -204,7 +204,7 @@ def effect_of(kind: EventKind, state: State, **keys: object) -> object:
 
 
 def possible_situation(kind: EventKind) -> State:
-    """The first in which the kind can do something."""
+    """Return the first situation in which the kind has an effect."""
     return outcome_of(kind).before
 
 

@@ -1,4 +1,4 @@
-"""Every kind of event can be checked and planned, and the checks go by what the kind says of itself."""
+"""Every event kind can be checked and planned, and the checks use the kind's entry."""
 
 from contextlib import ExitStack
 from ipaddress import IPv4Network
@@ -25,7 +25,7 @@ from tests.unit.events.test_kinds_by_model import OTHER
 KINDS = list(EVENT_KINDS.values())
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
-# What brings replica-0 into that state.
+# Events that bring replica-0 into that state.
 BECOMES: dict[State, list[dict[str, Any]]] = {
     "running": [],
     "ended": [{"at_s": 1.0, "do": "kill", "target": "replica-0"}],
@@ -35,7 +35,7 @@ BECOMES: dict[State, list[dict[str, Any]]] = {
 
 
 def refusal(folder: Path, events: list[dict[str, Any]], route: str = "envoy") -> str:
-    """Why the events are refused, in one line; "" where they are not."""
+    """Return why the events are refused, in one line; "" if they are not."""
     try:
         experiment(folder, events, route)
     except UserError as error:

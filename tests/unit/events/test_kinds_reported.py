@@ -1,4 +1,4 @@
-"""Figures, tables and plots of events go by what each kind says of itself."""
+"""Figures, tables and plots of events use the entry of each kind."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.judge import measure
 from harness.analysis.summary import facts_of, summarise
+from harness.analysis.validity import measure
 from harness.errors import UserError
 from harness.events.kind import EventKind
 from harness.events.registry import EVENT_KINDS, is_opposite

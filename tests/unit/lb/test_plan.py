@@ -42,7 +42,7 @@ loads = st.builds(
 
 
 def calls_of(load: Load, client: int, phase: Phase, duration_s: float, opens: bool) -> list[PlannedCall]:
-    """One client's calls. A plan of far more than chance allows fails at once, instead of going on and on."""
+    """Return one client's calls. Fail at once if there are far more than chance allows."""
     most = int(2 * MOST_RATE_PER_S * max(1.0, duration_s))
     calls = list(itertools.islice(open_loop(load, client, phase, duration_s, opens), most + 1))
     assert len(calls) <= most
@@ -78,7 +78,7 @@ def test_the_clients_rates_follow_zipf_and_add_up(load: Load) -> None:
 @settings(deadline=None, max_examples=examples(30))
 def test_the_number_of_calls_is_poisson_around_rate_times_duration(load: Load) -> None:
     expected = (load.rate_per_s or 0) * 2
-    # Clients whose rates add up to more would plan for hours.
+    # With a larger sum of rates, planning would take hours.
     assert sum(client_rate_per_s(load, client) for client in range(load.clients)) == pytest.approx(
         expected / 2
     )

@@ -1,4 +1,4 @@
-"""What the load's master writes down of its workers."""
+"""What the load's master records of its workers."""
 
 from harness.record.cell_record import LoadWorkerRecord
 from load.clock_offset import ClockOffset

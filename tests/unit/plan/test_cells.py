@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.plan.cells import plan_cells, planned_in_window
 from harness.spec.experiment import Arm, Experiment, load_experiment
+from harness.spec.model import RepeatRange
 from lb.settings import ClientSettings
 from load.order import LoadOrder
 
@@ -26,7 +27,9 @@ def experiment(repeats: int = 3, seed: int = 1, arms: int = 5) -> Experiment:
         "pick_first": Arm(route="direct", policy="pick_first"),
     }
     some = {name: every[name] for name in ARMS[:arms]}
-    return BASE.model_copy(update={"arms": some, "repeats": repeats, "seed": seed})
+    return BASE.model_copy(
+        update={"arms": some, "repeats": RepeatRange(min=repeats, max=repeats), "seed": seed}
+    )
 
 
 @given(repeats=st.integers(1, 20), seed=st.integers(0, 2**31 - 1), arms=st.integers(1, 5))
@@ -80,7 +83,7 @@ def test_a_closed_loop_has_no_planned_number_of_requests() -> None:
 
 def test_an_arm_with_its_own_workload_has_its_own_load() -> None:
     few = Arm(route="envoy", policy="sticky", clients=3, rate_per_s=50.0, skew=0.0)
-    base = BASE.model_copy(update={"arms": {"few": few, **BASE.arms}, "repeats": 1})
+    base = BASE.model_copy(update={"arms": {"few": few, **BASE.arms}, "repeats": RepeatRange(min=1, max=1)})
     plans = {plan.arm_name: plan for plan in plan_cells(base)}
     assert (plans["few"].load.clients, plans["few"].load.rate_per_s, plans["few"].load.skew) == (3, 50.0, 0.0)
     assert plans["sticky"].load.clients == plans["round_robin"].load.clients == BASE.workload.clients
@@ -89,7 +92,7 @@ def test_an_arm_with_its_own_workload_has_its_own_load() -> None:
 
 def test_a_sweep_has_a_cell_for_each_value() -> None:
     swept = Arm(route="envoy", policy="sticky", sweep={"clients": [4, 40]})
-    base = BASE.model_copy(update={"arms": {"sticky": swept}, "repeats": 2})
+    base = BASE.model_copy(update={"arms": {"sticky": swept}, "repeats": RepeatRange(min=2, max=2)})
     cells = Counter((plan.arm_name, plan.load.clients) for plan in plan_cells(base))
     assert cells == {("sticky_4", 4): 2, ("sticky_40", 40): 2}
 

@@ -1,4 +1,4 @@
-"""Every entry of the registry of policies says what it is and holds together."""
+"""Every entry of the registry of policies is complete and consistent."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def test_every_policy_says_what_it_is(route: str, name: str, policy: Policy) -> 
 
 @every_policy
 def test_every_policy_is_recognised_by_what_is_in_force(route: str, name: str, policy: Policy) -> None:
-    """Behind Envoy by its extensions, in the client by the policy of its channels."""
+    """Behind Envoy by the extensions, in the client by the policy of the channels."""
     for options in policy.examples:
         traits = traits_of(route, name, options)
         if route == "direct":
@@ -50,10 +50,10 @@ def test_every_template_is_of_a_policy() -> None:
 @pytest.mark.parametrize(
     ("route", "name", "options", "traits"),
     [
-        ("envoy", "sticky", {}, {"sets_cookie": True, "echo_header": None}),
-        ("envoy", "sticky", {"by": "header"}, {"sets_cookie": False, "echo_header": "x-lab-sticky"}),
-        ("envoy", "maglev", {"key": "cookie"}, {"sets_cookie": True, "hash_key": "cookie"}),
-        ("envoy", "ring_hash", {}, {"sets_cookie": False, "hash_key": "header"}),
+        ("envoy", "sticky", {}, {"cookie": "LABALB", "echo_header": None}),
+        ("envoy", "sticky", {"by": "header"}, {"cookie": None, "echo_header": "x-lab-sticky"}),
+        ("envoy", "maglev", {"key": "cookie"}, {"cookie": "LABHASH", "hash_key": "cookie"}),
+        ("envoy", "ring_hash", {}, {"cookie": None, "hash_key": "header"}),
         ("envoy", "random", {}, {"sets_cookie": False, "hash_key": None, "load_reports": False}),
         ("envoy", "client_side_weighted_round_robin", {}, {"load_reports": True}),
         ("envoy", "weighted", {"weights": [3, 1]}, {"weights": (3, 1)}),
@@ -65,7 +65,7 @@ def test_every_template_is_of_a_policy() -> None:
             "envoy",
             "target_groups",
             {"groups": {"a": {"replicas": 2, "weight": 1}}, "sticky_by": "cookie"},
-            {"sets_cookie": True, "groups": {"a": 2}, "hash_key": None},
+            {"cookie": "LABTG", "groups": {"a": 2}, "hash_key": None},
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""results/README.md knows every column, every field and every metric, and is as current as the models."""
+"""results/README.md lists every column, field and metric, and agrees with the models."""
 
 import re
 from fnmatch import fnmatch

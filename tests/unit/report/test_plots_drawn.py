@@ -14,7 +14,7 @@ from tests.unit.synthetic.stories import BY_NAME
 from tests.unit.thorough import THOROUGH
 
 STORIES = ("golden", *BY_NAME)
-# The stories in which a plot has most to show; where it is not named: long names, and many arms.
+# The stories in which a plot shows most. Plots that are not listed use long names and many arms.
 MOST_TO_SHOW = {
     **dict.fromkeys(("over_time", "session_ribbon", "recovery"), ("stormy",)),
     **{"sweep": ("swept",), "trade_off": ("cached",)},
@@ -41,7 +41,7 @@ def plots_of_stories():
 
 @pytest.fixture(scope="module", params=plots_of_stories(), ids="-".join)
 def figure(request, told):
-    """Each plot of each story in turn, laid out; empty where the plot says nothing of that story."""
+    """Each plot of each story in turn, laid out. Empty if the plot does not apply to the story."""
     name, story = request.param
     if not PLOTS[name].applies(told[story]):
         return Figure()

@@ -1,4 +1,4 @@
-"""Plots of events: drawn where there are some, and they say what was recorded."""
+"""Plots of events: drawn if there are events, and they show what was recorded."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def first(told, story, arm):
 
 
 def dashed_at(axes):
-    """Where the vertical lines of events stand."""
+    """Return the positions of the vertical lines of events."""
     return sorted(
         {
             line.get_xdata()[0]
@@ -127,7 +127,7 @@ def test_a_ribbon_is_coloured_by_who_answered(told):
     colours = ribbon_colours(series)
     assert len(series.sessions) == 20
     for row, replicas in enumerate(series.replicas):
-        (replica,) = {int(place) for place in replicas if place >= 0}  # sticky, and nothing happened
+        (replica,) = {int(place) for place in replicas if place >= 0}  # a sticky arm without events
         answered = replicas >= 0
         assert np.allclose(colours[row][answered], to_rgb(REPLICA_COLOURS[replica]))
         begin, end = np.flatnonzero(answered)[[0, -1]]

@@ -1,4 +1,4 @@
-"""Plots that are drawn only where they say something: when that is, and that they say the figures."""
+"""Plots that do not apply to every run: when they are drawn, and that they show the figures."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The report: whole, safe, without network, readable by machines that read aloud."""
+"""The report: complete, safe, without network, and readable by screen readers."""
 
 import json
 import re
@@ -101,7 +101,7 @@ def test_the_page_tells_the_whole_story(page):
         "A busy client drags all of its requests to one replica.",
         "python run_experiment.py sticky --seed 1",
         "envoy 1.40.0",
-        "4 recorded of 4 planned",
+        "6 recorded of 6 planned",
         "sticky, from the planned send",
     ):
         assert words in page.text, words
@@ -178,7 +178,7 @@ def test_an_unfinished_run_says_so_first(tmp_path, status, words):
     text = Page(rendered(run)).text
     assert text.index(f"Run {status}") < text.index(words) < text.index("Verdict:")
     assert "replica-2 died" in text
-    assert "3 recorded of 4 planned" in text
+    assert "5 recorded of 6 planned" in text
 
 
 def test_a_run_of_which_nothing_is_left_still_has_a_report(tmp_path):
@@ -208,13 +208,13 @@ def test_the_terminal_tells_table_verdict_figures_and_path(run):
     summary.expectations[0].text = "[bold]as is[/bold]"
     print_summary(summary, Console(file=out, width=120), run / "report.html")
     text = out.getvalue()
-    for words in ("replica-3", "round_robin", "p99 ms", "refuted", "[bold]as is[/bold], measured 1.004"):
+    for words in ("replica-3", "round_robin", "p99 ms", "refuted", "[bold]as is[/bold], measured 1 ("):
         assert words in text, words
     assert str(run / "report.html") in text.replace("\n", "")
 
 
 def test_many_replicas_are_told_by_least_median_and_most(tmp_path):
-    experiment = EXPERIMENT.replace("count: 4", "count: 20")
+    experiment = EXPERIMENT.replace("count: 4", "count: 20").replace("at_least: 1.4}", "at_least: 2}")
     summary = summarise(read_run(synthesise_run(tmp_path, experiment, requests=60)))
     out = StringIO()
     print_summary(summary, Console(file=out, width=120))

@@ -1,4 +1,4 @@
-"""What load is refused before anything is started."""
+"""Loads that are refused before anything starts."""
 
 import socket
 from pathlib import Path

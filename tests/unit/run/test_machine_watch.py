@@ -1,4 +1,4 @@
-"""The machine's counters, from handwritten snapshots of /proc: whatever is not there stays unknown."""
+"""The machine's counters, from handwritten snapshots of /proc: missing counters stay unknown."""
 
 import os
 import time
@@ -89,7 +89,7 @@ def test_a_tree_counts_from_the_first_look_on(tmp_path: Path) -> None:
     process(tmp_path, own, 900, 70)
     process(tmp_path, 70, 500, 71)
     process(tmp_path, 71, 60)
-    process(tmp_path, 80, 999_999)  # somebody else's
+    process(tmp_path, 80, 999_999)  # of another process
     process(tmp_path, 90, 30)
     trees = ProcessTrees(tmp_path, lambda: [own, 90], TICK_S)
     assert trees.cpu_s() == 0

@@ -1,4 +1,4 @@
-"""What a run records of its own origin does not keep the run waiting."""
+"""A run never waits long for the record of its origin (git commit, versions)."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which attempt counts, what is kept of the others, and where repeating ends."""
+"""Which attempt counts, what is kept of the others, and when repeating ends."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run imports before its first part starts: nothing that is only needed later."""
+"""Before its first part starts, a run imports nothing that it only needs later."""
 
 import subprocess
 import sys

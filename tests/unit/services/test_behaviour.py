@@ -11,9 +11,9 @@ from services.behaviour import Behaviour
 from services.behaviour_message import changed
 from services.call import Call
 from services.errors import RpcStatusError
+from services.lab_control_pb2 import Behaviour as BehaviourMessage
 from services.service_time import draw_ns
 from services.settings import ReplicaSettings, ServiceTime
-from services.video_service_pb2 import Behaviour as BehaviourMessage
 from services.video_service_pb2 import LoadReport
 from tests.unit.thorough import examples
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from services.call import NO_REQUEST_ID, Call, Metadata, address_of, request_id_of
+from services.lab_control_pb2 import LedgerRow
 from services.ledger import COLUMNS, Ledger
-from services.video_service_pb2 import LedgerRow
 
 
 def row_of(number: int) -> tuple[Call, LedgerRow]:

@@ -1,4 +1,4 @@
-"""Settings of a replica: declared with bounds, changed all or none, shown as they are."""
+"""Settings of a replica: their bounds, changes (all or none), and what the replica shows."""
 
 import json
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from services.behaviour_message import changed, to_message
+from services.lab_control_pb2 import Behaviour as BehaviourMessage
 from services.settings import Outage, ReplicaSettings, ServiceTime, SessionCache, problem_of
-from services.video_service_pb2 import Behaviour as BehaviourMessage
 
 CONSTANT_5 = ReplicaSettings(slots=2, service_time_ms=ServiceTime(distribution="constant", mean=5))
 OTHER = ReplicaSettings(
@@ -104,9 +104,9 @@ def test_a_code_that_grpc_does_not_know_is_refused() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("sluts", 3, "sluts is no setting of a replica"),
+        ("sluts", 3, "sluts is not a setting of a replica"),
         ("outage", {"every_s": 3}, "outage.for_ms is missing"),
-        ("outage", {"every_s": 3, "for_ms": 1, "why": ""}, "outage.why is no setting of a replica"),
+        ("outage", {"every_s": 3, "for_ms": 1, "why": ""}, "outage.why is not a setting of a replica"),
         ("outage", 3, "outage is 3, expected a valid dictionary"),
         ("slots", "3", "slots is '3', expected a valid integer"),
         ("slots", True, "slots is True, expected a valid integer"),

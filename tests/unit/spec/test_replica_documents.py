@@ -1,4 +1,4 @@
-"""Whatever `check` accepts, a replica starts with; whatever the bounds refuse, both refuse."""
+"""A replica starts with everything that `check` accepts. Both refuse what is outside the bounds."""
 
 import json
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ WRONG = st.one_of(
 
 
 def values(schema: Schema, beyond: bool) -> st.SearchStrategy[Any]:
-    """Values that the schema takes, its bounds more often than the rest; `beyond`: those next to it, too."""
+    """Values that the schema accepts, most often its bounds. `beyond`: also values just outside."""
     if "$ref" in schema:
         return section(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], beyond)
     if "anyOf" in schema:
@@ -48,7 +48,7 @@ def values(schema: Schema, beyond: bool) -> st.SearchStrategy[Any]:
 
 
 def section(schema: Schema, beyond: bool, names: Iterable[str] = ()) -> st.SearchStrategy[Schema]:
-    """Mappings with the schema's keys, of `names` alone where there are some; `beyond`: some are wrong."""
+    """Mappings with the schema's keys, or only with `names` if given. `beyond`: some values are wrong."""
     properties = {name: value for name, value in schema["properties"].items() if not names or name in names}
     keys = {name: values(value, beyond) for name, value in properties.items()}
     required = {name: keys[name] for name in schema.get("required", []) if not names}
@@ -68,7 +68,7 @@ CALM: Schema = {"slots": 2, "service_time_ms": {"distribution": "constant", "mea
 
 
 def checked(replicas: dict[str, Any], server: str, different: dict[str, Any]) -> Experiment | None:
-    """The experiment with these replicas, or None where `check` refuses it."""
+    """Return the experiment with these replicas, or None if `check` refuses it."""
     tree = {
         "name": "documents",
         "title": "Documents",
@@ -85,7 +85,7 @@ def checked(replicas: dict[str, Any], server: str, different: dict[str, Any]) ->
 
 
 def started(document: dict[str, Any]) -> ReplicaSettings | None:
-    """The settings that a replica takes from its command line, or None where it refuses them."""
+    """Return the settings that a replica reads from its command line, or None if it refuses them."""
     try:
         return parse(["--settings", json.dumps(document)]).settings
     except SystemExit as refused:

@@ -1,4 +1,4 @@
-"""Arms: their policies' options, what would change nothing, what an arm has of its own, sweeps."""
+"""Arms: options of policies, keys without effect, an arm's own keys, sweeps."""
 
 import json
 from collections.abc import Callable
@@ -101,7 +101,7 @@ WRONG = [
     ),
     (
         {"policy": "maglev", "options": {"table_size": 65536}},
-        "a.options: table_size 65536 is no prime number",
+        "a.options: table_size 65536 is not a prime number",
     ),
     (
         {"policy": "least_request", "options": {"choices": 1}},

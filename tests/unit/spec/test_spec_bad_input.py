@@ -1,4 +1,4 @@
-"""Experiment files that are wrong: one line each, naming file, line, field, value and what was expected."""
+"""Wrong experiment files: one line each, with file, line, field, value and what was expected."""
 
 import os
 from collections.abc import Callable
@@ -42,6 +42,7 @@ def line(key: str, offset: int = 0) -> int:
     return GOOD[: GOOD.index(f"\n{key}:")].count("\n") + 2 + offset
 
 
+REPEATS = "from 1 to 100 or a mapping {min, max}"
 W, A, E, R = line("workload"), line("arms"), line("expect"), line("repeats")
 RATE = "expected a number greater than 0 and at most 100000"
 
@@ -53,8 +54,8 @@ WRONG = [
     ),
     ("repeats:", "zzz:", f"F:{R}: unknown key 'zzz'"),
     (
-        "repeats: 3",
-        "repeats: 3\nname: x",
+        "repeats: {min: 3, max: 9}",
+        "repeats: {min: 3, max: 9}\nname: x",
         f"F:{R + 1}: unknown key 'name'; an experiment has the name of its file",
     ),
     ("600", "fast", f"F:{W + 2}: workload.rate_per_s: 'fast' is not a number; {RATE}"),
@@ -70,17 +71,17 @@ WRONG = [
         f"F:{W + 1}: workload.clients: 12.5 is not a whole number; expected a whole number from 1 to 10000",
     ),
     (
-        "repeats: 3",
+        "repeats: {min: 3, max: 9}",
         "repeats:",
-        f"F:{R}: repeats: null is not a whole number; expected a whole number from 1 to 100",
+        f"F:{R}: repeats: null cannot be used; expected a whole number {REPEATS}",
     ),
     (
-        "repeats: 3",
+        "repeats: {min: 3, max: 9}",
         f"repeats: {'9' * 80}",
-        f"F:{R}: repeats: {'9' * 57}... is out of range; expected a whole number from 1 to 100",
+        f"F:{R}: repeats: {'9' * 57}... cannot be used; expected a whole number {REPEATS}",
     ),
     (
-        "repeats: 3",
+        "repeats: {min: 3, max: 9}",
         f"repeats: {'9' * 6000}",
         f"F:{R}: a number of 6000 characters; expected a shorter one",
     ),
@@ -167,7 +168,17 @@ WRONG = [
         'title: "two\\nlines"  #',
         "F:2: title: 'two\\nlines' cannot be used; expected one line of text, at most 300 characters",
     ),
-    ("repeats: 3", "repeats: 3\nrepeats: 4", f"F:{R + 1}: key 'repeats' is given twice (first on line {R})"),
+    (
+        "repeats: {min: 3, max: 9}",
+        "repeats: {min: 9, max: 3}",
+        f"F:{R}: repeats: min 9 is above max 3; expected at most max",
+    ),
+    ("repeats: {min: 3, max: 9}", "repeats: {min: 3}", f"F:{R}: repeats: key 'max' is missing"),
+    (
+        "repeats: {min: 3, max: 9}",
+        "repeats: {min: 3, max: 9}\nrepeats: 4",
+        f"F:{R + 1}: key 'repeats' is given twice (first on line {R})",
+    ),
     ("title:", "title: a: b", "F:2: not valid YAML: mapping values are not allowed here"),
     ("expect:", "expect: &a", f"F:{E}: anchors and aliases ('a') are not used in experiment files"),
     ("600", "!!python/name:os.system x", f"F:{W + 2}: tag or merge key"),
@@ -207,13 +218,13 @@ def test_what_is_no_experiment_file(fails: Fails, text: str | bytes, expected: s
 
 
 def test_unknown_keys_are_told_before_what_they_cause(fails: Fails) -> None:
-    """A misspelt key also lacks under its right name; the misspelling is the news."""
+    """A misspelt key is also missing under its right name. The message names the misspelling."""
     assert "unknown key 'duration'; did you mean 'duration_s'?" in fails(changed("duration_s", "duration"))
 
 
 def test_more_requests_than_one_machine_can_record(fails: Fails) -> None:
     text = changed("rate_per_s: 600", "rate_per_s: 6000").replace("duration_s: 4", "duration_s: 3600")
-    assert f"F:{W + 2}: workload: 1.3e+08 requests planned in all" in fails(text)
+    assert f"F:{W + 2}: workload: 3.89e+08 requests planned in all" in fails(text)
 
 
 @pytest.mark.parametrize(

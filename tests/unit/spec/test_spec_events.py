@@ -1,4 +1,4 @@
-"""The timeline of an experiment: what is refused, how it is numbered, and what it adds up to."""
+"""The timeline of an experiment: what is refused, how events are numbered, and the resulting plan."""
 
 import random
 from collections.abc import Callable

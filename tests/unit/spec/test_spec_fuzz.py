@@ -1,4 +1,4 @@
-"""Whatever a file holds: an experiment, or one line that says why not. Never anything else."""
+"""Every file is an experiment, or is refused in one line that says why."""
 
 import copy
 import io
@@ -19,7 +19,7 @@ from harness.spec.yaml_file import dump_tree, read_tree
 from tests.unit.thorough import examples
 
 FILES = [(EXPERIMENTS / f"{name}.yaml").read_text() for name in experiment_names()]
-# A few: tests/real/faults/test_many_bad_files.py goes through ten thousand files.
+# Only a few: tests/real/faults/test_many_bad_files.py tries ten thousand files.
 FUZZ = settings(
     deadline=None, max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -86,7 +86,7 @@ TREES = st.recursive(
 
 
 def outcome(path: Path, overrides: dict[str, object] | None = None) -> Experiment | None:
-    """The experiment in a file, or None where it was refused as it should be."""
+    """Return the experiment in a file, or None if it was refused correctly."""
     try:
         return load_experiment(str(path), overrides)
     except UserError as error:
@@ -193,7 +193,7 @@ def test_what_is_written_reads_back_equal(tmp_path: Path, tree: dict[str, Any]) 
 def test_a_refusal_is_a_failure_of_these_tests_when_it_is_no_user_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check can fail: an error of another kind is not taken for a refusal."""
+    """The check can fail: another kind of error does not count as a refusal."""
     monkeypatch.setattr("harness.spec.experiment.read_tree", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         outcome(write(tmp_path / "x.yaml", "a: 1"))

@@ -1,4 +1,4 @@
-"""Experiment files that are right: loaded, overridden, written out, found by name or by path."""
+"""Valid experiment files: loaded, overridden, written, found by name or by path."""
 
 import json
 import subprocess
@@ -24,12 +24,14 @@ def test_the_experiments_of_the_lab_are_found() -> None:
 def test_every_experiment_is_valid_short_and_explains_itself(name: str) -> None:
     experiment = load_experiment(name)
     work = experiment.workload
-    cells = len(experiment.variants) * experiment.repeats
+    cells = len(experiment.variants) * experiment.repeats.min
     assert experiment.name == name
     assert len(experiment.arms) >= 2, "a control arm is missing"
     assert experiment.expect
     assert len(experiment.lesson) > 300
-    assert cells * (work.warm_up_s + work.duration_s + 1) <= 60, "a second a cell to start and stop its parts"
+    assert cells * (work.warm_up_s + work.duration_s + 1) <= 140, (
+        "a second a cell to start and stop its parts"
+    )
     assert (EXPERIMENTS / f"{name}.yaml").read_text().startswith(FIRST_LINE)
 
 

@@ -60,7 +60,7 @@ CACHED = experiment(
     calls="AddVideo: 3, GetVideo: 1",
 )
 
-# Twelve arms with names of middling length; replicas that fail, one slow; half of the arms try again.
+# Twelve arms with names of middling length; replicas that fail, one slow; half of the arms retry.
 TWELVE = experiment(
     {
         f"settings_of_the_client_{number}": "route: envoy, policy: "
@@ -74,7 +74,7 @@ TWELVE = experiment(
 # One arm, one replica, one client.
 LONELY = experiment({"only": "route: envoy, policy: round_robin"}, count=1, clients=1)
 
-# One replica is killed and comes back; an arm to which something else happens, and one where nothing does.
+# One replica is killed and comes back. One arm has other events, and one arm has none.
 KILLED = experiment(
     {
         "sticky": "route: envoy, policy: sticky",

@@ -1,4 +1,4 @@
-"""One synthetic cell: FIFO replicas, seeded arrivals, and whatever the experiment says of both."""
+"""One synthetic cell: FIFO replicas and seeded arrivals, as the experiment describes them."""
 
 import csv
 import itertools

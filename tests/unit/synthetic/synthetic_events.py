@@ -1,4 +1,4 @@
-"""Events of an synthetic cell: when each replica was away, and the lines of events.jsonl that say so."""
+"""Events of a synthetic cell: when each replica was away, and the lines of events.jsonl."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from harness.record.event_log import Asked, EndpointChange, Line, StepTaken, Too
 from harness.spec.experiment import Event
 
 MS = 1_000_000
-NOTICED_NS = 100 * MS  # after this sessions leave a replica that breaks
+NOTICED_NS = 100 * MS  # after this time sessions leave a broken replica
 ROLL_NS = 150 * MS  # a replica's turn
 
 
 class InventedEvents:
-    """What became of the replicas `names`; `end_ns` and all instants as in the cell."""
+    """The states of the replicas `names` over time; `end_ns` and all instants as in the cell."""
 
     def __init__(self, events: Sequence[Event], names: Sequence[str], start_ns: int, end_ns: int) -> None:
         self.start_ns, self.end_ns = start_ns, end_ns
@@ -32,11 +32,11 @@ class InventedEvents:
             self._play(planned, targets[planned.number])
 
     def broken(self, name: str, at_ns: int) -> bool:
-        """Whether calls to it fail, since nobody has noticed yet."""
+        """Whether calls to it fail because nobody has noticed yet."""
         return any(n == name and breaks and a <= at_ns < a + NOTICED_NS for n, a, _, breaks in self.away)
 
     def there(self, name: str, at_ns: int) -> bool:
-        """Whether it is among those to pick from."""
+        """Whether the balancer can pick it."""
         if self.broken(name, at_ns):
             return True
         gone = any(n == name and a <= at_ns < b for n, a, b, _ in self.away)
@@ -81,7 +81,7 @@ class InventedEvents:
         )
 
     def _become(self, planned: PlannedEvent, name: str, at_ns: int) -> int:
-        """Do it to one replica; returns when it had taken effect."""
+        """Change one replica's state; return when the change took effect."""
         kind = EVENT_KINDS[planned.event.do]
         if kind.membership == "removes":
             breaks = kind.breaks_calls and not kind.endpoints

@@ -1,4 +1,4 @@
-"""Invents run directories: the record of a run that never was, quick to make and the same every time.
+"""Makes synthetic run directories: quickly, and the same every time.
 
 `python -m tests.unit.synthetic.synthetic_run` writes the golden run again.
 """
@@ -35,7 +35,7 @@ workload:
 arms:
   sticky: {route: envoy, policy: sticky}
   round_robin: {route: envoy, policy: round_robin}
-repeats: 2
+repeats: 3
 expect:
   - {arm: round_robin, metric: spread.max_over_mean, at_most: 1.02}
   - {arm: sticky, metric: affinity.purity, at_least: 1.0}
@@ -52,7 +52,7 @@ def synthesise_run(
     `requests`: planned in the window of each cell, whatever the experiment's rate.
     """
     experiment = _read(experiment_yaml, name)
-    order = [(n, arm) for n in range(1, experiment.repeats + 1) for arm in experiment.variants.values()]
+    order = [(n, arm) for n in range(1, experiment.repeats.min + 1) for arm in experiment.variants.values()]
     manifest = Manifest(
         experiment=name,
         seed=1,
@@ -108,7 +108,7 @@ def _synthesise_cell(
 
 
 def write_golden(golden: Path) -> None:
-    """Replace the golden run by the one synthetic now, with names and times that never change."""
+    """Replace the golden run by a new synthetic run, with fixed names and times."""
     from harness.report.page import build_report
 
     shutil.rmtree(golden, ignore_errors=True)

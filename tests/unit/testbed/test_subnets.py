@@ -1,4 +1,4 @@
-"""Which subnets the lab's networks may have beside this machine's routes."""
+"""Subnets that the lab's networks may have, next to the routes of this machine."""
 
 import random
 import stat

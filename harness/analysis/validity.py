@@ -1,0 +1,121 @@
+"""What can be believed of one cell: its metrics, why it may be wrong, and which metrics that spoils. Pure.
+
+A cell is not good or bad as a whole. A wrong record spoils every metric. Another rate of sends than planned
+spoils what depends on the load. Late sending spoils that, too; but it adds at most the lag to a duration, and
+it does not change where answers came from. harness.metrics.metric.Sort says which metrics are which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.metrics.facts import CellFacts
+from harness.metrics.metric import NS_PER_MS, Number, Sort
+from harness.metrics.registry import METRICS
+
+# Outside this range of achieved / planned sends, the replicas had another load than the experiment states.
+# Nighthawk has the same rule. The share of sends that cross the window's edges is well below 5 %.
+MIN_ACHIEVED_SHARE = 0.95
+MAX_ACHIEVED_SHARE = 1.05
+# With more lag the sends come in bursts that the plan does not have.
+MAX_LAG_P99_MS = 50.0
+
+Cause = Literal["record", "rate", "lag"]
+SPOILED_BY: Mapping[Cause, frozenset[Sort]] = {
+    "record": frozenset({"counts", "times", "load"}),
+    "rate": frozenset({"times", "load"}),
+    "lag": frozenset({"load"}),
+}
+_USABLE = {
+    "record": "not usable",
+    "rate": "usable for counts only",
+    "lag": "usable for counts only, and for durations less its lag",
+}
+
+
+@dataclass(frozen=True)
+class InvalidReason:
+    """Why metrics of a cell are not usable: a sentence, and what is wrong."""
+
+    text: str
+    cause: Cause = "record"
+
+    @property
+    def in_words(self) -> str:
+        """Return what the cell can still be used for, and the reason."""
+        return f"{_USABLE[self.cause]}, because {self.text}"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """The values of one cell's metrics by name, and what is wrong with the cell.
+
+    lag_ms: rank -> the generator's lag. one_event: metric -> by how much a single event would have moved it.
+    """
+
+    repeat: int
+    values: Mapping[str, Number]
+    invalid_reasons: tuple[InvalidReason, ...] = ()
+    lag_ms: Mapping[str, float] = field(default_factory=dict)
+    one_event: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def record_is_wrong(self) -> bool:
+        """Return whether no metric of the cell can be believed."""
+        return any(reason.cause == "record" for reason in self.invalid_reasons)
+
+    def can_tell(self, metric: str) -> bool:
+        """Return whether nothing that is wrong with the cell spoils this metric."""
+        sort = METRICS[metric].sort
+        return not any(sort in SPOILED_BY[reason.cause] for reason in self.invalid_reasons)
+
+    def excess(self, metric: str) -> float:
+        """Return how much of a duration (ms) may be the generator's lag; 0 for other metrics.
+
+        A FIFO queue whose arrivals are late by at most L finishes each of them late by at most L. So a
+        latency that counts from the planned send is at most the lag too long. Both are taken at one rank.
+        """
+        entry = METRICS[metric]
+        return self.lag_ms.get(entry.lag_rank, 0.0) if entry.sort == "times" else 0.0
+
+
+def measure(facts: CellFacts) -> CellResult:
+    """Compute every metric of one cell, and the reasons why some may not be usable."""
+    steps = {
+        name: step
+        for name, metric in METRICS.items()
+        if metric.one_event is not None and (step := metric.one_event(facts)) is not None
+    }
+    return CellResult(
+        facts.repeat,
+        {name: metric.compute(facts) for name, metric in METRICS.items()},
+        tuple(_invalid_reasons(facts)),
+        {rank: lag_ns / NS_PER_MS for rank, lag_ns in facts.lag_ns.items()},
+        steps,
+    )
+
+
+def _invalid_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
+    if facts.status != "completed":
+        yield InvalidReason(f"the cell is {facts.status}")
+    if not facts.requests:
+        yield InvalidReason("no request was recorded in the measured window")
+    yield from map(InvalidReason, facts.lost_workers)
+    if (ledgers := facts.ledgers).reconciled is False:
+        yield InvalidReason(
+            f"the ledgers do not reconcile ({ledgers.only_client} requests only at the client, "
+            f"{ledgers.only_envoy} only at Envoy, {ledgers.only_replica} only at a replica, "
+            f"{ledgers.disagree} disagree)"
+        )
+    achieved, planned = facts.achieved_rate_per_s, facts.planned_rate_per_s
+    if planned and not facts.awaits_answers:
+        share = achieved / planned
+        if not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
+            sent = f"{achieved:.4g} of {planned:.4g} planned requests/s ({share:.0%})"
+            yield InvalidReason(f"the generator sent {sent}", "rate")
+    lag_ms = facts.lag_ns.get("p99", 0.0) / NS_PER_MS
+    if lag_ms > MAX_LAG_P99_MS:
+        limit = f"(at most {MAX_LAG_P99_MS:g} ms)"
+        yield InvalidReason(f"the generator lagged {lag_ms:.4g} ms behind its plan at p99 {limit}", "lag")
