@@ -267,7 +267,8 @@ def _note(
     """Return which requests are shown, and what is not drawn to scale."""
     repeats = sorted({cell.record.repeat for cell in cells.values()})
     which = f"repeat {repeats[0]}" if len(repeats) == 1 else "the first recorded repeat of each arm"
-    of = f" of {run.experiment.repeats}" if len(repeats) == 1 and run.experiment.repeats > 1 else ""
+    recorded = max(len(run.cells_of(arm)) for arm in cells)
+    of = f" of {recorded}" if len(repeats) == 1 and recorded > 1 else ""
     rows = sum(each.requests.height + each.messages.height for each in moments.values())
     if part.to_ns is None:
         shown = f"Shown: {which}{of}, every request of the measured window until its answer."

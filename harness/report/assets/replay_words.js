@@ -1,5 +1,7 @@
 // What the drawing shows at a moment, in sentences: for those who read first, and for those who cannot see it.
 
+const MANY = 10;
+
 export const seconds = (t, record) => (t / record.quantaPerMs / 1000).toFixed(2);
 export const armTitle = (name) => name.replaceAll("_", " ");
 
@@ -39,11 +41,14 @@ function lines(record, counts, t) {
   return `${all} waiting requests stand in line at ${name}, while ${free} of ${slots} slots elsewhere are free.`;
 }
 
+/** Says where those under way are. Many that are in no slot and in no line wait where no ledger looks, as in gRPC. */
 function underWayWords({ underWay, replicas }) {
   const words = `${plural(underWay, "request is", "requests are")} under way`;
+  if (!underWay) return `${words}.`;
   const served = replicas.reduce((sum, { serving }) => sum + serving, 0);
-  const travel = Math.max(0, underWay - served);
-  return underWay ? `${words}: ${served || "none"} in a slot, none in line, ${travel || "none"} on the way.` : `${words}.`;
+  const between = underWay - served;
+  const many = between > MANY && between > underWay / 2 ? `, ${between.toLocaleString("en")} between client and replica` : "";
+  return `${words}: ${served || "none"} in a slot, none in line${many}.`;
 }
 
 function longest(replicas, key) {
