@@ -109,19 +109,3 @@ def test_other_arms_can_be_chosen(reports: Reports, open_report: OpenReport) -> 
     page.part("arm-0").select_option("settings_of_the_client_7")
     page.await_arm("settings of the client 7")
     compare(page, reports["twelve"].parent, ["settings_of_the_client_7", "settings_of_the_client_1"])
-
-
-def test_the_words_say_what_hurts(sticky_run: Path, open_report: OpenReport) -> None:
-    """At the end of the load: the busiest replica's line under stickiness, beside idle slots elsewhere."""
-    page = open_report(sticky_run / "report.html")
-    page.scrub(29_000)
-    figures = page.figures()
-    lines = {
-        name: one["waiting"] for (arm, name), one in figures.items() if arm == "sticky" and name != "all"
-    }
-    busiest = max(lines, key=lambda name: lines[name])
-    sticky, round_robin = page.sentences()
-    assert lines[busiest] > 20
-    assert f"stand in line at {busiest}" in sticky
-    assert "slots elsewhere are free" in sticky
-    assert "stand in line" not in round_robin

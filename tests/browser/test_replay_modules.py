@@ -16,6 +16,7 @@ from tests.unit.report.replay_unpacked import unpacked
 SECOND = 10**9
 MARGIN = 150 * 10  # quanta: MAX_MARGIN_MS of replay_record.js
 BUCKET = 50 * 10
+ASKED_FOR = ("ArmRecord", "eachOnItsWay", "shortestWay", "curveOf", "tellingMoment", "sentence")
 
 
 @pytest.fixture(scope="module")
@@ -25,21 +26,27 @@ def scripts(browser: Any) -> Any:
     page = context.new_page()
     text = module_script("replay_player.js").text
     page.add_script_tag(
-        content=f"{text}\nObject.assign(window, {{ArmRecord, eachOnItsWay, shortestWay}});", type="module"
+        content=f"{text}\nObject.assign(window, {{{', '.join(ASKED_FOR)}}});",
+        type="module",
     )
     page.evaluate("() => new Promise(resolve => setTimeout(resolve))")
     yield page
     context.close()
 
 
-def random_moments(seed: int, requests: int, *, slots: int = 2, replicas: int = 4) -> Moments:
-    """Requests at four replicas whose slots are given first come, first served; some fail, some try again."""
+def random_moments(
+    seed: int, requests: int, *, slots: int = 2, replicas: int = 4, weights: tuple[int, ...] = (5, 1, 1, 1)
+) -> Moments:
+    """Requests at four replicas whose slots are given first come, first served; some fail, some try again.
+
+    weights: how often a replica is picked.
+    """
     draw = random.Random(seed)
     sent = sorted(draw.randrange(2 * SECOND) for _ in range(requests))
     rows, stays = [], []
     free = [[0] * slots for _ in range(replicas)]
     arrivals = sorted(
-        (sent_ns + draw.randrange(SECOND // 100), number, draw.choices(range(replicas), [5, 1, 1, 1])[0])
+        (sent_ns + draw.randrange(SECOND // 100), number, draw.choices(range(replicas), weights)[0])
         for number, sent_ns in enumerate(sent)
         if draw.random() < 0.95
         for _ in range(draw.choice([1, 1, 1, 2]))
@@ -187,3 +194,31 @@ def test_a_journey_ends_at_the_recorded_moments(scripts: Any) -> None:
     assert not [
         one for one in found if one["kind"] == "out" and one["t"] == one["arrived"] + 1 and one["part"] == 1
     ]
+
+
+def test_it_opens_at_the_longest_line_beside_idle_slots_and_says_so(scripts: Any) -> None:
+    """In one of two arms a replica gets most of the requests: that is the picture to see."""
+    arms = [arm_of(random_moments(7, 1200, weights=weights)) for weights in ((9, 1, 1, 1), (1, 1, 1, 1))]
+    data = {"quantum_us": QUANTUM_NS // 1000, "methods": ["AddVideo"], "codes": ["OK", "UNAVAILABLE"]}
+    moment, counts, words = scripts.evaluate(
+        """async ([arms, data]) => {
+          const records = await Promise.all(arms.map((arm) => ArmRecord.of(arm, data)));
+          const shown = {records, from: 0, to: 40000, loadEnd: 20000};
+          shown.curves = records.map((record) => curveOf(record, shown.from, shown.to));
+          const t = tellingMoment(shown);
+          const counts = records.map((record) => record.countsAt(t));
+          return [t, counts, records.map((record, arm) => sentence(record, counts[arm], t))];
+        }""",
+        [arms, data],
+    )
+    assert 10_000 < moment <= 20_000
+    uneven, even = (count["waiting"] for count in counts)
+    assert uneven > 5 * even
+    line = counts[0]["replicas"][0]["waiting"]
+    free = 6 - sum(one["serving"] for one in counts[0]["replicas"][1:])
+    which = "All" if line == uneven else f"{line} of"
+    assert words[0].startswith(
+        f"{which} {uneven} waiting requests stand in line at replica-0, while {free} of 6 slots elsewhere"
+    )
+    assert "stand in line" not in words[1]
+    assert all("failed so far" in one for one in words)

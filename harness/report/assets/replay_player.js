@@ -173,6 +173,7 @@ class Player {
     this.before = undefined;
     this.told = 0;
     this.showState();
+    this.moveTo(this.position);
     this.frame = requestAnimationFrame((now) => this.tick(now));
   }
 
