@@ -12,7 +12,7 @@ RUN python -m pip install --no-cache-dir --quiet --root-user-action=ignore --req
 # Every user may read and execute the files, and nobody may write them, whatever their modes outside.
 COPY . ./
 RUN chmod -R u=rwX,go=rX . \
- && python -m compileall -q services lb load harness \
+ && python -m compileall -q services lb load simulator harness \
  && useradd --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin lab
 # Containers have a read-only root. They can write only to /tmp, even as a user that the image does not know.
 ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

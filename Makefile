@@ -78,6 +78,7 @@ stubs: setup ## write the gRPC stubs anew
 
 bench: setup ## measure what the lab itself costs
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.simulator
 
 capacity: setup ## measure what one core carries: results/capacity (some twelve minutes; goes on where it stopped)
 	$(BIN)/python -m bench.capacity

@@ -2,12 +2,23 @@
 
 import sys
 
+from harness.interrupt import ignore_interrupts, one_interrupt
+
 INTERRUPTED = 130
 
-if __name__ == "__main__":
-    try:
-        from harness.cli.main import main
 
-        sys.exit(main())
-    except KeyboardInterrupt:  # while the imports were still under way; later ones are main's
-        sys.exit(INTERRUPTED)
+def run() -> int:
+    """Return the exit status of the command line; also that of a signal during the imports."""
+    try:
+        with one_interrupt():
+            from harness.cli.main import main
+
+            return main()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    status = run()
+    ignore_interrupts()
+    sys.exit(status)

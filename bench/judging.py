@@ -111,7 +111,7 @@ def _write_large(cell: Cell, requests: int, folder: Path) -> None:
     later = [
         table.with_columns(
             pl.col("request_id") + copy * ID_STEP,
-            pl.col("planned_ns", "sent_ns", "done_ns") + copy * window_ns,
+            pl.col("planned_ns", "ready_ns", "sent_ns", "done_ns") + copy * window_ns,
         )
         for copy in range(copies)
     ]

@@ -50,7 +50,7 @@ def _sending(folder: Path) -> dict[str, Any]:
     store_rows(folder / REQUESTS_FILE, folder / "requests.parquet", REQUEST_COLUMNS)
     rows = pl.read_parquet(folder / "requests.parquet")
     rows = rows.filter(pl.col("planned_ns") >= status["measure_start_ns"])
-    lag_ns = (rows["sent_ns"] - rows["planned_ns"]).quantile(0.99)
+    lag_ns = (rows["sent_ns"] - rows["ready_ns"]).quantile(0.99)
     assert lag_ns is not None
     return {
         "sent_share": round((rows["sent_ns"] < status["measure_end_ns"]).sum() / rows.height, 4),

@@ -4,6 +4,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextmanager
 def one_interrupt() -> Iterator[None]:
@@ -13,8 +15,7 @@ def one_interrupt() -> Iterator[None]:
     before, as SIGHUP is under nohup, stays ignored.
     """
     interrupted = False
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    numbers = [number for number in ending if signal.getsignal(number) != signal.SIG_IGN]
+    numbers = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
 
     def interrupt(*_: object) -> None:
         nonlocal interrupted
@@ -30,3 +31,9 @@ def one_interrupt() -> Iterator[None]:
         for number, handler in before.items():
             if not interrupted:
                 signal.signal(number, handler)
+
+
+def ignore_interrupts() -> None:
+    """Ignore these signals from now on. For a program that has its exit status and only has to end."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)

@@ -10,6 +10,7 @@ import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from lb.clock import NS_PER_MS, sleep_until
+from lb.rows import STREAM_METHODS
 from lb.settings import MAX_PAYLOAD_BYTES
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
@@ -52,6 +53,7 @@ class Answer(NamedTuple):
     """The end of one call: its gRPC code and when it ended (monotonic ns).
 
     `initial`, `trailing`: its metadata, grpc.aio.Metadata. `messages`: those of a stream, else empty.
+    `error`: what the status says besides the code; "" after OK.
     """
 
     code: str
@@ -59,6 +61,7 @@ class Answer(NamedTuple):
     initial: Any
     trailing: Any
     messages: list[Message]
+    error: str
 
 
 class VideoCalls:
@@ -83,7 +86,8 @@ class VideoCalls:
         call = self._stub.AddVideo(video, metadata=outgoing.metadata, timeout=outgoing.timeout_s)
         code = await call.code()
         done_ns = time.monotonic_ns()
-        return Answer(code.name, done_ns, await call.initial_metadata(), await call.trailing_metadata(), [])
+        initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
+        return Answer(code.name, done_ns, initial, trailing, [], await call.details() or "")
 
     async def list_videos(self, outgoing: OutgoingCall) -> Answer:
         """Server stream: the replica sends a message every gap. `sent_ns` of each is that of the request."""
@@ -158,7 +162,7 @@ class VideoCalls:
         }
 
 
-METHODS = ("AddVideo", "ListVideos", "GetVideos", "GetVideo")
+METHODS = ("AddVideo", *STREAM_METHODS)
 
 
 def video_texts(payload_bytes: int) -> dict[str, str]:
@@ -190,7 +194,8 @@ async def _stream(call: Any, exchange: Callable[[], Awaitable[None]], messages: 
     status = await _true_status(call, first)
     done_ns = time.monotonic_ns() if status.code() == OK else ended_ns
     trailing = grpc.aio.Metadata.from_tuple(status.trailing_metadata() or ())
-    return Answer(CODE_NAMES[status.code()], done_ns, await call.initial_metadata(), trailing, messages)
+    initial, error = await call.initial_metadata(), status.details() or ""
+    return Answer(CODE_NAMES[status.code()], done_ns, initial, trailing, messages, error)
 
 
 async def _true_status(call: Any, first: Any) -> Any:

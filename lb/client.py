@@ -19,10 +19,14 @@ Row = tuple[int | str, ...]
 
 @dataclass
 class Rows:
-    """Finished rows, with the columns of lb.rows. One thread appends while another removes."""
+    """Finished rows, with the columns of lb.rows. One thread appends while another removes.
+
+    `failures`: the gRPC code and the message of each failed request.
+    """
 
     requests: deque[Row] = field(default_factory=deque)
     messages: deque[Row] = field(default_factory=deque)
+    failures: deque[tuple[str, str]] = field(default_factory=deque)
 
 
 class Client:
@@ -66,15 +70,23 @@ class Client:
 
     async def _run_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
         deadline_ns = round(self._settings.deadline_s * NS_PER_S)
+        answered_ns = 0
         for call in plan:
             planned_ns = start_ns + call.at_ns
             await sleep_until(planned_ns)
             if end_ns is not None and time.monotonic_ns() > end_ns + deadline_ns:
+                self._sequence += 1 + sum(1 for _ in plan)  # calls that are not sent keep their numbers
                 return
-            await self.call(call.method, planned_ns)
+            answered_ns = await self.call(call.method, planned_ns, answered_ns)
 
-    async def run_closed_loop(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int) -> None:
-        """Send each call one think time after the last answer, until `end_ns` (monotonic ns)."""
+    async def run_closed_loop(
+        self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int, first_number: int = 0
+    ) -> None:
+        """Send each call one think time after the last answer, until `end_ns` (monotonic ns).
+
+        `first_number`: of the first call, in request ids.
+        """
+        self._sequence = first_number
         planned_ns = start_ns
         for call in plan:
             planned_ns += call.at_ns
@@ -84,13 +96,19 @@ class Client:
             await self.call(call.method, planned_ns)
             planned_ns = time.monotonic_ns()
 
-    async def call(self, method: str, planned_ns: int) -> None:
-        """Make one call, planned for `planned_ns` (monotonic ns), and record its row."""
+    async def call(self, method: str, planned_ns: int, not_before_ns: int = 0) -> int:
+        """Make one call, planned for `planned_ns` (monotonic ns), record its row, and return when it ended.
+
+        `not_before_ns`: when the answer came that the caller has waited for. Until then, and until the
+        session's first answer, the call is not ready to be sent: that wait is no lag of the generator.
+        """
         session, sequence = self._session_at(planned_ns), self._sequence
         self._sequence += 1
+        ready_ns = max(planned_ns, not_before_ns)
         if session.first_call_sent and self._settings.await_first_answer:
             # The first answer brings the cookie. Before that the balancer cannot know the session.
             await session.first_call_ended.wait()
+            ready_ns = max(ready_ns, session.first_answer_ns)
         session.first_call_sent = True
         request_id = self._number * REQUEST_IDS_PER_CLIENT + sequence
         outgoing = OutgoingCall(
@@ -105,9 +123,13 @@ class Client:
             answer = await self._calls[sequence % len(self._calls)][method](outgoing)
             session.update(answer.initial)
             session.update(answer.trailing)
-        finally:
-            session.first_call_ended.set()  # also after an error, so that later calls do not wait for ever
-        self._record((request_id, self._number, session.number, method), (planned_ns, sent_ns), answer)
+        except BaseException:
+            session.end_first_call(time.monotonic_ns())  # so that later calls do not wait for ever
+            raise
+        session.end_first_call(answer.done_ns)
+        identity = (request_id, self._number, session.number, method)
+        self._record(identity, (planned_ns, ready_ns, sent_ns), answer)
+        return answer.done_ns
 
     def _session_at(self, planned_ns: int) -> Session:
         """Return the session of a call planned for that time. Opens a new one if the last has ended."""
@@ -117,14 +139,17 @@ class Client:
             session = self._session = Session(self._number, number, planned_ns, self._settings)
         return session
 
-    def _record(self, identity: Row, times_ns: tuple[int, int], answer: Answer) -> None:
+    def _record(self, identity: Row, times_ns: tuple[int, int, int], answer: Answer) -> None:
         epoch_ns = self._settings.epoch_ns
-        code, done_ns, initial, trailing, messages = answer
-        planned_ns, sent_ns = times_ns
+        planned_ns, ready_ns, sent_ns = times_ns
+        code, done_ns, initial, trailing, messages, error = answer
+        if code != "OK":
+            self._rows.failures.append((code, error))
         self._rows.requests.append(
             (
                 *identity,
                 planned_ns - epoch_ns,
+                ready_ns - epoch_ns,
                 sent_ns - epoch_ns,
                 done_ns - epoch_ns,
                 code,

@@ -31,6 +31,11 @@ class Load:
     seed: int
     repeat: int
 
+    @property
+    def draw(self) -> str:
+        """The name of the repeat from which replicas draw service times: see ClientSettings."""
+        return f"{self.seed}.{self.repeat}"
+
 
 class PlannedCall(NamedTuple):
     """One planned call. `at_ns`: from the phase's start (open loop) or the last answer (closed loop)."""

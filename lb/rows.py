@@ -4,7 +4,13 @@ Column name -> Python type. Instants (`*_ns`) are nanoseconds from the cell's ep
 results/README.md explains every column.
 """
 
-REQUEST_IDS_PER_CLIENT = 1_000_000_000  # request_id = client * this + number of the client's request
+# request_id = client * REQUEST_IDS_PER_CLIENT + number of the request in the client's plan, warm-up first.
+# So a request has the same id in every arm of a repeat. How many calls the warm-up of a closed loop makes
+# depends on the answers; there the measured requests are numbered from CLOSED_LOOP_MEASURED.
+REQUEST_IDS_PER_CLIENT = 1_000_000_000
+CLOSED_LOOP_MEASURED = 500_000_000
+
+STREAM_METHODS = ("ListVideos", "GetVideos", "GetVideo")
 
 REQUEST_COLUMNS: dict[str, type[int] | type[str]] = {
     "request_id": int,
@@ -12,6 +18,7 @@ REQUEST_COLUMNS: dict[str, type[int] | type[str]] = {
     "session": int,
     "method": str,
     "planned_ns": int,
+    "ready_ns": int,
     "sent_ns": int,
     "done_ns": int,
     "code": str,

@@ -7,13 +7,15 @@ from lb.calls import Metadata
 from lb.cookies import CookieJar
 from lb.plan import NS_PER_S
 from lb.settings import ClientSettings
+from lb.source_address import source_address
 
 
 class Session:
     """The identity of a session: its key, its cookies and the header that it echoes.
 
     `opens_ns`: planned instant of its first call, on any clock. `ends_ns`: when it ends, on the same clock;
-    None: never. `first_call_sent`, `first_call_ended`: set by the client.
+    None: never. `first_call_sent`: set by the client. `first_call_ended`: set when the first call has ended;
+    `first_answer_ns`: when that was, on the same clock.
     """
 
     def __init__(self, client: int, number: int, opens_ns: int, settings: ClientSettings) -> None:
@@ -22,10 +24,13 @@ class Session:
         self.ends_ns = None if lifetime_s is None else opens_ns + round(lifetime_s * NS_PER_S)
         self.first_call_sent = False
         self.first_call_ended = asyncio.Event()
+        self.first_answer_ns = 0
         self._jar = CookieJar(secure=settings.tls) if settings.cookie_jar else None
         self._echo_header = settings.echo_header
         self._echo: str | None = None
         self._fixed: Metadata = (("x-lab-session", f"{client}.{number}"),)
+        if settings.draw:
+            self._fixed = (*self._fixed, ("x-lab-draw", settings.draw))
         if settings.own_source_address:
             self._fixed = (*self._fixed, ("x-forwarded-for", source_address(client)))
 
@@ -38,6 +43,12 @@ class Session:
             metadata = (*metadata, (self._echo_header, self._echo))
         return metadata
 
+    def end_first_call(self, at_ns: int) -> None:
+        """Note that a call ended at `at_ns`. Only the first one counts."""
+        if not self.first_call_ended.is_set():
+            self.first_answer_ns = at_ns
+            self.first_call_ended.set()
+
     def update(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Keep the cookies and the echo header of an answer's initial or trailing metadata."""
         if self._jar is not None:
@@ -46,9 +57,3 @@ class Session:
             for key, value in metadata:
                 if key == self._echo_header and isinstance(value, str):
                     self._echo = value
-
-
-def source_address(client: int) -> str:
-    """Return an address 10.x.y.z for the client. Only clients 2**24 - 2 apart get the same one."""
-    number = client % (2**24 - 2) + 1
-    return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"

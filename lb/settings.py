@@ -17,6 +17,8 @@ class ClientSettings:
     a session wait until its first call has ended. `messages_per_stream`: messages of each stream.
     `deadline_s`: of each call. `epoch_ns`: the instant (monotonic ns) from which rows count.
     `key_prefix`: start of the ids of added videos.
+    `draw`: names the repeat. Replicas draw a request's service time from this name and the request's id, so
+    it is the same in every arm; "": replicas draw in the order in which calls arrive.
     `connections`: channels of a client. It uses them in turn, call by call; each has its own TCP connections.
     `share_connections`: all clients of a process share the same connections instead.
     `session_lifetime_s`: after this time a client opens a new session; None: never.
@@ -42,6 +44,7 @@ class ClientSettings:
     deadline_s: float
     epoch_ns: int
     key_prefix: str = "load"
+    draw: str = ""
     connections: int = 1
     share_connections: bool = False
     session_lifetime_s: float | None = None

@@ -10,13 +10,14 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import uvloop
 
 from lb.client import Client, Rows
 from lb.plan import NS_PER_S, Phase, closed_loop, open_loop
+from lb.rows import CLOSED_LOOP_MEASURED
 from load.channelz import ClientChannels, read_client_channels
 from load.order import LoadOrder
 
@@ -95,7 +96,8 @@ class LoadEngine:
             self._run.cancel()
 
     async def _run_phases(self) -> None:
-        settings, order = self._order.settings, self._order
+        order = self._order
+        settings = replace(order.settings, draw=order.load.draw)
         clients = [Client(number, settings, self.rows) for number in self._numbers]
         try:
             await asyncio.gather(*(client.connect() for client in clients))
@@ -123,7 +125,8 @@ class LoadEngine:
             for number, client in zip(self._numbers, clients, strict=True):
                 if load.rate_per_s is None:
                     calls = closed_loop(load, number, phase)
-                    tasks.create_task(client.run_closed_loop(calls, start_ns, end_ns))
+                    first_number = CLOSED_LOOP_MEASURED if phase == "measure" else 0
+                    tasks.create_task(client.run_closed_loop(calls, start_ns, end_ns, first_number))
                 else:
                     calls = open_loop(load, number, phase, duration_s, opens)
                     tasks.create_task(client.run_open_loop(calls, start_ns, end_ns))

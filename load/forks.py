@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -64,8 +65,9 @@ class PortFork:
         os.close(read)
 
     def send_port(self, port: int) -> None:
-        """Send the port to the child, which then runs."""
-        os.write(self._write, str(port).encode())
+        """Send the port to the child, which then runs. A child that has died is not told; see is_running."""
+        with suppress(BrokenPipeError):
+            os.write(self._write, str(port).encode())
         os.close(self._write)
 
 

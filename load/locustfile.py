@@ -76,6 +76,7 @@ class VideoUser(User):
         _run_on_loop(self._call_on_loop(method))
         row = dict(zip(REQUEST_COLUMNS, self._rows.requests.pop(), strict=True))
         self._rows.messages.clear()
+        self._rows.failures.clear()
         self.environment.events.request.fire(
             request_type=method,
             name=row["replica"] or NO_ANSWER,

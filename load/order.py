@@ -111,6 +111,7 @@ REQUESTS_FILE = "requests.csv"
 MESSAGES_FILE = "messages.csv"
 STATUS_FILE = "load-status.json"
 WORKERS_FILE = "load-workers.json"  # each worker with its clients and how it ended; written by a master only
+FAILURES_FILE = "failures.json"  # how failed requests ended: code, message, number of calls
 CHANNELS_FILE = "channels.json"  # the channels of each client as gRPC reports them, before the first call
 EXPECTED_WORKERS_TIMEOUT_S = 60.0  # until the workers from elsewhere have joined
 STOPPED_EARLY = 3  # exit status of a load process that was told to stop

@@ -8,7 +8,7 @@ The worker sends first:
     HELLO {name, host, code, offset_ns, uncertainty_ns}
                                                 -> ORDER {name, order, clients}, or BYE: all places are taken
     READY {phase, channels}                     -> START {phase, start_ns}     start_ns on the master's clock
-    ROWS {messages, requests, rows, measured}      CSV text without headers
+    ROWS {messages, requests, rows, measured, failures}     CSV text without headers; load.row_batches
     ENDED {state, rows}                         -> BYE {last}
     FAILED {error}                              -> BYE {last}
                                                 <- STOP {}                     at any time

@@ -2,16 +2,17 @@
 
 import csv
 import io
+import json
 import os
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lb.client import Row, Rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.engine import Progress
-from load.order import MESSAGES_FILE, REQUESTS_FILE, LoadStatus
+from load.order import FAILURES_FILE, MESSAGES_FILE, REQUESTS_FILE, LoadStatus
 
 BATCH_INTERVAL_S = 0.2  # between two batches while measuring
 POLL_INTERVAL_S = 0.02  # before measuring: the harness must learn soon when measuring starts
@@ -19,19 +20,26 @@ POLL_INTERVAL_S = 0.02  # before measuring: the harness must learn soon when mea
 _METHOD, _PLANNED, _DONE, _CODE, _REPLICA = (
     list(REQUEST_COLUMNS).index(name) for name in ("method", "planned_ns", "done_ns", "code", "replica")
 )
+MAX_MESSAGES, MAX_MESSAGE_LENGTH = 50, 500
+OTHER_MESSAGES = "(other messages)"
 NO_ANSWER = "(no answer)"  # on Locust's page, in place of a replica
+
+
+Taken = TypeVar("Taken")
 
 
 class RowBatch(NamedTuple):
     """Finished rows as CSV text without headers.
 
     `rows`: number of request rows. `measured`: how many of them were planned for the measured window.
+    `failures`: [code, message, number of requests] of those that failed.
     """
 
     messages: str
     requests: str
     rows: int
     measured: int
+    failures: list[tuple[str, str, int]]
 
 
 class CallFailedError(Exception):
@@ -53,9 +61,12 @@ class RowCollector:
         """Deliver all rows that were finished since the last call as one batch."""
         messages = _take_all(self._rows.messages)
         requests = _take_all(self._rows.requests)
-        if messages or requests:
+        failures = Counter(_take_all(self._rows.failures))
+        if messages or requests or failures:
             measured = _count_measured(requests, progress.measure_start_ns)
-            self._deliver(RowBatch(_csv_text(messages), _csv_text(requests), len(requests), measured))
+            counted = [(code, message, calls) for (code, message), calls in failures.items()]
+            texts = _csv_text(messages), _csv_text(requests)
+            self._deliver(RowBatch(*texts, len(requests), measured, counted))
         for row in requests:
             self._fire_request_event(row)
 
@@ -76,7 +87,7 @@ def _count_measured(requests: list[Row], start_ns: int) -> int:
     return sum(int(row[_PLANNED]) >= start_ns for row in requests) if start_ns else 0
 
 
-def _take_all(queue: deque[Row]) -> list[Row]:
+def _take_all(queue: deque[Taken]) -> list[Taken]:
     # The event loop's thread may append meanwhile: popleft is atomic.
     return [queue.popleft() for _ in range(len(queue))]
 
@@ -99,6 +110,8 @@ class RowFiles:
         self._requests = _open(folder / REQUESTS_FILE, list(REQUEST_COLUMNS))
         self._messages: int | None = None
         self._messages_path = folder / MESSAGES_FILE
+        self._failures: Counter[tuple[str, str]] = Counter()
+        self._failures_path = folder / FAILURES_FILE
         self._answered = 0
         self._last_status: tuple[str, int] | None = None
 
@@ -111,6 +124,22 @@ class RowFiles:
             _write(self._messages, batch.messages)
         _write(self._requests, batch.requests)
         self._answered += batch.rows
+        if batch.failures:
+            self._count_failures(batch.failures)
+
+    def _count_failures(self, failures: Iterable[tuple[str, str, int]]) -> None:
+        """Add failed requests to the file of failures. Messages may name a port or a time: some are kept."""
+        for code, message, calls in failures:
+            key = (code, message[:MAX_MESSAGE_LENGTH])
+            known = key in self._failures or len(self._failures) < MAX_MESSAGES
+            self._failures[key if known else (code, OTHER_MESSAGES)] += calls
+        most = [
+            {"code": code, "message": message, "calls": calls}
+            for (code, message), calls in self._failures.most_common()
+        ]
+        temporary = self._failures_path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(most))
+        temporary.replace(self._failures_path)
 
     def write_status(self, progress: Progress) -> None:
         """Write the progress and the number of finished calls to the status file, if they have changed."""

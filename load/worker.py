@@ -12,6 +12,7 @@ import load.main  # noqa: F401
 # isort: split
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -93,6 +94,8 @@ def main(argv: list[str] | None = None) -> int:
     except SecretError as error:
         log.error("%s", error)
         return BAD_USAGE
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)  # each client's connection is an open file
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     return WorkerLoop(host, int(port), secret).run()
 
 

@@ -1,11 +1,11 @@
 """Carries out a replica's settings: slots, seeded service times, injected slowness and failures."""
 
-import random
 import time
 
 import grpc
 
 from services.call import Call
+from services.draws import Draws
 from services.errors import RpcStatusError
 from services.load_report import LoadMeter, fixed_report
 from services.service_time import Sleeper, burn, draw_ns
@@ -18,16 +18,13 @@ _NO_ERRORS = ("OK", "CANCELLED")  # a call that its caller cancelled is not the 
 
 
 class Behaviour:
-    """Does the work of each call as the settings say. The same seed gives the same service times."""
+    """Does the work of each call as the settings say. `seed`: of what it draws, see services.draws."""
 
     def __init__(self, settings: ReplicaSettings, seed: str) -> None:
         self.settings = settings
         self.slots = Slots(settings.slots)
         self._sleeper = Sleeper()
-        # Separate generators, so that injected failures and slowness do not change the service times.
-        self._service_rng = random.Random(f"{seed}/service")
-        self._failure_rng = random.Random(f"{seed}/failure")
-        self._slow_rng = random.Random(f"{seed}/slow")
+        self._draws = Draws(seed)
         self._cache: SessionCache | None = None
         self._meter: LoadMeter | None = None
         self._fixed_report = b""
@@ -63,7 +60,7 @@ class Behaviour:
         the call instead: work() raises it at its end.
         """
         settings = self.settings
-        if settings.fail_share and self._failure_rng.random() < settings.fail_share:
+        if settings.fail_share and self._draws.failure(call) < settings.fail_share:
             code = grpc.StatusCode[settings.fail_code]
             message = f"failed on purpose: {settings.fail_share:g} of the calls end with {code.name}"
             error = RpcStatusError(code, message, after_headers=settings.fail_after_headers)
@@ -71,7 +68,7 @@ class Behaviour:
                 raise error
             call.error = error
         if settings.slow_share < 1:
-            call.slow_draw = self._slow_rng.random()
+            call.slow_draw = self._draws.slowness(call)
         if self._cache is not None and (session := call.session()):
             call.session_cached = self._cache.use(session)
             call.cache = "hit" if call.session_cached else "miss"
@@ -106,7 +103,7 @@ class Behaviour:
         factor = settings.slow_factor if call.slow_draw < settings.slow_share else 1.0
         if call.session_cached and settings.cache is not None:
             factor *= settings.cache.hit_factor
-        duration_ns = round(draw_ns(settings.service_time_ms, self._service_rng) * factor)
+        duration_ns = round(draw_ns(settings.service_time_ms, self._draws.service(call)) * factor)
         if settings.service_time_ms.burn_cpu:
             await burn(duration_ns)
         elif duration_ns:

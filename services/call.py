@@ -23,6 +23,8 @@ _INT64_DIGITS = 18  # every number of 18 digits fits into an int64
 class Call:
     """The state of one call. Instants (`*_ns`) are nanoseconds from the replica's epoch.
 
+    `identity`: names the request and its repeat, the same in every arm; "" for a call that does not belong to
+    the lab's load. `works`, `attempt`: counted by services.draws.
     `cache`: "hit" or "miss" if the replica has a cache and the caller named a session, else "".
     `session_cached`: the session's data is in the cache. `slow_draw`: the call is slow if this is below
     slow_share. `error`: raised when the work of the call is done.
@@ -37,6 +39,9 @@ class Call:
     service_ns: int = 0
     messages: int = 0
     metadata: Metadata = ()
+    identity: str = ""
+    works: int = 0
+    attempt: int = 0
     cache: str = ""
     session_cached: bool = False
     slow_draw: float = 0.0
@@ -65,13 +70,20 @@ class Clock:
         return time.monotonic_ns() - self._epoch_ns
 
 
-def request_id_of(metadata: Metadata) -> int:
-    """Return the `x-lab-request-id` of a call's metadata; NO_REQUEST_ID without a valid one."""
+def request_of(metadata: Metadata) -> tuple[int, str]:
+    """Return the `x-lab-request-id` of a call's metadata, and the identity of its draws (see Call).
+
+    NO_REQUEST_ID and "" without a valid id; "" without an `x-lab-draw`.
+    """
+    request_id = draw = ""
     for key, value in metadata:
-        if key == "x-lab-request-id":
-            usable = isinstance(value, str) and value.isascii() and value.isdigit()
-            return int(value) if usable and len(value) <= _INT64_DIGITS else NO_REQUEST_ID
-    return NO_REQUEST_ID
+        if key == "x-lab-request-id" and not request_id:
+            request_id = str(value)  # bytes become "b'...'", which is no number
+        elif key == "x-lab-draw" and not draw:
+            draw = str(value)
+    if not (request_id.isascii() and request_id.isdigit() and len(request_id) <= _INT64_DIGITS):
+        return NO_REQUEST_ID, ""
+    return int(request_id), f"{draw}/{request_id}" if draw else ""
 
 
 def address_of(peer: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import grpc
 
 from services.behaviour import Behaviour
-from services.call import CALL, Call, Clock, Context, address_of, request_id_of
+from services.call import CALL, Call, Clock, Context, address_of, request_of
 from services.errors import RpcStatusError
 from services.ledger import Ledger
 from services.load_report import METADATA_KEY
@@ -130,13 +130,15 @@ class LedgerInterceptor(VideoServiceInterceptor):
     def _arrive(self, name: str, context: Context) -> Call:
         self.started += 1
         metadata = context.invocation_metadata() or ()
+        request_id, identity = request_of(metadata)
         call = Call(
-            request_id=request_id_of(metadata),
+            request_id=request_id,
             method=name,
             peer=address_of(context.peer()),
             arrived_ns=self._clock.now_ns(),
             in_flight=self.started - self.done,
             metadata=metadata,
+            identity=identity,
         )
         CALL.set(call)
         return call

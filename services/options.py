@@ -119,7 +119,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DISTRIBUTION:MEAN_MS",
         help="service time alone; default: as in --settings, otherwise exponential:10",
     )
-    option("--seed", type=int, default=1, help="seed of the service times, together with the name")
+    option(
+        "--seed",
+        type=int,
+        default=1,
+        help="of what the replica draws, together with its name; the lab's load brings the seed of its own "
+        "service times",
+    )
     option("--ledger", type=Path, metavar="FILE", help="where to write one CSV row per call")
     option(
         "--ready", type=Path, metavar="FILE", help="written when it serves: name, addresses and pid as JSON"

@@ -2,27 +2,33 @@
 
 import asyncio
 import math
-import random
 import time
+from statistics import NormalDist
 
 from services.settings import ServiceTime
 
 LOGNORMAL_SIGMA = 1.0  # standard deviation of the logarithm; the coefficient of variation is 1.31
+_NORMAL = NormalDist()
 
 _TICK_NS = 1_000_000  # uvloop's timers count whole milliseconds (libuv's uv_timer)
 _SLICE_NS = 500_000
 
 
-def draw_ns(service_time: ServiceTime, rng: random.Random) -> int:
-    """Return one random service time in nanoseconds."""
+def draw_ns(service_time: ServiceTime, draw: float) -> int:
+    """Return the service time, in nanoseconds, that belongs to a draw which is uniform in (0, 1).
+
+    It is the distribution's quantile (inverse transform sampling), so a larger draw means a longer time in
+    every distribution: arms whose replicas differ serve the same requests as the long ones.
+    """
     mean_ms = service_time.mean
     if mean_ms == 0:
         return 0
     if service_time.distribution == "exponential":
-        ms = rng.expovariate(1 / mean_ms)
+        ms = -mean_ms * math.log1p(-draw)
     elif service_time.distribution == "lognormal":
         # E[X] = exp(mu + sigma^2 / 2)
-        ms = rng.lognormvariate(math.log(mean_ms) - LOGNORMAL_SIGMA**2 / 2, LOGNORMAL_SIGMA)
+        mu = math.log(mean_ms) - LOGNORMAL_SIGMA**2 / 2
+        ms = math.exp(mu + LOGNORMAL_SIGMA * _NORMAL.inv_cdf(draw))
     else:
         ms = mean_ms
     return round(ms * 1e6)

@@ -47,7 +47,7 @@ class ServiceTime(SettingsModel):
     """How long one request occupies one slot of a replica."""
 
     distribution: Distribution = Field(
-        description="shape of the service time; each request draws its own from a seeded generator"
+        description="shape of the service time; each request draws its own, which is the same in every arm"
     )
     mean: float = Field(
         ge=0, le=60_000, description="mean service time, milliseconds; 0: requests take no time"

@@ -16,7 +16,8 @@ INTRODUCTION = """\
 # The experiment file
 This page lists every key that a file in `experiments/` may have. Editors complete and
 check the keys with `experiments/schema.json`. `python run_experiment.py check FILE` shows the plan, or says
-in one line what is wrong. Units are last in the names.
+in one line what is wrong. Units are last in the names. Texts may have all characters except control and
+bidirectional characters: a terminal would obey those instead of showing them.
 
 `make schema` writes this page from the models that check the files.
 """

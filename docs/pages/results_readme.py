@@ -1,18 +1,20 @@
 """Makes the tables of fields and metrics in results/README.md from the models and registries."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.registry import METRICS
 from harness.record import cell_record, manifest, summary
 from harness.record.event_log import LINES
+from harness.record.joined_table import JOINED_COLUMNS, Column
 from harness.record.record_file import SCHEMA, Record
 
 # `<!-- fields: Manifest -->`, a table, `<!-- end -->`: the table is made from that model. In the same way
-# `<!-- metrics: all -->` and `<!-- metrics: events -->` mark the tables that are made from the registries.
+# `<!-- metrics: all -->` and `<!-- metrics: events -->` mark the tables that are made from the registries,
+# `<!-- columns: joined -->` a table of columns.
 _FILES = (manifest.Manifest, cell_record.CellRecord, cell_record.MachineRecord, summary.Summary)
-_MARKED = re.compile(r"(<!-- (fields|metrics): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- (fields|metrics|columns): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 MODELS: dict[str, type[Record]] = {
     name: model
@@ -31,6 +33,8 @@ def results_readme(text: str) -> str:
 def _table(kind: str, name: str) -> str:
     if kind == "metrics":
         rows = {"all": _metrics, "events": _event_metrics}[name]()
+    elif kind == "columns":
+        rows = _columns({"joined": JOINED_COLUMNS}[name])
     else:
         rows = _lines() if name == "Line" else _fields(MODELS[name])
     return "".join(f"{row}\n" for row in rows)
@@ -51,6 +55,12 @@ def _lines() -> Iterator[str]:
         own = {name: field for name, field in model.model_fields.items() if name not in ("event", "t_ns")}
         others = "; ".join(f"`{name}`: {field.description}" for name, field in own.items())
         yield f"| `{event}` | {' '.join((model.__doc__ or '').split())} | {others} |"
+
+
+def _columns(columns: Mapping[str, Column]) -> Iterator[str]:
+    yield "| column | type | what |\n|---|---|---|"
+    for name, column in columns.items():
+        yield f"| `{name}` | {column.kind} | {column.meaning} |"
 
 
 def _metrics() -> Iterator[str]:

@@ -133,6 +133,9 @@ def decide_times(
     of_zero = [repeat for repeat, (_, other) in pairs.items() if other == 0]
     if of_zero:
         return _nothing(f"nothing is a multiple of the 0 measured in {_repeats_in_words(of_zero)}")
+    infinite = [repeat for repeat, (value, other) in pairs.items() if value == other == math.inf]
+    if infinite:
+        return _nothing(f"infinity in both arms in {_repeats_in_words(infinite)}, so there is no ratio")
     ratios = {repeat: value / other for repeat, (value, other) in pairs.items()}
     steps = one_event and {repeat: one_event[repeat] / pairs[repeat][1] for repeat in common}
     return _decide(ratios, claim, repeats, steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ class Change:
     def _factor(self) -> str:
         assert self.before is not None
         assert self.after is not None
+        if math.isinf(self.before):
+            return f"was infinity, is {show(self.after)}"
         return f"x {self.after / self.before:.3g}" if self.before else "was 0"
 
 

@@ -4,6 +4,7 @@ The rule uses only what does not depend on the cell's result: how late the gener
 did meanwhile. It uses no latency, count or error of an answer, and it is the same for every arm.
 
 A cell is disturbed when one of these is true:
+- a part of the lab, or the machine, stood still for a while, and no event did that (interruptions.py);
 - the generator sent more than MAX_LAG_P99_MS late for one request in a hundred;
 - it sent outside MIN_ACHIEVED_SHARE to MAX_ACHIEVED_SHARE of the plan in time;
 - others (other processes, other virtual machines) had TAKEN_SHARE of the machine for TAKEN_S or longer, and
@@ -26,12 +27,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from harness.analysis.facts import lag_after_answers
+from harness.analysis.interruptions import interruptions_of
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.statistics import percentiles
 from harness.analysis.validity import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
 from harness.metrics.metric import NS_PER_MS
-from harness.record.cell_record import DisturbanceCause, MachineRecord, read_machine
+from harness.record.cell_record import MACHINE, DisturbanceCause, MachineRecord, read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 
@@ -84,9 +85,12 @@ def find_disturbance(
     lateness: Lateness | None, machine: MachineRecord | None, load_processes: int = 1
 ) -> Disturbance | None:
     """Apply the rule above. `lateness`: None when no request was planned; `machine`: machine.json or None."""
+    effects = [] if lateness is None else _effects(lateness)
+    if machine is not None and machine.interruptions:
+        cause: DisturbanceCause = "asleep" if machine.interruptions[0].part == MACHINE else "stopped"
+        return Disturbance("; ".join([*interruptions_of(machine), *effects]), cause)
     if lateness is None:
         return None
-    effects = _effects(lateness)
     if not effects and not _robbed(lateness, machine):
         return None
     cause, words = _cause(machine, load_processes)
@@ -99,11 +103,9 @@ def lateness_of(cell: Cell) -> Lateness | None:
     start_ns, end_ns = record.measure_start_ns, record.measure_end_ns
     in_time: int | None = None
     with table_errors(cell.folder, "request rows written by this lab"):
-        if record.awaits_answers:
-            lag_ns = lag_after_answers(cell.requests(), start_ns, end_ns)
-        else:
-            lags = lags_of(cell.requests())
-            lag_ns = lags.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))["lag_ns"]
+        lags = lags_of(cell.requests())
+        lag_ns = lags.filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))["lag_ns"]
+        if not record.awaits_answers:
             sent_ns = pl.col("planned_ns") + pl.col("lag_ns")
             in_time = lags.filter(sent_ns.is_between(start_ns, end_ns, closed="left")).height
     if lag_ns.is_empty():
@@ -114,11 +116,8 @@ def lateness_of(cell: Cell) -> Lateness | None:
 
 
 def lags_of(requests: pl.LazyFrame) -> pl.DataFrame:
-    """Return planned_ns and lag_ns of each request: sent - planned, without the wait for a first answer."""
-    first = pl.col("done_ns").sort_by("request_id").first().over("client", "session")
-    waited = (pl.col("planned_ns") < first) & (pl.col("sent_ns") >= first)
-    due_ns = pl.when(waited).then(first).otherwise("planned_ns")
-    return requests.select("planned_ns", (pl.col("sent_ns") - due_ns).alias("lag_ns")).collect()
+    """Return planned_ns and lag_ns of each request: sent - ready, without the wait for answers."""
+    return requests.select("planned_ns", (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns")).collect()
 
 
 def _effects(lateness: Lateness) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import attempts_by_interval
 from harness.analysis.sessions import (
     count_migration,
@@ -196,6 +197,7 @@ def _effects(window: _Window, index: int) -> EventEffects:
         length_s=(to_ns - from_ns) / 1e9,
         requests=rows.height,
         ok=int(rows["ok"].sum()),
+        good_answers=answered_between(window.rows, from_ns, to_ns),
         errors=dict(sorted(failed["code"].value_counts().iter_rows())),
         failed_sessions=failed.select("client", "session").n_unique() if failed.height else 0,
         last_failure_ns=float(max(ended_ns) - from_ns) if ended_ns else 0.0,
@@ -210,12 +212,21 @@ def _effects(window: _Window, index: int) -> EventEffects:
         on_targets=int(answered["replica"].is_in(targets).sum()) if targets else None,
         attempts=window.attempts.get(interval, 0),
         lost_answers=window.lost.get(interval, 0),
-        latency_ns=percentiles(rows["latency_ns"]),
+        latency=latency_of(rows, "latency_ns"),
         took_effect_ns=max((float(effect.t_ns - event.t_ns) for effect in event.effects), default=None),
         effects=tuple(((one.t_ns - start_ns) / 1e9, one.target, one.seen) for one in event.effects),
         steps=tuple(((one.t_ns - start_ns) / 1e9, one.do, one.target) for one in event.steps),
         details=event.details,
     )
+
+
+def answered_between(rows: pl.DataFrame, from_ns: int, to_ns: int) -> int:
+    """Return how many requests ended with OK from `from_ns` until before `to_ns`.
+
+    rows: ok, at_ns (planned), latency_ns. Instants are on the scale of at_ns.
+    """
+    ended = pl.col("at_ns") + pl.col("latency_ns")
+    return rows.filter("ok", ended.is_between(from_ns, to_ns, closed="left")).height
 
 
 def _delayed(rows: pl.DataFrame, usual_ns: float | None) -> int | None:
@@ -268,6 +279,8 @@ def _fair_share_after_ns(window: _Window, index: int, targets: Sequence[int]) ->
     if not kind_of(event.do).returns:
         return None
     from_ns, to_ns = window.interval_ns(index)
+    if not window.edges_ns[-1]:
+        return None  # the run was killed before the window of this cell was recorded
     width_ns = round(window_width_s(window.edges_ns[-1] / 1e9) * 1e9)
     if len(targets) < len(event.targets):
         return float(to_ns - from_ns)  # one of them never joined

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
-from harness.analysis.event_effects import event_effects_of
-from harness.analysis.ledgers import lost_answers, lost_workers, reconcile
+from harness.analysis.attempts import attempts_of
+from harness.analysis.event_effects import answered_between, event_effects_of
+from harness.analysis.generator_share import generator_share
+from harness.analysis.interruptions import interruptions_of
+from harness.analysis.joined import JoinedCell, join_cell
+from harness.analysis.latency import latency_of
+from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
-from harness.analysis.statistics import percentiles
+from harness.analysis.stages import stage_times
+from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import (
     healthy_replicas,
     replica_series_of,
@@ -20,35 +27,19 @@ from harness.analysis.window_series import (
     window_series_of,
 )
 from harness.metrics.facts import CellFacts
+from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
+from lb.rows import STREAM_METHODS
 
 
-def lag_after_answers(requests: pl.LazyFrame, start_ns: int, end_ns: int) -> pl.Series:
-    """Return the lag (ns) of the requests planned in the window: sent - max(planned, end of the request
-    before).
-
-    Such a client sends late on purpose while it waits. Only the rest of the delay is the generator's.
-    The request before is the latest-ending earlier request of the client, also from before the window.
-    requests: lb.rows.REQUEST_COLUMNS.
-    """
-    before = pl.col("done_ns").cum_max().shift().over("client")
-    lag = pl.col("sent_ns") - pl.max_horizontal("planned_ns", before)
-    return (
-        requests.select("client", "request_id", "planned_ns", "sent_ns", "done_ns")
-        .sort("client", "request_id")
-        .with_columns(lag.alias("lag_ns"))
-        .filter(pl.col("planned_ns").is_between(start_ns, end_ns, closed="left"))
-        .select("lag_ns")
-        .collect()["lag_ns"]
-    )
-
-
-def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
+def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell | None = None) -> CellFacts:
     """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
 
+    `joined`: the cell's joined table, where the caller has it. The facts say nothing of contradictions.
     Raises UserError that names the file when one is missing or damaged.
     """
+    joined = join_cell(cell) if joined is None else joined
     record = cell.record
     start, end = record.measure_start_ns, record.measure_end_ns
     window_s = max((end - start) / 1e9, 1e-9)
@@ -69,36 +60,40 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
         counts_answered = counts.filter(pl.col("replica").is_not_null())
         answered = rows.filter(pl.col("replica").is_not_null())
         closed_loop = record.planned_rate_per_s is None
-        lag_ns = lag_after_answers(table, start, end) if record.awaits_answers else rows["lag_ns"]
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
+        attempts = attempts_of(cell, rows, answered, names)
+        waits = answered if attempts is None else attempts
         return CellFacts(
             arm=record.arm,
             repeat=record.repeat,
             status=record.status,
             window_s=window_s,
             requests=rows.height,
+            good_answers=answered_between(rows, 0, end - start),
+            unsent=unsent_requests(record, rows.height),
             errors=dict(sorted(rows.filter(~pl.col("ok"))["code"].value_counts().iter_rows())),
             replica_requests=dict(
                 zip(names, _by_replica(counts_answered, "requests", len(names)), strict=True)
             ),
             client_requests=_client_requests(counts, len(names)),
+            replica_attempts=None if attempts is None else _attempts(attempts, names),
             short_run_unfairness=short_run_unfairness(answered, len(names)),
             units=_units(counts_answered, len(names)),
             connections=_connections(counts_answered) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),
             cache_hits=int(counts["hits"].sum()),
             sessions=sessions_of(counts_answered, answered, names, record.groups),
-            latency_ns=percentiles(rows["latency_ns"]),
-            latency_from_send_ns=percentiles(rows["latency_from_send_ns"]),
-            lag_ns=percentiles(lag_ns),
-            queue_ns=percentiles(answered["queue_ns"]),
-            in_flight=percentiles(answered["in_flight"]),
+            latency=latency_of(rows, "latency_ns"),
+            latency_from_send=latency_of(rows, "latency_from_send_ns"),
+            lag_ns=percentiles(rows["lag_ns"]),
+            queue_ns=reported_percentiles(waits["queue_ns"]),
+            in_flight=reported_percentiles(waits["in_flight"]),
             # The rate of the plan as drawn, not of the experiment file. A Poisson plan of 2,400 sends differs
             # from its rate by 2 % by chance. That is not a fault of the generator.
             planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
-            streams=streams_of(cell.messages(), rows),
-            replica_series=replica_series_of(answered, len(names), window_s),
+            streams=streams_of(cell.messages(), rows, record.messages_per_stream),
+            replica_series=replica_series_of(answered, waits, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,
             answers_lost=None if "replica" in record.missing_ledgers else lost.height,
@@ -108,6 +103,9 @@ def collect_facts(cell: Cell, *, with_series: bool = False) -> CellFacts:
             events=event_effects_of(cell, rows, names, outages, lost),
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
+            interruptions=interruptions_of(read_machine(cell.folder)),
+            stages=stage_times(joined.rows, joined.stages),
+            generator=generator_share(joined.rows),
         )
 
 
@@ -152,13 +150,14 @@ def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataF
         "session",
         "queue_ns",
         "in_flight",
+        pl.col("method").is_in(STREAM_METHODS).alias("streamed"),
         pl.col("code").cast(pl.Categorical),
         (pl.col("code") == "OK").alias("ok"),
         _replica_index(names),
         (pl.col("planned_ns") - start_ns).alias("at_ns"),
         (done - pl.col("planned_ns")).alias("latency_ns"),
         (done - pl.col("sent_ns")).alias("latency_from_send_ns"),
-        (pl.col("sent_ns") - pl.col("planned_ns")).alias("lag_ns"),
+        (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns"),
     )
     return columns.collect(engine="streaming")
 
@@ -184,6 +183,12 @@ def _units(counts: pl.DataFrame, replicas: int) -> dict[str, list[int]]:
         "messages": _by_replica(counts, "messages", replicas),
         "busy_time": _by_replica(counts, "service_ns", replicas),
     }
+
+
+def _attempts(attempts: pl.DataFrame, names: Sequence[str]) -> dict[str, int]:
+    """Return replica -> its attempts, for all `names`. attempts: column replica (index)."""
+    counts = np.bincount(attempts["replica"].to_numpy(), minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
 
 
 def _client_requests(counts: pl.DataFrame, replicas: int) -> dict[int, list[int]]:

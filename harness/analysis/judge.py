@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from harness.analysis.claims import ByRepeat, Claim, Decision, decide, decide_times, shown_apart
 from harness.analysis.statistics import Repeats
 from harness.analysis.validity import CellResult
-from harness.metrics.metric import Number, show
+from harness.metrics.metric import MIN_VALUES, Number, percentile_of, show
 from harness.metrics.ranges import range_of, range_of_times
 from harness.metrics.registry import METRICS
 from harness.record.summary import Finding, VerdictWord
@@ -44,7 +44,7 @@ def judge(experiment: Experiment, results: Results, *, all_left_out: bool = Fals
     """
     reasons = list(
         itertools.chain.from_iterable(
-            _reasons_of_arm(arm, results.get(arm, ()), experiment.repeats.min) for arm in experiment.variants
+            _reasons_of_arm(arm, results.get(arm, ()), experiment) for arm in experiment.variants
         )
     )
     incomplete = any(len(results.get(arm, ())) < experiment.repeats.min for arm in experiment.variants)
@@ -73,9 +73,14 @@ def median(values: Sequence[Number]) -> Number:
     return statistics.median(defined) if defined else None
 
 
-def _reasons_of_arm(arm: str, cells: Sequence[CellResult], least: int) -> Iterator[str]:
+def _reasons_of_arm(arm: str, cells: Sequence[CellResult], experiment: Experiment) -> Iterator[str]:
+    least = experiment.repeats.min
+    judged = dict.fromkeys(one.metric for one in experiment.expect if arm in (one.arm, one.of))
     for cell in cells:
-        yield from (f"{arm}, repeat {cell.repeat}: {reason.in_words}" for reason in cell.invalid_reasons)
+        where = f"{arm}, repeat {cell.repeat}"
+        yield from (f"{where}: {reason.in_words}" for reason in cell.invalid_reasons)
+        spoiled = {metric: cell.spoiled[metric] for metric in judged if metric in cell.spoiled}
+        yield from (f"{where}: not usable for {metric}, because {why}" for metric, why in spoiled.items())
     if len(cells) < least:
         yield f"{arm}: not usable, because {len(cells)} of {least} repeats were recorded"
 
@@ -104,6 +109,10 @@ def _decide(expectation: Expectation, experiment: Experiment, results: Results) 
         punctual[number] = _values(cells, metric, punctual=True)
         if punctual[number] != measured[number]:
             decision = _both(decision, decided(punctual), cells, metric)
+    undefined = any(value is None for values in measured for value in values.values())
+    if undefined and (rank := percentile_of(metric)) is not None:
+        reason = f"{decision.reason}; {rank} takes {MIN_VALUES[rank]:,} values in a cell"
+        decision = replace(decision, reason=reason)
     return decision
 
 

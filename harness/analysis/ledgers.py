@@ -9,7 +9,7 @@ import polars as pl
 
 from harness.metrics.facts import Ledgers
 from harness.metrics.metric import NS_PER_MS
-from harness.record.cell_record import LoadWorkerRecord
+from harness.record.cell_record import CellRecord, LoadWorkerRecord
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from lb.rows import REQUEST_IDS_PER_CLIENT
@@ -37,20 +37,18 @@ def reconcile(cell: Cell) -> Ledgers:
     through_envoy = record.route == "envoy" and "envoy" not in missing
     numbers = {name: number for number, name in enumerate(record.replicas)}
     ledgers = [_client(cell.requests(), numbers, record.incomplete_replicas)]
-    ledgers += [_replica(frame, numbers[name]) for name, frame in cell.replica_ledgers().items()]
-    access_log = cell.access_log()
-    queries = [_bytes(access_log)] if access_log is not None else []
-    if access_log is not None:
-        ledgers.append(
-            _envoy(access_log, {address: numbers[name] for name, address in record.replicas.items()})
-        )
+    if (replicas := cell.replica_ledger()) is not None:
+        ledgers.append(_replica(replicas, numbers))
+    if (proxy := cell.proxy_ledger()) is not None:
+        ledgers.append(_envoy(proxy, {address: numbers[name] for name, address in record.replicas.items()}))
+    queries = [_bytes(proxy)] if proxy is not None else []
     agreement = (
         _once_each(through_envoy, record.incomplete_proxy, missing)
         if record.max_attempts == 1
         else _after_attempts(record.max_attempts, through_envoy, record.incomplete_proxy, missing)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
-        # One call, so that the access log is read once.
+        # One call, so that the proxy's ledger is read once.
         tally, *totals = pl.collect_all(
             [_tally(pl.concat(ledgers), agreement, record.lost_clients), *queries], engine="streaming"
         )
@@ -88,22 +86,22 @@ def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], incomplete: Coll
     return requests.select(_row_of("client", replica, answered))
 
 
-def _envoy(access_log: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame:
-    calls = access_log.filter(pl.col("request_id") >= 0)
+def _envoy(ledger: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame:
+    calls = ledger.filter(pl.col("request_id") >= 0)
     replica = _number("upstream", numbers)
     return calls.select(_row_of("envoy", replica, pl.lit(False)))
 
 
-def _bytes(access_log: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one value: the bytes both ways of all requests of the lab; null if the log has no bytes."""
+def _bytes(ledger: pl.LazyFrame) -> pl.LazyFrame:
+    """Return one value: the bytes both ways of all requests of the lab; null if the ledger has no bytes."""
     both_ways = pl.col("bytes_in") + pl.col("bytes_out")
-    calls = access_log.filter(pl.col("request_id") >= 0)
+    calls = ledger.filter(pl.col("request_id") >= 0)
     return calls.select(pl.when(both_ways.count() > 0).then(both_ways.sum()))
 
 
-def _replica(ledger: pl.LazyFrame, number: int) -> pl.LazyFrame:
+def _replica(ledger: pl.LazyFrame, numbers: Mapping[str, int]) -> pl.LazyFrame:
     calls = ledger.filter(pl.col("request_id") >= 0)
-    return calls.select(_row_of("replica", pl.lit(number), pl.lit(False)))
+    return calls.select(_row_of("replica", _number("replica", numbers), pl.lit(False)))
 
 
 @dataclass(frozen=True)
@@ -184,14 +182,12 @@ def lost_answers(cell: Cell, failed: pl.DataFrame) -> pl.DataFrame:
     failed: request_id of the requests that did not end with OK for the client.
     Raises UserError that names the cell's folder when a ledger cannot be read.
     """
-    ledgers = cell.replica_ledgers().values()
-    if not failed.height or not ledgers:
+    ledger = cell.replica_ledger()
+    if not failed.height or ledger is None:
         return failed.clear()
-    finished = [ledger.filter(pl.col("code") == "OK").select("request_id") for ledger in ledgers]
+    finished = ledger.filter(pl.col("code") == "OK").select("request_id")
     with table_errors(cell.folder, "ledgers written by this lab"):
-        return (
-            failed.lazy().join(pl.concat(finished), on="request_id", how="semi").collect(engine="streaming")
-        )
+        return failed.lazy().join(finished, on="request_id", how="semi").collect(engine="streaming")
 
 
 def attempts_by_interval(cell: Cell, intervals: pl.DataFrame) -> dict[int, int]:
@@ -200,18 +196,30 @@ def attempts_by_interval(cell: Cell, intervals: pl.DataFrame) -> dict[int, int]:
     intervals: request_id, interval (a number).
     Raises UserError that names the cell's folder when a ledger cannot be read.
     """
-    ledgers = [ledger.select("request_id") for ledger in cell.replica_ledgers().values()]
-    if not ledgers:
+    ledger = cell.replica_ledger()
+    if ledger is None:
         return {}
     with table_errors(cell.folder, "ledgers written by this lab"):
         counts = (
-            pl.concat(ledgers)
+            ledger.select("request_id")
             .join(intervals.lazy(), on="request_id", how="inner")
             .group_by("interval")
             .agg(pl.len().alias("attempts"))
             .collect(engine="streaming")
         )
     return dict(counts.iter_rows())
+
+
+def unsent_requests(record: CellRecord, recorded: int) -> int | None:
+    """Return how many requests planned in the measured window the clients' ledger lacks; it has `recorded`.
+
+    Without those of lost load workers: whether these were sent is not known. None in a closed loop.
+    """
+    if record.planned_rate_per_s is None:
+        return None
+    lost = [worker for worker in record.load_workers if worker.ended == "lost"]
+    unknown = sum((worker.planned_requests or 0) - worker.measured_requests for worker in lost)
+    return record.planned_requests - recorded - unknown
 
 
 def lost_workers(cell: Cell) -> tuple[str, ...]:

@@ -23,7 +23,9 @@ class Sample:
     steal_s: CPU time that the hypervisor gave to other virtual machines while this one wanted it.
     busy_s: CPU time of all processes. lab_s: of the lab's own processes. load_s: of those that send.
     pressure_s: time in which a process waited for a core (PSI, "some"). running: processes that run or wait
-    for a core. late_s: how much later than planned the sample was taken.
+    for a core. late_s: how much later than planned the sample was taken. stopped: parts of the lab that were
+    stopped then, without those that an event has stopped. asleep_s: how long the machine has slept. waited_s:
+    how long the threads of the harness, which take the samples, have waited for a core.
     """
 
     at_ns: int
@@ -35,6 +37,9 @@ class Sample:
     running: int | None = None
     frequency_mhz: float | None = None
     late_s: float = 0.0
+    stopped: frozenset[str] = frozenset()
+    asleep_s: float = 0.0
+    waited_s: float | None = None
 
 
 def taken_share(moment: MachineMoment | None) -> float | None:

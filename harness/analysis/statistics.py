@@ -11,6 +11,8 @@ from functools import cache
 import numpy as np
 import polars as pl
 
+from harness.metrics.metric import RANKS, reported
+
 STEPS = 80  # halvings: more than a double has bits
 
 
@@ -52,6 +54,7 @@ def t_quantile(probability: float, degrees: int) -> float:
 # repeats that are not normal.
 TAIL = 0.025
 FEWEST = 2  # repeats with an interval
+FEWEST_OF_RANKS = 6  # repeats with a 95 % interval for every distribution
 SIMULATED_VALUES = 2_000_000
 SEED = 12
 
@@ -112,9 +115,6 @@ def _same_tail(looks: tuple[int, ...]) -> float:
     return low
 
 
-RANKS = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
-
-
 def percentiles(values: pl.Series) -> dict[str, float]:
     """Return the percentile for each of RANKS; an empty dict without values.
 
@@ -126,6 +126,11 @@ def percentiles(values: pl.Series) -> dict[str, float]:
     index_of = {name: math.ceil(round(rank * count, 6)) - 1 for name, rank in RANKS.items()}
     ordered = np.partition(values.to_numpy(), sorted(set(index_of.values())))
     return {name: float(ordered[index]) for name, index in index_of.items()}
+
+
+def reported_percentiles(values: pl.Series) -> dict[str, float]:
+    """Return the percentiles that are reported: see min_values."""
+    return reported(percentiles(values), len(values))
 
 
 MOST_REPEATS = 100  # that an experiment may make
@@ -156,36 +161,40 @@ def interval_over_repeats(values: Sequence[float], repeats: Repeats) -> Interval
     - the interval between order statistics that the sign test gives for the median, whatever the
       distribution (W. R. Thompson, Annals of Mathematical Statistics 7, 1936). Fewer than six repeats
       cannot give 95 %; then it is their range (five: 94 %, four: 88 %, three: 75 %).
-    Values that are the same in each repeat give an interval of no length.
+    Values that are the same in each repeat give an interval of no length. With infinite values among
+    them (a percentile that falls on failed requests) there is no mean, and only the second interval. Fewer
+    than six such repeats exclude nothing.
     """
     ordered = sorted(values)
     if len(ordered) < FEWEST:
         raise ValueError(f"an interval takes {FEWEST} repeats at least, and there are {len(ordered)}")
     if ordered[0] == ordered[-1]:
         return Interval(ordered[0], ordered[0])
+    rank = _rank(len(ordered))
+    of_ranks = Interval(ordered[rank - 1], ordered[-rank])
+    if math.isinf(ordered[-1]):
+        return of_ranks if len(ordered) >= FEWEST_OF_RANKS else Interval(0.0, math.inf)
     on_logs = ordered[0] > 0
     scaled = [math.log(value) for value in ordered] if on_logs else ordered
     mean, deviation = _mean_and_deviation(scaled)
     quantile = t_quantile(1 - tail_at_each_look(repeats), len(scaled) - 1)
     half = quantile * deviation / math.sqrt(len(scaled))
     t_interval = Interval(_back(mean - half, on_logs), _back(mean + half, on_logs))
-    rank = _rank(len(ordered))
-    return t_interval.hull(ordered[rank - 1], ordered[-rank])
+    return t_interval.hull(of_ranks.low, of_ranks.high)
 
 
 def ratio_interval(before: Sequence[float], after: Sequence[float]) -> Interval | None:
     """Return the 95 % confidence interval of after / before, from independent repeats of two runs.
 
-    None: a run has fewer than FEWEST values, or one that is not positive. Welch's t interval of the
-    difference of the means of the logarithms, with Satterthwaite's degrees of freedom, rounded down (B. L.
-    Welch, The generalization of Student's problem when several different population variances are involved,
-    Biometrika 34, 1947).
+    None: a run has fewer than FEWEST values, or one that is not positive, or infinity. Welch's t interval of
+    the difference of the means of the logarithms, with Satterthwaite's degrees of freedom, rounded down (B.
+    L. Welch, The generalization of Student's problem when several different population variances are
+    involved, Biometrika 34, 1947).
     """
-    if min(len(before), len(after)) < FEWEST or min([*before, *after]) <= 0:
+    values = [*before, *after]
+    if min(len(before), len(after)) < FEWEST or min(values) <= 0 or math.isinf(max(values)):
         return None
-    (one, s1), (other, s2) = (
-        _mean_and_deviation([math.log(v) for v in values]) for values in (before, after)
-    )
+    (one, s1), (other, s2) = (_mean_and_deviation([math.log(v) for v in run]) for run in (before, after))
     v1, v2 = s1**2 / len(before), s2**2 / len(after)
     if v1 + v2 == 0:
         return Interval(math.exp(other - one), math.exp(other - one))

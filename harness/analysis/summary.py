@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from harness.analysis.contradictions import contradictions_of
 from harness.analysis.facts import collect_facts
+from harness.analysis.failed_cells import failed_arms
+from harness.analysis.joined import join_cell, write_joined
 from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
+from harness.analysis.replica_ranks import replicas_differ, shares_by_rank
+from harness.analysis.run_rules import fingerprint, run_contradictions
 from harness.analysis.validity import CellResult, measure
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, EventEffects, Ledgers
@@ -34,14 +41,29 @@ from harness.record.usage import usage_of
 from harness.spec.arm import Variant
 
 Facts = Mapping[str, Sequence[CellFacts]]
+Repeat = TypeVar("Repeat", CellFacts, EventEffects)
 
 
-def facts_of(run: Run) -> dict[str, list[CellFacts]]:
-    """Return arm (in the experiment's order) -> the facts of its recorded cells, by repeat."""
+def facts_of(run: Run, *, write_tables: bool = False) -> dict[str, list[CellFacts]]:
+    """Return arm (in the experiment's order) -> the facts of its recorded cells, by repeat.
+
+    `write_tables`: write the joined table of each cell into the run's directory. Raises UserError naming the
+    file when one is missing or damaged, and OSError when a table cannot be written.
+    """
     eventful = any(cell.events() for cell in run.cells)
+    facts, fingerprints = {}, {}
+    for cell in run.cells:
+        joined = join_cell(cell, run.experiment)
+        if write_tables:
+            write_joined(joined, run.path)
+        found = collect_facts(cell, with_series=eventful, joined=joined)
+        facts[cell.folder.name] = replace(found, contradictions=contradictions_of(joined, run.experiment))
+        fingerprints[cell.folder.name] = fingerprint(joined.rows)
+    of_run = run_contradictions(run, fingerprints)
+    for name, sentences in of_run.items():
+        facts[name] = replace(facts[name], contradictions=(*sentences, *facts[name].contradictions))
     return {
-        name: [collect_facts(cell, with_series=eventful) for cell in run.cells_of(name)]
-        for name in run.experiment.variants
+        name: [facts[cell.folder.name] for cell in run.cells_of(name)] for name in run.experiment.variants
     }
 
 
@@ -59,9 +81,11 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         title=experiment.title,
         question=experiment.question,
         verdict=verdict.verdict,
+        failed_arms=failed_arms(facts, [cell.record for cell in run.cells]),
         expectations=verdict.findings,
         not_judged=manifest.not_judged,
         invalid_reasons=verdict.invalid_reasons,
+        replicas_differ=replicas_differ(experiment),
         notes=manifest.notes,
         **machine_fields(run, verdict.verdict),
         arms={
@@ -101,16 +125,31 @@ def _figures(cells: Sequence[CellFacts], metrics: Mapping[str, Number]) -> Figur
 
     Metrics that repeat a count or belong to one event are left out.
     """
+    kept = {name: value for name, value in metrics.items() if name != "requests" and not event_metric(name)}
     return Figures(
         requests=sum(cell.requests for cell in cells),
         errors=_total(cell.errors for cell in cells),
         replicas=_total(cell.replica_requests for cell in cells),
         ledgers=_ledgers([cell.ledgers for cell in cells]),
-        metrics={
-            name: value for name, value in metrics.items() if name != "requests" and not event_metric(name)
-        },
+        share_by_rank=shares_by_rank(cells),
+        metrics=kept,
+        at_least=_at_least(kept, {name: METRICS[name].at_least for name in kept}, cells),
         events=events_of_arm(cells),
     )
+
+
+def _at_least(
+    metrics: Mapping[str, Number],
+    least_of: Mapping[str, Callable[[Repeat], Number] | None],
+    repeats: Sequence[Repeat],
+) -> dict[str, float]:
+    """Return what each metric that is infinity is at least: the median over the repeats."""
+    found = {
+        name: median([least(one) for one in repeats])
+        for name, least in least_of.items()
+        if metrics[name] == math.inf and least is not None
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -137,6 +176,9 @@ def events_of_arm(cells: Sequence[CellFacts]) -> list[EventSummary]:
 
 def _event(repeats: Sequence[EventEffects]) -> EventSummary:
     first = repeats[0]
+    metrics = {
+        name: median([metric.compute(event) for event in repeats]) for name, metric in EVENT_METRICS.items()
+    }
     effects = [EffectSeen(at_s=at_s, target=target, seen=seen) for at_s, target, seen in first.effects]
     return EventSummary(
         number=first.number,
@@ -149,10 +191,10 @@ def _event(repeats: Sequence[EventEffects]) -> EventSummary:
         length_s=statistics.median(event.length_s for event in repeats),
         effects=effects if len(repeats) == 1 else None,
         errors=dict(sorted(_total(event.errors for event in repeats).items())),
-        metrics={
-            name: median([metric.compute(event) for event in repeats])
-            for name, metric in EVENT_METRICS.items()
-        },
+        metrics=metrics,
+        at_least=_at_least(
+            metrics, {name: metric.at_least for name, metric in EVENT_METRICS.items()}, repeats
+        ),
     )
 
 
@@ -194,6 +236,11 @@ def _advice(disturbed: Sequence[DisturbedCell], redo: int) -> str:
         (f"{rate:g} calls/s", f"--rate {half}") if rate else ("this load", "fewer clients (--clients)")
     )
     again = "" if redo else "--redo 2, "
+    once_more = "again" if redo else "--redo 2"
+    if cause == "stopped":
+        return f"A signal (SIGSTOP) or a debugger stopped parts of the lab. Try {once_more}."
+    if cause == "asleep":
+        return f"This machine slept or was paused. Keep it awake, and try {once_more}."
     if cause == "load":
         return f"The load processes are too slow for {what}. Try {less}, or more of them (--processes)."
     if cause == "lab":

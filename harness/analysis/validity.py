@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.analysis.generator_share import latency_spoiled, own_part_ms
 from harness.metrics.facts import CellFacts
 from harness.metrics.metric import NS_PER_MS, Number, Sort
 from harness.metrics.registry import METRICS
@@ -53,6 +54,7 @@ class CellResult:
     """The values of one cell's metrics by name, and what is wrong with the cell.
 
     lag_ms: rank -> the generator's lag. one_event: metric -> by how much a single event would have moved it.
+    own_ms: metric -> how much of it the lab itself caused. spoiled: metric -> why that is too much.
     """
 
     repeat: int
@@ -60,6 +62,8 @@ class CellResult:
     invalid_reasons: tuple[InvalidReason, ...] = ()
     lag_ms: Mapping[str, float] = field(default_factory=dict)
     one_event: Mapping[str, float] = field(default_factory=dict)
+    own_ms: Mapping[str, float] = field(default_factory=dict)
+    spoiled: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def record_is_wrong(self) -> bool:
@@ -69,16 +73,20 @@ class CellResult:
     def can_tell(self, metric: str) -> bool:
         """Return whether nothing that is wrong with the cell spoils this metric."""
         sort = METRICS[metric].sort
-        return not any(sort in SPOILED_BY[reason.cause] for reason in self.invalid_reasons)
+        return metric not in self.spoiled and not any(
+            sort in SPOILED_BY[reason.cause] for reason in self.invalid_reasons
+        )
 
     def excess(self, metric: str) -> float:
-        """Return how much of a duration (ms) may be the generator's lag; 0 for other metrics.
+        """Return how much of a duration (ms) may be the generator's lag or share; 0 for other metrics.
 
         A FIFO queue whose arrivals are late by at most L finishes each of them late by at most L. So a
         latency that counts from the planned send is at most the lag too long. Both are taken at one rank.
         """
         entry = METRICS[metric]
-        return self.lag_ms.get(entry.lag_rank, 0.0) if entry.sort == "times" else 0.0
+        if entry.sort != "times":
+            return 0.0
+        return max(self.lag_ms.get(entry.lag_rank, 0.0), self.own_ms.get(metric, 0.0))
 
 
 def measure(facts: CellFacts) -> CellResult:
@@ -94,6 +102,8 @@ def measure(facts: CellFacts) -> CellResult:
         tuple(_invalid_reasons(facts)),
         {rank: lag_ns / NS_PER_MS for rank, lag_ns in facts.lag_ns.items()},
         steps,
+        {name: part_ms for name in METRICS if (part_ms := own_part_ms(facts, name)) is not None},
+        {name: reason for name in METRICS if (reason := latency_spoiled(facts, name)) is not None},
     )
 
 
@@ -102,7 +112,8 @@ def _invalid_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
         yield InvalidReason(f"the cell is {facts.status}")
     if not facts.requests:
         yield InvalidReason("no request was recorded in the measured window")
-    yield from map(InvalidReason, facts.lost_workers)
+    yield from map(InvalidReason, [*facts.lost_workers, *facts.interruptions])
+    yield from map(InvalidReason, facts.contradictions)
     if (ledgers := facts.ledgers).reconciled is False:
         yield InvalidReason(
             f"the ledgers do not reconcile ({ledgers.only_client} requests only at the client, "
@@ -110,7 +121,7 @@ def _invalid_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
             f"{ledgers.disagree} disagree)"
         )
     achieved, planned = facts.achieved_rate_per_s, facts.planned_rate_per_s
-    if planned and not facts.awaits_answers:
+    if planned and facts.requests and not facts.awaits_answers:
         share = achieved / planned
         if not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
             sent = f"{achieved:.4g} of {planned:.4g} planned requests/s ({share:.0%})"

@@ -33,30 +33,31 @@ def window_width_s(duration_s: float, max_windows: int = MAX_WINDOWS) -> float:
     return next(width for step in (1, 2, 5, 10) if (width := step * power) >= smallest * (1 - 1e-9))
 
 
-def replica_series_of(answered: pl.DataFrame, replicas: int, window_s: float) -> ReplicaSeries:
-    """Return each replica over time. answered: at_ns, replica (index), queue_ns, in_flight."""
+def replica_series_of(
+    answered: pl.DataFrame, attempts: pl.DataFrame, replicas: int, window_s: float
+) -> ReplicaSeries:
+    """Return each replica over time.
+
+    answered: the answered requests, at_ns and replica (index). attempts: at_ns, replica, queue_ns, in_flight,
+    see harness.analysis.attempts.
+    """
     width_s = window_width_s(window_s)
     windows = math.ceil(round(window_s / width_s, 6))
-    grouped = answered.group_by(
-        (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).alias("window"), "replica"
-    ).agg(
-        pl.len().alias("requests"),
-        pl.col("queue_ns").quantile(0.99, "higher"),
-        pl.col("in_flight").mean(),
-    )
-    index = (grouped["window"].to_numpy(), grouped["replica"].to_numpy())
+    window = (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).alias("window")
+    answers = answered.group_by(window, "replica").agg(pl.len().alias("requests"))
+    waits = attempts.group_by(window, "replica").agg(pl.col("queue_ns").max(), pl.col("in_flight").mean())
 
-    def table_of(column: str, missing: float) -> Floats:
+    def table_of(grouped: pl.DataFrame, column: str, missing: float) -> Floats:
         table = np.full((windows, replicas), missing)
-        table[index] = grouped[column].to_numpy()
+        table[grouped["window"].to_numpy(), grouped["replica"].to_numpy()] = grouped[column].to_numpy()
         return table
 
     return ReplicaSeries(
         starts_s=np.arange(windows, dtype=np.float64) * width_s,
         width_s=width_s,
-        requests=table_of("requests", 0.0),
-        queue_ns=table_of("queue_ns", math.nan),
-        in_flight=table_of("in_flight", math.nan),
+        requests=table_of(answers, "requests", 0.0),
+        queue_ns=table_of(waits, "queue_ns", math.nan),
+        in_flight=table_of(waits, "in_flight", math.nan),
     )
 
 
@@ -72,8 +73,8 @@ def window_series_of(rows: pl.DataFrame, window_s: float) -> WindowSeries:
     totals = stepped.group_by("step").agg(
         pl.col("ok").sum().alias("good"),
         (~pl.col("ok")).sum().alias("failed"),
-        pl.col("latency_ns").quantile(0.5, "higher").alias("p50_ns"),
-        pl.col("latency_ns").quantile(0.99, "higher").alias("p99_ns"),
+        pl.col("latency_ns").filter("ok").quantile(0.5, "higher").alias("p50_ns"),
+        pl.col("latency_ns").filter("ok").max().alias("max_ns"),
     )
     index = totals["step"].to_numpy()
 
@@ -89,7 +90,7 @@ def window_series_of(rows: pl.DataFrame, window_s: float) -> WindowSeries:
         good=over_steps("good", 0.0),
         failed=over_steps("failed", 0.0),
         p50_ns=over_steps("p50_ns", math.nan),
-        p99_ns=over_steps("p99_ns", math.nan),
+        max_ns=over_steps("max_ns", math.nan),
         sessions=sessions,
         replicas=replicas,
         failures=failures,

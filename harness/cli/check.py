@@ -1,19 +1,34 @@
 """The plan of an experiment in words and figures, as `check` prints it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.text import Text
+
 from harness.events.schedule import planned_events
+from harness.metrics.metric import MIN_VALUES, percentile_of
+from harness.plan.capacity import AlikeReplicas, Utilisation, alike_replicas, utilisation_of
 from harness.plan.cells import load_of, plan_cells
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import planned_requests
 from harness.spec.expectation_checks import BOUNDS
 from harness.spec.experiment import Arm, Event, Experiment, Workload
-from harness.spec.model import Replicas
+from harness.spec.model import Expectation, Replicas
 from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
 
+WARNING = "warning"  # label of lines about a plan that overloads a replica
+
 Lines = list[tuple[str, str]]
+
+
+def print_plan(experiment: Experiment, console: Console) -> None:
+    """Print `plan_text`, with warnings in colour where the console has colours."""
+    for label, line in _lines(experiment):
+        style = "bold yellow" if label == WARNING else ""
+        console.print(Text(_text(label, line), style), soft_wrap=True)
 
 
 def plan_text(experiment: Experiment) -> str:
@@ -21,6 +36,14 @@ def plan_text(experiment: Experiment) -> str:
 
     A closed loop has no planned rate. Its number of requests is a maximum: the number without any queueing.
     """
+    return "\n".join(_text(label, line) for label, line in _lines(experiment))
+
+
+def _text(label: str, line: str) -> str:
+    return f"{label:<12} {line}".rstrip()
+
+
+def _lines(experiment: Experiment) -> Lines:
     sections = [
         [(experiment.name, experiment.title), ("question", experiment.question)],
         _cells(experiment),
@@ -30,7 +53,7 @@ def plan_text(experiment: Experiment) -> str:
         _events(experiment),
         _expectations(experiment),
     ]
-    return "\n".join(f"{label:<12} {line}".rstrip() for section in sections for label, line in section)
+    return [line for section in sections for line in section]
 
 
 def _cells(experiment: Experiment) -> Lines:
@@ -87,13 +110,19 @@ def _workloads(experiment: Experiment) -> Lines:
     for name, variant in experiment.variants.items():
         if any(getattr(variant.arm, field) is not None for field in OWN_WORKLOAD):
             own = _workload(experiment, experiment.workload_of(variant.arm))
-            lines += [("", f"{name}:"), *(("", f"  {label}: {line}") for label, line in own)]
+            lines += [("", f"{name}:"), *(_of_arm(name, label, line) for label, line in own)]
     return lines
 
 
+def _of_arm(name: str, label: str, line: str) -> tuple[str, str]:
+    """Return a line about an arm's own workload: below the arm's name, but a warning stays a warning."""
+    if label == WARNING:
+        return WARNING, f"{name}: {line}"
+    return "", f"  {label}: {line}" if label else f"    {line}"
+
+
 def _workload(experiment: Experiment, work: Workload) -> Lines:
-    replicas = experiment.replicas
-    return [*_clients(experiment, work), *_capacity(experiment, replicas, work)]
+    return [*_clients(experiment, work), *_capacity(experiment, work)]
 
 
 def _clients(experiment: Experiment, work: Workload) -> Lines:
@@ -108,25 +137,74 @@ def _clients(experiment: Experiment, work: Workload) -> Lines:
     return [("clients", f"{work.clients}: {rates}"), ("calls", mix)]
 
 
-def _capacity(experiment: Experiment, replicas: Replicas, work: Workload) -> Lines:
+def _capacity(experiment: Experiment, work: Workload) -> Lines:
+    """Return what the replicas can serve, how much of it is planned, and a warning where that is too much."""
+    groups = alike_replicas(experiment.replicas, work)
+    used = [
+        (_names(group, groups), used) for group in groups if (used := utilisation_of(group, experiment, work))
+    ]
+    labels = ("utilisation", *[""] * len(used))
+    return [
+        ("replicas", _capacities_in_words(experiment.replicas, groups)),
+        *zip(labels, (_used_in_words(names, one, len(groups)) for names, one in used), strict=False),
+        *((WARNING, text) for names, one in used for text in _overloads(names, one)),
+    ]
+
+
+def _capacities_in_words(replicas: Replicas, groups: Sequence[AlikeReplicas]) -> str:
     time_ms = replicas.service_time_ms
-    if time_ms.mean == 0:
-        return [("replicas", f"{replicas.count} x {replicas.slots} slots, no service time")]
-    capacity_per_s = replicas.slots * 1000 / (time_ms.mean * _service_times_per_call(work))
-    line = (
-        f"{replicas.count} x {replicas.slots} slots, service time {time_ms.mean:g} ms "
-        f"({time_ms.distribution}): {capacity_per_s:,.4g} calls/s each, "
-        f"{capacity_per_s * replicas.count:,.4g}/s in all"
+    line = f"{replicas.count} x {replicas.slots} slots, "
+    line += (
+        f"service time {time_ms.mean:g} ms ({time_ms.distribution})" if time_ms.mean else "no service time"
     )
-    if work.rate_per_s is None:
-        return [("replicas", line)]
-    all_on_one = work.rate_per_s / capacity_per_s
-    busiest = client_rate_per_s(load_of(work, experiment.seed, 1), 0) / capacity_per_s
-    utilisation = (
-        f"{all_on_one / replicas.count:.0%} of each replica when spread evenly; {busiest:.0%} of one by the "
-        f"busiest client alone; {all_on_one:.0%} of one if all go there"
+    each = [_calls(group.capacity_per_s) for group in groups]
+    if len(groups) > 1:
+        of_groups = [f"{_names(group, groups)} {calls}" for group, calls in zip(groups, each, strict=True)]
+        return f"{line}; each can serve: {', '.join(of_groups)}"
+    capacity = groups[0].capacity_per_s
+    if capacity is None:
+        return line
+    return f"{line}: {capacity:,.4g} calls/s each, {capacity * replicas.count:,.4g}/s in all"
+
+
+def _calls(capacity_per_s: float | None) -> str:
+    return "any rate" if capacity_per_s is None else f"{capacity_per_s:,.4g} calls/s"
+
+
+def _names(group: AlikeReplicas, groups: Sequence[AlikeReplicas]) -> str:
+    """Return "replica-3", "replica-0 to replica-2" where the names follow each other, or "each replica"."""
+    names = group.names
+    if len(groups) == 1:
+        return "each replica"
+    first, last = (int(name.removeprefix("replica-")) for name in (names[0], names[-1]))
+    if len(names) > 2 and last - first == len(names) - 1:
+        return f"{names[0]} to {names[-1]}"
+    return " and ".join(names) if len(names) <= 2 else f"{', '.join(names[:2])} and {len(names) - 2} others"
+
+
+def _used_in_words(names: str, used: Utilisation, groups: int) -> str:
+    """Return how much of a replica is used in three cases."""
+    if groups == 1:
+        return (
+            f"{used.evenly:.0%} of each replica when spread evenly; {used.busiest_client:.0%} of one by the "
+            f"busiest client alone; {used.everything:.0%} of one if all go there"
+        )
+    return (
+        f"{names}: {used.evenly:.0%} when spread evenly; {used.busiest_client:.0%} by the busiest client "
+        f"alone; {used.everything:.0%} if all go to one"
     )
-    return [("replicas", line), ("utilisation", utilisation)]
+
+
+def _overloads(names: str, used: Utilisation) -> Iterator[str]:
+    """Yield a sentence for each planned load that is more than a replica can serve."""
+    grows = "queue grows for as long as the load lasts"
+    if used.evenly > 1:
+        yield f"{names} would be at {used.evenly:.0%} when the load is spread evenly. Then each {grows}."
+    elif used.busiest_client > 1:
+        yield (
+            f"{names} would be at {used.busiest_client:.0%} with the calls of the busiest client alone. "
+            f"Where these calls stay on one replica, its {grows}."
+        )
 
 
 def _replica_settings(replicas: Replicas) -> Lines:
@@ -138,7 +216,7 @@ def _replica_settings(replicas: Replicas) -> Lines:
     lines = [("", f"all: {_value(common)[1:-1]}")] if common else []
     for name, overrides in replicas.different.items():
         lines.append(("", f"{name}: {_value(overrides.model_dump(exclude_none=True))[1:-1]}"))
-    return lines
+    return [("settings", lines[0][1]), *lines[1:]] if lines else []
 
 
 def _events(experiment: Experiment) -> Lines:
@@ -162,13 +240,18 @@ def _timeline(events: Sequence[Event]) -> list[str]:
     return lines
 
 
-def _service_times_per_call(work: Workload) -> float:
-    """Return the mean number of service times in a call: GetVideo takes one for every message."""
-    total = sum(work.calls.values())
-    return sum(
-        weight / total * (work.messages_per_stream if name == "GetVideo" else 1)
-        for name, weight in work.calls.items()
-    )
+def _too_few_requests(experiment: Experiment, expectation: Expectation) -> Iterator[str]:
+    """Yield a warning if the percentile that is expected takes more requests than a cell plans."""
+    arms = [arm for arm in (expectation.arm, expectation.of) if arm is not None]
+    works = [experiment.workload_of(experiment.variants[arm].arm) for arm in arms]
+    planned = min((work.rate_per_s * work.duration_s for work in works if work.rate_per_s), default=math.inf)
+    rank = percentile_of(expectation.metric)
+    of_messages = expectation.metric.startswith("message_")  # a stream has several
+    if rank is not None and not of_messages and planned < MIN_VALUES[rank]:
+        yield (
+            f"cannot be judged: {rank} takes {MIN_VALUES[rank]:,} requests in a cell; "
+            f"about {planned:,.0f} are planned"
+        )
 
 
 def _expectations(experiment: Experiment) -> Lines:
@@ -178,4 +261,5 @@ def _expectations(experiment: Experiment) -> Lines:
         words = key.replace("_times", "").replace("_", " ")
         bound_text = f"{bound:g}" if expectation.of is None else f"{bound:g} times that of {expectation.of}"
         lines.append(("", f"{expectation.arm}: {expectation.metric} {words} {bound_text}"))
+        lines += [("", f"  {line}") for line in _too_few_requests(experiment, expectation)]
     return [("expect", lines[0][1]), *lines[1:]] if lines else [("expect", "nothing")]

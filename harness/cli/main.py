@@ -10,6 +10,7 @@ import textwrap
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from typer.exceptions import TyperException
 
 from harness.cli.arguments import with_overrides
 from harness.errors import LabError, UserError, did_you_mean
+from harness.output.safe_text import first_unsafe, say
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
 from harness.spec.experiment import Experiment, catalogue, load_experiment, quick_overrides
@@ -83,7 +85,10 @@ def run(
     ] = 2,
     testbed: Annotated[
         str,
-        typer.Option(help="Where the parts run: local (processes), docker (containers), external (yours)."),
+        typer.Option(
+            help="Where the parts run: local (processes), docker (containers), external (yours); simulated: "
+            "nothing runs, all is computed."
+        ),
     ] = "local",
     target: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="external: your load balancer.")
@@ -140,7 +145,7 @@ def run(
 @app.command(name="list")
 def list_() -> int:
     """Show the experiments with their questions."""
-    print(listing(_program()))
+    say(listing(_program()))
     return 0
 
 
@@ -149,9 +154,10 @@ def list_() -> int:
 def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) -> int:
     """Validate an experiment and show its plan: cells, requests, rates, utilisation. Starts nothing."""
     spec = load_experiment(experiment, overrides)
-    from harness.cli.check import plan_text
+    from harness.cli.check import print_plan
+    from harness.output.safe_console import SafeConsole
 
-    print(plan_text(spec))
+    print_plan(spec, SafeConsole())
     return 0
 
 
@@ -206,7 +212,7 @@ def report(
     """Rebuild summary, plots and report of a run from its folder alone."""
     from harness.report.page import build_report
 
-    print(build_report(directory)[0])
+    say(str(build_report(directory)[0]))
     return 0
 
 
@@ -216,20 +222,20 @@ def compare(
     after: Annotated[Path, typer.Argument(metavar="DIR", help="Another run of the same experiment.")],
 ) -> int:
     """Compare two runs of one experiment, and say what differed besides."""
-    from rich.console import Console
-
     from harness.analysis.compare import print_comparison
+    from harness.output.safe_console import SafeConsole
     from harness.record.run_directory import read_run
 
-    print_comparison(read_run(before), read_run(after), Console())
+    print_comparison(read_run(before), read_run(after), SafeConsole())
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _open_closed_streams()
+    _prepare_streams()
     try:
+        _refuse_unsafe(words)
         status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return status
@@ -245,12 +251,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
     except BaseException as error:  # polars panics with one; nothing unforeseen may look like a verdict
         if "--debug" in words:
-            traceback.print_exc()
+            say(traceback.format_exc(), error=True)
         return _report_error(error)
 
 
-def _open_closed_streams() -> None:
-    """Lead streams that the caller has closed to nowhere, so that no file of the run gets their number."""
+def _refuse_unsafe(words: Sequence[str]) -> None:
+    """Raise UserError for a word with control or bidirectional characters, which would deceive who reads it.
+
+    Names of files may have any bytes. Those that are not UTF-8 are shown differently, not refused.
+    """
+    for word in words:
+        text = word.encode(errors="surrogateescape").decode(errors="replace")
+        unsafe = "line feed" if "\n" in word else first_unsafe(text)
+        if unsafe is not None:
+            raise UserError(f"{word[:80]!a}: {unsafe}; expected a word of the command line without it")
+
+
+def _prepare_streams() -> None:
+    """Lead streams that the caller has closed to nowhere, so that no file of the run gets their number.
+
+    What is printed must not fail because the terminal's encoding lacks a character.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -259,6 +280,8 @@ def _open_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the program runs
+        if isinstance(stream := getattr(sys, name), TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a character that the terminal's encoding lacks
 
 
 def _report_error(error: BaseException) -> int:
@@ -270,7 +293,7 @@ def _report_error(error: BaseException) -> int:
     else:
         message = f"unexpected {type(error).__name__}: {error}; run again with --debug to see where"
         status = LAB_FAILED
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    say(f"error: {' '.join(message.split())}", error=True)
     return status
 
 

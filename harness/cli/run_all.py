@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from harness.errors import LabError, UserError
+from harness.output.safe_console import SafeConsole
 from harness.plan.run_options import RunOptions
 from harness.record.summary import Summary
 from harness.run.experiment import EXIT_STATUS, measure_and_report
@@ -42,7 +42,7 @@ def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, float]]], op
     the others. The table says why an experiment is left out. It is printed even when this function raises:
     UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM.
     """
-    console = Console()
+    console = SafeConsole()
     outcomes: list[Outcome] = []
     try:
         for number, (experiment, overrides) in enumerate(experiments, start=1):
@@ -76,13 +76,17 @@ def _run(experiment: Experiment, options: RunOptions) -> Outcome:
 
 
 def _why_left_out(experiment: Experiment, options: RunOptions) -> str | None:
-    if options.testbed == "external":
-        from harness.testbed.external.plan import plan_external
+    try:
+        if options.testbed == "external":
+            from harness.testbed.external.plan import plan_external
 
-        try:
             plan_external(experiment, options.external)
-        except UserError as error:
-            return str(error)
+        elif options.testbed == "simulated":
+            from harness.testbed.simulated.plan import plan_simulated
+
+            plan_simulated(experiment, options)
+    except UserError as error:
+        return str(error)
     return incompatibility(experiment, options.testbed)
 
 

@@ -1,16 +1,19 @@
 """`python run_experiment.py up NAME`: starts one arm's replicas and proxy, and keeps them running."""
 
-import sys
-import tempfile
 import time
 from pathlib import Path
 
 from harness.cli.up_guide import guide, json_text
 from harness.errors import LabError, UserError
 from harness.interrupt import one_interrupt
+from harness.leftovers.scratch import scratch_folder
+from harness.output.safe_text import say
 from harness.plan.cells import plan_cells
+from harness.plan.run_options import LoadOptions
 from harness.proxy.tls import TlsFiles, make_certificate
 from harness.run.confirm import confirm_cell
+from harness.run.open_files import confirm_open_files
+from harness.run.what_died import what_died
 from harness.spec.experiment import Experiment
 from harness.testbed.local.testbed import LocalTestbed
 
@@ -30,15 +33,16 @@ def keep_running(experiment: Experiment, arm: str, port: int | None = None, as_j
     plan = next(plan for plan in plan_cells(experiment) if plan.arm_name == arm)
     if port is not None and plan.arm.route == "direct":
         raise UserError(f"--port: the arm {arm} of {experiment.name} has no proxy; leave --port out")
-    with one_interrupt(), tempfile.TemporaryDirectory(prefix="lb-lab-") as name:
-        folder = Path(name)
+    confirm_open_files([plan], experiment.replicas.count, LoadOptions())
+    with one_interrupt(), scratch_folder("up") as folder:
         try:
             tls = make_certificate(folder / TLS)
             with LocalTestbed(folder / "logs", load=False, tls=tls, proxy_port=port or 0) as testbed:
                 live = testbed.start_cell(experiment, plan, folder, time.monotonic_ns())
-                confirm_cell(experiment, plan, live)
+                with what_died(testbed):
+                    confirm_cell(experiment, plan, live)
                 text = json_text if as_json else guide
-                print(text(experiment, plan, live, TlsFiles(folder / TLS).authority), flush=True)
+                say(text(experiment, plan, live, TlsFiles(folder / TLS).authority))
                 while True:
                     testbed.check()
                     time.sleep(CHECK_S)
@@ -59,7 +63,7 @@ def _with_log_shown(message: str, folder: Path) -> str:
         if str(log) in message:
             lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
             if lines:
-                print(f"The end of {log.name}:", *lines, sep="\n  ", file=sys.stderr)
+                say("\n  ".join([f"The end of {log.name}:", *lines]), error=True)
             where = "its log ends as shown above" if lines else "its log is empty"
             message = message.replace(f"see {log}", where)
     return message

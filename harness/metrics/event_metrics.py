@@ -24,6 +24,7 @@ class EventMetric(NamedTuple):
     compute: Callable[[EventEffects], Number]
     sort: Sort = "load"
     one_event: Callable[[EventEffects], Number] | None = None
+    at_least: Callable[[EventEffects], Number] | None = None
 
 
 def _failed(event: EventEffects) -> int:
@@ -156,19 +157,35 @@ EVENT_METRICS: dict[str, EventMetric] = {
     ),
     "goodput_per_s": EventMetric(
         "requests/s",
-        "Requests of the interval that ended with OK / length of the interval",
-        lambda e: share(e.ok, e.length_s),
+        "Requests that ended with OK inside the interval, whenever planned / length of the interval",
+        lambda e: share(e.good_answers, e.length_s),
     ),
     "latency_p50_ms": EventMetric(
         "ms",
-        "Median latency (done - planned) of all requests of the interval",
-        lambda e: in_ms(e.latency_ns.get("p50")),
+        "Median latency (done - planned) of all requests of the interval; null where it falls on a failed "
+        "request, see `latency_ms`",
+        lambda e: in_ms(e.latency.of_all_ns.get("p50")),
         "times",
+        at_least=lambda e: in_ms(e.latency.at_least_ns.get("p50")),
     ),
     "latency_p99_ms": EventMetric(
         "ms",
-        "99th percentile latency (done - planned) of all requests of the interval",
-        lambda e: in_ms(e.latency_ns.get("p99")),
+        "99th percentile latency (done - planned) of all requests of the interval; null where it falls on a "
+        "failed request, see `latency_ms`",
+        lambda e: in_ms(e.latency.of_all_ns.get("p99")),
+        "times",
+        at_least=lambda e: in_ms(e.latency.at_least_ns.get("p99")),
+    ),
+    "ok_latency_p50_ms": EventMetric(
+        "ms",
+        "Median latency (done - planned) of the interval's requests that ended with OK",
+        lambda e: in_ms(e.latency.of_ok_ns.get("p50")),
+        "times",
+    ),
+    "ok_latency_p99_ms": EventMetric(
+        "ms",
+        "99th percentile latency (done - planned) of the interval's requests that ended with OK",
+        lambda e: in_ms(e.latency.of_ok_ns.get("p99")),
         "times",
     ),
     "took_effect_ms": EventMetric(
@@ -187,6 +204,7 @@ def event_metrics() -> Iterator[tuple[str, Metric]]:
     """
     for number in range(1, NAMED_EVENTS + 1):
         for name, metric in EVENT_METRICS.items():
+            at_least = metric.at_least and _of_event(number, metric.at_least)
             one_event = metric.one_event and _of_event(number, metric.one_event)
             yield (
                 f"event{number}.{name}",
@@ -196,6 +214,7 @@ def event_metrics() -> Iterator[tuple[str, Metric]]:
                     _of_event(number, metric.compute),
                     metric.sort,
                     one_event=one_event,
+                    at_least=at_least,
                 ),
             )
 

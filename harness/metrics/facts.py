@@ -68,6 +68,17 @@ class Ledgers:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Busiest replica / fair share over random placements of a cell's sessions: mean, and the 5th and 95th
+    percentiles. See harness.analysis.sessions.random_placement.
+    """
+
+    mean: float
+    p5: float
+    p95: float
+
+
+@dataclass(frozen=True)
 class Sessions:
     """Counts of the sessions that have an answered request.
 
@@ -76,7 +87,7 @@ class Sessions:
     group_requests: the same for target groups; None without target groups.
     breaks: how often the next request of a session went to another replica. A client's requests are in the
     order in which it made them.
-    random_max_over_mean: what random placement of these sessions predicts, see harness.analysis.sessions.
+    random_placement: what random placement of these sessions predicts.
     """
 
     count: int
@@ -84,7 +95,7 @@ class Sessions:
     top_requests: int
     group_requests: int | None
     breaks: int
-    random_max_over_mean: float | None
+    random_placement: Placement | None
 
 
 @dataclass(frozen=True)
@@ -93,11 +104,29 @@ class Streams:
 
     count: streams. pure: streams whose messages all name one replica.
     message_latency_ns: percentiles of received - planned over their messages; empty without messages.
+    missing: messages of all streams that were sent, with an answer or without, which never came.
     """
 
     count: int = 0
     pure: int = 0
     message_latency_ns: dict[str, float] = field(default_factory=dict)
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Percentiles ("p50" ... "max") of a latency in nanoseconds. Empty where there is no request.
+
+    of_all_ns: of all requests. A failed request counts as longer than any answer, so the value is infinity
+    where the percentile falls on a failed request.
+    at_least_ns: what the percentile of all requests is at least: that of the time until the end, of answers
+    and failures alike, and no less than a lower percentile.
+    of_ok_ns: of the requests that ended with OK.
+    """
+
+    of_all_ns: dict[str, float] = field(default_factory=dict)
+    at_least_ns: dict[str, float] = field(default_factory=dict)
+    of_ok_ns: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,8 +134,9 @@ class ReplicaSeries:
     """Each replica over time. The measured window is cut into equal time windows, by planned send.
 
     starts_s: (windows,), start of each window, seconds after the start of measuring. width_s: their width.
-    requests, queue_ns, in_flight: (windows, replicas). requests: answered requests. queue_ns: 99th percentile
-    of the queue time. in_flight: mean. The last two are NaN where no request was answered.
+    requests, queue_ns, in_flight: (windows, replicas). requests: answered requests. queue_ns: the longest
+    queue time. in_flight: mean. The last two are of all attempts that the replica saw, also of requests that
+    were given up, and NaN where it saw none.
     """
 
     starts_s: Floats
@@ -122,7 +152,8 @@ class WindowSeries:
 
     starts_s: (steps,), start of each step, seconds after the start of measuring. width_s: their width.
     good, failed: (steps,), requests that did and did not end with OK.
-    p50_ns, p99_ns: (steps,), latency from the planned send of all requests; NaN where none was planned.
+    p50_ns, max_ns: (steps,), median and maximum of the latency from the planned send of the requests that
+    ended with OK; NaN where there is none. A step has too few requests for its 99th percentile.
     sessions: (client, session) of the MAX_SESSIONS sessions that lasted longest; among equals, those with the
     lower numbers. They are sorted by the replica that answered them first.
     replicas: (sessions, steps), index of the replica that gave the session's last answer in the step; -1
@@ -135,7 +166,7 @@ class WindowSeries:
     good: Floats
     failed: Floats
     p50_ns: Floats
-    p99_ns: Floats
+    max_ns: Floats
     sessions: list[tuple[int, int]]
     replicas: Ints
     failures: Ints
@@ -192,7 +223,8 @@ class EventEffects:
     caused the failure, see harness.analysis.event_effects.attribute_failures. Durations count from the event.
 
     at_s: when the event was asked for, seconds from the start of measuring. length_s: length of the interval.
-    requests: all requests of the interval. ok: those that ended with OK.
+    requests: all requests of the interval. ok: those that ended with OK. good_answers: requests with OK, of
+    any interval, whose answer came in this one.
     errors: gRPC code -> failed requests. failed_sessions: sessions with a failed request.
     last_failure_ns: until the last failed request ended; 0 when none failed.
     delayed: requests that ended with OK but took longer than DELAYED_TIMES the usual latency. The usual
@@ -209,7 +241,7 @@ class EventEffects:
     replica.
     attempts: rows in the replicas' ledgers for the interval's requests.
     lost_answers: see harness.analysis.ledgers.
-    latency_ns: percentiles of the latency from the planned send.
+    latency: of the interval's requests, from the planned send.
     took_effect_ns: until the last of `effects`.
     effects: (seconds from the start of measuring, target, what was seen).
     steps: (seconds from the start of measuring, action, target).
@@ -225,6 +257,7 @@ class EventEffects:
     length_s: float
     requests: int
     ok: int
+    good_answers: int
     errors: dict[str, int]
     failed_sessions: int
     last_failure_ns: float
@@ -239,7 +272,7 @@ class EventEffects:
     on_targets: int | None
     attempts: int
     lost_answers: int
-    latency_ns: dict[str, float]
+    latency: Latency
     took_effect_ns: float | None = None
     effects: tuple[tuple[float, str, str], ...] = ()
     steps: tuple[tuple[float, str, str], ...] = ()
@@ -247,28 +280,67 @@ class EventEffects:
 
 
 @dataclass(frozen=True)
+class StageTimes:
+    """The times of one stage in the requests of a cell, ns.
+
+    percentiles: "p50" ... "max", without those for which the cell has too few requests. mean: over all
+    requests. slowest: the mean over the slowest 1 % of the requests, by latency.
+    """
+
+    percentiles: Mapping[str, float]
+    mean: float
+    slowest: float
+
+
+@dataclass(frozen=True)
+class GeneratorShare:
+    """The load generator's own share of the latencies, see harness.analysis.generator_share.
+
+    own_ns: percentiles of the share. latency, latency_from_send: of each latency less the share in it.
+    """
+
+    own_ns: dict[str, float] = field(default_factory=dict)
+    latency: Latency = field(default_factory=Latency)
+    latency_from_send: Latency = field(default_factory=Latency)
+
+
+@dataclass(frozen=True)
 class CellFacts:
-    """All facts of one cell. Percentiles ("p50" ... "max") are empty where there was no request.
+    """All facts of one cell. Percentiles ("p50" ... "max") are left out where there are too few requests for
+    them, see harness.metrics.metric.min_values; of lag_ns all are there if there is a request.
+
+    good_answers: requests with OK whose answer came inside the window.
+    unsent: requests planned in the window that the clients' ledger lacks, without those of lost load workers;
+    None in a closed loop.
 
     errors: gRPC code -> failed requests. replica_requests: replica -> requests that it answered, all
     replicas.
     client_requests: client -> the same counts, in the order of replica_requests.
+    replica_attempts: replica -> attempts of the window's requests in its ledger; None where the lab cannot
+    read the replicas' ledgers.
     short_run_unfairness: see harness.analysis.window_series.
     units: unit -> its amount on each replica, in the order of replica_requests. The units are the
     "connections" and "sessions" that the replica served, the "messages" that it sent, and its "busy_time" (ns
     of service).
     connections: connections of clients with an answered request; None where the lab cannot tell them apart.
+    latency, latency_from_send: from the planned and from the actual send.
+    queue_ns, in_flight: of all attempts that replicas saw, see harness.analysis.attempts; where the lab
+    cannot read the replicas' ledgers, of the answered requests.
     cache_lookups: answers that say whether the replica remembered the session. cache_hits: those that say
     yes.
     planned_rate_per_s: None in a closed loop, which plans no send times.
-    awaits_answers: whether a client waits for each answer before it sends again. Then the lag of a request
-    counts from the end of the client's last request.
+    lag_ns: of sent - ready, see lb.rows.
+    awaits_answers: whether a client waits for each answer before it sends again.
     answers_lost: requests that a replica finished with OK while the client got an error; None where the lab
     cannot read the replicas' ledgers.
     longest_outage_ns: see harness.analysis.sessions.session_outages; None without a request.
     initial_replicas: number of replicas when measuring began. healthy: Envoy's view. events: by time.
     series: None where the caller did not ask for it, or the window has no request.
-    lost_workers: one sentence for each load worker that was lost.
+    lost_workers: one sentence for each load worker that was lost. interruptions: one clause for each time in
+    which a part of the lab, or the machine, stood still, although no event did that.
+    stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
+    generator: the load generator's own share.
+    contradictions: one sentence for each way in which the record contradicts itself.
     """
 
     arm: str
@@ -276,17 +348,20 @@ class CellFacts:
     status: Status
     window_s: float
     requests: int
+    good_answers: int
+    unsent: int | None
     errors: dict[str, int]
     replica_requests: dict[str, int]
     client_requests: dict[int, list[int]]
+    replica_attempts: dict[str, int] | None
     short_run_unfairness: float | None
     units: dict[str, list[int]]
     connections: int | None
     cache_lookups: int
     cache_hits: int
     sessions: Sessions
-    latency_ns: dict[str, float]
-    latency_from_send_ns: dict[str, float]
+    latency: Latency
+    latency_from_send: Latency
     lag_ns: dict[str, float]
     queue_ns: dict[str, float]
     in_flight: dict[str, float]
@@ -303,3 +378,7 @@ class CellFacts:
     events: Sequence[EventEffects] = ()
     series: WindowSeries | None = None
     lost_workers: tuple[str, ...] = ()
+    interruptions: tuple[str, ...] = ()
+    stages: Mapping[str, StageTimes] = field(default_factory=dict)
+    generator: GeneratorShare = field(default_factory=GeneratorShare)
+    contradictions: tuple[str, ...] = ()

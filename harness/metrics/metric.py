@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -83,9 +85,38 @@ def chi2_p(counts: Sequence[int]) -> Number:
     return chi2_survival(sum((count - mean) ** 2 for count in counts) / mean, len(counts) - 1)
 
 
+# Percentile -> the share of the values that are not larger.
+RANKS = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
+
+
+def min_values(rank: float) -> int:
+    """Return how many values a percentile needs to be reported; 1 for the maximum.
+
+    It is the smallest n such that the true percentile lies between the smallest and the largest of n
+    independent values with a probability of 95 % or more: 1 - rank^n - (1 - rank)^n >= 0.95. With fewer
+    values there is no 95 % confidence interval for it at all. Source: H. A. David, H. N. Nagaraja, Order
+    Statistics, 3rd edition, 2003, section 7.1 (intervals for quantiles, whatever the distribution).
+    """
+    return 1 if rank == 1 else next(n for n in count(2) if rank**n + (1 - rank) ** n <= 0.05)
+
+
+MIN_VALUES = {name: min_values(rank) for name, rank in RANKS.items()}
+
+
+def percentile_of(metric: str) -> str | None:
+    """Return the percentile that a metric's name has, "p99" of "latency_ms.p99"; None without one."""
+    return next((part for part in re.split(r"[._]", metric) if MIN_VALUES.get(part, 1) > 1), None)
+
+
+def reported(percentiles: Mapping[str, float], values: int) -> dict[str, float]:
+    """Return those of the percentiles of `values` values that are reported: see min_values."""
+    return {name: value for name, value in percentiles.items() if values >= MIN_VALUES[name]}
+
+
 # The names of ratios, shares and indices say what they are.
 SHOWN_UNITS = {
-    *("ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams", "breaks"),
+    *("ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams", "messages"),
+    "breaks",
 }
 
 
@@ -93,6 +124,8 @@ def show(value: Number, unit: str = "") -> str:
     """Return a figure as text: about four digits, and its unit unless it is a ratio."""
     if value is None:
         return "not measured"
+    if math.isinf(value):
+        return "infinity"
     text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
     if text in ("0", "1") and value != int(value):
         text = f"{value:.7g}"  # 0.99998 misses a bound of 1, and must not read as 1
@@ -116,7 +149,8 @@ class Metric:
 
     `meaning` stands in results/README.md: one line of Markdown. `lag_rank`: of a metric of the sort `times`,
     the rank of the generator's lag that it may contain. `one_event`: by how much a single event would have
-    moved the value, where the metric counts events.
+    moved the value, where the metric counts events. `at_least`: of a metric that may be
+    infinity, what its value is at least.
     """
 
     unit: str
@@ -125,6 +159,7 @@ class Metric:
     sort: Sort = "load"
     lag_rank: str = "p99"
     one_event: Compute | None = None
+    at_least: Compute | None = None
 
 
 def in_ms(ns: Number) -> Number:

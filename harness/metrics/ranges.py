@@ -49,7 +49,8 @@ class Planned:
 def why_undefined(metric: str, planned: Planned) -> str | None:
     """Return why `metric` has no value in any cell of this plan, in words; None: it may have one."""
     group, _, leaf = metric.partition(".")
-    if group == "share" and (number := int(leaf.removeprefix("replica-"))) >= planned.replicas:
+    shares = group in ("share", "attempt_share")
+    if shares and (number := int(leaf.removeprefix("replica-"))) >= planned.replicas:
         names = "replica-0" if planned.replicas == 1 else f"replica-0 to replica-{planned.replicas - 1}"
         return f"there is no replica-{number}; expected {names}"
     if group.startswith("event") and (number := int(group.removeprefix("event"))) > planned.events:
@@ -73,7 +74,7 @@ def range_of(metric: str, planned: Planned) -> Range:
     """Return the values that `metric` can have in a cell of this plan."""
     group, _, leaf = metric.partition(".")
     used = planned.replicas if planned.placements is None else min(planned.replicas, planned.placements)
-    spread = group in ("spread", "connections", "sessions", "messages", "busy_time")
+    spread = group in ("spread", "attempts", "connections", "sessions", "messages", "busy_time")
     if spread and leaf in _SPREAD:
         even_over = planned.replicas if group != "spread" else used
         return _spread_range(leaf, planned.replicas, even_over)
@@ -81,7 +82,8 @@ def range_of(metric: str, planned: Planned) -> Range:
         return Range(1, planned.replicas)
     if group == "endpoints":
         return Range(0, planned.replicas)
-    if planned.deadline_ms is not None and _ends_at_deadline(group, planned):
+    # A percentile of all requests is infinity where it falls on one that the deadline cut off.
+    if planned.deadline_ms is not None and planned.sent_on_time and group == "ok_latency_ms":
         return Range(0, planned.deadline_ms, is_exact=False)
     if METRICS[metric].unit in ("share", "probability"):
         return Range(0, 1)
@@ -123,7 +125,3 @@ def _spread_range(leaf: str, replicas: int, used: int) -> Range:
         return Range(1 / replicas, used / replicas)
     # How many replicas were used is what shows whether placements hold. So they do not limit it.
     return Range(1, replicas if leaf == "used_replicas" else used)
-
-
-def _ends_at_deadline(group: str, planned: Planned) -> bool:
-    return group == "latency_from_send_ms" or (group == "latency_ms" and planned.sent_on_time)

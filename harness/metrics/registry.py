@@ -6,8 +6,9 @@ quick. `make schema` writes the meanings to results/README.md.
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.metrics.event_metrics import event_metrics
@@ -23,11 +24,13 @@ from harness.metrics.metric import (
     jain,
     max_off_fair,
     max_over_mean,
+    reported,
     share,
 )
+from harness.metrics.stages import stage_metrics
 
 if TYPE_CHECKING:
-    from harness.metrics.facts import CellFacts
+    from harness.metrics.facts import CellFacts, Latency, Placement
 
 NAMED_REPLICAS = 8  # replicas whose share is a metric of its own
 COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")
@@ -54,6 +57,14 @@ def _group_purity(facts: CellFacts) -> Number:
     return None if on_most_used is None else share(on_most_used, facts.sessions.requests)
 
 
+def _of_placement(value: Callable[[Placement], float]) -> Compute:
+    def compute(facts: CellFacts) -> Number:
+        placement = facts.sessions.random_placement
+        return None if placement is None else value(placement)
+
+    return compute
+
+
 def _bytes_per_request(facts: CellFacts) -> Number:
     carried = facts.ledgers.envoy_bytes
     return None if carried is None else share(carried, facts.ledgers.client)
@@ -68,17 +79,22 @@ _PERCENTILES = {
     "max": "Maximum",
 }
 
-# Prefix -> percentiles of a cell, those of them that are metrics, and the quantity in words.
-_DURATIONS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[str], str]] = {
-    "latency_ms": (
-        lambda f: f.latency_ns,
-        tuple(_PERCENTILES),
-        "the latency from the planned send (done - planned), of all requests whatever their outcome",
-    ),
+# Prefix of metrics that count failed requests as longer than any answer -> the latency, and what it is of.
+_LATENCIES: dict[str, tuple[Callable[[CellFacts], Latency], str]] = {
+    "latency_ms": (lambda f: f.latency, "the latency of all requests from the planned send (done - planned)"),
     "latency_from_send_ms": (
-        lambda f: f.latency_from_send_ns,
+        lambda f: f.latency_from_send,
+        "the latency of all requests from the actual send (done - sent)",
+    ),
+}
+_OF_FAILED = "A failed request counts as longer than any answer: null where the percentile falls on one"
+
+# Prefix -> percentiles of a cell, those of them that are metrics, and the quantity in words.
+_DURATIONS: dict[str, tuple[Callable[[CellFacts], Mapping[str, float]], Sequence[str], str]] = {
+    "ok_latency_ms": (
+        lambda f: f.latency.of_ok_ns,
         tuple(_PERCENTILES),
-        "the latency from the actual send (done - sent), of all requests whatever their outcome",
+        "the latency from the planned send (done - planned) of the requests that ended with OK",
     ),
     "message_latency_ms": (
         lambda f: f.streams.message_latency_ns,
@@ -86,16 +102,42 @@ _DURATIONS: dict[str, tuple[Callable[[CellFacts], dict[str, float]], Sequence[st
         "the latency of stream messages (received - planned)",
     ),
     "lag_ms": (
-        lambda f: f.lag_ns,
+        lambda f: reported(f.lag_ns, f.requests),
         ("p50", "p99", "max"),
-        "the lag of the load generator (sent - planned)",
+        "the lag of the load generator (sent - ready: the wait for an answer that a call needs is no lag)",
     ),
     "queue_ms": (
         lambda f: f.queue_ns,
         ("p50", "p90", "p99", "max"),
-        "the time that a request waited for a slot, as the answering replica says",
+        "the time that an attempt waited for a slot, until it got one or was given up, from the replicas' "
+        "ledgers (where the lab cannot read them: of answered requests, as the answering replica says)",
     ),
 }
+
+
+def _metrics_of_generator() -> Iterator[tuple[str, Metric]]:
+    own = (
+        "the load generator's own share of the latency: late sending, late receiving, and what is neither "
+        "proxy nor replica"
+    )
+    for rank in ("p50", "p99", "max"):
+        compute = _percentile(lambda f: f.generator.own_ns, rank)
+        yield f"generator_ms.{rank}", Metric("ms", f"{_PERCENTILES[rank]} of {own}", compute, "counts")
+    for rank in ("p50", "p90", "p99"):
+        meaning = (
+            f"Part of `latency_ms.{rank}` that the lab itself caused: 1 - the same percentile of the "
+            f"latencies less the load generator's own share / `latency_ms.{rank}`"
+        )
+        yield f"generator_part.{rank}", Metric("share", meaning, _generator_part(rank), "counts")
+
+
+def _generator_part(rank: str) -> Compute:
+    def compute(facts: CellFacts) -> Number:
+        whole, rest = (one.of_all_ns.get(rank) for one in (facts.latency, facts.generator.latency))
+        return None if not whole or rest is None or math.isinf(whole) else 1 - rest / whole
+
+    return compute
+
 
 # Unit -> what is counted on each replica.
 _UNITS = {
@@ -104,6 +146,23 @@ _UNITS = {
     "messages": "the messages that the replica sent (an RPC without a stream has one)",
     "busy_time": "the time that the replica worked on requests that it answered, summed over its slots",
 }
+
+
+def _metrics_of_latencies() -> Iterator[tuple[str, Metric]]:
+    for prefix, (latency, quantity) in _LATENCIES.items():
+        for name, words in _PERCENTILES.items():
+            yield f"{prefix}.{name}", _latency_metric(latency, name, f"{words} of {quantity}. {_OF_FAILED}")
+
+
+def _latency_metric(latency: Callable[[CellFacts], Latency], name: str, meaning: str) -> Metric:
+    return Metric(
+        "ms",
+        meaning,
+        _percentile(lambda facts: latency(facts).of_all_ns, name),
+        "times",
+        name,
+        at_least=_percentile(lambda facts: latency(facts).at_least_ns, name),
+    )
 
 
 def _metrics_of_durations() -> Iterator[tuple[str, Metric]]:
@@ -115,7 +174,7 @@ def _metrics_of_durations() -> Iterator[tuple[str, Metric]]:
             yield f"{prefix}.{name}", Metric("ms", meaning, _percentile(percentiles, name), sort, name)
 
 
-def _percentile(percentiles: Callable[[CellFacts], dict[str, float]], name: str) -> Compute:
+def _percentile(percentiles: Callable[[CellFacts], Mapping[str, float]], name: str) -> Compute:
     return lambda facts: in_ms(percentiles(facts).get(name))
 
 
@@ -137,10 +196,10 @@ def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
     return lambda facts: function(facts.units[unit])
 
 
-def _share_of(replica: str) -> Compute:
+def _share_of(replica: str, counts_of: Callable[[CellFacts], Mapping[str, int]]) -> Compute:
     def compute(facts: CellFacts) -> Number:
-        requests = facts.replica_requests.get(replica)
-        return None if requests is None else share(requests, sum(facts.replica_requests.values()))
+        counts = counts_of(facts)
+        return share(counts[replica], sum(counts.values())) if replica in counts else None
 
     return compute
 
@@ -168,14 +227,25 @@ METRICS: dict[str, Metric] = {
     },
     "goodput_per_s": Metric(
         "requests/s",
-        "Requests that ended with OK / length of the measured window",
-        lambda f: (f.requests - sum(f.errors.values())) / f.window_s,
+        "Requests that ended with OK inside the measured window / its length. A later answer does not count",
+        lambda f: f.good_answers / f.window_s,
+    ),
+    "unsent_requests": Metric(
+        "requests",
+        "Requests planned in the measured window that were never sent: with `await_each_answer` a client "
+        "does not send what would leave later than a deadline after the window. Null in a closed loop",
+        lambda f: f.unsent,
     ),
     "attempts.per_request": Metric(
         "ratio",
         "Rows of the replicas / rows of the clients, warm-up included. Above 1: retries add to the load. "
         "Below 1: some requests never reached a replica",
         lambda f: None if f.ledgers.replica is None else share(f.ledgers.replica, f.ledgers.client),
+    ),
+    "attempts.max_over_mean": Metric(
+        "ratio",
+        "Busiest replica's attempts / fair share, from the replicas' ledgers; 1 is even",
+        lambda f: None if f.replica_attempts is None else max_over_mean(list(f.replica_attempts.values())),
     ),
     "bytes.per_request": Metric(
         "bytes",
@@ -219,7 +289,19 @@ METRICS: dict[str, Metric] = {
         "**A model, not a measurement**: the expected `spread.max_over_mean` when each session, with the "
         "requests that it really made, goes to a replica drawn at random and stays there. The mean of up to "
         "2,000 draws with a fixed seed",
-        lambda f: f.sessions.random_max_over_mean,
+        _of_placement(lambda placement: placement.mean),
+        "counts",
+    ),
+    "random_placement.max_over_mean_p5": Metric(
+        "ratio",
+        "**A model**: the 5th percentile of the same draws. One placement is below it one time in twenty",
+        _of_placement(lambda placement: placement.p5),
+        "counts",
+    ),
+    "random_placement.max_over_mean_p95": Metric(
+        "ratio",
+        "**A model**: the 95th percentile of the same draws. One placement is above it one time in twenty",
+        _of_placement(lambda placement: placement.p95),
         "counts",
     ),
     **dict(_metrics_of_units()),
@@ -230,8 +312,17 @@ METRICS: dict[str, Metric] = {
         f"share.replica-{number}": Metric(
             "share",
             f"Share of the answered requests on replica-{number}",
-            _share_of(f"replica-{number}"),
+            _share_of(f"replica-{number}", lambda f: f.replica_requests),
             "counts",
+        )
+        for number in range(NAMED_REPLICAS)
+    },
+    **{
+        f"attempt_share.replica-{number}": Metric(
+            "share",
+            f"Share of the attempts on replica-{number}, from the replicas' ledgers. A request that was "
+            "tried again has several attempts; `share` counts only the one that answered",
+            _share_of(f"replica-{number}", lambda f: f.replica_attempts or {}),
         )
         for number in range(NAMED_REPLICAS)
     },
@@ -300,10 +391,20 @@ METRICS: dict[str, Metric] = {
         lambda f: share(f.streams.pure, f.streams.count),
         "counts",
     ),
+    "stream.missing_messages": Metric(
+        "messages",
+        "Messages that streams were to have and that never came: requests that are streams x messages of a "
+        "stream - messages received",
+        lambda f: f.streams.missing,
+    ),
+    **dict(_metrics_of_latencies()),
     **dict(_metrics_of_durations()),
+    **dict(stage_metrics()),
+    **dict(_metrics_of_generator()),
     "in_flight.p99": Metric(
         "requests",
-        "99th percentile of the requests inside the answering replica, as the replica says",
+        "99th percentile of the requests inside a replica when an attempt arrives, this one included, from "
+        "the replicas' ledgers (where the lab cannot read them: as `queue_ms`)",
         lambda f: f.in_flight.get("p99"),
     ),
     "in_flight.max": Metric(

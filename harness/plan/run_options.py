@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.errors import UserError, did_you_mean
 
-TESTBEDS = ("local", "docker", "external")
+TESTBEDS = ("local", "docker", "external", "simulated")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from harness.plan.cells import CellPlan
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.tls import TlsFiles
-from harness.spec.arm import RETRY_ON, Arm, ProxyHealthCheck
+from harness.spec.arm import MAX_STREAMS, RETRY_ON, Arm, ProxyHealthCheck
 
 LISTENER = "lab"
 ANY_ADDRESS = "127.0.0.1:0"  # the kernel picks a free port
@@ -80,6 +80,7 @@ def render(
         **_health(arm),
         idle_timeout_s=arm.idle_timeout_s or IDLE_TIMEOUT_S[arm.route],
         max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
+        max_streams=MAX_STREAMS,
         max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
         listen={"host": host, "port": int(port)},
         admin_socket=admin_socket and str(admin_socket),

@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +21,8 @@ from typing import NoReturn
 from harness.errors import LabError, UserError, did_you_mean
 from harness.events.context import Endpoint
 from harness.interrupt import one_interrupt
+from harness.leftovers.scratch import scratch_folder
+from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
 from harness.proxy.render import EnvoyFiles, envoy_args, envoy_program, render, write_endpoints
 from harness.proxy.tls import make_certificate
@@ -37,12 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run an arm's Envoy until SIGTERM or Ctrl-C, and return the exit status."""
     given = _parser().parse_args(argv)
     try:
-        with one_interrupt(), tempfile.TemporaryDirectory(prefix="lb-lab-proxy-") as folder:
-            _serve(given, Path(folder))
+        with one_interrupt(), scratch_folder("proxy") as folder:
+            _serve(given, folder)
     except KeyboardInterrupt:
         return 0
     except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         return error.exit_code
 
 
@@ -93,8 +94,8 @@ def _serve(given: argparse.Namespace, folder: Path) -> NoReturn:
     updater.update()
     files.config.write_text(render(plan.arm, files, tls, given.listen))
     envoy = _start(plan, files)
-    print(f"{given.experiment}, arm {plan.arm_name}: Envoy on {given.listen}, clear text and TLS", flush=True)
-    print(f"the TLS certificate's authority: {tls.authority}", flush=True)
+    say(f"{given.experiment}, arm {plan.arm_name}: Envoy on {given.listen}, clear text and TLS")
+    say(f"the TLS certificate's authority: {tls.authority}")
     try:
         while True:
             try:
@@ -134,7 +135,7 @@ class _EndpointUpdater:
 
     def _print_once(self, line: str) -> None:
         if line != self._last_line:
-            print(line, flush=True)
+            say(line)
             self._last_line = line
 
 

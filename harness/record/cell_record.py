@@ -9,13 +9,14 @@ from pydantic import Field
 
 from harness.events.context import PROXY
 from harness.fields import Route, Status
-from harness.record.record_file import Record, read_record, write_record
+from harness.record.record_file import Record, read_record, there_is, write_record
 
 CELL_FILE = "cell.json"
 MACHINE_FILE = "machine.json"
 
 Party = Literal["envoy", "replica"]
-DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "unknown"]
+DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "stopped", "asleep", "unknown"]
+HARNESS, MACHINE = "the harness", "this machine"  # in Interruption.part
 
 
 class LoadWorkerRecord(Record):
@@ -31,6 +32,14 @@ class LoadWorkerRecord(Record):
     offset_uncertainty_ns: int = Field(description="by how much that may be wrong")
     ended: Literal["done", "stopped", "lost"] = Field(description="`done`, `stopped` with the cell or `lost`")
     ended_ns: int = Field(description="when it ended")
+
+
+class FailureRecord(Record):
+    """Requests that failed in the same way."""
+
+    code: str = Field(description="gRPC code")
+    message: str = Field(description="what gRPC, the proxy or the replica said of it; cut to 500 characters")
+    calls: int = Field(description="requests that ended so, warm-up included")
 
 
 class CellRecord(Record):
@@ -51,10 +60,20 @@ class CellRecord(Record):
     max_attempts: int = Field(default=1, description="attempts of one request at most; 1 without retries")
     awaits_answers: bool = Field(default=False, description="whether the arm has `await_each_answer`")
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
+    messages_per_stream: int = Field(description="messages that each stream was to have")
     planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
     measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
     measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")
-    epoch_unix_ns: int = Field(description="the cell's start on the wall clock")
+    epoch_unix_ns: int = Field(
+        description="the wall clock at the cell's start; Envoy's ledger has the wall clock's times"
+    )
+    wall_clock_moved_ns: int = Field(
+        default=0, description="by how much at most the wall clock left the monotonic clock's course"
+    )
+    own_clocks: bool = Field(
+        default=False,
+        description="testbed `external`: the replicas' times count from a start of their own, each",
+    )
     incomplete_ledgers: list[str] = Field(
         default=[], description="killed replicas, `envoy` if killed or restarted: last rows may be lost"
     )
@@ -63,6 +82,10 @@ class CellRecord(Record):
     )
     load_workers: list[LoadWorkerRecord] = Field(
         default=[], description="processes that made the calls; empty for a single one without a master"
+    )
+    failures: list[FailureRecord] = Field(
+        default=[],
+        description="the most frequent ways in which requests failed, at most 5, most frequent first",
     )
     attempt: int = Field(default=1, description="which attempt at the cell this is, from 1")
     disturbed: str | None = Field(
@@ -74,7 +97,8 @@ class CellRecord(Record):
         default=None,
         description="who took the machine then: `processes` (others on it), `hypervisor` (other virtual "
         "machines), `lab` (the lab's own processes all the time: too much load for this machine), `load` "
-        "(each load process a core all the time), `unknown`; null when `disturbed` is",
+        "(each load process a core all the time), `stopped` (somebody stopped a part of the lab), `asleep` "
+        "(the machine slept or was paused), `unknown`; null when `disturbed` is",
     )
 
     @property
@@ -115,6 +139,18 @@ class MachineMoment(CpuShares):
     at_s: float = Field(description="when it began, seconds from the start of measuring")
 
 
+class Interruption(Record):
+    """A time in which a part of the lab or the machine stood still, although no event did that."""
+
+    part: str = Field(description="`replica-N`, `envoy`, `load`, ..., `the harness` or `this machine`")
+    how: Literal["stopped", "asleep", "stood still"] = Field(
+        description="`stopped`: by a signal; `asleep`: the machine; `stood still`: nothing ran, as in a "
+        "virtual machine or a container that is paused"
+    )
+    at_s: float = Field(description="when it began, seconds from the start of measuring")
+    seconds: float = Field(description="how long it lasted")
+
+
 class MachineRecord(CpuShares):
     """The machine in the measured window. `seconds` is what the samples cover."""
 
@@ -131,6 +167,9 @@ class MachineRecord(CpuShares):
     taken: MachineMoment | None = Field(
         description="longest stretch in which others had half of the machine; null if there was none"
     )
+    interruptions: list[Interruption] = Field(
+        default=[], description="what stood still meanwhile, although no event of the experiment did that"
+    )
 
 
 def write_machine(folder: Path, machine: MachineRecord) -> None:
@@ -144,4 +183,4 @@ def read_machine(folder: Path) -> MachineRecord | None:
     Raises UserError naming the file when it has another schema or is damaged.
     """
     path = folder / MACHINE_FILE
-    return read_record(path, MachineRecord) if path.exists() else None
+    return read_record(path, MachineRecord) if there_is(path) else None

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from harness.errors import UserError
-from harness.record.record_file import SCHEMA, Record, parse_record, without_schema
+from harness.record.record_file import SCHEMA, Record, parse_record, there_is, without_schema
 
 EVENTS = "events.jsonl"
 
@@ -163,7 +163,7 @@ def _time(line: Line) -> int:
 
 def _lines(path: Path) -> Iterator[Line]:
     """Yield every whole line."""
-    if not path.exists():
+    if not there_is(path):
         return
     whole = path.read_bytes().rpartition(b"\n")[0]
     for place, text in enumerate(whole.splitlines(), start=1):

@@ -55,10 +55,13 @@ class PlannedCell(Record):
     repeat: int = Field(description="which repeat of the arm, from 1")
     attempts: int = Field(default=0, description="how often it was measured to its end; 0: not yet")
     disturbed: list[DisturbedAttempt] = Field(default=[], description="earlier attempts that were disturbed")
+    seals: dict[str, str] = Field(
+        default={}, description="file in the cell's folder -> its SHA-256 hash when the cell had ended"
+    )
 
 
 class ExternalFields(TypedDict, total=False):
-    """The fields of a manifest that only the testbed `external` fills."""
+    """The fields of a manifest that only the testbeds `external` and `simulated` fill."""
 
     testbed_options: list[str]
     notes: list[str]
@@ -82,13 +85,16 @@ class Manifest(Record):
     )
     host: Host = Field(description="the machine, without its name")
     git_commit: str | None = Field(description="commit of the lab; `-dirty`: files differ; null: no clone")
-    testbed: str = Field(default="local", description="`local`, `docker` or `external`")
+    testbed: str = Field(default="local", description="`local`, `docker`, `external` or `simulated`")
     testbed_options: list[str] = Field(default=[], description="testbed `external`: words of its options")
-    notes: list[str] = Field(default=[], description="testbed `external`: what was left out or not confirmed")
+    notes: list[str] = Field(
+        default=[], description="testbeds `external`, `simulated`: what was left out or not confirmed"
+    )
     not_judged: list[str] = Field(default=[], description="expectations about arms that were not run")
     load: LoadProcesses = Field(
         default=LoadProcesses(processes=1, expect_workers=0), description="who made the calls"
     )
     overrides: dict[str, int | float] = Field(default={}, description="field -> value on the command line")
+    experiment_seal: str | None = Field(default=None, description="SHA-256 hash of experiment.yaml")
     redo: int = Field(default=0, description="how often at most a disturbed cell was repeated (`--redo`)")
     cells: list[PlannedCell] = Field(description="the cells in the order in which they were run")

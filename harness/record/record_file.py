@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import UserError
 from harness.spec.problems import nested_problem
 
-SCHEMA = 2
+SCHEMA = 3
 # An earlier schema -> the last version of lb-lab that writes and reads it.
-READ_BY = {1: "0.1"}
+READ_BY = {1: "0.1", 2: "0.2"}
 
 
 class Record(BaseModel):
@@ -27,11 +29,62 @@ class Record(BaseModel):
 SomeRecord = TypeVar("SomeRecord", bound=Record)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text so that a reader sees the old file or the new one, never half of one."""
+def there_is(path: Path) -> bool:
+    """Return whether a file is at `path`.
+
+    Raises UserError naming the path for anything else there. To read a pipe or a device might never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not path.is_symlink():
+            return False
+        found = "a link to nothing"
+    except OSError as error:
+        found = error.strerror or str(error)
+    else:
+        if stat.S_ISREG(mode):
+            return True
+        found = "a folder" if stat.S_ISDIR(mode) else "something that is no regular file"
+    raise UserError(f"{path}: expected a file written by this lab, found {found}")
+
+
+def own_folder(run: Path, name: str) -> Path:
+    """Return the folder `name` of the run directory `run`, and make it if it is missing.
+
+    Raises UserError for a link or a file in its place: the lab writes nothing outside of the run's folder.
+    """
+    folder = run / name
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        found = "a link" if folder.is_symlink() else "a file"
+        raise UserError(
+            f"{folder}: expected a folder of the run's own, found {found}; the lab writes only in the run's "
+            f"folder: remove the {found.removeprefix('a ')}"
+        )
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write. A reader of `path` sees the old file or the new one, never half of one.
+
+    A link at `path` is replaced, and what it leads to is left alone.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    temporary.unlink(missing_ok=True)
+    try:
+        with temporary.open("xb") as file:  # x: a link that appears there meanwhile is not followed
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
@@ -49,10 +102,10 @@ def read_record(path: Path, model: type[SomeRecord]) -> SomeRecord:
 
     Raises UserError naming file, field and value if the file has another schema or is damaged.
     """
+    if not there_is(path):
+        raise UserError(f"{path}: expected this file in a completed run, but there is none")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: expected this file in a completed run, but there is none") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON written by this lab ({error})") from error
     return parse_record(str(path), without_schema(str(path), content), model)

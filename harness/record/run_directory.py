@@ -15,9 +15,11 @@ from harness.errors import UserError
 from harness.fields import Status
 from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
+from harness.record.ledger_files import scan_proxy, scan_replicas
 from harness.record.manifest import MANIFEST, Manifest, PlannedCell, utc_now
-from harness.record.record_file import read_record, write_record, write_text
-from harness.record.tables import REPLICA_COLUMNS, scan_csv, scan_json_lines, scan_rows
+from harness.record.record_file import read_record, there_is, write_record, write_text
+from harness.record.seals import EXPERIMENT_FILE, file_hash, seal_of_cell
+from harness.record.tables import scan_rows
 from harness.spec.experiment import Experiment, load_experiment
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
@@ -46,28 +48,21 @@ class Cell:
 
     def messages(self) -> pl.LazyFrame | None:
         """Return one row per stream message: lb.rows.MESSAGE_COLUMNS. None where there were no streams."""
-        if not any((self.folder / f"messages.{end}").exists() for end in ("parquet", "csv")):
+        if not any(there_is(self.folder / f"messages.{end}") for end in ("parquet", "csv")):
             return None
         return scan_rows(self.folder, "messages", MESSAGE_COLUMNS)
 
-    def replica_ledgers(self) -> dict[str, pl.LazyFrame]:
-        """Return replica name -> its own ledger, REPLICA_COLUMNS. A replica without a file is left out."""
-        paths = {name: self.folder / f"{name}.csv" for name in self.record.replicas}
-        return {name: scan_csv(path, REPLICA_COLUMNS) for name, path in paths.items() if path.exists()}
+    def replica_ledger(self) -> pl.LazyFrame | None:
+        """Return the replicas' ledger, REPLICAS_COLUMNS; None where no replica has left one."""
+        return scan_replicas(self.folder, self.record.replicas)
 
-    def access_log(self) -> pl.LazyFrame | None:
-        """Return Envoy's ledger: request_id, upstream ("host:port"; both may be null), bytes_in, bytes_out.
+    def proxy_ledger(self) -> pl.LazyFrame | None:
+        """Return Envoy's ledger, PROXY_COLUMNS (see scan_proxy).
 
         None where Envoy keeps no ledger of requests: on the route direct, and on envoy-l4, whose access log
         is one of connections.
         """
-        import polars as pl
-
-        path = self.folder / "access.jsonl"
-        if self.record.route != "envoy" or not path.exists():
-            return None
-        frame = scan_json_lines(path, {"request_id": str, "upstream": str, "bytes_in": int, "bytes_out": int})
-        return frame.with_columns(pl.col("request_id").cast(pl.Int64, strict=False))
+        return scan_proxy(self.folder) if self.record.route == "envoy" else None
 
 
 @dataclass(frozen=True)
@@ -96,19 +91,19 @@ def read_run(path: Path) -> Run:
     Cells that an interrupted or failed run never recorded are left out. Raises UserError naming the file if
     the directory is not a run, has another schema, or is damaged.
     """
-    if not (path / MANIFEST).is_file():
+    if not there_is(path / MANIFEST):
         raise UserError(
             f"{path}: not a run directory (expected {MANIFEST} in it); name one of results/<experiment>/<run>"
         )
     manifest = read_record(path / MANIFEST, Manifest)
-    experiment_file = path / "experiment.yaml"
-    if not experiment_file.is_file():
+    experiment_file = path / EXPERIMENT_FILE
+    if not there_is(experiment_file):
         raise UserError(f"{experiment_file}: expected the experiment as run, no such file")
-    experiment = load_experiment(str(experiment_file), name=manifest.experiment)
+    experiment = load_experiment(str(experiment_file), name=manifest.experiment, stored=True)
     cells = []
     for planned in manifest.cells:
         folder = path / "cells" / f"{planned.arm}.{planned.repeat}"
-        recorded = (folder / CELL_FILE).exists() and any(folder.glob("requests.*"))
+        recorded = there_is(folder / CELL_FILE) and any(folder.glob("requests.*"))
         if recorded or manifest.status == "completed":
             cells.append(Cell(folder, read_record(folder / CELL_FILE, CellRecord)))
     return Run(path, manifest, experiment, cells)
@@ -125,13 +120,19 @@ class RunWriter:
     def create(cls, results: Path, manifest: Manifest, experiment_yaml: str) -> RunWriter:
         """Make a new run directory below results/<experiment>/ with its manifest: whole, or not at all.
 
-        Raises UserError when the results folder cannot be written.
+        Raises UserError when the results folder cannot be written or has a name that is not UTF-8.
         """
+        if any("\ud800" <= character <= "\udfff" for character in str(results)):
+            raise UserError(
+                f"results folder {results}: its name is not UTF-8, as Envoy's configuration has to be; "
+                "name another folder with --results"
+            )
         path = results / manifest.experiment / manifest.run
         draft = path.with_name(f".{manifest.run}.tmp")
         try:
             draft.mkdir(parents=True)
-            write_text(draft / "experiment.yaml", experiment_yaml)
+            write_text(draft / EXPERIMENT_FILE, experiment_yaml)
+            manifest.experiment_seal = file_hash(draft / EXPERIMENT_FILE)
             write_record(draft / MANIFEST, manifest)
             draft.rename(path)
         except OSError as error:
@@ -156,6 +157,12 @@ class RunWriter:
     def write_cell(self, folder: Path, record: CellRecord) -> None:
         """Write (or replace) cell.json of one cell."""
         write_record(folder / CELL_FILE, record)
+
+    def seal_cell(self, order: int) -> None:
+        """Seal the cell with that place in the run's order. Its files are not to be written after that."""
+        planned = self.manifest.cells[order]
+        planned.seals = seal_of_cell(self.path / "cells" / f"{planned.arm}.{planned.repeat}")
+        self.write_manifest()
 
     def write_manifest(self) -> None:
         """Write `manifest` as it is now."""

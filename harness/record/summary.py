@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, JsonValue, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 
 from harness.fields import Route, Status
 from harness.record.cell_record import DisturbanceCause, MachineRecord
@@ -17,7 +18,16 @@ SUMMARY = "summary.json"
 FindingWord = Literal["held", "refuted", "inconclusive"]
 VerdictWord = Literal[FindingWord, "measured"]
 Basis = Literal["interval", "every repeat", "one repeat", "nothing"]
-Figure = int | float | None
+
+
+def _written(value: Any) -> Any:
+    return None if value in (math.inf, -math.inf) else value
+
+
+# JSON has no infinity. It is written as null, and `at_least` says of which metrics.
+Figure = Annotated[
+    int | Annotated[float, Field(allow_inf_nan=True)] | None, PlainSerializer(_written, when_used="json")
+]
 
 
 def _absent(value: object) -> bool:
@@ -34,8 +44,9 @@ class Finding(Record):
     measured: Figure = Field(
         description='median over the repeats; for "times" the ratio of two arms; null: nothing to compare'
     )
-    interval: tuple[float, float] | None = Field(
-        description="its 95 % confidence interval over the repeats; null: there is none"
+    interval: tuple[Figure, Figure] | None = Field(
+        description="its 95 % confidence interval over the repeats; null: there is none; an end that is null "
+        "is infinity"
     )
     basis: Basis = Field(
         description="what the verdict rests on: `interval`; `every repeat` (the claim allows no exception); "
@@ -90,10 +101,11 @@ class EventSummary(Record):
     metrics: dict[str, Figure] = Field(
         title="(metrics)", description="every metric of an event by its name, as `failed_requests`; see below"
     )
+    at_least: dict[str, float] = Field(description="as `at_least` of an arm")
 
     @model_serializer(mode="wrap")
     def _flat(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _with_metrics(write(self), self.metrics)
+        return _with_metrics(write(self), {name: _written(value) for name, value in self.metrics.items()})
 
 
 class Figures(Record):
@@ -102,11 +114,19 @@ class Figures(Record):
     requests: int = Field(description="requests planned in the window, all repeats together")
     errors: dict[str, int] = Field(description="requests by gRPC code, without OK, all repeats together")
     replicas: dict[str, int] = Field(description="requests answered, by replica, all repeats together")
+    share_by_rank: list[float] = Field(
+        description="share of the answered requests of the busiest replica, of the second, ...: ranked "
+        "within each repeat, then the median over the repeats"
+    )
     ledgers: LedgerTotals = Field(description="how the ledgers agree, all repeats together")
     metrics: dict[str, Figure] = Field(
         title="(metrics)",
-        description="every metric by its name; what stands before its dot is an object: `spread.cv` is the "
+        description="every metric by its name; what stands before a dot is an object: `spread.cv` is the "
         "field `cv` of `spread`. The metrics `errors.*` are the fields of `error_shares`",
+    )
+    at_least: dict[str, float] = Field(
+        description="metrics that are null because failed requests count as longer than any answer -> what "
+        "they are at least, since the requests took that long to fail"
     )
     events: list[EventSummary] = Field(description="every event, by number")
 
@@ -119,9 +139,11 @@ def nested(metrics: Mapping[str, Figure]) -> dict[str, Any]:
     """Return {"spread.cv": 1} as {"spread": {"cv": 1}}; `errors` are counts elsewhere, so here shares."""
     tree: dict[str, Any] = {}
     for name, value in metrics.items():
-        group, _, leaf = name.rpartition(".")
-        group = "error_shares" if group == "errors" else group
-        (tree.setdefault(group, {}) if group else tree)[leaf] = value
+        *groups, leaf = name.split(".")
+        group = tree
+        for part in groups:
+            group = group.setdefault("error_shares" if part == "errors" else part, {})
+        group[leaf] = _written(value)
     return tree
 
 
@@ -175,6 +197,16 @@ class DisturbedCell(Record):
     planned_rate_per_s: float | None = Field(description="as in `cell.json`")
 
 
+class FailedArm(Record):
+    """An arm with cells in which every request failed."""
+
+    arm: str = Field(description="name of the arm")
+    repeats: list[int] = Field(description="the repeats in which every request failed")
+    requests: int = Field(description="requests planned in the window, in these repeats together")
+    code: str = Field(description="the most frequent gRPC code")
+    message: str = Field(description="the most frequent message with it; empty if there was none")
+
+
 class CellMachine(MachineRecord):
     """machine.json of one cell."""
 
@@ -195,18 +227,24 @@ class Summary(Record):
         "expectation, a cell with a wrong record or a missing repeat; otherwise `held`; `measured` where "
         "nothing was expected"
     )
+    failed_arms: list[FailedArm] = Field(description="arms in which every request of a repeat failed")
     expectations: list[Finding] = Field(description="what was expected, and what was measured")
     not_judged: list[str] = Field(description="as in `manifest.json`")
     invalid_reasons: list[str] = Field(
-        description="why cells are not usable: a cell did not complete; its ledgers do not reconcile; the "
+        description="why cells are not usable: a cell did not complete; its ledgers do not reconcile, or its "
+        "record contradicts itself (docs/decisions/0009); a seal is broken; the "
         "generator sent less than 95 % or more than 105 % of its plan, or lagged more than 50 ms behind it "
         "at p99; a load worker was lost; a repeat is missing. Clients that wait for each answer "
-        "(`awaits_answers`) fall behind on purpose: what they achieve is no reason, and their lag counts "
-        "from the end of their last request"
+        "(`awaits_answers`) fall behind on purpose: what they achieve is no reason. Waiting for an answer "
+        "that a call needs is no lag"
     )
     notes: list[str] = Field(description="as in `manifest.json`")
     repeated_cells: list[RepeatedCell] = Field(description="disturbed attempts; no figure comes from them")
     disturbed_cells: list[DisturbedCell] = Field(description="disturbed cells that count all the same")
     machine: list[CellMachine] = Field(description="`machine.json` of each cell")
+    replicas_differ: bool = Field(
+        description="whether the experiment tells its replicas apart: by settings of their own, weights, "
+        "target groups or events. Otherwise tables rank them"
+    )
     advice: str | None = Field(description="what helps where the machine prevented a verdict; else null")
     arms: dict[str, ArmSummary] = Field(description="name of the arm as run -> its figures")

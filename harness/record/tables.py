@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
+from harness.record.record_file import there_is
 
 if TYPE_CHECKING:
     # Functions import polars when they use it: a run needs it only after its first cell.
@@ -28,7 +29,7 @@ REPLICA_COLUMNS: Columns = {
     "messages": int,
     "code": str,
 }
-WIDE = ("request_id", "bytes_in", "bytes_out")  # 64 bits, as are times; other numbers have 32
+WIDE = ("request_id", "bytes_in", "bytes_out", "duration_us")  # 64 bits, as are times; other numbers have 32
 
 
 def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
@@ -37,17 +38,30 @@ def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
     A last line without its line end was cut off by a kill and is dropped. The parquet file appears whole or
     not at all. Raises UserError when the CSV does not hold `columns`.
     """
+    sink_whole(scan_csv(csv, columns), parquet, [csv], f"rows of {','.join(columns)}")
+
+
+def sink_whole(
+    frame: pl.LazyFrame, parquet: Path, written: Sequence[Path], expected: str = "rows written by this lab"
+) -> None:
+    """Write `frame` to a parquet file, whole or not at all; remove the files `written` that it was read from.
+
+    Raises UserError when the frame cannot be read: it names the file (of several, their folder) and what was
+    expected there.
+    """
     temporary = parquet.with_name(f".{parquet.name}.{os.getpid()}.tmp")
     try:
-        with table_errors(csv, f"rows of {','.join(columns)}"):
-            scan_csv(csv, columns).sink_parquet(temporary, compression="zstd", compression_level=1)
+        with table_errors(written[0] if len(written) == 1 else parquet.parent, expected):
+            frame.sink_parquet(temporary, compression="zstd", compression_level=1)
         temporary.replace(parquet)
     finally:
         temporary.unlink(missing_ok=True)
-    csv.unlink()
+    for path in written:
+        path.unlink()
 
 
-def _types(columns: Columns) -> dict[str, pl.DataType]:
+def column_types(columns: Columns) -> dict[str, pl.DataType]:
+    """Return the type in a table of each column."""
     import polars as pl
 
     def of(name: str, kind: type) -> pl.DataType:
@@ -74,7 +88,7 @@ def scan_csv(csv: Path, columns: Columns) -> pl.LazyFrame:
     """Return the rows of a CSV ledger, without a last line that a kill has cut off."""
     import polars as pl
 
-    types = _types(columns)
+    types = column_types(columns)
     with csv.open("rb") as file:
         lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     if lines == 0:
@@ -90,7 +104,7 @@ def scan_json_lines(path: Path, columns: Columns) -> pl.LazyFrame:
     """Return the fields `columns` of a log of JSON objects, without a last line that a kill has cut off."""
     import polars as pl
 
-    types = _types(columns)
+    types = column_types(columns)
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
@@ -111,12 +125,12 @@ def scan_rows(folder: Path, stem: str, columns: Columns) -> pl.LazyFrame:
     import polars as pl
 
     parquet, csv = folder / f"{stem}.parquet", folder / f"{stem}.csv"
-    if not parquet.exists() and csv.exists():
+    if not there_is(parquet) and there_is(csv):
         return scan_csv(csv, columns)
     with table_errors(parquet, "a parquet file written by this lab"):
         frame = pl.scan_parquet(parquet, glob=False)
         found = frame.collect_schema()
-    for name, kind in _types(columns).items():
+    for name, kind in column_types(columns).items():
         if found.get(name) != kind:
             raise UserError(f"{parquet}: expected a column {name} of type {kind}, found {found.get(name)}")
     return frame

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from harness.errors import UserError
+from harness.record.record_file import there_is
 from harness.record.run_directory import Cell
 from harness.record.summary import Usage
 
@@ -44,17 +45,17 @@ def read_usage(path: Path, start_ns: int, end_ns: int) -> dict[str, Usage]:
 
     Raises UserError naming the file when it holds anything else than such rows.
     """
-    if not path.exists():
+    if not there_is(path):
         return {}
     samples: dict[str, list[tuple[int, int, int]]] = {}
-    with path.open(newline="") as file:
-        _header, *rows = csv.reader(file)
-    # The last line of a run that was killed may be cut off.
-    whole = [row for row in rows if len(row) == len(USAGE_COLUMNS) and row[-1]]
     try:
+        with path.open(newline="") as file:
+            rows = list(csv.reader(file))[1:]
+        # The last line of a run that was killed may be cut off.
+        whole = [row for row in rows if len(row) == len(USAGE_COLUMNS) and row[-1]]
         for t_ns, part, cpu_ns, memory_bytes in whole:
             samples.setdefault(part, []).append((int(t_ns), int(cpu_ns), int(memory_bytes)))
-    except ValueError as error:
+    except (ValueError, csv.Error, OSError) as error:
         raise UserError(f"{path}: expected rows of {','.join(USAGE_COLUMNS)} ({error})") from error
     found = {part: _usage(of_part, start_ns, end_ns) for part, of_part in samples.items()}
     return {part: usage for part, usage in found.items() if usage is not None}
@@ -64,7 +65,7 @@ def _usage(samples: list[tuple[int, int, int]], start_ns: int, end_ns: int) -> U
     before = [sample for sample in samples if sample[0] <= start_ns][-1:]
     after = [sample for sample in samples if sample[0] >= end_ns][:1]
     seen = before + [sample for sample in samples if start_ns < sample[0] < end_ns] + after
-    if len(seen) < 2:
+    if len(seen) < 2 or seen[-1][0] <= seen[0][0]:
         return None
     t_ns, cpu_ns, memory_bytes = zip(*seen, strict=True)
     used_ns = sum(max(0, later - sooner) for sooner, later in itertools.pairwise(cpu_ns))

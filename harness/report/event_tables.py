@@ -8,7 +8,7 @@ from typing import Protocol
 from harness.events.registry import is_opposite, kind_of
 from harness.metrics.metric import show
 from harness.record.summary import ArmSummary, EventSummary
-from harness.report.tables import ABSENT, Arms, Table, figure, figures
+from harness.report.tables import ABSENT, Arms, Table, figure_of, figures
 
 MAX_TABLES = 12
 _COLUMNS = {
@@ -79,7 +79,7 @@ def what_happened(event: EventSummary) -> str:
 
 def _shown(event: EventSummary, metric: str) -> str:
     by_chance = metric in _OF_PINNED and event.metrics["moved_over_needed"] is None
-    return ABSENT if by_chance else figure(event.metrics[metric])
+    return ABSENT if by_chance else figure_of(event, metric)
 
 
 def changes_table(arms: Arms) -> Table | None:

@@ -12,7 +12,8 @@ import jinja2
 
 from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
-from harness.record.record_file import write_record, write_text
+from harness.output.safe_text import visible
+from harness.record.record_file import own_folder, write_record, write_text
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
@@ -20,6 +21,8 @@ from harness.report.assets import module_script, style
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.plots import PLOTS, draw_plots
 from harness.report.replay import replay_of
+from harness.report.share_tables import names_table, where_table
+from harness.report.stage_tables import stages_table
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
 
@@ -32,17 +35,18 @@ _VERDICTS = {
 
 
 def build_report(run_dir: Path) -> tuple[Path, Summary]:
-    """Derive summary.json, plots/ and report.html from a run directory; return report.html and the summary.
+    """Derive summary.json, joined/, plots/ and report.html from a run directory; return page and summary.
 
     Raises UserError when the directory is no run of this lab, is damaged, or cannot be written.
     """
     run = read_run(run_dir)
-    facts = facts_of(run)
-    summary = summarise(run, facts)
     try:
+        folder = own_folder(run_dir, "plots")
+        facts = facts_of(run, write_tables=True)
+        summary = summarise(run, facts)
         write_record(run_dir / SUMMARY, summary)
-        plots = draw_plots(run.experiment, facts, run_dir / "plots")
-        write_text(run_dir / "report.html", render_report(run, summary, plots))
+        plots = draw_plots(run.experiment, facts, folder)
+        write_text(run_dir / "report.html", visible(render_report(run, summary, plots)))
     except OSError as error:
         raise UserError(
             f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"
@@ -61,21 +65,25 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
     return environment.get_template("report.html.j2").render(
         summary=summary,
         error=run.manifest.error,
+        failed=tables.failed_lines(summary),
         verdict_meaning=_VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
         lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],
-        where=tables.where_table(arms),
+        where=where_table(summary),
+        names=names_table(summary),
         units=tables.units_table(arms),
         errors=tables.errors_table(arms),
         changes=changes_table(arms),
         events=list(event_tables(arms)),
         latency=tables.latency_table(arms),
+        stages=stages_table(arms),
         ledgers=tables.ledgers_table(arms, missing),
         generator=tables.generator_table(arms),
         usage=tables.usage_table(arms),
         machine=tables.machine_table(summary),
         repeated=tables.repeated_in_words(summary),
         repeated_lines=tables.repeated_lines(summary),
+        unsent=tables.unsent_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
         replay=replay_of(run),
         replay_style=style("replay.css"),

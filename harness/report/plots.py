@@ -11,6 +11,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from harness.metrics.facts import CellFacts
+from harness.record.record_file import whole_file
+from harness.report.plots_clients import draw_clients_on_replicas, with_uneven_clients
 from harness.report.plots_events import draw_over_time, draw_recovery, draw_session_ribbon, with_events
 from harness.report.plots_outcome import (
     draw_errors,
@@ -27,6 +29,7 @@ from harness.report.plots_share import (
     draw_spread_by_unit,
     units_differ,
 )
+from harness.report.plots_stages import draw_stages, with_stages
 from harness.report.plots_wait import draw_latency, draw_queues
 from harness.report.plotting import RC, PlotData, lay_out
 
@@ -59,7 +62,6 @@ def draw_plots(
     in the folder are removed.
     """
     data = PlotData.of(experiment, facts)
-    folder.mkdir(exist_ok=True)
     for stale in [*folder.glob("*.png"), *folder.glob("*.svg")]:
         stale.unlink()
     drawn = {}
@@ -69,8 +71,9 @@ def draw_plots(
                 continue
             figure = plot.draw(data)
             lay_out(figure)
-            figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+                with whole_file(folder / f"{name}.{kind}") as file:
+                    figure.savefig(file, format=kind, metadata=metadata)
             drawn[name] = folder / f"{name}.svg"
     return drawn
 
@@ -78,9 +81,9 @@ def draw_plots(
 PLOTS: dict[str, Plot] = {
     "over_time": Plot(
         draw_over_time,
-        "Requests that ended with OK and requests that failed, by planned send, and the latency of all "
-        "requests, in the first recorded repeat. Dashed lines are events. The shade shows how long an event "
-        "lasted.",
+        "Requests that ended with OK and requests that failed, by planned send, and the latency of those "
+        "that ended with OK, in the first recorded repeat: of each step of time the median and the slowest. "
+        "Dashed lines are events. The shade shows how long an event lasted.",
         with_events,
     ),
     "session_ribbon": Plot(
@@ -101,9 +104,10 @@ PLOTS: dict[str, Plot] = {
     "sweep": Plot(
         draw_sweep,
         "Metrics over the factor that was varied: medians over the repeats, whiskers over their range. "
-        "Horizontal lines are arms without that factor. Random placement predicts: the mean of "
-        "spread.max_over_mean if each session, with the requests that it made, went to a replica drawn at "
-        "random. That line is a model; the others are measured.",
+        "Horizontal lines are arms without that factor. Random placement is a model: each session, with the "
+        "requests that it made, goes to a replica drawn at random. The dashed line is the mean of many such "
+        "placements, and nine of ten are in the band. A repeat (hollow dot) is one placement: it may lie "
+        "anywhere in the band, and now and then outside, and a few repeats do not show the mean.",
         with_sweep,
     ),
     "trade_off": Plot(
@@ -116,7 +120,16 @@ PLOTS: dict[str, Plot] = {
     "share_per_replica": Plot(
         draw_share_per_replica,
         "Each replica's share of the answered requests, in each repeat; last the median over the repeats, "
-        "with whiskers over their range. The dashed line is the fair share.",
+        "with whiskers over their range. The dashed line is the fair share. Where the experiment does not "
+        "tell its replicas apart, the busiest replica of a repeat comes first, whichever it is: the colour "
+        "tells which. The medians (grey) are then of ranks.",
+    ),
+    "clients_on_replicas": Plot(
+        draw_clients_on_replicas,
+        "Which clients make a replica busy, in the first recorded repeat: one bar per replica, the busiest "
+        "first, stacked by client. The black line is what the replica can serve by its settings. Where a "
+        "bar is higher, the replica's queue grows for as long as the load lasts.",
+        with_uneven_clients,
     ),
     "spread_by_unit": Plot(
         draw_spread_by_unit,
@@ -145,12 +158,20 @@ PLOTS: dict[str, Plot] = {
         draw_latency,
         "Latency percentiles: medians over the repeats, whiskers over their range. Left: from the planned "
         "send, as a user waits. Right: from the actual send. Where the two differ, the load generator was "
-        "late.",
+        "late, or the client waited for an answer first. A percentile of too few requests is left out.",
+    ),
+    "stages": Plot(
+        draw_stages,
+        "Where the time of a request goes, from its planned send to its answer: mean of each stage, over all "
+        "requests and over the slowest 1 %. The stages of a bar add up to the mean latency. Medians over the "
+        "repeats.",
+        with_stages,
     ),
     "queues": Plot(
         draw_queues,
-        "The replicas' own figures, in the first recorded repeat: how long requests waited for a slot and, "
-        "if the arms are few, how many requests were inside. A line that rises is a replica that gets more "
-        "requests than it can serve.",
+        "The replicas' own figures, in the first recorded repeat: the longest time that a request waited "
+        "for a slot, in each step of time, and, if the arms are few, how many requests were inside. Requests "
+        "that were given up are in them. A line "
+        "that rises is a replica that gets more requests than it can serve.",
     ),
 }

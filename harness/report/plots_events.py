@@ -44,7 +44,7 @@ MAX_NAMED_ARMS = 4  # arms: up to this number, ribbons are large enough for the 
 _WHITE = np.ones(3)
 _TINT = 0.45  # share of the replica's colour, where a session waits for its next answer
 _GOOD, _FAILED = "#77AADD", "#EE8866"
-_P50, _P99 = "#222222", "#882255"
+_P50, _MAX = "#222222", "#882255"
 _TIME: dict[Label, str] = {"name": "Time (s since the start of measuring)", "number": "Time (s)"}
 _PANELS = {
     "failed_requests": "Failed (requests)",
@@ -112,11 +112,11 @@ def _draw_latencies(axes: Axes, cell: CellFacts) -> None:
     series = cell.series
     assert series is not None
     middles = series.starts_s + series.width_s / 2
-    for percentile, colour, name in ((series.p50_ns, _P50, "median"), (series.p99_ns, _P99, "99 %")):
+    for latency_ns, colour, name in ((series.p50_ns, _P50, "median"), (series.max_ns, _MAX, "slowest")):
         line = "--" if colour == _P50 else "-"
         axes.plot(
             middles,
-            percentile / NS_PER_MS,
+            latency_ns / NS_PER_MS,
             color=colour,
             linestyle=line,
             linewidth=1.2,

@@ -16,6 +16,8 @@ from harness.analysis.window_series import Floats
 from harness.metrics.registry import METRICS
 from harness.report.plots_wait import log_latency
 from harness.report.plotting import (
+    AT_LEAST,
+    AT_LEAST_IN_WORDS,
     CODE_COLOURS,
     FAIR,
     OTHER_CODE_COLOURS,
@@ -96,7 +98,9 @@ def draw_trade_off(data: PlotData) -> Figure:
         style = {**arm_line(data.number(arm)), "linestyle": ""}
         axes.plot(*point, label=arm_title(arm, max_length=40), **style)
         points.append(point)
-        texts.append(f"p99 {np.median(data.values(arm, 'latency_ms.p99')):.3g} ms")
+        p99_ms = data.values(arm, "latency_ms.p99")
+        least = "≥ " if data.is_least(arm, "latency_ms.p99") else ""
+        texts.append(f"p99 {least}{np.median(p99_ms):.3g} ms" if len(p99_ms) else "")
     axes.axvline(1, **FAIR)
     axes.margins(0.12)
     axes.set_ylim(-10, 115)
@@ -203,23 +207,59 @@ def _panel(axes: Axes, data: PlotData, factor: str, metric: str) -> None:
         points = list(_points(data, base, factor, metric))
         if points:
             _line(axes, points, style, arm_title(base, max_length=40))
+            _mark_least(axes, data, _swept(data, base, factor), metric)
             if metric == "spread.max_over_mean" and _pinned(data, base):
-                model = list(_points(data, base, factor, _MODEL))
-                dashed = {**style, "linestyle": "--", "marker": "", "linewidth": 1.1}
-                _line(axes, model, dashed, f"{arm_title(base, max_length=40)}: random placement predicts")
+                _placements(axes, data, base, factor, style)
         elif base in data.facts and len(values := data.values(base, metric)):
             flat = {**style, "marker": ""}
             axes.axhline(float(np.median(values)), label=arm_title(base, max_length=40), **flat)
     _scale(axes, data, factor, metric)
 
 
+def _mark_least(axes: Axes, data: PlotData, swept: Sequence[tuple[float, str]], metric: str) -> None:
+    """Mark the points that fall on failed requests."""
+    marked = [(value, name) for value, name in swept if data.is_least(name, metric)]
+    if marked:
+        middles = [float(np.median(data.values(name, metric))) for _, name in marked]
+        axes.plot([value for value, _ in marked], middles, label=AT_LEAST_IN_WORDS, **AT_LEAST)
+
+
+def _placements(axes: Axes, data: PlotData, base: str, factor: str, style: Mapping[str, Any]) -> None:
+    """Draw what random placement predicts: the mean, and the band in which nine of ten placements are.
+
+    Each repeat is one placement, and has a dot of its own.
+    """
+    low, mean, high = (list(_points(data, base, factor, f"{_MODEL}{end}")) for end in ("_p5", "", "_p95"))
+    xs = [value for value, _ in mean]
+    middles = [[float(np.median(values)) for _, values in points] for points in (low, mean, high)]
+    name = arm_title(base, max_length=40)
+    axes.fill_between(
+        xs,
+        middles[0],
+        middles[2],
+        color=style["color"],
+        alpha=0.15,
+        linewidth=0,
+        label=f"{name}: nine of ten random placements",
+    )
+    dashed = {**style, "linestyle": "--", "marker": "", "linewidth": 1.1}
+    axes.plot(xs, middles[1], label=f"{name}: mean of random placements", **dashed)
+    for value, repeats in _points(data, base, factor, "spread.max_over_mean"):
+        dot = {**style, "linestyle": "", "markersize": 3.5, "markerfacecolor": "white", "alpha": 0.8}
+        axes.plot([value] * len(repeats), repeats, **dot)
+
+
 def _points(data: PlotData, base: str, factor: str, metric: str) -> Iterator[Point]:
     """Yield (value of the factor, the metric in each repeat), by value."""
+    for value, name in _swept(data, base, factor):
+        if len(values := data.values(name, metric)):
+            yield value, values
+
+
+def _swept(data: PlotData, base: str, factor: str) -> list[tuple[float, str]]:
+    """Return (value of the factor, name of the arm as run), by value."""
     variants = [one for one in data.experiment.variants.values() if one.base == base and one.factor == factor]
-    for variant in sorted(variants, key=lambda one: one.value or 0):
-        values = data.values(variant.name, metric)
-        if len(values) and variant.value is not None:
-            yield float(variant.value), values
+    return sorted((float(one.value), one.name) for one in variants if one.value is not None)
 
 
 def _line(axes: Axes, points: Sequence[Point], style: Mapping[str, Any], label: str) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from harness.analysis.replica_ranks import replicas_differ
 from harness.analysis.window_series import Floats
 from harness.metrics.facts import CellFacts
 from harness.report.event_marks import event_legend, label_of, mark_events, room_above
@@ -31,44 +34,81 @@ from harness.report.plotting import (
 
 MAX_BARS = 40  # in a panel of half the page's width
 MAX_NAMED = 8  # replicas in a legend
+RANK_BAR: Any = {"color": "#BBBBBB", "edgecolor": "white", "linewidth": 0.4}
 
 
 def draw_share_per_replica(data: PlotData) -> Figure:
     """Draw bars: each repeat's shares, then their medians with the range as whiskers.
 
-    Chance may decide which replica is the busiest of a repeat. Then the medians are even although every
-    repeat is uneven. Therefore each repeat has its own bars. Only medians are drawn where bars would be too
+    Where the experiment does not tell its replicas apart, chance decides which one is the busiest of a
+    repeat. Then medians by name would be even although every repeat is uneven, so the bars of a repeat stand
+    in the order of their rank, and the medians are of ranks. Only medians are drawn where bars would be too
     many.
     """
     cells_of = data.facts
     replicas = max(len(cell.replica_requests) for cells in cells_of.values() for cell in cells)
     groups = max(len(cells) + 1 for cells in cells_of.values())
     apart = replicas * groups <= MAX_BARS
+    by_rank = not replicas_differ(data.experiment)
     columns = 1 if replicas > MAX_BARS // 2 else 2
     many = len(cells_of) > 6
     figure, axes_of = panels(data.arms, columns=columns + many, height_in=2.0 if many else 2.5)
     for arm, cells in cells_of.items():
         axes = axes_of[arm]
-        shares = 100 * np.array([np.divide(_counts(cell), sum(_counts(cell))) for cell in cells])
-        repeats = [*shares] if apart and len(cells) > 1 else []
-        for group, heights in enumerate(repeats):
-            _share_bars(axes, heights, group * (replicas + 1))
-        first_x = len(repeats) * (replicas + 1)
-        middle, whiskers = median_and_range(shares)
-        _share_bars(axes, middle, first_x, labelled=True)
-        xs = first_x + np.arange(len(middle))
-        axes.errorbar(xs, middle, whiskers, fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5)
-        axes.axhline(100 / len(middle), label="fair share", **FAIR)
+        repeats = [_shares(cell, by_rank) for cell in cells] if apart or len(cells) == 1 else []
+        for group, shares in enumerate(repeats):
+            _share_bars(axes, shares, group * (replicas + 1))
+        if len(cells) > 1:
+            _median_bars(axes, cells, by_rank, len(repeats) * (replicas + 1))
+        axes.axhline(100 / len(cells[0].replica_requests), **FAIR)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("Requests (%)")
-        if repeats:
+        if len(cells) > 1 and repeats:
             _name_groups(axes, [*(str(cell.repeat) for cell in cells), "median"], replicas)
         else:
-            axes.set_xlim(-0.6, len(middle) - 0.4)
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=16 if replicas <= 16 else 24, integer=True))
-            axes.set_xlabel("Replica (number)")
-    replica_legend(figure, next(iter(axes_of.values())))
+            _name_bars(axes, replicas, by_rank)
+    _share_legend(figure, replicas if replicas <= MAX_NAMED else 0, by_rank and groups > 2)
     return figure
+
+
+def _shares(cell: CellFacts, by_rank: bool) -> list[tuple[int, float]]:
+    """Return (index of the replica, its share in %) in the order of the bars."""
+    counts = _counts(cell)
+    shares = [(number, 100 * count / sum(counts)) for number, count in enumerate(counts)]
+    return sorted(shares, key=lambda one: -one[1]) if by_rank else shares
+
+
+def _share_bars(axes: Axes, shares: Sequence[tuple[int, float]], first_x: int) -> None:
+    for place, (number, height) in enumerate(shares):
+        axes.bar(first_x + place, height, width=0.9, **replica_bar(number))
+
+
+def _median_bars(axes: Axes, cells: Sequence[CellFacts], by_rank: bool, first_x: int) -> None:
+    """Draw the medians over the repeats, with their range. Ranks have no name, and so one colour."""
+    shares = np.array([[share for _, share in _shares(cell, by_rank)] for cell in cells])
+    middle, whiskers = median_and_range(shares)
+    for place, height in enumerate(middle):
+        style = RANK_BAR if by_rank else replica_bar(place)
+        axes.bar(first_x + place, height, width=0.9, **style)
+    xs = first_x + np.arange(len(middle))
+    axes.errorbar(xs, middle, whiskers, fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5)
+
+
+def _name_bars(axes: Axes, replicas: int, by_rank: bool) -> None:
+    """Name the bars of a panel that has one for each replica."""
+    axes.set_xlim(-0.6, replicas - 0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=16 if replicas <= 16 else 24, integer=True))
+    if by_rank:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place + 1:g}"))
+    axes.set_xlabel("Rank (1: the busiest replica)" if by_rank else "Replica (number)")
+
+
+def _share_legend(figure: Figure, replicas: int, with_ranks: bool) -> None:
+    handles: list[Patch | Line2D] = [Line2D([], [], label="fair share", **FAIR)]
+    handles += [_patch(f"replica-{number}", replica_bar(number)) for number in range(replicas)]
+    if with_ranks:
+        handles.append(_patch("median of a rank", RANK_BAR))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) <= 8 else 5)
 
 
 def draw_share_over_time(data: PlotData) -> Figure:
@@ -132,10 +172,10 @@ def _counts(cell: CellFacts) -> list[int]:
     return list(cell.replica_requests.values())
 
 
-def _share_bars(axes: Axes, heights: Floats, first_x: int, *, labelled: bool = False) -> None:
-    for number, height in enumerate(heights):
-        label = f"replica-{number}" if labelled and len(heights) <= MAX_NAMED else None
-        axes.bar(first_x + number, height, width=0.9, label=label, **replica_bar(number))
+def _patch(label: str, bar: Mapping[str, Any]) -> Patch:
+    """Return the handle of a legend for bars of that style."""
+    style = dict(bar)
+    return Patch(label=label, facecolor=style.pop("color"), **style)
 
 
 def _name_groups(axes: Axes, names: Sequence[str], replicas: int) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
-from harness.analysis.statistics import RANKS
 from harness.analysis.window_series import Floats
-from harness.metrics.metric import NS_PER_MS
+from harness.metrics.facts import CellFacts
+from harness.metrics.metric import NS_PER_MS, RANKS
 from harness.report.plotting import (
     ARM_COLOURS,
+    AT_LEAST,
+    AT_LEAST_IN_WORDS,
     MARKERS,
     WIDTH_IN,
     PlotData,
@@ -36,56 +41,104 @@ _ROW_RANKS = ("p50", "p90", "p99", "max")
 
 
 def draw_latency(data: PlotData) -> Figure:
-    """Draw latency percentiles per arm, from the planned and from the actual send.
+    """Draw latency percentiles per arm: from the planned send, of OK alone, and from the actual send.
 
-    Values are medians over the repeats, whiskers their range. Up to MAX_LINES arms are lines over the
-    percentiles. More arms are rows.
+    Values are medians over the repeats, whiskers their range. A percentile that falls on failed requests is
+    drawn at what it is at least, with a mark. The panel of OK alone is there where requests failed. Up to
+    MAX_LINES arms are lines over the percentiles. More arms are rows.
     """
-    tables = {
-        arm: (
-            _table([cell.latency_ns for cell in cells]),
-            _table([cell.latency_from_send_ns for cell in cells]),
-        )
-        for arm, cells in data.facts.items()
-    }
-    return _latency_lines(data, tables) if len(tables) <= MAX_LINES else _latency_rows(tables)
+    every_cell = [cell for cells in data.facts.values() for cell in cells]
+    ranks = [rank for rank in RANKS if any(rank in cell.latency.of_all_ns for cell in every_cell)]
+    as_rows = len(data.facts) > MAX_LINES
+    if as_rows:
+        ranks = [rank for rank in ranks if rank in _ROW_RANKS]
+    failed = any(cell.errors for cell in every_cell)
+    titles = _TITLES if failed else (_TITLES[0], _TITLES[-1])
+    tables = {arm: _sides(cells, ranks, failed) for arm, cells in data.facts.items()}
+    return (_latency_rows if as_rows else _latency_lines)(data, tables, ranks, titles)
 
 
-def _table(repeats: list[dict[str, float]]) -> Floats:
-    """Return milliseconds, (repeats, ranks), at least 0.001, because a log axis has no zero."""
-    table = np.array([[repeat[rank] / NS_PER_MS for rank in RANKS] for repeat in repeats])
-    floored: Floats = np.maximum(table, 1e-3)
-    return floored
+@dataclass(frozen=True)
+class _Spreads:
+    """One latency of an arm, milliseconds, at least 0.001, because a log axis has no zero.
+
+    middle: (ranks,), medians over the repeats. whiskers: (2, ranks), to their range. is_least: (ranks,),
+    whether the median falls on failed requests; then middle is what it is at least. NaN where no repeat has
+    enough requests for a percentile.
+    """
+
+    middle: Floats
+    whiskers: Floats
+    is_least: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        repeats: Sequence[Mapping[str, float]],
+        at_least: Sequence[Mapping[str, float]],
+        ranks: Sequence[str],
+    ) -> _Spreads:
+        spreads, is_least = np.full((3, len(ranks)), np.nan), np.zeros(len(ranks), dtype=bool)
+        for place, rank in enumerate(ranks):
+            pairs = [
+                (one[rank], least[rank]) for one, least in zip(repeats, at_least, strict=True) if rank in one
+            ]
+            if pairs:
+                found, known = np.array(pairs).T
+                values = np.where(np.isinf(found), known, found) / NS_PER_MS
+                middle, whiskers = median_and_range(np.maximum(values, 1e-3))
+                spreads[:, place] = middle, *whiskers
+                is_least[place] = np.isinf(np.median(found))
+        return cls(spreads[0], spreads[1:], is_least)
 
 
-def _latency_lines(data: PlotData, tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
+_Tables = Mapping[str, Sequence[_Spreads]]  # arm -> what each panel shows of it
+
+
+def _sides(cells: Sequence[CellFacts], ranks: Sequence[str], failed: bool) -> list[_Spreads]:
+    planned, sent = [cell.latency for cell in cells], [cell.latency_from_send for cell in cells]
+    of_ok = [one.of_ok_ns for one in planned]
+    return [
+        _Spreads.of([one.of_all_ns for one in planned], [one.at_least_ns for one in planned], ranks),
+        *([_Spreads.of(of_ok, of_ok, ranks)] if failed else []),
+        _Spreads.of([one.of_all_ns for one in sent], [one.at_least_ns for one in sent], ranks),
+    ]
+
+
+def _latency_lines(data: PlotData, tables: _Tables, ranks: Sequence[str], titles: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 3.4 + 0.22 * math.ceil(len(tables) / 3)), layout="constrained")
-    both = figure.subplots(1, 2, sharey=True)
-    for index, (arm, pair) in enumerate(tables.items()):
-        shift = 0.3 * ((index + 0.5) / len(tables) - 0.5)
-        for axes, table in zip(both, pair, strict=True):
-            middle, whiskers = median_and_range(table)
+    sides = figure.subplots(1, len(titles), sharey=True)
+    for index, (arm, of_sides) in enumerate(tables.items()):
+        xs = np.arange(len(ranks)) + 0.3 * ((index + 0.5) / len(tables) - 0.5)
+        for axes, spread in zip(sides, of_sides, strict=True):
             axes.errorbar(
-                np.arange(len(RANKS)) + shift,
-                middle,
-                whiskers,
+                xs,
+                spread.middle,
+                spread.whiskers,
                 label=arm_title(arm, max_length=40),
                 capsize=2.5,
                 elinewidth=1,
                 **arm_line(data.number(arm)),
             )
-    for axes, title in zip(both, _TITLES, strict=True):
+            axes.plot(xs[spread.is_least], spread.middle[spread.is_least], **AT_LEAST)
+    for axes, title in zip(sides, titles, strict=True):
         axes.set_title(title)
         log_latency(axes)
-        axes.set_xticks(range(len(RANKS)), _RANK_LABELS.values())
+        axes.set_xticks(range(len(ranks)), [_RANK_LABELS[rank] for rank in ranks])
         axes.set_xlabel("Percentile of requests (%)")
         axes.set_ylabel("Latency (ms, log scale)")
-    handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    _latency_legend(figure, sides[0], tables, columns=3)
     return figure
 
 
-_TITLES = ("From the planned send", "From the actual send")
+_TITLES = ("All, from the planned send", "OK alone, from the planned send", "All, from the actual send")
+
+
+def _latency_legend(figure: Figure, axes: Axes, tables: _Tables, columns: int) -> None:
+    handles, _ = axes.get_legend_handles_labels()
+    if any(spread.is_least.any() for of_sides in tables.values() for spread in of_sides):
+        handles.append(Line2D([], [], label=AT_LEAST_IN_WORDS, **AT_LEAST))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def log_latency(axes: Axes, axis: str = "y") -> None:
@@ -97,39 +150,45 @@ def log_latency(axes: Axes, axis: str = "y") -> None:
     axes.grid(which="minor", axis="y" if axis == "y" else "x", alpha=0.25)
 
 
-def _latency_rows(tables: Mapping[str, tuple[Floats, Floats]]) -> Figure:
+def _latency_rows(_data: PlotData, tables: _Tables, ranks: Sequence[str], titles: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.28 * len(tables)), layout="constrained")
-    both = figure.subplots(1, 2, sharey=True, sharex=True)
-    rows = np.arange(len(tables))
-    for number, rank in enumerate(_ROW_RANKS):
-        column = list(RANKS).index(rank)
-        for axes, side in zip(both, (0, 1), strict=True):
-            ranges = [median_and_range(pair[side][:, column]) for pair in tables.values()]
-            middle, whiskers = (np.array(values).T for values in zip(*ranges, strict=True))
-            axes.errorbar(
-                middle,
-                rows,
-                xerr=whiskers,
-                fmt=MARKERS[number],
-                color=ARM_COLOURS[number],
-                label="max" if rank == "max" else f"{_RANK_LABELS[rank]} %",
-                markersize=5,
-                elinewidth=1,
-                capsize=2,
-            )
-    for axes, title in zip(both, _TITLES, strict=True):
+    sides = figure.subplots(1, len(titles), sharey=True, sharex=True)
+    for column, rank in enumerate(ranks):
+        for side, axes in enumerate(sides):
+            _rank_markers(axes, [of_sides[side] for of_sides in tables.values()], column, rank)
+    for axes, title in zip(sides, titles, strict=True):
         axes.set_title(title)
         log_latency(axes, "x")
         axes.set_xlabel("Latency (ms, log scale)")
-    name_rows(both[0], list(tables))
-    both[1].set_ylabel("Arm (name)")
-    handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(_ROW_RANKS))
+    name_rows(sides[0], list(tables))
+    for axes in sides[1:]:
+        axes.set_ylabel("Arm (name)")
+    _latency_legend(figure, sides[0], tables, columns=len(ranks) + 1)
     return figure
 
 
+def _rank_markers(axes: Axes, spreads: Sequence[_Spreads], column: int, rank: str) -> None:
+    """Draw one percentile of all arms, one a row."""
+    number = _ROW_RANKS.index(rank)
+    rows = np.arange(len(spreads))
+    middle = np.array([spread.middle[column] for spread in spreads])
+    axes.errorbar(
+        middle,
+        rows,
+        xerr=np.array([spread.whiskers[:, column] for spread in spreads]).T,
+        fmt=MARKERS[number],
+        color=ARM_COLOURS[number],
+        label="max" if rank == "max" else f"{_RANK_LABELS[rank]} %",
+        markersize=5,
+        elinewidth=1,
+        capsize=2,
+    )
+    is_least = np.array([spread.is_least[column] for spread in spreads], dtype=bool)
+    axes.plot(middle[is_least], rows[is_least], **{**AT_LEAST, "marker": r"$\rightarrow$"})
+
+
 def draw_queues(data: PlotData) -> Figure:
-    """Draw each replica over time, in one repeat: 99th percentile of queue time, and mean requests in flight.
+    """Draw each replica over time, in one repeat: longest queue time, and mean requests in flight.
 
     More than MAX_PAIRS arms have queue time only.
     """
@@ -144,7 +203,7 @@ def _queues_and_flights(data: PlotData) -> Figure:
         replica_lines(queue, cell, cell.replica_series.queue_ns / NS_PER_MS)
         replica_lines(in_flight, cell, cell.replica_series.in_flight)
         queue.set_title(f"{arm}: queue time", loc="left")
-        queue.set_ylabel("Queue time, p99 (ms)")
+        queue.set_ylabel("Longest queue time (ms)")
         in_flight.set_title(f"{arm}: in flight", loc="left")
         in_flight.set_ylabel("In flight, mean (requests)")
         for axes in (queue, in_flight):
@@ -159,7 +218,7 @@ def _queues_alone(data: PlotData) -> Figure:
     for arm, cell in data.first_cells().items():
         axes = axes_of[arm]
         replica_lines(axes, cell, cell.replica_series.queue_ns / NS_PER_MS)
-        axes.set_ylabel("Queue time, p99 (ms)")
+        axes.set_ylabel("Longest queue time (ms)")
         axes.set_xlabel("Time (s since the start of measuring)")
     from_zero(axes_of.values())
     replica_legend(figure, fullest(axes_of.values()))

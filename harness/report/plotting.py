@@ -43,6 +43,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "|||", "+++", "ooo")
 
+# Marker above a point that a percentile is at least, because it falls on failed requests.
+AT_LEAST: Any = {
+    **{"linestyle": "", "marker": r"$\uparrow$", "markersize": 10, "markeredgewidth": 0},
+    **{"color": "black", "zorder": 5},
+}
+AT_LEAST_IN_WORDS = "falls on failed requests: at least this"
+
 # Line style of the fair share.
 FAIR: Any = {"color": "#333333", "linestyle": "--", "linewidth": 1}
 
@@ -102,7 +109,22 @@ class PlotData:
         return {arm: cells[0] for arm, cells in self.facts.items()}
 
     def values(self, arm: str, metric: str) -> Floats:
-        """Return the metric in each repeat of the arm where it is defined, (repeats,)."""
+        """Return the metric in each repeat of the arm where it is defined, (repeats,).
+
+        Where it is infinity, since it falls on failed requests, return what it is at least.
+        """
+        found = self._found(arm, metric)
+        if (least := METRICS[metric].at_least) is None or not np.isinf(found).any():
+            return found
+        known = [least(cell) for cell in self.facts[arm]]
+        return np.where(np.isinf(found), [value for value in known if value is not None], found)
+
+    def is_least(self, arm: str, metric: str) -> bool:
+        """Return whether the median over the repeats is infinity: `values` has what it is at least."""
+        found = self._found(arm, metric)
+        return len(found) > 0 and bool(np.isinf(np.median(found)))
+
+    def _found(self, arm: str, metric: str) -> Floats:
         found = [METRICS[metric].compute(cell) for cell in self.facts.get(arm, ())]
         return np.array([value for value in found if value is not None], dtype=np.float64)
 

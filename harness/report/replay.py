@@ -14,6 +14,7 @@ import polars as pl
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from harness.analysis.clocks import clocks_of
 from harness.analysis.moments import UNARY, Moments, moments_of
 from harness.events.registry import kind_of
 from harness.metrics.metric import show
@@ -62,14 +63,13 @@ def replay_of(run: Run) -> Replay | None:
 
     Raises UserError naming the cell's folder when a ledger cannot be read.
     """
-    cells = {name: cells[0] for name in run.experiment.variants if (cells := _with_requests(run, name))}
+    sizes = {name: size for name in run.experiment.variants if (size := _first_with_requests(run, name))}
+    cells = {name: cell for name, (cell, _) in sizes.items()}
     if not cells:
         return None
-    part, total = _part_shown(cells)
-    one_clock = run.manifest.testbed != "external"
-    moments = {
-        name: moments_of(cell, part.from_ns, part.to_ns, one_clock=one_clock) for name, cell in cells.items()
-    }
+    total = sum(size for _, size in sizes.values())
+    part = _part_shown(cells, total)
+    moments = {name: moments_of(cell, part.from_ns, part.to_ns) for name, cell in cells.items()}
     together = pl.concat(each.requests.select("client", "method", "code") for each in moments.values())
     clients = [client for client, _ in Counter(together["client"].to_list()).most_common()]
     methods = [UNARY, *sorted(set(together["method"]) - {UNARY})]
@@ -90,13 +90,13 @@ def replay_of(run: Run) -> Replay | None:
         "shown": _compared(run.experiment, list(cells)),
         "arms": arms,
     }
-    return Replay(data, _intro(run.experiment, list(cells)), _note(run, cells, part, total, moments))
+    return Replay(data, _intro(run, list(cells)), _note(run, cells, part, total, moments))
 
 
-def _with_requests(run: Run, arm: str) -> list[Cell]:
-    """Return the cells of an arm that were measured and have a request, by repeat."""
-    cells = [cell for cell in run.cells_of(arm) if cell.record.window_ns > 0]
-    return [cell for cell in cells if _size(cell)]
+def _first_with_requests(run: Run, arm: str) -> tuple[Cell, int] | None:
+    """Return the first cell of an arm that was measured and has a request, and its size; None without one."""
+    cells = (cell for cell in run.cells_of(arm) if cell.record.window_ns > 0)
+    return next(((cell, size) for cell in cells if (size := _size(cell))), None)
 
 
 def _size(cell: Cell) -> int:
@@ -116,11 +116,10 @@ def _in_window(cell: Cell) -> pl.LazyFrame:
     )
 
 
-def _part_shown(cells: Mapping[str, Cell]) -> tuple[_Part, int]:
-    """Return the part to show, and how many requests and messages all of it would be."""
-    total = sum(map(_size, cells.values()))
+def _part_shown(cells: Mapping[str, Cell], total: int) -> _Part:
+    """Return the part to show. total: how many requests and messages all of it would be."""
     if total <= MAX_ROWS:
-        return _Part(0, None), total
+        return _Part(0, None)
     window_ns = max(cell.record.window_ns for cell in cells.values())
     length_ns = int(window_ns * MAX_ROWS / total)
     events_ns = [
@@ -132,7 +131,7 @@ def _part_shown(cells: Mapping[str, Cell]) -> tuple[_Part, int]:
         from_ns = max(map(_busiest_ns, cells.values())) - length_ns // 2
     from_ns = min(max(0, from_ns), window_ns - length_ns)
     from_ns -= from_ns % QUANTUM_NS
-    return _Part(from_ns, from_ns + length_ns - length_ns % QUANTUM_NS), total
+    return _Part(from_ns, from_ns + length_ns - length_ns % QUANTUM_NS)
 
 
 def _busiest_ns(cell: Cell) -> int:
@@ -251,14 +250,16 @@ def _events(cell: Cell, names: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _intro(experiment: Experiment, arms: Sequence[str]) -> str:
-    """Return what the arms have in common."""
+def _intro(run: Run, arms: Sequence[str]) -> str:
+    """Return what is replayed, and what the arms have in common."""
+    experiment = run.experiment
+    what = f"{'Simulated' if run.manifest.testbed == 'simulated' else 'Recorded'} traffic, slowed down."
     if len(arms) == 1:
-        return "Recorded traffic, slowed down."
+        return what
     workloads = [experiment.workload_of(experiment.variants[arm].arm) for arm in arms]
     same = workloads[0].rate_per_s is not None and all(workload == workloads[0] for workload in workloads)
     alike = " and get the same requests at the same times" if same else ""
-    return f"Recorded traffic, slowed down. Both arms run on one clock{alike}."
+    return f"{what} Both arms run on one clock{alike}."
 
 
 def _note(
@@ -279,8 +280,9 @@ def _note(
             f"{rows:,} of {total:,} requests and messages: a page has room for about {MAX_ROWS:,}. "
             "The tables and plots below count all of them."
         )
-    if run.manifest.testbed == "external":
-        shown += " The replicas are not the lab's, and neither are their clocks: their lines are not shown."
+    off_ns = [clocks_of(cell).replica_ns for cell in cells.values() if cell.record.own_clocks]
+    if off_ns:
+        shown += f" The replicas have clocks of their own, set here to within {show(max(off_ns) / 1e6)} ms."
     return shown
 
 

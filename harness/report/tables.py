@@ -9,20 +9,16 @@ from dataclasses import dataclass
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.validity import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
-from harness.metrics.metric import show
+from harness.metrics.metric import MIN_VALUES, show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import Party
-from harness.record.summary import ArmSummary, Figure, Summary, Usage
+from harness.record.summary import ArmSummary, EventSummary, Figure, Summary, Usage
 
-MAX_REPLICA_COLUMNS = 8
-COUNTS = ("least", "median", "most")  # columns in place of the replicas' where they are many
 ABSENT = "–"
-# Heading -> metric, what the heading means: columns that are there only where they say something.
-_EXTRAS = {
-    "group purity": ("affinity.group_purity", "Group purity: the same for its target group."),
-    "cache hits": ("cache.hit_share", "Cache hits: share of answers from a replica that knew the session."),
-    "attempts": ("attempts.per_request", "Attempts: rows of the replicas per request."),
-}
+_STREAMS = (
+    "On one replica: share of the streams whose messages all came from one. Missing messages: those that "
+    "streams were to have and that never came. "
+)
 _CPU_SHARES = {
     "lab_share": "lab",
     "others_share": "other processes",
@@ -47,40 +43,21 @@ def figure(value: Figure) -> str:
     return ABSENT if value is None else show(value)
 
 
-def figures(arm: ArmSummary, metrics: Iterable[str]) -> list[str]:
-    """Return the arm's value of each metric for people."""
-    return [figure(arm.metrics[metric]) for metric in metrics]
+def figures(measured: ArmSummary | EventSummary, metrics: Iterable[str]) -> list[str]:
+    """Return each metric for people, see `figure_of`."""
+    return [figure_of(measured, metric) for metric in metrics]
 
 
-def where_table(arms: Arms, most_replicas: int = MAX_REPLICA_COLUMNS) -> Table:
-    """Requests per replica and arm, all repeats; the least, median and most where replicas are many."""
-    names = list(dict.fromkeys(name for arm in arms.values() for name in arm.replicas))
-    few = len(names) <= most_replicas
-    extras = _extras(arms)
-    metrics = ["spread.max_over_mean", "affinity.purity", *extras.values()]
-    rows = []
-    for name, arm in arms.items():
-        counts = list(arm.replicas.values())
-        if few:
-            cells = [figure(arm.replicas.get(replica)) for replica in names]
-        else:
-            cells = [show(find(counts)) if counts else ABSENT for find in (min, statistics.median, max)]
-        rows.append([name, *cells, *figures(arm, metrics), show(sum(arm.errors.values()))])
-    by_replica = ", by replica" if few else f" on each of {len(names)} replicas"
-    caption = (
-        f"Answered requests in the measured window{by_replica}, all repeats together. Busiest / fair: 1 is "
-        "even. Purity: share of a session's requests on its most used replica; 1 is fully sticky."
-    )
-    head = ["Arm", *(names if few else COUNTS), "busiest / fair", "purity", *extras, "errors"]
-    return Table(head, rows, " ".join([caption, *(_EXTRAS[heading][1] for heading in extras)]))
+def figure_of(measured: ArmSummary | EventSummary, metric: str) -> str:
+    """Return the metric for people; "≥ 500" where it is known only what it is at least."""
+    if metric in measured.at_least:
+        return f"≥ {show(measured.at_least[metric])}"
+    return figure(measured.metrics[metric])
 
 
-def _extras(arms: Arms) -> dict[str, str]:
-    def is_shown(metric: str) -> bool:
-        values = [value for arm in arms.values() if (value := arm.metrics[metric]) is not None]
-        return any(value > 1 for value in values) if metric == "attempts.per_request" else bool(values)
-
-    return {heading: metric for heading, (metric, _) in _EXTRAS.items() if is_shown(metric)}
+def retried(arms: Arms) -> bool:
+    """Return whether an arm has more attempts than requests."""
+    return any((arm.metrics["attempts.per_request"] or 0) > 1 for arm in arms.values())
 
 
 def units_table(arms: Arms) -> Table:
@@ -91,15 +68,15 @@ def units_table(arms: Arms) -> Table:
     head = ["Busiest / fair", *counted, "replicas of a client", "connections"]
     streams = any(arm.metrics["stream.count"] for arm in arms.values())
     if streams:
-        metrics += ["stream.count", "stream.purity"]
-        head += ["streams", "on one replica"]
+        metrics += ["stream.count", "stream.purity", "stream.missing_messages"]
+        head += ["streams", "on one replica", "missing messages"]
     return Table(
         head,
         [[name, *figures(arm, metrics)] for name, arm in arms.items()],
         "The same load, counted in units of its own: connections and sessions that a replica answered a "
         "request of, RPCs, messages that it sent, time that it was busy. 1 is even, the number of replicas "
         "is all on one. Replicas of a client: how many answered it (median over the clients). "
-        + ("On one replica: share of the streams whose messages all came from one. " if streams else "")
+        + (_STREAMS if streams else "")
         + "Medians over repeats.",
     )
 
@@ -107,7 +84,7 @@ def units_table(arms: Arms) -> Table:
 def errors_table(arms: Arms) -> Table | None:
     """Requests by how they ended, and what still came through; None where all ended with OK, at once."""
     codes = sorted({code for arm in arms.values() for code in arm.errors})
-    if not codes and "attempts" not in _extras(arms):
+    if not codes and not retried(arms):
         return None
     rows = []
     for name, arm in arms.items():
@@ -118,28 +95,45 @@ def errors_table(arms: Arms) -> Table | None:
         ["Arm", *codes, "goodput, requests/s", "attempts per request"],
         rows,
         "Requests that did not end with OK, by gRPC code, all repeats together (share of all requests). "
-        "Goodput: requests that ended with OK. Attempts per request: rows of the replicas / rows of the "
-        "clients, warm-up included; above 1 retries add to the load, below 1 requests never arrived.",
+        "Goodput: requests that ended with OK inside the measured window. Attempts per request: rows of the "
+        "replicas / rows of the clients, warm-up included; above 1 retries add to the load, below 1 requests "
+        "never arrived.",
     )
 
 
 def latency_table(arms: Arms) -> Table:
-    """Percentiles of the latency from the planned and from the actual send; of messages, of streams."""
+    """Percentiles of the latency from the planned and from the actual send; of messages, of streams.
+
+    Where requests failed: of the requests that ended with OK as well.
+    """
     ranks = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
     fields = {
         "latency_ms": "from the planned send",
+        "ok_latency_ms": "from the planned send, OK alone",
         "latency_from_send_ms": "from the actual send",
         "message_latency_ms": "of a stream's message",
     }
     rows = []
     for name, arm in arms.items():
+        absent = {
+            "ok_latency_ms": not arm.errors,
+            "message_latency_ms": arm.metrics["message_latency_ms.max"] is None,
+        }
         for field, words in fields.items():
-            if field == "message_latency_ms" and arm.metrics[f"{field}.p50"] is None:
-                continue
-            metrics = [f"{field}.{rank}" for rank in ranks]
-            cells = [figure(arm.metrics[metric]) if metric in METRICS else ABSENT for metric in metrics]
-            rows.append([f"{name}, {words}", *cells])
-    caption = "All requests, whatever their outcome; medians over repeats."
+            if not absent.get(field):
+                metrics = [f"{field}.{rank}" for rank in ranks]
+                cells = [figure_of(arm, metric) if metric in METRICS else ABSENT for metric in metrics]
+                rows.append([f"{name}, {words}", *cells])
+    needed = ", ".join(f"{MIN_VALUES[rank]:,} for {words}" for rank, words in ranks.items() if rank != "max")
+    of_failed = (
+        "Of all requests, a failed one counts as longer than any answer, since no answer came. ≥: the "
+        "percentile falls on failed requests, which took at least that long to fail. Of OK alone, a deadline "
+        "makes the figures look better: it leaves out the slowest. "
+    )
+    caption = (
+        f"Medians over repeats. {of_failed if any(arm.errors for arm in arms.values()) else ''}A percentile "
+        f"of too few values is not shown ({ABSENT}): it takes {needed}."
+    )
     return Table(["Milliseconds", *ranks.values()], rows, caption)
 
 
@@ -185,19 +179,40 @@ def _used(usage: Usage | None) -> str:
 
 
 def generator_table(arms: Arms) -> Table:
-    """What the load generator should send and what it sent."""
+    """What the load generator should send, what it sent, and its own share of the latency."""
     rows = []
+    unsent = any(arm.metrics["unsent_requests"] for arm in arms.values())
     for name, arm in arms.items():
         planned = arm.metrics["planned_rate_per_s"]
-        sent = figures(arm, ("achieved_rate_per_s", "lag_ms.p99", "lag_ms.max"))
-        rows.append([name, "closed loop" if planned is None else show(planned), *sent])
+        own = ("generator_ms.p50", "generator_ms.p99", "generator_part.p50", "generator_part.p99")
+        sent = figures(arm, ("achieved_rate_per_s", "lag_ms.p99", "lag_ms.max", *own))
+        never = [figure(arm.metrics["unsent_requests"])] if unsent else []
+        rows.append([name, "closed loop" if planned is None else show(planned), *sent, *never])
+    head = [
+        *("Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"),
+        *("own share p50, ms", "own share p99, ms", "part of latency p50", "part of latency p99"),
+    ]
     return Table(
-        ["Arm", "planned, requests/s", "achieved, requests/s", "lag p99, ms", "lag max, ms"],
+        [*head, "never sent"] if unsent else head,
         rows,
         "The load generator: what it should send and what it sent, and how late (medians over repeats). "
         f"Figures of the load need {MIN_ACHIEVED_SHARE:.0%} of the plan or more and at most "
-        f"{MAX_LAG_P99_MS:g} ms of lag at p99. A duration is judged with and without the lag.",
+        f"{MAX_LAG_P99_MS:g} ms of lag at p99. A duration is judged with and without the lag. "
+        "Own share: late sending, late receiving, and what is neither proxy nor replica. Part of latency: "
+        "how much smaller the percentile would be without it."
+        + (" Never sent: requests of the plan that their clients did not send." if unsent else ""),
     )
+
+
+def unsent_lines(summary: Summary) -> list[str]:
+    """Return a line for each arm that did not send all planned requests."""
+    lines = []
+    for name, arm in summary.arms.items():
+        unsent = sum(repeat.metrics["unsent_requests"] or 0 for repeat in arm.repeats)
+        if unsent > 0:
+            planned = sum(repeat.requests for repeat in arm.repeats) + unsent
+            lines.append(f"{name}: {show(unsent)} of {show(planned)} planned requests were never sent")
+    return lines
 
 
 def machine_table(summary: Summary) -> Table | None:
@@ -222,6 +237,17 @@ def machine_table(summary: Summary) -> Table | None:
 def _percent(pick: Callable[[list[float]], float], shares: Iterable[float | None]) -> str:
     known = [share for share in shares if share is not None]
     return f"{pick(known):.0%}" if known else ABSENT
+
+
+def failed_lines(summary: Summary) -> list[str]:
+    """Return a line for each arm in which every request of a repeat failed, with the most frequent reason."""
+    lines = []
+    for one in summary.failed_arms:
+        others = len(summary.arms[one.arm].repeats) - len(one.repeats)
+        which = f" of repeat {', '.join(map(str, one.repeats))}" if others else ""
+        reason = f"{one.code}: {one.message}" if one.message else one.code
+        lines.append(f"{one.arm}: all {one.requests:,} requests{which} failed, most often {reason}")
+    return lines
 
 
 def repeated_in_words(summary: Summary) -> str | None:

@@ -11,20 +11,42 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.metrics.metric import show
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
-from harness.report.tables import COUNTS, Arms, repeated_in_words, repeated_lines, where_table
+from harness.report.share_tables import OF_MANY, purely_ranked, where_table
+from harness.report.tables import (
+    failed_lines,
+    figure_of,
+    repeated_in_words,
+    repeated_lines,
+    unsent_lines,
+)
 
 MAX_ARM_COLUMNS = 5
-WIDE = 105  # characters: room for all columns beside an arm's name
+NAME_ROOM = 24  # characters for an arm's name; longer ones are folded
+COLUMN_GAP = 2  # characters from one column to the next, and at both ends
+
+# Columns that are left out where they leave no room for an arm's name.
+ONLY_WIDE = (*OF_MANY, "attempts, busiest / fair", "p50 ms, OK")
+# Heading -> metric. Those of OK alone are there where requests failed.
+_WAITS = {
+    "p50 ms": "latency_ms.p50",
+    "p99 ms": "latency_ms.p99",
+    "p50 ms, OK": "ok_latency_ms.p50",
+    "p99 ms, OK": "ok_latency_ms.p99",
+}
 
 COLOURS = {"held": "green", "measured": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
 def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
-    """Print where requests went in each arm, what its events did, the verdict, and the path of the report."""
-    console.print(_where(summary.arms, wide=console.width >= WIDE))
+    """Print where requests went in each arm, what its events did, the verdict, and the path of the report.
+
+    Where every request of a cell failed, that comes first.
+    """
+    for line in failed_lines(summary):
+        console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
+    console.print(_where(summary, console.width))
     for name, arm in summary.arms.items():
         if arm.events:
             line = f"  [bold]{escape(name)}[/]  {escape(event_line(arm))}"
@@ -46,35 +68,57 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield f"  [{COLOURS[finding.verdict]}]{finding.verdict:<12}[/] {text}"
     yield from (f"  [dim]not judged[/]   {escape(text)}, an arm was not run" for text in summary.not_judged)
     yield from (f"  [dim]note[/]         {escape(note)}" for note in summary.notes)
+    yield from (f"  [dim]not sent[/]     {escape(line)}" for line in unsent_lines(summary))
     yield from (f"  [yellow]invalid[/]      {escape(reason)}" for reason in summary.invalid_reasons)
     if again := repeated_in_words(summary):
         yield f"  [dim]repeated[/]     {again}"
     yield from (f"{'':15}{escape(line)}" for line in repeated_lines(summary))
 
 
-def _where(arms: Arms, *, wide: bool) -> Table:
-    """Return the report's table of where requests went, with latency.
+def _where(summary: Summary, width: int) -> Table:
+    """Return the report's table of where requests went, with latency. `width`: the terminal's, characters.
 
     Up to MAX_ARM_COLUMNS arms are columns, since their names are long and replicas may be many. More arms are
-    rows. Those have no counts of replicas on a narrow terminal: busiest / fair sums them up.
+    rows; on a narrow terminal without the columns of ONLY_WIDE.
     """
+    arms = summary.arms
     few = len(arms) <= MAX_ARM_COLUMNS
-    where = where_table(arms) if few else where_table(arms, most_replicas=0)
+    where = where_table(summary) if few else where_table(summary, most_replicas=0)
     waits = [
-        [f"{rank} ms", *(show(arm.metrics[f"latency_ms.{rank}"]) for arm in arms.values())]
-        for rank in ("p50", "p99")
+        [heading, *(figure_of(arm, metric) for arm in arms.values())]
+        for heading, metric in _WAITS.items()
+        if metric.startswith("latency") or any(arm.errors for arm in arms.values())
     ]
     columns = [[escape(cell) for cell in column] for column in zip(where.head, *where.rows, strict=True)]
-    kept = [column for column in columns if few or wide or column[0] not in COUNTS]
-    return (_arms_as_columns if few else _arms_as_rows)([*kept, *waits])
+    columns += waits
+    by_rank = purely_ranked([heading for heading, *_ in columns])
+    title = f"Requests answered, by {'rank' if by_rank else 'replica'}"
+    if few:
+        return _arms_as_columns(columns, title)
+    names = min(NAME_ROOM, max(map(len, arms)))
+    if _room(columns, width) < names:
+        columns = [column for column in columns if column[0] not in ONLY_WIDE]
+    return _arms_as_rows(columns, title, max(1, min(names, _room(columns, width))), width)
 
 
-def _table(**layout: Any) -> Table:
-    return Table(title="Requests answered, by replica", title_justify="left", header_style="bold", **layout)
+def _room(columns: Sequence[Sequence[str]], width: int, *, whole_headings: bool = False) -> int:
+    """Return how many characters of a row all these columns leave for an arm's name, the first column."""
+    widths = [_width(column, whole_headings=whole_headings) for column in columns[1:]]
+    return width - 2 * COLUMN_GAP - sum(one + COLUMN_GAP for one in widths)
 
 
-def _arms_as_columns(columns: Sequence[Sequence[str]]) -> Table:
-    table = _table()
+def _width(column: Sequence[str], *, whole_headings: bool) -> int:
+    """Return the width of a column in rows: headings may break between words, figures never."""
+    heading, *cells = column
+    return max(map(len, [*([heading] if whole_headings else heading.split()), *cells]))
+
+
+def _table(title: str, **layout: Any) -> Table:
+    return Table(title=title, title_justify="left", header_style="bold", **layout)
+
+
+def _arms_as_columns(columns: Sequence[Sequence[str]], title: str) -> Table:
+    table = _table(title)
     table.add_column("", no_wrap=True)
     for arm in columns[0][1:]:
         table.add_column(arm, justify="right", overflow="fold")
@@ -83,13 +127,13 @@ def _arms_as_columns(columns: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def _arms_as_rows(columns: Sequence[Sequence[str]]) -> Table:
-    table = _table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", overflow="fold")
-    for heading, *cells in columns[1:]:
-        # Headings break between words, figures never.
-        width = max(map(len, [*heading.split(), *cells]))
-        table.add_column(heading, justify="right", min_width=width)
+def _arms_as_rows(columns: Sequence[Sequence[str]], title: str, names: int, width: int) -> Table:
+    """Return the table with arms as rows. `names`: the width of their names; `width`: the terminal's."""
+    whole_headings = _room(columns, width, whole_headings=True) >= names
+    table = _table(title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold", width=names)
+    for column in columns[1:]:
+        table.add_column(column[0], justify="right", width=_width(column, whole_headings=whole_headings))
     for row in zip(*(column[1:] for column in columns), strict=True):
         table.add_row(*row)
     return table

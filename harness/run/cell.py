@@ -8,20 +8,26 @@ from dataclasses import asdict
 
 from harness.errors import LabError, UserError
 from harness.events.context import PROXY
-from harness.plan.cells import CellPlan, planned_in_window
+from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
-from harness.record.cell_record import CellRecord, LoadWorkerRecord, write_machine
+from harness.record.cell_record import FailureRecord, LoadWorkerRecord, write_machine
 from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, LoadStarted, PartsReady
+from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
+from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
+from harness.run.planned_record import planned_record
 from harness.run.progress import RunProgress
+from harness.run.wall_clock import WallClock
+from harness.run.what_died import what_died
 from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import (
     EXPECTED_WORKERS_TIMEOUT_S,
+    FAILURES_FILE,
     MESSAGES_FILE,
     REQUESTS_FILE,
     STOPPED_EARLY,
@@ -31,6 +37,7 @@ from load.order import (
 )
 
 POLL_S = 0.05
+MAX_FAILURES = 5  # ways in which requests failed, in cell.json
 LOAD_GRACE_S = 30.0  # beyond its plan and the calls' deadline, before a load counts as hung
 PLAYING = ("warm_up", "measure", "done")  # states of a load whose clients are connected
 
@@ -47,25 +54,13 @@ class CellRun:
         self._writer = writer
         self._options = options
         self._folder = writer.cell(plan.arm_name, plan.repeat)
-        self._epoch_ns = time.monotonic_ns()
+        epoch = read_epoch()
+        self._epoch_ns = epoch.monotonic_ns
+        self._wall_clock = WallClock(epoch)
         self._log = EventLog(self._folder, self._epoch_ns)
         self._machine = MachineWatch(self._epoch_ns)
         self._live: LiveCell | None = None
-        self._record = CellRecord(
-            arm=plan.arm_name,
-            repeat=plan.repeat,
-            order=plan.order,
-            route=plan.arm.route,
-            policy=plan.arm.policy,
-            initial_replicas=experiment.replicas.names,
-            proxy_workers=plan.arm.proxy_workers,
-            max_attempts=plan.arm.retries.attempts if plan.arm.retries else 1,
-            awaits_answers=plan.arm.await_each_answer,
-            planned_requests=planned_in_window(plan),
-            planned_rate_per_s=plan.load.rate_per_s,
-            epoch_unix_ns=time.time_ns(),
-            attempt=writer.manifest.cells[plan.order].attempts + 1,
-        )
+        self._record = planned_record(experiment, plan, writer.manifest, epoch)
 
     def run(self, progress: RunProgress) -> int:
         """Run the cell from start to ledgers on disk; return the number of calls that were made.
@@ -83,12 +78,14 @@ class CellRun:
             # gRPC is imported while the parts start anyway, not before the first of them.
             from harness.run.confirm import confirm_cell
 
-            confirm_cell(self._experiment, self._plan, live)
-            _snapshot(live, "before")
-            self._log.write(Confirmed())
-            status = self._play(live, progress)
-            record.status = "completed" if status.state == "done" else "interrupted"
-            _snapshot(live, "after")
+            with what_died(self._testbed):
+                confirm_cell(self._experiment, self._plan, live)
+                _snapshot(live, "before")
+                self._log.write(Confirmed())
+                status = self._play(live, progress)
+                record.status = "completed"
+                if PROXY not in self._machine.stopped:  # an Envoy that somebody has stopped does not answer
+                    _snapshot(live, "after")
         except (LabError, OSError):
             record.status = "failed"
             raise
@@ -106,6 +103,7 @@ class CellRun:
         record, live = self._record, self._live
         if live is not None:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
+            record.own_clocks = not live.started_by_lab
             # Replicas that are not the lab's were not dealt out to groups as planned.
             if live.started_by_lab and record.route != "direct":
                 record.groups = group_of(self._plan.arm, list(live.replicas))
@@ -124,7 +122,7 @@ class CellRun:
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         load = self._testbed.start_load(order, self._folder)
-        self._machine.start(live.pids, live.pids.get("load", load.pid))
+        self._machine.start(live.pids, live.pids.get("load", load.pid), live.paused)
         self._log.write(LoadStarted())
         confirmed = False
         with self._events(live) as tick:
@@ -135,10 +133,15 @@ class CellRun:
                     confirm_clients(self._plan, self._folder)
                     confirmed = True
                 progress.load(elapsed_s, status)
+                self._wall_clock.look()
                 if elapsed_s > patience_s:
-                    raise LabError(f"the load did not end after {patience_s:g} s; see {log}")
+                    stopped = " and ".join(sorted(self._machine.stopped))
+                    why = f", and {stopped} is stopped (SIGSTOP)" if stopped else ""
+                    raise LabError(f"the load did not end after {patience_s:g} s{why}; see {log}")
                 time.sleep(tick(status))
-        if exit_status not in (0, STOPPED_EARLY):
+        if exit_status == STOPPED_EARLY:
+            raise LabError(f"the load got SIGTERM, which the lab did not send, and stopped early; see {log}")
+        if exit_status:
             why = LoadStatus.read(self._folder).error or f"status {exit_status}"
             raise LabError(f"the load failed ({why}); see {log}")
         self._log.write(LoadEnded(exit_status=exit_status))
@@ -192,7 +195,13 @@ class CellRun:
         """Turn the load's rows into tables, and take over the window that it measured."""
         status, record = LoadStatus.read(self._folder), self._record
         record.measure_start_ns, record.measure_end_ns = status.measure_start_ns, status.measure_end_ns
+        self._wall_clock.look()
+        record.wall_clock_moved_ns = self._wall_clock.moved_ns
         write_machine(self._folder, self._machine.summary(status.measure_start_ns, status.measure_end_ns))
+        failures = self._folder / FAILURES_FILE
+        if failures.exists():
+            most = json.loads(failures.read_text())[:MAX_FAILURES]
+            record.failures = [FailureRecord(**one) for one in most]
         workers = self._folder / WORKERS_FILE
         if workers.exists():
             record.load_workers = [LoadWorkerRecord(**one) for one in json.loads(workers.read_text())]
@@ -203,6 +212,12 @@ class CellRun:
                     store_rows(rows, rows.with_suffix(".parquet"), columns)
             except UserError as error:
                 raise LabError(f"the load's rows could not be stored: {error}") from error
+        try:
+            # Replicas that joined while measuring are in the live cell only.
+            names = self._live.replicas if self._live else ()
+            store_ledgers(self._folder, names, requests_logged=record.route == "envoy")
+        except UserError as error:
+            raise LabError(f"the ledgers could not be stored: {error}") from error
 
 
 def _snapshot(live: LiveCell, when: str) -> None:

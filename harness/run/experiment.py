@@ -1,14 +1,15 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, report."""
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import LabError
 from harness.fields import Status
 from harness.interrupt import one_interrupt
+from harness.leftovers.scratch import remove_abandoned
+from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import RunOptions
 from harness.record.manifest import ExternalFields, LoadProcesses, Manifest
@@ -16,13 +17,16 @@ from harness.record.run_directory import RunWriter
 from harness.record.summary import Summary
 from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
+from harness.run.open_files import confirm_open_files
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
 from harness.run.repeats import Claims, by_repeat
+from harness.run.simulated_cell import SimulatedCellRun
 from harness.spec.experiment import Experiment, experiment_yaml
-from harness.testbed.base import Testbed
 from harness.testbed.choice import FoundTestbed, find_testbed
+
+NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
 
 EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 
@@ -30,11 +34,10 @@ EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
     report, summary = measure_and_report(experiment, options)
-    from rich.console import Console
-
+    from harness.output.safe_console import SafeConsole
     from harness.report.terminal import print_summary
 
-    print_summary(summary, Console(), report)
+    print_summary(summary, SafeConsole(), report)
     return EXIT_STATUS[summary.verdict]
 
 
@@ -51,19 +54,25 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
 
         outside = plan_external(experiment, options.external)
         experiment, external = outside.experiment, outside.manifest
+    if options.testbed == "simulated":
+        from harness.testbed.simulated.plan import plan_simulated
+
+        experiment, external = plan_simulated(experiment, options)
     rounds = by_repeat(plan_cells(experiment))
     if options.load.expect_workers:
         # Load workers on other machines leave with the last planned cell.
         del rounds[experiment.repeats.min :]
     confirm_load(experiment, options)
+    confirm_open_files(rounds[0], experiment.replicas.count, options.load, options.testbed)
     found = find_testbed(experiment, options)
     if options.web:
         problem = f"--web-port: port {options.web_port} of 127.0.0.1 cannot be had"
         confirm_free("127.0.0.1", options.web_port, problem, "name another")
-        print(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", file=sys.stderr)
+        say(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", error=True)
+    remove_abandoned()
     with one_interrupt(), shared_secret(options.load) as load:
         if load.expect_workers:
-            print(workers_to_start(options.load, load), file=sys.stderr)
+            say(workers_to_start(options.load, load), error=True)
         options = replace(options, load=load)
         writer = RunWriter.create(
             options.results.absolute(),  # the parts have another working directory
@@ -71,36 +80,52 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
             experiment_yaml(experiment),
         )
         with _recorded(writer):
-            _measure(experiment, rounds, found.make(writer.path / "logs"), writer, options)
+            _measure(experiment, rounds, _cell_runs(experiment, found, writer, options), writer, options)
         if warning := writer.link_latest():
-            print(f"warning: {warning}", file=sys.stderr)
+            say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
         from harness.report.page import build_report
 
         return build_report(writer.path)
 
 
+@contextmanager
+def _cell_runs(
+    experiment: Experiment, found: FoundTestbed, writer: RunWriter, options: RunOptions
+) -> Iterator[NewRun]:
+    """Start the testbed, if there is one, and yield a function: planned cell -> its run."""
+    if found.make is None:
+        yield lambda plan: SimulatedCellRun(experiment, plan, writer)
+        return
+    with found.make(writer.path / "logs") as testbed:
+        yield lambda plan: CellRun(experiment, plan, testbed, writer, options)
+
+
 def _measure(
     experiment: Experiment,
     rounds: Sequence[Sequence[CellPlan]],
-    testbed: Testbed,
+    runs: AbstractContextManager[NewRun],
     writer: RunWriter,
     options: RunOptions,
 ) -> None:
-    """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat."""
+    """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat.
+
+    runs: yields a function that makes the run of a planned cell.
+    """
     claims = Claims(writer.path)
     sure, further = rounds[: experiment.repeats.min], rounds[experiment.repeats.min :]
     planned = [plan for cells in sure for plan in cells]
     writer.plan((plan.arm_name, plan.repeat) for plan in planned)
     redo = Redo(planned, writer, options)
-    with testbed, RunProgress(experiment, len(planned), options.quiet) as progress:
+    with runs as new_run, RunProgress(experiment, len(planned), options.quiet) as progress:
 
         def run(plan: CellPlan) -> None:
             progress.cell(plan)
-            answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+            answered = new_run(plan).run(progress)
             while reason := redo.set_aside(plan):
                 progress.again(plan, reason)
-                answered = CellRun(experiment, plan, testbed, writer, options).run(progress)
+                answered = new_run(plan).run(progress)
+            writer.seal_cell(plan.order)
             progress.cell_done(plan, answered)
 
         for plan in planned:

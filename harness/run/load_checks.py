@@ -4,13 +4,13 @@ import ipaddress
 import os
 import shlex
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.leftovers.scratch import scratch_folder
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.spec.experiment import Experiment
 from load.secret import SECRET_VARIABLE, SecretError, new_secret, read_secret
@@ -41,10 +41,11 @@ def shared_secret(load: LoadOptions) -> Iterator[LoadOptions]:
     if not load.expect_workers or _is_given(load):
         yield load
         return
-    with tempfile.NamedTemporaryFile("w", prefix="lb-lab-worker-secret-") as file:
-        file.write(new_secret())
-        file.flush()
-        yield replace(load, secret_file=Path(file.name))
+    with scratch_folder("worker-secret") as folder:
+        file = folder / "secret"
+        file.touch(0o600)
+        file.write_text(new_secret())
+        yield replace(load, secret_file=file)
 
 
 def _is_given(load: LoadOptions) -> bool:

@@ -3,9 +3,9 @@
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from harness.output.safe_console import SafeConsole
 from harness.plan.cells import CellPlan
 from harness.spec.experiment import Experiment
 from load.order import LoadStatus
@@ -17,7 +17,7 @@ class RunProgress:
     """Shows which cell runs and how far it is. `quiet` shows nothing."""
 
     def __init__(self, experiment: Experiment, cells: int, quiet: bool) -> None:
-        self._console = Console(stderr=True)
+        self._console = SafeConsole(stderr=True)
         self._live = self._console.is_terminal and not quiet
         self._lines = not self._console.is_terminal and not quiet
         self._cells = cells

@@ -6,7 +6,7 @@ from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
 from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.manifest import DisturbedAttempt, PlannedCell
-from harness.record.record_file import read_record
+from harness.record.record_file import own_folder, read_record
 from harness.record.run_directory import Cell, RunWriter
 
 FOLDER = "disturbed"
@@ -51,7 +51,7 @@ class Redo:
                 reason = found.reason
                 self._left_s -= _load_s(plan)
                 kept = f"{FOLDER}/{folder.name}.{entry.attempts}"
-                (self._writer.path / FOLDER).mkdir(exist_ok=True)
+                own_folder(self._writer.path, FOLDER)
                 folder.rename(self._writer.path / kept)
                 entry.disturbed.append(DisturbedAttempt(attempt=entry.attempts, reason=reason, folder=kept))
         self._writer.write_manifest()

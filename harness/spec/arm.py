@@ -23,6 +23,9 @@ from harness.fields import (
 )
 from services.settings import ReplicaSettings, Server
 
+# Streams that a connection to the proxy may have at once on route envoy: an ALB's limit.
+MAX_STREAMS = 128
+
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
 SweptValue = int | Annotated[float, Field(allow_inf_nan=False)]

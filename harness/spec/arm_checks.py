@@ -16,11 +16,12 @@ from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, options_of, replicas_problem, traits_of
 from harness.spec.arm import FACTORS, OPTIONS_PREFIX, RETRY_ON, Arm, Retries, variants_of_arm
 from harness.spec.model import ExperimentModel
-from harness.spec.problems import Problem, dotted, nested_problem, shown
-from harness.spec.yaml_file import Where
+from harness.spec.problems import Problem, nested_problem, shown
+from harness.spec.yaml_file import Where, dotted
 from lb.policies import MIN_BACKOFF_MS
+from lb.rows import STREAM_METHODS
 
-STREAMS = {"ListVideos", "GetVideos", "GetVideo"}
+STREAMS = frozenset(STREAM_METHODS)
 MAX_IDS = 1000  # services/video_service.py
 MAX_LIST_GAP_MS = 60_000  # services/video_service.py
 

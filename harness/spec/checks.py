@@ -9,7 +9,8 @@ from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
 from harness.spec.expectation_checks import expectation_problems
 from harness.spec.model import ExperimentModel
-from harness.spec.problems import Problem, dotted
+from harness.spec.problems import Problem
+from harness.spec.yaml_file import dotted
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 

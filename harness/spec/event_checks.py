@@ -8,8 +8,8 @@ from harness.events.keys import OWN_KEYS
 from harness.events.kind import NOT_ENDED, EventKind
 from harness.events.registry import EVENT_KINDS, kind_of
 from harness.events.schedule import Event, planned_events, starts_new
-from harness.spec.problems import Problem, dotted
-from harness.spec.yaml_file import Where
+from harness.spec.problems import Problem
+from harness.spec.yaml_file import Where, dotted
 
 
 @dataclass(frozen=True)

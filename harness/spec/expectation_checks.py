@@ -13,7 +13,8 @@ from harness.policies.registry import traits_of
 from harness.spec.arm import Arm, Variant
 from harness.spec.arm_checks import STREAMS
 from harness.spec.model import Expectation, ExperimentModel
-from harness.spec.problems import Problem, dotted, shown
+from harness.spec.problems import Problem, shown
+from harness.spec.yaml_file import dotted
 
 BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
 MAX_CHOICES = 12  # told in one line

@@ -95,17 +95,21 @@ class Experiment(ExperimentModel):
 
 
 def load_experiment(
-    name_or_path: str, overrides: Mapping[str, object] | None = None, *, name: str | None = None
+    name_or_path: str,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    name: str | None = None,
+    stored: bool = False,
 ) -> Experiment:
     """Return the experiment of that name in experiments/, or of any file (a path has a / or ends in .yaml).
 
     `overrides`: dotted field name -> value, as {"workload.rate_per_s": 300}; checked like the file.
-    `name`: the experiment's name; by default the file's.
+    `name`: the experiment's name; by default the file's. `stored`: see `read_tree`.
     Raises UserError: one line that names file, line, field, value and what was expected.
     """
     path = find_experiment(name_or_path)
     label = str(path) if _is_path(name_or_path) else f"experiments/{path.name}"
-    tree = read_tree(path, label)
+    tree = read_tree(path, label, stored=stored)
     return _validated(tree, label, name if name is not None else path.stem, overrides or {})
 
 

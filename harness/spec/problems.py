@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import did_you_mean
-from harness.spec.yaml_file import Tree, Where
+from harness.spec.yaml_file import Tree, Where, dotted
 
 WHOLE = "whole"  # pydantic error type of a problem that is not in one field; see checks.py
 
@@ -197,14 +197,6 @@ def _hint(word: object, choices: Any) -> str:
 
 def _prefix(path: Where) -> str:
     return f"{dotted(path)}: " if path else ""
-
-
-def dotted(path: Where) -> str:
-    """Return a path in the notation of messages: `expect[0].metric`."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
-    return text.removeprefix(".")
 
 
 def shown(value: object) -> str:

@@ -16,6 +16,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
 from harness.errors import UserError
+from harness.output.safe_text import first_unsafe, visible
 
 FILE_LIMIT_BYTES = 64 * 1024
 DEPTH_LIMIT = 20  # an experiment nests four deep
@@ -39,8 +40,20 @@ class Tree:
         return self.lines.get(path, 1)
 
 
-def read_tree(path: Path, label: str) -> Tree:
-    """Return the mapping in a YAML file. Raises UserError: one line that begins with `label` and the line."""
+def dotted(path: Where) -> str:
+    """Return a path in the notation of messages: `expect[0].metric`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
+
+
+def read_tree(path: Path, label: str, *, stored: bool = False) -> Tree:
+    """Return the mapping in a YAML file. Raises UserError: one line that begins with `label` and the line.
+
+    `stored`: a run has stored the file. Control and bidirectional characters, which earlier versions allowed,
+    are then no error: their pictures take their places.
+    """
     text = _read_text(path, label)
     try:
         with warnings.catch_warnings():
@@ -59,7 +72,7 @@ def read_tree(path: Path, label: str) -> Tree:
             f"{label}:{_line(node)}: expected a mapping (key: value lines), as in an experiment file"
         )
     lines: dict[Where, int] = {(): _line(node)}
-    return Tree(_Builder(label, lines).mapping(node, ()), lines)
+    return Tree(_Builder(label, lines, stored).mapping(node, ()), lines)
 
 
 def dump_tree(value: dict[str, Any]) -> str:
@@ -76,14 +89,15 @@ def dump_tree(value: dict[str, Any]) -> str:
 class _Builder:
     """Turns parsed nodes into plain values, and writes their lines to `lines`."""
 
-    def __init__(self, label: str, lines: dict[Where, int]) -> None:
+    def __init__(self, label: str, lines: dict[Where, int], stored: bool) -> None:
         self._label = label
         self._lines = lines
+        self._stored = stored
 
     def mapping(self, node: MappingNode, path: Where) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = self._key(key_node)
+            key = self._key(key_node, path)
             if key in result:
                 first = self._lines[(*path, key)]
                 raise self._error(key_node, f"key {key!r} is given twice (first on line {first})")
@@ -102,19 +116,19 @@ class _Builder:
             for index, item in enumerate(node.value):
                 self._lines[(*path, index)] = _line(item)
             return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node)
+        return self._scalar(node, path)
 
-    def _key(self, node: Node) -> str:
+    def _key(self, node: Node, parent: Where) -> str:
         if isinstance(node, ScalarNode) and node.anchor is None:
-            key = self._scalar(node)
+            key = self._scalar(node, parent)
             if isinstance(key, str):
                 return key
         raise self._error(node, "a key is not plain text; expected a name (put it in quotes if it is one)")
 
-    def _scalar(self, node: Node) -> Any:
+    def _scalar(self, node: Node, path: Where) -> Any:
         kind, text = str(node.tag).removeprefix(_CORE), node.value
         if kind in ("str", "timestamp"):
-            return self._text(node, text)
+            return self._text(node, text, path)
         if kind == "null":
             return None
         if kind == "bool":
@@ -128,11 +142,14 @@ class _Builder:
             raise self._error(node, f"a number of {len(text)} characters; expected a shorter one")
         raise self._error(node, f"tag or merge key {str(node.tag)!r} is not used in experiment files")
 
-    def _text(self, node: Node, text: str) -> str:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise self._error(node, "half of a surrogate pair; expected text") from None
+    def _text(self, node: Node, text: str, path: Where) -> str:
+        unsafe = first_unsafe(text)
+        if unsafe is not None:
+            if self._stored:
+                return visible(text)
+            where = f"{dotted(path)}: " if path else ""
+            expected = "expected text without control and bidirectional characters"
+            raise self._error(node, f"{where}{unsafe}; {expected}")
         return text
 
     def _error(self, node: Node, message: str) -> UserError:

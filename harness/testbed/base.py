@@ -19,8 +19,8 @@ class LiveCell:
     replicas: name -> "host:port", or "" if the address is unknown; controls: name -> "host:port" of the
     service LabControl; replicas_tls: name -> "host:port" for TLS, empty without TLS. envoy: None on a direct
     route. Envoy accepts clear text and TLS at envoy_address. pids: name -> process id on this machine, if
-    known. name_server: "host:port" of the name server for discovery by DNS; "" for the one that the operating
-    system uses.
+    known; paused: names of those that an event has stopped. name_server: "host:port" of the name server for
+    discovery by DNS; "" for the one that the operating system uses.
 
     started_by_lab: False on the testbed `external`. The other fields are for that testbed. missing_ledgers:
     the ledgers that it cannot read ("envoy", "replica") -> reason. tls: calls to envoy_address use TLS;
@@ -35,6 +35,7 @@ class LiveCell:
     envoy_address: str | None = None
     replicas_tls: dict[str, str] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
     name_server: str | None = None
     started_by_lab: bool = True
     missing_ledgers: dict[Party, str] = field(default_factory=dict)
@@ -82,6 +83,9 @@ class Testbed(Protocol):
 
     def stop_load(self) -> None:
         """Stop the load early. When this returns, all finished requests are on disk."""
+
+    def check(self) -> None:
+        """Raise LabError, with the log's path, if a replica or the proxy ended unexpectedly."""
 
     def stop_cell(self) -> None:
         """Stop replicas and proxy. When this returns, their ledgers are complete."""

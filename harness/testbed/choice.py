@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -19,11 +20,11 @@ CONTAINER_RESTART_S = 2.0  # how long one container takes to stop, start and ser
 class FoundTestbed:
     """A testbed that is not started yet.
 
-    make: creates it, given the folder for the logs of the whole run. versions: name -> version of the
-    software that this testbed adds to the record (Docker, the image).
+    make: creates it, given the folder for the logs of the whole run; None: nothing is started. versions:
+    name -> version of the software that this testbed adds to the record (Docker, the image).
     """
 
-    make: Callable[[Path], Testbed]
+    make: Callable[[Path], Testbed] | None
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -43,6 +44,8 @@ def find_testbed(experiment: Experiment, options: RunOptions) -> FoundTestbed:
         from harness.testbed.external.testbed import ExternalTestbed
 
         return FoundTestbed(lambda logs: ExternalTestbed(logs, options.external))
+    if options.testbed == "simulated":
+        return FoundTestbed(None, {"numba": version("numba")})
     from harness.testbed.local.testbed import LocalTestbed
 
     return FoundTestbed(LocalTestbed)
@@ -59,7 +62,7 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
     if testbed == "docker":
         return _too_short_for_roll(experiment)
-    if not events:
+    if testbed == "simulated" or not events:
         return None
     need_containers = [event.do for event in events if kind_of(event.do).needs_containers]
     if testbed == "local" and need_containers:

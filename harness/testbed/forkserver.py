@@ -126,6 +126,7 @@ def _write_message(message: dict[str, Any]) -> None:
 
 def main(module: str) -> None:
     """Import `module`, then handle requests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it without a traceback in the log
     # Each client is a connection. The usual soft limit of 1,024 open files is too low for a large load.
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

@@ -193,6 +193,7 @@ def test_motion_stops_when_it_is_no_longer_wanted(report: Path, open_report: Ope
     assert page.playing
     page.page.emulate_media(reduced_motion="reduce")
     page.page.wait_for_selector("[data-replay][data-playing=false]", state="attached")
+    assert page.time < int(page.part("time").get_attribute("max"))
     assert page.part("play").inner_text() == "Next picture"
 
 

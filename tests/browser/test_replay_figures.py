@@ -1,6 +1,7 @@
 """What the replay shows at any moment is what the ledgers say of it. Polars counts them, independently."""
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from harness.record.run_directory import Cell, read_run
 from tests.browser.report_page import OpenReport, Reports
 
 QUANTUM_NS = 100_000
-MOMENTS = 12
+MOMENTS = 5
 
 
 def measured(cell: Cell) -> pl.DataFrame:
@@ -23,7 +24,7 @@ def measured(cell: Cell) -> pl.DataFrame:
 
 def stays_at(cell: Cell, replica: str, requests: pl.DataFrame) -> pl.DataFrame:
     """The rows of a replica's ledger for these requests."""
-    ledger = cell.replica_ledgers()[replica].collect()
+    ledger = cell.replica_ledger().filter(pl.col("replica") == replica).collect()
     return ledger.join(requests.select("request_id"), on="request_id", how="semi")
 
 
@@ -60,13 +61,24 @@ def expected(cell: Cell, quanta: int) -> dict[str, dict[str, int]]:
     return counts
 
 
+def moments(cells: Iterable[Cell], end: int) -> list[int]:
+    """Moments to look at: beginning, end, some at random, some right at and after arrivals and starts."""
+    draw = random.Random(3)
+    found = [0, end, *(draw.randrange(end) for _ in range(MOMENTS))]
+    for cell in cells:
+        ended = (pl.col("arrived_ns") + pl.col("queue_ns")).alias("started_ns")
+        rows = cell.replica_ledger().select("arrived_ns", ended)
+        for times in rows.collect().sample(2, seed=3).rows():
+            found += [(time - cell.record.measure_start_ns) // QUANTUM_NS for time in times]
+    return sorted({time + more for time in found for more in (0, 1) if 0 <= time + more <= end})
+
+
 def compare(page: Any, run_dir: Path, shown: list[str]) -> None:
     """Scrub to random moments, and compare the figures and the drawing with the ledgers."""
     run = read_run(run_dir)
     cells = {arm: run.cells_of(arm)[0] for arm in shown}
     end = int(page.part("time").get_attribute("max"))
-    draw = random.Random(3)
-    for quanta in [0, end, *(draw.randrange(end) for _ in range(MOMENTS))]:
+    for quanta in moments(cells.values(), end):
         page.scrub(quanta)
         figures = page.figures()
         for side, (arm, cell) in enumerate(cells.items()):

@@ -222,3 +222,60 @@ def test_it_opens_at_the_longest_line_beside_idle_slots_and_says_so(scripts: Any
     )
     assert "stand in line" not in words[1]
     assert all("failed so far" in one for one in words)
+
+
+def test_a_way_too_short_to_be_seen_is_drawn_for_longer_and_ends_when_it_ended(scripts: Any) -> None:
+    """Out: it leaves its client early enough. Back: it reaches its client late enough."""
+    moments = random_moments(8, 200)
+    found = record_in(
+        scripts,
+        moments,
+        """
+        const way = 400;
+        const kinds = (row, t) => {
+          const seen = [];
+          eachOnItsWay(record, row, t, way, (kind) => seen.push(kind));
+          return seen;
+        };
+        const {requests, stays} = record;
+        const stayed = (row) => requests.firstStay[row + 1] - requests.firstStay[row];
+        const once = [...requests.sent.keys()].filter((row) => stayed(row) === 1);
+        return once.map((row) => {
+          const stay = requests.firstStay[row];
+          const left = Math.min(requests.sent[row], stays.arrived[stay] - way);
+          const back = Math.max(requests.done[row], stays.finished[stay] + way);
+          return [kinds(row, left), kinds(row, left + 1), kinds(row, stays.arrived[stay] + 1),
+                  kinds(row, stays.finished[stay] + 1), kinds(row, back), kinds(row, back + 1)];
+        });
+        """,
+    )
+    assert len(found) > 100
+    for before, begins, arrived, left, last, after in found:
+        assert (before, begins, arrived, after) == ([], ["out"], [], [])
+        assert left == last
+        assert left in (["back"], ["failed"])
+
+
+@pytest.mark.parametrize(
+    ("waiting", "words"),
+    [
+        (
+            [30, 0, 0, 0],
+            "All 30 waiting requests stand in line at replica-0, while 6 of 6 slots elsewhere are free.",
+        ),
+        ([30, 1, 0, 0], "30 of 31 waiting requests stand in line at replica-0, while 6 of 6 slots elsewhere"),
+        ([30, 29, 28, 27], "114 requests wait, at most 30 at one replica."),  # all of them are full
+        ([8, 0, 0, 0], "8 requests wait, at most 8 at one replica."),  # that is no long line
+        ([1, 0, 0, 0], "1 request waits, at most 1 at one replica."),
+        ([0, 0, 0, 0], "3 requests are under way: none in a slot, none in line."),
+    ],
+)
+def test_a_line_is_only_called_one_where_it_is_long_and_alone(
+    scripts: Any, waiting: list[int], words: str
+) -> None:
+    replicas = [{"name": f"replica-{n}", "waiting": line, "serving": 0} for n, line in enumerate(waiting)]
+    counts = {"replicas": replicas, "waiting": sum(waiting), "underWay": sum(waiting) or 3, "failed": 0}
+    said = scripts.evaluate(
+        "counts => sentence({hasStreams: false, slots: () => 2, isThere: () => true}, counts, 0)", counts
+    )
+    assert said.startswith(words)

@@ -11,9 +11,10 @@ import docker
 import pytest
 from lab_process import Lab, experiment_file
 
+from harness.leftovers.owner import owner
 from harness.record.run_directory import read_run
 from harness.record.usage import USAGE_FILE
-from harness.testbed.docker.engine import OWNER, make_network, owner, remove_all, remove_leftovers
+from harness.testbed.docker.engine import OWNER, make_network, remove_all, remove_leftovers
 
 pytestmark = pytest.mark.docker
 

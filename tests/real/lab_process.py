@@ -1,6 +1,7 @@
 """Runs the lab as a user does: a small experiment file, a process, and its run directory."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -47,6 +48,13 @@ def experiment_file(folder: Path, **changes: Any) -> Path:
     path = folder / "small.yaml"
     path.write_text(json.dumps(tree))
     return path
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def outlived(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:

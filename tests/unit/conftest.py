@@ -48,7 +48,7 @@ def runs(tmp_path_factory):
     def synthesise(story: str) -> Path:
         if story == "golden":
             return GOLDEN
-        return synthesise_run(folder, stories.BY_NAME[story], requests=150)
+        return synthesise_run(folder, stories.BY_NAME[story], requests=330)
 
     return OfEachStory(synthesise)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import LabError, UserError
+from harness.leftovers.owner import owner
 from harness.paths import ROOT
-from harness.testbed.docker.engine import OWNER, LabNetwork, owner
+from harness.testbed.docker.engine import OWNER, LabNetwork
 
 FILE = ROOT / "docker-compose.yml"
 TIMEOUT_S = 120.0

@@ -17,13 +17,14 @@ from docker.errors import APIError, BuildError, DockerException, ImageNotFound, 
 from docker.types import IPAMConfig, IPAMPool
 
 from harness.errors import LabError, UserError
+from harness.leftovers.owner import is_alive, owner
 from harness.paths import ROOT
 from harness.testbed.docker.subnets import free_subnets, host_routes
 
-OWNER = "lb-lab.owner"  # label of everything that a run creates in the engine: see owner()
+OWNER = "lb-lab.owner"  # label of everything that a run creates in the engine; its value is the owner's mark
 IMAGE = "lb-lab"
 IN_THE_IMAGE = ("Dockerfile", "requirements.txt", "run_experiment.py")
-FOLDERS_IN_THE_IMAGE = ("services", "lb", "load", "harness", "envoy", "experiments")
+FOLDERS_IN_THE_IMAGE = ("services", "lb", "load", "simulator", "harness", "envoy", "experiments")
 BASE = "LB_LAB_BASE"  # environment variable: the base image
 BUILD_NETWORK = "LB_LAB_BUILD_NETWORK"  # environment variable: the network for the build, such as `host`
 KEPT_IMAGES = 4  # a machine may have several clones of the lab
@@ -47,23 +48,6 @@ class LabNetwork:
     def host(self, number: int) -> str:
         """Return the address of container `number`, 0 and up."""
         return str(IPv4Address(int(self.subnet.network_address) + FIRST_HOST + number))
-
-
-def owner() -> str:
-    """Return the label's value for this process: PID namespace, process id and start time.
-
-    The start time is needed because the kernel uses process ids again.
-    """
-    return f"{_namespace()}.{os.getpid()}.{_start_ticks(os.getpid())}"
-
-
-def _namespace() -> int:
-    return Path("/proc/self/ns/pid").stat().st_ino
-
-
-def _start_ticks(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot (proc(5)). Raises OSError if there is none."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def connect() -> docker.DockerClient:
@@ -200,17 +184,5 @@ def remove_leftovers(client: docker.DockerClient) -> None:
     ]
     labels = {(thing.attrs.get("Labels") or thing.attrs["Config"]["Labels"])[OWNER] for thing in things}
     for label in labels:
-        if not _alive(label):
+        if not is_alive(label):
             remove_all(client, label)
-
-
-def _alive(label: str) -> bool:
-    """Return whether the owner's process exists.
-
-    A process in another PID namespace is not visible here and counts as alive.
-    """
-    namespace, pid, ticks = map(int, label.split("."))
-    try:
-        return namespace != _namespace() or _start_ticks(pid) == ticks
-    except OSError:
-        return False

@@ -81,10 +81,12 @@ class DockerFleet(CellFleet):
         engine_call(f"signal {name}", signalled.container.kill, number.name)
 
     def pause(self, name: str) -> None:
+        self.live.paused.add(name)
         engine_call(f"pause {name}", self.containers[name].container.pause)
 
     def resume(self, name: str) -> None:
         engine_call(f"unpause {name}", self.containers[name].container.unpause)
+        self.live.paused.discard(name)
 
     def partition(self, name: str) -> None:
         disconnect = self._lab_network().disconnect

@@ -1,6 +1,6 @@
 """Removes a run's containers and network after its harness has ended.
 
-`python -m harness.testbed.docker.guard LABEL`. LABEL names the run: see harness.testbed.docker.engine.owner.
+`python -m harness.testbed.docker.guard LABEL`. LABEL names the run: see harness.leftovers.owner.
 
 The harness holds the other end of standard input. It closes when the harness ends for any reason.
 """

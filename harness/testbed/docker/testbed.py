@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -19,6 +18,9 @@ from typing import Self
 import docker
 
 from harness.errors import LabError, UserError
+from harness.leftovers.owner import owner
+from harness.leftovers.scratch import scratch_folder
+from harness.output.safe_text import say
 from harness.paths import ROOT
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
@@ -94,15 +96,15 @@ class DockerTestbed:
         with ExitStack() as closing:  # if a step fails, the earlier ones are undone
             closing.callback(self._client.close)
             engine.remove_leftovers(self._client)
-            self._image = engine.ensure_image(self._client, lambda line: print(line, file=sys.stderr))
+            self._image = engine.ensure_image(self._client, lambda line: say(line, error=True))
             closing.callback(self._remove)
             self._start_guard(closing)
             self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"
             self._network = engine.make_network(self._client, self._project)
-            folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="lb-lab-"))
-            self._sockets = Path(folder)
+            self._sockets = closing.enter_context(scratch_folder("docker")) / "sockets"
+            self._sockets.mkdir()  # it may get another owner, while the folder around it stays this user's
             self._give_to_container_user([self._sockets])
-            self._watch = ExitWatch(f"{engine.OWNER}={engine.owner()}", self._containers)
+            self._watch = ExitWatch(f"{engine.OWNER}={owner()}", self._containers)
             closing.callback(self._watch.close)
             self._closing = closing.pop_all()
         return self
@@ -111,7 +113,7 @@ class DockerTestbed:
         """Start the process that removes the containers if this process is killed."""
         with (self._logs / "docker-guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "harness.testbed.docker.guard", engine.owner()],
+                [sys.executable, "-m", "harness.testbed.docker.guard", owner()],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -200,7 +202,7 @@ class DockerTestbed:
 
     def _remove(self) -> None:
         try:
-            engine.remove_all(self._client, engine.owner())
+            engine.remove_all(self._client, owner())
         except ENGINE_ERRORS as error:
             message = "the Docker engine does not answer; the next run removes what this run left in it"
             raise LabError(message) from error

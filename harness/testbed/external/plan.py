@@ -17,6 +17,7 @@ from harness.record.manifest import ExternalFields
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
 from harness.spec.experiment import Experiment
 from harness.testbed.choice import confirm_compatible
+from harness.testbed.reduced import without_arms
 from lb.ca_certificates import read_ca_certificates
 from lb.target import resolver_target, split_address
 
@@ -125,11 +126,8 @@ def _target_settings(arm: Arm) -> dict[str, Any]:
 
 
 def _reduced(experiment: Experiment, omitted: Mapping[str, str], external: ExternalOptions) -> ExternalPlan:
-    chosen = {name: variant for name, variant in experiment.variants.items() if name not in omitted}
-    kept = [one for one in experiment.expect if {one.arm, one.of or one.arm} <= chosen.keys()]
-    reduced = experiment.model_copy(update={"arms": _arms(experiment, chosen), "expect": kept})
-    notes = [f"{name} was not run: {omitted[name]}" for name in experiment.variants if name in omitted]
-    policies = {variant.arm.policy for variant in chosen.values() if variant.arm.route != "direct"}
+    reduced, notes, not_judged = without_arms(experiment, omitted)
+    policies = {variant.arm.policy for variant in reduced.variants.values() if variant.arm.route != "direct"}
     notes += [
         f"the policy {policy} of {external.target} was not confirmed: the proxy is not the lab's"
         for policy in policies
@@ -140,7 +138,6 @@ def _reduced(experiment: Experiment, omitted: Mapping[str, str], external: Exter
             "no --replica was named"
         )
     options = _arguments(external)
-    not_judged = [one.in_words() for one in experiment.expect if one not in kept]
     return ExternalPlan(reduced, ExternalFields(testbed_options=options, notes=notes, not_judged=not_judged))
 
 
@@ -150,19 +147,6 @@ def _arguments(external: ExternalOptions) -> list[str]:
     arguments = [str(argument) for option in options if option[1] is not None for argument in option]
     arguments += [argument for replica in external.replicas for argument in ("--replica", replica)]
     return [*arguments, "--tls"] if external.tls else arguments
-
-
-def _arms(experiment: Experiment, chosen: Mapping[str, Variant]) -> dict[str, Arm]:
-    """Return the chosen arms as an experiment file has them.
-
-    A sweep stays one arm if all its values are chosen.
-    """
-    arms: dict[str, Arm] = {}
-    for base, arm in experiment.arms.items():
-        values = [variant for variant in experiment.variants.values() if variant.base == base]
-        kept = [variant for variant in values if variant.name in chosen]
-        arms |= {base: arm} if kept == values else {variant.name: variant.arm for variant in kept}
-    return arms
 
 
 def _confirm_addresses(external: ExternalOptions) -> None:

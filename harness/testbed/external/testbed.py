@@ -83,6 +83,9 @@ class ExternalTestbed(LoadOnThisMachine):
         """Raises LabError: the lab does not control external replicas."""
         raise LabError("--testbed external: events need replicas that the lab has started")
 
+    def check(self) -> None:
+        """Do nothing: the parts are the user's."""
+
     def stop_cell(self) -> None:
         """Fetch the ledgers of the named replicas, which go on."""
         live, self._live = self._live, None

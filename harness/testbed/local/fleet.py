@@ -98,10 +98,12 @@ class LocalFleet(CellFleet):
         self._family.send_signal(self.processes[name], number)
 
     def pause(self, name: str) -> None:
+        self.live.paused.add(name)
         self._family.send_signal(self.processes[name], signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
         self._family.send_signal(self.processes[name], signal.SIGCONT)
+        self.live.paused.discard(name)
 
     def running(self, name: str) -> bool:
         self._family.read_messages()
@@ -119,3 +121,4 @@ class LocalFleet(CellFleet):
             arguments = replica_args(context, name, self._address(name))
             process = self._family.spawn_module(name, "services.replica", arguments, log)
         self.processes[name], self.live.pids[name] = process, process.pid
+        self.live.paused.discard(name)

@@ -31,6 +31,7 @@ CELL = CellRecord(
     initial_replicas=[],
     proxy_workers=1,
     planned_requests=0,
+    messages_per_stream=1,
     planned_rate_per_s=None,
     epoch_unix_ns=0,
 )

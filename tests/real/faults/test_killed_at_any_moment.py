@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -10,9 +9,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
-from lab_process import MARK, ROOT, experiment_file
+from after_a_kill import environment_of, ports_of, processes_of, run_of, taken
+from lab_process import ROOT, experiment_file
 
 from harness.analysis.summary import facts_of, summarise
 from harness.record.run_directory import read_run
@@ -36,23 +35,10 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     arguments = ["run", str(experiment_file(folder, **TINY)), "--results", str(folder / "results"), "--quiet"]
     return subprocess.Popen(
         [sys.executable, str(ROOT / "run_experiment.py"), *arguments],
-        env={**os.environ, "LB_LAB_MOMENT": folder.name},
+        env=environment_of(folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes of the run in `folder`."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-        except psutil.Error:  # it has ended, or is a zombie
-            continue
-        if environment.get("LB_LAB_MOMENT") == folder.name and environment.get(MARK) == os.environ[MARK]:
-            found.append(process)
-    return found
 
 
 def kill_after(folder: Path, moment_s: float) -> list[str]:
@@ -69,16 +55,6 @@ def kill_after(folder: Path, moment_s: float) -> list[str]:
     return [str(process) for process in left]
 
 
-def taken_ports(folders: list[Path]) -> set[int]:
-    """Return the ports of these runs on which an unknown process still listens."""
-    names = ("cell.json", "admin*", "envoy.yaml", "load-order.json")
-    texts = [path.read_text() for folder in folders for name in names for path in folder.rglob(name)]
-    ports = {int(port) for text in texts for port in re.findall(r"127\.0\.0\.1:(\d+)", text)} - {0}
-    assert ports
-    listening = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
-    return ports & {each.laddr[1] for each in listening if each.pid is None}
-
-
 def state(folder: Path) -> str:
     """Return the run's state: "absent", "empty" (nothing was measured yet), or its status."""
     run = run_of(folder)
@@ -89,13 +65,6 @@ def state(folder: Path) -> str:
     assert stored.manifest.status in ("interrupted", "completed")
     assert told in (stored.manifest.status, "empty")
     return told
-
-
-def run_of(folder: Path) -> Path | None:
-    """Return the run directory; None if it does not exist."""
-    runs = [path for path in folder.glob("results/*/[!.]*") if not path.is_symlink()]
-    assert len(runs) <= 1
-    return runs[0] if runs else None
 
 
 @pytest.mark.timeout(120 + 10 * MOMENTS)
@@ -112,7 +81,9 @@ def test_at_random_moments(tmp_path: Path) -> None:
         left = list(pool.map(kill_after, folders, moments))
     survivors = [f"{moment:.3f} s: {names}" for moment, names in zip(moments, left, strict=True) if names]
     assert not survivors, "these processes outlived the harness"
-    assert taken_ports(folders) == set()
+    ports = ports_of(folders)
+    assert ports
+    assert taken(ports) == set()
     states = {folder: state(folder) for folder in folders}
     for folder in sample(states):
         build_report(run_of(folder) or folder)

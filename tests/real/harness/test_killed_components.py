@@ -47,6 +47,14 @@ def test_a_component_killed_while_measuring(name: str, start_lab: StartLab, tmp_
     assert lab.rows("arm").height > 0
 
 
+def test_a_load_that_somebody_else_stops_while_measuring(start_lab: StartLab, tmp_path: Path) -> None:
+    lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))
+    lab.await_state("measure")
+    lab.component("load").send_signal(signal.SIGTERM)
+    assert_failed(lab, "the load got SIGTERM")
+    assert lab.rows("arm").height > 0
+
+
 @pytest.mark.parametrize("name", ["replica-0", "envoy"])
 def test_a_component_killed_at_the_start_of_a_cell(name: str, start_lab: StartLab, tmp_path: Path) -> None:
     lab = start_lab("run", experiment_file(tmp_path, arms=ONE_ARM, workload=LONG))

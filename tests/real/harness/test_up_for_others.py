@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from lab_process import Lab, StartLab, experiment_file
+from lab_process import Lab, StartLab, experiment_file, free_port
 from other_clients import path_with, served_by, shell
 from tls_calls import make_all_four_calls
 
@@ -71,12 +71,6 @@ def stop(lab: Lab) -> None:
     lab.process.send_signal(signal.SIGINT)
     status, out, err = lab.end(15)
     assert (status, out, err) == (0, "", "")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("arm", SESSIONS)

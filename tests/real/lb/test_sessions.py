@@ -83,6 +83,10 @@ def test_each_session_opens_with_an_answered_call_and_the_plan_stays(
         # The first call of a session waits for no other call, not even of the session before.
         assert opening["sent_ns"] - opening["planned_ns"] < 0.04 * NS_PER_S
         assert all((row["sent_ns"] >= opening["done_ns"]) is await_first_answer for row in others)
+        # Until the first answer the others were not ready to be sent; the generator was not late.
+        assert opening["ready_ns"] == opening["planned_ns"]
+        waited_ns = opening["done_ns"] if await_first_answer else 0
+        assert [row["ready_ns"] for row in others] == [max(row["planned_ns"], waited_ns) for row in others]
 
 
 def test_a_failed_first_call_delays_no_other_call(start_replica: StartReplica) -> None:

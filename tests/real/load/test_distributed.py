@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from clients import SETTINGS
-from lab_process import ROOT, Lab, StartCell, StartLab, experiment_file
+from lab_process import ROOT, Lab, StartCell, StartLab, experiment_file, free_port
 from load_process import OPEN, SECRET, StartLoad, workers_of
 
 from load.order import STOPPED_EARLY
@@ -29,12 +28,6 @@ ELSEWHERE = ["unshare", "--time", "--monotonic", "5000"]
 def process(root: int, name: str) -> psutil.Process:
     (found,) = (child for child in psutil.Process(root).children(recursive=True) if child.name() == name)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def locusts_page(port: int) -> dict[str, Any]:

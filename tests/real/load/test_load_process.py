@@ -21,7 +21,7 @@ from load_process import LoadProcess
 
 from lb.plan import NS_PER_S, Load, open_loop
 from lb.policies import service_config
-from lb.rows import REQUEST_IDS_PER_CLIENT
+from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
 from load.order import STOPPED_EARLY, LoadOrder
 
 MIX = {"AddVideo": 3.0, "ListVideos": 1.0, "GetVideos": 1.0, "GetVideo": 1.0}
@@ -90,7 +90,7 @@ def test_every_planned_call_is_sent_once_at_its_time(
     assert Counter((row["client"], row["method"]) for row in before) == opening
     # All calls of the warm-up end before the first measured call is sent.
     assert all(row["done_ns"] <= status["measure_start_ns"] for row in before)
-    assert all(row["planned_ns"] <= row["sent_ns"] <= row["done_ns"] for row in rows)
+    assert all(row["planned_ns"] <= row["ready_ns"] <= row["sent_ns"] <= row["done_ns"] for row in rows)
     for client in range(OPEN.clients):
         ids = sorted(row["request_id"] for row in rows if row["client"] == client)
         assert ids == [client * REQUEST_IDS_PER_CLIENT + number for number in range(len(ids))]
@@ -163,6 +163,13 @@ def test_a_closed_loop_waits_for_answers(start_cell: StartCell, start_load: Any)
         assert len(rows) > 10
         for earlier, later in itertools.pairwise(rows):
             assert later["planned_ns"] >= earlier["done_ns"]
+        # In every arm the measured requests have the same ids, however many the warm-up made.
+        ids = {phase: [] for phase in (False, True)}
+        for row in rows:
+            ids[row["planned_ns"] >= status["measure_start_ns"]].append(row["request_id"])
+        for measured, found in ids.items():
+            first = client * REQUEST_IDS_PER_CLIENT + measured * CLOSED_LOOP_MEASURED
+            assert found == list(range(first, first + len(found)))
         # The next call would follow after about 30 ms, but the window has ended.
         last_ns = rows[-1]["planned_ns"]
         assert status["measure_start_ns"] < last_ns < status["measure_end_ns"]

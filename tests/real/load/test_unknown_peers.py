@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import zmq
-from lab_process import ROOT, StartCell, StartLab, experiment_file
+from lab_process import ROOT, StartCell, StartLab, experiment_file, free_port
 from load_process import SECRET, StartLoad, workers_of
-from test_distributed import free_port, start_worker
+from test_distributed import start_worker
 from unknown_peers import ATTACKS, NO_MASTER, Recorder, attacked, encrypt, listening_port
 
 from load.secret import SECRET_VARIABLE
@@ -94,7 +94,7 @@ def test_a_run_without_a_secret_makes_one_for_its_workers(
     port = free_port()
     lab = start_lab(*("run", experiment_file(tmp_path), "--expect-workers", 1, "--master-bind-port", port))
     lab.await_state("starting")
-    (file,) = tmp_path.glob("lb-lab-worker-secret-*")
+    (file,) = tmp_path.glob("lb-lab-worker-secret-*/secret")
     assert file.stat().st_mode & 0o777 == 0o600
     secret = file.read_text()
     worker = start_worker(port, more=["--secret-file", str(file)])

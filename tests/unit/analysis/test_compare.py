@@ -24,7 +24,9 @@ def test_a_run_is_the_same_as_itself(golden):
     assert [(change.arm, change.metric) for change in changes] == [
         (arm, metric) for arm in ("sticky", "round_robin") for metric in SHOWN
     ]
-    assert {change.note for change in changes} == {"same"}
+    # Not measured: percentiles of too few requests.
+    notes = {change.note for change in changes if change.before is not None}
+    assert notes == {"same"}
     assert differences(golden, golden) == []
 
 

@@ -87,6 +87,31 @@ def test_a_cell_whose_figures_are_not_spoilt_counts(lateness, machine):
     assert find_disturbance(lateness, machine) is None
 
 
+FROZEN = {"part": "envoy", "how": "stopped", "at_s": 1.0, "seconds": 3.0}
+ASLEEP = {"part": "this machine", "how": "asleep", "at_s": 2.0, "seconds": 60.0}
+TOLD = "envoy was stopped (SIGSTOP) for 3.0 s, 1.0 s after measuring began, and no event did that"
+
+
+@pytest.mark.parametrize(
+    ("lateness", "interruptions", "cause", "reason"),
+    [
+        (IN_TIME, [FROZEN], "stopped", TOLD),
+        (None, [FROZEN], "stopped", TOLD),  # a closed loop plans nothing
+        (LATE, [FROZEN], "stopped", f"{TOLD}; the generator sent 212 ms late at p99 (at most 50 ms)"),
+        (IN_TIME, [ASLEEP], "asleep", "this machine was asleep for 60.0 s, 2.0 s after measuring began"),
+        (
+            IN_TIME,
+            [ASLEEP, FROZEN],
+            "asleep",
+            f"this machine was asleep for 60.0 s, 2.0 s after measuring began; {TOLD}",
+        ),
+    ],
+)
+def test_what_stood_still_disturbs_however_punctual_the_generator_was(lateness, interruptions, cause, reason):
+    found = find_disturbance(lateness, machine(ROBBED, ROBBED, interruptions=interruptions))
+    assert (found.reason, found.cause, found.worth_repeating) == (reason, cause, True)
+
+
 def test_a_lab_that_fills_the_machine_by_itself_is_not_measured_again():
     found = find_disturbance(LATE, machine(lab_share=0.96))
     assert not found.worth_repeating
@@ -121,29 +146,21 @@ def test_a_cell_that_did_not_complete_is_not_judged(tmp_path, status):
     assert disturbance_of(write_cell(tmp_path, rows, status=status)) is None
 
 
-def test_waiting_for_each_answer_on_purpose_does_not_disturb(tmp_path):
-    rows = [sent(0, 0, 0, 500), *(sent(n, 10 * n, 500 + 2 * n - 1, 500 + 2 * n) for n in range(1, 30))]
-    assert lateness_of(write_cell(tmp_path, rows, awaits_answers=True)).lag_p99_ms == 1
-    assert disturbance_of(write_cell(tmp_path, rows, awaits_answers=True)) is None
-
-
-def test_waiting_for_a_sessions_first_answer_does_not_disturb(tmp_path):
-    """Every session's first answer takes 150 ms. Calls planned meanwhile are sent 1 ms after it."""
-    rows = []
-    for session in range(5):
-        start = 200 * session
-        rows.append(sent(10 * session, start, start, start + 150, session=session))
-        rows += [
-            sent(10 * session + n, start + 10 * n, start + 151, start + 160, session=session)
-            for n in range(1, 10)
-        ]
-    cell = write_cell(tmp_path, rows)
+@pytest.mark.parametrize("awaits_answers", [True, False])
+def test_waiting_for_an_answer_on_purpose_does_not_disturb(tmp_path, awaits_answers):
+    """The session's first answer takes 500 ms; the client sends the others 1 ms after it, or after each."""
+    ready_ms = {n: 498 + 2 * n if awaits_answers else 500 for n in range(1, 30)}
+    rows = [
+        sent(0, 0, 0, 500),
+        *(sent(n, 10 * n, at_ms + 1, 600, ready_ns=at_ms * MS) for n, at_ms in ready_ms.items()),
+    ]
+    cell = write_cell(tmp_path, rows, awaits_answers=awaits_answers)
     assert lateness_of(cell).lag_p99_ms == 1
     assert disturbance_of(cell) is None
 
 
-def test_a_late_first_call_of_a_session_is_late(tmp_path):
-    rows = [sent(0, 0, 180, 190), *(sent(n, 10 * n, 191, 200) for n in range(1, 10))]
+def test_who_is_late_after_the_wait_is_late(tmp_path):
+    rows = [sent(0, 0, 0, 10), *(sent(n, n, 190, 200, ready_ns=10 * MS) for n in range(1, 10))]
     assert lateness_of(write_cell(tmp_path, rows)).lag_p99_ms == 180
 
 
@@ -180,11 +197,11 @@ outcomes = st.lists(
 
 @given(outcomes=outcomes, late_ms=st.integers(0, 120))
 def test_no_answer_changes_the_lateness(outcomes, late_ms):
-    """Change codes, replicas and latencies of all answers but the first one, for which others wait."""
-    rows = [sent(n, 10 * n + 10, 10 * n + 10 + late_ms, 10 * n + 200) for n in range(41)]
-    other = [rows[0]]
-    for one, (code, replica, latency_ms) in zip(rows[1:], outcomes, strict=True):
-        done_ns = one["sent_ns"] + latency_ms * MS
-        other.append(one | {"code": code, "replica": replica, "done_ns": done_ns})
+    """Codes, replicas and latencies of all answers are turned over."""
+    rows = [sent(n, 10 * n + 10, 10 * n + 10 + late_ms, 10 * n + 200) for n in range(40)]
+    other = [
+        one | {"code": code, "replica": replica, "done_ns": one["sent_ns"] + latency_ms * MS}
+        for one, (code, replica, latency_ms) in zip(rows, outcomes, strict=True)
+    ]
     first, second = (lags_of(pl.LazyFrame(table)) for table in (rows, other))
     assert first.equals(second)

@@ -14,7 +14,7 @@ STEPS = [StepTaken(t_ns=105 * MS, number=1, do="stop", target=ZERO)]
 ENDPOINTS = [endpoint(1, ZERO, "healthy"), endpoint(1, ONE, "healthy"), endpoint(110, ZERO, "absent")]
 
 
-INSTANTS = ("planned_ns", "sent_ns", "done_ns", "t_ns")
+INSTANTS = ("planned_ns", "ready_ns", "sent_ns", "done_ns", "t_ns")
 
 
 def rows_later(rows, by_ms):

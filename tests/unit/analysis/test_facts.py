@@ -1,6 +1,7 @@
 """Facts of a cell, compared with counts by hand and by a simple second implementation."""
 
 import itertools
+import math
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -44,10 +45,13 @@ def test_counts_by_hand(tmp_path):
     assert values["spread.max_over_mean"] == 1.2
     assert values["balance.max_off_fair_requests"] == 0.5
     assert values["balance.max_off_fair_per_client_requests"] == 1
-    assert values["latency_ms.p50"] == 5  # of 1, 2, 5, 11, 20, 50
-    assert values["latency_ms.max"] == 50
-    assert values["latency_from_send_ms.p50"] == 2  # of 1, 1, 2, 10, 20, 50
-    assert (values["lag_ms.p99"], values["lag_ms.p50"]) == (4, 0)
+    assert values["latency_ms.p50"] == 11  # of 1, 2, 11, 20 and two that failed
+    assert values["latency_ms.max"] == math.inf
+    assert values["ok_latency_ms.max"] == 20
+    assert values["ok_latency_ms.p50"] is None  # of four requests
+    assert values["latency_from_send_ms.p50"] == 10  # of 1, 2, 10, 20 and two that failed
+    assert (values["lag_ms.max"], values["lag_ms.p50"]) == (4, 0)
+    assert values["lag_ms.p99"] is values["latency_ms.p90"] is None  # of six requests
     assert values["queue_ms.max"] == 5
     assert (values["planned_rate_per_s"], values["achieved_rate_per_s"]) == (6, 6)
 

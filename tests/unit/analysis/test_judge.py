@@ -236,6 +236,24 @@ def test_a_finding_says_what_was_measured_and_why_the_verdict_is_so(experiment_e
     assert not found.more_repeats_help
 
 
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [
+        ("latency_ms.p99", "; p99 takes 299 values in a cell)"),
+        ("latency_ms.p999", "; p999 takes 2,995 values in a cell)"),
+        ("spread.cv", "not measured in repeat 2)"),
+    ],
+)
+def test_a_percentile_of_too_few_values_is_inconclusive_and_says_how_many_it_takes(
+    experiment_expecting, metric, hint
+):
+    experiment = experiment_expecting(f"arm: sticky, metric: {metric}, at_least: 1", repeats=3)
+    (finding,) = judge(experiment, {"sticky": cells(5, None, 5, metric=metric)}).findings
+    assert finding.verdict == "inconclusive"
+    assert "not measured in repeat 2" in finding.figures
+    assert finding.figures.endswith(hint)
+
+
 def test_a_ratio_to_nothing_is_not_measured(experiment_expecting):
     metric = "balance.max_off_fair_requests"
     experiment = experiment_expecting(f"arm: sticky, metric: {metric}, at_most_times: 2, of: round_robin")

@@ -185,7 +185,7 @@ def test_attempts_agree_with_a_plain_count(requests, most):
 def test_a_log_of_connections_is_no_ledger(tmp_path):
     cell = write_cell(tmp_path, ROWS, route="envoy-l4")
     (tmp_path / "access.jsonl").write_text('{"start": "1", "upstream": "127.0.0.1:4000", "bytes_in": 9}\n')
-    assert cell.access_log() is None
+    assert cell.proxy_ledger() is None
     ledgers = reconcile(cell)
     assert (ledgers.envoy, ledgers.matched, ledgers.reconciled, ledgers.envoy_bytes) == (0, 3, True, None)
 

@@ -17,6 +17,7 @@ from harness.report.plots import PLOTS
 from harness.report.plotting import PlotData
 from harness.report.terminal import print_summary
 from tests.unit.analysis.test_ledgers import REPLICA, ROWS
+from tests.unit.synthetic.edited_run import edit, seal_again
 from tests.unit.synthetic.handwritten_cell import row, write_cell
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
@@ -102,16 +103,13 @@ def external(tmp_path):
         "notes": ["client was not run: no --replica was named"],
         "not_judged": ["client: spread.cv at most 1"],
     }
-    _update(run / "manifest.json", told)
+    edit(run / "manifest.json", **told)
     for path in run.glob("cells/*/cell.json"):
-        _update(path, {"missing_ledgers": NEITHER})
-    for path in [*run.glob("cells/*/access.jsonl"), *run.glob("cells/*/replica-*.csv")]:
+        edit(path, missing_ledgers=NEITHER)
+    for path in [*run.glob("cells/*/proxy.parquet"), *run.glob("cells/*/replicas.parquet")]:
         path.unlink()
+    seal_again(run)
     return run
-
-
-def _update(path, more):
-    path.write_text(json.dumps(json.loads(path.read_text()) | more))
 
 
 def test_what_is_not_there_is_told(external):
@@ -149,10 +147,11 @@ def test_expectations_that_are_all_left_out_are_inconclusive(external):
     experiment = external / "experiment.yaml"
     head, _, _ = experiment.read_text().partition("expect:")
     experiment.write_text(f"{head}expect: []\n")
+    seal_again(external)
     summary = summarise(read_run(external))
     assert (summary.verdict, summary.expectations) == ("inconclusive", [])
     assert summary.invalid_reasons[-1] == (
         "the run: not usable, because every expectation is about an arm that was not run"
     )
-    _update(external / "manifest.json", {"not_judged": []})
+    edit(external / "manifest.json", not_judged=[])
     assert summarise(read_run(external)).verdict == "measured"

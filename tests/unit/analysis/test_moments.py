@@ -103,10 +103,13 @@ def test_of_a_clients_retries_the_first_reached_the_proxy_first(tmp_path):
     assert only["toward"] == 1
 
 
-def test_replicas_with_clocks_of_their_own_have_no_stays(tmp_path):
-    cell = cell_of(tmp_path, [at(0)], [stay(0, 4)])
-    assert moments_of(cell, one_clock=False).stays.is_empty()
-    assert moments_of(cell, one_clock=False).requests.height == 1
+def test_replicas_with_clocks_of_their_own_are_put_on_the_clients_clock(tmp_path):
+    """The clock was estimated from send and answer: it is within the difference that is left between them."""
+    offset_ms = 90
+    cell = cell_of(tmp_path, [at(0)], [stay(0, 4 + offset_ms)], own_clocks=True)
+    (only,) = moments_of(cell).stays.to_dicts()
+    assert only["arrived_ns"] == pytest.approx(4 * MS, abs=5 * MS)
+    assert only["finished_ns"] - only["arrived_ns"] == 5 * MS
 
 
 @pytest.mark.parametrize("route", ["direct", "envoy-l4"])

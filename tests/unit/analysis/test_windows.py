@@ -4,9 +4,11 @@ import math
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.analysis.sessions import fair_share_after
-from harness.analysis.statistics import percentiles
+from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import healthy_replicas, replica_series_of, window_width_s
 from harness.metrics.facts import Healthy
 from tests.unit.synthetic.handwritten_cell import MS, endpoint
@@ -34,7 +36,7 @@ def test_a_timeline_by_hand():
             "in_flight": [1, 4, 2, 9],
         }
     )
-    timeline = replica_series_of(answered, 2, 1.01)
+    timeline = replica_series_of(answered, answered, 2, 1.01)
     assert (timeline.width_s, timeline.requests.shape) == (0.05, (21, 2))
     assert timeline.starts_s.tolist() == [window * 0.05 for window in range(21)]
     assert timeline.requests[[0, 1, 20]].tolist() == [[2, 0], [0, 1], [0, 1]]
@@ -44,6 +46,16 @@ def test_a_timeline_by_hand():
     assert all(math.isnan(table[0, 1]) for table in (timeline.queue_ns, timeline.in_flight))
 
 
+def test_queues_over_time_are_of_all_attempts_and_requests_of_answers():
+    columns = {"at_ns": pl.Int64, "replica": pl.UInt16, "queue_ns": pl.Int64, "in_flight": pl.Int32}
+    answered = pl.DataFrame([(0, 0, 1, 1)], schema=columns, orient="row")
+    attempts = pl.DataFrame([(0, 0, 1, 1), (0, 0, 90, 5), (0, 1, 7, 2)], schema=columns, orient="row")
+    timeline = replica_series_of(answered, attempts, 2, 1.0)
+    assert timeline.requests[0].tolist() == [1, 0]
+    assert timeline.queue_ns[0].tolist() == [90, 7]
+    assert timeline.in_flight[0].tolist() == [3, 2]
+
+
 def test_percentiles_are_exact_where_they_fall_on_a_value():
     values = pl.Series(range(1, 1001)).shuffle(seed=1)
     found = percentiles(values)
@@ -51,6 +63,15 @@ def test_percentiles_are_exact_where_they_fall_on_a_value():
     assert percentiles(values.filter(values <= 11))["p50"] == 6
     assert set(percentiles(pl.Series([7])).values()) == {7}
     assert percentiles(pl.Series([], dtype=pl.Int64)) == {}
+
+
+@given(values=st.lists(st.integers(0, 9), max_size=400))
+def test_only_percentiles_of_enough_values_are_reported(values):
+    series = pl.Series(values, dtype=pl.Int64)
+    found, limits = reported_percentiles(series), {"p50": 6, "p90": 29, "p95": 59, "p99": 299, "p999": 2995}
+    assert found == {
+        name: value for name, value in percentiles(series).items() if len(values) >= limits.get(name, 1)
+    }
 
 
 def shares(counts, present=2, targets=(1,), from_ms=100, width_ms=10, more_ms=0):

@@ -137,6 +137,20 @@ def test_a_closed_stream_changes_no_exit_status(closed: str, word: str, status: 
     assert done.returncode == status, done.stderr
 
 
+def test_a_terminal_without_the_characters_changes_no_exit_status(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text((ROOT / "experiments" / "sticky.yaml").read_text().replace("title: ", "title: é 日 "))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_experiment.py"), "check", str(path)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\xe9 \\u65e5" in done.stdout
+
+
 def test_what_is_no_exception_is_no_verdict_either(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,10 @@ def test_a_call_sends_its_request_id_and_its_session() -> None:
     assert carried(session, 8)["x-lab-request-id"] == "8"
 
 
+def test_a_call_names_the_repeat_from_which_replicas_draw() -> None:
+    assert carried(Session(3, 2, 0, replace(SETTINGS, draw="1.2")))["x-lab-draw"] == "1.2"
+
+
 def test_cookies_and_the_echo_header_of_an_answer_are_sent_back() -> None:
     session = Session(0, 0, 0, replace(SETTINGS, echo_header="x-lab-sticky"))
     session.update([("x-lab-replica", "replica-0")])

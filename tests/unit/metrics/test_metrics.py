@@ -46,6 +46,32 @@ def test_chi2_survival_falls_with_x_and_rises_with_degrees(x, step, degrees):
     assert metric.chi2_survival(x, degrees + 1) >= here - 1e-12
 
 
+@pytest.mark.parametrize(
+    ("rank", "needed"), [(0.5, 6), (0.9, 29), (0.95, 59), (0.99, 299), (0.999, 2995), (1, 1)]
+)
+def test_a_percentile_needs_as_many_values_as_its_interval(rank, needed):
+    """From 0.9 on: ln 0.05 / ln rank, rounded up."""
+    assert metric.min_values(rank) == needed
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        *(("latency_ms.p99", "p99"), ("event3.latency_p50_ms", "p50"), ("lag_ms.p999", "p999")),
+        *(("latency_ms.max", None), ("spread.chi2_p", None), ("share.replica-0", None)),
+    ],
+)
+def test_the_percentile_that_a_metric_is(name, rank):
+    assert metric.percentile_of(name) == rank
+
+
+@given(st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.999]), st.integers(1, 4000))
+def test_enough_values_enclose_the_percentile_nearly_always(rank, values):
+    """All n values are above the percentile with (1 - rank)^n, all are below it with rank^n."""
+    enclosed = 1 - rank**values - (1 - rank) ** values
+    assert (enclosed >= 0.95) == (values >= metric.min_values(rank))
+
+
 @given(COUNTS)
 def test_spread_stays_within_its_bounds(counts):
     n = len(counts)

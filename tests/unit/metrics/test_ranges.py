@@ -47,6 +47,8 @@ def test_events_and_replicas_are_counted() -> None:
     assert why_undefined("event3.breaks", two) == "the arm has 2 events, and no event 3"
     assert why_undefined("event2.breaks", replace(two, events=1)) == "the arm has 1 event, and no event 2"
     assert why_undefined("share.replica-2", PLAIN) is None
+    assert why_undefined("attempt_share.replica-2", PLAIN) is None
+    assert why_undefined("attempt_share.replica-3", PLAIN) == why_undefined("share.replica-3", PLAIN)
     assert why_undefined("share.replica-1", Planned(1)) == "there is no replica-1; expected replica-0"
 
 
@@ -80,6 +82,8 @@ def test_every_metric_has_a_range() -> None:
         ("messages.max_over_mean", 1, 8),
         ("latency_ms.p99", 0, math.inf),
         ("attempts.per_request", 0, math.inf),
+        ("attempts.max_over_mean", 1, 8),
+        ("attempt_share.replica-0", 0, 1),
     ],
 )
 def test_the_ends_of_what_is_possible(metric: str, low: float, high: float) -> None:
@@ -99,17 +103,24 @@ def test_four_pinned_clients_leave_half_of_eight_replicas_idle() -> None:
 
 def test_no_call_outlasts_its_deadline() -> None:
     limited = replace(PLAIN, deadline_ms=60.0)
-    assert why_vacuous(100, False, range_of("latency_ms.p99", limited)) == (
+    assert why_vacuous(100, False, range_of("ok_latency_ms.p99", limited)) == (
         "cannot fail: the metric is never above 60 here"
     )
-    assert why_vacuous(61, True, range_of("latency_ms.max", limited)) == (
+    assert why_vacuous(61, True, range_of("ok_latency_ms.max", limited)) == (
         "cannot be met: the metric is never above 60 here"
     )
-    assert why_vacuous(55, False, range_of("latency_ms.p99", limited)) is None
+    assert why_vacuous(55, False, range_of("ok_latency_ms.p99", limited)) is None
+    assert not range_of("ok_latency_ms.p99", limited).is_exact
     waits = replace(limited, sent_on_time=False)
-    assert range_of("latency_ms.p99", waits) == ANY_AMOUNT
-    assert not range_of("latency_from_send_ms.p99", waits).is_exact
+    assert range_of("ok_latency_ms.p99", waits) == ANY_AMOUNT
     assert range_of("queue_ms.p99", limited) == ANY_AMOUNT
+
+
+def test_a_deadline_limits_no_latency_of_all_requests() -> None:
+    """What it cuts off counts as longer than any answer, so that a bound beyond it can fail."""
+    for group in ("latency_ms", "latency_from_send_ms"):
+        for rank in ("p50", "p99", "max"):
+            assert range_of(f"{group}.{rank}", replace(PLAIN, deadline_ms=60.0)) == ANY_AMOUNT
 
 
 @pytest.mark.parametrize(

@@ -108,9 +108,9 @@ def test_a_damaged_line_is_one_clear_error(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("first", "message"),
     [
-        ('{"t_ns": 1, "event": "parts_ready", "pids": {}}', "with schema 2, found schema None"),
+        ('{"t_ns": 1, "event": "parts_ready", "pids": {}}', f"with schema {SCHEMA}, found schema None"),
         ('{"schema": 1, "t_ns": 1, "event": "cell_started"}', "schema 1 was written by lb-lab 0.1; install"),
-        ("nonsense", "with schema 2, found schema None"),
+        ("nonsense", f"with schema {SCHEMA}, found schema None"),
     ],
 )
 def test_a_log_of_another_schema_is_refused(tmp_path, first, message):

@@ -1,25 +1,30 @@
 """The run directory: written whole, read back, and refused with one clear line when it is damaged."""
 
 import json
+import os
 import shutil
 import tomllib
+from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from harness.analysis.summary import summarise
 from harness.errors import UserError
 from harness.paths import ROOT
 from harness.record.cell_record import CellRecord, LoadWorkerRecord
+from harness.record.ledger_files import store_ledgers
 from harness.record.manifest import Host, Manifest
 from harness.record.record_file import READ_BY, SCHEMA, read_record, write_record
 from harness.record.run_directory import RunWriter, read_run
 from harness.record.tables import store_rows, table_errors
 from lb.rows import REQUEST_COLUMNS
+from tests.unit.synthetic.edited_run import as_written
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN
 
 HEADER = ",".join(REQUEST_COLUMNS) + "\n"
-LINE = "3000000017,3,0,AddVideo,1,2,3,OK,,0,0,0,1,127.0.0.1:8\n"
+LINE = "3000000017,3,0,AddVideo,1,1,2,3,OK,,0,0,0,1,127.0.0.1:8\n"
 
 
 def create(results):
@@ -83,6 +88,13 @@ def test_results_that_cannot_be_written_are_the_users_error(tmp_path):
         create(tmp_path / "file")
 
 
+def test_results_in_a_folder_whose_name_is_not_utf_8_are_refused(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff"))
+    with pytest.raises(UserError, match=r"its name is not UTF-8.*with --results"):
+        create(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_cell_is_never_written_twice(tmp_path):
     writer = create(tmp_path)
     writer.cell("sticky", 1)
@@ -133,16 +145,24 @@ def without(path, field):
 
 
 CELL = "cells/sticky.1"
+
+
+def written(run):
+    """Put the ledgers of the cell into the files that its parts write; return its folder."""
+    as_written(read_run(run).cells_of("sticky")[0])
+    return run / CELL
+
+
 DAMAGE = {
     "no manifest": (lambda run: (run / "manifest.json").unlink(), "not a run directory"),
     "cut off manifest": (lambda run: cut(run / "manifest.json"), r"manifest\.json: expected JSON"),
     "foreign manifest": (
         lambda run: (run / "manifest.json").write_text("[]"),
-        "with schema 2, found schema None",
+        f"with schema {SCHEMA}, found schema None",
     ),
     "schema that is no number": (
         lambda run: edit(run / "manifest.json", schema=True),
-        "with schema 2, found schema True",
+        f"with schema {SCHEMA}, found schema True",
     ),
     "earlier manifest": (
         lambda run: edit(run / "manifest.json", schema=1),
@@ -150,16 +170,17 @@ DAMAGE = {
         r"experiment again$",
     ),
     "later manifest": (
-        lambda run: edit(run / "manifest.json", schema=3, versions={"lb-lab": "0.9"}),
-        r"manifest\.json: schema 3 was written by lb-lab 0\.9; install lb-lab 0\.9 to read it",
+        lambda run: edit(run / "manifest.json", schema=SCHEMA + 1, versions={"lb-lab": "0.9"}),
+        rf"manifest\.json: schema {SCHEMA + 1} was written by lb-lab 0\.9; install lb-lab 0\.9 to read it",
     ),
     "earlier cell": (
         lambda run: edit(run / CELL / "cell.json", schema=1),
         r"cell\.json: schema 1 was written by lb-lab 0\.1; install",
     ),
     "later cell": (
-        lambda run: edit(run / CELL / "cell.json", schema=3),
-        r"cell\.json: schema 3 was written by lb-lab of another version; install that version to read it",
+        lambda run: edit(run / CELL / "cell.json", schema=SCHEMA + 1),
+        rf"cell\.json: schema {SCHEMA + 1} was written by lb-lab of another version; install that version to "
+        "read it",
     ),
     "field missing": (
         lambda run: without(run / "manifest.json", "host"),
@@ -210,12 +231,16 @@ DAMAGE = {
         r"requests\.parquet: expected a column request_id of type Int64, found None",
     ),
     "foreign ledger": (
-        lambda run: (run / CELL / "replica-0.csv").write_text("a,b\n1,2\n"),
+        lambda run: (written(run) / "replica-0.csv").write_text("a,b\n1,2\n"),
         r"replica-0\.csv: expected the columns",
     ),
     "broken access log": (
-        lambda run: (run / CELL / "access.jsonl").write_text("not json\n"),
+        lambda run: (written(run) / "access.jsonl").write_text("not json\n"),
         r"sticky\.1: expected ledgers",
+    ),
+    "foreign table": (
+        lambda run: pl.DataFrame({"a": [1]}).write_parquet(run / CELL / "proxy.parquet"),
+        r"proxy\.parquet: expected a column request_id of type Int64, found None",
     ),
 }
 
@@ -234,7 +259,7 @@ def test_bytes_gone_bad_inside_a_parquet_file_are_refused(golden):
     content = bytearray(path.read_bytes())
     content[40:400] = b"\xff" * 360
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"sticky\.1: expected request rows"):
+    with pytest.raises(UserError, match=r"sticky\.1: expected ledgers"):
         summarise(read_run(golden))
 
 
@@ -264,12 +289,31 @@ def test_rows_that_a_killed_run_left_as_csv_are_read(golden):
     assert read_run(golden).cells_of("sticky")[0].requests().collect().equals(whole)
 
 
-def test_an_access_log_torn_in_its_last_line_is_read(golden):
-    log = golden / CELL / "access.jsonl"
-    lines = log.read_text().count("\n")
-    with log.open("a") as file:
-        file.write('{"request_id": "1')
-    assert read_run(golden).cells_of("sticky")[0].access_log().collect().height == lines
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_ledgers_that_a_killed_run_left_as_written_are_read(golden, cut_off):
+    (cell, *_) = read_run(golden).cells_of("sticky")
+    replicas, proxy = (ledger.collect() for ledger in (cell.replica_ledger(), cell.proxy_ledger()))
+    as_written(cell)
+    if cut_off:
+        for name, end in {"access.jsonl": '{"request_id": "1', "replica-0.csv": "12,AddVid"}.items():
+            with (cell.folder / name).open("a") as file:
+                file.write(end)
+    assert_frame_equal(cell.replica_ledger().collect(), replicas, check_row_order=False)
+    assert cell.proxy_ledger().collect().equals(proxy)
+    names = {path.name for path in cell.folder.iterdir()}
+    store_ledgers(cell.folder, cell.record.replicas, requests_logged=True)
+    assert_frame_equal(cell.replica_ledger().collect(), replicas, check_row_order=False)
+    assert cell.proxy_ledger().collect().equals(proxy)
+    gone = names - {path.name for path in cell.folder.iterdir()}
+    assert gone == {"access.jsonl", *(f"{name}.csv" for name in cell.record.replicas)}
+
+
+def test_a_log_of_connections_stays_as_it_is(golden):
+    (cell, *_) = read_run(golden).cells_of("sticky")
+    as_written(cell)
+    store_ledgers(cell.folder, cell.record.replicas, requests_logged=False)
+    assert (cell.folder / "access.jsonl").exists()
+    assert not (cell.folder / "proxy.parquet").exists()
 
 
 def test_a_run_directory_may_lie_in_a_folder_with_any_name(golden, tmp_path):

@@ -17,14 +17,11 @@ from harness.record.run_directory import read_run
 from harness.report.page import render_report
 from harness.report.tables import machine_table
 from harness.report.terminal import print_summary
+from tests.unit.synthetic.edited_run import edit, seal_again
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
 REASON = "other processes took 1.7 of 2 CPU cores for 0.8 s; the generator sent 212 ms late at p99"
 S = 1_000_000_000
-
-
-def change(path, **fields):
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
 def machine(others=0.03):
@@ -47,10 +44,11 @@ def disturbed(tmp_path):
         ]
         cell |= {"attempts": attempts, "disturbed": earlier}
         calm = {"attempt": attempts, "disturbed": None, "disturbed_by": None}
-        change(run / "cells" / name / "cell.json", **calm)
+        edit(run / "cells" / name / "cell.json", **calm)
         write_machine(run / "cells" / name, machine(0.1 * attempts))
-    change(run / "manifest.json", cells=manifest["cells"], redo=2)
-    change(run / "cells/sticky.1/cell.json", disturbed=REASON, disturbed_by="processes")
+    edit(run / "manifest.json", cells=manifest["cells"], redo=2)
+    edit(run / "cells/sticky.1/cell.json", disturbed=REASON, disturbed_by="processes")
+    seal_again(run)
     return run
 
 
@@ -138,11 +136,18 @@ def test_what_a_system_does_not_tell_has_a_dash(disturbed):
             2,
             "This machine is too busy for this load. Try fewer clients (--clients), or close other programs.",
         ),
+        (
+            "stopped",
+            600.0,
+            0,
+            "A signal (SIGSTOP) or a debugger stopped parts of the lab. Try --redo 2.",
+        ),
+        ("asleep", 600.0, 2, "This machine slept or was paused. Keep it awake, and try again."),
     ],
 )
 def test_what_would_help_comes_last(disturbed, cause, rate, redo, advice):
-    change(disturbed / "manifest.json", redo=redo)
-    change(disturbed / "cells/sticky.1/cell.json", disturbed_by=cause, planned_rate_per_s=rate)
+    edit(disturbed / "manifest.json", redo=redo)
+    edit(disturbed / "cells/sticky.1/cell.json", disturbed_by=cause, planned_rate_per_s=rate)
     run = read_run(disturbed)
     fields = machine_fields(run, "inconclusive")
     assert fields["advice"] == advice

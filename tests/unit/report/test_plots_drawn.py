@@ -1,6 +1,7 @@
 """Plots: every axis says what it shows and in which unit, replicas keep their colour, nothing is cut off."""
 
 import itertools
+from dataclasses import replace
 from statistics import median
 
 import matplotlib as mpl
@@ -9,6 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from harness.report.plots import PLOTS, draw_plots
+from harness.report.plots_share import RANK_BAR
 from harness.report.plotting import RC, PlotData, arm_title, lay_out, replica_bar, replica_line
 from tests.unit.synthetic.stories import BY_NAME
 from tests.unit.thorough import THOROUGH
@@ -17,7 +19,7 @@ STORIES = ("golden", *BY_NAME)
 # The stories in which a plot shows most. Plots that are not listed use long names and many arms.
 MOST_TO_SHOW = {
     **dict.fromkeys(("over_time", "session_ribbon", "recovery"), ("stormy",)),
-    **{"sweep": ("swept",), "trade_off": ("cached",)},
+    **{"sweep": ("swept",), "trade_off": ("cached",), "clients_on_replicas": ("swept", "killed")},
 }
 
 
@@ -87,7 +89,7 @@ def test_nothing_overlaps_or_is_cut_off(figure):
 
 def test_whatever_is_drawn_lies_within_its_axes(figure, request):
     name, _ = request.node.callspec.params["figure"]
-    if name not in ("share_over_time", "queues", "share_per_replica"):
+    if name not in ("share_over_time", "queues", "share_per_replica", "clients_on_replicas"):
         return
     for axes in figure.axes:
         low, high = axes.get_ylim()
@@ -100,9 +102,13 @@ def test_a_replica_has_the_same_colour_in_every_plot(golden):
     for arm_axes in PLOTS["share_over_time"].draw(golden).axes:
         for number, line in enumerate(arm_axes.lines[:4]):
             assert line.get_color() == replica_bar(number)["color"] == replica_line(number)["color"]
-    for arm_axes in PLOTS["share_per_replica"].draw(golden).axes:
-        for place, bar in enumerate(arm_axes.patches):  # 4 replicas, group after group
-            assert to_hex(bar.get_facecolor()).upper() == replica_line(place % 4)["color"]
+    for arm, arm_axes in zip(golden.arms, PLOTS["share_per_replica"].draw(golden).axes, strict=True):
+        cells = golden.facts[arm]
+        bars = [to_hex(bar.get_facecolor()).upper() for bar in arm_axes.patches]
+        for turn, cell in enumerate(cells):
+            colours = [replica_line(number)["color"] for number, _ in by_rank(cell)]
+            assert bars[4 * turn : 4 * turn + 4] == colours
+        assert set(bars[4 * len(cells) :]) == {RANK_BAR["color"]}, "ranks are no replicas"
 
 
 def test_an_arm_keeps_its_colour_when_another_has_no_answer(golden):
@@ -119,17 +125,58 @@ def test_many_replicas_are_still_told_apart():
     assert len(lines) == len(bars) == 64
 
 
-def test_the_bars_show_the_shares(golden):
-    axes = PLOTS["share_per_replica"].draw(golden).axes[0]
+def by_rank(cell):
+    """Index and share in % of each replica, the busiest first."""
+    counts = list(cell.replica_requests.values())
+    shares = [(number, 100 * count / sum(counts)) for number, count in enumerate(counts)]
+    return sorted(shares, key=lambda one: -one[1])
+
+
+def groups_of_four(axes):
     heights = [bar.get_height() for bar in axes.patches]
-    groups = [heights[place : place + 4] for place in range(0, len(heights), 4)]
-    cells = next(iter(golden.facts.values()))
+    return [heights[place : place + 4] for place in range(0, len(heights), 4)]
+
+
+def with_another_busiest_each_time(data, arm):
+    """The arm as if in each repeat another replica had most requests."""
+    turned = []
+    for turn, cell in enumerate(data.facts[arm]):
+        names, counts = list(cell.replica_requests), [40, 30, 20, 10]
+        counts = counts[turn:] + counts[:turn]
+        turned.append(replace(cell, replica_requests=dict(zip(names, counts, strict=True))))
+    return PlotData(data.experiment, {arm: turned})
+
+
+def test_the_bars_of_a_repeat_show_its_shares_the_busiest_first(golden):
+    axes = PLOTS["share_per_replica"].draw(golden).axes[0]
+    groups, cells = groups_of_four(axes), golden.facts["sticky"]
     for group, cell in zip(groups, cells, strict=False):
-        counts = list(cell.replica_requests.values())
-        assert group == pytest.approx([100 * count / sum(counts) for count in counts])
+        assert group == pytest.approx([share for _, share in by_rank(cell)])
     assert len(groups) == len(cells) + 1  # and the medians
     assert groups[-1] == pytest.approx([median(heights) for heights in zip(*groups[:-1], strict=True)])
     assert 25 in [line.get_ydata()[0] for line in axes.lines]  # the fair share
+
+
+def test_medians_do_not_hide_that_each_repeat_is_uneven(golden):
+    axes = PLOTS["share_per_replica"].draw(with_another_busiest_each_time(golden, "sticky")).axes[0]
+    groups = groups_of_four(axes)
+    assert groups[-1] == pytest.approx([40, 30, 20, 10])
+    colours = [to_hex(axes.patches[place].get_facecolor()) for place in (0, 4, 8)]
+    assert len(set(colours)) == 3, "it is another replica each time"
+    words = {text.get_text() for text in axes.get_figure().legends[0].get_texts()}
+    assert {"fair share", "replica-0", "median of a rank"} <= words
+
+
+def test_replicas_that_the_experiment_tells_apart_stand_by_name(told):
+    data = told["killed"]
+    axes = PLOTS["share_per_replica"].draw(data).axes[0]
+    cells = data.facts["sticky"]
+    counts = list(cells[0].replica_requests.values())
+    bars = axes.patches[: len(counts)]
+    assert [bar.get_height() for bar in bars] == pytest.approx([100 * n / sum(counts) for n in counts])
+    assert to_hex(bars[1].get_facecolor()).upper() == replica_line(1)["color"]
+    medians = axes.patches[len(cells) * len(counts) :]
+    assert to_hex(medians[1].get_facecolor()).upper() == replica_line(1)["color"]
 
 
 def test_long_names_are_broken_at_an_underscore():

@@ -1,16 +1,19 @@
 """Plots that do not apply to every run: when they are drawn, and that they show the figures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harness.analysis.summary import facts_of
+from harness.metrics.facts import Latency
 from harness.record.run_directory import read_run
 from harness.report.plots import PLOTS
-from harness.report.plotting import PlotData
+from harness.report.plotting import AT_LEAST, AT_LEAST_IN_WORDS, PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import synthesise_run
 
-ALWAYS = {"share_per_replica", "share_over_time", "clients_by_replica", "latency", "queues"}
+ALWAYS = {"share_per_replica", "share_over_time", "clients_by_replica", "latency", "stages", "queues"}
 
 
 def drawn(data):
@@ -22,9 +25,10 @@ def panel(figure, title):
 
 
 def test_each_is_drawn_where_it_says_something(told):
-    assert drawn(told["swept"]) - {"errors"} == ALWAYS | {"sweep", "spread_by_unit"}
-    assert drawn(told["cached"]) - {"errors"} == ALWAYS | {"trade_off", "spread_by_unit"}
-    assert drawn(told["twelve"]) - {"spread_by_unit"} == ALWAYS | {"errors"}
+    uneven = {"spread_by_unit", "clients_on_replicas"}
+    assert drawn(told["swept"]) - {"errors"} == ALWAYS | {"sweep"} | uneven
+    assert drawn(told["cached"]) - {"errors", *uneven} == ALWAYS | {"trade_off"}
+    assert drawn(told["twelve"]) - uneven == ALWAYS | {"errors"}
     assert drawn(told["lonely"]) - {"errors"} == ALWAYS
 
 
@@ -42,16 +46,32 @@ def test_a_sweep_draws_medians_over_the_factor_and_lines_for_arms_without_it(tol
     assert set(flat.get_ydata()) == {np.median(data.values("direct", "spread.max_over_mean"))}
 
 
+MODEL = "random_placement.max_over_mean"
+
+
 def test_the_model_stands_beside_sessions_that_stay_and_not_beside_others(told):
-    axes = panel(PLOTS["sweep"].draw(told["swept"]), "spread.max_over_mean")
-    models = {bars.get_label(): bars.lines[0] for bars in axes.containers if "random" in bars.get_label()}
-    assert list(models) == ["sticky: random placement predicts"]
-    (line,) = models.values()
+    data = told["swept"]
+    axes = panel(PLOTS["sweep"].draw(data), "spread.max_over_mean")
+    (line,) = [line for line in axes.lines if "random" in str(line.get_label())]
+    assert line.get_label() == "sticky: mean of random placements"
     assert line.get_linestyle() == "--"
-    model = [
-        np.median(told["swept"].values(f"sticky_{n}", "random_placement.max_over_mean")) for n in (4, 12, 40)
-    ]
+    model = [np.median(data.values(f"sticky_{n}", MODEL)) for n in (4, 12, 40)]
     assert list(line.get_ydata()) == pytest.approx(model)
+
+
+def test_nine_of_ten_placements_are_a_band_and_each_repeat_is_a_dot(told):
+    data = told["swept"]
+    axes = panel(PLOTS["sweep"].draw(data), "spread.max_over_mean")
+    (band,) = [area for area in axes.collections if "nine of ten" in str(area.get_label())]
+    corners = {(round(x, 6), round(y, 6)) for x, y in band.get_paths()[0].vertices}
+    for n in (4, 12, 40):
+        for end in ("_p5", "_p95"):
+            height = np.median(data.values(f"sticky_{n}", f"{MODEL}{end}"))
+            assert (n, round(float(height), 6)) in corners
+    dots = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    drawn_ = sorted((x, y) for line in dots for x, y in zip(*line.get_data(), strict=True))
+    measured = [(n, v) for n in (4, 12, 40) for v in data.values(f"sticky_{n}", "spread.max_over_mean")]
+    assert np.array(drawn_) == pytest.approx(np.array(sorted(measured)))
 
 
 def test_a_sweep_has_a_panel_for_each_metric_that_is_expected(told):
@@ -69,9 +89,10 @@ def test_the_trade_off_puts_each_arm_at_its_imbalance_and_hits_with_its_latency(
             data.values(arm, metric)[0]
             for metric in ("spread.max_over_mean", "cache.hit_share", "latency_ms.p99")
         )
+        least = "≥ " if data.is_least(arm, "latency_ms.p99") else ""
         assert points[arm].get_xdata()[0] == pytest.approx(imbalance)
         assert points[arm].get_ydata()[0] == pytest.approx(100 * hits)
-        assert f"p99 {p99:.3g} ms" in texts
+        assert f"p99 {least}{p99:.3g} ms" in texts
     assert len(axes.texts) == len(data.arms)
 
 
@@ -124,3 +145,75 @@ def test_retries_that_leave_no_error_are_told_by_their_attempts(tmp_path):
     data = PlotData.of(run.experiment, facts_of(run))
     assert data.values("tried", "error_share")[0] == 0
     assert "errors" in drawn(data)
+
+
+def failing_half(told):
+    """A story in which half of the requests of one arm of two failed."""
+    data = told["golden"]
+    worse = {
+        arm: [replace(cell, latency=half_failed(cell), errors={"UNAVAILABLE": 1}) for cell in data.facts[arm]]
+        for arm in ("sticky",)
+    }
+    return PlotData(data.experiment, {**data.facts, **worse})
+
+
+def half_failed(cell):
+    known = dict.fromkeys(cell.latency.of_ok_ns, 5000000.0)
+    infinite = {name: value if name == "p50" else np.inf for name, value in known.items()}
+    return Latency(infinite, known, known)
+
+
+def test_a_percentile_on_failed_requests_is_marked_at_what_it_is_at_least(told):
+    data = failing_half(told)
+    planned, of_ok, _ = PLOTS["latency"].draw(data).axes
+    assert [axes.get_title() for axes in (planned, of_ok)] == [
+        "All, from the planned send",
+        "OK alone, from the planned send",
+    ]
+    (marks,) = [
+        line for line in planned.lines if line.get_marker() == AT_LEAST["marker"] and len(line.get_xdata())
+    ]
+    assert set(marks.get_ydata()) == {5}
+    assert len(marks.get_xdata()) == 5  # all but the median
+    assert not [
+        line for line in of_ok.lines if line.get_marker() == AT_LEAST["marker"] and len(line.get_xdata())
+    ]
+    words = [text.get_text() for text in PLOTS["latency"].draw(data).legends[0].get_texts()]
+    assert AT_LEAST_IN_WORDS in words
+
+
+def test_where_nothing_failed_there_is_no_panel_of_ok_alone(told):
+    data = told["golden"]
+    calm = {
+        arm: [replace(cell, errors={}, latency=whole(cell), latency_from_send=whole(cell)) for cell in cells]
+        for arm, cells in data.facts.items()
+    }
+    figure = PLOTS["latency"].draw(PlotData(data.experiment, calm))
+    assert [axes.get_title() for axes in figure.axes] == [
+        "All, from the planned send",
+        "All, from the actual send",
+    ]
+    assert AT_LEAST_IN_WORDS not in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def whole(cell):
+    return Latency(cell.latency.of_ok_ns, cell.latency.of_ok_ns, cell.latency.of_ok_ns)
+
+
+def test_a_swept_point_on_failed_requests_is_marked(told):
+    data = told["swept"]
+    cells = [replace(cell, latency=half_failed(cell)) for cell in data.facts["sticky_12"]]
+    axes = panel(
+        PLOTS["sweep"].draw(PlotData(data.experiment, {**data.facts, "sticky_12": cells})), "latency_ms.p99"
+    )
+    marks = [line for line in axes.lines if line.get_marker() == AT_LEAST["marker"]]
+    assert (12, 5) in {(x, y) for line in marks for x, y in zip(*line.get_data(), strict=True)}
+
+
+def test_rows_mark_them_too(told):
+    data = told["twelve"]
+    arm = data.arms[0]
+    cells = [replace(cell, latency=half_failed(cell)) for cell in data.facts[arm]]
+    axes = PLOTS["latency"].draw(PlotData(data.experiment, {**data.facts, arm: cells})).axes[0]
+    marks = [line for line in axes.lines if line.get_marker() == r"$\rightarrow$"]
+    assert (5, 0) in {(x, y) for line in marks for x, y in zip(*line.get_data(), strict=True)}

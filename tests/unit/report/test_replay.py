@@ -13,7 +13,7 @@ from harness.report.replay_data import QUANTUM_NS, Packed
 from tests.unit.report.replay_unpacked import unpacked
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.handwritten_cell import MS, asked, endpoint, took_effect, write_events
-from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN, synthesise_run
+from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
 
 ARMS = {
     "one": "route: envoy, policy: random",
@@ -107,12 +107,12 @@ def test_an_arm_without_its_first_repeat_shows_the_next(golden):
     assert "the first recorded repeat of each arm" in replay.note
 
 
-def test_equal_requests_are_only_promised_where_the_arms_get_them(tmp_path, runs):
-    assert "the same requests at the same times" in replay_of(read_run(GOLDEN)).intro
+def test_equal_requests_are_only_promised_where_the_arms_get_them(golden, runs):
+    assert "the same requests at the same times" in replay_of(read_run(golden)).intro
     assert "the same requests" not in replay_of(read_run(runs["swept"])).intro
-    closed = EXPERIMENT.replace("rate_per_s: 600", "think_time_ms: 5")
-    run = synthesise_run(tmp_path, closed, requests=20)
-    assert "the same requests" not in replay_of(read_run(run)).intro
+    experiment = (golden / "experiment.yaml").read_text()
+    (golden / "experiment.yaml").write_text(experiment.replace("rate_per_s: 600", "think_time_ms: 5"))
+    assert "the same requests" not in replay_of(read_run(golden)).intro  # a closed loop: each at its own pace
 
 
 def test_a_run_that_is_too_large_is_shown_in_part_and_says_so(monkeypatch):
@@ -125,7 +125,7 @@ def test_a_run_that_is_too_large_is_shown_in_part_and_says_so(monkeypatch):
     start, end = part.data["from"], arm_of(part, "sticky")["end"]
     window_s = read_run(GOLDEN).cells[0].record.window_ns / 1e9
     assert (end - start) * QUANTUM_NS / 1e9 == pytest.approx(window_s / 4, rel=0.01)
-    seconds = [f"{time * QUANTUM_NS / 1e9:.2f}".rstrip("0") for time in (start, end)]
+    seconds = [f"{round(time * QUANTUM_NS / 1e9, 2):g}" for time in (start, end)]
     assert f"only {seconds[0]} s to {seconds[1]} s of {window_s:g} s" in part.note
     assert f"{kept:,} of {rows:,} requests and messages" in part.note
     for arm in part.data["arms"]:
@@ -205,13 +205,23 @@ def test_slots_are_those_of_each_replica(tmp_path):
     assert arm["slots"] == [2, 2, 7, 2]
 
 
-def test_replicas_of_others_have_no_slots_and_no_stays(golden):
+def test_replicas_of_others_have_unknown_slots_and_clocks_of_their_own(golden):
     manifest = json.loads((golden / "manifest.json").read_text())
     (golden / "manifest.json").write_text(json.dumps(manifest | {"testbed": "external"}))
+    for path in golden.glob("cells/*/cell.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"own_clocks": True}))
     replay = replay_of(read_run(golden))
     assert arm_of(replay, "sticky")["slots"] == [0] * 4
-    assert arm_of(replay, "sticky")["stays"] == 0
-    assert "their clocks" in replay.note
+    assert arm_of(replay, "sticky")["stays"] > 0
+    assert "The replicas have clocks of their own, set here to within" in replay.note
+    assert "clocks" not in replay_of(read_run(GOLDEN)).note
+
+
+def test_what_was_simulated_is_not_called_recorded(golden):
+    assert replay_of(read_run(golden)).intro.startswith("Recorded traffic")
+    manifest = json.loads((golden / "manifest.json").read_text())
+    (golden / "manifest.json").write_text(json.dumps(manifest | {"testbed": "simulated"}))
+    assert replay_of(read_run(golden)).intro.startswith("Simulated traffic")
 
 
 class Text(HTMLParser):

@@ -11,19 +11,18 @@ from rich.console import Console
 
 from harness.analysis.summary import summarise
 from harness.errors import UserError
-from harness.metrics.metric import show
 from harness.record.record_file import SCHEMA
 from harness.record.run_directory import read_run
 from harness.report.assets import module_script
 from harness.report.page import build_report, render_report
-from harness.report.tables import ledgers_table
+from harness.report.tables import figure, ledgers_table
 from harness.report.terminal import print_summary
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN, synthesise_run
 
 DRAWN = (
-    *("share_per_replica", "spread_by_unit", "share_over_time", "clients_by_replica", "errors"),
-    *("latency", "queues"),
+    *("share_per_replica", "clients_on_replicas", "spread_by_unit", "share_over_time"),
+    *("clients_by_replica", "errors", "latency", "stages", "queues"),
 )
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}'
 
@@ -208,18 +207,25 @@ def test_the_terminal_tells_table_verdict_figures_and_path(run):
     summary.expectations[0].text = "[bold]as is[/bold]"
     print_summary(summary, Console(file=out, width=120), run / "report.html")
     text = out.getvalue()
-    for words in ("replica-3", "round_robin", "p99 ms", "refuted", "[bold]as is[/bold], measured 1 ("):
+    for words in (
+        "busiest ",
+        "4th",
+        "round_robin",
+        "p99 ms",
+        "refuted",
+        "[bold]as is[/bold], measured 1.005 (",
+    ):
         assert words in text, words
     assert str(run / "report.html") in text.replace("\n", "")
 
 
-def test_many_replicas_are_told_by_least_median_and_most(tmp_path):
+def test_many_replicas_are_told_by_busiest_median_and_idlest(tmp_path):
     experiment = EXPERIMENT.replace("count: 4", "count: 20").replace("at_least: 1.4}", "at_least: 2}")
     summary = summarise(read_run(synthesise_run(tmp_path, experiment, requests=60)))
     out = StringIO()
     print_summary(summary, Console(file=out, width=120))
-    assert "median" in out.getvalue()
-    assert "replica-3" not in out.getvalue()
+    rows = [line.split("│")[1].strip() for line in out.getvalue().splitlines() if line.startswith("│")]
+    assert rows[:4] == ["busiest", "median", "idlest", "busiest / fair"]
 
 
 def test_an_arm_that_sweeps_is_one_arm_a_value(runs, summaries):
@@ -289,7 +295,7 @@ def test_envoy_has_no_list_of_requests_where_it_balances_connections(summaries):
     assert (l7[-1], l4[-1]) == ("yes", "yes")
 
 
-@pytest.mark.parametrize("width", [80, 110, 200])
+@pytest.mark.parametrize("width", [70, 80, 110, 200])
 @pytest.mark.parametrize("story", ["twelve", "swept"])
 def test_many_arms_are_rows_and_no_figure_is_lost(summaries, story, width):
     summary = summaries[story]
@@ -300,13 +306,15 @@ def test_many_arms_are_rows_and_no_figure_is_lost(summaries, story, width):
     joined = "".join(line.split("  ")[0].strip() for line in lines)  # names may be folded
     for name, arm in summary.arms.items():
         assert name in joined, name
-        p99 = show(arm.metrics["latency_ms.p99"])
+        p99 = figure(arm.at_least.get("latency_ms.p99", arm.metrics["latency_ms.p99"]))
         assert any(p99 in line.split() for line in lines), (name, p99)
-    assert any("median" in line.split() for line in lines) == (width >= 110)
+    assert all(any(heading in line for line in lines) for heading in ("purity", "errors", "p50", "p99"))
+    if width != 110:
+        assert any("median" in line.split() for line in lines) == (width == 200)
 
 
 def test_five_arms_are_columns(summaries):
     out = StringIO()
     print_summary(summaries["cached"], Console(file=out, width=110))
-    assert "replica-3" in out.getvalue()
+    assert "replica-3" in out.getvalue(), "an arm has target groups, so that names mean something"
     assert "cache hits" in out.getvalue()

@@ -9,9 +9,11 @@ import pytest
 from harness.run.machine_watch import (
     MachineWatch,
     ProcessTrees,
+    read_asleep_s,
     read_counters,
     read_frequency_mhz,
     read_pressure_s,
+    read_waited_s,
 )
 
 TICK_S = 0.01
@@ -39,13 +41,22 @@ def snapshot(folder: Path, **files: str) -> Path:
     return folder
 
 
-def process(proc: Path, pid: int, ticks: int, *children: int, started: int = 1, name: str = "a) (b") -> None:
+def process(
+    proc: Path,
+    pid: int,
+    ticks: int,
+    *children: int,
+    started: int = 1,
+    name: str = "a) (b",
+    state: str = "S",
+    parent: int = 1,
+) -> None:
     """A process that has run for `ticks`, a third of them in the kernel."""
     folder = proc / str(pid)
     (folder / "task" / str(pid)).mkdir(parents=True, exist_ok=True)
     (folder / "task" / str(pid) / "children").write_text(" ".join(map(str, children)) + " ")
     system = ticks // 3
-    fields = ["S", *["0"] * 10, str(ticks - system), str(system), *["0"] * 6, str(started), "0"]
+    fields = [state, str(parent), *["0"] * 9, str(ticks - system), str(system), *["0"] * 6, str(started), "0"]
     (folder / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
 
 
@@ -150,3 +161,50 @@ def test_parts_that_are_not_known_leave_others_unknown(tmp_path: Path) -> None:
     summary = watch.summary(0, 10**9)
     assert (summary.others_share, summary.lab_share, summary.steal_share) == (None, None, 0)
     assert summary.load_cores == 0
+
+
+@pytest.mark.parametrize("state", ["T", "t"])
+def test_parts_that_are_stopped_have_their_names(tmp_path: Path, state: str) -> None:
+    own = os.getpid()
+    process(tmp_path, own, 0, 60)
+    process(tmp_path, 60, 0, 70, 71, parent=own, state=state)  # a fork server
+    process(tmp_path, 70, 0, parent=60, state=state)
+    process(tmp_path, 71, 0, parent=60, state=state)  # an event has stopped it
+    process(tmp_path, 80, 0, 81, parent=60, state=state)
+    process(tmp_path, 81, 0, parent=80, name="load-worker-0", state=state)
+    watch = MachineWatch(time.monotonic_ns(), tmp_path, tmp_path)
+    watch.start({"replica-0": 70, "replica-1": 71}, 80, {"replica-1"})
+    time.sleep(0.15)
+    watch.stop()
+    assert watch.stopped == {"a fork server", "replica-0"}
+    process(tmp_path, 60, 0, 70, 71, 80, parent=own)
+    watch = MachineWatch(time.monotonic_ns(), tmp_path, tmp_path)
+    watch.start({"replica-0": 70, "replica-1": 71}, 80, {"replica-1"})
+    time.sleep(0.15)
+    watch.stop()
+    assert watch.stopped == {"replica-0", "load", "load-worker-0"}
+
+
+def test_a_machine_that_slept_is_in_the_summary(tmp_path: Path) -> None:
+    asleep_s = iter([5.0, 5.0, *[65.0] * 1000])
+    watch = MachineWatch(time.monotonic_ns(), tmp_path, tmp_path, lambda: next(asleep_s))
+    watch.start({}, 0)
+    while len(watch.summary(0, 10**12).model_dump()["interruptions"]) == 0:
+        time.sleep(0.02)
+    watch.stop()
+    (found,) = watch.summary(0, 10**12).interruptions
+    assert (found.part, found.how, found.seconds) == ("this machine", "asleep", 60.0)
+
+
+def test_the_time_asleep_is_that_between_two_clocks_of_this_machine() -> None:
+    assert read_asleep_s() == pytest.approx(read_asleep_s(), abs=0.01)
+    assert read_asleep_s() >= 0
+
+
+def test_waiting_for_a_core_is_added_up_over_the_threads(tmp_path: Path) -> None:
+    assert read_waited_s(tmp_path) is None
+    for thread, waited_ns in ((1, 1_500_000_000), (2, 250_000_000)):
+        folder = tmp_path / "self" / "task" / str(thread)
+        folder.mkdir(parents=True)
+        (folder / "schedstat").write_text(f"99 {waited_ns} 7\n")
+    assert read_waited_s(tmp_path) == pytest.approx(1.75)

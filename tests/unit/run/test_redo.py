@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.summary import summarise
+from harness.errors import UserError
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.record.cell_record import CELL_FILE, CellRecord, MachineRecord, write_machine
@@ -91,6 +92,15 @@ def test_a_disturbed_cell_is_moved_away_with_its_reason(tmp_path: Path) -> None:
     assert (run.cells[0].attempts, run.record(f"cells/{plan.arm_name}.1").attempt) == (2, 2)
 
 
+def test_nothing_is_moved_through_a_link(tmp_path: Path) -> None:
+    run = Attempts(tmp_path / "results")
+    (tmp_path / "outside").mkdir()
+    (run.writer.path / "disturbed").symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="disturbed: expected a folder of the run's own, found a link"):
+        run.measure(PLANS[0], LATE_MS, DISTURBED)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
 def test_the_last_attempt_counts_whatever_disturbed_it(tmp_path: Path) -> None:
     run = Attempts(tmp_path)
     reasons = [run.measure(PLANS[0], LATE_MS, DISTURBED) for _ in range(3)]
@@ -148,7 +158,7 @@ def test_figures_are_of_the_last_attempts_and_the_others_are_named(tmp_path: Pat
     assert summary.disturbed_cells == []
     assert [one.arm for one in summary.machine] == [second.arm_name]
     assert summary.arms[first.arm_name].requests == 50
-    assert summary.arms[first.arm_name].metrics["lag_ms.p99"] == 0
+    assert summary.arms[first.arm_name].metrics["lag_ms.max"] == 0
 
     shutil.rmtree(run.writer.path / "disturbed")
     assert summarise(read_run(run.writer.path)) == summary  # they are kept to be looked at, not read

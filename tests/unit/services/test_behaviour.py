@@ -12,7 +12,6 @@ from services.behaviour_message import changed
 from services.call import Call
 from services.errors import RpcStatusError
 from services.lab_control_pb2 import Behaviour as BehaviourMessage
-from services.service_time import draw_ns
 from services.settings import ReplicaSettings, ServiceTime
 from services.video_service_pb2 import LoadReport
 from tests.unit.thorough import examples
@@ -45,29 +44,6 @@ def test_calls_beyond_the_slots_wait_for_earlier_calls() -> None:
     assert rounds == sorted(rounds)
     assert min(call.queue_ns for call in calls[4:]) >= 8 * MS
     assert all(call.service_ns >= 3.9 * MS for call in calls)
-
-
-def test_the_same_seed_gives_the_same_service_times() -> None:
-    settings = ReplicaSettings(slots=1, service_time_ms=EXPONENTIAL_4)
-
-    def times(seed: str) -> list[int]:
-        behaviour = Behaviour(settings, seed)
-        return [draw_ns(EXPONENTIAL_4, behaviour._service_rng) for _ in range(20)]
-
-    assert times("1/replica-0") == times("1/replica-0")
-    assert times("1/replica-0") != times("1/replica-1")
-    assert times("1/replica-0") != times("2/replica-0")
-
-
-def test_failures_do_not_shift_the_service_times() -> None:
-    failing = ReplicaSettings(slots=1, service_time_ms=EXPONENTIAL_4, fail_share=0.5)
-    plain, shaken = Behaviour(CONSTANT_5, "1"), Behaviour(failing, "1")
-    for _ in range(10):
-        try:
-            shaken.admit(new_call())
-        except RpcStatusError:
-            continue
-    assert draw_ns(EXPONENTIAL_4, plain._service_rng) == draw_ns(EXPONENTIAL_4, shaken._service_rng)
 
 
 def test_the_slow_factor_multiplies() -> None:
@@ -124,26 +100,6 @@ def test_the_slow_share_of_the_calls_is_slow(share: float, seed: str) -> None:
     behaviour = Behaviour(changed(CONSTANT_5, BehaviourMessage(slow_factor=9, slow_share=share)), seed)
     slow = sum(draw < share for draw in draws(behaviour, 2000)) / 2000
     assert slow == pytest.approx(share, abs=0.06)  # more than five standard deviations
-
-
-@settings(deadline=None, max_examples=examples(30))
-@given(share=st.floats(0, 1, exclude_max=True), fail_share=st.floats(0, 0.5))
-def test_slow_calls_shift_neither_service_times_nor_failures(share: float, fail_share: float) -> None:
-    plain = ReplicaSettings(slots=1, service_time_ms=EXPONENTIAL_4, fail_share=fail_share)
-
-    def story(share: float) -> list[int | None]:
-        behaviour = Behaviour(changed(plain, BehaviourMessage(slow_share=share)), "1")
-        times: list[int | None] = []
-        for _ in range(50):
-            try:
-                behaviour.admit(new_call())
-            except RpcStatusError:
-                times.append(None)
-            else:
-                times.append(draw_ns(EXPONENTIAL_4, behaviour._service_rng))
-        return times
-
-    assert story(share) == story(1)
 
 
 @pytest.mark.parametrize(("share", "slow"), [(0, 0), (1, 4)])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.call import NO_REQUEST_ID, Call, Metadata, address_of, request_id_of
+from services.call import NO_REQUEST_ID, Call, Metadata, address_of, request_of
 from services.lab_control_pb2 import LedgerRow
 from services.ledger import COLUMNS, Ledger
 
@@ -55,18 +55,23 @@ def test_an_existing_ledger_is_continued(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "request_id"),
+    ("metadata", "request_id", "identity"),
     [
-        ((("user-agent", "x"), ("x-lab-request-id", "3000000017")), 3_000_000_017),
-        ((("user-agent", "x"),), NO_REQUEST_ID),
-        ((), NO_REQUEST_ID),
-        ((("x-lab-request-id", "seven"),), NO_REQUEST_ID),
-        ((("x-lab-request-id", "-5"),), NO_REQUEST_ID),
-        ((("x-lab-request-id", "9" * 30),), NO_REQUEST_ID),
+        ((("user-agent", "x"), ("x-lab-request-id", "3000000017")), 3_000_000_017, ""),
+        ((("x-lab-draw", "1.2"), ("x-lab-request-id", "17")), 17, "1.2/17"),
+        ((("x-lab-request-id", "17"), ("x-lab-draw", "1.2"), ("x-lab-draw", "3")), 17, "1.2/17"),
+        ((("x-lab-request-id", "17"), ("x-lab-request-id", "18")), 17, ""),
+        ((("x-lab-draw", "1.2"),), NO_REQUEST_ID, ""),
+        ((("user-agent", "x"),), NO_REQUEST_ID, ""),
+        ((), NO_REQUEST_ID, ""),
+        ((("x-lab-request-id", "seven"), ("x-lab-draw", "1.2")), NO_REQUEST_ID, ""),
+        ((("x-lab-request-id", b"17"),), NO_REQUEST_ID, ""),
+        ((("x-lab-request-id", "-5"),), NO_REQUEST_ID, ""),
+        ((("x-lab-request-id", "9" * 30),), NO_REQUEST_ID, ""),
     ],
 )
-def test_request_id(metadata: Metadata, request_id: int) -> None:
-    assert request_id_of(metadata) == request_id
+def test_request_id_and_identity(metadata: Metadata, request_id: int, identity: str) -> None:
+    assert request_of(metadata) == (request_id, identity)
 
 
 @pytest.mark.parametrize(

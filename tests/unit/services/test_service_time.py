@@ -1,7 +1,6 @@
 """Service times: the right mean, the same values for the same seed, exact sleeping and CPU use."""
 
 import asyncio
-import random
 import statistics
 import time
 from itertools import pairwise
@@ -9,17 +8,21 @@ from typing import get_args
 
 import pytest
 import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from services.draws import uniform
 from services.service_time import Sleeper, burn, draw_ns
 from services.settings import Distribution, ServiceTime
+from tests.unit.thorough import examples
 
 DISTRIBUTIONS = get_args(Distribution)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_the_mean_is_the_given_one(distribution: Distribution) -> None:
-    rng = random.Random(1)
-    times = [draw_ns(ServiceTime(distribution=distribution, mean=10), rng) for _ in range(100_000)]
+    service_time = ServiceTime(distribution=distribution, mean=10)
+    times = [draw_ns(service_time, uniform(f"1/{number}")) for number in range(100_000)]
     assert statistics.fmean(times) == pytest.approx(10e6, rel=0.02)
     assert min(times) >= 0
 
@@ -28,14 +31,30 @@ def test_the_mean_is_the_given_one(distribution: Distribution) -> None:
     ("distribution", "variation"), [("constant", 0), ("exponential", 1), ("lognormal", 1.31)]
 )
 def test_the_variance_is_that_of_the_distribution(distribution: Distribution, variation: float) -> None:
-    rng = random.Random(2)
-    times = [draw_ns(ServiceTime(distribution=distribution, mean=10), rng) for _ in range(200_000)]
+    service_time = ServiceTime(distribution=distribution, mean=10)
+    times = [draw_ns(service_time, uniform(f"2/{number}")) for number in range(200_000)]
     assert statistics.pstdev(times) / statistics.fmean(times) == pytest.approx(variation, rel=0.05)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_a_mean_of_zero_takes_no_time(distribution: Distribution) -> None:
-    assert draw_ns(ServiceTime(distribution=distribution, mean=0), random.Random(1)) == 0
+    assert draw_ns(ServiceTime(distribution=distribution, mean=0), 0.5) == 0
+
+
+@pytest.mark.parametrize("draw", [2**-53, 1 - 2**-53])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_ends_of_a_draw_have_a_finite_time(distribution: Distribution, draw: float) -> None:
+    assert 0 <= draw_ns(ServiceTime(distribution=distribution, mean=60_000), draw) < 2**63
+
+
+@given(first=st.floats(2**-53, 1 - 2**-53), second=st.floats(2**-53, 1 - 2**-53))
+@settings(max_examples=examples(100), deadline=None)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_a_larger_draw_takes_longer(distribution: Distribution, first: float, second: float) -> None:
+    short, long = (
+        draw_ns(ServiceTime(distribution=distribution, mean=10), draw) for draw in sorted((first, second))
+    )
+    assert short <= long
 
 
 def test_sleeps_of_parts_of_a_millisecond_add_up() -> None:

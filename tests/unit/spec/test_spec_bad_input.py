@@ -183,7 +183,7 @@ WRONG = [
     ("expect:", "expect: &a", f"F:{E}: anchors and aliases ('a') are not used in experiment files"),
     ("600", "!!python/name:os.system x", f"F:{W + 2}: tag or merge key"),
     ("repeats:", "? [repeats]\n:", f"F:{R}: a key is not plain text"),
-    ("title: Sticky", 'title: "\\ud800"  #', "F:2: half of a surrogate pair; expected text"),
+    ("title: Sticky", 'title: "\\ud800"  #', "F:2: title: half of a surrogate pair, U+D800"),
 ]
 
 

@@ -106,6 +106,18 @@ def test_the_plan_of_a_closed_loop(tmp_path: Path) -> None:
     assert "utilisation" not in told
 
 
+@pytest.mark.parametrize(("rate", "told"), [(74, True), (75, False)])
+def test_the_plan_warns_of_a_percentile_that_takes_more_requests(
+    tmp_path: Path, rate: int, told: bool
+) -> None:
+    text = (EXPERIMENTS / "sticky.yaml").read_text().replace("rate_per_s: 600", f"rate_per_s: {rate}")
+    path = tmp_path / "few.yaml"
+    path.write_text(text)
+    warning = f"cannot be judged: p99 takes 299 requests in a cell; about {4 * rate} are planned"
+    assert (warning in plan_text(load_experiment(str(path)))) == told
+    assert ("cannot be judged" in plan_text(load_experiment(str(path)))) == told
+
+
 def test_a_message_costs_a_service_time_in_bidirectional_calls_only(tmp_path: Path) -> None:
     experiment = load_experiment("sticky")
     bidi = experiment.model_copy(

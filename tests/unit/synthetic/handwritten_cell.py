@@ -1,7 +1,7 @@
 """Cells of a handful of rows, written by hand."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.record.event_log import (
     TookEffect,
     line_text,
 )
+from harness.record.ledger_files import ACCESS_LOG, replica_csv
 from harness.record.run_directory import Cell
 from harness.record.tables import REPLICA_COLUMNS, store_rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -24,9 +25,10 @@ MS = 1_000_000
 
 
 def row(request_id: int, replica: str, **more: Any) -> dict[str, Any]:
-    """One request of client 0, planned at 0, sent 1 ms and done 3 ms later."""
+    """One request of client 0, planned and ready at 0, sent 1 ms and done 3 ms later."""
     common = {"client": request_id // 10**9, "session": 0, "method": "AddVideo", "code": "OK"}
-    times = {"planned_ns": 0, "sent_ns": MS, "done_ns": 3 * MS, "queue_ns": 0, "service_ns": MS}
+    planned = {"planned_ns": 0, "ready_ns": more.get("planned_ns", 0)}
+    times = {**planned, "sent_ns": MS, "done_ns": 3 * MS, "queue_ns": 0, "service_ns": MS}
     rest = {"in_flight": 1, "messages": 1, "connection": "c", "cache": ""}
     return {"request_id": request_id, "replica": replica, **common, **times, **rest, **more}
 
@@ -84,7 +86,7 @@ def write_cell(
     """A completed cell of one second. envoy: (request id, upstream); replica: (request id, replica).
 
     Ledgers that are not given agree with `rows`. `messages`: rows of streams, if there were any. In the
-    replicas' ledgers all ended with OK. `events`: lines of events.jsonl.
+    replicas' ledgers all ended with OK, and what they waited is in `rows`. `events`: lines of events.jsonl.
     """
     answered = [(entry["request_id"], entry["replica"]) for entry in rows if entry["replica"]]
     if envoy is None:
@@ -94,13 +96,17 @@ def write_cell(
     _store(folder, "requests", rows, REQUEST_COLUMNS)
     if messages is not None:
         _store(folder, "messages", messages, MESSAGE_COLUMNS)
+    told = {entry["request_id"]: entry for entry in rows}
     for name in REPLICAS:
-        own = [f"{request_id},AddVideo,p,0,1,0,1,1,1,OK\n" for request_id, at in replica if at == name]
-        (folder / f"{name}.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + "".join(own))
+        own = [
+            _replica_line(told.get(request_id, {}), request_id) for request_id, at in replica if at == name
+        ]
+        replica_csv(folder, name).write_text("".join([",".join(REPLICA_COLUMNS) + "\n", *own]))
     if route == "envoy":
-        common = {"grpc": "OK", "bytes_in": 30, "bytes_out": 12}
-        log = [{"request_id": None if i is None else str(i), "upstream": up, **common} for i, up in envoy]
-        (folder / "access.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+        lines = [
+            _envoy_line(told.get(request_id, {}), request_id, upstream) for request_id, upstream in envoy
+        ]
+        (folder / ACCESS_LOG).write_text("".join(lines))
     if events:
         write_events(folder, events)
     base = {"arm": "a", "repeat": 1, "order": 0, "status": "completed", "route": route, "policy": "p"}
@@ -109,9 +115,53 @@ def write_cell(
     return Cell(
         folder,
         CellRecord.model_validate(
-            {**base, **there, **window, "planned_rate_per_s": 10.0, "epoch_unix_ns": 0, **info}
+            {
+                **base,
+                **there,
+                **window,
+                "planned_rate_per_s": 10.0,
+                "messages_per_stream": 1,
+                "epoch_unix_ns": 0,
+                **info,
+            }
         ),
     )
+
+
+def _replica_line(told: Mapping[str, Any], request_id: object) -> str:
+    """A line of a replica's ledger: it had the request as long as the client says, and ended it with OK."""
+    arrived_ns = told.get("sent_ns", 0)
+    queue_ns, service_ns = told.get("queue_ns", 0), told.get("service_ns", 1)
+    values = {
+        "request_id": request_id,
+        "method": told.get("method", "AddVideo"),
+        "peer": told.get("connection", "p"),
+        "arrived_ns": arrived_ns,
+        "done_ns": arrived_ns + queue_ns + service_ns,
+        "queue_ns": queue_ns,
+        "service_ns": service_ns,
+        "in_flight": told.get("in_flight", 1),
+        "messages": told.get("messages", 1),
+        "code": "OK",
+    }
+    return ",".join(str(values[name]) for name in REPLICA_COLUMNS) + "\n"
+
+
+def _envoy_line(told: Mapping[str, Any], request_id: object, upstream: str | None) -> str:
+    """A line of Envoy's log: it had the request from the send to the answer."""
+    sent_ns, done_ns = told.get("sent_ns", 0), told.get("done_ns", 0)
+    line = {
+        "request_id": None if request_id is None else str(request_id),
+        "path": f"/video_service.VideoService/{told.get('method', 'AddVideo')}",
+        "start": f"{sent_ns // 10**9}.{sent_ns % 10**9:09}",
+        "duration_ms": (done_ns - sent_ns) // MS,
+        "upstream": upstream,
+        "http": 200,
+        "grpc": "OK",
+        "bytes_in": 30,
+        "bytes_out": 12,
+    }
+    return json.dumps(line) + "\n"
 
 
 def _store(folder: Path, stem: str, rows: Sequence[dict[str, Any]], columns: dict[str, Any]) -> None:

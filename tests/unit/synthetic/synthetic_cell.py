@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.record.ledger_files import ACCESS_LOG, replica_csv, store_ledgers
 from harness.record.tables import REPLICA_COLUMNS, store_rows
 from harness.spec.experiment import Arm, Experiment, Workload
+from lb.plan import Load, Phase, open_loop
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from tests.unit.synthetic.handwritten_cell import write_events
 from tests.unit.synthetic.synthetic_events import InventedEvents
 
 MS = 1_000_000
+WAY_NS = 200_000  # from the client to a replica, and back
+NOTHING = dict.fromkeys(("queue_ns", "service_ns", "in_flight", "messages"), 0) | {"cache": ""}
 STAYS = ("sticky", "pick_first", "ring_hash", "maglev", "source_address_hash")
 
 Row = dict[str, Any]
@@ -24,9 +28,17 @@ class InventedCell:
     """Rows of all ledgers, by a model of the replicas; policies are sticky or take turns."""
 
     def __init__(
-        self, experiment: Experiment, arm: Arm, workload: Workload, requests: int, *, seed: str
+        self,
+        experiment: Experiment,
+        arm: Arm,
+        workload: Workload,
+        load: Load,
+        *,
+        seed: str,
+        epoch_unix_ns: int,
     ) -> None:
-        self.arm, self.workload, self.requests = arm, workload, requests
+        self.arm, self.workload, self.load = arm, workload, load
+        self.epoch_unix_ns = epoch_unix_ns
         self.random = random.Random(seed)
         self.start_ns = int(0.2e9)
         self.end_ns = self.start_ns + int(workload.duration_s * 1e9)
@@ -40,7 +52,7 @@ class InventedCell:
         self.work = {name: experiment.replicas.work_of(name) for name in names}
         self.free = {name: [0] * work.slots for name, work in self.work.items()}
         self.remembered: set[tuple[str, int, int]] = set()
-        self.attempts: list[tuple[Row, str, str]] = []  # of which request, where, how it ended
+        self.attempts: list[Row] = []  # that reached a replica, with what became of each
 
     def write(self, folder: Path) -> int:
         """Write every ledger; return the number of requests planned in the window."""
@@ -53,60 +65,73 @@ class InventedCell:
             _write_csv(folder / f"{stem}.csv", columns, table)
             store_rows(folder / f"{stem}.csv", folder / f"{stem}.parquet", columns)
         for name in self.replicas:
-            own = [_replica_row(row, code) for row, replica, code in self.attempts if replica == name]
-            _write_csv(folder / f"{name}.csv", REPLICA_COLUMNS, own)
+            own = [_replica_row(one, self.arm.route) for one in self.attempts if one["replica"] == name]
+            _write_csv(replica_csv(folder, name), REPLICA_COLUMNS, own)
         if self.arm.route == "envoy":
             lines = [json.dumps(self._access(row)) + "\n" for row in rows]
-            (folder / "access.jsonl").write_text("".join(lines))
+            (folder / ACCESS_LOG).write_text("".join(lines))
+        store_ledgers(folder, self.replicas, requests_logged=self.arm.route == "envoy")
         if len(self.events.lines) > len(self.events.first):
             write_events(folder, self.events.log())
         return sum(self.start_ns <= row["planned_ns"] < self.end_ns for row in rows)
 
     def _rows(self) -> list[Row]:
-        total = int(self.requests * self.end_ns / (self.end_ns - self.start_ns))
-        times = sorted(self.random.randrange(self.end_ns) for _ in range(total))
-        clients = self.workload.clients
-        weights = [1 / (client + 1) ** self.workload.skew for client in range(clients)]
-        calls = [0] * clients
+        """The requests that the seed plans, in the order of their planned times."""
         rows = []
-        for planned_ns in times:
-            client = self.random.choices(range(clients), weights)[0]
-            rows.append(self._row(client, calls[client], planned_ns))
-            calls[client] += 1
-        return rows
+        for client in range(self.load.clients):
+            phases: list[tuple[Phase, int, float, bool]] = [
+                ("warm_up", 0, self.start_ns / 1e9, True),
+                ("measure", self.start_ns, (self.end_ns - self.start_ns) / 1e9, False),
+            ]
+            calls = [
+                (start_ns + call.at_ns, call.method)
+                for phase, start_ns, duration_s, opens in phases
+                for call in open_loop(self.load, client, phase, duration_s, opens)
+            ]
+            rows += [
+                (planned_ns, client, number, method) for number, (planned_ns, method) in enumerate(calls)
+            ]
+        return [
+            self._row(client, number, planned_ns, method)
+            for planned_ns, client, number, method in sorted(rows)
+        ]
 
-    def _row(self, client: int, number: int, planned_ns: int) -> Row:
+    def _row(self, client: int, number: int, planned_ns: int, method: str) -> Row:
         lifetime_s = self.arm.session_lifetime_s
-        calls = self.workload.calls
+        sent_ns = planned_ns + int(self.random.expovariate(1 / (0.3 * MS)))
         row: Row = {
             "request_id": client * 10**9 + number,
             "client": client,
             "session": int(planned_ns / 1e9 / lifetime_s) if lifetime_s else 0,
-            "method": self.random.choices(list(calls), list(calls.values()))[0],
+            "method": method,
             "planned_ns": planned_ns,
-            "sent_ns": planned_ns + int(self.random.expovariate(1 / (0.3 * MS))),
+            "ready_ns": planned_ns,
+            "sent_ns": sent_ns,
             "connection": "1" if self.arm.connections == "shared" else str(client + 1),
         }
-        most = self.arm.retries.attempts if self.arm.retries else 1
-        for _ in range(most):
-            row["replica"] = self._pick(client, row["session"], planned_ns)
-            if self.events.broken(row["replica"], planned_ns):
-                row |= {"replica": "", "code": "UNAVAILABLE"}
-                continue
-            row["code"] = self._code(row["replica"])
-            self.attempts.append((row, row["replica"], row["code"]))
-            if row["code"] == "OK":
+        retries = self.arm.retries
+        arrived_ns = sent_ns + WAY_NS
+        for _ in range(retries.attempts if retries else 1):
+            replica = self._pick(client, row["session"], planned_ns)
+            row["attempts"] = row.get("attempts", 0) + 1
+            row["upstream"] = self.replicas[replica]
+            if self.events.broken(replica, planned_ns):
+                failed_ns = arrived_ns + WAY_NS + self.random.randrange(MS)
+                row |= {"replica": "", "code": "UNAVAILABLE", **NOTHING, "done_ns": failed_ns}
+            else:
+                row |= {"replica": replica, "code": self._code(replica), "arrived_ns": arrived_ns}
+                row |= self._served(row, client)
+                self.attempts.append(dict(row))
+            arrived_ns = row["done_ns"] + WAY_NS
+            if retries is None or row["code"] not in retries.on:
                 break
-        return row | self._served(row, client)
+        return row
 
     def _served(self, row: Row, client: int) -> Row:
-        replica = row["replica"]
-        if not replica:
-            nothing = dict.fromkeys(("queue_ns", "service_ns", "in_flight", "messages"), 0)
-            return {**nothing, "done_ns": row["sent_ns"] + MS, "cache": ""}
+        replica, arrived_ns = row["replica"], row["arrived_ns"]
         work, slots = self.work[replica], self.free[replica]
         slot = slots.index(min(slots))
-        queue_ns = max(0, slots[slot] - row["sent_ns"])
+        queue_ns = max(0, slots[slot] - arrived_ns)
         service_ns = int(self.random.expovariate(1 / (work.service_time_ms.mean * MS)))
         service_ns = int(service_ns * work.slow_factor)
         cache = ""
@@ -115,18 +140,17 @@ class InventedCell:
             cache = "hit" if key in self.remembered else "miss"
             self.remembered.add(key)
             service_ns = int(service_ns * (work.cache.hit_factor if cache == "hit" else 1))
-        slots[slot] = row["sent_ns"] + queue_ns + service_ns
+        slots[slot] = arrived_ns + queue_ns + service_ns
         streamed = row["method"] != "AddVideo"
-        served = {
-            "done_ns": row["sent_ns"] + queue_ns + service_ns + MS // 2,
+        return {
+            "finished_ns": arrived_ns + queue_ns + service_ns,
+            "done_ns": arrived_ns + queue_ns + service_ns + WAY_NS,
             "queue_ns": queue_ns,
             "service_ns": service_ns,
-            "in_flight": sum(end > row["sent_ns"] for end in slots),
+            "in_flight": sum(end > arrived_ns for end in slots),
             "messages": self.workload.messages_per_stream if streamed else 1,
             "cache": cache,
         }
-        row.update(served)  # the attempts are told with it, too
-        return served
 
     def _pick(self, client: int, session: int, at_ns: int) -> str:
         names = [name for name in self.replicas if self.events.there(name, at_ns)]
@@ -141,18 +165,23 @@ class InventedCell:
         return work.fail_code if self.random.random() < work.fail_share + 0.004 else "OK"
 
     def _access(self, row: Row) -> Row:
+        """Envoy's row of a request, whose attempts it has all made."""
+        start_ns, end_ns = row["sent_ns"] + WAY_NS // 2, row["done_ns"] - WAY_NS // 2
+        broken = not row["replica"]
+        unix_ns = self.epoch_unix_ns + start_ns
         return {
             "request_id": str(row["request_id"]),
             "path": f"/video_service.VideoService/{row['method']}",
-            "start": f"{1_790_000_000 + row['sent_ns'] / 1e9:.9f}",
-            "duration_ms": (row["done_ns"] - row["sent_ns"]) // MS,
+            "start": f"{unix_ns // 10**9}.{unix_ns % 10**9:09}",
+            "duration_ms": (end_ns - start_ns) // MS,
+            "duration_us": (end_ns - start_ns) // 1000,
             "http": 200,
             "grpc": row["code"],
-            "details": "via_upstream",
-            "flags": None,
-            "upstream": self.replicas.get(row["replica"]),
-            "attempts": 1,
-            "connection": row["client"] + 1,
+            "details": "upstream_reset_before_response_started" if broken else "via_upstream",
+            "flags": "UF" if broken else "-",
+            "upstream": row["upstream"],
+            "attempts": row["attempts"],
+            "connection": int(row["connection"]),
             "upstream_connection": 7,
             "bytes_in": 60,
             "bytes_out": 70 * row["messages"],
@@ -175,14 +204,14 @@ def _messages(row: Row) -> list[Row]:
     return [{**common, **times, "message": number} for number in range(row["messages"])]
 
 
-def _replica_row(row: Row, code: str) -> Row:
-    kept = ("request_id", "method", "queue_ns", "service_ns", "in_flight", "messages")
-    times = {"arrived_ns": row["sent_ns"], "done_ns": row["done_ns"], "peer": "127.0.0.1:50000"}
-    return {name: row[name] for name in kept} | times | {"code": code}
+def _replica_row(attempt: Row, route: str) -> Row:
+    kept = ("request_id", "method", "queue_ns", "service_ns", "in_flight", "messages", "code", "arrived_ns")
+    peer = "127.0.0.1:50000" if route == "envoy" else attempt["connection"]
+    return {name: attempt[name] for name in kept} | {"done_ns": attempt["finished_ns"], "peer": peer}
 
 
 def _write_csv(path: Path, columns: Mapping[str, type], rows: Sequence[Row]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+        writer = csv.DictWriter(file, list(columns), lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

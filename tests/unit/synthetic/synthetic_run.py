@@ -3,10 +3,12 @@
 `python -m tests.unit.synthetic.synthetic_run` writes the golden run again.
 """
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
+from harness.plan.cells import load_of
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import MANIFEST, Host, Manifest, PlannedCell
 from harness.record.record_file import write_record
@@ -24,7 +26,7 @@ lesson: |
   A busy client drags all of its requests to one replica.
 
   Look at the share of the busiest replica.
-replicas: {count: 4, slots: 2, service_time_ms: {distribution: exponential, mean: 10}}
+replicas: {count: 4, slots: 1, service_time_ms: {distribution: exponential, mean: 8}}
 workload:
   clients: 12
   rate_per_s: 600
@@ -40,23 +42,26 @@ expect:
   - {arm: round_robin, metric: spread.max_over_mean, at_most: 1.02}
   - {arm: sticky, metric: affinity.purity, at_least: 1.0}
   - {arm: sticky, metric: spread.max_over_mean, at_least: 1.4}
-  - {arm: sticky, metric: latency_ms.p99, at_least_times: 1.5, of: round_robin}
+  - {arm: sticky, metric: latency_ms.p90, at_least_times: 12, of: round_robin}
 """
 
 
 def synthesise_run(
-    results: Path, experiment_yaml: str = EXPERIMENT, *, requests: int = 300, name: str = "sticky"
+    results: Path, experiment_yaml: str = EXPERIMENT, *, requests: int = 400, name: str = "sticky"
 ) -> Path:
     """Write a completed run of the experiment below `results` and return its directory.
 
-    `requests`: planned in the window of each cell, whatever the experiment's rate.
+    `requests`: planned in the window of each cell, about so many, whatever the experiment's rate.
     """
+    duration_s = _read(experiment_yaml, name).workload.duration_s
+    rate = f"rate_per_s: {requests / duration_s:g}"
+    experiment_yaml = re.sub(r"\brate_per_s: \d+", rate, experiment_yaml, count=1)
     experiment = _read(experiment_yaml, name)
     order = [(n, arm) for n in range(1, experiment.repeats.min + 1) for arm in experiment.variants.values()]
     manifest = Manifest(
         experiment=name,
         seed=1,
-        versions={"lb-lab": "0.2.0", "envoy": "1.40.0", "grpcio": "1.85.1"},
+        versions={"lb-lab": "0.3.0", "envoy": "1.40.0", "grpcio": "1.85.1"},
         host=Host(system="Linux", machine="x86_64", cpus=2, memory_bytes=2**33),
         git_commit=None,
         cells=[PlannedCell(arm=arm.name, repeat=repeat, attempts=1) for repeat, arm in order],
@@ -64,7 +69,8 @@ def synthesise_run(
     writer = RunWriter.create(results, manifest, experiment_yaml)
     for place, (repeat, arm) in enumerate(order):
         folder = writer.cell(arm.name, repeat)
-        writer.write_cell(folder, _synthesise_cell(folder, experiment, arm, repeat, requests, place))
+        writer.write_cell(folder, _synthesise_cell(folder, experiment, arm, repeat, place))
+        writer.seal_cell(place)
     writer.finish("completed")
     writer.link_latest()
     return writer.path
@@ -78,11 +84,13 @@ def _read(experiment_yaml: str, name: str) -> Experiment:
 
 
 def _synthesise_cell(
-    folder: Path, experiment: Experiment, variant: Variant, repeat: int, requests: int, order: int
+    folder: Path, experiment: Experiment, variant: Variant, repeat: int, order: int
 ) -> CellRecord:
-    arm = variant.arm
+    arm, work = variant.arm, experiment.workload_of(variant.arm)
+    load = load_of(work, experiment.seed, repeat)
+    epoch_unix_ns = 1_790_000_000_000_000_000 + order * 60_000_000_000
     cell = InventedCell(
-        experiment, arm, experiment.workload_of(arm), requests, seed=f"{variant.name}.{repeat}"
+        experiment, arm, work, load, seed=f"{variant.name}.{repeat}", epoch_unix_ns=epoch_unix_ns
     )
     planned = cell.write(folder)
     return CellRecord(
@@ -99,10 +107,11 @@ def _synthesise_cell(
         max_attempts=arm.retries.attempts if arm.retries else 1,
         awaits_answers=arm.await_each_answer,
         planned_requests=planned,
-        planned_rate_per_s=requests / experiment.workload.duration_s,
+        messages_per_stream=experiment.workload.messages_per_stream,
+        planned_rate_per_s=load.rate_per_s,
         measure_start_ns=cell.start_ns,
         measure_end_ns=cell.end_ns,
-        epoch_unix_ns=1_790_000_000_000_000_000,
+        epoch_unix_ns=epoch_unix_ns,
         incomplete_ledgers=sorted(cell.events.killed),
     )
 
@@ -112,7 +121,7 @@ def write_golden(golden: Path) -> None:
     from harness.report.page import build_report
 
     shutil.rmtree(golden, ignore_errors=True)
-    synthetic = synthesise_run(golden.parent / "new", requests=120)
+    synthetic = synthesise_run(golden.parent / "new", requests=400)
     shutil.move(synthetic, golden)
     shutil.rmtree(golden.parent / "new")
     manifest = read_run(golden).manifest
@@ -120,7 +129,8 @@ def write_golden(golden: Path) -> None:
     manifest.started_utc, manifest.finished_utc = "2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z"
     write_record(golden / MANIFEST, manifest)
     build_report(golden)
-    shutil.rmtree(golden / "plots")
+    for derived in ("plots", "joined"):
+        shutil.rmtree(golden / derived)
     (golden / "report.html").unlink()
 
 

@@ -1,0 +1,277 @@
+"""What must be true of a cell's record as a whole: every planned request is in it, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from harness.errors import UserError
+from harness.plan.cells import CellPlan, plan_cells
+from harness.record.record_file import there_is
+from harness.record.run_directory import Cell
+from harness.record.tables import table_errors
+from harness.spec.experiment import Experiment
+from lb.plan import Phase, open_loop
+from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
+
+# A plan of more requests is not drawn again: that takes about a microsecond a request.
+MAX_DRAWN = 200_000
+NS_PER_S = 1_000_000_000
+
+
+def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) -> Iterator[str]:
+    """Yield one sentence for each way in which the cell's record contradicts itself or its plan.
+
+    rows: request_id and in_window of all its requests (see harness.analysis.joined). Raises UserError naming
+    the cell's folder when a ledger cannot be read.
+    """
+    plan = _plan_of(cell, experiment)
+    if plan is None:
+        yield f"the experiment has no cell {cell.record.arm}, repeat {cell.record.repeat}"
+        return
+    yield from _unlike_the_plan(cell, plan)
+    with table_errors(cell.folder, "ledgers written by this lab"):
+        yield from _one_row_each(cell, rows)
+        yield from _foreign_rows(cell)
+        yield from _messages(cell)
+    if cell.record.status == "completed" and not cell.record.lost_clients:
+        yield from _missing_numbers(rows, plan)
+        yield from _planned(cell, rows, plan)
+        yield from _counted_by_envoy(cell, plan)
+
+
+def _plan_of(cell: Cell, experiment: Experiment) -> CellPlan | None:
+    wanted = (cell.record.arm, cell.record.repeat)
+    return next((plan for plan in plan_cells(experiment) if (plan.arm_name, plan.repeat) == wanted), None)
+
+
+def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
+    """Compare what cell.json says of the plan with the experiment."""
+    record, arm = cell.record, plan.arm
+    planned = {
+        "route": arm.route,
+        "policy": arm.policy,
+        "proxy_workers": arm.proxy_workers,
+        "max_attempts": arm.retries.attempts if arm.retries else 1,
+        "awaits_answers": arm.await_each_answer,
+        "messages_per_stream": plan.workload.messages_per_stream,
+        "planned_rate_per_s": plan.load.rate_per_s,
+    }
+    for name, value in planned.items():
+        found = getattr(record, name)
+        if found != value:
+            yield f"cell.json says {name} {found!r}, the experiment {value!r}"
+    if record.incomplete_ledgers and not plan.events:
+        names = ", ".join(record.incomplete_ledgers)
+        yield f"cell.json says that the ledgers of {names} are incomplete, but no event ended these parts"
+    window_ns = round(plan.workload.duration_s * NS_PER_S)
+    if record.status == "completed" and record.window_ns != window_ns:
+        lasted, planned_s = record.window_ns / NS_PER_S, window_ns / NS_PER_S
+        yield f"the measured window is {lasted:g} s, planned were {planned_s:g} s"
+
+
+def _one_row_each(cell: Cell, rows: pl.DataFrame) -> Iterator[str]:
+    """A request has one row in the clients' ledger; without retries at most one in each other ledger."""
+    requests = cell.requests().select(pl.len(), pl.col("request_id").n_unique().alias("ids")).collect()
+    count, ids = requests.row(0)
+    if count != ids:
+        yield f"{_requests(count - ids)} more than once in the clients' ledger"
+    elif rows.height != count:
+        more = _requests(rows.height - count)
+        yield f"{more} more than once in the ledger of the proxy or of a replica"
+
+
+def _foreign_rows(cell: Cell) -> Iterator[str]:
+    """The lab gives each of its calls an id. Nobody else calls the parts that it has started."""
+    ledgers = {"the replicas' ledgers": cell.replica_ledger(), "the proxy's ledger": cell.proxy_ledger()}
+    for words, ledger in ledgers.items():
+        if ledger is None or cell.record.own_clocks:
+            continue
+        foreign = pl.col("request_id").is_null() | (pl.col("request_id") < 0)
+        count = ledger.select(foreign.sum()).collect(engine="streaming").item()
+        if count:
+            yield f"{count:,} calls in {words} are not of this cell: they have no request id"
+
+
+def _messages(cell: Cell) -> Iterator[str]:
+    """A stream's messages belong to a request, are as many as its row says, and lie within it."""
+    table = cell.messages()
+    if table is None:
+        return
+    counted = table.group_by("request_id").agg(
+        pl.len().cast(pl.Int64).alias("counted"),
+        pl.col("sent_ns").min().alias("first_ns"),
+        pl.col("received_ns").max().alias("last_ns"),
+        (pl.col("received_ns") < pl.col("sent_ns")).any().alias("backwards"),
+        pl.col("message").n_unique().cast(pl.Int64).alias("numbers"),
+        pl.col("replica").n_unique().alias("replicas"),
+        pl.col("replica").first().alias("sender"),
+    )
+    requests = cell.requests().select(
+        "request_id", pl.col("messages").alias("told"), "sent_ns", "done_ns", "replica"
+    )
+    streams = counted.join(requests, on="request_id", how="left").collect(engine="streaming")
+    problems = {
+        "a request that is not in the clients' ledger": pl.col("done_ns").is_null(),
+        "another number of messages than their row says": (
+            (pl.col("counted") != pl.col("told")) | (pl.col("counted") != pl.col("numbers"))
+        ),
+        "a message before the send, or after the end": (
+            (pl.col("first_ns") < pl.col("sent_ns"))
+            | (pl.col("last_ns") > pl.col("done_ns"))
+            | pl.col("backwards")
+        ),
+        "a message of another replica than answered": (
+            (pl.col("replica") != "") & ((pl.col("replicas") > 1) | (pl.col("sender") != pl.col("replica")))
+        ),
+    }
+    for words, broken in problems.items():
+        found = streams.filter(broken)
+        if found.height:
+            plural = "" if found.height == 1 else "s"
+            yield f"{found.height:,} stream{plural} with {words}, {example(found)}"
+
+
+def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
+    """Each client numbers its requests from 0 without a gap, in a closed loop those of each phase.
+
+    With `await_each_answer` a client does not send all that it has planned.
+    """
+    if plan.arm.await_each_answer:
+        return
+    number = pl.col("request_id") % REQUEST_IDS_PER_CLIENT
+    half = pl.lit(0, pl.Int64) if plan.load.rate_per_s is not None else number // CLOSED_LOOP_MEASURED
+    client = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
+    gaps = (
+        rows.select(client.alias("client"), number.alias("number"), half.alias("half"))
+        .group_by("client", "half")
+        .agg(
+            (pl.col("number").max() % CLOSED_LOOP_MEASURED + 1 - pl.col("number").n_unique()).alias("missing")
+        )
+        .filter(pl.col("missing") > 0)
+        .sort("client")
+    )
+    if gaps.height:
+        missing, client = _requests(int(gaps["missing"].sum())), gaps["client"][0]
+        yield f"{missing} missing in the clients' ledger, between others, for example of client {client}"
+
+
+def _planned(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
+    """Every planned request is in the record, with its number, its planned time and its method.
+
+    With `await_each_answer` a client does not send all that it has planned.
+    """
+    if plan.load.rate_per_s is None:
+        return
+    planned, found = cell.record.planned_requests, int(rows["in_window"].sum())
+    awaits = plan.arm.await_each_answer
+    if found > planned or (found < planned and not awaits):
+        yield f"{planned:,} requests were planned for the measured window, the record has {found:,}"
+    if rows.is_empty() or max(planned, found) > MAX_DRAWN:
+        return
+    requests = cell.requests().select("request_id", "planned_ns", "method").collect()
+    drawn = _drawn(cell, requests, plan)
+    inside = drawn.filter("measured").height
+    if inside != planned:
+        yield f"cell.json says {planned:,} planned requests, the seed gives {inside:,}"
+    off_plan = requests.join(drawn, on=requests.columns, how="anti")
+    if off_plan.height:
+        yield f"{_requests(off_plan.height)} not as the seed plans them, {example(off_plan)}"
+    missing = drawn.join(requests, on=requests.columns, how="anti")
+    if missing.height and not awaits:
+        yield f"{_requests(missing.height)} missing that the seed plans, {example(missing)}"
+
+
+def _drawn(cell: Cell, requests: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
+    """Return request_id, planned_ns, method, measured of every request that the seed plans.
+
+    The warm-up begins with the first request of every client: they are all planned for that instant.
+    """
+    work = plan.workload
+    phases: list[tuple[Phase, int, float]] = [("measure", cell.record.measure_start_ns, work.duration_s)]
+    if work.warm_up_s:
+        begins_ns = requests.select(pl.col("planned_ns").min()).item()
+        phases.insert(0, ("warm_up", begins_ns, work.warm_up_s))
+    drawn: list[tuple[int, int, str, bool]] = []
+    for client in range(plan.load.clients):
+        calls = (
+            (start_ns + call.at_ns, call.method, phase == "measure")
+            for place, (phase, start_ns, duration_s) in enumerate(phases)
+            for call in open_loop(plan.load, client, phase, duration_s, opens=place == 0)
+        )
+        drawn += [(client * REQUEST_IDS_PER_CLIENT + n, *call) for n, call in enumerate(calls)]
+    return pl.DataFrame(
+        drawn,
+        schema={"request_id": pl.Int64, "planned_ns": pl.Int64, "method": pl.String, "measured": pl.Boolean},
+        orient="row",
+    )
+
+
+def _counted_by_envoy(cell: Cell, plan: CellPlan) -> Iterator[str]:
+    """Envoy's own counters of requests to each replica, read before and after the load, fit its ledger.
+
+    Only where each request is one attempt, and nothing happens to Envoy or a replica. Envoy does not count
+    what it cannot send: to a replica that takes no connection, or beyond a limit of its own.
+    """
+    ledger = cell.proxy_ledger()
+    if ledger is None or plan.events or plan.arm.retries or cell.record.incomplete_proxy:
+        return
+    if ledger.select(pl.col("flags").str.contains("U").any()).collect(engine="streaming").item():
+        return
+    folder = cell.folder / "envoy"
+    before, after = (_counters(folder / f"clusters.{when}.json") for when in ("before", "after"))
+    if before is None or after is None:
+        return
+    logged = dict(
+        ledger.filter(pl.col("upstream").is_not_null())
+        .group_by("upstream")
+        .agg(pl.len())
+        .collect(engine="streaming")
+        .iter_rows()
+    )
+    for address in sorted(after.keys() | logged.keys()):
+        counted = after.get(address, 0) - before.get(address, 0)
+        if counted != logged.get(address, 0):
+            name = next((name for name, at in cell.record.replicas.items() if at == address), address)
+            yield f"Envoy counted {counted:,} requests to {name}, its ledger has {logged.get(address, 0):,}"
+
+
+def _counters(path: Path) -> dict[str, int] | None:
+    """Return address -> requests that Envoy has sent there (`rq_total`); None without the file.
+
+    Raises UserError naming the file when it is not Envoy's.
+    """
+    if not there_is(path):
+        return None
+    try:
+        clusters = json.loads(path.read_text())["cluster_statuses"]
+        hosts = [host for cluster in clusters for host in cluster.get("host_statuses", ())]
+        counters: dict[str, int] = {}
+        for host in hosts:
+            address = _address(host)
+            counters[address] = counters.get(address, 0) + _total(host)
+        return counters
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: expected Envoy's clusters as JSON ({error!r})") from error
+
+
+def _address(host: dict[str, Any]) -> str:
+    at = host["address"]["socket_address"]
+    return f"{at['address']}:{at['port_value']}"
+
+
+def _total(host: dict[str, Any]) -> int:
+    return sum(int(one.get("value", 0)) for one in host["stats"] if one["name"] == "rq_total")
+
+
+def example(rows: pl.DataFrame) -> str:
+    """Return words that name one of the requests (request_id): the one with the lowest id."""
+    return f"for example request {rows['request_id'].sort()[0]}"
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} {'request is' if count == 1 else 'requests are'}"

@@ -1,0 +1,94 @@
+"""The joined table of a cell: one row a request, with the moments of all ledgers and the stages between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from harness.analysis.clocks import CellClocks, clocks_of
+from harness.analysis.generator_share import with_generator_share
+from harness.analysis.ledger_join import cut_of, join_ledgers
+from harness.analysis.request_rules import Allowances, Rule, request_rules
+from harness.analysis.stages import with_moments, with_stages
+from harness.metrics.stages import Stage, stages_of
+from harness.record.joined_table import FOLDER, JOINED_COLUMNS, MAX_WRITTEN, STAGE_COLUMNS
+from harness.record.record_file import own_folder, whole_file
+from harness.record.run_directory import Cell
+from harness.record.tables import table_errors
+from harness.spec.experiment import Experiment
+
+BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class JoinedCell:
+    """The joined table of one cell.
+
+    table: JOINED_COLUMNS of every request in the clients' ledger, read when collected. rows: the columns that
+    the facts need, in no particular order: request_id, in_window, latency_ns (done - planned),
+    latency_from_send_ns (done - sent), late_ns (sent - ready), ok, generator_ns, the columns of `stages`, and
+    `broken`: bit k is set if the request breaks rules[k]. stages: those into which its requests are cut; none
+    where the replicas' ledgers cannot be read.
+    """
+
+    cell: Cell
+    clocks: CellClocks
+    stages: Mapping[str, Stage]
+    rules: Sequence[Rule]
+    table: pl.LazyFrame
+    rows: pl.DataFrame
+
+
+def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
+    """Join the ledgers of a cell. Without its experiment no rules are tried.
+
+    Raises UserError naming the cell's folder when a ledger cannot be read.
+    """
+    clocks = clocks_of(cell)
+    cut = cut_of(cell, clocks)
+    stages = {} if cut is None else stages_of(cut, cell.record.max_attempts)
+    known = experiment is not None and cell.record.arm in experiment.variants
+    rules = request_rules(cell, clocks, cut, Allowances.of(cell, experiment)) if known and experiment else []
+    with table_errors(cell.folder, "ledgers written by this lab"):
+        moments = with_moments(join_ledgers(cell, clocks), cell, clocks)
+        cells = with_stages(with_generator_share(moments, cell, clocks, cut), stages)
+        rows = cells.select(
+            "request_id",
+            "in_window",
+            (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
+            (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
+            (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
+            (pl.col("code") == "OK").alias("ok"),
+            "generator_ns",
+            *(STAGE_COLUMNS[name] for name in stages),
+            _broken(rules),
+        ).collect(engine="streaming")
+    absent = [
+        pl.lit(None, pl.Int64).alias(column) for name, column in STAGE_COLUMNS.items() if name not in stages
+    ]
+    table = cells.with_columns(absent).select(*JOINED_COLUMNS)
+    return JoinedCell(cell, clocks, stages, rules, table, rows)
+
+
+def _broken(rules: Sequence[Rule]) -> pl.Expr:
+    bits = [
+        rule.broken.fill_null(value=False).cast(pl.Int64) * (1 << place) for place, rule in enumerate(rules)
+    ]
+    return pl.sum_horizontal(pl.lit(0, pl.Int64), *bits).alias(BROKEN)
+
+
+def write_joined(joined: JoinedCell, run: Path) -> Path | None:
+    """Write joined/<arm>.<repeat>.parquet below the directory `run`, whole or not at all; return its path.
+
+    None for a cell of more than MAX_WRITTEN requests: that would take longer than the whole report. Raises
+    UserError naming the cell's folder when a ledger cannot be read.
+    """
+    if joined.rows.height > MAX_WRITTEN:
+        return None
+    path = own_folder(run, FOLDER) / f"{joined.cell.folder.name}.parquet"
+    with whole_file(path) as file, table_errors(joined.cell.folder, "ledgers written by this lab"):
+        joined.table.sink_parquet(file, compression="zstd", compression_level=1)
+    return path

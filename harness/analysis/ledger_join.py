@@ -1,0 +1,159 @@
+"""Joins the three ledgers of a cell into one row a request, on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from harness.analysis.clocks import CellClocks
+from harness.metrics.stages import Cut
+from harness.record.run_directory import Cell
+
+# What the client says of the answering replica's row. Here the names without `told_` are the replica's own.
+TOLD = ("queue_ns", "service_ns", "in_flight", "messages")
+
+_PROXY = ("proxy_ns", "proxied_ns", "proxy_code", "proxy_http", "proxy_flags", "proxy_details")
+_PROXY_LAST = (*_PROXY, "proxy_replica", "proxy_connection", "proxy_method")
+_REPLICA_LAST = ("arrived_ns", "finished_ns", *TOLD, "peer", "replica_code", "answered_by", "replica_method")
+
+
+def cut_of(cell: Cell, clocks: CellClocks) -> Cut | None:
+    """Return by whose ledgers a cell's stages can be cut; None: the replicas' ledgers cannot be read."""
+    if "replica" in cell.record.missing_ledgers:
+        return None
+    proxied = cell.record.route == "envoy" and clocks.proxy_offset_ns is not None
+    return "proxy" if proxied and "envoy" not in cell.record.missing_ledgers else "replicas"
+
+
+def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
+    """Return one row per request of the clients' ledger, with what the other two ledgers have of it.
+
+    Columns: those of lb.rows.REQUEST_COLUMNS, where TOLD are renamed to told_*;
+    proxy_rows (0: the proxy does not have it), proxy_attempts (of all rows), _PROXY_LAST (of its last row),
+    first_proxy_ns; replica_rows, _REPLICA_LAST (of the attempt that arrived last), first_arrived_ns; of the
+    attempts before it: earlier_ended_ns, earlier_codes. A moment of a party that does not have the request is
+    null. All moments are on the cell's clock.
+    """
+    record = cell.record
+    joined = cell.requests().rename({name: f"told_{name}" for name in TOLD})
+    once = record.max_attempts == 1
+    joined = joined.join(_replica_side(cell, clocks, once=once), on="request_id", how="left")
+    joined = joined.join(_proxy_side(cell, clocks, once=once), on="request_id", how="left")
+    return joined.with_columns(
+        pl.col("proxy_rows", "proxy_attempts", "replica_rows").fill_null(0),
+        pl.col("planned_ns")
+        .is_between(record.measure_start_ns, record.measure_end_ns, closed="left")
+        .alias("in_window"),
+    )
+
+
+def _replica_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame:
+    ledger = cell.replica_ledger()
+    columns = [
+        pl.col("request_id"),
+        clocks.replica_moment("arrived_ns").alias("arrived_ns"),
+        clocks.replica_moment("done_ns").alias("finished_ns"),
+        *TOLD,
+        pl.col("peer"),
+        pl.col("code").alias("replica_code"),
+        pl.col("replica").alias("answered_by"),
+        pl.col("method").alias("replica_method"),
+    ]
+    if ledger is None:
+        return pl.LazyFrame(schema=_REPLICA_SCHEMA)
+    rows = ledger.filter(pl.col("request_id") >= 0).select(columns)
+    if once:
+        return rows.with_columns(
+            _one("replica_rows"),
+            pl.col("arrived_ns").alias("first_arrived_ns"),
+            pl.lit(None, pl.Int64).alias("earlier_ended_ns"),
+            pl.lit(None, pl.List(pl.String)).alias("earlier_codes"),
+        )
+    before_last = [
+        pl.col("finished_ns").sort_by("arrived_ns").slice(0, pl.len() - 1).max().alias("earlier_ended_ns"),
+        pl.col("replica_code").sort_by("arrived_ns").slice(0, pl.len() - 1).alias("earlier_codes"),
+    ]
+    return rows.group_by("request_id").agg(
+        pl.col(*_REPLICA_LAST).sort_by("arrived_ns").last(),
+        pl.col("arrived_ns").min().alias("first_arrived_ns"),
+        pl.len().cast(pl.Int64).alias("replica_rows"),
+        *before_last,
+    )
+
+
+def proxy_rows(cell: Cell, clocks: CellClocks) -> pl.LazyFrame | None:
+    """Return the proxy's rows of the lab's requests, on the cell's clock; None without such a ledger."""
+    ledger = cell.proxy_ledger()
+    if ledger is None:
+        return None
+    names = {address: name for name, address in cell.record.replicas.items()}
+    started = pl.col("start_unix_ns") + pl.lit(clocks.proxy_offset_ns, pl.Int64)
+    # Without its exact length, a request ended within the millisecond after.
+    lasted = pl.coalesce(pl.col("duration_us") * 1000, pl.col("duration_ms").cast(pl.Int64) * 1_000_000)
+    return ledger.filter(pl.col("request_id") >= 0).select(
+        pl.col("request_id"),
+        started.alias("proxy_ns"),
+        (started + lasted).alias("proxied_ns"),
+        pl.col("grpc").alias("proxy_code"),
+        pl.col("http").alias("proxy_http"),
+        pl.col("flags").alias("proxy_flags"),
+        pl.col("details").alias("proxy_details"),
+        pl.col("upstream").replace_strict(names, default=None, return_dtype=pl.String).alias("proxy_replica"),
+        pl.col("connection").alias("proxy_connection"),
+        pl.col("path").str.split("/").list.last().alias("proxy_method"),
+        pl.col("attempts").cast(pl.Int64).alias("proxy_attempts"),
+    )
+
+
+def _proxy_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame:
+    rows = proxy_rows(cell, clocks)
+    if rows is None:
+        return pl.LazyFrame(schema=_PROXY_SCHEMA)
+    if once:
+        return rows.with_columns(_one("proxy_rows"), pl.col("proxy_ns").alias("first_proxy_ns"))
+    return rows.group_by("request_id").agg(
+        pl.col(*_PROXY_LAST).sort_by("proxy_ns").last(),
+        pl.col("proxy_ns").min().alias("first_proxy_ns"),
+        pl.col("proxy_attempts").sum(),
+        pl.len().cast(pl.Int64).alias("proxy_rows"),
+    )
+
+
+def _one(name: str) -> pl.Expr:
+    return pl.lit(1, pl.Int64).alias(name)
+
+
+_REPLICA_SCHEMA: Mapping[str, Any] = {
+    "request_id": pl.Int64,
+    "arrived_ns": pl.Int64,
+    "finished_ns": pl.Int64,
+    "queue_ns": pl.Int64,
+    "service_ns": pl.Int64,
+    "in_flight": pl.Int32,
+    "messages": pl.Int32,
+    "peer": pl.String,
+    "replica_code": pl.String,
+    "answered_by": pl.String,
+    "replica_method": pl.String,
+    "replica_rows": pl.Int64,
+    "first_arrived_ns": pl.Int64,
+    "earlier_ended_ns": pl.Int64,
+    "earlier_codes": pl.List(pl.String),
+}
+_PROXY_SCHEMA: Mapping[str, Any] = {
+    "request_id": pl.Int64,
+    "proxy_ns": pl.Int64,
+    "proxied_ns": pl.Int64,
+    "proxy_code": pl.String,
+    "proxy_http": pl.Int32,
+    "proxy_flags": pl.String,
+    "proxy_details": pl.String,
+    "proxy_replica": pl.String,
+    "proxy_connection": pl.Int32,
+    "proxy_method": pl.String,
+    "proxy_attempts": pl.Int64,
+    "proxy_rows": pl.Int64,
+    "first_proxy_ns": pl.Int64,
+}

@@ -1,0 +1,339 @@
+"""What must be true of every request when its three ledgers are laid side by side.
+
+docs/decisions/0009-a-record-that-contradicts-itself.md says why each rule is as it is. Each is an expression
+over the joined rows (see harness.analysis.ledger_join), so that a cell of millions of rows is checked in one
+pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from harness.analysis.clocks import CellClocks
+from harness.events.registry import kind_of
+from harness.metrics.stages import Cut
+from harness.record.event_log import AskedEvent
+from harness.record.run_directory import Cell
+from harness.spec.arm import Retries
+from harness.spec.experiment import Experiment
+from lb.rows import REQUEST_IDS_PER_CLIENT
+
+# Ends that a client finds by itself, while the proxy and the replica may have another view of the call.
+DEADLINE, CANCELLED, UNAVAILABLE = "DEADLINE_EXCEEDED", "CANCELLED", "UNAVAILABLE"
+# gRPC's codes for a call whose connection broke, or whose server was stopped, under it.
+BROKEN_CONNECTION = (UNAVAILABLE, CANCELLED, "INTERNAL", "UNKNOWN")
+# Envoy's flags of a stream that the client ended: its connection or the stream was reset.
+ENDED_BY_CLIENT = "DC|DR"
+# gRPC's timers count whole milliseconds, and a deadline travels as a rounded number.
+DEADLINE_SLACK_NS = 5_000_000
+_NEVER_NS = 2**62
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. problem: the requests that break it, in words that follow their number.
+
+    broken: true of a request that breaks it. Null counts as not broken.
+    """
+
+    name: str
+    problem: str
+    broken: pl.Expr
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """What explains, in this cell, that the parties see a request differently.
+
+    deadline_ns: of each call. proxy_breaks_ns, replica_breaks_ns: from when on the clients' connections to
+    the proxy, and connections to replicas, may break under a call; _NEVER_NS: nothing breaks them. retries:
+    of the arm, or None. whole_proxy: no row of the proxy is missing.
+    """
+
+    deadline_ns: int
+    proxy_breaks_ns: int
+    replica_breaks_ns: int
+    retries: Retries | None
+    whole_proxy: bool
+
+    @classmethod
+    def of(cls, cell: Cell, experiment: Experiment) -> Allowances:
+        """Return what the experiment and the events of a cell allow."""
+        arm = experiment.variants[cell.record.arm].arm
+        events = cell.events()
+        age = arm.max_connection_age_s is not None
+        outages = any(
+            experiment.replicas.work_of(name).outage is not None for name in cell.record.initial_replicas
+        )
+        on_proxy, on_replicas = (
+            _first_break(events, aims) for aims in (("proxy",), ("replicas", "new replicas"))
+        )
+        through_proxy = arm.route != "direct"
+        return cls(
+            round(experiment.workload_of(arm).deadline_ms * 1e6),
+            0 if through_proxy and (age or arm.idle_timeout_s is not None) else on_proxy,
+            0 if outages or (age and arm.route != "envoy") else on_replicas,
+            arm.retries,
+            not cell.record.incomplete_proxy,
+        )
+
+
+def _first_break(events: list[AskedEvent], aims: tuple[str, ...]) -> int:
+    breaking = [
+        event.t_ns for event in events if (kind := kind_of(event.do)).breaks_calls and kind.aim in aims
+    ]
+    return min(breaking, default=_NEVER_NS)
+
+
+def request_rules(cell: Cell, clocks: CellClocks, cut: Cut | None, allowed: Allowances) -> list[Rule]:
+    """Return the rules that hold in this cell."""
+    proxied = cell.record.route == "envoy" and "envoy" not in cell.record.missing_ledgers
+    rules = [*_own_rows(cell), *_attempts(cell, allowed, proxied=proxied)]
+    if cut is not None:
+        rules += [*_order(clocks, cut, allowed), *_copies(cell, proxied=proxied)]
+        rules += _outcome_at_replica(allowed, proxied=proxied)
+    if proxied:
+        rules += _outcome_at_proxy(allowed)
+    return rules
+
+
+_OK = pl.col("code") == "OK"
+_AT_PROXY = pl.col("proxy_rows") > 0
+_AT_REPLICA = pl.col("replica_rows") > 0
+
+
+def _own_rows(cell: Cell) -> list[Rule]:
+    """Return the rules about single rows."""
+    moments = ["planned_ns", "proxy_ns", *([] if cell.record.own_clocks else ["first_arrived_ns"])]
+    return [
+        Rule("before_start", "from before the cell's start", pl.min_horizontal(moments) < 0),
+        Rule(
+            "sent_early",
+            "sent before they were planned or ready",
+            (pl.col("sent_ns") < pl.col("ready_ns")) | (pl.col("ready_ns") < pl.col("planned_ns")),
+        ),
+        Rule("ended_before_send", "ended before they were sent", pl.col("done_ns") < pl.col("sent_ns")),
+        Rule(
+            "nobody_answered",
+            "with code OK at the client, which names no replica",
+            _OK & (pl.col("replica") == ""),
+        ),
+        Rule(
+            "another_client",
+            "whose id belongs to another client",
+            pl.col("client") != pl.col("request_id") // REQUEST_IDS_PER_CLIENT,
+        ),
+    ]
+
+
+def _order(clocks: CellClocks, cut: Cut, allowed: Allowances) -> list[Rule]:
+    """Return the rules about the order of different parties' moments, as exactly as the clocks allow."""
+    inside_ns = pl.col("queue_ns") + pl.col("service_ns")
+    negative = pl.min_horizontal("queue_ns", "service_ns") < 0
+    rules = [
+        Rule(
+            "replica_before_send",
+            "that reached a replica before the client sent them",
+            pl.col("first_arrived_ns") < pl.col("sent_ns") - clocks.replica_ns,
+        ),
+        Rule(
+            "too_long_inside",
+            "whose waiting and service in the replica are longer than their whole time there, or negative",
+            negative | (pl.col("finished_ns") - pl.col("arrived_ns") < inside_ns),
+        ),
+        Rule(
+            "answered_before_finished",
+            "with code OK at the client before the replica had finished them",
+            _OK & (pl.col("done_ns") < pl.col("finished_ns") - clocks.replica_ns),
+        ),
+    ]
+    if cut == "replicas":
+        return rules
+    rules += [
+        Rule(
+            "proxy_before_send",
+            "that reached the proxy before the client sent them",
+            pl.col("proxy_ns") < pl.col("sent_ns") - clocks.proxy_ns,
+        ),
+        Rule(
+            "passed_on_before_finished",
+            "with code OK that the proxy passed on before the replica had finished them",
+            # Without an exact duration, the proxy's whole milliseconds are rounded down.
+            _OK & (pl.col("proxied_ns") + 1_000_000 < pl.col("finished_ns") - clocks.proxy_ns),
+        ),
+        Rule(
+            "answered_before_proxy",
+            "with code OK at the client before the proxy had passed the answer on",
+            _OK & (pl.col("done_ns") < pl.col("proxied_ns") - clocks.proxy_ns),
+        ),
+        Rule(
+            "no_time_at_proxy",
+            "without a time in the proxy's ledger",
+            _AT_PROXY & pl.col("proxied_ns").is_null(),
+        ),
+    ]
+    if allowed.whole_proxy:
+        early = pl.col("first_arrived_ns") < pl.col("proxy_ns") - clocks.proxy_ns
+        rules.append(Rule("replica_before_proxy", "that reached a replica before the proxy", early))
+    return rules
+
+
+def _outcome_at_replica(allowed: Allowances, *, proxied: bool) -> list[Rule]:
+    """Return the rules about the codes of client and replica."""
+    code, theirs = pl.col("code"), pl.col("replica_code")
+    rules = [
+        Rule(
+            "ok_only_at_client",
+            "with code OK at the client and another code at the replica",
+            _OK & _AT_REPLICA & (theirs != "OK"),
+        ),
+        Rule(
+            "ok_by_another",
+            "with code OK, whose last attempt is in the ledger of another replica than the client names",
+            _OK & _AT_REPLICA & (pl.col("answered_by") != pl.col("replica")),
+        ),
+    ]
+    if proxied:
+        return rules
+    late = _deadline_passed(allowed)
+    broken = code.is_in(BROKEN_CONNECTION) & (pl.col("done_ns") >= allowed.replica_breaks_ns)
+    broken |= code.is_in(BROKEN_CONNECTION) & (pl.col("done_ns") >= allowed.proxy_breaks_ns)
+    rules += [
+        Rule(
+            "failed_only_at_client",
+            "that failed at the client, although the replica finished them with OK in time",
+            ~_OK & (theirs == "OK") & ~late & ~broken,
+        ),
+        Rule(
+            "codes_differ",
+            "that failed with one code at the client and another at the replica",
+            ~_OK & (theirs != "OK") & (theirs != code) & ~_given_up(code, theirs) & ~late & ~broken,
+        ),
+    ]
+    return rules
+
+
+def _deadline_passed(allowed: Allowances) -> pl.Expr:
+    """Return whether the client gave up because its deadline had come."""
+    waited_ns = pl.col("done_ns") - pl.col("sent_ns")
+    return (pl.col("code") == DEADLINE) & (waited_ns >= allowed.deadline_ns - DEADLINE_SLACK_NS)
+
+
+def _given_up(code: pl.Expr, at_replica: pl.Expr) -> pl.Expr:
+    """Return whether the replica's handler was cancelled, and the caller has a code that goes with that.
+
+    A deadline cancels the handler, a caller that leaves does, and a server that is stopped.
+    """
+    return at_replica.is_in([CANCELLED, DEADLINE]) & code.is_in([CANCELLED, DEADLINE, UNAVAILABLE])
+
+
+def _outcome_at_proxy(allowed: Allowances) -> list[Rule]:
+    """Return the rules about the codes of client, proxy and replica, where the proxy has a ledger."""
+    code, proxy, theirs = pl.col("code"), pl.col("proxy_code"), pl.col("replica_code")
+    late = _deadline_passed(allowed)
+    broken = code.is_in(BROKEN_CONNECTION) & (pl.col("done_ns") >= allowed.proxy_breaks_ns)
+    # An answer that the proxy cuts off after its headers has no status: the client sees a reset stream.
+    by_proxy = (pl.col("proxy_flags") != "-") & ~pl.col("proxy_flags").str.contains(ENDED_BY_CLIENT)
+    reset = code.is_in(BROKEN_CONNECTION) & (code != CANCELLED) & by_proxy
+    explained = late | broken | reset
+    stopped = proxy.is_in([CANCELLED, UNAVAILABLE]) & (pl.col("done_ns") >= allowed.replica_breaks_ns)
+    relayed = (pl.col("proxy_details") == "via_upstream") & (pl.col("proxy_flags") == "-")
+    return [
+        Rule(
+            "ok_not_at_proxy",
+            "with code OK at the client and another code at the proxy",
+            _OK & _AT_PROXY & (proxy.is_null() | (proxy != "OK")),
+        ),
+        Rule(
+            "failed_behind_proxy",
+            "that failed at the client, although the proxy passed OK on in time",
+            ~_OK & (proxy == "OK") & ~late & ~broken,
+        ),
+        Rule(
+            "proxy_code_differs",
+            "that failed with one code at the client and another at the proxy",
+            ~_OK & (proxy != "OK") & (proxy != code) & ~explained,
+        ),
+        Rule(
+            "proxy_gave_no_code",
+            "that failed with a code that the proxy did not give",
+            ~_OK & _AT_PROXY & proxy.is_null() & ~explained,
+        ),
+        Rule(
+            "relayed_code_differs",
+            "whose code the proxy passed on from the replica, which has another",
+            _AT_REPLICA & relayed & (proxy != theirs) & ~_given_up(proxy, theirs) & ~late & ~stopped,
+        ),
+        Rule(
+            "http_status",
+            "with an HTTP status that no gRPC answer has",
+            _AT_PROXY & (pl.col("proxy_http") != pl.when(proxy.is_null()).then(0).otherwise(200)),
+        ),
+    ]
+
+
+def _attempts(cell: Cell, allowed: Allowances, *, proxied: bool) -> list[Rule]:
+    """Return the rules about attempts: as many as the arm's retries allow, after codes that they name."""
+    retries = allowed.retries
+    by_proxy = retries.attempts if retries is not None and retries.by == "proxy" else 1
+    by_client = retries.attempts if retries is not None and retries.by == "client" else 1
+    rules = [
+        Rule(
+            "too_many_at_replicas",
+            f"with more than {by_proxy * by_client} attempts in the replicas' ledgers",
+            pl.col("replica_rows") > by_proxy * by_client,
+        )
+    ]
+    if proxied:
+        per_row = pl.col("proxy_attempts") > by_proxy * pl.col("proxy_rows")
+        rules += [
+            Rule("too_many_by_proxy", f"of which the proxy made more than {by_proxy} attempts", per_row),
+            Rule(
+                "too_many_by_client",
+                f"that reached the proxy more than {by_client} times",
+                pl.col("proxy_rows") > by_client,
+            ),
+        ]
+        if allowed.whole_proxy and "replica" not in cell.record.missing_ledgers:
+            more = pl.col("replica_rows") > pl.col("proxy_attempts")
+            rules.append(
+                Rule("more_than_proxy_made", "with more attempts at replicas than the proxy made", more)
+            )
+    if retries is not None:
+        causes = [*retries.on, CANCELLED, DEADLINE]
+        # An answer that is lost on its way back, or comes too late, is repeated although the replica gave it.
+        lost = retries.attempt_timeout_ms is not None or allowed.replica_breaks_ns < _NEVER_NS
+        causes += ["OK"] if lost or allowed.proxy_breaks_ns < _NEVER_NS else []
+        other = pl.col("earlier_codes").list.eval(~pl.element().is_in(causes)).list.any()
+        words = f"that were repeated after another code than {', '.join(retries.on)}"
+        rules.append(Rule("repeated_without_cause", words, other))
+    return rules
+
+
+def _copies(cell: Cell, *, proxied: bool) -> list[Rule]:
+    """Return the rules about facts that two parties wrote down: they are the same."""
+    told = [pl.col(f"told_{name}") != pl.col(name) for name in ("queue_ns", "service_ns", "in_flight")]
+    one_each = pl.col("method") != "GetVideos"  # its replica counts the one reply, the client its videos
+    told.append((pl.col("told_messages") != pl.col("messages")) & one_each)
+    methods = pl.col("method") != pl.col("replica_method")
+    if proxied:
+        methods |= pl.col("method") != pl.col("proxy_method")
+    rules = [Rule("another_method", "that are calls of another method in another ledger", methods)]
+    if cell.record.own_clocks:
+        return rules  # what is between the lab's clients and such replicas may drop or change headers
+    connection = pl.col("proxy_connection").cast(pl.String) if proxied else pl.col("peer")
+    return [
+        *rules,
+        Rule(
+            "told_otherwise",
+            "with code OK, of which the client was told other times or counts than the replica wrote down",
+            _OK & _AT_REPLICA & pl.any_horizontal(told),
+        ),
+        Rule(
+            "another_connection",
+            "with code OK that came over another connection than the client was told",
+            _OK & (pl.col("connection") != connection),
+        ),
+    ]

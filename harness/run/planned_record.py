@@ -1,0 +1,27 @@
+"""The record of a cell as it begins: what is known from the plan."""
+
+from harness.plan.cells import CellPlan, planned_in_window
+from harness.record.cell_record import CellRecord
+from harness.record.manifest import Manifest
+from harness.run.epoch import Epoch
+from harness.spec.experiment import Experiment
+
+
+def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, epoch: Epoch) -> CellRecord:
+    """Return the record of a cell that begins at `epoch`."""
+    return CellRecord(
+        arm=plan.arm_name,
+        repeat=plan.repeat,
+        order=plan.order,
+        route=plan.arm.route,
+        policy=plan.arm.policy,
+        initial_replicas=experiment.replicas.names,
+        proxy_workers=plan.arm.proxy_workers,
+        max_attempts=plan.arm.retries.attempts if plan.arm.retries else 1,
+        awaits_answers=plan.arm.await_each_answer,
+        planned_requests=planned_in_window(plan),
+        messages_per_stream=plan.workload.messages_per_stream,
+        planned_rate_per_s=plan.load.rate_per_s,
+        epoch_unix_ns=epoch.unix_ns,
+        attempt=manifest.cells[plan.order].attempts + 1,
+    )

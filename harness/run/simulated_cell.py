@@ -1,0 +1,63 @@
+"""The story of one simulated cell: plan, compute, write the ledgers. Nothing is started."""
+
+from harness.errors import UserError
+from harness.output.safe_text import say
+from harness.plan.cells import CellPlan
+from harness.record.event_log import EVENTS, CellStarted, Collected, Line, LoadEnded, LoadStarted, line_text
+from harness.record.run_directory import RunWriter
+from harness.run.epoch import read_epoch
+from harness.run.planned_record import planned_record
+from harness.run.progress import RunProgress
+from harness.spec.experiment import Experiment
+
+
+class SimulatedCellRun:
+    """Simulates one planned cell and leaves the record that a measured one would leave."""
+
+    def __init__(self, experiment: Experiment, plan: CellPlan, writer: RunWriter) -> None:
+        self._experiment = experiment
+        self._plan = plan
+        self._writer = writer
+        self._folder = writer.cell(plan.arm_name, plan.repeat)
+        self._record = planned_record(experiment, plan, writer.manifest, read_epoch())
+
+    def run(self, _progress: RunProgress) -> int:
+        """Simulate the cell and write its record; return the number of calls that were made."""
+        from harness.testbed.simulated.ledgers import SimulatedCell, write_ledgers
+        from harness.testbed.simulated.model import calls_of, happenings, replica_names, system_of
+        from harness.testbed.simulated.timeline import lines_of
+        from simulator.compiled import is_compiled
+        from simulator.simulation import simulate
+
+        experiment, plan, record = self._experiment, self._plan, self._record
+        system = system_of(experiment, plan)
+        calls, request_ids = calls_of(experiment, plan)
+        if not is_compiled("engine.run"):
+            say("the simulator is compiled, once for each version: about 30 s of one core", error=True)
+        try:
+            outcome = simulate(system, calls)
+        except ValueError as error:
+            raise UserError(f"{experiment.name}: {error}") from error
+        names = replica_names(experiment, plan)
+        record.replicas = {
+            name: replica.address for name, replica in zip(names, system.replicas, strict=True)
+        }
+        record.measure_start_ns = outcome.measure_start_ns
+        record.measure_end_ns = outcome.measure_start_ns + round(plan.workload.duration_s * 1e9)
+        cell = SimulatedCell(
+            *(calls, outcome, request_ids, system.costs),
+            replicas=record.replicas,
+            route=record.route,
+            epoch_unix_ns=record.epoch_unix_ns,
+        )
+        made = write_ledgers(cell, self._folder)
+        events = happenings(experiment, plan, system.replicas)
+        killed = {name for one in events if one.planned.event.do == "kill" for name in one.targets}
+        record.incomplete_ledgers = sorted(killed)
+        end_ns = int(outcome.answered_ns.max(initial=0))
+        lines: list[Line] = [CellStarted(), LoadStarted(), *lines_of(plan, events, outcome, names)]
+        lines += [LoadEnded(t_ns=end_ns, exit_status=0), Collected(t_ns=end_ns)]
+        (self._folder / EVENTS).write_text("".join(map(line_text, lines)))
+        record.status = "completed"
+        self._writer.write_cell(self._folder, record)
+        return made

@@ -1,0 +1,216 @@
+"""Translates one planned cell into what the simulator takes: a System and the Calls of its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.events.schedule import new_replicas
+from harness.plan.cells import CellPlan
+from harness.policies.registry import options_of, traits_of
+from harness.spec.experiment import Experiment
+from harness.testbed.simulated.codes import CODES
+from harness.testbed.simulated.proxy import proxy_of
+from harness.testbed.simulated.timeline import Happening, happenings_of
+from lb.plan import NS_PER_S, Phase, first_phase, open_loop
+from lb.policies import RING_SIZE_CAP
+from lb.rows import REQUEST_IDS_PER_CLIENT
+from lb.source_address import source_address
+from services.service_time import draw_ns
+from services.settings import ServiceTime
+from services.uniform import uniform
+
+if TYPE_CHECKING:
+    # The simulator imports numba, which takes as long as the rest of a command.
+    import numpy as np
+    import numpy.typing as npt
+
+    from simulator.system import Calls, Costs, Policy, Replica, System
+
+MAX_STREAMS = 128  # of one connection to the proxy, as envoy/proxy.yaml.j2 and an ALB have it
+FIRST_PORT = 40_000
+
+
+def system_of(experiment: Experiment, plan: CellPlan) -> System:
+    """Return the fleet of a cell as the simulator has it. limits.not_modelled must be empty."""
+    from simulator.system import Cache, System
+
+    arm, settings = plan.arm, experiment.replicas
+    replicas = _replicas(experiment, plan)
+    seed = sha256(f"{plan.load.seed}/{plan.load.repeat}/{plan.arm_name}".encode()).digest()
+    changes = [change for one in happenings(experiment, plan, replicas) for change in one.changes]
+    return System(
+        replicas=tuple(replicas),
+        policy=_policy(plan),
+        costs=costs_of(arm.route),
+        cache=None if settings.cache is None else Cache(settings.cache.sessions, settings.cache.hit_factor),
+        workers=arm.proxy_workers,
+        stream_limit=MAX_STREAMS if arm.route == "envoy" else 0,
+        deadline_ns=round(plan.workload.deadline_ms * 1e6),
+        seed=int.from_bytes(seed[:6]),
+        changes=tuple(changes),
+        joining=new_replicas(plan.events),
+        **(proxy_of(arm) if arm.route == "envoy" else {}),
+    )
+
+
+def replica_names(experiment: Experiment, plan: CellPlan) -> list[str]:
+    """Return the names of all replicas of a cell, with those that join later."""
+    count = experiment.replicas.count + new_replicas(plan.events)
+    return [f"replica-{number}" for number in range(count)]
+
+
+def happenings(experiment: Experiment, plan: CellPlan, replicas: Sequence[Replica]) -> list[Happening]:
+    """Return the events of a cell. replicas: all of them, as they begin."""
+    return happenings_of(plan, replicas, experiment.replicas.names)
+
+
+def costs_of(route: str) -> Costs:
+    """Return what client, network and proxy take besides queue and service, on a machine that is not busy."""
+    from simulator.system import Costs
+
+    if route == "direct":
+        return Costs(to_replica_ns=800_000, back_ns=700_000)
+    return Costs(to_balancer_ns=600_000, to_replica_ns=500_000, back_ns=300_000, to_client_ns=600_000)
+
+
+def _replicas(experiment: Experiment, plan: CellPlan) -> list[Replica]:
+    from simulator.system import Replica
+
+    weights = traits_of(plan.arm.route, plan.arm.policy, plan.arm.options).weights
+    replicas = []
+    for number, name in enumerate(replica_names(experiment, plan)):
+        work = experiment.replicas.work_of(name)
+        replicas.append(
+            Replica(
+                address=f"127.0.0.1:{FIRST_PORT + number}",
+                slots=work.slots,
+                slow_factor=work.slow_factor,
+                slow_share=work.slow_share,
+                fail_share=work.fail_share,
+                fail_code=CODES[work.fail_code],
+                weight=weights[number] if number < len(weights) else 1,
+            )
+        )
+    return replicas
+
+
+def _policy(plan: CellPlan) -> Policy:
+    from simulator.system import Policy
+
+    arm = plan.arm
+    options: Any = options_of(arm.route, arm.policy, arm.options)
+    name = arm.policy
+    if arm.route == "envoy-l4":
+        return Policy("connection", "maglev" if name == "source_address_hash" else "round_robin")
+    if arm.route == "direct":
+        if name == "pick_first":
+            return Policy("client", "pick_first", shuffle=options.shuffle)
+        if name == "ring_hash":
+            size = (options.min_ring_size, min(options.max_ring_size, RING_SIZE_CAP))
+            return Policy("client", "ring_hash", ring_size=size)
+        return Policy("client", "round_robin")
+    if name == "sticky":
+        return Policy("proxy", options.first_pick, sticky=arm.cookie_jar, strict=options.strict)
+    if name == "least_request":
+        rule: Literal["full_scan", "least_request"] = "full_scan" if options.full_scan else "least_request"
+        return Policy("proxy", rule, choices=options.choices)
+    if name == "ring_hash":
+        size = (options.min_ring_size, options.max_ring_size)
+        return Policy("proxy", "ring_hash", ring_size=size, bounded_load_percent=options.bounded_load_percent)
+    if name == "maglev":
+        bound = options.bounded_load_percent
+        return Policy("proxy", "maglev", table_size=options.table_size, bounded_load_percent=bound)
+    if name == "weighted":
+        return Policy("proxy", "weighted")
+    return Policy("proxy", "random" if name == "random" else "round_robin")
+
+
+def calls_of(experiment: Experiment, plan: CellPlan) -> tuple[Calls, npt.NDArray[np.int64]]:
+    """Return the calls of a cell, and the request id of each, (calls,).
+
+    They are the calls of a real run: the same times, the same ids, the same service times.
+    """
+    import numpy as np
+
+    from simulator.hashing import hash_keys
+    from simulator.system import Calls
+
+    arm, work, load = plan.arm, plan.workload, plan.load
+    rows: list[tuple[bool, int, int, int]] = []  # measured, planned_ns, client, number of its call
+    for one in range(load.clients):
+        count = 0
+        for phase, seconds in _phases(plan):
+            opens = phase == first_phase(work.warm_up_s)
+            for call in open_loop(load, one, phase, seconds, opens):
+                rows.append((phase == "measure", call.at_ns, one, count))
+                count += 1
+    rows.sort()
+    measured, planned_ns, client, number = np.array(rows, dtype=np.int64).reshape(-1, 4).T.copy()
+    request_id = client * REQUEST_IDS_PER_CLIENT + number
+    connections = arm.connections if isinstance(arm.connections, int) else 1
+    channel = client * connections + number % connections
+    if arm.connections == "shared":
+        channel = np.zeros_like(client)
+    calls = Calls(
+        client=client,
+        session=client,
+        channel=channel,
+        measured=measured.astype(bool),
+        planned_ns=planned_ns,
+        work_ns=_service_times(experiment.replicas.service_time_ms, load.draw, request_id),
+        key=_keys(plan, channel, client, hash_keys),
+        warm_up_ns=round(work.warm_up_s * NS_PER_S),
+        waits="each" if arm.await_each_answer else "first" if arm.await_first_answer else "none",
+        give_up_ns=round((work.duration_s + work.deadline_ms / 1000) * NS_PER_S),
+    )
+    return calls, request_id
+
+
+def _phases(plan: CellPlan) -> list[tuple[Phase, float]]:
+    work = plan.workload
+    warm_up: list[tuple[Phase, float]] = [("warm_up", work.warm_up_s)] if work.warm_up_s else []
+    return [*warm_up, ("measure", work.duration_s)]
+
+
+def _keys(plan: CellPlan, channel: Any, client: Any, hash_keys: Any) -> Any:
+    """Return the hash of each call's key, (calls,).
+
+    Envoy makes a cookie of the connection's addresses. Here the connection's number stands for these.
+    """
+    import numpy as np
+
+    arm = plan.arm
+    key = traits_of(arm.route, arm.policy, arm.options).hash_key
+    if key is None or not len(client):
+        return np.zeros(len(client), np.uint64)
+    if key == "cookie":
+        names = [f"connection {number}" for number in range(int(channel.max()) + 1)]
+        first = channel if not plan.cookies else _first_channels(client, channel)[client]
+        return hash_keys(names)[first]
+    clients = range(plan.load.clients)
+    if key == "header":
+        names = [f"{number}.0" for number in clients]
+    elif key == "source_address" and arm.source_addresses == "own":
+        names = [source_address(number) for number in clients]
+    else:
+        names = ["127.0.0.1" for _ in clients]
+    return hash_keys(names)[client]
+
+
+def _first_channels(client: Any, channel: Any) -> Any:
+    """Return client -> the channel of its first call, over which it gets its cookie."""
+    import numpy as np
+
+    first = np.zeros(int(client.max()) + 1, np.int64)
+    first[client[::-1]] = channel[::-1]
+    return first
+
+
+def _service_times(service_time: ServiceTime, draw: str, request_ids: Any) -> Any:
+    """Return the service time of each request in ns, (calls,): what any replica draws for it."""
+    import numpy as np
+
+    times = [draw_ns(service_time, uniform(f"{draw}/{one}/service/1")) for one in request_ids.tolist()]
+    return np.array(times, np.int64)

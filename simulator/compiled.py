@@ -1,0 +1,70 @@
+"""`compiled`: turns a function into machine code, once for each version of this package.
+
+Numba keeps machine code by the function's own source, and does not notice a change of a function that it
+calls in another file. So the code is kept in a folder that is named after the source of all of them.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+
+WITHOUT_KERNELS = ("simulation.py",)  # no kernel uses anything of these
+KEPT_VERSIONS = 5  # whose machine code stays on disk
+_FOLDER = "lb-lab-simulator"
+
+whole: Any = np.int64  # makes a signed number of an unsigned one or of a float; numpy's own type is not int
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def cache_folder() -> Path:
+    """Return the folder for this version's machine code: in the user's cache, or in /tmp if that is closed.
+
+    XDG_CACHE_HOME names another place for the user's cache, as for other programs.
+    """
+    version = source_version(Path(__file__).parent)
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    for parent in (user / _FOLDER, Path(tempfile.gettempdir()) / f"{_FOLDER}-{os.getuid()}"):
+        try:
+            (parent / version).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(parent / version, os.W_OK):
+            _remove_old_versions(parent)
+            return parent / version
+    return Path(tempfile.mkdtemp(prefix=_FOLDER))
+
+
+def is_compiled(kernel: str) -> bool:
+    """Return whether the machine code of a kernel, as "engine.run", is there already."""
+    return any(Path(vars(numba.config)["CACHE_DIR"]).rglob(f"{kernel}-*.nbi"))
+
+
+def _remove_old_versions(parent: Path) -> None:
+    versions = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for folder in versions[:-KEPT_VERSIONS]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def source_version(package: Path) -> str:
+    """Return a name that changes with the source of the kernels or the version of Numba."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(package.glob("*.py")):
+        if path.name in WITHOUT_KERNELS:
+            continue
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def compiled(function: Function) -> Function:
+    """Return the function as machine code, which is made when it is first called with such arguments."""
+    return cast(Function, numba.njit(cache=True, nogil=True)(function))
+
+
+vars(numba.config)["CACHE_DIR"] = str(cache_folder())

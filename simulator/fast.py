@@ -1,0 +1,335 @@
+"""Very large fleets: `simulate_fast` goes through arrivals in order, without a queue of events.
+
+A request's finish is known when it arrives: replicas serve first come, first served, so a request begins when
+its slot is free. Only rules that ask how busy replicas are need more: a heap of finish times per replica.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.compiled import compiled
+from simulator.histogram import BUCKETS, Counts, count, new_counts, quantile_s
+from simulator.randomness import below, mixed, next_state, unit
+from simulator.state import LEAST_REQUEST, RANDOM, ROUND_ROBIN
+
+FastRule = Literal["round_robin", "random", "least_request"]
+RULES = {"round_robin": ROUND_ROBIN, "random": RANDOM, "least_request": LEAST_REQUEST}
+CHUNK = 1 << 14  # requests that are drawn at once: their numbers stay in the processor's cache
+FIRST_ROOM = 16  # requests under way on one replica, to begin with
+NOBODY = -1
+MAX_CLIENTS, MAX_REPLICAS, MAX_SLOTS, MAX_REQUESTS = 10**9, 10**7, 10**5, 10**12
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A fleet under Poisson arrivals, with exponential service times.
+
+    skew: client k sends in proportion to 1 / k ** skew. sticky: the rule picks once for each client.
+    """
+
+    clients: int
+    replicas: int
+    requests: int
+    rate_per_s: float
+    mean_service_s: float
+    slots: int = 1
+    skew: float = 0.0
+    rule: FastRule = "round_robin"
+    sticky: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError that names field, value and what is expected."""
+        for name, most in (
+            *(("clients", MAX_CLIENTS), ("replicas", MAX_REPLICAS)),
+            *(("slots", MAX_SLOTS), ("requests", MAX_REQUESTS)),
+        ):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 to {most:,}")
+        for name in ("rate_per_s", "mean_service_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
+        if not 0 <= self.skew <= 10:
+            raise ValueError(f"skew is {self.skew}, expected 0 to 10")
+        if self.rule not in RULES:
+            raise ValueError(f"rule is {self.rule!r}, expected one of {', '.join(RULES)}")
+
+
+@dataclass(frozen=True)
+class FastOutcome:
+    """replica_requests: (replicas,). waits, latencies: histograms of times, see simulator.histogram."""
+
+    replica_requests: npt.NDArray[np.int64]
+    waits: Counts
+    latencies: Counts
+
+    def latency_s(self, share: float) -> float:
+        """Return the quantile of the latency (wait and service) in seconds."""
+        return quantile_s(self.latencies, share)
+
+    @property
+    def max_over_mean(self) -> float:
+        """Requests of the busiest replica / fair share."""
+        return float(self.replica_requests.max() / self.replica_requests.mean())
+
+
+def memory_bytes(fleet: Fleet, room: int = FIRST_ROOM) -> int:
+    """Return the memory that a simulation takes, whatever the number of requests.
+
+    16 bytes a client (two tables to draw it, its replica), and 16 + 8 x slots bytes a replica. least_request
+    also keeps the finish times of requests under way: 8 x `room` bytes a replica, and as much again while
+    `room`, the most that one replica had, grows.
+    """
+    busy = 2 * 8 * room if fleet.rule == "least_request" else 0
+    return 16 * fleet.clients + fleet.replicas * (16 + 8 * fleet.slots + busy) + 24 * CHUNK + 16 * BUCKETS
+
+
+def free_bytes() -> int:
+    """Return the memory that is free on this machine."""
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def confirm_memory(fleet: Fleet, room: int = FIRST_ROOM, limit_bytes: int | None = None) -> None:
+    """Raise ValueError if the simulation would take more than `limit_bytes` (None: what is free)."""
+    needed, limit = memory_bytes(fleet, room), free_bytes() if limit_bytes is None else limit_bytes
+    if needed > limit:
+        raise ValueError(
+            f"{fleet.clients:,} clients and {fleet.replicas:,} replicas take {needed / 1e9:.2g} GB, "
+            f"and {limit / 1e9:.2g} GB are free; expected a smaller fleet"
+        )
+
+
+def simulate_fast(fleet: Fleet, limit_bytes: int | None = None) -> FastOutcome:
+    """Return what becomes of the requests. Raises ValueError for a fleet that does not fit into memory."""
+    confirm_memory(fleet, limit_bytes=limit_bytes)
+    machine = FastMachine(fleet)
+    draws = Draws(fleet)
+    left = fleet.requests
+    while left:
+        at_s, client, service_s = draws.next(min(left, CHUNK))
+        machine.serve(at_s, client, service_s, limit_bytes)
+        left -= len(at_s)
+    return machine.outcome()
+
+
+class Draws:
+    """Draws the requests of a fleet, chunk by chunk: arrival (s from the start), client, service time (s)."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        weights = np.arange(1, fleet.clients + 1, dtype=np.float64) ** -fleet.skew
+        self._keep, self._other = alias_tables(weights)
+        self._random = np.array([fleet.seed], np.uint64)
+        self._now_s = 0.0
+        self._chunk = (np.empty(CHUNK), np.empty(CHUNK, np.int32), np.empty(CHUNK))
+
+    def next(self, size: int) -> tuple[Any, Any, Any]:
+        """Return the next `size` requests. The arrays are used again by the next call."""
+        at_s, client, service_s = (column[:size] for column in self._chunk)
+        own = self._fleet
+        rates = (1 / own.rate_per_s, own.mean_service_s)
+        self._now_s = _draw(
+            at_s, client, service_s, self._now_s, rates, self._keep, self._other, self._random
+        )
+        return at_s, client, service_s
+
+
+@compiled
+def _draw(
+    at_s: Any, client: Any, service_s: Any, now_s: float, means: Any, keep: Any, other: Any, random: Any
+) -> float:
+    state, clients = random[0], len(keep)
+    for number in range(len(at_s)):
+        state = next_state(state)
+        now_s -= math.log1p(-unit(mixed(state))) * means[0]
+        at_s[number] = now_s
+        state = next_state(state)
+        service_s[number] = -math.log1p(-unit(mixed(state))) * means[1]
+        state = next_state(state)
+        bits = mixed(state)
+        chosen = below(bits, clients)
+        # The lower half of the bits decides between the two clients of the table's entry.
+        if np.float64(bits & np.uint64(0xFFFF_FFFF)) * 2.0**-32 >= keep[chosen]:
+            chosen = other[chosen]
+        client[number] = chosen
+    random[0] = state
+    return now_s
+
+
+@compiled
+def alias_tables(weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    """Return for each entry the probability of keeping it, and the client drawn otherwise.
+
+    Source: M. Vose, "A Linear Algorithm for Generating Random Numbers with a Given Distribution", IEEE
+    Transactions on Software Engineering 17 (1991).
+    """
+    size = len(weights)
+    keep = weights * (size / weights.sum())
+    other = np.arange(size).astype(np.int32)
+    order = np.empty(size, np.int32)  # small entries from the left, large ones from the right
+    small, large = 0, size
+    for place in range(size):
+        if keep[place] < 1.0:
+            order[small] = place
+            small += 1
+        else:
+            large -= 1
+            order[large] = place
+    while small > 0 and large < size:
+        small -= 1
+        poor, rich = order[small], order[large]
+        other[poor] = rich
+        keep[rich] -= 1.0 - keep[poor]
+        if keep[rich] < 1.0:
+            large += 1
+            order[small] = rich
+            small += 1
+    for place in range(small):  # what rounding leaves over
+        keep[order[place]] = 1.0
+    for place in range(large, size):
+        keep[order[place]] = 1.0
+    return keep, other
+
+
+class FastMachine:
+    """The balancer and the replicas of a fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        replicas = fleet.replicas
+        self._free_s = np.zeros((replicas, fleet.slots))  # when each slot is free: a heap for each replica
+        self._requests = np.zeros(replicas, np.int64)
+        self._waits, self._latencies = new_counts(), new_counts()
+        self._replica_of = np.full(fleet.clients, NOBODY, np.int32)
+        asks = fleet.rule == "least_request"
+        self._ends_s = np.empty((replicas if asks else 0, FIRST_ROOM))
+        self._busy = np.zeros(replicas if asks else 0, np.int32)
+        self._random = np.array([fleet.seed + 1], np.uint64)
+        self._turn = np.zeros(1, np.int64)
+
+    def serve(self, at_s: Any, client: Any, service_s: Any, limit_bytes: int | None = None) -> None:
+        """Let requests arrive, in order of time. Raises ValueError when memory runs out."""
+        done, rule = 0, RULES[self._fleet.rule]
+        picks = (rule, self._fleet.sticky)
+        while done < len(at_s):
+            rest = (at_s[done:], client[done:], service_s[done:])
+            histograms = (self._waits, self._latencies)
+            fleet = (self._free_s, self._requests, self._replica_of, self._ends_s, self._busy)
+            done += _serve(*rest, picks, *fleet, *histograms, self._turn, self._random)
+            if done < len(at_s):
+                self._make_room(limit_bytes)
+
+    def _make_room(self, limit_bytes: int | None) -> None:
+        room = 2 * self._ends_s.shape[1]
+        confirm_memory(self._fleet, room, limit_bytes)
+        larger = np.empty((len(self._ends_s), room))
+        larger[:, : room // 2] = self._ends_s
+        self._ends_s = larger
+
+    def outcome(self) -> FastOutcome:
+        """Return what became of the requests so far."""
+        return FastOutcome(self._requests, self._waits, self._latencies)
+
+
+@compiled
+def _serve(
+    at_s: Any,
+    client: Any,
+    service_s: Any,
+    picks: Any,
+    free_s: Any,
+    requests: Any,
+    replica_of: Any,
+    ends_s: Any,
+    busy: Any,
+    waits: Any,
+    latencies: Any,
+    turn: Any,
+    random: Any,
+) -> int:
+    """Return how many requests were served: all, or those before a replica has no room for one more."""
+    rule, sticky = picks
+    replicas, room = len(requests), ends_s.shape[1]
+    next_turn, state = turn[0], random[0]
+    served = 0
+    for number in range(len(at_s)):
+        now_s = at_s[number]
+        replica = replica_of[client[number]] if sticky else NOBODY
+        if replica == NOBODY:
+            if rule == ROUND_ROBIN:
+                replica = next_turn
+                next_turn = next_turn + 1 if next_turn + 1 < replicas else 0
+            else:
+                state = next_state(state)
+                bits = mixed(state)
+                replica = below(bits, replicas)
+                if rule == LEAST_REQUEST:
+                    other = below(bits << np.uint64(32), replicas)
+                    _forget_ended(ends_s[replica], busy, replica, now_s)
+                    _forget_ended(ends_s[other], busy, other, now_s)
+                    if busy[other] < busy[replica]:
+                        replica = other
+            if sticky:
+                replica_of[client[number]] = replica
+        elif rule == LEAST_REQUEST:
+            _forget_ended(ends_s[replica], busy, replica, now_s)
+        if rule == LEAST_REQUEST and busy[replica] == room:
+            break
+        end_s = _take_slot(free_s[replica], now_s, service_s[number])
+        if rule == LEAST_REQUEST:
+            _remember(ends_s[replica], busy[replica], end_s)
+            busy[replica] += 1
+        requests[replica] += 1
+        count(waits, end_s - service_s[number] - now_s)
+        count(latencies, end_s - now_s)
+        served += 1
+    turn[0], random[0] = next_turn, state
+    return served
+
+
+@compiled
+def _take_slot(free_s: Any, now_s: float, service_s: float) -> float:
+    """Take the slot that is free first, and return when the request ends. free_s: a heap of one replica."""
+    end_s = max(now_s, free_s[0]) + service_s
+    _sift_down(free_s, len(free_s), end_s)
+    return end_s
+
+
+@compiled
+def _sift_down(heap: Any, size: int, value: float) -> None:
+    """Replace the smallest value of a heap."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if value <= heap[child]:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = value
+
+
+@compiled
+def _forget_ended(ends_s: Any, busy: Any, replica: int, now_s: float) -> None:
+    """Remove the requests that have ended from a replica's heap of ends."""
+    while busy[replica] > 0 and ends_s[0] <= now_s:
+        busy[replica] -= 1
+        if busy[replica] > 0:
+            _sift_down(ends_s, busy[replica], ends_s[busy[replica]])
+
+
+@compiled
+def _remember(ends_s: Any, size: int, end_s: float) -> None:
+    place = size
+    while place > 0 and ends_s[(place - 1) // 2] > end_s:
+        ends_s[place] = ends_s[(place - 1) // 2]
+        place = (place - 1) // 2
+    ends_s[place] = end_s

@@ -1,0 +1,142 @@
+"""The rules by which Envoy and gRPC pick a replica, each as the real part does it.
+
+Sources: Envoy 1.40, load_balancer_impl.cc (round robin, least request, random), thread_aware_lb_impl.cc (hash
+policies), edf_scheduler.h (weighted turns); gRPC C-core 1.85, round_robin.cc, pick_first.cc, ring_hash.cc.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from simulator.compiled import compiled, whole
+from simulator.hashing import overflow_order
+from simulator.randomness import below, draw
+from simulator.state import (
+    CLIENT,
+    FULL_SCAN,
+    LEAST_REQUEST,
+    MAGLEV,
+    NONE,
+    PICK_FIRST,
+    RANDOM,
+    RING_HASH,
+    ROUND_ROBIN,
+    WEIGHTED,
+    State,
+)
+
+
+@compiled
+def pick(s: State, channel: int, key: Any, again: int) -> int:
+    """Return the replica that the rule picks, or NONE if there is none to pick.
+
+    channel: the connection of the request; its worker, or its client, takes turns. key: its hash. again: how
+    often something else was picked for the same attempt and refused; hash rules then pick another one.
+    """
+    world = s.world[0]
+    count, rule = world.usable, world.rule
+    if count == 0:
+        return NONE
+    if rule == ROUND_ROBIN:
+        return s.usable[_turn(s, channel, count)]
+    if rule == RANDOM:
+        return s.usable[below(draw(world), count)]
+    if rule == LEAST_REQUEST:
+        return _least_of_some(s, count)
+    if rule == FULL_SCAN:
+        return _least_of_all(s, count)
+    if rule == WEIGHTED:
+        return _earliest_deadline(s, count)
+    if rule == PICK_FIRST:
+        return s.usable[whole(s.channels[channel].turn % np.uint64(count))]
+    return _by_hash(s, count, key, again)
+
+
+@compiled
+def _turn(s: State, channel: int, count: int) -> int:
+    """Each worker of a proxy has turns of its own, and so has each channel of a client."""
+    if s.world[0].balancer == CLIENT:
+        turn = s.channels[channel].turn
+        s.channels[channel].turn = turn + np.uint64(1)
+    else:
+        worker = s.channels[channel].worker
+        turn = s.turns[worker]
+        s.turns[worker] = turn + np.uint64(1)
+    return whole(turn % np.uint64(count))
+
+
+@compiled
+def _least_of_some(s: State, count: int) -> int:
+    """Draw some replicas with replacement. Of equally busy ones the first drawn is taken."""
+    world = s.world[0]
+    chosen = s.usable[below(draw(world), count)]
+    for _ in range(world.choices - 1):
+        other = s.usable[below(draw(world), count)]
+        if s.replicas[other].active < s.replicas[chosen].active:
+            chosen = other
+    return chosen
+
+
+@compiled
+def _least_of_all(s: State, count: int) -> int:
+    """Look at all replicas. One of those that are equally idle is drawn."""
+    chosen, tied = s.usable[0], 1
+    for place in range(1, count):
+        other = s.usable[place]
+        if s.replicas[other].active < s.replicas[chosen].active:
+            chosen, tied = other, 1
+        elif s.replicas[other].active == s.replicas[chosen].active:
+            tied += 1
+            if below(draw(s.world[0]), tied) == 0:
+                chosen = other
+    return chosen
+
+
+@compiled
+def _earliest_deadline(s: State, count: int) -> int:
+    """Weighted turns: each replica is due every 1 / weight; of those due together the first one in order."""
+    world = s.world[0]
+    chosen = s.usable[0]
+    for place in range(1, count):
+        other = s.usable[place]
+        if s.replicas[other].deadline < s.replicas[chosen].deadline:
+            chosen = other
+    world.virtual_time = s.replicas[chosen].deadline
+    s.replicas[chosen].deadline = world.virtual_time + 1.0 / s.replicas[chosen].weight
+    return chosen
+
+
+@compiled
+def _by_hash(s: State, count: int, key: Any, again: int) -> int:
+    world = s.world[0]
+    if world.rule == RING_HASH:
+        place = np.searchsorted(s.ring_points[: world.ring_size], key)
+        own = s.ring_hosts[(place + again) % world.ring_size if place < world.ring_size else again]
+    else:
+        assert world.rule == MAGLEV
+        if again > 0:
+            key ^= ~np.uint64(0) - np.uint64(again) + np.uint64(1)
+        own = s.table[whole(key % np.uint64(len(s.table)))]
+    if world.bounded_percent == 0:
+        return own
+    return _with_bounded_load(s, count, own, key)
+
+
+@compiled
+def _with_bounded_load(s: State, count: int, own: int, key: Any) -> int:
+    """Return `own` unless it is above its bound; then the first of a shuffle that is not."""
+    world = s.world[0]
+    total = ((world.active + 1) * world.bounded_percent + 99) // 100
+    bound = max(1, whole(np.ceil(total * (1.0 / count))))
+    if s.replicas[own].active <= bound:
+        return own
+    least = own
+    for place in overflow_order(key, count):
+        other = s.usable[place]
+        if other == own:
+            continue
+        if s.replicas[other].active <= bound:
+            return other
+        if s.replicas[other].active < s.replicas[least].active:
+            least = other
+    return least

@@ -1,0 +1,87 @@
+"""Attempts from the replicas' ledgers: those that answered, those that were tried again, those given up."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis.facts import collect_facts
+from harness.metrics.facts import CellFacts
+from harness.metrics.registry import METRICS
+from harness.record.tables import REPLICA_COLUMNS
+from tests.unit.synthetic.handwritten_cell import MS, row, write_cell
+
+
+def attempt(request_id: int, queue_ms: int = 0, in_flight: int = 1, code: str = "OK") -> str:
+    """One line of a replica's ledger."""
+    return f"{request_id},AddVideo,p,0,1,{queue_ms * MS},1,{in_flight},1,{code}\n"
+
+
+def facts_of(
+    folder: Path, rows: Sequence[dict[str, Any]], ledgers: dict[str, list[str]], **info: Any
+) -> CellFacts:
+    cell = write_cell(folder, rows, **{"max_attempts": 3, **info})
+    for name, lines in ledgers.items():
+        (folder / f"{name}.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + "".join(lines))
+    return collect_facts(cell)
+
+
+def values_of(facts: CellFacts) -> dict[str, Any]:
+    return {name: metric.compute(facts) for name, metric in METRICS.items()}
+
+
+def test_shares_of_attempts_by_hand(tmp_path: Path) -> None:
+    """Replica-0 failed two of three attempts: it answered one request of three, and saw three of five."""
+    rows = [row(0, "replica-1"), row(1, "replica-1"), row(2, "replica-0")]
+    failed = [attempt(0, code="UNAVAILABLE"), attempt(1, code="UNAVAILABLE"), attempt(2)]
+    facts = facts_of(tmp_path, rows, {"replica-0": failed, "replica-1": [attempt(0), attempt(1)]})
+    assert facts.replica_attempts == {"replica-0": 3, "replica-1": 2}
+    values = values_of(facts)
+    assert values["share.replica-0"] == pytest.approx(1 / 3)
+    assert values["attempt_share.replica-0"] == pytest.approx(3 / 5)
+    assert values["attempt_share.replica-1"] == pytest.approx(2 / 5)
+    assert values["attempt_share.replica-2"] is None
+    assert values["attempts.max_over_mean"] == pytest.approx(6 / 5)
+    assert values["spread.max_over_mean"] == pytest.approx(4 / 3)
+
+
+def test_requests_that_were_given_up_are_in_the_queue(tmp_path: Path) -> None:
+    given_up = {"code": "DEADLINE_EXCEEDED", "queue_ns": 0, "in_flight": 0}
+    rows = [row(0, "replica-0", queue_ns=5 * MS), row(1, "", **given_up), row(2, "", **given_up)]
+    ledger = [attempt(0, 5, 1), attempt(1, 494, 2, "CANCELLED"), attempt(2, 480, 3, "DEADLINE_EXCEEDED")]
+    values = values_of(facts_of(tmp_path, rows, {"replica-0": ledger}))
+    assert values["queue_ms.max"] == 494
+    assert values["queue_ms.p50"] == 480
+    assert values["in_flight.max"] == 3
+
+
+def test_only_attempts_of_the_measured_windows_requests_count(tmp_path: Path) -> None:
+    """Not those of the warm-up, and not calls that the lab did not make."""
+    rows = [row(0, "replica-0", planned_ns=0), row(1, "replica-0", planned_ns=600 * MS)]
+    ledger = [attempt(0, 90), attempt(1, 5), attempt(-1, 800)]
+    facts = facts_of(tmp_path, rows, {"replica-0": ledger}, measure_start_ns=500 * MS)
+    assert facts.replica_attempts == {"replica-0": 1, "replica-1": 0}
+    assert values_of(facts)["queue_ms.max"] == 5
+    series = facts.replica_series
+    assert series.queue_ns[series.starts_s.searchsorted(0.1, side="right") - 1, 0] == 5 * MS
+
+
+def test_where_nothing_failed_and_nothing_is_tried_again_answers_say_the_same(tmp_path: Path) -> None:
+    rows = [row(n, f"replica-{n % 2}", queue_ns=n * MS, in_flight=n) for n in range(9)]
+    ledgers = {f"replica-{k}": [attempt(n, n, n) for n in range(9) if n % 2 == k] for k in range(2)}
+    (tmp_path / "once").mkdir()
+    (tmp_path / "again").mkdir()
+    once = facts_of(tmp_path / "once", rows, ledgers, max_attempts=1)
+    again = facts_of(tmp_path / "again", rows, ledgers)
+    assert once.replica_attempts == again.replica_attempts == {"replica-0": 5, "replica-1": 4}
+    assert (once.queue_ns, once.in_flight) == (again.queue_ns, again.in_flight)
+
+
+def test_without_the_replicas_ledgers_answers_tell_of_the_queue(tmp_path: Path) -> None:
+    rows = [row(0, "replica-0", queue_ns=5 * MS, in_flight=2), row(1, "", code="UNAVAILABLE")]
+    facts = facts_of(tmp_path, rows, {}, missing_ledgers={"replica": "not the lab's"})
+    assert facts.replica_attempts is None
+    values = values_of(facts)
+    assert (values["queue_ms.max"], values["in_flight.max"]) == (5, 2)
+    assert values["attempts.max_over_mean"] is values["attempt_share.replica-0"] is None

@@ -1,0 +1,132 @@
+"""The load generator's own share of latency, and the figures that it spoils."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from harness.analysis.facts import collect_facts
+from harness.analysis.generator_share import MAX_LAB_PART, latency_spoiled, own_part_ms
+from harness.analysis.joined import join_cell
+from harness.analysis.judge import judge
+from harness.analysis.summary import facts_of
+from harness.analysis.validity import measure
+from harness.metrics.facts import GeneratorShare
+from harness.record.run_directory import read_run
+from tests.unit.synthetic.handwritten_cell import MS, REPLICAS, asked, row, write_cell
+from tests.unit.synthetic.synthetic_run import GOLDEN
+
+
+def shares(cell):
+    return [share / MS for share in join_cell(cell).rows.sort("request_id")["generator_ns"]]
+
+
+def request(number, **more):
+    """Sent 1 ms late at 100 n, answered 10 ms later; 4 ms of that in the replica."""
+    at = 100 * number * MS
+    times = {"planned_ns": at, "ready_ns": at, "sent_ns": at + MS, "done_ns": at + 11 * MS}
+    return row(number, "replica-0", **times, queue_ns=MS, service_ns=3 * MS, **more)
+
+
+def test_without_a_proxys_ledger_it_is_late_sending_and_the_way_back(tmp_path):
+    assert shares(write_cell(tmp_path, [request(0), request(1)], route="direct")) == [7, 7]
+
+
+def test_from_the_first_event_on_only_late_sending_is_known_to_be_the_generators(tmp_path):
+    cell = write_cell(
+        tmp_path, [request(0), request(1)], route="direct", events=[asked(1, 50, "slow", *REPLICAS)]
+    )
+    assert shares(cell) == [7, 1]
+
+
+def test_only_an_answer_with_ok_has_a_way_back(tmp_path):
+    assert shares(write_cell(tmp_path, [request(0, code="UNAVAILABLE")], route="direct")) == [1]
+
+
+def test_waiting_for_an_answer_on_purpose_is_not_the_generators(tmp_path):
+    late = request(0) | {"ready_ns": MS}
+    assert shares(write_cell(tmp_path, [late], route="direct")) == [6]
+
+
+def test_behind_the_proxy_it_is_what_is_outside_of_the_proxy(tmp_path):
+    """handwritten_cell's proxy has a request from its send to its answer: late sending remains."""
+    assert shares(write_cell(tmp_path, [request(0), request(1)])) == [1, 1]
+
+
+def test_the_first_request_of_a_connection_waited_for_it(tmp_path):
+    """Both reach the proxy 5 ms after their send; the first one had to wait for the connection."""
+    cell = write_cell(tmp_path, [request(0), request(1)])
+    log = (tmp_path / "access.jsonl").read_text().splitlines()
+    later = [
+        line.replace(f'"0.{one["sent_ns"]:09}"', f'"0.{one["sent_ns"] + 5 * MS:09}"')
+        .replace('"duration_ms": 10', '"duration_ms": 5')
+        .replace('"http"', '"connection": 3, "http"')
+        for line, one in zip(log, (request(0), request(1)), strict=True)
+    ]
+    (tmp_path / "access.jsonl").write_text("\n".join(later) + "\n")
+    assert shares(cell) == [1, 6]
+
+
+@pytest.fixture
+def facts(tmp_path):
+    return collect_facts(write_cell(tmp_path, [request(n) for n in range(9)], route="direct"))
+
+
+def test_a_figure_is_told_with_and_without_the_share(facts):
+    assert facts.generator.own_ns["p50"] == 7 * MS
+    assert facts.latency_ns["p50"] - facts.generator.latency_ns["p50"] == 7 * MS
+    assert own_part_ms(facts, "latency_ms.p50") == 7
+    assert own_part_ms(facts, "latency_from_send_ms.p50") == 6
+    assert own_part_ms(facts, "error_share") is None
+    values = measure(facts).values
+    assert values["generator_ms.p50"] == 7
+    assert values["generator_part.p50"] == pytest.approx(7 / 11)
+
+
+def with_part(facts, part):
+    """The same cell, in which the lab caused that part of the median latency."""
+    rest = {"p50": facts.latency_ns["p50"] * (1 - part)}
+    return replace(facts, generator=GeneratorShare(own_ns={}, latency_ns=rest, latency_from_send_ns={}))
+
+
+def test_a_figure_that_is_mostly_the_labs_own_is_not_judged(facts):
+    reason = latency_spoiled(with_part(facts, 0.6), "latency_ms.p50")
+    assert reason == (
+        "the lab itself caused 60% of it (at most 50%): it is 11 ms, and 4.4 ms without late sending and "
+        "late receiving"
+    )
+    assert latency_spoiled(with_part(facts, MAX_LAB_PART), "latency_ms.p50") is None
+    assert latency_spoiled(with_part(facts, 0.6), "latency_ms.p90") is None
+    assert latency_spoiled(with_part(facts, 0.6), "spread.cv") is None
+
+
+def test_it_is_a_reason_for_that_metric_alone(facts):
+    result = measure(with_part(facts, 0.6))
+    assert not result.can_tell("latency_ms.p50")
+    assert result.can_tell("latency_ms.max")
+    assert result.invalid_reasons == ()
+
+
+def test_the_verdict_names_a_spoiled_figure_that_is_judged():
+    run = read_run(GOLDEN)
+    results = {
+        arm: [replace(measure(cell), spoiled={"latency_ms.p90": "why", "latency_ms.p50": "not judged"})]
+        for arm, (cell, *_) in facts_of(run).items()
+    }
+    found = judge(run.experiment, results).invalid_reasons
+    assert "sticky, repeat 1: not usable for latency_ms.p90, because why" in found
+    assert not any("latency_ms.p50" in reason for reason in found)
+
+
+def test_a_claim_must_be_decided_alike_with_and_without_the_share(facts):
+    """The excess of a duration is the larger of lag and share."""
+    result = measure(with_part(facts, 0.4))
+    assert result.can_tell("latency_ms.p50")
+    assert result.excess("latency_ms.p50") == pytest.approx(0.4 * 11)
+    assert measure(with_part(facts, 0.01)).excess("latency_ms.p50") == 1  # the lag
+
+
+def test_no_share_is_negative(tmp_path):
+    rows = [request(0) | {"done_ns": 2 * MS}]
+    found = join_cell(write_cell(tmp_path, rows, route="direct")).rows
+    assert found.select((pl.col("generator_ns") >= 0).all()).item()
