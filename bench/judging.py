@@ -7,7 +7,6 @@ replaces the rows of the tables `disk` and `judging`.
 import argparse
 import json
 import multiprocessing
-import re
 import resource
 import shutil
 import subprocess
@@ -23,14 +22,15 @@ import polars as pl
 from bench.capacity.page import Rows, filled
 from bench.capacity.parts import EXPERIMENT
 from harness.analysis.facts import collect_facts
-from harness.record.record_file import write_json
+from harness.record.cell_record import CELL_FILE, CellRecord
+from harness.record.ledger_files import PROXY_STEM, REPLICAS_STEM
+from harness.record.record_file import read_record, write_record
 from harness.record.run_directory import Cell, read_run
 from harness.run.provenance import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 ID_STEP = 10_000  # the ids of all copies of one client's requests stay below the next client's ids
 NO_VERDICT_NEEDED = (0, 1, 3)
-REQUEST_ID = re.compile(rb'"request_id":"(\d+)"')
 LARGE = 10_000_000  # requests
 
 
@@ -69,7 +69,11 @@ def _origin() -> str:
 def _measure(cell: Cell, requests: int, folder: Path) -> dict[str, Any]:
     """Return the figures of a cell of about that many requests. `folder` is empty again afterwards."""
     _write_large(cell, requests, folder)
-    files = {"client": "requests.parquet", "envoy": "access.jsonl", "replica": "replica-*.csv"}
+    files = {
+        "client": "requests.parquet",
+        "envoy": f"{PROXY_STEM}.parquet",
+        "replica": f"{REPLICAS_STEM}.parquet",
+    }
     sizes = {name: sum(path.stat().st_size for path in folder.glob(names)) for name, names in files.items()}
     # A new process, so that its memory is that of judging alone.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -80,7 +84,7 @@ def _measure(cell: Cell, requests: int, folder: Path) -> dict[str, Any]:
 
 def judge(folder: Path) -> dict[str, Any]:
     """Judge the cell; return the seconds that it took, and this process's CPU seconds and peak memory."""
-    cell = Cell(folder, json.loads((folder / "cell.json").read_text()))
+    cell = Cell(folder, read_record(folder / CELL_FILE, CellRecord))
     started_s = time.monotonic()
     facts = collect_facts(cell)
     seconds = time.monotonic() - started_s
@@ -105,42 +109,31 @@ def _real_cell(scratch: Path) -> Cell:
 def _write_large(cell: Cell, requests: int, folder: Path) -> None:
     """Write a cell of about that many requests: copies of `cell` with later times and other request ids."""
     folder.mkdir()
-    table = cell.requests().collect()
-    copies = max(1, round(requests / table.height))
-    window_ns = cell.info["measure_end_ns"] - cell.info["measure_start_ns"]
-    later = [
-        table.with_columns(
-            pl.col("request_id") + copy * ID_STEP,
-            pl.col("planned_ns", "ready_ns", "sent_ns", "done_ns") + copy * window_ns,
-        )
-        for copy in range(copies)
-    ]
-    pl.concat(later).write_parquet(folder / "requests.parquet")
-    for name in cell.replicas:
-        _copy_replica(cell.folder / f"{name}.csv", folder / f"{name}.csv", copies)
-    _copy_envoy(cell.folder / "access.jsonl", folder / "access.jsonl", copies)
-    shutil.copy(cell.folder / "events.jsonl", folder / "events.jsonl")
-    info = cell.info | {"measure_end_ns": cell.info["measure_start_ns"] + copies * window_ns}
-    write_json(folder / "cell.json", info | {"planned_requests": cell.info["planned_requests"] * copies})
-
-
-def _copy_replica(ledger: Path, to: Path, copies: int) -> None:
-    rows = pl.read_csv(ledger)
+    record = cell.record
+    ledgers = {
+        "requests": (cell.requests(), ("planned_ns", "ready_ns", "sent_ns", "done_ns")),
+        PROXY_STEM: (cell.proxy_ledger(), ("start_unix_ns",)),
+        REPLICAS_STEM: (cell.replica_ledger(), ("arrived_ns", "done_ns")),
+    }
+    copies = max(1, round(requests / cell.requests().collect().height))
     number = pl.col("request_id")
-    with to.open("wb") as file:
-        for copy in range(copies):
-            shifted = pl.when(number >= 0).then(number + copy * ID_STEP).otherwise(number)
-            rows.with_columns(request_id=shifted).write_csv(file, include_header=copy == 0)
-
-
-def _copy_envoy(ledger: Path, to: Path, copies: int) -> None:
-    # The text between the ids is the same in all copies.
-    pieces = REQUEST_ID.split(ledger.read_bytes())
-    ids = [int(number) for number in pieces[1::2]]
-    with to.open("wb") as file:
-        for copy in range(copies):
-            pieces[1::2] = [b'"request_id":"%d"' % (number + copy * ID_STEP) for number in ids]
-            file.write(b"".join(pieces))
+    for stem, (ledger, moments) in ledgers.items():
+        assert ledger is not None
+        rows = ledger.collect().lazy()
+        later = [
+            rows.with_columns(
+                pl.when(number >= 0).then(number + copy * ID_STEP).otherwise(number),
+                pl.col(*moments) + copy * record.window_ns,
+            )
+            for copy in range(copies)
+        ]
+        pl.concat(later).sink_parquet(folder / f"{stem}.parquet", compression="zstd", compression_level=1)
+    shutil.copy(cell.folder / "events.jsonl", folder / "events.jsonl")
+    planned = {
+        "measure_end_ns": record.measure_start_ns + copies * record.window_ns,
+        "planned_requests": record.planned_requests * copies,
+    }
+    write_record(folder / CELL_FILE, record.model_copy(update=planned))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import polars as pl
 
 from harness.errors import UserError
 from harness.plan.cells import CellPlan, plan_cells
-from harness.record.record_file import there_is
+from harness.record.record_file import parse_json, there_is
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
@@ -86,15 +85,13 @@ def _one_row_each(cell: Cell, rows: pl.DataFrame) -> Iterator[str]:
 
 
 def _foreign_rows(cell: Cell) -> Iterator[str]:
-    """The lab gives each of its calls an id. Nobody else calls the parts that it has started."""
-    ledgers = {"the replicas' ledgers": cell.replica_ledger(), "the proxy's ledger": cell.proxy_ledger()}
-    for words, ledger in ledgers.items():
-        if ledger is None or cell.record.own_clocks:
-            continue
-        foreign = pl.col("request_id").is_null() | (pl.col("request_id") < 0)
-        count = ledger.select(foreign.sum()).collect(engine="streaming").item()
-        if count:
-            yield f"{count:,} calls in {words} are not of this cell: they have no request id"
+    """The lab gives each of its calls an id. Nobody else calls the replicas that it has started."""
+    ledger = cell.replica_ledger()
+    if ledger is None or cell.record.own_clocks:
+        return
+    count = ledger.select((pl.col("request_id") < 0).sum()).collect(engine="streaming").item()
+    if count:
+        yield f"{count:,} calls in the replicas' ledgers are not of this cell: they have no request id"
 
 
 def _messages(cell: Cell) -> Iterator[str]:
@@ -248,14 +245,14 @@ def _counters(path: Path) -> dict[str, int] | None:
     if not there_is(path):
         return None
     try:
-        clusters = json.loads(path.read_text())["cluster_statuses"]
+        clusters = parse_json(path.read_text())["cluster_statuses"]
         hosts = [host for cluster in clusters for host in cluster.get("host_statuses", ())]
         counters: dict[str, int] = {}
         for host in hosts:
             address = _address(host)
             counters[address] = counters.get(address, 0) + _total(host)
         return counters
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(f"{path}: expected Envoy's clusters as JSON ({error!r})") from error
 
 

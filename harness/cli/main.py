@@ -9,6 +9,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
@@ -19,6 +20,7 @@ from typer.exceptions import TyperException
 
 from harness.cli.arguments import with_overrides
 from harness.errors import LabError, UserError, did_you_mean
+from harness.output.native import native_errors_hidden
 from harness.output.safe_text import first_unsafe, say
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
@@ -236,7 +238,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_streams()
     try:
         _refuse_unsafe(words)
-        status = _invoke([word for word in words if word != "--debug"])
+        debug = "--debug" in words
+        reads_files = words[:1] in (["report"], ["compare"])
+        with native_errors_hidden() if reads_files and not debug else nullcontext():
+            status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return status
     except typer.Exit as end:

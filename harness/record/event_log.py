@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from harness.errors import UserError
-from harness.record.record_file import SCHEMA, Record, parse_record, there_is, without_schema
+from harness.record.record_file import SCHEMA, Record, parse_json, parse_record, there_is, without_schema
 
 EVENTS = "events.jsonl"
 
@@ -169,7 +169,7 @@ def _lines(path: Path) -> Iterator[Line]:
     for place, text in enumerate(whole.splitlines(), start=1):
         where = f"{path}: line {place}"
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except ValueError:
             content = None
         if place == 1:

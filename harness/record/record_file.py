@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,6 +18,9 @@ from harness.spec.problems import nested_problem
 SCHEMA = 3
 # An earlier schema -> the last version of lb-lab that writes and reads it.
 READ_BY = {1: "0.1", 2: "0.2"}
+
+
+MAX_NUMBER, MAX_DIGITS = 2**62, 20
 
 
 class Record(BaseModel):
@@ -97,6 +100,21 @@ def write_record(path: Path, record: Record) -> None:
     write_json(path, {"schema": SCHEMA, **record.model_dump(mode="json")})
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return the content of a JSON text. Raises ValueError if it is not JSON or has a huge number."""
+    try:
+        return json.loads(text, parse_int=_whole_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _whole_number(text: str) -> int:
+    # Tables have 64 bits for a number. The difference of two numbers has to fit, too.
+    if len(text) > MAX_DIGITS or abs(int(text)) > MAX_NUMBER:
+        raise ValueError(f"the number {text[:MAX_DIGITS]} is too large")
+    return int(text)
+
+
 def read_record(path: Path, model: type[SomeRecord]) -> SomeRecord:
     """Return what `write_record` wrote.
 
@@ -105,8 +123,8 @@ def read_record(path: Path, model: type[SomeRecord]) -> SomeRecord:
     if not there_is(path):
         raise UserError(f"{path}: expected this file in a completed run, but there is none")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected JSON written by this lab ({error})") from error
     return parse_record(str(path), without_schema(str(path), content), model)
 

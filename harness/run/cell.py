@@ -217,7 +217,9 @@ class CellRun:
             names = self._live.replicas if self._live else ()
             store_ledgers(self._folder, names, requests_logged=record.route == "envoy")
         except UserError as error:
-            raise LabError(f"the ledgers could not be stored: {error}") from error
+            # A cell that has failed says why. Its ledgers stay as they were written.
+            if record.status != "failed":
+                raise LabError(f"the ledgers could not be stored: {error}") from error
 
 
 def _snapshot(live: LiveCell, when: str) -> None:

@@ -96,7 +96,7 @@ def _assert_usage_and_unprivileged(lab: Lab) -> None:
     for cell in read_run(lab.run).cells:
         rows = (cell.folder / USAGE_FILE).read_text().splitlines()
         assert {row.split(",")[1] for row in rows[1:]} == components
-        assert (cell.folder / "access.jsonl").stat().st_uid != 0
+        assert (cell.folder / "load-status.json").stat().st_uid != 0
 
 
 def _events(folder: Path, arm: str) -> list[dict[str, Any]]:

@@ -2,11 +2,13 @@
 
 import ast
 import io
+import os
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 
+from harness.output.native import native_errors_hidden
 from harness.output.safe_console import SafeConsole
 from harness.output.safe_text import say
 from harness.paths import ROOT
@@ -30,6 +32,15 @@ def test_a_line_is_shown_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
     say(f"report: {ESCAPE}")
     say(f"error: {ESCAPE}", error=True)
     assert capsys.readouterr() == ("report: ␛]0;owned␇\n", "error: ␛]0;owned␇\n")
+
+
+def test_what_native_code_writes_is_hidden_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), native_errors_hidden():
+        os.write(2, b"thread 'x' panicked")
+        os.write(1, b"as ever\n")
+        1 / 0  # noqa: B018
+    say("error: in one line", error=True)
+    assert capfd.readouterr() == ("as ever\n", "error: in one line\n")
 
 
 def test_a_console_keeps_its_own_colours_only() -> None:

@@ -15,6 +15,7 @@ import os
 import random
 import resource
 import shutil
+import subprocess
 import sys
 import traceback
 from collections import Counter
@@ -27,9 +28,13 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 # Set before the lab is imported: with it, Rust would print a traceback, too.
 os.environ.pop("RUST_BACKTRACE", None)
 
+from lab_process import ROOT, experiment_file
+
 from harness.cli.main import main
 from harness.record.cell_record import write_machine
+from harness.record.run_directory import read_run
 from harness.report.plots import PLOTS
+from tests.unit.synthetic.edited_run import as_written, seal_again
 from tests.unit.synthetic.handwritten_machine import ROBBED, machine
 from tests.unit.synthetic.stories import experiment
 from tests.unit.synthetic.synthetic_run import synthesise_run
@@ -38,7 +43,7 @@ MAX_FINDINGS = 20
 CASE_TAKES_S = 180  # at most; a case that hangs ends the program
 MEMORY_BYTES = 8 << 30
 TRIED = "tried"  # name of the damaged run
-DERIVED = ("summary.json", "report.html", "plots")
+DERIVED = ("summary.json", "report.html", "plots", "joined")
 PLOTTED_SHARE = 0.25  # of the cases have a plot, since plots take most of the time
 USAGE = "t_ns,part,cpu_ns,memory_bytes\n" + "".join(f"{t}00000000,envoy,{t}0000000,99\n" for t in range(30))
 EXTREMES = [
@@ -55,6 +60,7 @@ RUNS = {
         {"sticky": STICKY, "round_robin": ROUND_ROBIN},
         expect="[{arm: sticky, metric: latency_ms.p99, at_least_times: 1.5, of: round_robin}]",
     ),
+    "as_written": experiment({"sticky": STICKY}),  # the ledgers are no tables yet, as in a killed run
     "cached": experiment(
         {"sticky": STICKY, "groups": f"route: envoy, policy: target_groups, options: {{{GROUPS}}}"},
         replicas=", cache: {sessions: 100, hit_factor: 0.3}",
@@ -70,15 +76,32 @@ Damage = Callable[[Path, random.Random], None]
 
 
 def base_runs(folder: Path) -> list[Path]:
-    """Write the good runs, one for each kind of thing that a run may hold."""
-    runs = []
+    """Write the good runs, one for each kind of thing that a run may hold, and one that was really run."""
+    runs = [real_run(folder / "real")]
     for name, text in RUNS.items():
         run = synthesise_run(folder / name, text, requests=60)
         for cell in (run / "cells").iterdir():
             write_machine(cell, machine(taken=ROBBED))
             (cell / "usage.csv").write_text(USAGE)
+        if name == "as_written":
+            for stored in read_run(run).cells:
+                as_written(stored)
+        seal_again(run)
         runs.append(run.rename(folder / f"{name}.run"))
     return runs
+
+
+def real_run(folder: Path) -> Path:
+    """Run a small experiment with two load processes and an event, and return its directory."""
+    folder.mkdir(parents=True)
+    path = experiment_file(folder, events=[{"at_s": 0.2, "do": "kill", "target": "replica-1"}])
+    words = [sys.executable, str(ROOT / "run_experiment.py"), "run", str(path), "--results", str(folder)]
+    subprocess.run([*words, "--processes", "2", "--quiet"], check=False, stdout=subprocess.DEVNULL)
+    (latest,) = folder.glob("small/latest")
+    run = latest.resolve().rename(folder.with_suffix(".run"))
+    for name in DERIVED:
+        remove(run / name, random.Random())
+    return run
 
 
 def places(run: Path) -> tuple[list[Path], list[Path]]:

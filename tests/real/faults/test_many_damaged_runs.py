@@ -23,7 +23,7 @@ def fuzz(first: int, last: int, folder: Path) -> tuple[int, dict[str, Any]]:
     """Try the cases from `first` on; return the next one, and counts and findings so far."""
     done = subprocess.run(
         ["nice", sys.executable, str(PROGRAM), *map(str, (first, last, SEED, folder))],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'real'}"},
         capture_output=True,
         text=True,
     )

@@ -89,7 +89,7 @@ def test_a_disturbed_cell_is_measured_again_and_decided(start_lab: StartLab, tmp
     assert (cell_info(counted)["attempt"], cell_info(counted)["disturbed"]) == (2, None)
     assert cell_info(kept)["replicas"].keys() == cell_info(counted)["replicas"].keys()
     assert cell_info(kept)["epoch_unix_ns"] < cell_info(counted)["epoch_unix_ns"]
-    for name in ("requests.parquet", "access.jsonl", "replica-0.csv", "machine.json", "events.jsonl"):
+    for name in ("requests.parquet", "proxy.parquet", "replicas.parquet", "machine.json", "events.jsonl"):
         assert (kept / name).exists(), name
         assert (counted / name).exists(), name
     worst = json.loads((kept / "machine.json").read_text())["worst"]

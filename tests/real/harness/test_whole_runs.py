@@ -46,9 +46,9 @@ def test_a_run_writes_all_files_and_its_ledgers_reconcile(start_lab: StartLab, t
     for arm, given in arms.items():
         cell = lab.cell(arm)
         files = {"cell.json", "requests.parquet", "messages.parquet", "events.jsonl"}
-        files |= {f"replica-{number}.csv" for number in range(3)}
+        files |= {"replicas.parquet"}
         if given["route"] == "envoy":
-            files |= {"access.jsonl", "envoy/envoy.yaml", "envoy/config_dump.json"}
+            files |= {"proxy.parquet", "envoy/envoy.yaml", "envoy/config_dump.json"}
             files |= {"envoy/clusters.before.json", "envoy/clusters.after.json", "logs/envoy.log"}
         assert [name for name in files if not (cell / name).exists()] == []
         assert json.loads((cell / "cell.json").read_text())["status"] == "completed"

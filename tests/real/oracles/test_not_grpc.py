@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from behind_envoy import Balanced, StartBalanced
 from lab_process import StartLab, experiment_file
@@ -78,8 +79,8 @@ def test_plain_requests_during_a_run_change_none_of_its_figures(start_lab: Start
     statuses = {ask(f"127.0.0.1:{port}", "GET", "/", {}).status for _ in range(20)}
     status, _, err = lab.end()
     assert (status, err, statuses) == (0, "", {415})
-    log = (lab.cell("sticky") / "access.jsonl").read_text().splitlines()
-    assert sum(json.loads(line)["path"] == "/" for line in log) == 20
+    log = pl.read_parquet(lab.cell("sticky") / "proxy.parquet")
+    assert log.filter(path="/").height == 20
     ledgers = json.loads((lab.run / "summary.json").read_text())["arms"]["sticky"]["ledgers"]
     assert ledgers["reconciled"]
-    assert ledgers["envoy"] == ledgers["matched"] == lab.rows("sticky").height == len(log) - 20
+    assert ledgers["envoy"] == ledgers["matched"] == lab.rows("sticky").height == log.height - 20

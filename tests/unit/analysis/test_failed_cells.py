@@ -56,9 +56,8 @@ def test_the_most_frequent_reason_of_all_such_cells(run: Path) -> None:
     assert failed == FailedArm(
         arm="sticky", repeats=[1, 2], requests=requests, code="UNAVAILABLE", message="Too many open files"
     )
-    line = (
-        f"sticky: all {requests} requests of repeat 1, 2 failed, most often UNAVAILABLE: Too many open files"
-    )
+    which = f"all {requests:,} requests of repeat 1, 2"
+    line = f"sticky: {which} failed, most often UNAVAILABLE: Too many open files"
     assert printed(summary)[0] == line
     page = render_report(read_run(run), summary, {})
     assert page.index(line) < page.index("Verdict: ")
@@ -77,4 +76,4 @@ def test_without_messages_the_code_is_told(run: Path) -> None:
         fail(run, f"round_robin.{repeat}")
     summary = summary_of(run)
     requests = summary.arms["round_robin"].requests
-    assert printed(summary)[0] == f"round_robin: all {requests} requests failed, most often UNAVAILABLE"
+    assert printed(summary)[0] == f"round_robin: all {requests:,} requests failed, most often UNAVAILABLE"

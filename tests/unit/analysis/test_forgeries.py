@@ -20,7 +20,7 @@ TABLES = ("requests", "replicas", "proxy")
 OK = pl.col("code") == "OK"
 TENTH = SENT + (DONE - SENT) // 10
 
-PROXIED = EXPERIMENT.replace("at_least_times: 10", "at_least_times: 4")
+PROXIED = EXPERIMENT.replace("at_least_times: 12", "at_least_times: 4")
 RETRIED = stories.experiment(
     {"retried": "route: envoy, policy: random, retries: {by: proxy, attempts: 3, on: [UNAVAILABLE]}"},
     replicas=", fail_share: 0.3",

@@ -14,6 +14,7 @@ from harness.analysis.machine_samples import Sample
 from harness.analysis.summary import summarise
 from harness.record.cell_record import Interruption, write_machine
 from harness.record.run_directory import read_run
+from tests.unit.synthetic.edited_run import seal_again
 from tests.unit.synthetic.handwritten_machine import machine
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
@@ -179,6 +180,7 @@ def test_a_cell_in_which_a_part_stood_still_is_not_usable(tmp_path: Path) -> Non
     run = shutil.copytree(GOLDEN, tmp_path / "run")
     frozen = {"part": "envoy", "how": "stopped", "at_s": 0.5, "seconds": 0.4}
     write_machine(run / "cells" / "sticky.2", machine(interruptions=[frozen]))
+    seal_again(run)
     summary = summarise(read_run(run))
     assert summary.invalid_reasons == [
         "sticky, repeat 2: not usable, because envoy was stopped (SIGSTOP) for 0.4 s, 0.5 s after measuring "

@@ -47,6 +47,7 @@ def test_a_comparison_shows_them(hostile: Path, lab_here: LabHere) -> None:
 
 def test_an_error_shows_them(tmp_path: Path, lab_here: LabHere) -> None:
     run = shutil.copytree(GOLDEN, tmp_path / "run")
+    (run / "cells" / "sticky.1" / "replicas.parquet").unlink()
     (run / "cells" / "sticky.1" / "replica-0.csv").write_text(f"{ESCAPE}\n1\n")
     status, out, err = lab_here("report", str(run))
     assert (status, out) == (2, "")

@@ -215,6 +215,14 @@ DAMAGE = {
         lambda run: edit(run / CELL / "cell.json", planned_rate_per_s=float("nan")),
         r"cell\.json: planned_rate_per_s: ",
     ),
+    "number that no table holds": (
+        lambda run: edit(run / CELL / "cell.json", measure_start_ns=-(2**62) - 1),
+        r"cell\.json: expected JSON written by this lab \(the number -4611686018427387905 is too large\)",
+    ),
+    "nested without end": (
+        lambda run: (run / "manifest.json").write_text("[" * 100_000),
+        r"manifest\.json: expected JSON written by this lab \(nested too deeply\)",
+    ),
     "odd cells": (
         lambda run: edit(run / "manifest.json", cells=[1]),
         r"manifest\.json: cells\[0\]: 1 is not a mapping",

@@ -40,14 +40,15 @@ def content(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
+@pytest.mark.parametrize("name", ["plots", "joined"])
 @pytest.mark.parametrize("relative", [True, False])
-def test_a_linked_folder_of_plots_is_refused(run: Path, outside: Path, relative: bool) -> None:
+def test_a_linked_folder_is_refused(run: Path, outside: Path, name: str, relative: bool) -> None:
     before = content(outside)
-    (run / "plots").symlink_to(os.path.relpath(outside, run) if relative else outside)
+    (run / name).symlink_to(os.path.relpath(outside, run) if relative else outside)
     with pytest.raises(UserError) as caught:
         build_report(run)
     assert str(caught.value) == (
-        f"{run / 'plots'}: expected a folder of the run's own, found a link; "
+        f"{run / name}: expected a folder of the run's own, found a link; "
         "the lab writes only in the run's folder: remove the link"
     )
     assert content(outside) == before

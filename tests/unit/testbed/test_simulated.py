@@ -29,6 +29,9 @@ from harness.spec.experiment import (
 )
 from harness.testbed.simulated.limits import POLICIES, not_modelled
 from harness.testbed.simulated.plan import SIMULATED, plan_simulated
+from services.call import Call
+from services.draws import Draws
+from services.service_time import draw_ns
 from tests.unit.thorough import THOROUGH
 
 
@@ -121,6 +124,15 @@ def test_all_arms_get_the_calls_of_the_plan_with_the_same_service_times(tmp_path
         assert measured.height == cell.record.planned_requests
         tables.append(measured.select("request_id", pl.col("planned_ns") - start_ns, "service_ns"))
     assert tables[0].equals(tables[1])
+
+
+def test_a_request_takes_as_long_as_a_replica_would_draw(tmp_path: Path) -> None:
+    run = simulated(load_experiment("sticky", {"repeats": 1}), tmp_path)
+    rows = run.cells[0].requests().collect().filter(pl.col("code") == "OK").head(200)
+    draws, service_time = Draws("a replica"), run.experiment.replicas.service_time_ms
+    for request_id, service_ns in rows.select("request_id", "service_ns").iter_rows():
+        call = Call(request_id, "AddVideo", "", 0, 1, identity=f"{run.experiment.seed}.1/{request_id}")
+        assert service_ns == draw_ns(service_time, draws.service(call))
 
 
 @pytest.mark.parametrize(
