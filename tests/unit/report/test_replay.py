@@ -1,6 +1,7 @@
 """The replay of a run: which arms, which part of the time, what is said of it, and that it harms no page."""
 
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 
@@ -111,7 +112,8 @@ def test_equal_requests_are_only_promised_where_the_arms_get_them(golden, runs):
     assert "the same requests at the same times" in replay_of(read_run(golden)).intro
     assert "the same requests" not in replay_of(read_run(runs["swept"])).intro
     experiment = (golden / "experiment.yaml").read_text()
-    (golden / "experiment.yaml").write_text(experiment.replace("rate_per_s: 600", "think_time_ms: 5"))
+    closed = re.sub(r"rate_per_s: \d+", "think_time_ms: 5", experiment)
+    (golden / "experiment.yaml").write_text(closed)
     assert "the same requests" not in replay_of(read_run(golden)).intro  # a closed loop: each at its own pace
 
 

@@ -133,9 +133,9 @@ def test_messages_stand_with_their_request_wherever_it_was_sent():
         ]
     )
     swapped = Moments(
-        moments.requests.with_columns(1 - pl.col("request_id")),
+        moments.requests.with_columns(-pl.col("request_id") + 1),
         moments.stays,
-        moments.messages.with_columns(1 - pl.col("request_id")).sort("request_id"),
+        moments.messages.with_columns(-pl.col("request_id") + 1).sort("request_id"),
     )
     found = unpacked(pack(swapped, CLIENTS, METHODS, CODES))[2]
     assert found == [
