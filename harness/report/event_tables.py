@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from harness.events.registry import is_opposite, kind_of
-from harness.metrics.facts import EventEffects
 from harness.metrics.metric import show
 from harness.record.summary import ArmSummary, EventSummary
 from harness.report.tables import ABSENT, Arms, Table, figure_of, figures
@@ -120,7 +120,24 @@ def _event_line(event: EventSummary) -> str:
     return line
 
 
-def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s: float) -> float | None:
+class TimedEvent(Protocol):
+    """What `lasts_until_s` needs of an event; see harness.metrics.facts.EventEffects."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def do(self) -> str: ...
+    @property
+    def targets(self) -> Sequence[str]: ...
+    @property
+    def undoes(self) -> int | None: ...
+    @property
+    def at_s(self) -> float: ...
+    @property
+    def took_effect_ns(self) -> float | None: ...
+
+
+def lasts_until_s(event: TimedEvent, events: Sequence[TimedEvent], window_s: float) -> float | None:
     """Seconds from the start of measuring at which the event was over; None for a change that stays.
 
     Over is when another event ended it on one of its targets; where none did, the window's end.
