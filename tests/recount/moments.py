@@ -1,0 +1,118 @@
+"""Puts the three ledgers of each request side by side and cuts its time into stages."""
+
+import polars as pl
+
+from tests.recount.run_files import CellFiles
+
+# Kinds of events (docs/events.md, "How the figures count it").
+BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "proxy_restart", "proxy_drain", "partition"}
+REMOVES = {"kill", "stop", "pause", "not_serving", "drain", "remove", "partition"}
+RETURNS = {"resume", "start", "serving", "add", "rejoin"}
+REPLACES = {"roll"}
+
+STAGES = (
+    "waiting_for_answer",
+    "late_sending",
+    "waiting_for_stream",
+    "to_proxy",
+    "earlier_attempts",
+    "proxy_to_replica",
+    "to_replica",
+    "queue",
+    "service",
+    "way_back",
+)
+
+
+def replica_rows(cell: CellFiles) -> pl.DataFrame | None:
+    """The replicas' rows of requests that have an id, with attempts in the order of arrival."""
+    if cell.replicas is None:
+        return None
+    return cell.replicas.filter(pl.col("request_id") >= 0).sort("request_id", "arrived_ns")
+
+
+def with_moments(cell: CellFiles) -> pl.DataFrame:
+    """Return the requests with `proxy_ns`, `proxied_ns`, `arrived_ns`, `started_ns`, `finished_ns` and `retried_ns`.
+
+    Nanoseconds from the cell's start; null: the request never got there.
+    """
+    table = cell.requests
+    rows = replica_rows(cell)
+    if rows is not None:
+        last = rows.group_by("request_id", maintain_order=True).agg(
+            pl.col("arrived_ns").last(),
+            (pl.col("arrived_ns") + pl.col("queue_ns")).last().alias("started_ns"),
+            pl.col("done_ns").last().alias("finished_ns"),
+            pl.col("done_ns").sort_by("arrived_ns").get(-2, null_on_oob=True).alias("retried_ns"),
+        )
+        table = table.join(last, on="request_id", how="left")
+    if cell.proxy is not None:
+        proxy = (
+            cell.proxy.filter(pl.col("request_id").is_not_null())
+            .with_columns((pl.col("start_unix_ns") - cell.record["epoch_unix_ns"]).alias("proxy_ns"))
+            .sort("request_id", "proxy_ns")
+            .with_columns((pl.col("proxy_ns") + pl.col("duration_us") * 1000).alias("proxied_ns"))
+            .group_by("request_id", maintain_order=True)
+            .agg(
+                pl.col("proxy_ns").first(),
+                pl.col("proxied_ns").last(),
+                pl.col("connection").first().alias("proxy_connection"),
+            )
+        )
+        table = table.join(proxy, on="request_id", how="left")
+    return table
+
+
+def with_stages(cell: CellFiles) -> pl.DataFrame:
+    """Return the requests with a column for each stage that the cell has, and `generator_ns`.
+
+    A request that did not get to a moment was given up before: its time until the end is in the last stage that
+    it reached.
+    """
+    table = with_moments(cell)
+    envoy = "proxy_ns" in table.columns
+    col = pl.col
+    end = col("done_ns")
+
+    def moment(name: str) -> pl.Expr:
+        return pl.min_horizontal(col(name), end).fill_null(end) if name in table.columns else end
+
+    stages = {
+        "waiting_for_answer": col("ready_ns") - col("planned_ns"),
+        "late_sending": col("sent_ns") - col("ready_ns"),
+    }
+    before = col("sent_ns")
+    if envoy:
+        stages["waiting_for_stream"] = pl.lit(0)
+        stages["to_proxy"] = moment("proxy_ns") - before
+        before = moment("proxy_ns")
+    if cell.record["max_attempts"] > 1 and "retried_ns" in table.columns:
+        retried = pl.min_horizontal(col("retried_ns"), end).fill_null(before)
+        stages["earlier_attempts"] = retried - before
+        before = retried
+    stages["proxy_to_replica" if envoy else "to_replica"] = moment("arrived_ns") - before
+    stages["queue"] = moment("started_ns") - moment("arrived_ns")
+    stages["service"] = moment("finished_ns") - moment("started_ns")
+    stages["way_back"] = end - moment("finished_ns")
+    stages["generator"] = stages["late_sending"] + (
+        _generator_behind_envoy(stages) if envoy else _generator_without_envoy(cell, stages)
+    )
+    return table.with_columns(**{f"{name}_ns": stage for name, stage in stages.items()})
+
+
+def _generator_behind_envoy(stages: dict[str, pl.Expr]) -> pl.Expr:
+    """Return the client's own time before Envoy had the request and after Envoy had passed the answer on.
+
+    The first request of a connection waits for the connection, which is not the client's fault.
+    """
+    first = pl.col("sent_ns") == pl.col("sent_ns").min().over("proxy_connection")
+    late = pl.max_horizontal(pl.col("done_ns") - pl.col("proxied_ns"), pl.lit(0)).fill_null(0)
+    return pl.when(first.fill_null(True)).then(0).otherwise(stages["to_proxy"]) + late
+
+
+def _generator_without_envoy(cell: CellFiles, stages: dict[str, pl.Expr]) -> pl.Expr:
+    """Return the way back; 0 from the first event that breaks calls on, because then answers may be lost and resent."""
+    breaks = [line["t_ns"] for line in cell.events if line["event"] == "asked" and line["do"] in BREAKS_CALLS]
+    if not breaks:
+        return stages["way_back"]
+    return pl.when(pl.col("done_ns") < min(breaks)).then(stages["way_back"]).otherwise(0)
