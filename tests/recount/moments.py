@@ -39,11 +39,12 @@ def with_moments(cell: CellFiles) -> pl.DataFrame:
     table = cell.requests
     rows = replica_rows(cell)
     if rows is not None:
+        rows = rows.with_columns(pl.col("done_ns").shift(1).over("request_id").alias("retried_ns"))
         last = rows.group_by("request_id", maintain_order=True).agg(
             pl.col("arrived_ns").last(),
             (pl.col("arrived_ns") + pl.col("queue_ns")).last().alias("started_ns"),
             pl.col("done_ns").last().alias("finished_ns"),
-            pl.col("done_ns").sort_by("arrived_ns").get(-2, null_on_oob=True).alias("retried_ns"),
+            pl.col("retried_ns").last(),
         )
         table = table.join(last, on="request_id", how="left")
     if cell.proxy is not None:
@@ -51,7 +52,12 @@ def with_moments(cell: CellFiles) -> pl.DataFrame:
             cell.proxy.filter(pl.col("request_id").is_not_null())
             .with_columns((pl.col("start_unix_ns") - cell.record["epoch_unix_ns"]).alias("proxy_ns"))
             .sort("request_id", "proxy_ns")
-            .with_columns((pl.col("proxy_ns") + pl.col("duration_us") * 1000).alias("proxied_ns"))
+            .with_columns(
+                (
+                    pl.col("proxy_ns")
+                    + (pl.col("duration_us") * 1000).fill_null(pl.col("duration_ms").cast(pl.Int64) * 1_000_000)
+                ).alias("proxied_ns")
+            )
             .group_by("request_id", maintain_order=True)
             .agg(
                 pl.col("proxy_ns").first(),
@@ -71,11 +77,13 @@ def with_stages(cell: CellFiles) -> pl.DataFrame:
     """
     table = with_moments(cell)
     envoy = "proxy_ns" in table.columns
-    col = pl.col
-    end = col("done_ns")
+    col, end = pl.col, pl.col("done_ns")
 
-    def moment(name: str) -> pl.Expr:
-        return pl.min_horizontal(col(name), end).fill_null(end) if name in table.columns else end
+    def later(before: pl.Expr, name: str, given_up: pl.Expr) -> pl.Expr:
+        """The moment, but not before the one before it and not after the end."""
+        if name not in table.columns:
+            return given_up
+        return pl.min_horizontal(pl.max_horizontal(col(name).fill_null(given_up), before), end)
 
     stages = {
         "waiting_for_answer": col("ready_ns") - col("planned_ns"),
@@ -84,16 +92,18 @@ def with_stages(cell: CellFiles) -> pl.DataFrame:
     before = col("sent_ns")
     if envoy:
         stages["waiting_for_stream"] = pl.lit(0)
-        stages["to_proxy"] = moment("proxy_ns") - before
-        before = moment("proxy_ns")
+        at_proxy = later(before, "proxy_ns", end)
+        stages["to_proxy"], before = at_proxy - before, at_proxy
     if cell.record["max_attempts"] > 1 and "retried_ns" in table.columns:
-        retried = pl.min_horizontal(col("retried_ns"), end).fill_null(before)
-        stages["earlier_attempts"] = retried - before
-        before = retried
-    stages["proxy_to_replica" if envoy else "to_replica"] = moment("arrived_ns") - before
-    stages["queue"] = moment("started_ns") - moment("arrived_ns")
-    stages["service"] = moment("finished_ns") - moment("started_ns")
-    stages["way_back"] = end - moment("finished_ns")
+        retried = later(before, "retried_ns", before)
+        stages["earlier_attempts"], before = retried - before, retried
+    arrived = later(before, "arrived_ns", end)
+    started = later(arrived, "started_ns", end)
+    finished = later(started, "finished_ns", end)
+    stages["proxy_to_replica" if envoy else "to_replica"] = arrived - before
+    stages["queue"] = started - arrived
+    stages["service"] = finished - started
+    stages["way_back"] = end - finished
     stages["generator"] = stages["late_sending"] + (
         _generator_behind_envoy(stages) if envoy else _generator_without_envoy(cell, stages)
     )
@@ -103,9 +113,9 @@ def with_stages(cell: CellFiles) -> pl.DataFrame:
 def _generator_behind_envoy(stages: dict[str, pl.Expr]) -> pl.Expr:
     """Return the client's own time before Envoy had the request and after Envoy had passed the answer on.
 
-    The first request of a connection waits for the connection, which is not the client's fault.
+    Requests that were sent before the connection carried its first one wait for the connection.
     """
-    first = pl.col("sent_ns") == pl.col("sent_ns").min().over("proxy_connection")
+    first = pl.col("sent_ns") < pl.col("proxy_ns").min().over("proxy_connection")
     late = pl.max_horizontal(pl.col("done_ns") - pl.col("proxied_ns"), pl.lit(0)).fill_null(0)
     return pl.when(first.fill_null(True)).then(0).otherwise(stages["to_proxy"]) + late
 
