@@ -12,8 +12,13 @@ def percentile(values: Sequence[float], thousandths: int) -> float | None:
     """Return the nearest-rank percentile; None where there are too few values, or where it is infinite."""
     if len(values) < MIN_VALUES.get(thousandths, 1):
         return None
-    value = sorted(values)[math.ceil(len(values) * thousandths / 1000) - 1]
+    value = nearest_rank(values, thousandths)
     return None if math.isinf(value) else value
+
+
+def nearest_rank(values: Sequence[float], thousandths: int) -> float:
+    """Return the smallest value that is at least as large as that part of the values."""
+    return sorted(values)[math.ceil(len(values) * thousandths / 1000) - 1]
 
 
 def median(values: Sequence[float]) -> float | None:

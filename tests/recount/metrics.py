@@ -224,10 +224,16 @@ def with_failures_last(rows: Sequence[Row], since: str = "planned_ns") -> list[f
 
 
 def at_least(rows: Sequence[Row], thousandths: int, since: str = "planned_ns") -> float | None:
-    """Return what a percentile is at least that falls on a failed request; None where it does not."""
-    if a.percentile(with_failures_last(rows, since), thousandths) is not None:
+    """Return what a percentile is at least that falls on a failed request; None where it does not.
+
+    It is that percentile of the times until the end, and no less than the highest lower percentile.
+    """
+    values = with_failures_last(rows, since)
+    if len(values) < a.MIN_VALUES.get(thousandths, 1) or a.percentile(values, thousandths) is not None:
         return None
-    return a.percentile([(row["done_ns"] - row[since]) / MS for row in rows], thousandths)
+    ended = a.nearest_rank([(row["done_ns"] - row[since]) / MS for row in rows], thousandths)
+    lower = [a.nearest_rank(values, p) for p in LATENCIES]
+    return max(ended, *(value for value in lower if not math.isinf(value)), 0.0)
 
 
 def _latencies(cell: CellFiles, rows: Sequence[Row]) -> Figures:
@@ -286,8 +292,9 @@ def _endpoints(cell: CellFiles) -> Figures:
     if not changes:
         return {"endpoints.healthy_min": None, "endpoints.healthy_mean": None}
     states: dict[str, str] = {}
-    for line in changes:
-        states.setdefault(line["replica"], line["state"])  # the first line of each: when measuring began
+    for line in changes:  # the first line of each replica of the start says how it was when measuring began
+        if line["replica"] in cell.record["initial_replicas"]:
+            states.setdefault(line["replica"], line["state"])
     since, weighted, lowest = cell.start_ns, 0, list(states.values()).count("healthy")
     for line in changes:
         at = min(max(line["t_ns"], cell.start_ns), cell.end_ns)

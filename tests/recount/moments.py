@@ -4,12 +4,6 @@ import polars as pl
 
 from tests.recount.run_files import CellFiles
 
-# Kinds of events (docs/events.md, "How the figures count it").
-BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "proxy_restart", "proxy_drain", "partition"}
-REMOVES = {"kill", "stop", "pause", "not_serving", "drain", "remove", "partition"}
-RETURNS = {"resume", "start", "serving", "add", "rejoin"}
-REPLACES = {"roll"}
-
 STAGES = (
     "waiting_for_answer",
     "late_sending",
@@ -62,6 +56,7 @@ def with_moments(cell: CellFiles) -> pl.DataFrame:
             .agg(
                 pl.col("proxy_ns").first(),
                 pl.col("proxied_ns").last(),
+                pl.col("grpc").last(),
                 pl.col("connection").first().alias("proxy_connection"),
             )
         )
@@ -116,13 +111,13 @@ def _generator_behind_envoy(stages: dict[str, pl.Expr]) -> pl.Expr:
     Requests that were sent before the connection carried its first one wait for the connection.
     """
     first = pl.col("sent_ns") < pl.col("proxy_ns").min().over("proxy_connection")
-    late = pl.max_horizontal(pl.col("done_ns") - pl.col("proxied_ns"), pl.lit(0)).fill_null(0)
+    late = pl.max_horizontal(pl.col("done_ns") - pl.col("proxied_ns"), pl.lit(0))
+    late = pl.when(pl.col("grpc").is_not_null()).then(late).otherwise(0)
     return pl.when(first.fill_null(True)).then(0).otherwise(stages["to_proxy"]) + late
 
 
 def _generator_without_envoy(cell: CellFiles, stages: dict[str, pl.Expr]) -> pl.Expr:
-    """Return the way back; 0 from the first event that breaks calls on, because then answers may be lost and resent."""
-    breaks = [line["t_ns"] for line in cell.events if line["event"] == "asked" and line["do"] in BREAKS_CALLS]
-    if not breaks:
-        return stages["way_back"]
-    return pl.when(pl.col("done_ns") < min(breaks)).then(stages["way_back"]).otherwise(0)
+    """Return the way back of an answer with OK; 0 from the first event on."""
+    asked = [line["t_ns"] for line in cell.events if line["event"] == "asked"]
+    told = (pl.col("code") == "OK") & (pl.col("done_ns") < min(asked, default=2**62))
+    return pl.when(told).then(stages["way_back"]).otherwise(0)
