@@ -67,6 +67,17 @@ def test_the_first_request_of_a_connection_waited_for_it(tmp_path):
     assert shares(cell) == [1, 6]
 
 
+def test_the_share_is_never_more_than_the_latency(tmp_path):
+    """The second request reaches the proxy 200 ms after its send, when its caller has given up."""
+    late = request(1, code="DEADLINE_EXCEEDED") | {"replica": ""}
+    both = [(0, REPLICAS["replica-0"]), (1, REPLICAS["replica-0"])]
+    cell = write_cell(tmp_path, [request(0), late], envoy=both)
+    log = (tmp_path / "access.jsonl").read_text().replace('"http"', '"connection": 3, "http"')
+    log = log.replace(f'"0.{late["sent_ns"]:09}"', f'"0.{late["sent_ns"] + 200 * MS:09}"')
+    (tmp_path / "access.jsonl").write_text(log)
+    assert shares(cell) == [1, 11]
+
+
 @pytest.fixture
 def facts(tmp_path):
     return collect_facts(write_cell(tmp_path, [request(n) for n in range(9)], route="direct"))
