@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test test-fast test-docker mutants check format schema lock audit stubs bench capacity clean
+.PHONY: help setup demo test test-fast test-browser test-docker mutants check format schema lock audit stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -27,13 +27,17 @@ demo: setup ## run the experiment `sticky`
 test: export LB_LAB_THOROUGH = 1
 test: setup ## run all tests
 	@# Two at a time take half the time. Tests that another test would disturb come after them.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker"
-	$(BIN)/python -m pytest -m "alone and not docker"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker and not browser"
+	$(BIN)/python -m pytest -m "alone and not docker and not browser"
+	$(MAKE) test-browser
 	$(MAKE) test-docker
 
 test-fast: setup ## run the unit tests: less than a minute
 	@# Two processes with one thread each: the tables here are too small for more.
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
+
+test-browser: setup ## run the tests in Chromium; without one they skip, and say so
+	$(BIN)/python -m pytest -m browser -rs tests/browser
 
 test-docker: setup ## run the tests in containers; without a Docker engine they skip, and say so
 	$(BIN)/python -m pytest -m docker -rs tests/docker

@@ -20,10 +20,13 @@ _REPLICA_LAST = ("arrived_ns", "finished_ns", *TOLD, "peer", "replica_code", "an
 
 
 def cut_of(cell: Cell, clocks: CellClocks) -> Cut | None:
-    """Return by whose ledgers a cell's stages can be cut; None: the replicas' ledgers cannot be read."""
+    """Return by whose ledgers a cell's stages can be cut; None: the replicas' ledgers cannot be read.
+
+    Somebody may have removed the proxy's ledger after the run.
+    """
     if "replica" in cell.record.missing_ledgers:
         return None
-    proxied = cell.record.route == "envoy" and clocks.proxy_offset_ns is not None
+    proxied = clocks.proxy_offset_ns is not None and cell.proxy_ledger() is not None
     return "proxy" if proxied and "envoy" not in cell.record.missing_ledgers else "replicas"
 
 

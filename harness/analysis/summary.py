@@ -39,6 +39,7 @@ from harness.record.summary import (
 )
 from harness.record.usage import usage_of
 from harness.spec.arm import Variant
+from harness.spec.model import Expectation
 
 Facts = Mapping[str, Sequence[CellFacts]]
 Repeat = TypeVar("Repeat", CellFacts, EventEffects)
@@ -89,15 +90,29 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         notes=manifest.notes,
         **machine_fields(run, verdict.verdict),
         arms={
-            name: _arm(variant, run.cells_of(name), facts.get(name, ()), results.get(name, ()))
+            name: _arm(
+                variant,
+                run.cells_of(name),
+                facts.get(name, ()),
+                results.get(name, ()),
+                [one for one in experiment.expect if one.arm == name and one.of is None],
+            )
             for name, variant in experiment.variants.items()
         },
     )
 
 
 def _arm(
-    variant: Variant, cells: Sequence[Cell], facts: Sequence[CellFacts], results: Sequence[CellResult]
+    variant: Variant,
+    cells: Sequence[Cell],
+    facts: Sequence[CellFacts],
+    results: Sequence[CellResult],
+    expected: Sequence[Expectation],
 ) -> ArmSummary:
+    """Return the figures of one arm. `expected`: what is expected of it alone, without the other arms."""
+    bounds: dict[str, list[float]] = {}
+    for expectation in expected:
+        bounds.setdefault(expectation.metric, []).append(expectation.bound[0])
     medians = {name: median([result.values[name] for result in results]) for name in METRICS}
     return ArmSummary(
         route=variant.arm.route,
@@ -105,6 +120,7 @@ def _arm(
         base=None if variant.factor is None else variant.base,
         factor=variant.factor,
         value=variant.value,
+        bounds=bounds,
         usage=usage_of(cells),
         repeats=[_repeat(cell, result) for cell, result in zip(facts, results, strict=True)],
         **dict(_figures(facts, medians)),

@@ -176,6 +176,10 @@ class ArmSummary(Figures):
     base: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: the file's arm")
     factor: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: what is swept")
     value: Figure = Field(default=None, exclude_if=_absent, description="of a swept arm: the factor's value")
+    bounds: dict[str, list[float]] = Field(
+        description="metric -> the bounds that are expected of it in this arm; tables show a figure with the "
+        "digits that tell it from them"
+    )
     usage: dict[str, Usage] = Field(description="testbed `docker`: container -> what it used; `{}` elsewhere")
     repeats: list[RepeatSummary] = Field(description="the same for each cell, by repeat")
 

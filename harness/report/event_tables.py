@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from harness.events.registry import is_opposite, kind_of
-from harness.metrics.facts import EventEffects
 from harness.metrics.metric import show
 from harness.record.summary import ArmSummary, EventSummary
 from harness.report.tables import ABSENT, Arms, Table, figure_of, figures
@@ -50,10 +50,10 @@ def event_tables(arms: Arms) -> Iterator[Table]:
     numbers = sorted({event.number for arm in arms.values() for event in arm.events})
     for number in numbers[:MAX_TABLES]:
         found = {name: event for name, arm in arms.items() for event in arm.events if event.number == number}
-        yield _table(number, found)
+        yield _table(number, found, arms)
 
 
-def _table(number: int, events: Mapping[str, EventSummary]) -> Table:
+def _table(number: int, events: Mapping[str, EventSummary], arms: Arms) -> Table:
     arrival = any(kind_of(event.do).returns for event in events.values())
     columns = {**_COLUMNS, **(_COLUMNS_OF_ARRIVAL if arrival else {})}
     words = {
@@ -65,7 +65,10 @@ def _table(number: int, events: Mapping[str, EventSummary]) -> Table:
     unlike = {heading: of_arm for heading, of_arm in words.items() if len(set(of_arm.values())) > 1}
     rows = []
     for name, event in events.items():
-        cells = [_shown(event, metric) for metric in columns.values()]
+        bounds = arms[name].bounds
+        cells = [
+            _shown(event, metric, bounds.get(f"event{number}.{metric}", ())) for metric in columns.values()
+        ]
         rows.append([name, *(of_arm[name] for of_arm in unlike.values()), *cells])
     said = "".join(f" {one[:1].upper()}{one[1:]}." for one in alike if one != ABSENT)
     caption = f"Event {number}.{said} {_CAPTION}{_CAPTION_OF_ARRIVAL if arrival else ''}"
@@ -77,9 +80,9 @@ def what_happened(event: EventSummary) -> str:
     return f"{kind_of(event.do).label(event.targets)} at {show(round(event.at_s, 2))} s"
 
 
-def _shown(event: EventSummary, metric: str) -> str:
+def _shown(event: EventSummary, metric: str, bounds: Sequence[float]) -> str:
     by_chance = metric in _OF_PINNED and event.metrics["moved_over_needed"] is None
-    return ABSENT if by_chance else figure_of(event, metric)
+    return ABSENT if by_chance else figure_of(event, metric, bounds)
 
 
 def changes_table(arms: Arms) -> Table | None:
@@ -117,7 +120,24 @@ def _event_line(event: EventSummary) -> str:
     return line
 
 
-def lasts_until_s(event: EventEffects, events: Sequence[EventEffects], window_s: float) -> float | None:
+class TimedEvent(Protocol):
+    """What `lasts_until_s` needs of an event; see harness.metrics.facts.EventEffects."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def do(self) -> str: ...
+    @property
+    def targets(self) -> Sequence[str]: ...
+    @property
+    def undoes(self) -> int | None: ...
+    @property
+    def at_s(self) -> float: ...
+    @property
+    def took_effect_ns(self) -> float | None: ...
+
+
+def lasts_until_s(event: TimedEvent, events: Sequence[TimedEvent], window_s: float) -> float | None:
     """Seconds from the start of measuring at which the event was over; None for a change that stays.
 
     Over is when another event ended it on one of its targets; where none did, the window's end.

@@ -17,8 +17,10 @@ from harness.record.record_file import own_folder, write_record, write_text
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
+from harness.report.assets import module_script, style
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.plots import PLOTS, draw_plots
+from harness.report.replay import replay_of
 from harness.report.share_tables import names_table, where_table
 from harness.report.stage_tables import stages_table
 from harness.spec.arm import OWN_WORKLOAD
@@ -83,6 +85,9 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         repeated_lines=tables.repeated_lines(summary),
         unsent=tables.unsent_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
+        replay=replay_of(run),
+        replay_style=style("replay.css"),
+        replay_script=module_script("replay_player.js"),
         command=_command(run),
         facts=_facts(run),
     )

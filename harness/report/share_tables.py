@@ -10,6 +10,7 @@ from harness.record.summary import ArmSummary, Summary
 from harness.report.tables import ABSENT, Arms, Table, figures, retried
 
 MAX_REPLICA_COLUMNS = 8
+MOST_DIGITS = 12  # behind the point of a percentage
 OF_MANY = ("busiest", "median", "idlest")  # columns in place of one for each replica, where replicas are many
 # Heading -> metric, what the heading means: columns that are there only where they say something.
 _EXTRAS = {
@@ -38,7 +39,7 @@ def where_table(summary: Summary, most_replicas: int = MAX_REPLICA_COLUMNS) -> T
     rows = [
         [
             name,
-            *(percent(_share(arm, column)) for column in columns),
+            *(percent(_share(arm, column), arm.bounds.get(f"share.{column}", ())) for column in columns),
             *figures(arm, metrics),
             show(sum(arm.errors.values())),
         ]
@@ -88,9 +89,17 @@ def replica_names(arms: Arms) -> list[str]:
     return list(dict.fromkeys(name for arm in arms.values() for name in arm.replicas))
 
 
-def percent(share: Number) -> str:
-    """Return a share for people, as "41.6%"; a dash for None."""
-    return ABSENT if share is None else "0%" if share == 0 else f"{share:.1%}"
+def percent(share: Number, bounds: Sequence[float] = ()) -> str:
+    """Return a share for people, as "41.6%", with the digits that tell it from `bounds`; a dash for None."""
+    if share is None:
+        return ABSENT
+    if share == 0:
+        return "0%"
+    digits = 1
+    others = [bound for bound in bounds if bound != share]
+    while digits < MOST_DIGITS and f"{share:.{digits}%}" in [f"{bound:.{digits}%}" for bound in others]:
+        digits += 1
+    return f"{share:.{digits}%}"
 
 
 def _columns(summary: Summary, most_replicas: int) -> list[str]:

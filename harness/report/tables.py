@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.claims import shown_apart
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.validity import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
@@ -38,9 +39,11 @@ class Table:
     caption: str = ""
 
 
-def figure(value: Figure) -> str:
-    """Return `value` for people; a dash for None."""
-    return ABSENT if value is None else show(value)
+def figure(value: Figure, bounds: Iterable[float] = ()) -> str:
+    """Return `value` for people, with the digits that tell it from each of `bounds`; a dash for None."""
+    if value is None:
+        return ABSENT
+    return max((shown_apart(value, bound) for bound in bounds), key=len, default=show(value))
 
 
 def figures(measured: ArmSummary | EventSummary, metrics: Iterable[str]) -> list[str]:
@@ -48,11 +51,15 @@ def figures(measured: ArmSummary | EventSummary, metrics: Iterable[str]) -> list
     return [figure_of(measured, metric) for metric in metrics]
 
 
-def figure_of(measured: ArmSummary | EventSummary, metric: str) -> str:
-    """Return the metric for people; "≥ 500" where it is known only what it is at least."""
+def figure_of(measured: ArmSummary | EventSummary, metric: str, bounds: Iterable[float] = ()) -> str:
+    """Return the metric for people; "≥ 500" where it is known only what it is at least.
+
+    It has the digits that tell it from each of `bounds`, and from what is expected of it in the arm.
+    """
     if metric in measured.at_least:
         return f"≥ {show(measured.at_least[metric])}"
-    return figure(measured.metrics[metric])
+    expected = measured.bounds.get(metric, ()) if isinstance(measured, ArmSummary) else ()
+    return figure(measured.metrics[metric], [*bounds, *expected])
 
 
 def retried(arms: Arms) -> bool:

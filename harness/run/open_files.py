@@ -23,8 +23,8 @@ PER_PROXY_WORKER = 6  # of Envoy: pipes and timers of a thread
 def open_files_needed(plan: CellPlan, replicas: int, load: LoadOptions, testbed: str) -> dict[str, int]:
     """Return process -> how many files it has open at most in the cell. `replicas`: at the start of the cell.
 
-    Only processes that have the limit of this process. Containers have limits of their own, and so has what is
-    not the lab's; a simulated cell has no processes.
+    Only processes that have the limit of this process. Containers have limits of their own, and so has
+    what is not the lab's; a simulated cell has no processes.
 
     harness: 26 + 3 x (replicas + 1). load: 35 + its connections; several load processes: 44 + those of the
     clients of one. A client has a connection for each of its channels, to one address: Envoy's, or the one

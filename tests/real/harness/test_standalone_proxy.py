@@ -69,17 +69,23 @@ def test_it_accepts_clear_text_and_tls_until_sigterm(proxy: subprocess.Popen[str
     assert not authority.parent.parent.exists()
 
 
+def envoy_of(proxy: subprocess.Popen[str]) -> psutil.Process:
+    """Return the proxy's Envoy. The guard of its temporary folder is a child, too."""
+    (envoy,) = (child for child in psutil.Process(proxy.pid).children() if child.name() == "envoy")
+    return envoy
+
+
 def test_envoy_does_not_outlive_a_killed_proxy(proxy: subprocess.Popen[str], listen: str) -> None:
     printed(proxy, "(authority)")
     await_calls(listen)
-    (envoy,) = psutil.Process(proxy.pid).children()
+    envoy = envoy_of(proxy)
     proxy.kill()
     envoy.wait(5)
 
 
 def test_it_fails_when_envoy_ends(proxy: subprocess.Popen[str]) -> None:
     printed(proxy, "(authority)")
-    (envoy,) = psutil.Process(proxy.pid).children()
+    envoy = envoy_of(proxy)
     envoy.kill()
     _, err = proxy.communicate(timeout=TIMEOUT_S)
     assert proxy.returncode == 4

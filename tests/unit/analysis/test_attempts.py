@@ -48,8 +48,12 @@ def test_shares_of_attempts_by_hand(tmp_path: Path) -> None:
 
 def test_requests_that_were_given_up_are_in_the_queue(tmp_path: Path) -> None:
     given_up = {"code": "DEADLINE_EXCEEDED", "queue_ns": 0, "in_flight": 0}
-    rows = [row(0, "replica-0", queue_ns=5 * MS), row(1, "", **given_up), row(2, "", **given_up)]
-    ledger = [attempt(0, 5, 1), attempt(1, 494, 2, "CANCELLED"), attempt(2, 480, 3, "DEADLINE_EXCEEDED")]
+    rows = [row(n, "replica-0" if n < 3 else "", **(given_up if n >= 3 else {})) for n in range(8)]
+    ledger = [
+        *(attempt(n, 5) for n in range(3)),
+        *(attempt(n, 480, 2, "DEADLINE_EXCEEDED") for n in range(3, 7)),
+        attempt(7, 494, 3, "CANCELLED"),
+    ]
     values = values_of(facts_of(tmp_path, rows, {"replica-0": ledger}))
     assert values["queue_ms.max"] == 494
     assert values["queue_ms.p50"] == 480

@@ -271,6 +271,14 @@ def test_bytes_gone_bad_inside_a_parquet_file_are_refused(golden):
         summarise(read_run(golden))
 
 
+def test_a_ledger_of_the_proxy_that_is_gone_is_told(golden):
+    (golden / CELL / "proxy.parquet").unlink()
+    reasons = [
+        reason for reason in summarise(read_run(golden)).invalid_reasons if "sticky, repeat 1" in reason
+    ]
+    assert "the seal of cells/sticky.1/proxy.parquet is broken: the file is missing" in " ".join(reasons)
+
+
 def test_of_an_interrupted_run_what_is_there_is_reported(golden):
     edit(golden / "manifest.json", status="interrupted")
     for arm in ("sticky", "round_robin"):

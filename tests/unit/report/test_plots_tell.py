@@ -148,38 +148,39 @@ def test_retries_that_leave_no_error_are_told_by_their_attempts(tmp_path):
 
 
 def failing_half(told):
-    """A story in which half of the requests of one arm of two failed."""
+    """The golden story, as if half of the requests of one arm had failed, and none of the other's."""
     data = told["golden"]
-    worse = {
-        arm: [replace(cell, latency=half_failed(cell), errors={"UNAVAILABLE": 1}) for cell in data.facts[arm]]
-        for arm in ("sticky",)
-    }
-    return PlotData(data.experiment, {**data.facts, **worse})
+    bad = [
+        replace(cell, latency=half_failed(cell), errors={"UNAVAILABLE": 1}) for cell in data.facts["sticky"]
+    ]
+    good = [replace(cell, latency=whole(cell)) for cell in data.facts["round_robin"]]
+    return PlotData(data.experiment, {"sticky": bad, "round_robin": good})
 
 
 def half_failed(cell):
-    known = dict.fromkeys(cell.latency.of_ok_ns, 5000000.0)
+    known = dict.fromkeys(cell.latency.of_all_ns, 5e6)
     infinite = {name: value if name == "p50" else np.inf for name, value in known.items()}
     return Latency(infinite, known, known)
 
 
+def marks_of(axes):
+    lines = [line for line in axes.lines if line.get_marker() == AT_LEAST["marker"]]
+    return [point for line in lines for point in zip(*line.get_data(), strict=True)]
+
+
 def test_a_percentile_on_failed_requests_is_marked_at_what_it_is_at_least(told):
     data = failing_half(told)
-    planned, of_ok, _ = PLOTS["latency"].draw(data).axes
+    figure = PLOTS["latency"].draw(data)
+    planned, of_ok, _ = figure.axes
     assert [axes.get_title() for axes in (planned, of_ok)] == [
         "All, from the planned send",
         "OK alone, from the planned send",
     ]
-    (marks,) = [
-        line for line in planned.lines if line.get_marker() == AT_LEAST["marker"] and len(line.get_xdata())
-    ]
-    assert set(marks.get_ydata()) == {5}
-    assert len(marks.get_xdata()) == 5  # all but the median
-    assert not [
-        line for line in of_ok.lines if line.get_marker() == AT_LEAST["marker"] and len(line.get_xdata())
-    ]
-    words = [text.get_text() for text in PLOTS["latency"].draw(data).legends[0].get_texts()]
-    assert AT_LEAST_IN_WORDS in words
+    marks = marks_of(planned)
+    assert {y for _, y in marks} == {5}
+    assert len(marks) == len(data.facts["sticky"][0].latency.of_all_ns) - 1  # all but the median
+    assert marks_of(of_ok) == []
+    assert AT_LEAST_IN_WORDS in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_where_nothing_failed_there_is_no_panel_of_ok_alone(told):
@@ -206,8 +207,7 @@ def test_a_swept_point_on_failed_requests_is_marked(told):
     axes = panel(
         PLOTS["sweep"].draw(PlotData(data.experiment, {**data.facts, "sticky_12": cells})), "latency_ms.p99"
     )
-    marks = [line for line in axes.lines if line.get_marker() == AT_LEAST["marker"]]
-    assert (12, 5) in {(x, y) for line in marks for x, y in zip(*line.get_data(), strict=True)}
+    assert (12, 5) in marks_of(axes)
 
 
 def test_rows_mark_them_too(told):

@@ -13,6 +13,7 @@ from harness.analysis.summary import summarise
 from harness.errors import UserError
 from harness.record.record_file import SCHEMA
 from harness.record.run_directory import read_run
+from harness.report.assets import module_script
 from harness.report.page import build_report, render_report
 from harness.report.tables import figure, ledgers_table
 from harness.report.terminal import print_summary
@@ -71,9 +72,22 @@ def test_the_page_loads_nothing(run, page):
     ]
     assert len(loads) == len(DRAWN)
     assert all(value.startswith("data:image/svg+xml;base64,") for value in loads)
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     html = (run / "report.html").read_text()
     assert not re.search(r"https?://|@import|url\(", html)
+
+
+def test_the_page_runs_its_own_script_and_no_other(run, page):
+    html = (run / "report.html").read_text()
+    script = module_script("replay_player.js")
+    policies = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv")]
+    assert policies == [
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; " + f"script-src {script.csp_hash}"
+    ]
+    kinds = [attrs for tag, attrs in page.tags if tag == "script"]
+    assert kinds == [{"type": "application/json"}, {"type": "module"}]
+    assert f'<script type="module">{script.text}</script>' in html
+    assert not [key for _, attrs in page.tags for key in attrs if key.startswith("on")]
 
 
 def test_the_page_tells_the_whole_story(page):
@@ -148,7 +162,8 @@ def test_what_users_write_is_escaped(tmp_path):
     cell = json.loads((run / "cells/sticky.1/cell.json").read_text())
     (run / "cells/sticky.1/cell.json").write_text(json.dumps(cell | {"missing_ledgers": {"envoy": EVIL}}))
     page = Page(rendered(run))
-    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert [attrs["type"] for tag, attrs in page.tags if tag == "script"] == ["application/json", "module"]
     assert page.text.count(EVIL) >= 11
 
 
@@ -170,9 +185,12 @@ def test_a_run_of_which_nothing_is_left_still_has_a_report(tmp_path):
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
     shutil.rmtree(run / "cells")
-    text = Page(build_report(run)[0].read_text()).text
-    assert "Verdict: inconclusive" in text
-    assert "not measured" in text
+    page = Page(build_report(run)[0].read_text())
+    assert "Verdict: inconclusive" in page.text
+    assert "not measured" in page.text
+    # Nothing can be replayed, so no script may run.
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not [attrs for _, attrs in page.tags if "script-src" in attrs.get("content", "")]
 
 
 def test_a_report_that_cannot_be_written_is_the_users_error(tmp_path):

@@ -9,8 +9,9 @@ from rich.console import Console
 from harness.analysis.summary import facts_of, summarise
 from harness.record.run_directory import read_run
 from harness.record.summary import Summary
+from harness.report.event_tables import event_tables
 from harness.report.share_tables import names_table, ordinal, percent, where_table
-from harness.report.tables import Table, latency_table
+from harness.report.tables import Table, figure, latency_table
 from harness.report.terminal import print_summary
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
@@ -54,7 +55,7 @@ def test_by_name_the_range_over_the_repeats_tells_that_chance_decides(turning: S
     assert table is not None
     assert column(table, "replica-0")[0] == "16.7 (16.7 to 41.7)"
     assert column(table, "replica-3")[0] == "16.7 (16.7 to 25.0)"
-    assert column(table, "replica-0")[1] == "25.0 (24.4 to 25.0)"
+    assert column(table, "replica-0")[1] == "24.9 (24.9 to 25.0)"
 
 
 def test_replicas_that_the_experiment_tells_apart_have_names_and_the_busiest(
@@ -123,7 +124,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     """One arm in which half of the requests fail, and one in which hardly any does."""
     arms = {"bad": "route: envoy, policy: random", "good": "route: envoy, policy: round_robin"}
     text = stories.experiment(arms, replicas=", fail_share: 0.5")
-    return summarise(read_run(synthesise_run(tmp_path_factory.mktemp("failing"), text, requests=100)))
+    return summarise(read_run(synthesise_run(tmp_path_factory.mktemp("failing"), text, requests=700)))
 
 
 def test_a_percentile_on_failed_requests_is_at_least_something(failing: Summary) -> None:
@@ -156,3 +157,42 @@ def test_where_nothing_failed_one_latency_is_enough(summaries: dict[str, Summary
         arm.errors = {}
     assert "OK alone" not in " ".join(row[0] for row in latency_table(summary.arms).rows)
     assert not [line for line in printed(summary) if "ms, OK" in line]
+
+
+@pytest.mark.parametrize(
+    ("share", "bounds", "shown"),
+    [
+        (0.24, [0.24], "24.0%"),
+        (0.23998, [0.24], "23.998%"),
+        (0.24004, [0.24, 0.3], "24.004%"),
+        (0.2496, [0.24], "25.0%"),
+        (0.25 - 1e-15, [0.25], "25.000000000000%"),  # as many digits as there may be
+    ],
+)
+def test_a_share_is_told_from_its_bound(share: float, bounds: list[float], shown: str) -> None:
+    assert percent(share, bounds) == shown
+
+
+def test_a_figure_of_a_table_is_told_from_what_is_expected_of_it(summaries: dict[str, Summary]) -> None:
+    """Two arms print 1.02, and one of them is refuted: at most 1.02."""
+    summary = summaries["golden"].model_copy(deep=True)
+    assert summary.arms["round_robin"].bounds == {"spread.max_over_mean": [1.02]}
+    assert summary.arms["sticky"].bounds == {"affinity.purity": [1.0], "spread.max_over_mean": [1.4]}
+    for arm, value in (("sticky", 1.02), ("round_robin", 1.02004)):
+        summary.arms[arm].bounds = {"spread.max_over_mean": [1.02]}
+        summary.arms[arm].metrics["spread.max_over_mean"] = value
+    assert column(where_table(summary), "busiest / fair") == ["1.02", "1.02004"]
+    assert figure(1.02004) == "1.02"
+    assert [figure(value, [1.02, 7]) for value in (1.02, 1.0199, 1.02004, 1.5)] == [
+        *("1.02", "1.0199", "1.02004", "1.5")
+    ]
+
+
+def test_a_figure_of_an_event_as_well(summaries: dict[str, Summary]) -> None:
+    summary = summaries["killed"].model_copy(deep=True)
+    for arm in ("sticky", "round_robin"):
+        summary.arms[arm].bounds = {"event1.goodput_per_s": [100.0]}
+    summary.arms["sticky"].events[0].metrics["goodput_per_s"] = 99.998
+    summary.arms["round_robin"].events[0].metrics["goodput_per_s"] = 100.0
+    table = next(event_tables(summary.arms))
+    assert column(table, "goodput, requests/s")[:2] == ["99.998", "100"]

@@ -1,0 +1,143 @@
+"""A report in the browser, as a reader has it: looked at, scrubbed, played, and asked for its figures."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.summary import summarise
+from harness.record.run_directory import read_run
+from harness.report.page import build_report, render_report
+from tests.unit.synthetic import stories
+from tests.unit.synthetic.synthetic_run import EXPERIMENT, synthesise_run
+
+QUANTA_PER_S = 10_000
+STORIES = {**stories.BY_NAME, "golden": EXPERIMENT}
+WITH_PLOTS = ("golden", "killed")  # drawing them takes most of the time
+
+
+class ReportPage:
+    """One page in a browser context of its own.
+
+    errors: what went wrong on the page. requests: addresses that it asked for.
+    """
+
+    def __init__(self, context: Any, report: Path) -> None:
+        self.context = context
+        self.url = report.resolve().as_uri()
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.page = context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._request)
+        self.page.goto(self.url)
+        self.page.wait_for_selector("[data-replay][data-ready]", state="attached")
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith("data:"):
+            self.requests.append(request.url)
+
+    def part(self, name: str) -> Any:
+        """Return the element of the replay with that name."""
+        return self.page.locator(f"[data-replay] [data-part={name}]")
+
+    @property
+    def replay(self) -> Any:
+        return self.page.locator("[data-replay]")
+
+    @property
+    def seconds(self) -> float:
+        """The time that the clock shows."""
+        return float(self.part("clock").inner_text().removesuffix(" s"))
+
+    @property
+    def time(self) -> int:
+        """Where the slider stands, in quanta."""
+        return int(self.part("time").input_value())
+
+    @property
+    def playing(self) -> bool:
+        return self.replay.get_attribute("data-playing") == "true"
+
+    def scrub(self, quanta: int) -> None:
+        """Move the slider."""
+        self.part("time").evaluate(
+            "(slider, time) => { slider.value = time; slider.dispatchEvent(new Event('input')); }", quanta
+        )
+
+    def await_arm(self, title: str) -> None:
+        """Wait until that arm is shown."""
+        self.page.wait_for_selector(f'[data-side] canvas[aria-label^="{title} at"]')
+
+    def press(self, key: str) -> None:
+        """Press a key while the slider has the focus."""
+        self.part("time").focus()
+        self.page.keyboard.press(key)
+
+    def figures(self) -> dict[tuple[str, str], dict[str, int]]:
+        """Return (arm, replica or "all") -> what the table of figures says of the moment."""
+        details = self.part("figures")
+        if details.get_attribute("open") is None:
+            details.locator("summary").click()
+        names = self.part("figures").locator("thead th").all_inner_texts()
+        rows = (
+            self.part("rows")
+            .locator("tr")
+            .evaluate_all("rows => rows.map(row => [...row.children].map(cell => cell.textContent))")
+        )
+        return {
+            (row[0], row[1]): {
+                name: int(text.replace(",", ""))
+                for name, text in zip(names[2:], row[2:], strict=True)
+                if text
+            }
+            for row in rows
+        }
+
+    def picture(self, side: int = 0) -> bytes:
+        """Return what one arm's canvas shows, as PNG text."""
+        canvas = self.page.locator("[data-side] canvas").nth(side)
+        return bytes(canvas.evaluate("canvas => canvas.toDataURL()"), "ascii")
+
+    def drawn(self, side: int) -> dict[str, int]:
+        """Return how many requests stand in lines and in slots on one arm's drawing."""
+        canvas = self.page.locator("[data-side] canvas").nth(side)
+        return {name: int(canvas.get_attribute(f"data-{name}")) for name in ("waiting", "serving")}
+
+    def sentences(self) -> list[str]:
+        """Return what is said of each arm."""
+        return list(self.page.locator("[data-words]").all_inner_texts())
+
+
+def _report_without_plots(run_dir: Path) -> Path:
+    run = read_run(run_dir)
+    report = run_dir / "report.html"
+    report.write_text(render_report(run, summarise(run), {}), encoding="utf-8")
+    return report
+
+
+class Reports(Mapping[str, Path]):
+    """Story (see tests.unit.synthetic.stories) -> the report of its synthetic run, made when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[str, Path] = {}
+
+    def __getitem__(self, story: str) -> Path:
+        if story not in self._made:
+            run = synthesise_run(self._folder / story, STORIES[story], requests=150)
+            self._made[story] = build_report(run)[0] if story in WITH_PLOTS else _report_without_plots(run)
+        return self._made[story]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(STORIES)
+
+    def __len__(self) -> int:
+        return len(STORIES)
+
+
+OpenReport = Callable[..., ReportPage]
