@@ -33,7 +33,11 @@ class EventRecount:
         later = [line["t_ns"] for line in self.asked[1:]]
         self.ends = [*later, cell.end_ns][: len(self.asked)]
         self.effects = [
-            [line for line in cell.events if line["event"] == "took_effect" and line["number"] == asked["number"]]
+            [
+                line
+                for line in cell.events
+                if line["event"] == "took_effect" and line["number"] == asked["number"]
+            ]
             for asked in self.asked
         ]
         self.ledger = replica_rows(cell)
@@ -56,7 +60,9 @@ class EventRecount:
         on_targets = sum(row["replica"] in asked["targets"] for row in answered)
         of_proxy = asked["do"] in OF_PROXY
         figures = {
-            **{name: asked[name] for name in ("number", "do", "targets", "details", "undoes", "notification")},
+            **{
+                name: asked[name] for name in ("number", "do", "targets", "details", "undoes", "notification")
+            },
             "at_s": (begin - self.cell.start_ns) / 1e9,
             "length_s": seconds,
             "effects": [
@@ -107,7 +113,11 @@ class EventRecount:
 
     def _delayed(self, rows: Sequence[Row]) -> int | None:
         first = self.asked[0]["t_ns"]
-        calm = [row["done_ns"] - row["planned_ns"] for row in self.rows if row["planned_ns"] < first and row["code"] == "OK"]
+        calm = [
+            row["done_ns"] - row["planned_ns"]
+            for row in self.rows
+            if row["planned_ns"] < first and row["code"] == "OK"
+        ]
         if not calm:
             return None
         usual = a.nearest_rank(calm, 990)
@@ -145,7 +155,9 @@ class EventRecount:
         """The answers before the event, since the event before had taken effect."""
         since = self.cell.start_ns
         if place:
-            since = max((line["t_ns"] for line in self.effects[place - 1]), default=self.asked[place - 1]["t_ns"])
+            since = max(
+                (line["t_ns"] for line in self.effects[place - 1]), default=self.asked[place - 1]["t_ns"]
+            )
             if since > self.asked[place]["t_ns"]:
                 since = self.asked[place - 1]["t_ns"]
         begin = self.asked[place]["t_ns"]
@@ -218,7 +230,9 @@ class EventRecount:
             for session, rows in self._sessions(self._within(place, self.answered)).items()
             if session in pinned
         }
-        return sum(pinned[session] == replica for session, replica in last.items()) / len(last) if last else None
+        return (
+            sum(pinned[session] == replica for session, replica in last.items()) / len(last) if last else None
+        )
 
     def _first_answer_ms(self, place: int) -> float | None:
         targets, begin = set(self.asked[place]["targets"]), self.asked[place]["t_ns"]

@@ -61,7 +61,9 @@ def longest_gap_ms(waiting: Sequence[Row], answers: Sequence[Row], end_ns: int) 
             good[row["client"], row["session"]].append((row["planned_ns"], row["done_ns"]))
     gaps = []
     for row in waiting:
-        later = [done for planned, done in good[row["client"], row["session"]] if planned >= row["planned_ns"]]
+        later = [
+            done for planned, done in good[row["client"], row["session"]] if planned >= row["planned_ns"]
+        ]
         gaps.append(((min(later) if later else max(end_ns, row["planned_ns"])) - row["planned_ns"]) / MS)
     return max(gaps, default=None)
 
@@ -135,10 +137,7 @@ def _rounds(answered: Sequence[Row], names: Sequence[str]) -> float | None:
     ordered = sorted(answered, key=lambda row: int(row["planned_ns"]))
     rounds = [ordered[at : at + size] for at in range(0, len(ordered) - size + 1, size)]
     return a.mean(
-        [
-            max(abs(sum(row["replica"] == name for row in one) - 3) for name in names)
-            for one in rounds
-        ]
+        [max(abs(sum(row["replica"] == name for row in one) - 3) for name in names) for one in rounds]
     )
 
 
@@ -277,7 +276,9 @@ def _stages(cell: CellFiles) -> Figures:
     figures |= {f"generator_ms.{a.NAMES[p]}": a.percentile(own, p) for p in (500, 990, 1000)}
     rows = table.to_dicts()
     without = [
-        (row["done_ns"] - row["planned_ns"] - (row["generator_ns"] or 0)) / MS if row["code"] == "OK" else math.inf
+        (row["done_ns"] - row["planned_ns"] - (row["generator_ns"] or 0)) / MS
+        if row["code"] == "OK"
+        else math.inf
         for row in rows
     ]
     for p in (500, 900, 990):
@@ -304,4 +305,7 @@ def _endpoints(cell: CellFiles) -> Figures:
         if line["t_ns"] < cell.end_ns:
             lowest = min(lowest, list(states.values()).count("healthy"))
     weighted += list(states.values()).count("healthy") * (cell.end_ns - since)
-    return {"endpoints.healthy_min": lowest, "endpoints.healthy_mean": weighted / (cell.end_ns - cell.start_ns)}
+    return {
+        "endpoints.healthy_min": lowest,
+        "endpoints.healthy_mean": weighted / (cell.end_ns - cell.start_ns),
+    }

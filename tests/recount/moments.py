@@ -49,7 +49,9 @@ def with_moments(cell: CellFiles) -> pl.DataFrame:
             .with_columns(
                 (
                     pl.col("proxy_ns")
-                    + (pl.col("duration_us") * 1000).fill_null(pl.col("duration_ms").cast(pl.Int64) * 1_000_000)
+                    + (pl.col("duration_us") * 1000).fill_null(
+                        pl.col("duration_ms").cast(pl.Int64) * 1_000_000
+                    )
                 ).alias("proxied_ns")
             )
             .group_by("request_id", maintain_order=True)

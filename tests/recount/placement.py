@@ -39,9 +39,7 @@ class Placements:
 def draw_placements(cell: CellFiles) -> Placements:
     """Put each session, with its answered requests, on a replica drawn at random, many times."""
     names = list(cell.record["replicas"])
-    sessions = Counter(
-        (row["client"], row["session"]) for row in cell.measured.to_dicts() if row["replica"]
-    )
+    sessions = Counter((row["client"], row["session"]) for row in cell.measured.to_dicts() if row["replica"])
     sizes, source = list(sessions.values()), random.Random(8)
     draws = []
     for _ in range(OWN_DRAWS if sizes else 0):

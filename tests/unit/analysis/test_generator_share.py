@@ -97,7 +97,11 @@ def test_a_figure_is_told_with_and_without_the_share(facts):
 def with_part(facts, part):
     """The same cell, in which the lab caused that part of the median latency."""
     rest = {"p50": facts.latency.of_all_ns["p50"] * (1 - part)}
+<<<<<<< HEAD
     return replace(facts, generator=GeneratorShare(latency=Latency(of_all_ns=rest)))
+=======
+    return replace(facts, generator=GeneratorShare(latency=Latency(rest, rest, rest)))
+>>>>>>> w-side
 
 
 def test_a_figure_that_is_mostly_the_labs_own_is_not_judged(facts):

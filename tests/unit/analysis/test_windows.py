@@ -143,7 +143,9 @@ def test_what_was_known_when_measuring_began_counts_from_there():
 
 
 def test_what_comes_at_the_end_does_not_count():
-    assert healthy((0, "a", "healthy"), (1000, "a", "absent"), (1001, "b", "healthy"), initial="a") == Healthy(1, 1.0)
+    assert healthy(
+        (0, "a", "healthy"), (1000, "a", "absent"), (1001, "b", "healthy"), initial="a"
+    ) == Healthy(1, 1.0)
     assert healthy((0, "a", "healthy"), (999, "a", "absent")) == Healthy(0, pytest.approx(0.999))
 
 
