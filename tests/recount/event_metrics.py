@@ -1,5 +1,6 @@
 """Recounts the metrics of each event of a cell from its files."""
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -195,7 +196,7 @@ class EventRecount:
         breaks = 0
         begin, end = self.asked[place]["t_ns"], self.ends[place]
         for rows in self._sessions(self.answered).values():
-            for one, other in zip(rows, rows[1:], strict=False):
+            for one, other in itertools.pairwise(rows):
                 breaks += one["replica"] != other["replica"] and begin <= other["planned_ns"] < end
         return breaks
 
@@ -266,6 +267,6 @@ class EventRecount:
 
 
 def window_width_s(duration_s: float) -> float:
-    """Return the smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... that cuts the duration into 30 windows or less."""
+    """Return the smallest of ..., 0.1, 0.2, 0.5, 1, 2, ... that cuts the duration into 30 windows or less."""
     widths = (step * 10.0**power for power in range(-6, 6) for step in (1, 2, 5))
     return next(width for width in widths if width >= duration_s / 30 * (1 - 1e-9))

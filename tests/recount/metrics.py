@@ -1,5 +1,6 @@
 """Recounts every metric of one cell from its files."""
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -157,7 +158,7 @@ def _sessions(cell: CellFiles, answered: Sequence[Row]) -> Figures:
         "affinity.purity": purity(lambda name: name),
         "affinity.group_purity": purity(lambda name: groups.get(name, name)) if groups else None,
         "affinity.breaks": sum(
-            one != other for used in sessions.values() for one, other in zip(used, used[1:], strict=False)
+            one != other for used in sessions.values() for one, other in itertools.pairwise(used)
         ),
         "cache.hit_share": with_cache.count("hit") / len(with_cache) if with_cache else None,
     }
