@@ -267,6 +267,6 @@ class EventRecount:
 
 
 def window_width_s(duration_s: float) -> float:
-    """Return the smallest of ..., 0.1, 0.2, 0.5, 1, 2, ... that cuts the duration into 30 windows or less."""
+    """Return the smallest width (1, 2 or 5 times a power of ten) that cuts the duration into 30 or less."""
     widths = (step * 10.0**power for power in range(-6, 6) for step in (1, 2, 5))
     return next(width for width in widths if width >= duration_s / 30 * (1 - 1e-9))

@@ -55,7 +55,7 @@ def _outcomes(cell: CellFiles, rows: Sequence[Row]) -> Figures:
 
 
 def longest_gap_ms(waiting: Sequence[Row], answers: Sequence[Row], end_ns: int) -> float | None:
-    """Return the longest time from a planned send until the session had a good answer to it or a later request."""
+    """Return the longest time from a planned send until a good answer to it or to a later request."""
     good: dict[Any, list[tuple[int, int]]] = defaultdict(list)
     for row in sorted(answers, key=lambda row: int(row["planned_ns"])):
         if row["code"] == "OK":

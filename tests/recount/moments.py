@@ -26,7 +26,7 @@ def replica_rows(cell: CellFiles) -> pl.DataFrame | None:
 
 
 def with_moments(cell: CellFiles) -> pl.DataFrame:
-    """Return the requests with `proxy_ns`, `proxied_ns`, `arrived_ns`, `started_ns`, `finished_ns` and `retried_ns`.
+    """Return the requests with proxy_ns, proxied_ns, arrived_ns, started_ns, finished_ns and retried_ns.
 
     Nanoseconds from the cell's start; null: the request never got there.
     """
@@ -69,8 +69,8 @@ def with_moments(cell: CellFiles) -> pl.DataFrame:
 def with_stages(cell: CellFiles) -> pl.DataFrame:
     """Return the requests with a column for each stage that the cell has, and `generator_ns`.
 
-    A request that did not get to a moment was given up before: its time until the end is in the last stage that
-    it reached.
+    A request that did not get to a moment was given up before: its time until the end is in the last stage
+    that it reached.
     """
     table = with_moments(cell)
     envoy = "proxy_ns" in table.columns

@@ -16,7 +16,7 @@ STANDARD_ERRORS = 5.0
 
 @dataclass(frozen=True)
 class Placements:
-    """Own draws of max/mean. The lab's draws are others, so its figures agree only within what chance does."""
+    """Own draws of max/mean. The lab's draws are others: its figures agree only within chance."""
 
     draws: Sequence[float]
 
