@@ -128,7 +128,7 @@ def test_healthy_replicas_least_and_mean_by_hand():
 
 
 def test_the_first_state_of_a_replica_counts_from_the_start_however_late_it_was_written_down():
-    """On a busy machine the lab wrote the lines of one look 78 ms apart, and two of four healthy were counted."""
+    """On a busy machine the lab wrote the lines of one look 78 ms apart. Both replicas count all the same."""
     assert healthy((0, "a", "healthy"), (78, "b", "healthy")) == Healthy(2, 2.0)
     assert healthy((0, "a", "healthy"), (78, "b", "absent")) == Healthy(1, 1.0)
 
