@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,7 @@ from tests.recount.run_files import CellFiles, Row
 # Kinds of events, as docs/events.md has them under "How the figures count it".
 BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "proxy_restart", "proxy_drain", "partition"}
 REMOVES = {"kill", "stop", "pause", "not_serving", "drain", "remove", "partition"}
-RETURNS = {"resume", "start", "serving", "add", "rejoin", "roll"}
+RETURNS = {"resume", "start", "serving", "add", "rejoin"}
 OF_PROXY = {"proxy_restart", "proxy_drain"}
 
 Session = tuple[int, int]
@@ -33,7 +34,11 @@ class EventRecount:
         later = [line["t_ns"] for line in self.asked[1:]]
         self.ends = [*later, cell.end_ns][: len(self.asked)]
         self.effects = [
-            [line for line in cell.events if line["event"] == "took_effect" and line["number"] == asked["number"]]
+            [
+                line
+                for line in cell.events
+                if line["event"] == "took_effect" and line["number"] == asked["number"]
+            ]
             for asked in self.asked
         ]
         self.ledger = replica_rows(cell)
@@ -56,7 +61,9 @@ class EventRecount:
         on_targets = sum(row["replica"] in asked["targets"] for row in answered)
         of_proxy = asked["do"] in OF_PROXY
         figures = {
-            **{name: asked[name] for name in ("number", "do", "targets", "details", "undoes", "notification")},
+            **{
+                name: asked[name] for name in ("number", "do", "targets", "details", "undoes", "notification")
+            },
             "at_s": (begin - self.cell.start_ns) / 1e9,
             "length_s": seconds,
             "effects": [
@@ -107,7 +114,11 @@ class EventRecount:
 
     def _delayed(self, rows: Sequence[Row]) -> int | None:
         first = self.asked[0]["t_ns"]
-        calm = [row["done_ns"] - row["planned_ns"] for row in self.rows if row["planned_ns"] < first and row["code"] == "OK"]
+        calm = [
+            row["done_ns"] - row["planned_ns"]
+            for row in self.rows
+            if row["planned_ns"] < first and row["code"] == "OK"
+        ]
         if not calm:
             return None
         usual = a.nearest_rank(calm, 990)
@@ -145,8 +156,10 @@ class EventRecount:
         """The answers before the event, since the event before had taken effect."""
         since = self.cell.start_ns
         if place:
-            since = max((line["t_ns"] for line in self.effects[place - 1]), default=self.asked[place - 1]["t_ns"])
-            if since > self.asked[place]["t_ns"]:
+            since = max(
+                (line["t_ns"] for line in self.effects[place - 1]), default=self.asked[place - 1]["t_ns"]
+            )
+            if since >= self.asked[place]["t_ns"]:
                 since = self.asked[place - 1]["t_ns"]
         begin = self.asked[place]["t_ns"]
         return self._sessions([row for row in self.answered if since <= row["planned_ns"] < begin])
@@ -183,7 +196,7 @@ class EventRecount:
         breaks = 0
         begin, end = self.asked[place]["t_ns"], self.ends[place]
         for rows in self._sessions(self.answered).values():
-            for one, other in zip(rows, rows[1:], strict=False):
+            for one, other in pairwise(rows):
                 breaks += one["replica"] != other["replica"] and begin <= other["planned_ns"] < end
         return breaks
 
@@ -218,15 +231,14 @@ class EventRecount:
             for session, rows in self._sessions(self._within(place, self.answered)).items()
             if session in pinned
         }
-        return sum(pinned[session] == replica for session, replica in last.items()) / len(last) if last else None
+        return (
+            sum(pinned[session] == replica for session, replica in last.items()) / len(last) if last else None
+        )
 
     def _first_answer_ms(self, place: int) -> float | None:
         targets, begin = set(self.asked[place]["targets"]), self.asked[place]["t_ns"]
-        done = [
-            row["done_ns"] - begin
-            for row in self.answered
-            if row["replica"] in targets and row["planned_ns"] >= begin
-        ]
+        answers = self._within(place, self.answered)
+        done = [row["done_ns"] - begin for row in answers if row["replica"] in targets]
         return min(done) / MS if done else None
 
     def _fair_share_after_ms(self, place: int) -> float:
@@ -234,7 +246,7 @@ class EventRecount:
         begin, end, targets = self.asked[place]["t_ns"], self.ends[place], self.asked[place]["targets"]
         present = set(self.cell.record["initial_replicas"])
         for asked in self.asked[: place + 1]:
-            if asked["do"] in RETURNS and asked["do"] != "roll":
+            if asked["do"] in RETURNS:
                 present |= set(asked["targets"])
             elif asked["do"] in REMOVES:
                 present -= set(asked["targets"])
@@ -252,6 +264,6 @@ class EventRecount:
 
 
 def window_width_s(duration_s: float) -> float:
-    """Return the smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... that cuts the duration into 30 windows or less."""
+    """Return the smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... for 30 windows or less."""
     widths = (step * 10.0**power for power in range(-6, 6) for step in (1, 2, 5))
     return next(width for width in widths if width >= duration_s / 30 * (1 - 1e-9))

@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -38,7 +39,9 @@ def _outcomes(cell: CellFiles, rows: Sequence[Row]) -> Figures:
     codes = Counter(row["code"] for row in rows if row["code"] != "OK")
     total = len(rows)
     good_in_time = sum(row["code"] == "OK" and cell.start_ns <= row["done_ns"] < cell.end_ns for row in rows)
-    sent = sum(cell.start_ns <= row["sent_ns"] < cell.end_ns for row in rows)
+    sent = cell.requests.filter(
+        pl.col("sent_ns").is_between(cell.start_ns, cell.end_ns, closed="left")
+    ).height
     planned = cell.record["planned_requests"] if cell.record["planned_rate_per_s"] is not None else None
     return {
         "requests": total,
@@ -54,14 +57,16 @@ def _outcomes(cell: CellFiles, rows: Sequence[Row]) -> Figures:
 
 
 def longest_gap_ms(waiting: Sequence[Row], answers: Sequence[Row], end_ns: int) -> float | None:
-    """Return the longest time from a planned send until the session had a good answer to it or a later request."""
+    """Return the longest time from a planned send to a good answer to this or a later request."""
     good: dict[Any, list[tuple[int, int]]] = defaultdict(list)
     for row in sorted(answers, key=lambda row: int(row["planned_ns"])):
         if row["code"] == "OK":
             good[row["client"], row["session"]].append((row["planned_ns"], row["done_ns"]))
     gaps = []
     for row in waiting:
-        later = [done for planned, done in good[row["client"], row["session"]] if planned >= row["planned_ns"]]
+        later = [
+            done for planned, done in good[row["client"], row["session"]] if planned >= row["planned_ns"]
+        ]
         gaps.append(((min(later) if later else max(end_ns, row["planned_ns"])) - row["planned_ns"]) / MS)
     return max(gaps, default=None)
 
@@ -135,10 +140,7 @@ def _rounds(answered: Sequence[Row], names: Sequence[str]) -> float | None:
     ordered = sorted(answered, key=lambda row: int(row["planned_ns"]))
     rounds = [ordered[at : at + size] for at in range(0, len(ordered) - size + 1, size)]
     return a.mean(
-        [
-            max(abs(sum(row["replica"] == name for row in one) - 3) for name in names)
-            for one in rounds
-        ]
+        [max(abs(sum(row["replica"] == name for row in one) - 3) for name in names) for one in rounds]
     )
 
 
@@ -157,9 +159,7 @@ def _sessions(cell: CellFiles, answered: Sequence[Row]) -> Figures:
         "affinity.sessions": len(sessions),
         "affinity.purity": purity(lambda name: name),
         "affinity.group_purity": purity(lambda name: groups.get(name, name)) if groups else None,
-        "affinity.breaks": sum(
-            one != other for used in sessions.values() for one, other in zip(used, used[1:], strict=False)
-        ),
+        "affinity.breaks": sum(one != other for used in sessions.values() for one, other in pairwise(used)),
         "cache.hit_share": with_cache.count("hit") / len(with_cache) if with_cache else None,
     }
 
@@ -277,7 +277,9 @@ def _stages(cell: CellFiles) -> Figures:
     figures |= {f"generator_ms.{a.NAMES[p]}": a.percentile(own, p) for p in (500, 990, 1000)}
     rows = table.to_dicts()
     without = [
-        (row["done_ns"] - row["planned_ns"] - (row["generator_ns"] or 0)) / MS if row["code"] == "OK" else math.inf
+        (row["done_ns"] - row["planned_ns"] - (row["generator_ns"] or 0)) / MS
+        if row["code"] == "OK"
+        else math.inf
         for row in rows
     ]
     for p in (500, 900, 990):
@@ -304,4 +306,7 @@ def _endpoints(cell: CellFiles) -> Figures:
         if line["t_ns"] < cell.end_ns:
             lowest = min(lowest, list(states.values()).count("healthy"))
     weighted += list(states.values()).count("healthy") * (cell.end_ns - since)
-    return {"endpoints.healthy_min": lowest, "endpoints.healthy_mean": weighted / (cell.end_ns - cell.start_ns)}
+    return {
+        "endpoints.healthy_min": lowest,
+        "endpoints.healthy_mean": weighted / (cell.end_ns - cell.start_ns),
+    }

@@ -16,7 +16,7 @@ STANDARD_ERRORS = 5.0
 
 @dataclass(frozen=True)
 class Placements:
-    """Own draws of max/mean. The lab's draws are others, so its figures agree only within what chance does."""
+    """Own draws of max/mean. The lab's draws are others, so its figures agree within chance alone."""
 
     draws: Sequence[float]
 
@@ -39,9 +39,7 @@ class Placements:
 def draw_placements(cell: CellFiles) -> Placements:
     """Put each session, with its answered requests, on a replica drawn at random, many times."""
     names = list(cell.record["replicas"])
-    sessions = Counter(
-        (row["client"], row["session"]) for row in cell.measured.to_dicts() if row["replica"]
-    )
+    sessions = Counter((row["client"], row["session"]) for row in cell.measured.to_dicts() if row["replica"])
     sizes, source = list(sessions.values()), random.Random(8)
     draws = []
     for _ in range(OWN_DRAWS if sizes else 0):
