@@ -10,9 +10,9 @@ from tests.recount.run_files import Row, RunFiles
 def recount_measured(run: RunFiles, repeats: Mapping[str, Sequence[Row]]) -> list[list[float | None]]:
     """Return for each finding what `measured` may be: one value where all repeats are usable.
 
-    repeats: arm -> the recounted figures of its repeats. Where a repeat has a reason not to be usable, only the
-    verdict says whether it counts for this metric. Then the medians of all, of the usable ones, and null are
-    possible.
+    repeats: arm -> the recounted figures of its repeats. Where a repeat has a reason not to be usable, only
+    the verdict says whether it counts for this metric. Then the medians of all, of the usable ones, and null
+    are possible.
     """
     return [_measured(run, repeats, expected) for expected in _judged(run)]
 

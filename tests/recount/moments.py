@@ -114,8 +114,8 @@ def with_stages(cell: CellFiles) -> pl.DataFrame:
 def with_streams(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with `stream_ns`: when a stream of the request's connection became free for it.
 
-    It is the last moment between the request's send and the proxy at which the proxy ended a request of a full
-    connection; null: there is none.
+    It is the last moment between the request's send and the proxy at which the proxy ended a request of a
+    full connection; null: there is none.
     """
     freed_ns: dict[int, int] = {}
     columns = ("request_id", "sent_ns", "proxy_ns", "proxied_ns")

@@ -10,7 +10,7 @@ from tests.recount import arithmetic as a
 from tests.recount.run_files import CellFiles
 
 THEIR_DRAWS = 2000
-OWN_DRAWS = 2000
+OWN_DRAWS = 1000
 STANDARD_ERRORS = 5.0
 
 
