@@ -3,7 +3,7 @@
 A request that failed has no latency, since no good answer came. All that is known is that an answer would
 have taken at least as long as the failure did: the value is right-censored. Taken for a latency it would make
 percentiles look better, because a deadline cuts off the slowest requests.
-docs/decisions/0009-a-failure-has-no-latency.md has the reasons and the alternatives.
+docs/decisions/0010-a-failure-has-no-latency.md has the reasons and the alternatives.
 """
 
 from __future__ import annotations

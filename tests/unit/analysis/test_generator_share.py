@@ -67,17 +67,6 @@ def test_the_first_request_of_a_connection_waited_for_it(tmp_path):
     assert shares(cell) == [1, 6]
 
 
-def test_the_share_is_never_more_than_the_latency(tmp_path):
-    """The second request reaches the proxy 200 ms after its send, when its caller has given up."""
-    late = request(1, code="DEADLINE_EXCEEDED") | {"replica": ""}
-    both = [(0, REPLICAS["replica-0"]), (1, REPLICAS["replica-0"])]
-    cell = write_cell(tmp_path, [request(0), late], envoy=both)
-    log = (tmp_path / "access.jsonl").read_text().replace('"http"', '"connection": 3, "http"')
-    log = log.replace(f'"0.{late["sent_ns"]:09}"', f'"0.{late["sent_ns"] + 200 * MS:09}"')
-    (tmp_path / "access.jsonl").write_text(log)
-    assert shares(cell) == [1, 11]
-
-
 @pytest.fixture
 def facts(tmp_path):
     return collect_facts(write_cell(tmp_path, [request(n) for n in range(9)], route="direct"))
@@ -97,7 +86,7 @@ def test_a_figure_is_told_with_and_without_the_share(facts):
 def with_part(facts, part):
     """The same cell, in which the lab caused that part of the median latency."""
     rest = {"p50": facts.latency.of_all_ns["p50"] * (1 - part)}
-    return replace(facts, generator=GeneratorShare(latency=Latency(of_all_ns=rest)))
+    return replace(facts, generator=GeneratorShare(latency=Latency(rest, rest, rest)))
 
 
 def test_a_figure_that_is_mostly_the_labs_own_is_not_judged(facts):
