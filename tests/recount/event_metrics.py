@@ -1,9 +1,9 @@
 """Recounts the metrics of each event of a cell from its files."""
 
-import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -16,7 +16,7 @@ from tests.recount.run_files import CellFiles, Row
 # Kinds of events, as docs/events.md has them under "How the figures count it".
 BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "proxy_restart", "proxy_drain", "partition"}
 REMOVES = {"kill", "stop", "pause", "not_serving", "drain", "remove", "partition"}
-RETURNS = {"resume", "start", "serving", "add", "rejoin", "roll"}
+RETURNS = {"resume", "start", "serving", "add", "rejoin"}
 OF_PROXY = {"proxy_restart", "proxy_drain"}
 
 Session = tuple[int, int]
@@ -159,7 +159,7 @@ class EventRecount:
             since = max(
                 (line["t_ns"] for line in self.effects[place - 1]), default=self.asked[place - 1]["t_ns"]
             )
-            if since > self.asked[place]["t_ns"]:
+            if since >= self.asked[place]["t_ns"]:
                 since = self.asked[place - 1]["t_ns"]
         begin = self.asked[place]["t_ns"]
         return self._sessions([row for row in self.answered if since <= row["planned_ns"] < begin])
@@ -196,7 +196,7 @@ class EventRecount:
         breaks = 0
         begin, end = self.asked[place]["t_ns"], self.ends[place]
         for rows in self._sessions(self.answered).values():
-            for one, other in itertools.pairwise(rows):
+            for one, other in pairwise(rows):
                 breaks += one["replica"] != other["replica"] and begin <= other["planned_ns"] < end
         return breaks
 
@@ -237,11 +237,8 @@ class EventRecount:
 
     def _first_answer_ms(self, place: int) -> float | None:
         targets, begin = set(self.asked[place]["targets"]), self.asked[place]["t_ns"]
-        done = [
-            row["done_ns"] - begin
-            for row in self.answered
-            if row["replica"] in targets and row["planned_ns"] >= begin
-        ]
+        answers = self._within(place, self.answered)
+        done = [row["done_ns"] - begin for row in answers if row["replica"] in targets]
         return min(done) / MS if done else None
 
     def _fair_share_after_ms(self, place: int) -> float:
@@ -249,7 +246,7 @@ class EventRecount:
         begin, end, targets = self.asked[place]["t_ns"], self.ends[place], self.asked[place]["targets"]
         present = set(self.cell.record["initial_replicas"])
         for asked in self.asked[: place + 1]:
-            if asked["do"] in RETURNS and asked["do"] != "roll":
+            if asked["do"] in RETURNS:
                 present |= set(asked["targets"])
             elif asked["do"] in REMOVES:
                 present -= set(asked["targets"])
@@ -267,6 +264,6 @@ class EventRecount:
 
 
 def window_width_s(duration_s: float) -> float:
-    """Return the smallest width (1, 2 or 5 times a power of ten) that cuts the duration into 30 or less."""
+    """Return the smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... for 30 windows or less."""
     widths = (step * 10.0**power for power in range(-6, 6) for step in (1, 2, 5))
     return next(width for width in widths if width >= duration_s / 30 * (1 - 1e-9))

@@ -1,9 +1,9 @@
 """Recounts every metric of one cell from its files."""
 
-import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -39,7 +39,9 @@ def _outcomes(cell: CellFiles, rows: Sequence[Row]) -> Figures:
     codes = Counter(row["code"] for row in rows if row["code"] != "OK")
     total = len(rows)
     good_in_time = sum(row["code"] == "OK" and cell.start_ns <= row["done_ns"] < cell.end_ns for row in rows)
-    sent = sum(cell.start_ns <= row["sent_ns"] < cell.end_ns for row in rows)
+    sent = cell.requests.filter(
+        pl.col("sent_ns").is_between(cell.start_ns, cell.end_ns, closed="left")
+    ).height
     planned = cell.record["planned_requests"] if cell.record["planned_rate_per_s"] is not None else None
     return {
         "requests": total,
@@ -55,7 +57,7 @@ def _outcomes(cell: CellFiles, rows: Sequence[Row]) -> Figures:
 
 
 def longest_gap_ms(waiting: Sequence[Row], answers: Sequence[Row], end_ns: int) -> float | None:
-    """Return the longest time from a planned send until a good answer to it or to a later request."""
+    """Return the longest time from a planned send to a good answer to this or a later request."""
     good: dict[Any, list[tuple[int, int]]] = defaultdict(list)
     for row in sorted(answers, key=lambda row: int(row["planned_ns"])):
         if row["code"] == "OK":
@@ -157,9 +159,7 @@ def _sessions(cell: CellFiles, answered: Sequence[Row]) -> Figures:
         "affinity.sessions": len(sessions),
         "affinity.purity": purity(lambda name: name),
         "affinity.group_purity": purity(lambda name: groups.get(name, name)) if groups else None,
-        "affinity.breaks": sum(
-            one != other for used in sessions.values() for one, other in itertools.pairwise(used)
-        ),
+        "affinity.breaks": sum(one != other for used in sessions.values() for one, other in pairwise(used)),
         "cache.hit_share": with_cache.count("hit") / len(with_cache) if with_cache else None,
     }
 

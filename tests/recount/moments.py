@@ -4,6 +4,7 @@ import polars as pl
 
 from tests.recount.run_files import CellFiles
 
+STREAMS = 128  # that a connection to Envoy has at once
 STAGES = (
     "waiting_for_answer",
     "late_sending",
@@ -26,9 +27,10 @@ def replica_rows(cell: CellFiles) -> pl.DataFrame | None:
 
 
 def with_moments(cell: CellFiles) -> pl.DataFrame:
-    """Return the requests with proxy_ns, proxied_ns, arrived_ns, started_ns, finished_ns and retried_ns.
+    """Return the requests with the moments that the ledgers of proxy and replicas add.
 
-    Nanoseconds from the cell's start; null: the request never got there.
+    `proxy_ns`, `proxied_ns`, `arrived_ns`, `started_ns`, `finished_ns`, `retried_ns`: nanoseconds from the
+    cell's start; null: the request never got there.
     """
     table = cell.requests
     rows = replica_rows(cell)
@@ -88,7 +90,9 @@ def with_stages(cell: CellFiles) -> pl.DataFrame:
     }
     before = col("sent_ns")
     if envoy:
-        stages["waiting_for_stream"] = pl.lit(0)
+        table = with_streams(table)
+        free = later(before, "stream_ns", before)
+        stages["waiting_for_stream"], before = free - before, free
         at_proxy = later(before, "proxy_ns", end)
         stages["to_proxy"], before = at_proxy - before, at_proxy
     if cell.record["max_attempts"] > 1 and "retried_ns" in table.columns:
@@ -105,6 +109,34 @@ def with_stages(cell: CellFiles) -> pl.DataFrame:
         _generator_behind_envoy(stages) if envoy else _generator_without_envoy(cell, stages)
     )
     return table.with_columns(**{f"{name}_ns": stage for name, stage in stages.items()})
+
+
+def with_streams(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with `stream_ns`: when a stream of the request's connection became free for it.
+
+    It is the last moment between the request's send and the proxy at which the proxy ended a request of a
+    full connection; null: there is none.
+    """
+    freed_ns: dict[int, int] = {}
+    columns = ("request_id", "sent_ns", "proxy_ns", "proxied_ns")
+    for _, group in table.drop_nulls("proxy_ns").group_by("proxy_connection"):
+        rows = group.select(columns).rows()
+        # At one instant an end comes before a start: its stream is free for it.
+        moments = sorted(
+            [(ended, 0, 0, 0) for _, _, _, ended in rows]
+            + [(at_proxy, 1, sent, number) for number, sent, at_proxy, _ in rows]
+        )
+        open_requests, freed = 0, None
+        for at_ns, starts, sent_ns, number in moments:
+            if starts:
+                open_requests += 1
+                if freed is not None and freed > sent_ns:
+                    freed_ns[number] = freed
+            else:
+                freed = at_ns if open_requests >= STREAMS else freed
+                open_requests -= 1
+    stream = [freed_ns.get(number) for number in table["request_id"].to_list()]
+    return table.with_columns(pl.Series("stream_ns", stream, dtype=pl.Int64))
 
 
 def _generator_behind_envoy(stages: dict[str, pl.Expr]) -> pl.Expr:

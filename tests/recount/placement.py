@@ -10,13 +10,13 @@ from tests.recount import arithmetic as a
 from tests.recount.run_files import CellFiles
 
 THEIR_DRAWS = 2000
-OWN_DRAWS = 2000
+OWN_DRAWS = 1000
 STANDARD_ERRORS = 5.0
 
 
 @dataclass(frozen=True)
 class Placements:
-    """Own draws of max/mean. The lab's draws are others: its figures agree only within chance."""
+    """Own draws of max/mean. The lab's draws are others, so its figures agree within chance alone."""
 
     draws: Sequence[float]
 
