@@ -46,7 +46,8 @@ def test_shares_of_attempts_by_hand(tmp_path: Path) -> None:
     assert values["spread.max_over_mean"] == pytest.approx(4 / 3)
 
 
-def test_requests_that_were_given_up_are_in_the_queue(tmp_path: Path) -> None:
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_requests_that_were_given_up_are_in_the_queue(tmp_path: Path, max_attempts: int) -> None:
     given_up = {"code": "DEADLINE_EXCEEDED", "queue_ns": 0, "in_flight": 0}
     rows = [row(n, "replica-0" if n < 3 else "", **(given_up if n >= 3 else {})) for n in range(8)]
     ledger = [
@@ -54,7 +55,7 @@ def test_requests_that_were_given_up_are_in_the_queue(tmp_path: Path) -> None:
         *(attempt(n, 480, 2, "DEADLINE_EXCEEDED") for n in range(3, 7)),
         attempt(7, 494, 3, "CANCELLED"),
     ]
-    values = values_of(facts_of(tmp_path, rows, {"replica-0": ledger}))
+    values = values_of(facts_of(tmp_path, rows, {"replica-0": ledger}, max_attempts=max_attempts))
     assert values["queue_ms.max"] == 494
     assert values["queue_ms.p50"] == 480
     assert values["in_flight.max"] == 3

@@ -1,5 +1,6 @@
 """The load generator's own share of latency, and the figures that it spoils."""
 
+import math
 from dataclasses import replace
 
 import polars as pl
@@ -130,3 +131,23 @@ def test_no_share_is_negative(tmp_path):
     rows = [request(0) | {"done_ns": 2 * MS}]
     found = join_cell(write_cell(tmp_path, rows, route="direct")).rows
     assert found.select((pl.col("generator_ns") >= 0).all()).item()
+
+
+def test_the_lab_is_not_blamed_for_a_percentile_that_falls_on_failed_requests(tmp_path):
+    """Four of nine requests fail: p50 is of answers, and the maximum is infinity with or without the lab."""
+    rows = [request(n) | ({"code": "UNAVAILABLE", "replica": ""} if n < 4 else {}) for n in range(9)]
+    facts = collect_facts(write_cell(tmp_path, rows, route="direct"))
+    assert facts.latency.of_all_ns["max"] == facts.generator.latency.of_all_ns["max"] == math.inf
+    assert latency_spoiled(facts, "latency_ms.max") is None
+    assert own_part_ms(facts, "latency_ms.max") is None
+    result = measure(facts)
+    assert result.can_tell("latency_ms.max")
+    assert result.values["latency_ms.max"] == math.inf
+    assert own_part_ms(facts, "latency_ms.p50") == own_part_ms(facts, "ok_latency_ms.max") == 7
+
+
+def test_there_is_no_part_of_infinity(tmp_path):
+    rows = [request(n) | {"code": "UNAVAILABLE", "replica": ""} for n in range(9)]
+    values = measure(collect_facts(write_cell(tmp_path, rows, route="direct"))).values
+    assert values["latency_ms.p50"] == math.inf
+    assert values["generator_part.p50"] is None
