@@ -7,6 +7,7 @@ import pytest
 
 from harness.analysis.summary import facts_of
 from harness.metrics.facts import Latency
+from harness.metrics.metric import RANKS
 from harness.record.run_directory import read_run
 from harness.report.plots import PLOTS
 from harness.report.plotting import AT_LEAST, AT_LEAST_IN_WORDS, PlotData
@@ -157,8 +158,8 @@ def failing_half(told):
     return PlotData(data.experiment, {"sticky": bad, "round_robin": good})
 
 
-def half_failed(cell):
-    known = dict.fromkeys(cell.latency.of_all_ns, 5e6)
+def half_failed(cell, ranks=None):
+    known = dict.fromkeys(ranks or cell.latency.of_all_ns, 5e6)
     infinite = {name: value if name == "p50" else np.inf for name, value in known.items()}
     return Latency(infinite, known, known)
 
@@ -217,3 +218,10 @@ def test_rows_mark_them_too(told):
     axes = PLOTS["latency"].draw(PlotData(data.experiment, {**data.facts, arm: cells})).axes[0]
     marks = [line for line in axes.lines if line.get_marker() == r"$\rightarrow$"]
     assert (5, 0) in {(x, y) for line in marks for x, y in zip(*line.get_data(), strict=True)}
+
+
+def test_the_trade_off_says_what_a_p99_is_at_least(told):
+    data = told["cached"]
+    cells = [replace(cell, latency=half_failed(cell, RANKS)) for cell in data.facts["sticky"]]
+    axes = PLOTS["trade_off"].draw(PlotData(data.experiment, {**data.facts, "sticky": cells})).axes[0]
+    assert "p99 ≥ 5 ms" in {text.get_text() for text in axes.texts}
