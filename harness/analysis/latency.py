@@ -44,6 +44,5 @@ def _at_least(of_all: Mapping[str, float], durations: Mapping[str, float]) -> di
     """
     highest = max((value for value in of_all.values() if value < math.inf), default=0.0)
     return {
-        name: max(durations[name], highest) if value == math.inf else value
-        for name, value in of_all.items()
+        name: max(durations[name], highest) if value == math.inf else value for name, value in of_all.items()
     }
