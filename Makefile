@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test test-fast test-browser test-docker mutants check format schema lock audit stubs bench capacity clean
+.PHONY: help setup demo test test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -58,6 +58,9 @@ format: setup ## put the code into shape
 
 schema: setup ## write the generated files again: experiments/schema.json, pages in docs/, the README's table
 	$(BIN)/python -m docs.pages
+
+images: setup ## make the pictures of README and docs anew, from real runs (minutes; a calm machine)
+	$(BIN)/python -m docs.pages.pictures
 
 lock: ## write the hashes of the locked versions again, after a change of a version
 	$(PYTHON) -m venv --clear build/uv

@@ -3,7 +3,7 @@
 A request that failed has no latency, since no good answer came. All that is known is that an answer would
 have taken at least as long as the failure did: the value is right-censored. Taken for a latency it would make
 percentiles look better, because a deadline cuts off the slowest requests.
-docs/decisions/0009-a-failure-has-no-latency.md has the reasons and the alternatives.
+docs/decisions/0010-a-failure-has-no-latency.md has the reasons and the alternatives.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def latency_of(rows: pl.DataFrame, column: str) -> Latency:
 def _at_least(of_all: Mapping[str, float], durations: Mapping[str, float]) -> dict[str, float]:
     """Return what each percentile of all requests is at least.
 
-    It is no less than the percentile of the time until the end, and no less than a lower percentile.
+    Where it is known, it is that. Otherwise it is no less than the percentile of the time until the end, and
+    no less than a lower percentile.
     """
     highest = max((value for value in of_all.values() if value < math.inf), default=0.0)
     return {
-        name: max(durations[name], highest) if value == math.inf else durations[name]
-        for name, value in of_all.items()
+        name: max(durations[name], highest) if value == math.inf else value for name, value in of_all.items()
     }

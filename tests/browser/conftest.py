@@ -43,10 +43,10 @@ def browser() -> Iterator[Any]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         _missing("no Playwright: make setup installs it")
-    named = WANTED if "/" in WANTED else None
-    program = named or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    names = (WANTED,) if "/" in WANTED else PROGRAMS
+    program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
-        _missing(f"no Chromium: none of {', '.join(PROGRAMS)} is installed")
+        _missing(f"no Chromium: found none of {', '.join(names)}")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program)
         yield chromium

@@ -206,4 +206,6 @@ def test_what_is_said_is_announced_only_while_it_stands(report: Path, open_repor
     assert words.get_attribute("aria-live") == "off"
     page.part("play").click()
     assert words.get_attribute("aria-live") == "polite"
-    assert page.sentences()[0] in page.part("time").get_attribute("aria-valuetext")
+    assert page.part("time").get_attribute("aria-valuetext") == page.part("clock").inner_text()
+    label = page.page.locator("[data-side] canvas").first.get_attribute("aria-label")
+    assert label == f"sticky at {page.part('clock').inner_text()}. {page.sentences()[0]}"

@@ -263,13 +263,13 @@ class Player {
     const told = records.map((record, side) => {
       const counts = record.countsAt(this.t);
       const words = sentence(record, counts, this.t);
-      this.panels[side].querySelector("[data-words]").textContent = words;
       const { canvas, placed } = this.drawings[side];
+      this.panels[side].querySelector("[data-words]").textContent = words;
       canvas.ariaLabel = `${armTitle(record.name)} at ${at}. ${words}`;
       Object.assign(canvas.dataset, placed); // so that a test can compare the drawing with the figures
-      return { record, counts, words };
+      return { record, counts };
     });
-    this.part("time").setAttribute("aria-valuetext", `${at}. ${told.map(({ record, words }) => `${armTitle(record.name)}: ${words}`).join(" ")}`);
+    this.part("time").ariaValueText = at;
     if (this.part("figures").open) this.fillFigures(told);
   }
 

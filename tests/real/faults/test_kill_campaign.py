@@ -7,7 +7,7 @@ import pytest
 from kill_campaign import counts, try_cases
 from kill_cases import draw_case, targets_of
 
-KILLS = int(os.environ.get("LB_LAB_KILLS", "10"))
+KILLS = int(os.environ.get("LB_LAB_KILLS", "4"))
 SEED = 8
 
 

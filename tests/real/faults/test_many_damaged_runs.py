@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lab_process import ROOT
 
-RUNS = int(os.environ.get("LB_LAB_FUZZED_RUNS", "200"))
+RUNS = int(os.environ.get("LB_LAB_FUZZED_RUNS", "40"))
 SEED = 1
 AT_ONCE = 200  # cases of one process; after a crash the next one goes on behind the case
 THEY_TAKE_S = 120 + 2 * RUNS  # on a busy machine, with the least priority
