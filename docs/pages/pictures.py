@@ -1,8 +1,8 @@
 """Makes the pictures of README and docs from real runs: python -m docs.pages.pictures [EXPERIMENT ...].
 
-A picture is a plot of a run with the experiment's own settings. Without names, all experiments of PICTURES are
-run, about five minutes of load. A picture is replaced only by a run whose verdict is `held`: one that a busy
-machine spoilt would show the machine.
+A picture is a plot of a run with the experiment's own settings. Without names, all experiments of PICTURES
+are run. That is some minutes of load. A picture is replaced only by a run whose verdict is `held`: one that a
+busy machine spoilt would show the machine.
 """
 
 import shutil
@@ -41,7 +41,7 @@ def main(names: Sequence[str]) -> int:
 def _make(name: str) -> bool:
     testbed = "docker" if incompatibility(load_experiment(name), "local") else "local"
     command = [sys.executable, str(ROOT / "run_experiment.py"), name, "--testbed", testbed]
-    done = subprocess.run([*command, "--results", str(RUNS)], check=False)
+    done = subprocess.run([*command, "--results", str(RUNS)], check=False)  # noqa: S603 - the lab itself
     if done.returncode != 0:
         print(f"{name}: exit status {done.returncode}, its pictures stay as they are", file=sys.stderr)
         return False

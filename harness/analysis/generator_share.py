@@ -52,7 +52,9 @@ def with_generator_share(
     assert rows is not None  # the proxy's stages are cut by them
     first = rows.group_by("proxy_connection").agg(pl.col("proxy_ns").min().alias("_connected_ns"))
     connected = pl.col("_connected_ns") <= pl.col("sent_ns")
-    there = pl.when(connected).then(pl.col("proxy_ns") - pl.max_horizontal("sent_ns", "stream_ns"))
+    # A request that had ended before the proxy had it waited no longer than until its end.
+    there = pl.min_horizontal("proxy_ns", "done_ns") - pl.max_horizontal("sent_ns", "stream_ns")
+    there = pl.when(connected).then(there)
     back = pl.when(pl.col("proxy_code").is_not_null()).then(pl.col("done_ns") - pl.col("proxied_ns"))
     return (
         moments.join(first, on="proxy_connection", how="left")

@@ -39,10 +39,10 @@ def latency_of(rows: pl.DataFrame, column: str) -> Latency:
 def _at_least(of_all: Mapping[str, float], durations: Mapping[str, float]) -> dict[str, float]:
     """Return what each percentile of all requests is at least.
 
-    It is no less than the percentile of the time until the end, and no less than a lower percentile.
+    Where it is known, it is that. Otherwise it is no less than the percentile of the time until the end, and
+    no less than a lower percentile.
     """
     highest = max((value for value in of_all.values() if value < math.inf), default=0.0)
     return {
-        name: max(durations[name], highest) if value == math.inf else durations[name]
-        for name, value in of_all.items()
+        name: max(durations[name], highest) if value == math.inf else value for name, value in of_all.items()
     }

@@ -24,6 +24,8 @@ from lb.rows import REQUEST_IDS_PER_CLIENT
 DEADLINE, CANCELLED, UNAVAILABLE = "DEADLINE_EXCEEDED", "CANCELLED", "UNAVAILABLE"
 # gRPC's codes for a call whose connection broke, or whose server was stopped, under it.
 BROKEN_CONNECTION = (UNAVAILABLE, CANCELLED, "INTERNAL", "UNKNOWN")
+# Envoy's details of a stream that lasted longer than the deadline that came with it.
+TOO_LONG_AT_PROXY = "max_duration_timeout"
 # Envoy's flags of a stream that the client ended: its connection or the stream was reset.
 ENDED_BY_CLIENT = "DC|DR"
 # gRPC's timers count whole milliseconds, and a deadline travels as a rounded number.
@@ -235,7 +237,9 @@ def _outcome_at_proxy(allowed: Allowances) -> list[Rule]:
     late = _deadline_passed(allowed)
     broken = code.is_in(BROKEN_CONNECTION) & (pl.col("done_ns") >= allowed.proxy_breaks_ns)
     # An answer that the proxy cuts off after its headers has no status: the client sees a reset stream.
-    by_proxy = (pl.col("proxy_flags") != "-") & ~pl.col("proxy_flags").str.contains(ENDED_BY_CLIENT)
+    # Where the call's deadline has come at the proxy, Envoy cuts it off without a flag.
+    by_proxy = (pl.col("proxy_flags") != "-") | (pl.col("proxy_details") == TOO_LONG_AT_PROXY)
+    by_proxy &= ~pl.col("proxy_flags").str.contains(ENDED_BY_CLIENT)
     reset = code.is_in(BROKEN_CONNECTION) & (code != CANCELLED) & by_proxy
     explained = late | broken | reset
     stopped = proxy.is_in([CANCELLED, UNAVAILABLE]) & (pl.col("done_ns") >= allowed.replica_breaks_ns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,6 @@ MAX_WINDOWS = 30  # of ReplicaSeries
 MAX_STEPS = 80  # of WindowSeries
 MAX_SESSIONS = 24  # of WindowSeries
 REQUESTS_PER_ROUND = 3  # of each replica, in a round of `short_run_unfairness`
-# Envoy's state is read every 50 ms. Lines that are written within half of that come from one reading.
-ONE_READING_NS = 25_000_000
 
 
 def window_width_s(duration_s: float, max_windows: int = MAX_WINDOWS) -> float:
@@ -148,22 +146,23 @@ def short_run_unfairness(answered: pl.DataFrame, replicas: int) -> float | None:
     return float(np.abs(counts - REQUESTS_PER_ROUND).max(axis=1).mean())
 
 
-def healthy_replicas(changes: Sequence[EndpointChange], start_ns: int, end_ns: int) -> Healthy:
+def healthy_replicas(
+    changes: Sequence[EndpointChange], initial: Collection[str], start_ns: int, end_ns: int
+) -> Healthy:
     """Return the minimum and mean number of healthy replicas from `start_ns` to `end_ns`.
 
-    changes: by time; the first change of each replica is its state when measuring began. The states of the
-    first reading count from `start_ns` on.
+    changes: by time. initial: the replicas that were there when measuring began. The first change of each of
+    them is its state at `start_ns`, however long the lab took to write it down.
     """
     if not changes or end_ns <= start_ns:
         return Healthy()
-    first_reading_ns = changes[0].t_ns + ONE_READING_NS
-    first = [change for change in changes if change.t_ns <= max(first_reading_ns, start_ns)]
-    states = {change.replica: change.state for change in first}
+    states = {change.replica: change.state for change in reversed(changes) if change.replica in initial}
+    states |= {change.replica: change.state for change in changes if change.t_ns <= start_ns}
     count, since_ns, area = _count_healthy(states), start_ns, 0
     minimum = count
-    for change in changes[len(first) :]:
-        if change.t_ns >= end_ns:
-            break
+    for change in changes:
+        if not start_ns < change.t_ns < end_ns:
+            continue
         area += count * (change.t_ns - since_ns)
         states[change.replica] = change.state
         count, since_ns = _count_healthy(states), change.t_ns

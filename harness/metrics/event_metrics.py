@@ -65,7 +65,7 @@ EVENT_METRICS: dict[str, EventMetric] = {
     "delayed_requests": EventMetric(
         "requests",
         "Requests that ended with OK but took longer than twice the 99th percentile latency of the requests "
-        "with OK that were planned before the first event",
+        "with OK that were planned before the first event, however few",
         lambda e: e.delayed,
         one_event=_single,
     ),
@@ -79,8 +79,9 @@ EVENT_METRICS: dict[str, EventMetric] = {
     "pinned_sessions": EventMetric(
         "sessions",
         'Sessions with two answers or more before the event, all from one replica. "Before" begins when the '
-        "previous event had taken effect (for the first event: at the start of measuring) and ends when this "
-        "event was asked for",
+        "previous event had taken effect (when it was asked for, if it had not taken effect "
+        "before this event; for the first event: at the start of measuring) and ends when this event was "
+        "asked for",
         lambda e: e.migration.pinned,
         "counts",
     ),
@@ -124,17 +125,17 @@ EVENT_METRICS: dict[str, EventMetric] = {
     ),
     "first_answer_ms": EventMetric(
         "ms",
-        "For an event that returns replicas: time until one of them first answered a request that was "
-        "planned after the event",
+        "For an event that returns replicas: time until one of them first answered a request of the interval",
         lambda e: in_ms(e.first_answer_ns),
         "times",
     ),
     "fair_share_after_ms": EventMetric(
         "ms",
         "For an event that returns replicas: time until the end of the first time window in which each of "
-        "them has 80 % of its fair share of the answered requests (1 / replicas present). The windows are as "
-        "wide as those of the plots of shares, and count from the event. The interval's length when that "
-        "never happens",
+        "them has 80 % of its fair share of the answered requests (1 / replicas present). The windows count "
+        "from the event. Their width is the smallest of ..., 0.1, 0.2, 0.5, 1, ... s that cuts the measured "
+        "window into 30 or less, as in the plots of shares. Windows with less than two answers for each "
+        "replica do not count. The interval's length when that never happens",
         lambda e: in_ms(e.fair_share_after_ns),
         "times",
     ),

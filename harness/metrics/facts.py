@@ -119,8 +119,8 @@ class Latency:
 
     of_all_ns: of all requests. A failed request counts as longer than any answer, so the value is infinity
     where the percentile falls on a failed request.
-    at_least_ns: what the percentile of all requests is at least: that of the time until the end, of answers
-    and failures alike, and no less than a lower percentile.
+    at_least_ns: what the percentile of all requests is at least. Where that is known, it is that. Else
+    that of the time until the end, of answers and failures alike, and no less than a lower percentile.
     of_ok_ns: of the requests that ended with OK.
     """
 
@@ -284,7 +284,7 @@ class StageTimes:
     """The times of one stage in the requests of a cell, ns.
 
     percentiles: "p50" ... "max", without those for which the cell has too few requests. mean: over all
-    requests. slowest: the mean over the slowest 1 % of the requests, by latency.
+    requests. slowest: the mean over the requests whose latency is at least its 99th percentile.
     """
 
     percentiles: Mapping[str, float]

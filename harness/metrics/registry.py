@@ -346,7 +346,8 @@ METRICS: dict[str, Metric] = {
     ),
     "balance.round_off_fair_requests": Metric(
         "requests",
-        "The requests are cut into rounds of 3 x replicas successive requests. In each round: the largest "
+        "The requests are cut into rounds of 3 x replicas successive requests, in the order of planned "
+        "sends; what is left over does not count. In each round: the largest "
         "distance of a replica's requests from 3. The mean over the rounds; it says how even the balancer is "
         "in the short run",
         lambda f: f.short_run_unfairness,
@@ -371,7 +372,7 @@ METRICS: dict[str, Metric] = {
     ),
     "affinity.breaks": Metric(
         "breaks",
-        "How often a session's next request went to another replica",
+        "How often a session's next request, in the order of planned sends, went to another replica",
         lambda f: f.sessions.breaks,
         "counts",
         one_event=lambda _: 1,
@@ -394,7 +395,7 @@ METRICS: dict[str, Metric] = {
     "stream.missing_messages": Metric(
         "messages",
         "Messages that streams were to have and that never came: requests that are streams x messages of a "
-        "stream - messages received",
+        "stream - messages received; 0 without streams",
         lambda f: f.streams.missing,
     ),
     **dict(_metrics_of_latencies()),

@@ -103,7 +103,11 @@ _FIGURES: Mapping[str, tuple[str, Callable[[StageTimes], Number]]] = {
     "p50": ("Median", lambda times: times.percentiles.get("p50")),
     "p99": ("99th percentile", lambda times: times.percentiles.get("p99")),
     "mean": ("Mean", lambda times: times.mean),
-    "slowest": ("Mean over the slowest 1 % of the requests", lambda times: times.slowest),
+    "slowest": (
+        "Mean over the requests whose latency is at least its 99th percentile (of failures: the time that "
+        "they took)",
+        lambda times: times.slowest,
+    ),
 }
 
 

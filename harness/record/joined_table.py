@@ -58,13 +58,17 @@ _MOMENTS = {
         "int64", "when it could be sent: later than planned if the client waits for an answer"
     ),
     "sent_ns": Column("int64", "when the client called gRPC"),
-    "stream_ns": Column("int64", "when a stream of its connection became free; null: it waited for none"),
+    "stream_ns": Column(
+        "int64",
+        "when a stream of its connection became free: the last end of a request at the proxy while the "
+        "connection was full (128 requests), between the send and `proxy_ns`; null: it waited for none",
+    ),
     "proxy_ns": Column("int64", "when the proxy first had its headers"),
     "retried_ns": Column("int64", "when the last attempt before the final one had ended; null: none did"),
     "arrived_ns": Column("int64", "when the replica had it (the last attempt)"),
     "started_ns": Column("int64", "when it got a slot (the last attempt)"),
     "finished_ns": Column("int64", "when the replica had finished it (the last attempt)"),
-    "proxied_ns": Column("int64", "when the proxy had sent the answer on"),
+    "proxied_ns": Column("int64", "when the proxy had sent the answer on, or had cut it off"),
     "done_ns": Column("int64", "when the client had the answer, or gave up"),
 }
 _DURATIONS = {

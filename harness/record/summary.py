@@ -42,7 +42,8 @@ class Finding(Record):
         description="`held`, `refuted` or `inconclusive`: whether the interval lies on one side of the bound"
     )
     measured: Figure = Field(
-        description='median over the repeats; for "times" the ratio of two arms; null: nothing to compare'
+        description='median over the repeats that count for this metric; for "times" the ratio of the '
+        "medians of two arms; null: nothing to compare"
     )
     interval: tuple[Figure, Figure] | None = Field(
         description="its 95 % confidence interval over the repeats; null: there is none; an end that is null "
@@ -126,7 +127,8 @@ class Figures(Record):
     )
     at_least: dict[str, float] = Field(
         description="metrics that are null because failed requests count as longer than any answer -> what "
-        "they are at least, since the requests took that long to fail"
+        "they are at least: the same percentile of the time until the end of all requests, and no less than "
+        "a lower percentile. Over repeats the median, with what is known of each"
     )
     events: list[EventSummary] = Field(description="every event, by number")
 

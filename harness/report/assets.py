@@ -11,6 +11,7 @@ from pathlib import Path
 
 ASSETS = Path(__file__).parent / "assets"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
+_COMMENTS = ("//", "/*", "*")  # how the lines of comments begin
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
@@ -27,7 +28,8 @@ def module_script(entry: str) -> Script:
     """Return one module that has the code of assets/<entry> and of all that it imports.
 
     A page that was opened from disk may not load a module from another file, so all of them stand in one.
-    Imports and `export` are taken out, nothing else is changed: names at the top level must differ.
+    Imports, `export`, indents and the lines of comments are taken out, nothing else is changed: names at the
+    top level must differ.
     """
     text = "".join(_code(name) for name in _in_order(entry, ()))
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
@@ -50,4 +52,7 @@ def _in_order(name: str, importers: tuple[str, ...]) -> list[str]:
 
 
 def _code(name: str) -> str:
-    return f"// {name}\n" + _EXPORT.sub("", _IMPORT.sub("", style(name)))
+    code = _EXPORT.sub("", _IMPORT.sub("", style(name)))
+    lines = [line.strip() for line in code.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(_COMMENTS)]
+    return "\n".join([f"// {name}", *kept, ""])

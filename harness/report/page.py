@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 
@@ -26,6 +26,7 @@ from harness.report.stage_tables import stages_table
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
 
+_LEFT_IN_URLS = "!$'()*+,/:;=?@[]^`{|}~<> "
 _VERDICTS = {
     "held": "Everything that was expected is what was measured.",
     "refuted": "At least one expectation is not what was measured.",
@@ -137,7 +138,8 @@ def _word(value: object) -> str:
 
 def _embedded(name: str, path: Path) -> dict[str, str]:
     title = name.replace("_", " ").capitalize()
-    svg = base64.b64encode(path.read_bytes()).decode("ascii")
+    # A quarter smaller than base64. Nothing that is left as it is can end the attribute.
+    svg = quote(" ".join(path.read_text(encoding="utf-8").split()), safe=_LEFT_IN_URLS)
     return {"title": title, "caption": PLOTS[name].caption, "svg": svg}
 
 

@@ -188,7 +188,7 @@ class CellRun:
         plan, experiment = self._plan, self._experiment
         return (
             f"{experiment.name}, arm {plan.arm_name} (route {plan.arm.route}, policy {plan.arm.policy}), "
-            f"repeat {plan.repeat}, {experiment.replicas.count} replicas"
+            f"repeat {plan.repeat} of {experiment.repeats.in_words}, {experiment.replicas.count} replicas"
         )
 
     def _collect(self) -> None:

@@ -226,6 +226,11 @@ class RepeatRange(Model):
     min: int = Field(ge=1, le=MAX_REPEATS)
     max: int = Field(ge=1, le=MAX_REPEATS)
 
+    @property
+    def in_words(self) -> str:
+        """Return "3", or "3 to 9"."""
+        return str(self.min) if self.min == self.max else f"{self.min} to {self.max}"
+
     @model_serializer
     def _as_written(self) -> int | dict[str, int]:
         return self.min if self.min == self.max else {"min": self.min, "max": self.max}

@@ -11,7 +11,7 @@ from harness.analysis.joined import join_cell
 from harness.analysis.judge import judge
 from harness.analysis.summary import facts_of
 from harness.analysis.validity import measure
-from harness.metrics.facts import GeneratorShare
+from harness.metrics.facts import GeneratorShare, Latency
 from harness.record.run_directory import read_run
 from tests.unit.synthetic.handwritten_cell import MS, REPLICAS, asked, row, write_cell
 from tests.unit.synthetic.synthetic_run import GOLDEN
@@ -74,7 +74,7 @@ def facts(tmp_path):
 
 def test_a_figure_is_told_with_and_without_the_share(facts):
     assert facts.generator.own_ns["p50"] == 7 * MS
-    assert facts.latency_ns["p50"] - facts.generator.latency_ns["p50"] == 7 * MS
+    assert facts.latency.of_all_ns["p50"] - facts.generator.latency.of_all_ns["p50"] == 7 * MS
     assert own_part_ms(facts, "latency_ms.p50") == 7
     assert own_part_ms(facts, "latency_from_send_ms.p50") == 6
     assert own_part_ms(facts, "error_share") is None
@@ -85,8 +85,8 @@ def test_a_figure_is_told_with_and_without_the_share(facts):
 
 def with_part(facts, part):
     """The same cell, in which the lab caused that part of the median latency."""
-    rest = {"p50": facts.latency_ns["p50"] * (1 - part)}
-    return replace(facts, generator=GeneratorShare(own_ns={}, latency_ns=rest, latency_from_send_ns={}))
+    rest = {"p50": facts.latency.of_all_ns["p50"] * (1 - part)}
+    return replace(facts, generator=GeneratorShare(latency=Latency(rest, rest, rest)))
 
 
 def test_a_figure_that_is_mostly_the_labs_own_is_not_judged(facts):

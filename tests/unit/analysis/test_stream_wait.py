@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from harness.analysis.stream_wait import stream_free
 
 MS = 1_000_000
+TRAVEL_NS = 10  # from the end of a stream until the next request is at the proxy
 
 
 def table(rows):
@@ -50,7 +51,7 @@ def test_few_requests_are_no_crowd(rows):
     calls=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 400)), min_size=1, max_size=60),
     limit=st.integers(1, 5),
 )
-def test_waits_of_a_client_with_few_streams_are_told_exactly(calls, limit):
+def test_waits_of_a_client_with_few_streams_are_told(calls, limit):
     """A client sends at most `limit` requests at once, first come first served: a model says who waited."""
     ends: list[int] = []
     rows, waited = [], {}
@@ -60,9 +61,14 @@ def test_waits_of_a_client_with_few_streams_are_told_exactly(calls, limit):
         if len(ends) == limit:
             freed_ns = heapq.heappop(ends)
             if freed_ns > sent_ns:
-                waited[number], begins_ns = freed_ns, freed_ns + 10
+                waited[number], begins_ns = freed_ns, freed_ns + TRAVEL_NS
         heapq.heappush(ends, begins_ns + length * MS + 3 * number + 1)
         rows.append((number, 1, begins_ns, begins_ns + length * MS + 3 * number + 1, sent_ns))
     sent_of = {row[0]: row[4] for row in rows}
     found = free_of([row[:4] for row in rows], limit)
-    assert {number: at_ns for number, at_ns in found.items() if at_ns > sent_of[number]} == waited
+    told = {number: at_ns for number, at_ns in found.items() if at_ns > sent_of[number]}
+    assert told.keys() <= waited.keys()
+    # Ends that come closer together than an answer and the next request travel are told as the first of them.
+    for number, at_ns in waited.items():
+        if at_ns - sent_of[number] > TRAVEL_NS:
+            assert at_ns - TRAVEL_NS <= told[number] <= at_ns

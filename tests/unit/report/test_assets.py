@@ -21,9 +21,18 @@ def test_all_modules_stand_in_one_script_each_after_those_it_imports():
     assert not re.search(r"^(import|export)\b", text, re.MULTILINE)
 
 
-def test_no_name_stands_twice_at_the_top_level():
+def test_only_comments_and_indents_are_left_out():
     text = module_script("replay_player.js").text
-    names = re.findall(r"^(?:async )?(?:const|let|var|function|class) (\w+)", text, re.MULTILINE)
+    code = [line.strip() for name in MODULES for line in style(name).splitlines()]
+    kept = set(text.splitlines())
+    missing = [line for line in code if line.removeprefix("export ") not in kept]
+    assert all(re.match(r"(//|/\*|\*|import |$)", line) for line in missing), missing
+    assert not [line for line in kept if line.startswith(("*", "/*"))]
+
+
+def test_no_name_stands_twice_at_the_top_level():
+    text = "".join(map(style, MODULES))
+    names = re.findall(r"^(?:export )?(?:async )?(?:const|let|var|function|class) (\w+)", text, re.MULTILINE)
     assert len(names) > 50
     assert sorted(set(names)) == sorted(names)
 
