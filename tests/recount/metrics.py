@@ -86,7 +86,7 @@ def _spread(cell: CellFiles, answered: Sequence[Row]) -> Figures:
     counts = [per_replica[name] for name in names]
     total = sum(counts)
     effective = a.effective_number(counts)
-    connections = {(row["replica"], _connection(row)) for row in answered}
+    connections = {(row["replica"], row["connection"]) for row in answered if row["connection"]}
     sessions = {(row["replica"], row["client"], row["session"]) for row in answered}
 
     def weighted(weight: Callable[[Row], float]) -> list[float]:
@@ -124,10 +124,6 @@ def _spread(cell: CellFiles, answered: Sequence[Row]) -> Figures:
         ),
         "balance.round_off_fair_requests": _rounds(answered, names),
     }
-
-
-def _connection(row: Row) -> Any:
-    return row["connection"]
 
 
 def _off_fair(counts: Sequence[int]) -> float:

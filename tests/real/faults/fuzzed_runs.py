@@ -3,7 +3,8 @@
 A case is a good run directory in which one or two files or folders are damaged. The commands `report` and
 `compare` must then end with status 0 and their usual output (the damage was harmless), or with status 2 and
 one line. They must change nothing outside of the run directory. The program prints one JSON object:
-{"fine", "refused", "findings"}. The file FOLDER/case has the number of the case that is being tried.
+{"case", "fine", "refused", "wrong", "findings"}. FOLDER/tally has the same before each case, for a case that
+ends the program.
 
 `python fuzzed_runs.py NUMBER NUMBER+1 SEED FOLDER` tries one case again.
 """
@@ -40,7 +41,7 @@ from tests.unit.synthetic.stories import experiment
 from tests.unit.synthetic.synthetic_run import synthesise_run
 
 MAX_FINDINGS = 20
-CASE_TAKES_S = 180  # at most; a case that hangs ends the program
+CASE_TAKES_S = 900  # at most, on a busy machine; a case that hangs ends the program
 MEMORY_BYTES = 8 << 30
 TRIED = "tried"  # name of the damaged run
 DERIVED = ("summary.json", "report.html", "plots", "joined")
@@ -339,17 +340,23 @@ def fuzz(first: int, last: int, seed: int, folder: Path) -> dict[str, Any]:
     before = digest(good)
     counts: Counter[str] = Counter()
     findings: list[str] = []
-    for number in range(first, last):
-        (folder / "case").write_text(str(number))
-        faulthandler.dump_traceback_later(CASE_TAKES_S, exit=True, file=sys.__stderr__)
-        outcome, wrong = try_case(number, seed, runs, folder)
-        counts[outcome] += 1
-        if wrong and len(findings) < MAX_FINDINGS:
-            findings.append(wrong)
-    faulthandler.cancel_dump_traceback_later()
+
+    def tally(case: int) -> dict[str, Any]:
+        found = {"fine": counts["fine"], "refused": counts["refused"], "wrong": counts[""]}
+        return {"case": case, **found, "findings": findings}
+
+    with (folder / "traceback").open("w") as traceback_file:
+        for number in range(first, last):
+            (folder / "tally").write_text(json.dumps(tally(number)))
+            faulthandler.dump_traceback_later(CASE_TAKES_S, exit=True, file=traceback_file)
+            outcome, wrong = try_case(number, seed, runs, folder)
+            counts[outcome] += 1
+            if wrong and len(findings) < MAX_FINDINGS:
+                findings.append(wrong)
+        faulthandler.cancel_dump_traceback_later()
     if digest(good) != before:
         findings.append("a file outside of the damaged run was changed")
-    return {"fine": counts["fine"], "refused": counts["refused"], "wrong": counts[""], "findings": findings}
+    return tally(last)
 
 
 ALL_PLOTS = dict(PLOTS)

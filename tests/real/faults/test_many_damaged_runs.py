@@ -29,9 +29,10 @@ def fuzz(first: int, last: int, folder: Path) -> tuple[int, dict[str, Any]]:
     )
     if done.returncode == 0:
         return last, dict(json.loads(done.stdout))
-    crashed = int((folder / "case").read_text())
-    said = (folder / "err").read_text(errors="replace") or done.stderr
-    return crashed + 1, {"findings": [f"case {crashed} ended with {done.returncode}: {said[-2000:]}"]}
+    tally = dict(json.loads((folder / "tally").read_text()))
+    said = (folder / "traceback").read_text() or (folder / "err").read_text(errors="replace") + done.stderr
+    tally["findings"].append(f"case {tally['case']} ended with {done.returncode}: {said[-2000:]}")
+    return tally["case"] + 1, tally
 
 
 def tried(folder: Path) -> Iterator[dict[str, Any]]:
@@ -46,6 +47,7 @@ def test_every_damaged_run_is_reported_or_refused_in_one_line(tmp_path: Path) ->
     counts: Counter[str] = Counter()
     findings: list[str] = []
     for tally in tried(tmp_path):
+        del tally["case"]
         findings += tally.pop("findings")
         counts.update(tally)
         (tmp_path / "tally.json").write_text(json.dumps({"counts": counts, "findings": findings}, indent=1))
