@@ -128,11 +128,10 @@ def test_no_share_is_negative(tmp_path):
 
 
 def test_the_lab_is_not_blamed_for_a_percentile_that_falls_on_failed_requests(tmp_path):
-    """Four of nine requests fail: p50 is of answers, and the maximum is infinity with or without the lab."""
+    """Four of nine requests fail: p50 is of answers, and the maximum is infinity without the lab, too."""
     rows = [request(n) | ({"code": "UNAVAILABLE", "replica": ""} if n < 4 else {}) for n in range(9)]
     facts = collect_facts(write_cell(tmp_path, rows, route="direct"))
     assert facts.latency.of_all_ns["max"] == facts.generator.latency.of_all_ns["max"] == math.inf
-    assert latency_spoiled(facts, "latency_ms.max") is None
     assert own_part_ms(facts, "latency_ms.max") is None
     result = measure(facts)
     assert result.can_tell("latency_ms.max")
