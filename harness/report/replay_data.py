@@ -65,9 +65,15 @@ class Packed:
 
 
 def pack(moments: Moments, clients: Sequence[int], methods: Sequence[str], codes: Sequence[str]) -> Packed:
-    """Return the moments, packed. A client, a method or a code becomes its index in the sequence given."""
+    """Return the moments, packed. A client, a method or a code becomes its index in the sequence given.
+
+    In a record that contradicts itself a time may run backwards where none can. It becomes 0.
+    """
     columns = columns_of(moments, clients, methods, codes)
-    raw = b"".join(_leb128(_zigzag(columns[name]) if name in SIGNED else columns[name]) for name in COLUMNS)
+    raw = b"".join(
+        _leb128(_zigzag(columns[name]) if name in SIGNED else np.maximum(columns[name], 0))
+        for name in COLUMNS
+    )
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     text = base64.b64encode(deflate.compress(raw) + deflate.flush()).decode("ascii")
     return Packed(moments.requests.height, moments.stays.height, moments.messages.height, text)
