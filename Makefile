@@ -24,7 +24,7 @@ demo: setup ## run the experiment `sticky`
 	@$(BIN)/python run_experiment.py sticky || { [ $$? -eq 3 ] && \
 	  echo "There is no verdict this time; the lines above say why. Again: make demo"; }
 
-test: export LB_LAB_THOROUGH = 1
+test: export LB_LAB_THOROUGH ?= 1
 test: setup ## run all tests
 	@# Two at a time take half the time. Tests that another test would disturb come after them.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker and not browser"

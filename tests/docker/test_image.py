@@ -49,7 +49,7 @@ def test_it_runs_unprivileged_on_a_read_only_root(engine: docker.DockerClient, i
     assert seen["compiled"] == 1
     assert seen["files"] == [
         *("LICENSE", "envoy", "experiments", "harness", "lb", "load", "requirements.txt"),
-        *("run_experiment.py", "services"),
+        *("run_experiment.py", "services", "simulator"),
     ]
 
 
