@@ -130,7 +130,7 @@ def _messages(cell: Cell) -> Iterator[str]:
         found = streams.filter(broken)
         if found.height:
             plural = "" if found.height == 1 else "s"
-            yield f"{found.height:,} stream{plural} with {words}, {example(found)}"
+            yield f"{found.height:,} stream{plural} had {words}, {example(found)}"
 
 
 def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:

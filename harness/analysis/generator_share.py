@@ -24,16 +24,11 @@ from harness.analysis.latency import latency_of
 from harness.analysis.ledger_join import proxy_rows
 from harness.analysis.statistics import reported_percentiles
 from harness.metrics.facts import CellFacts, GeneratorShare
-from harness.metrics.metric import NS_PER_MS, show
+from harness.metrics.metric import NS_PER_MS
 from harness.metrics.stages import Cut
 from harness.record.run_directory import Cell
 
 COLUMN = "generator_ns"
-
-# A latency figure of which the lab caused more than this part is not judged at all. Up to it, a claim counts
-# only if it is decided alike with and without that part. On a calm machine the lab causes 1.2 to 1.5 ms of a
-# median.
-MAX_LAB_PART = 0.5
 
 
 def with_generator_share(
@@ -84,21 +79,6 @@ def generator_share(rows: pl.DataFrame) -> GeneratorShare:
         reported_percentiles(less[COLUMN]),
         latency_of(less, "latency_ns"),
         latency_of(less, "latency_from_send_ns"),
-    )
-
-
-def latency_spoiled(facts: CellFacts, metric: str) -> str | None:
-    """Return why a latency figure of the cell is not to be judged: the lab itself caused too much of it.
-
-    None for a figure that is fit to be judged, and for every other metric.
-    """
-    found = _with_and_without(facts, metric)
-    if found is None or found.part <= MAX_LAB_PART:
-        return None
-    return (
-        f"the lab itself caused {found.part:.0%} of it (at most {MAX_LAB_PART:.0%}): it is "
-        f"{show(found.whole_ns / NS_PER_MS, 'ms')}, and {show(found.rest_ns / NS_PER_MS, 'ms')} without late "
-        "sending and late receiving"
     )
 
 

@@ -44,7 +44,7 @@ def judge(experiment: Experiment, results: Results, *, all_left_out: bool = Fals
     """
     reasons = list(
         itertools.chain.from_iterable(
-            _reasons_of_arm(arm, results.get(arm, ()), experiment) for arm in experiment.variants
+            _reasons_of_arm(arm, results.get(arm, ()), experiment.repeats.min) for arm in experiment.variants
         )
     )
     incomplete = any(len(results.get(arm, ())) < experiment.repeats.min for arm in experiment.variants)
@@ -73,14 +73,9 @@ def median(values: Sequence[Number]) -> Number:
     return statistics.median(defined) if defined else None
 
 
-def _reasons_of_arm(arm: str, cells: Sequence[CellResult], experiment: Experiment) -> Iterator[str]:
-    least = experiment.repeats.min
-    judged = dict.fromkeys(one.metric for one in experiment.expect if arm in (one.arm, one.of))
+def _reasons_of_arm(arm: str, cells: Sequence[CellResult], least: int) -> Iterator[str]:
     for cell in cells:
-        where = f"{arm}, repeat {cell.repeat}"
-        yield from (f"{where}: {reason.in_words}" for reason in cell.invalid_reasons)
-        spoiled = {metric: cell.spoiled[metric] for metric in judged if metric in cell.spoiled}
-        yield from (f"{where}: not usable for {metric}, because {why}" for metric, why in spoiled.items())
+        yield from (f"{arm}, repeat {cell.repeat}: {reason.in_words}" for reason in cell.invalid_reasons)
     if len(cells) < least:
         yield f"{arm}: not usable, because {len(cells)} of {least} repeats were recorded"
 

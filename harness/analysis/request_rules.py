@@ -35,7 +35,7 @@ _NEVER_NS = 2**62
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. problem: the requests that break it, in words that follow their number.
+    """One rule. problem: what the requests did that break it, in words that follow their number.
 
     broken: true of a request that breaks it. Null counts as not broken.
     """
@@ -110,21 +110,21 @@ def _own_rows(cell: Cell) -> list[Rule]:
     """Return the rules about single rows."""
     moments = ["planned_ns", "proxy_ns", *([] if cell.record.own_clocks else ["first_arrived_ns"])]
     return [
-        Rule("before_start", "from before the cell's start", pl.min_horizontal(moments) < 0),
+        Rule("before_start", "began before the cell's start", pl.min_horizontal(moments) < 0),
         Rule(
             "sent_early",
-            "sent before they were planned or ready",
+            "left before the planned time, or before it was ready",
             (pl.col("sent_ns") < pl.col("ready_ns")) | (pl.col("ready_ns") < pl.col("planned_ns")),
         ),
-        Rule("ended_before_send", "ended before they were sent", pl.col("done_ns") < pl.col("sent_ns")),
+        Rule("ended_before_send", "ended before the send", pl.col("done_ns") < pl.col("sent_ns")),
         Rule(
             "nobody_answered",
-            "with code OK at the client, which names no replica",
+            "ended with OK at the client, which names no replica",
             _OK & (pl.col("replica") == ""),
         ),
         Rule(
             "another_client",
-            "whose id belongs to another client",
+            "had the number of another client",
             pl.col("client") != pl.col("request_id") // REQUEST_IDS_PER_CLIENT,
         ),
     ]
@@ -137,17 +137,17 @@ def _order(clocks: CellClocks, cut: Cut, allowed: Allowances) -> list[Rule]:
     rules = [
         Rule(
             "replica_before_send",
-            "that reached a replica before the client sent them",
+            "reached a replica before the client's send",
             pl.col("first_arrived_ns") < pl.col("sent_ns") - clocks.replica_ns,
         ),
         Rule(
             "too_long_inside",
-            "whose waiting and service in the replica are longer than their whole time there, or negative",
+            "had more time in queue and slot than in the whole replica, or a negative time",
             negative | (pl.col("finished_ns") - pl.col("arrived_ns") < inside_ns),
         ),
         Rule(
             "answered_before_finished",
-            "with code OK at the client before the replica had finished them",
+            "ended with OK at the client before the end in the replica",
             _OK & (pl.col("done_ns") < pl.col("finished_ns") - clocks.replica_ns),
         ),
     ]
@@ -156,29 +156,29 @@ def _order(clocks: CellClocks, cut: Cut, allowed: Allowances) -> list[Rule]:
     rules += [
         Rule(
             "proxy_before_send",
-            "that reached the proxy before the client sent them",
+            "reached the proxy before the client's send",
             pl.col("proxy_ns") < pl.col("sent_ns") - clocks.proxy_ns,
         ),
         Rule(
             "passed_on_before_finished",
-            "with code OK that the proxy passed on before the replica had finished them",
+            "left the proxy with OK before the end in the replica",
             # Without an exact duration, the proxy's whole milliseconds are rounded down.
             _OK & (pl.col("proxied_ns") + 1_000_000 < pl.col("finished_ns") - clocks.proxy_ns),
         ),
         Rule(
             "answered_before_proxy",
-            "with code OK at the client before the proxy had passed the answer on",
+            "ended with OK at the client before the proxy passed the answer on",
             _OK & (pl.col("done_ns") < pl.col("proxied_ns") - clocks.proxy_ns),
         ),
         Rule(
             "no_time_at_proxy",
-            "without a time in the proxy's ledger",
+            "had no time in the proxy's ledger",
             _AT_PROXY & pl.col("proxied_ns").is_null(),
         ),
     ]
     if allowed.whole_proxy:
         early = pl.col("first_arrived_ns") < pl.col("proxy_ns") - clocks.proxy_ns
-        rules.append(Rule("replica_before_proxy", "that reached a replica before the proxy", early))
+        rules.append(Rule("replica_before_proxy", "reached a replica before the proxy", early))
     return rules
 
 
@@ -188,12 +188,12 @@ def _outcome_at_replica(allowed: Allowances, *, proxied: bool) -> list[Rule]:
     rules = [
         Rule(
             "ok_only_at_client",
-            "with code OK at the client and another code at the replica",
+            "ended with OK at the client and with another code at the replica",
             _OK & _AT_REPLICA & (theirs != "OK"),
         ),
         Rule(
             "ok_by_another",
-            "with code OK, whose last attempt is in the ledger of another replica than the client names",
+            "ended with OK at another replica than the one that the client names",
             _OK & _AT_REPLICA & (pl.col("answered_by") != pl.col("replica")),
         ),
     ]
@@ -205,12 +205,12 @@ def _outcome_at_replica(allowed: Allowances, *, proxied: bool) -> list[Rule]:
     rules += [
         Rule(
             "failed_only_at_client",
-            "that failed at the client, although the replica finished them with OK in time",
+            "failed at the client, although the replica ended with OK in time",
             ~_OK & (theirs == "OK") & ~late & ~broken,
         ),
         Rule(
             "codes_differ",
-            "that failed with one code at the client and another at the replica",
+            "failed with one code at the client and another at the replica",
             ~_OK & (theirs != "OK") & (theirs != code) & ~_given_up(code, theirs) & ~late & ~broken,
         ),
     ]
@@ -247,32 +247,32 @@ def _outcome_at_proxy(allowed: Allowances) -> list[Rule]:
     return [
         Rule(
             "ok_not_at_proxy",
-            "with code OK at the client and another code at the proxy",
+            "ended with OK at the client and with another code at the proxy",
             _OK & _AT_PROXY & (proxy.is_null() | (proxy != "OK")),
         ),
         Rule(
             "failed_behind_proxy",
-            "that failed at the client, although the proxy passed OK on in time",
+            "failed at the client, although the proxy passed OK on in time",
             ~_OK & (proxy == "OK") & ~late & ~broken,
         ),
         Rule(
             "proxy_code_differs",
-            "that failed with one code at the client and another at the proxy",
+            "failed with one code at the client and another at the proxy",
             ~_OK & (proxy != "OK") & (proxy != code) & ~explained,
         ),
         Rule(
             "proxy_gave_no_code",
-            "that failed with a code that the proxy did not give",
+            "failed with a code that the proxy did not give",
             ~_OK & _AT_PROXY & proxy.is_null() & ~explained,
         ),
         Rule(
             "relayed_code_differs",
-            "whose code the proxy passed on from the replica, which has another",
+            "had another code at the replica than the one that the proxy passed on",
             _AT_REPLICA & relayed & (proxy != theirs) & ~_given_up(proxy, theirs) & ~late & ~stopped,
         ),
         Rule(
             "http_status",
-            "with an HTTP status that no gRPC answer has",
+            "had an HTTP status that no gRPC answer has",
             _AT_PROXY & (pl.col("proxy_http") != pl.when(proxy.is_null()).then(0).otherwise(200)),
         ),
     ]
@@ -286,24 +286,24 @@ def _attempts(cell: Cell, allowed: Allowances, *, proxied: bool) -> list[Rule]:
     rules = [
         Rule(
             "too_many_at_replicas",
-            f"with more than {by_proxy * by_client} attempts in the replicas' ledgers",
+            f"had more attempts at replicas than {by_proxy * by_client}",
             pl.col("replica_rows") > by_proxy * by_client,
         )
     ]
     if proxied:
         per_row = pl.col("proxy_attempts") > by_proxy * pl.col("proxy_rows")
         rules += [
-            Rule("too_many_by_proxy", f"of which the proxy made more than {by_proxy} attempts", per_row),
+            Rule("too_many_by_proxy", f"had more attempts by the proxy than {by_proxy}", per_row),
             Rule(
                 "too_many_by_client",
-                f"that reached the proxy more than {by_client} times",
+                f"reached the proxy more often than allowed ({by_client})",
                 pl.col("proxy_rows") > by_client,
             ),
         ]
         if allowed.whole_proxy and "replica" not in cell.record.missing_ledgers:
             more = pl.col("replica_rows") > pl.col("proxy_attempts")
             rules.append(
-                Rule("more_than_proxy_made", "with more attempts at replicas than the proxy made", more)
+                Rule("more_than_proxy_made", "had more attempts at replicas than the proxy made", more)
             )
     if retries is not None:
         causes = [*retries.on, CANCELLED, DEADLINE]
@@ -311,7 +311,7 @@ def _attempts(cell: Cell, allowed: Allowances, *, proxied: bool) -> list[Rule]:
         lost = retries.attempt_timeout_ms is not None or allowed.replica_breaks_ns < _NEVER_NS
         causes += ["OK"] if lost or allowed.proxy_breaks_ns < _NEVER_NS else []
         other = pl.col("earlier_codes").list.eval(~pl.element().is_in(causes)).list.any()
-        words = f"that were repeated after another code than {', '.join(retries.on)}"
+        words = f"went out again after another code than {', '.join(retries.on)}"
         rules.append(Rule("repeated_without_cause", words, other))
     return rules
 
@@ -324,7 +324,7 @@ def _copies(cell: Cell, *, proxied: bool) -> list[Rule]:
     methods = pl.col("method") != pl.col("replica_method")
     if proxied:
         methods |= pl.col("method") != pl.col("proxy_method")
-    rules = [Rule("another_method", "that are calls of another method in another ledger", methods)]
+    rules = [Rule("another_method", "had another method in another ledger", methods)]
     if cell.record.own_clocks:
         return rules  # what is between the lab's clients and such replicas may drop or change headers
     connection = pl.col("proxy_connection").cast(pl.String) if proxied else pl.col("peer")
@@ -332,12 +332,12 @@ def _copies(cell: Cell, *, proxied: bool) -> list[Rule]:
         *rules,
         Rule(
             "told_otherwise",
-            "with code OK, of which the client was told other times or counts than the replica wrote down",
+            "had other times or counts at the client than the replica wrote down",
             _OK & _AT_REPLICA & pl.any_horizontal(told),
         ),
         Rule(
             "another_connection",
-            "with code OK that came over another connection than the client was told",
+            "came over another connection than the client was told",
             _OK & (pl.col("connection") != connection),
         ),
     ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.analysis.generator_share import latency_spoiled, own_part_ms
+from harness.analysis.generator_share import own_part_ms
 from harness.metrics.facts import CellFacts
 from harness.metrics.metric import NS_PER_MS, Number, Sort
 from harness.metrics.registry import METRICS
@@ -54,7 +54,7 @@ class CellResult:
     """The values of one cell's metrics by name, and what is wrong with the cell.
 
     lag_ms: rank -> the generator's lag. one_event: metric -> by how much a single event would have moved it.
-    own_ms: metric -> how much of it the lab itself caused. spoiled: metric -> why that is too much.
+    own_ms: metric -> how much of it the lab itself caused.
     """
 
     repeat: int
@@ -63,7 +63,6 @@ class CellResult:
     lag_ms: Mapping[str, float] = field(default_factory=dict)
     one_event: Mapping[str, float] = field(default_factory=dict)
     own_ms: Mapping[str, float] = field(default_factory=dict)
-    spoiled: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def record_is_wrong(self) -> bool:
@@ -73,15 +72,14 @@ class CellResult:
     def can_tell(self, metric: str) -> bool:
         """Return whether nothing that is wrong with the cell spoils this metric."""
         sort = METRICS[metric].sort
-        return metric not in self.spoiled and not any(
-            sort in SPOILED_BY[reason.cause] for reason in self.invalid_reasons
-        )
+        return not any(sort in SPOILED_BY[reason.cause] for reason in self.invalid_reasons)
 
     def excess(self, metric: str) -> float:
-        """Return how much of a duration (ms) may be the generator's lag or share; 0 for other metrics.
+        """Return how much of a duration (ms) may be the load generator's own; 0 for other metrics.
 
         A FIFO queue whose arrivals are late by at most L finishes each of them late by at most L. So a
-        latency that counts from the planned send is at most the lag too long. Both are taken at one rank.
+        latency that counts from the planned send is at most the lag too long, both at one rank. The
+        generator's share of a latency has late receiving, too, and may be more. The larger of the two counts.
         """
         entry = METRICS[metric]
         if entry.sort != "times":
@@ -103,7 +101,6 @@ def measure(facts: CellFacts) -> CellResult:
         {rank: lag_ns / NS_PER_MS for rank, lag_ns in facts.lag_ns.items()},
         steps,
         {name: part_ms for name in METRICS if (part_ms := own_part_ms(facts, name)) is not None},
-        {name: reason for name in METRICS if (reason := latency_spoiled(facts, name)) is not None},
     )
 
 

@@ -67,7 +67,9 @@ def without_slowest(forger, *, hidden):
     forger.keep(~ID.is_in(gone))
     if hidden:
         rows = forger.read("requests").sort("request_id")
-        number = (pl.int_range(pl.len()).over("client") + pl.col("client") * 10**9).alias("new")
+        number = (pl.int_range(pl.len()).over("client") + pl.col("client").cast(pl.Int64) * 10**9).alias(
+            "new"
+        )
         new = rows.select("request_id", number)
         for stem in (*TABLES, "messages"):
             forger.table(
@@ -202,6 +204,7 @@ FORGERIES = {
     "failures removed from all ledgers": lambda f: f.keep(
         ~ID.is_in(f.read("requests").filter(~OK)["request_id"].to_list())
     ),
+    "another code at Envoy": lambda f: f.rows("proxy", pl.col("grpc") != "OK", grpc="RESOURCE_EXHAUSTED"),
     "deadlines that had not come": lambda f: f.rows("requests", ID % 9 == 0, code="DEADLINE_EXCEEDED"),
     "cancelled by nobody": lambda f: f.rows("requests", ID % 9 == 0, code="CANCELLED"),
     "cancelled at client and proxy": lambda f: (

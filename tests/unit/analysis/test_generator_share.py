@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from harness.analysis.facts import collect_facts
-from harness.analysis.generator_share import MAX_LAB_PART, latency_spoiled, own_part_ms
+from harness.analysis.generator_share import own_part_ms
 from harness.analysis.joined import join_cell
 from harness.analysis.judge import judge
 from harness.analysis.summary import facts_of
@@ -89,37 +89,31 @@ def with_part(facts, part):
     return replace(facts, generator=GeneratorShare(latency=Latency(rest, rest, rest)))
 
 
-def test_a_figure_that_is_mostly_the_labs_own_is_not_judged(facts):
-    reason = latency_spoiled(with_part(facts, 0.6), "latency_ms.p50")
-    assert reason == (
-        "the lab itself caused 60% of it (at most 50%): it is 11 ms, and 4.4 ms without late sending and "
-        "late receiving"
-    )
-    assert latency_spoiled(with_part(facts, MAX_LAB_PART), "latency_ms.p50") is None
-    assert latency_spoiled(with_part(facts, 0.6), "latency_ms.p90") is None
-    assert latency_spoiled(with_part(facts, 0.6), "spread.cv") is None
-
-
-def test_it_is_a_reason_for_that_metric_alone(facts):
-    result = measure(with_part(facts, 0.6))
-    assert not result.can_tell("latency_ms.p50")
-    assert result.can_tell("latency_ms.max")
-    assert result.invalid_reasons == ()
-
-
-def test_the_verdict_names_a_spoiled_figure_that_is_judged():
+@pytest.fixture(scope="module")
+def golden():
+    """The golden run: its experiment, and the results of its cells."""
     run = read_run(GOLDEN)
-    results = {
-        arm: [replace(measure(cell), spoiled={"latency_ms.p90": "why", "latency_ms.p50": "not judged"})]
-        for arm, (cell, *_) in facts_of(run).items()
-    }
-    found = judge(run.experiment, results).invalid_reasons
-    assert "sticky, repeat 1: not usable for latency_ms.p90, because why" in found
-    assert not any("latency_ms.p50" in reason for reason in found)
+    return run.experiment, {arm: [measure(cell) for cell in cells] for arm, cells in facts_of(run).items()}
 
 
-def test_a_claim_must_be_decided_alike_with_and_without_the_share(facts):
-    """The excess of a duration is the larger of lag and share."""
+@pytest.mark.parametrize(
+    ("times", "own_share", "verdict"),
+    [(4, 0, "held"), (4, 0.6, "inconclusive"), (1.5, 0.6, "held"), (30, 0, "refuted"), (30, 0.6, "refuted")],
+)
+def test_a_claim_must_be_decided_alike_with_and_without_the_share(golden, times, own_share, verdict):
+    """Where bound and figure are far apart, even a large share decides nothing."""
+    experiment, results = golden
+    claim = experiment.expect[-1].model_copy(update={"at_least_times": times})
+    late = [
+        replace(cell, own_ms={claim.metric: own_share * cell.values[claim.metric]})
+        for cell in results["sticky"]
+    ]
+    judged = judge(experiment.model_copy(update={"expect": [claim]}), {**results, "sticky": late})
+    assert judged.findings[0].verdict == verdict
+    assert ("which may be in it" in judged.findings[0].reason) is (verdict == "inconclusive")
+
+
+def test_the_larger_of_lag_and_share_may_be_in_a_duration(facts):
     result = measure(with_part(facts, 0.4))
     assert result.can_tell("latency_ms.p50")
     assert result.excess("latency_ms.p50") == pytest.approx(0.4 * 11)
