@@ -63,8 +63,12 @@ def moments_of(cell: Cell, from_ns: int = 0, to_ns: int | None = None) -> Moment
         found = requests.sort("sent_ns", "request_id").collect(engine="streaming")
         ids = found.lazy().select("request_id")
         stays = all_stays.join(ids, on="request_id", how="semi").sort("request_id", "arrived_ns")
+        # A damaged ledger may lack numbers. What they belong to is left out.
+        known = found.drop_nulls([name for name in found.columns if name != "toward"])
         return Moments(
-            _with_proxy(cell, clocks, found), stays.collect(engine="streaming"), _messages(cell, ids)
+            _with_proxy(cell, clocks, known),
+            stays.drop_nulls().collect(engine="streaming"),
+            _messages(cell, ids).drop_nulls(),
         )
 
 

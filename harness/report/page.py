@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
 
-from harness.analysis.summary import facts_of, summarise
+from harness.analysis.summary import Facts, facts_of, summarise
 from harness.errors import UserError
 from harness.output.safe_text import visible
 from harness.record.record_file import own_folder, write_record, write_text
@@ -47,7 +48,8 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
         summary = summarise(run, facts)
         write_record(run_dir / SUMMARY, summary)
         plots = draw_plots(run.experiment, facts, folder)
-        write_text(run_dir / "report.html", visible(render_report(run, summary, plots)))
+        page = render_report(run, summary, plots, _believed(run, facts))
+        write_text(run_dir / "report.html", visible(page))
     except OSError as error:
         raise UserError(
             f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"
@@ -55,8 +57,15 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
     return run_dir / "report.html", summary
 
 
-def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
-    """Return the page. `plots`: plot name -> path of its SVG."""
+def _believed(run: Run, facts: Facts) -> Run:
+    """Return the run without the cells whose records contradict themselves."""
+    wrong = {(cell.arm, cell.repeat) for cells in facts.values() for cell in cells if cell.contradictions}
+    cells = [cell for cell in run.cells if (cell.record.arm, cell.record.repeat) not in wrong]
+    return replace(run, cells=cells)
+
+
+def render_report(run: Run, summary: Summary, plots: Mapping[str, Path], replayed: Run | None = None) -> str:
+    """Return the page. `plots`: plot name -> path of its SVG. `replayed`: with the cells to be replayed."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -86,7 +95,7 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path]) -> str:
         repeated_lines=tables.repeated_lines(summary),
         unsent=tables.unsent_lines(summary),
         plots=[_embedded(name, path) for name, path in plots.items()],
-        replay=replay_of(run),
+        replay=replay_of(replayed or run),
         replay_style=style("replay.css"),
         replay_script=module_script("replay_player.js"),
         command=_command(run),

@@ -51,6 +51,7 @@ COLUMNS: Mapping[str, str] = {
     "message_sent": "messages",
     "message_took": "messages",
 }
+LIMIT = 2**51  # in quanta seven years; JavaScript counts to 2**53
 SIGNED = ("sent", "arrived", "done", "message_sent", "message_took")
 
 
@@ -65,9 +66,17 @@ class Packed:
 
 
 def pack(moments: Moments, clients: Sequence[int], methods: Sequence[str], codes: Sequence[str]) -> Packed:
-    """Return the moments, packed. A client, a method or a code becomes its index in the sequence given."""
+    """Return the moments, packed. A client, a method or a code becomes its index in the sequence given.
+
+    In a damaged record a number may be negative where none can be, or huge: the nearest possible one counts.
+    """
     columns = columns_of(moments, clients, methods, codes)
-    raw = b"".join(_leb128(_zigzag(columns[name]) if name in SIGNED else columns[name]) for name in COLUMNS)
+    raw = b"".join(
+        _leb128(_zigzag(np.clip(columns[name], -LIMIT, LIMIT)))
+        if name in SIGNED
+        else _leb128(np.clip(columns[name], 0, LIMIT))
+        for name in COLUMNS
+    )
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     text = base64.b64encode(deflate.compress(raw) + deflate.flush()).decode("ascii")
     return Packed(moments.requests.height, moments.stays.height, moments.messages.height, text)

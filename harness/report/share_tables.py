@@ -120,15 +120,11 @@ def ordinal(rank: int) -> str:
 def _share(arm: ArmSummary, column: str) -> Number:
     """Return the arm's value of a column of `_columns`."""
     ranks = arm.share_by_rank
-    if column.startswith("replica-"):
-        return arm.metrics.get(f"share.{column}")
-    if not ranks:
-        return None
-    of_many = dict(zip(OF_MANY, (ranks[0], statistics.median(ranks), ranks[-1]), strict=True))
-    if column in of_many:
-        return of_many[column]
-    rank = int(column[:-2])
-    return ranks[rank - 1] if rank <= len(ranks) else None
+    by_rank = {ordinal(rank): share for rank, share in enumerate(ranks, start=1)}
+    if ranks:
+        by_rank |= zip(OF_MANY, (ranks[0], statistics.median(ranks), ranks[-1]), strict=True)
+    # Any other column is a replica's name. Replicas that are not the lab's may have any name.
+    return by_rank.get(column, arm.metrics.get(f"share.{column}"))
 
 
 def _extras(arms: Arms) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,8 +141,10 @@ def test_events_reach_the_containers_and_are_undone(engine: docker.DockerClient,
 
 
 def test_a_killed_or_interrupted_run_leaves_nothing_and_does_not_disturb_another(
-    engine: docker.DockerClient, tmp_path: Path
+    engine: docker.DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    scratch = Path(tempfile.mkdtemp())  # not tmp_path: the path of a socket must be short
+    monkeypatch.setenv("TMPDIR", str(scratch))
     labs = {}
     for name in ("killed", "interrupted", "undisturbed"):
         folder = tmp_path / name
@@ -160,8 +163,9 @@ def test_a_killed_or_interrupted_run_leaves_nothing_and_does_not_disturb_another
     assert labs["interrupted"].manifest["status"] == "interrupted"
     assert labs["killed"].manifest["status"] == "interrupted"
     deadline_s = time.monotonic() + 20
-    while _left(engine) and time.monotonic() < deadline_s:
+    while (_left(engine) or list(scratch.iterdir())) and time.monotonic() < deadline_s:
         time.sleep(0.1)
+    scratch.rmdir()  # nothing is left in it
 
 
 def test_the_error_names_a_container_that_dies(engine: docker.DockerClient, tmp_path: Path) -> None:

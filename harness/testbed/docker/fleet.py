@@ -1,6 +1,8 @@
 """Replicas and proxy of one cell as containers. Implements harness.events.context.ContainerFleet."""
 
+import os
 import signal
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import docker
 from docker.models.networks import Network
 
+from harness.errors import UserError
 from harness.events.context import PROXY
 from harness.events.registry import kind_of
 from harness.proxy.render import envoy_args
@@ -20,7 +23,19 @@ from harness.testbed.fleet import CellFleet
 
 REPLICA_PORT, ENVOY_PORT = 50051, 8080
 ENVOY_NUMBER, LOAD_NUMBER, FIRST_REPLICA_NUMBER = 0, 1, 2
+ADMIN_SOCKET = "envoy-admin.sock"
+MAX_SOCKET_PATH_BYTES = 107  # unix(7): 108 with the byte that ends it
 CPU_PERIOD_US = 100_000  # the period of the kernel's CPU bandwidth control; Docker's default
+
+
+def confirm_socket_path(sockets: Path) -> None:
+    """Raise UserError if the path of Envoy's admin socket in `sockets` is too long for a Unix socket."""
+    length = len(os.fsencode(sockets / ADMIN_SOCKET))
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise UserError(
+            f"TMPDIR ({tempfile.gettempdir()}): the path of Envoy's socket in it has {length} bytes, expected "
+            f"at most {MAX_SOCKET_PATH_BYTES}; set TMPDIR to a folder with a shorter path, as /tmp"
+        )
 
 
 class DockerFleet(CellFleet):
@@ -29,7 +44,7 @@ class DockerFleet(CellFleet):
     def __init__(
         self, context: CellContext, network: LabNetwork, client: docker.DockerClient, sockets: Path
     ) -> None:
-        super().__init__(context, admin_socket=sockets / "envoy-admin.sock")
+        super().__init__(context, admin_socket=sockets / ADMIN_SOCKET)
         self.containers: dict[str, CellContainer] = {}
         self._network = network
         self._client = client

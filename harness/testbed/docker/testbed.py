@@ -38,7 +38,7 @@ from harness.testbed.docker.container import (
     engine_call,
     host_pids,
 )
-from harness.testbed.docker.fleet import DockerFleet
+from harness.testbed.docker.fleet import DockerFleet, confirm_socket_path
 from harness.testbed.processes import Process
 
 READY_TIMEOUT_S = 40.0
@@ -102,6 +102,7 @@ class DockerTestbed:
             self._project = f"lb-lab-{os.getpid()}-{os.urandom(3).hex()}"
             self._network = engine.make_network(self._client, self._project)
             self._sockets = closing.enter_context(scratch_folder("docker")) / "sockets"
+            confirm_socket_path(self._sockets)
             self._sockets.mkdir()  # it may get another owner, while the folder around it stays this user's
             self._give_to_container_user([self._sockets])
             self._watch = ExitWatch(f"{engine.OWNER}={owner()}", self._containers)

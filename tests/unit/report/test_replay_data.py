@@ -1,5 +1,7 @@
 """What is packed for the replay comes out again, within the quantum, in about ten bytes a request."""
 
+import shutil
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 
 from harness.analysis.moments import Moments, moments_of
 from harness.record.run_directory import read_run
-from harness.report.replay_data import QUANTUM_NS, pack
-from tests.unit.report.replay_unpacked import unpacked
+from harness.report.page import build_report
+from harness.report.plots import PLOTS
+from harness.report.replay import replay_of
+from harness.report.replay_data import QUANTUM_NS, Packed, pack
+from tests.unit.report.replay_unpacked import columns_in, unpacked
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
 CLIENTS, METHODS, CODES = [7, 3, 0], ["AddVideo", "GetVideo"], ["OK", "UNAVAILABLE"]
@@ -169,3 +174,29 @@ def test_an_unknown_client_is_an_error_of_the_caller():
     moments, *_ = moments_from([{**first, "sent_ns": 0, "took_ns": 1, "stays": [], "messages": []}])
     with pytest.raises(pl.exceptions.InvalidOperationError):
         pack(moments, [1], METHODS, CODES)
+
+
+@pytest.mark.parametrize("queue_ns", [-5 * SECOND, -(2**62), 2**62, None])
+def test_a_damaged_ledger_is_packed_to_its_end(queue_ns, tmp_path):
+    """Numbers in LEB128 are 0 at least: a negative one would never end."""
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    path = run / "cells" / "sticky.1" / "replicas.parquet"
+    pl.read_parquet(path).with_columns(pl.lit(queue_ns, pl.Int64).alias("queue_ns")).write_parquet(path)
+    replay = replay_of(read_run(run))
+    assert replay is not None
+    for arm in replay.data["arms"]:
+        packed = Packed(**{name: arm[name] for name in ("requests", "stays", "messages", "data")})
+        assert len(columns_in(packed)["sent"]) == arm["requests"] > 0
+
+
+def test_a_cell_that_contradicts_itself_is_not_replayed(tmp_path, monkeypatch):
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    for name in list(PLOTS):
+        monkeypatch.delitem(PLOTS, name)
+    for repeat in (1, 2, 3):
+        (run / "cells" / f"sticky.{repeat}" / "proxy.parquet").unlink()
+    page = build_report(run)[0].read_text()
+    assert "What happened, request by request" in page
+    assert replay_of(read_run(run)).arms == ["sticky", "round_robin"]
+    assert '"name":"sticky"' not in page
+    assert '"name":"round_robin"' in page

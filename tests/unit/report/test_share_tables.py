@@ -1,8 +1,11 @@
 """Tables of where requests went: ranks that no sum over the repeats evens out, and names."""
 
+import shutil
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -91,6 +94,20 @@ def test_a_table_by_name_that_would_say_nothing_new_is_left_out(summaries: dict[
     assert names_table(summaries["lonely"]) is None  # one replica
     assert names_table(summaries["crowded"]) is None  # twenty
     assert names_table(summaries["stormy"]) is None  # one repeat, by name already
+
+
+def test_a_replica_may_have_any_name(tmp_path: Path) -> None:
+    """Replicas that are not the lab's call themselves as they like; a damaged ledger names anybody."""
+    run = shutil.copytree(GOLDEN, tmp_path / "run")
+    path = run / "cells" / "sticky.1" / "requests.parquet"
+    rows = pl.read_parquet(path)
+    other = pl.when(pl.int_range(pl.len()) % 5 == 0).then(pl.lit("video-a"))
+    rows.with_columns(other.otherwise("replica").alias("replica")).write_parquet(path)
+    summary = summarise(read_run(run))
+    for differ in (False, True):
+        table = where_table(summary.model_copy(update={"replicas_differ": differ}))
+        assert ("video-a" in table.head) == differ
+        assert len({len(row) for row in [table.head, *table.rows]}) == 1
 
 
 def test_an_arm_of_which_nothing_was_answered_has_dashes(turning: Summary) -> None:
