@@ -33,8 +33,8 @@ def confirm_socket_path(sockets: Path) -> None:
     length = len(os.fsencode(sockets / ADMIN_SOCKET))
     if length > MAX_SOCKET_PATH_BYTES:
         raise UserError(
-            f"TMPDIR ({tempfile.gettempdir()}): the path of Envoy's socket in it has {length} bytes, expected "
-            f"at most {MAX_SOCKET_PATH_BYTES}; set TMPDIR to a folder with a shorter path, as /tmp"
+            f"TMPDIR ({tempfile.gettempdir()}): the path of Envoy's socket in it has {length} bytes, "
+            f"expected at most {MAX_SOCKET_PATH_BYTES}; set TMPDIR to a folder with a shorter path, as /tmp"
         )
 
 

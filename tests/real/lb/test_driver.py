@@ -108,7 +108,7 @@ def test_no_server_exits_with_1() -> None:
         (["--option", "shufle=true", "127.0.0.1:1"], "no option 'shufle'; did you mean shuffle?"),
         (["--option", "shuffle", "127.0.0.1:1"], "'shuffle' is not NAME=VALUE"),
         (["--option", "shuffle=perhaps", "127.0.0.1:1"], 'shuffle="perhaps" for pick_first: '),
-        (["--retries", "4", "127.0.0.1:1"], "'5' is not a whole number from 0 to 4"),
+        (["--retries", "5", "127.0.0.1:1"], "'5' is not a whole number from 0 to 4"),
         (["--keepalive", "200", "127.0.0.1:1"], "'200' is not a whole number from 1000 to 86400000"),
         (["--policy", "ring_hash", "--option", "max_ring_size=9", "127.0.0.1:1"], "is above max_ring_size 9"),
         ([], "target"),
