@@ -5,7 +5,7 @@ Runs are read one after the other, and only what a page needs of them is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from harness.site.lesson import Neighbours, lesson_page, lesson_path, report_pat
 from harness.site.map_page import map_of
 from harness.site.pages import render, site_script
 from harness.site.run_facts import RunFacts, read_facts
+from harness.site.theory import theory_pages
+from harness.site.theory_figures import Row, figures_from
 from harness.spec.experiment import command_of
 
 SITE = "site"
@@ -44,8 +46,8 @@ def build_site(results: Path) -> Site:
     choices = choose_runs(results)
     try:
         folder = own_folder(results, SITE)
-        choices = _write_lessons(folder, choices)
-        for path, page in _other_pages(choices):
+        choices, figures = _write_lessons(folder, choices)
+        for path, page in _other_pages(choices, figures):
             _write(folder, path, page)
     except OSError as error:
         raise UserError(
@@ -67,13 +69,20 @@ def _write(folder: Path, path: str, page: str) -> None:
     write_text(folder / path, page)
 
 
-def _write_lessons(folder: Path, choices: Sequence[Choice]) -> list[Choice]:
-    """Write the page of each lesson; return the choices, without the runs that turned out to be damaged."""
+def _write_lessons(
+    folder: Path, choices: Sequence[Choice]
+) -> tuple[list[Choice], Mapping[str, Sequence[Row]]]:
+    """Write the page of each lesson. Return what the other pages need of the runs.
+
+    That is the choices, without the runs that turned out to be damaged, and theory page -> its figures.
+    """
     lessons = [one for one in choices if one.experiment.teaching is not None]
     shown = [one for one in choices if one.experiment.teaching is None]
+    figures: dict[str, Sequence[Row]] = {}
     for place, choice in enumerate(lessons):
         readable, facts = _facts(choice)
         shown.insert(place, readable)
+        figures |= figures_from(facts) if facts is not None else {}
         neighbours = Neighbours(
             _named(lessons[place - 1]) if place else None,
             _named(lessons[place + 1]) if place + 1 < len(lessons) else None,
@@ -85,7 +94,7 @@ def _write_lessons(folder: Path, choices: Sequence[Choice]) -> list[Choice]:
             lesson_path(name),
             lesson_page(place + 1, readable, facts, neighbours, has_report=has_report),
         )
-    return shown
+    return shown, figures
 
 
 def _facts(choice: Choice) -> tuple[Choice, RunFacts | None]:
@@ -93,7 +102,8 @@ def _facts(choice: Choice) -> tuple[Choice, RunFacts | None]:
     if choice.run is None:
         return choice, None
     try:
-        return choice, read_facts(choice.run)
+        facts = read_facts(choice.run)
+        return replace(choice, times_count=not facts.summary.invalid_reasons), facts
     except UserError as error:
         return replace(choice, run=None, unreadable=[*choice.unreadable, str(error)]), None
 
@@ -116,7 +126,10 @@ def _copy_report(folder: Path, name: str, run: Path) -> bool:
     return True
 
 
-def _other_pages(choices: Sequence[Choice]) -> Iterator[tuple[str, str]]:
+def _other_pages(
+    choices: Sequence[Choice], figures: Mapping[str, Sequence[Row]]
+) -> Iterator[tuple[str, str]]:
     """Yield each page that is no lesson: its path in the site's folder, and its HTML."""
     values = {"chapters": map_of(choices), "scripts": [site_script("map.js")], "title": "Map"}
     yield MAP, render("map.html.j2", MAP, values)
+    yield from theory_pages(choices, figures)

@@ -17,7 +17,7 @@ from tests.browser.site_page import OpenSite, SitePage
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, synthesise_run
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-LESSON, NOT_RUN = "lessons/sticky.html", "lessons/partition.html"
+LESSON, NOT_RUN, THEORY = "lessons/sticky.html", "lessons/partition.html", "theory/zipf.html"
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,13 @@ def measured_share(site: Path) -> float:
 
 @pytest.mark.parametrize(
     ("path", "width", "theme"),
-    [("index.html", 390, "dark"), (LESSON, 1280, "light"), (LESSON, 390, "dark"), (NOT_RUN, 390, "light")],
+    [
+        ("index.html", 390, "dark"),
+        (LESSON, 1280, "light"),
+        (LESSON, 390, "dark"),
+        (NOT_RUN, 390, "light"),
+        (THEORY, 390, "dark"),
+    ],
 )
 def test_axe_finds_no_violation_and_nothing_scrolls_sideways(
     path: str, width: int, theme: str, open_site: OpenSite
