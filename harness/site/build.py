@@ -5,17 +5,19 @@ Runs are read one after the other, and only what a page needs of them is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import UserError
 from harness.record.record_file import own_folder, there_is, write_text
+from harness.site.basics import BASICS, basics_page
 from harness.site.chosen import Choice, choose_runs
 from harness.site.lesson import Neighbours, lesson_page, lesson_path, report_path
 from harness.site.map_page import map_of
 from harness.site.pages import render, site_script
 from harness.site.run_facts import RunFacts, read_facts
+from harness.site.sequence import Exchange, exchanges_from
 from harness.site.theory import theory_pages
 from harness.site.theory_figures import Row, figures_from
 from harness.spec.experiment import command_of
@@ -36,6 +38,22 @@ class Site:
     unreadable: Sequence[str]
 
 
+@dataclass(frozen=True)
+class FromRuns:
+    """What pages other than lessons show of the runs: theory page -> figures, method -> an exchange."""
+
+    figures: dict[str, Sequence[Row]]
+    exchanges: dict[str, Exchange]
+
+    def add(self, facts: RunFacts) -> None:
+        """Add what one run has. A measured exchange replaces a simulated one."""
+        self.figures.update(figures_from(facts))
+        for method, exchange in exchanges_from(facts).items():
+            known = self.exchanges.get(method)
+            if known is None or (known.simulated and not exchange.simulated):
+                self.exchanges[method] = exchange
+
+
 def build_site(results: Path) -> Site:
     """Write results/site/ anew and return what it has.
 
@@ -46,8 +64,8 @@ def build_site(results: Path) -> Site:
     choices = choose_runs(results)
     try:
         folder = own_folder(results, SITE)
-        choices, figures = _write_lessons(folder, choices)
-        for path, page in _other_pages(choices, figures):
+        choices, found = _write_lessons(folder, choices)
+        for path, page in _other_pages(choices, found):
             _write(folder, path, page)
     except OSError as error:
         raise UserError(
@@ -69,20 +87,19 @@ def _write(folder: Path, path: str, page: str) -> None:
     write_text(folder / path, page)
 
 
-def _write_lessons(
-    folder: Path, choices: Sequence[Choice]
-) -> tuple[list[Choice], Mapping[str, Sequence[Row]]]:
+def _write_lessons(folder: Path, choices: Sequence[Choice]) -> tuple[list[Choice], FromRuns]:
     """Write the page of each lesson. Return what the other pages need of the runs.
 
-    That is the choices, without the runs that turned out to be damaged, and theory page -> its figures.
+    The choices come without the runs that turned out to be damaged.
     """
     lessons = [one for one in choices if one.experiment.teaching is not None]
     shown = [one for one in choices if one.experiment.teaching is None]
-    figures: dict[str, Sequence[Row]] = {}
+    found = FromRuns({}, {})
     for place, choice in enumerate(lessons):
         readable, facts = _facts(choice)
         shown.insert(place, readable)
-        figures |= figures_from(facts) if facts is not None else {}
+        if facts is not None:
+            found.add(facts)
         neighbours = Neighbours(
             _named(lessons[place - 1]) if place else None,
             _named(lessons[place + 1]) if place + 1 < len(lessons) else None,
@@ -94,7 +111,7 @@ def _write_lessons(
             lesson_path(name),
             lesson_page(place + 1, readable, facts, neighbours, has_report=has_report),
         )
-    return shown, figures
+    return shown, found
 
 
 def _facts(choice: Choice) -> tuple[Choice, RunFacts | None]:
@@ -126,10 +143,9 @@ def _copy_report(folder: Path, name: str, run: Path) -> bool:
     return True
 
 
-def _other_pages(
-    choices: Sequence[Choice], figures: Mapping[str, Sequence[Row]]
-) -> Iterator[tuple[str, str]]:
+def _other_pages(choices: Sequence[Choice], found: FromRuns) -> Iterator[tuple[str, str]]:
     """Yield each page that is no lesson: its path in the site's folder, and its HTML."""
     values = {"chapters": map_of(choices), "scripts": [site_script("map.js")], "title": "Map"}
     yield MAP, render("map.html.j2", MAP, values)
-    yield from theory_pages(choices, figures)
+    yield BASICS, basics_page(choices, found.exchanges)
+    yield from theory_pages(choices, found.figures)

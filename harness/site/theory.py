@@ -1,15 +1,16 @@
-"""The theory pages: one Markdown file each in theory/, with the lab's own figures put in at build time."""
+"""The theory pages: one Markdown file each in texts/theory/, with the lab's own figures put in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import jinja2
+from markupsafe import Markup
 
 from harness.site.chosen import Choice
-from harness.site.markdown import OWN_PAGE, to_html
-from harness.site.pages import FOLDER, render
+from harness.site.markdown import to_html
+from harness.site.pages import render
+from harness.site.texts import filled, read_text
 from harness.site.theory_figures import FIGURES, Row
 from harness.spec.experiment import command_of
 
@@ -18,8 +19,6 @@ DISTURBED = (
     "The machine disturbed this run, so the lab does not count its times. "
     "Run the experiment again on a calm machine to compare them with the formula."
 )
-_PAGES = FOLDER / "theory"
-_TEMPLATES = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)  # noqa: S701 - Markdown
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def theories() -> list[Theory]:
 
 
 def _read(name: str) -> Theory:
-    text = (_PAGES / f"{name}.md").read_text(encoding="utf-8")
+    text = read_text(f"theory/{name}.md")
     title, summary, *_ = text.removeprefix("# ").split("\n\n", 1)[0].split("\n", 1)
     return Theory(name, title, " ".join(summary.split()), text)
 
@@ -51,24 +50,16 @@ def _read(name: str) -> Theory:
 def theory_pages(choices: Sequence[Choice], rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple[str, str]]:
     """Yield the page of contents and each theory page: path and HTML. rows: page -> the lab's figures."""
     pages = theories()
-    by_name = {choice.experiment.name: choice for choice in choices}
     yield CONTENTS, render("theory.html.j2", CONTENTS, {"title": "Theory", "pages": pages})
     for page in pages:
-        values = {"title": page.title, "body": _body(page, by_name, rows.get(page.name, ()))}
+        values = {"title": page.title, "body": _body(page, choices, rows.get(page.name, ()))}
         yield theory_path(page.name), render("article.html.j2", theory_path(page.name), values)
 
 
-def _body(page: Theory, choices: Mapping[str, Choice], rows: Sequence[Row]) -> str:
-    """Return the page's HTML. Its template may use `figures` and `lesson(NAME)`, a link to a lesson."""
-    source = choices.get(FIGURES[page.name].experiment)
-
-    def lesson(name: str) -> str:
-        teaching = choices[name].experiment.teaching
-        assert teaching is not None
-        return f"[{teaching.heading}]({OWN_PAGE}lessons/{name}.html)"
-
-    text = _TEMPLATES.from_string(page.text).render(figures=_figures(source, rows), lesson=lesson)
-    return to_html(text, "../")
+def _body(page: Theory, choices: Sequence[Choice], rows: Sequence[Row]) -> Markup:
+    """Return the page's HTML. Its text may use `figures`, and `lesson(NAME)` for a link to a lesson."""
+    source = next((one for one in choices if one.experiment.name == FIGURES[page.name].experiment), None)
+    return to_html(filled(page.text, choices, figures=_figures(source, rows)), "../")
 
 
 def _figures(source: Choice | None, rows: Sequence[Row]) -> str:

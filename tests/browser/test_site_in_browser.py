@@ -80,6 +80,7 @@ def measured_share(site: Path) -> float:
         (LESSON, 390, "dark"),
         (NOT_RUN, 390, "light"),
         (THEORY, 390, "dark"),
+        ("basics.html", 390, "light"),
     ],
 )
 def test_axe_finds_no_violation_and_nothing_scrolls_sideways(
