@@ -18,6 +18,7 @@ from harness.site.map_page import map_of
 from harness.site.pages import render, site_script
 from harness.site.run_facts import RunFacts, read_facts
 from harness.site.sequence import Exchange, exchanges_from
+from harness.site.teacher import TaughtLesson, taught, teacher_pages
 from harness.site.theory import theory_pages
 from harness.site.theory_figures import Row, figures_from
 from harness.spec.experiment import command_of
@@ -40,10 +41,11 @@ class Site:
 
 @dataclass(frozen=True)
 class FromRuns:
-    """What pages other than lessons show of the runs: theory page -> figures, method -> an exchange."""
+    """What pages other than lessons show: theory page -> figures, method -> an exchange, lessons taught."""
 
     figures: dict[str, Sequence[Row]]
     exchanges: dict[str, Exchange]
+    lessons: list[TaughtLesson]
 
     def add(self, facts: RunFacts) -> None:
         """Add what one run has. A measured exchange replaces a simulated one."""
@@ -94,10 +96,11 @@ def _write_lessons(folder: Path, choices: Sequence[Choice]) -> tuple[list[Choice
     """
     lessons = [one for one in choices if one.experiment.teaching is not None]
     shown = [one for one in choices if one.experiment.teaching is None]
-    found = FromRuns({}, {})
+    found = FromRuns({}, {}, [])
     for place, choice in enumerate(lessons):
         readable, facts = _facts(choice)
         shown.insert(place, readable)
+        found.lessons.append(taught(place + 1, readable, facts))
         if facts is not None:
             found.add(facts)
         neighbours = Neighbours(
@@ -149,3 +152,4 @@ def _other_pages(choices: Sequence[Choice], found: FromRuns) -> Iterator[tuple[s
     yield MAP, render("map.html.j2", MAP, values)
     yield BASICS, basics_page(choices, found.exchanges)
     yield from theory_pages(choices, found.figures)
+    yield from teacher_pages(choices, found.lessons)

@@ -63,20 +63,27 @@ class Choices:
     answer: str
     measured: str
 
+    @property
+    def right(self) -> str:
+        """The right answer in words."""
+        return next(option.text for option in self.options if option.value == self.answer)
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """All that a learner predicts of one run. bars_arm: of which arm the bars are."""
+    """All that a learner predicts of one run. bars_arm: whose bars they are. word: how the run knows."""
 
     bars_arm: str
     bars: Sequence[Bar]
     scales: Sequence[Scale]
     choices: Choices | None
+    word: Literal["measured", "computed"] = "measured"
 
     @property
     def data(self) -> Mapping[str, Any]:
         """What the page's script needs, as JSON."""
         return {
+            "word": self.word,
             "bars": [bar.percent for bar in self.bars],
             "scales": {
                 scale.name: [{"arm": in_words(mark.arm), **_without_arm(mark)} for mark in scale.marks]
@@ -103,7 +110,8 @@ def prediction_of(facts: RunFacts) -> Prediction | None:
     # The arm that is the least even has most to guess.
     name, arm = max(answered, key=lambda pair: pair[1].share_by_rank[0])
     scales = [scale for scale in (_waits(facts.compared), _errors(facts)) if scale is not None]
-    return Prediction(name, list(_bars(arm.share_by_rank)), scales, _who_suffers(facts, name))
+    word: Literal["measured", "computed"] = "computed" if facts.stored.simulated else "measured"
+    return Prediction(name, list(_bars(arm.share_by_rank)), scales, _who_suffers(facts, name), word)
 
 
 def _bars(shares: Sequence[float]) -> Iterator[Bar]:
