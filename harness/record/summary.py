@@ -38,6 +38,10 @@ class Finding(Record):
     """One expectation and what was measured."""
 
     text: str = Field(description="the expectation in words")
+    arm: str = Field(description="name of the arm that it is about")
+    metric: str = Field(description="name of the metric")
+    of: str | None = Field(description="name of the arm with which it is compared, or null")
+    bound: float = Field(description="the bound: of the metric, or of its ratio to that of the arm `of`")
     verdict: FindingWord = Field(
         description="`held`, `refuted` or `inconclusive`: whether the interval lies on one side of the bound"
     )
