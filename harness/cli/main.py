@@ -232,6 +232,53 @@ def compare(
     return 0
 
 
+@app.command()
+def observe(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Access logs, plain or gzip.")],
+    *,
+    format_: Annotated[
+        str, typer.Option("--format", help="auto, alb, envoy (its default text), json, csv or parquet.")
+    ] = "auto",
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=NAME,...", help="Names in the log, as time=ts,client=ip,target=backend."),
+    ] = None,
+    client: Annotated[
+        str, typer.Option(help="What a client is: ip, ip+port, conn_trace_id (ALB) or column:NAME.")
+    ] = "ip",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Key of the hashes (default: $LB_LAB_TRACE_KEY, else a new one)."),
+    ] = None,
+    keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Keep URLs' paths in the trace.")] = False,
+    keep_targets: Annotated[
+        bool, typer.Option("--keep-targets", help="Show the targets' addresses, not hashes.")
+    ] = False,
+    max_broken: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of broken lines from which on the command fails.")
+    ] = 0.01,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="A new folder (default: one in results/observed/)."),
+    ] = None,
+    save_trace: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Keep the trace: one row a request.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="MY.yaml", help="Write an experiment with this workload.")
+    ] = None,
+) -> int:
+    """Read access logs of a load balancer: where requests went, how sticky, who is hot. Judges nothing."""
+    from harness.cli.observe import ObserveOptions, observe_logs
+
+    options = ObserveOptions(
+        log_format=format_, columns=columns, client=client, key_file=key_file, keep_paths=keep_paths,
+        keep_targets=keep_targets, max_broken=max_broken, report=report_folder, save_trace=save_trace,
+        write=write,
+    )  # fmt: skip
+    return observe_logs(files, options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -239,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_unsafe(words)
         debug = "--debug" in words
-        reads_files = words[:1] in (["report"], ["compare"])
+        reads_files = words[:1] in (["report"], ["compare"], ["observe"])
         with native_errors_hidden() if reads_files and not debug else nullcontext():
             status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
