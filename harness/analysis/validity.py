@@ -9,7 +9,7 @@ harness.metrics.metric.Sort says which metrics are which.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -55,6 +55,17 @@ class InvalidReason:
     def in_words(self) -> str:
         """Return what the cell can still be used for, and the reason."""
         return f"{_USABLE[self.cause]}, because {self.text}"
+
+
+def is_unspoiled(reasons: Sequence[str], metric: str) -> bool:
+    """Return whether a cell with these reasons, in words, still tells a metric as it was, lag and all.
+
+    A duration with the generator's lag in it is as wrong as one of another rate.
+    """
+    records = f"{_USABLE['record']}, because"
+    return not reasons or (
+        METRICS[metric].sort == "counts" and not any(reason.startswith(records) for reason in reasons)
+    )
 
 
 @dataclass(frozen=True)

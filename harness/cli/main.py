@@ -164,6 +164,44 @@ def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) 
 
 
 @app.command()
+def plan(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FILE]", help="Plan for this experiment's fleet and load.")
+    ] = None,
+    *,
+    clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests per second, all clients together.")] = None,
+    skew: Annotated[
+        float | None, typer.Option(help="Zipf exponent of the clients' rates (default 0).")
+    ] = None,
+    targets: Annotated[int | None, typer.Option(help="Number of targets.")] = None,
+    service_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Mean time of one request, as 40ms.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Requests that a target works on at once (default 8).")
+    ] = None,
+    slo: Annotated[str | None, typer.Option(metavar="pNN=TIME", help="The objective, as p99=300ms.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long the load lasts (default 60).")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the picture goes (default: results/plan/).")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Write the experiment that verifies the plan.")
+    ] = None,
+) -> int:
+    """Simulate a fleet: what does each policy cost, how many targets does it need? Starts nothing."""
+    from harness.cli.plan import answer
+    from harness.plan.question import parse_duration_ms, parse_objective
+
+    given: dict[str, object] = {"clients": clients, "rate_per_s": rate, "skew": skew, "targets": targets}
+    given |= {"slots": slots, "seconds": seconds, "objective": None if slo is None else parse_objective(slo)}
+    if service_time is not None:
+        given["service_ms"] = parse_duration_ms(service_time, "--service-time")
+    return answer(file, {name: value for name, value in given.items() if value is not None}, svg, write)
+
+
+@app.command()
 @with_overrides("replicas.count", "seed")
 def up(
     experiment: Annotated[str, _EXPERIMENT],

@@ -22,6 +22,7 @@ from harness.report.assets import module_script, style
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.finding import VERDICTS
 from harness.report.plots import PLOTS, draw_plots
+from harness.report.prediction_table import prediction_section
 from harness.report.replay import replay_of
 from harness.report.share_tables import names_table, where_table
 from harness.report.stage_tables import stages_table
@@ -74,6 +75,7 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path], replaye
         verdict_meaning=VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
         lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],
+        prediction=prediction_section(run.path, summary),
         where=where_table(summary),
         names=names_table(summary),
         units=tables.units_table(arms),
