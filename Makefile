@@ -7,7 +7,7 @@ STAMP := .venv/.complete
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) 2>/dev/null || \
   $(BIN)/python -m pip install --quiet --require-hashes -r $(1)
 
-.PHONY: help setup demo test test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity clean
+.PHONY: help setup demo site test test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -33,6 +33,9 @@ demo: $(RUN) ## run the experiment `sticky`
 	@echo $(BIN)/python run_experiment.py sticky
 	@$(BIN)/python run_experiment.py sticky || { [ $$? -eq 3 ] && \
 	  echo "There is no verdict this time; the lines above say why. Again: make demo"; }
+
+site: setup ## make web pages of the lessons from your runs: results/site/index.html
+	$(BIN)/python run_experiment.py site
 
 test: export LB_LAB_THOROUGH ?= 1
 test: setup ## run all tests

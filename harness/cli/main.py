@@ -25,7 +25,7 @@ from harness.output.safe_text import first_unsafe, say
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
 from harness.spec.experiment import Experiment, catalogue, load_experiment, quick_overrides
-from harness.spec.model import CHAPTERS
+from harness.spec.model import BEGIN_WITH, CHAPTERS
 
 SecretFile = Annotated[
     Path | None,
@@ -257,6 +257,31 @@ def report(
 
 
 @app.command()
+def site(
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the runs are; the site goes to DIR/site (default: results/)."
+        ),
+    ] = None,
+) -> int:
+    """Make web pages of the lessons from the newest run of each experiment; say which runs are missing."""
+    from harness.site.build import build_site
+
+    built = build_site(results or RESULTS)
+    for line in built.unreadable:
+        say(f"passed over: {line}")
+    if built.missing:
+        say(f"Not run yet, {len(built.missing)} of {built.lessons + len(built.missing)} experiments:")
+        for command in built.missing:
+            say(f"  {command}")
+    if built.simulated:
+        say(f"Only simulated, not measured: {', '.join(built.simulated)}")
+    say(str(built.first_page))
+    return 0
+
+
+@app.command()
 def compare(
     before: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")],
     after: Annotated[Path, typer.Argument(metavar="DIR", help="Another run of the same experiment.")],
@@ -324,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_unsafe(words)
         debug = "--debug" in words
-        reads_files = words[:1] in (["report"], ["compare"], ["observe"])
+        reads_files = words[:1] in (["report"], ["compare"], ["observe"], ["site"])
         with native_errors_hidden() if reads_files and not debug else nullcontext():
             status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
@@ -420,8 +445,7 @@ def listing(program: str) -> str:
             subsequent_indent=" " * indent,
             break_on_hyphens=False,
         )
-    name = experiments[0].name if experiments else "FILE"
-    lines += ["", f"Run one:     {program} {name}", f"All options: {program} run --help"]
+    lines += ["", f"Run one:     {program} {BEGIN_WITH}", f"All options: {program} run --help"]
     return "\n".join(lines).lstrip("\n")
 
 
