@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.record.summary import Finding
+from harness.report.finding import finding_of
 from harness.site.chosen import Choice
 from harness.site.drawing import Drawing, drawings_of
 from harness.site.exercise import Answer, answers_of
@@ -36,6 +37,7 @@ class TaughtLesson:
     answers: Sequence[Answer]
     prediction: Prediction | None
     formula: Formula | None
+    finding: str
     findings: Sequence[Finding]
     simulated: bool
     times_count: bool
@@ -61,6 +63,7 @@ def taught(number: int, choice: Choice, facts: RunFacts | None) -> TaughtLesson:
         answers=answers_of(choice, facts),
         prediction=None if facts is None else prediction_of(facts),
         formula=None if facts is None else formula_of(facts),
+        finding="" if facts is None else finding_of(facts.summary).text,
         findings=[] if facts is None else facts.summary.expectations,
         simulated=facts is not None and facts.stored.simulated,
         times_count=choice.times_count,
