@@ -23,7 +23,8 @@ from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
 from harness.run.repeats import Claims, by_repeat
 from harness.run.simulated_cell import SimulatedCellRun
-from harness.spec.experiment import Experiment, experiment_yaml
+from harness.run.stored_experiment import stored_experiment
+from harness.spec.experiment import Experiment
 from harness.testbed.choice import FoundTestbed, find_testbed
 
 NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
@@ -74,11 +75,13 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         if load.expect_workers:
             say(workers_to_start(options.load, load), error=True)
         options = replace(options, load=load)
-        writer = RunWriter.create(
-            options.results.absolute(),  # the parts have another working directory
-            _manifest(experiment, options, found, external),
-            experiment_yaml(experiment),
-        )
+        with stored_experiment(experiment) as (text, beside):
+            writer = RunWriter.create(
+                options.results.absolute(),  # the parts have another working directory
+                _manifest(experiment, options, found, external),
+                text,
+                beside,
+            )
         with _recorded(writer):
             _measure(experiment, rounds, _cell_runs(experiment, found, writer, options), writer, options)
         if warning := writer.link_latest():

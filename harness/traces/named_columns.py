@@ -85,17 +85,20 @@ def parse_csv(data: bytes, header: Sequence[str], mapping: Mapping[str, str]) ->
 
 
 def _csv_fields(line: str, count: int) -> list[str | None]:
+    return ([*_cut(line)] + [None] * count)[:count]
+
+
+def _cut(line: str) -> list[str]:
     try:
-        fields: list[str | None] = list(next(csv.reader([line]), []))
+        return next(csv.reader([line]), [])
     except csv.Error:
-        fields = []
-    return (fields + [None] * count)[:count]
+        return []
 
 
 def csv_header(line: str) -> list[str]:
     """Return the names in a CSV file's first line; a name that stands twice gets a number."""
     names: list[str] = []
-    for name in next(csv.reader([line.rstrip("\r\n").removeprefix("\ufeff")]), []):
+    for name in _cut(line.rstrip("\r\n").removeprefix("\ufeff")):
         names.append(name if name not in names else f"{name}.{len(names)}")
     return names
 
