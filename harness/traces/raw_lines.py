@@ -72,7 +72,9 @@ def text_or_null(column: pl.Expr) -> pl.Expr:
 def instant_ns(column: pl.Expr, time_format: str) -> pl.Expr:
     """Return a time as nanoseconds since 1970 (UTC); null where it has another format or an absurd year."""
     # Microseconds: nanoseconds have no room for the year 9999, and would wrap around.
-    micros = column.str.to_datetime(time_format, time_unit="us", strict=False).dt.epoch("us")
+    # Without the cache: hardly any time stands twice.
+    parsed = column.str.to_datetime(time_format, time_unit="us", strict=False, cache=False)
+    micros = parsed.dt.epoch("us")
     return possible_ns(micros, 1000)
 
 
