@@ -87,9 +87,12 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
+        from harness.report.exports import write_exports
         from harness.report.page import build_report
 
-        return build_report(writer.path)
+        report, summary = build_report(writer.path)
+        write_exports(writer.path, summary, options.exports)
+        return report, summary
 
 
 @contextmanager
