@@ -50,7 +50,8 @@ class RunOptions:
 
     `overrides` (dotted field name, such as `workload.rate_per_s` -> value) are already applied to the
     experiment; here they are for the run's manifest. `testbed`: one of TESTBEDS. `external`: only for the
-    testbed `external`. `redo`: how often at most a disturbed cell is measured again.
+    testbed `external`. `redo`: how often at most a disturbed cell is measured again. `exports`: kinds of
+    harness.report.exports.
     """
 
     results: Path = Path("results")
@@ -62,6 +63,7 @@ class RunOptions:
     testbed: str = "local"
     load: LoadOptions = field(default_factory=LoadOptions)
     external: ExternalOptions = field(default_factory=ExternalOptions)
+    exports: tuple[str, ...] = ()
 
 
 def confirm_testbed(testbed: str, external: ExternalOptions) -> None:
