@@ -25,7 +25,12 @@ def summary() -> Summary:
 
 
 def predicted(band: Band, metric: str, summary: Summary, **own: Any) -> Prediction:
-    fields: dict[str, Any] = {"not_modelled": [], "simulations": 39, "calibrated": True} | own
+    fields: dict[str, Any] = {
+        "not_modelled": [],
+        "simulations": 39,
+        "calibrated": True,
+        "overload": None,
+    } | own
     arm = ArmPrediction(metrics={metric: band}, **fields)
     return Prediction(arms=dict.fromkeys(summary.arms, arm))
 
@@ -80,7 +85,7 @@ def test_the_report_names_surprises_and_reasons(summary: Summary, tmp_path: Path
 
 def test_a_prediction_is_read_as_it_was_written(tmp_path: Path) -> None:
     band = Band(low=1.0, median=2.0, high=math.inf)
-    arm = ArmPrediction(not_modelled=[], simulations=19, calibrated=False, metrics={"x": band})
+    arm = ArmPrediction(not_modelled=[], simulations=19, calibrated=False, overload=0.5, metrics={"x": band})
     write_record(tmp_path / PREDICTION, Prediction(arms={"a": arm}))
     read = read_prediction(tmp_path)
     assert read is not None
