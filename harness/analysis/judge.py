@@ -150,6 +150,10 @@ def _finding(expectation: Expectation, decision: Decision, results: Results) -> 
     interval = decision.interval
     return Finding(
         text=expectation.in_words(),
+        arm=expectation.arm,
+        metric=expectation.metric,
+        of=expectation.of,
+        bound=bound,
         verdict=decision.verdict,
         measured=decision.measured,
         interval=None if interval is None else (interval.low, interval.high),

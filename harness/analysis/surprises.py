@@ -59,7 +59,7 @@ class Comparison:
 
 def comparisons(prediction: Prediction, summary: Summary) -> Iterator[Comparison]:
     """Yield every shown metric that was predicted and measured, arm by arm."""
-    expected = {word for finding in summary.expectations for word in finding.text.split()} & METRICS.keys()
+    expected = {finding.metric for finding in summary.expectations}
     for name, arm in summary.arms.items():
         predicted = prediction.arms.get(name)
         if predicted is None:

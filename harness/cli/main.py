@@ -25,7 +25,7 @@ from harness.output.safe_text import first_unsafe, say
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
 from harness.spec.experiment import Experiment, catalogue, load_experiment, quick_overrides
-from harness.spec.model import CHAPTERS
+from harness.spec.model import BEGIN_WITH, CHAPTERS
 
 SecretFile = Annotated[
     Path | None,
@@ -257,6 +257,31 @@ def report(
 
 
 @app.command()
+def site(
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the runs are; the site goes to DIR/site (default: results/)."
+        ),
+    ] = None,
+) -> int:
+    """Make web pages of the lessons from the newest run of each experiment; say which runs are missing."""
+    from harness.site.build import build_site
+
+    built = build_site(results or RESULTS)
+    for line in built.unreadable:
+        say(f"passed over: {line}")
+    if built.missing:
+        say(f"Not run yet, {len(built.missing)} of {built.lessons + len(built.missing)} experiments:")
+        for command in built.missing:
+            say(f"  {command}")
+    if built.simulated:
+        say(f"Only simulated, not measured: {', '.join(built.simulated)}")
+    say(str(built.first_page))
+    return 0
+
+
+@app.command()
 def compare(
     before: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")],
     after: Annotated[Path, typer.Argument(metavar="DIR", help="Another run of the same experiment.")],
@@ -270,6 +295,53 @@ def compare(
     return 0
 
 
+@app.command()
+def observe(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Access logs, plain or gzip.")],
+    *,
+    format_: Annotated[
+        str, typer.Option("--format", help="auto, alb, envoy (its default text), json, csv or parquet.")
+    ] = "auto",
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=NAME,...", help="Names in the log, as time=ts,client=ip,target=backend."),
+    ] = None,
+    client: Annotated[
+        str, typer.Option(help="What a client is: ip, ip+port, conn_trace_id (ALB) or column:NAME.")
+    ] = "ip",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Key of the hashes (default: $LB_LAB_TRACE_KEY, else a new one)."),
+    ] = None,
+    keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Keep URLs' paths in the trace.")] = False,
+    keep_targets: Annotated[
+        bool, typer.Option("--keep-targets", help="Show the targets' addresses, not hashes.")
+    ] = False,
+    max_broken: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of broken lines from which on the command fails.")
+    ] = 0.01,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="A new folder (default: one in results/observed/)."),
+    ] = None,
+    save_trace: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Keep the trace: one row a request.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="MY.yaml", help="Write an experiment with this workload.")
+    ] = None,
+) -> int:
+    """Read access logs of a load balancer: where requests went, how sticky, who is hot. Judges nothing."""
+    from harness.cli.observe import ObserveOptions, observe_logs
+
+    options = ObserveOptions(
+        log_format=format_, columns=columns, client=client, key_file=key_file, keep_paths=keep_paths,
+        keep_targets=keep_targets, max_broken=max_broken, report=report_folder, save_trace=save_trace,
+        write=write,
+    )  # fmt: skip
+    return observe_logs(files, options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -277,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_unsafe(words)
         debug = "--debug" in words
-        reads_files = words[:1] in (["report"], ["compare"])
+        reads_files = words[:1] in (["report"], ["compare"], ["observe"], ["site"])
         with native_errors_hidden() if reads_files and not debug else nullcontext():
             status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
@@ -373,8 +445,7 @@ def listing(program: str) -> str:
             subsequent_indent=" " * indent,
             break_on_hyphens=False,
         )
-    name = experiments[0].name if experiments else "FILE"
-    lines += ["", f"Run one:     {program} {name}", f"All options: {program} run --help"]
+    lines += ["", f"Run one:     {program} {BEGIN_WITH}", f"All options: {program} run --help"]
     return "\n".join(lines).lstrip("\n")
 
 

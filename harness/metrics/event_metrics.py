@@ -25,6 +25,8 @@ class EventMetric(NamedTuple):
     sort: Sort = "load"
     one_event: Callable[[EventEffects], Number] | None = None
     at_least: Callable[[EventEffects], Number] | None = None
+    headline: str = ""
+    clause: str = ""
 
 
 def _failed(event: EventEffects) -> int:
@@ -36,31 +38,45 @@ def _single(_: EventEffects) -> int:
 
 
 EVENT_METRICS: dict[str, EventMetric] = {
-    "requests": EventMetric("requests", "Requests planned in the interval", lambda e: e.requests, "counts"),
+    "requests": EventMetric(
+        "requests",
+        "Requests planned in the interval",
+        lambda e: e.requests,
+        "counts",
+        headline="requests",
+    ),
     "failed_requests": EventMetric(
         "requests",
         "Requests that did not end with OK. Either they were planned in the interval, or they were under way "
         "when an event that breaks calls was asked for",
         _failed,
         one_event=_single,
+        headline="failed requests",
+        clause="{} failed",
     ),
     "error_share": EventMetric(
         "share",
         "Requests of the interval that did not end with OK / all requests of the interval",
         lambda e: share(e.requests - e.ok, e.requests),
         one_event=lambda e: share(1, e.requests),
+        headline="share of failed requests",
+        clause="{} of the requests failed",
     ),
     "failed_sessions": EventMetric(
         "sessions",
         "Sessions with a failed request (see `failed_requests`)",
         lambda e: e.failed_sessions,
         one_event=_single,
+        headline="sessions with a failed request",
+        clause="{} had a failed request",
     ),
     "last_failure_ms": EventMetric(
         "ms",
         "Time from the event to the end of its last failed request; 0 when none failed",
         lambda e: in_ms(e.last_failure_ns),
         "times",
+        headline="time until the last failure",
+        clause="requests failed for {}",
     ),
     "delayed_requests": EventMetric(
         "requests",
@@ -68,6 +84,8 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "with OK that were planned before the first event, however few",
         lambda e: e.delayed,
         one_event=_single,
+        headline="delayed requests",
+        clause="{} were delayed",
     ),
     "longest_gap_ms": EventMetric(
         "ms",
@@ -75,6 +93,8 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "after the interval",
         lambda e: in_ms(e.longest_outage_ns),
         "times",
+        headline="longest gap of a session",
+        clause="the longest time that a session waited for a good answer was {}",
     ),
     "pinned_sessions": EventMetric(
         "sessions",
@@ -84,6 +104,7 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "asked for",
         lambda e: e.migration.pinned,
         "counts",
+        headline="pinned sessions",
     ),
     "moved_sessions": EventMetric(
         "sessions",
@@ -91,6 +112,8 @@ EVENT_METRICS: dict[str, EventMetric] = {
         lambda e: e.migration.moved,
         "counts",
         one_event=_single,
+        headline="moved sessions",
+        clause="{} moved",
     ),
     "needed_moves": EventMetric(
         "sessions",
@@ -99,6 +122,8 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "not. Other events: none, because a replica that is slow or fails is still there",
         lambda e: e.migration.needed,
         "counts",
+        headline="sessions that had to move",
+        clause="{} had to move",
     ),
     "moved_over_needed": EventMetric(
         "ratio",
@@ -107,6 +132,8 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "pinned by chance",
         lambda e: e.migration.moved_over_needed,
         "counts",
+        headline="moved sessions / sessions that had to move",
+        clause="{} times as many sessions moved as had to",
     ),
     "returned_share": EventMetric(
         "share",
@@ -114,6 +141,8 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "removed, and that have an answer in the interval: the share whose last answer came from it again",
         lambda e: e.migration.returned_share,
         "counts",
+        headline="share of sessions that returned",
+        clause="{} of the moved sessions returned to their old replica",
     ),
     "breaks": EventMetric(
         "breaks",
@@ -122,12 +151,16 @@ EVENT_METRICS: dict[str, EventMetric] = {
         lambda e: e.breaks,
         "counts",
         one_event=_single,
+        headline="moves of a session between two requests",
+        clause="sessions changed their replica {} times",
     ),
     "first_answer_ms": EventMetric(
         "ms",
         "For an event that returns replicas: time until one of them first answered a request of the interval",
         lambda e: in_ms(e.first_answer_ns),
         "times",
+        headline="time until the first answer",
+        clause="the first answer took {}",
     ),
     "fair_share_after_ms": EventMetric(
         "ms",
@@ -138,28 +171,36 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "replica do not count. The interval's length when that never happens",
         lambda e: in_ms(e.fair_share_after_ns),
         "times",
+        headline="time until a fair share",
+        clause="the fair share took {}",
     ),
     "target_share": EventMetric(
         "share",
         "Share of the interval's answered requests on the event's targets; null for events of the proxy",
         lambda e: None if e.on_targets is None else share(e.on_targets, e.answered),
         "counts",
+        headline="share of the event's targets",
+        clause="the targets got {} of the requests",
     ),
     "lost_answers": EventMetric(
         "requests",
         "Failed requests that a replica finished with OK",
         lambda e: e.lost_answers,
         one_event=_single,
+        headline="lost answers",
     ),
     "attempts_per_request": EventMetric(
         "ratio",
         "Rows of the replicas / rows of the clients, for the interval's requests",
         lambda e: share(e.attempts, e.requests),
+        headline="attempts per request",
+        clause="a request took {} attempts on average",
     ),
     "goodput_per_s": EventMetric(
         "requests/s",
         "Requests that ended with OK inside the interval, whenever planned / length of the interval",
         lambda e: share(e.good_answers, e.length_s),
+        headline="goodput",
     ),
     "latency_p50_ms": EventMetric(
         "ms",
@@ -168,6 +209,7 @@ EVENT_METRICS: dict[str, EventMetric] = {
         lambda e: in_ms(e.latency.of_all_ns.get("p50")),
         "times",
         at_least=lambda e: in_ms(e.latency.at_least_ns.get("p50")),
+        headline="median latency",
     ),
     "latency_p99_ms": EventMetric(
         "ms",
@@ -176,24 +218,28 @@ EVENT_METRICS: dict[str, EventMetric] = {
         lambda e: in_ms(e.latency.of_all_ns.get("p99")),
         "times",
         at_least=lambda e: in_ms(e.latency.at_least_ns.get("p99")),
+        headline="p99 latency",
     ),
     "ok_latency_p50_ms": EventMetric(
         "ms",
         "Median latency (done - planned) of the interval's requests that ended with OK",
         lambda e: in_ms(e.latency.of_ok_ns.get("p50")),
         "times",
+        headline="median latency of OK alone",
     ),
     "ok_latency_p99_ms": EventMetric(
         "ms",
         "99th percentile latency (done - planned) of the interval's requests that ended with OK",
         lambda e: in_ms(e.latency.of_ok_ns.get("p99")),
         "times",
+        headline="p99 latency of OK alone",
     ),
     "took_effect_ms": EventMetric(
         "ms",
         "Time until the last effect of the event was seen in processes, replicas or Envoy (`took_effect`)",
         lambda e: in_ms(e.took_effect_ns),
         "times",
+        headline="time until it took effect",
     ),
 }
 
@@ -216,6 +262,9 @@ def event_metrics() -> Iterator[tuple[str, Metric]]:
                     metric.sort,
                     one_event=one_event,
                     at_least=at_least,
+                    headline=f"{metric.headline} after event {number}",
+                    # Whoever says it says first which event it was.
+                    clause=metric.clause or f"the {metric.headline} was {{}}",
                 ),
             )
 

@@ -150,7 +150,8 @@ class Metric:
     `meaning` stands in results/README.md: one line of Markdown. `lag_rank`: of a metric of the sort `times`,
     the rank of the generator's lag that it may contain. `one_event`: by how much a single event would have
     moved the value, where the metric counts events. `at_least`: of a metric that may be
-    infinity, what its value is at least.
+    infinity, what its value is at least. `headline`: its name for people, "p99 latency"; "": its dotted name
+    in words. `clause`: what it says of an arm, with {} for the figure; "": "the <headline> was {}".
     """
 
     unit: str
@@ -160,6 +161,8 @@ class Metric:
     lag_rank: str = "p99"
     one_event: Compute | None = None
     at_least: Compute | None = None
+    headline: str = ""
+    clause: str = ""
 
 
 def in_ms(ns: Number) -> Number:

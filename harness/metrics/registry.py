@@ -6,17 +6,16 @@ quick. `make schema` writes the meanings to results/README.md.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.metrics.duration_metrics import duration_metrics, generator_metrics, latency_metrics
 from harness.metrics.event_metrics import event_metrics
 from harness.metrics.metric import (
     Compute,
     Metric,
     Number,
-    Sort,
     chi2_p,
     cv,
     effective_replicas,
@@ -24,13 +23,12 @@ from harness.metrics.metric import (
     jain,
     max_off_fair,
     max_over_mean,
-    reported,
     share,
 )
 from harness.metrics.stages import stage_metrics
 
 if TYPE_CHECKING:
-    from harness.metrics.facts import CellFacts, Latency, Placement
+    from harness.metrics.facts import CellFacts, Placement
 
 NAMED_REPLICAS = 8  # replicas whose share is a metric of its own
 COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")
@@ -70,75 +68,6 @@ def _bytes_per_request(facts: CellFacts) -> Number:
     return None if carried is None else share(carried, facts.ledgers.client)
 
 
-_PERCENTILES = {
-    "p50": "Median",
-    "p90": "90th percentile",
-    "p95": "95th percentile",
-    "p99": "99th percentile",
-    "p999": "99.9th percentile",
-    "max": "Maximum",
-}
-
-# Prefix of metrics that count failed requests as longer than any answer -> the latency, and what it is of.
-_LATENCIES: dict[str, tuple[Callable[[CellFacts], Latency], str]] = {
-    "latency_ms": (lambda f: f.latency, "the latency of all requests from the planned send (done - planned)"),
-    "latency_from_send_ms": (
-        lambda f: f.latency_from_send,
-        "the latency of all requests from the actual send (done - sent)",
-    ),
-}
-_OF_FAILED = "A failed request counts as longer than any answer: null where the percentile falls on one"
-
-# Prefix -> percentiles of a cell, those of them that are metrics, and the quantity in words.
-_DURATIONS: dict[str, tuple[Callable[[CellFacts], Mapping[str, float]], Sequence[str], str]] = {
-    "ok_latency_ms": (
-        lambda f: f.latency.of_ok_ns,
-        tuple(_PERCENTILES),
-        "the latency from the planned send (done - planned) of the requests that ended with OK",
-    ),
-    "message_latency_ms": (
-        lambda f: f.streams.message_latency_ns,
-        ("p50", "p90", "p99", "max"),
-        "the latency of stream messages (received - planned)",
-    ),
-    "lag_ms": (
-        lambda f: reported(f.lag_ns, f.requests),
-        ("p50", "p99", "max"),
-        "the lag of the load generator (sent - ready: the wait for an answer that a call needs is no lag)",
-    ),
-    "queue_ms": (
-        lambda f: f.queue_ns,
-        ("p50", "p90", "p99", "max"),
-        "the time that an attempt waited for a slot, until it got one or was given up, from the replicas' "
-        "ledgers (where the lab cannot read them: of answered requests, as the answering replica says)",
-    ),
-}
-
-
-def _metrics_of_generator() -> Iterator[tuple[str, Metric]]:
-    own = (
-        "the load generator's own share of the latency: late sending, late receiving, and what is neither "
-        "proxy nor replica"
-    )
-    for rank in ("p50", "p99", "max"):
-        compute = _percentile(lambda f: f.generator.own_ns, rank)
-        yield f"generator_ms.{rank}", Metric("ms", f"{_PERCENTILES[rank]} of {own}", compute, "counts")
-    for rank in ("p50", "p90", "p99"):
-        meaning = (
-            f"Part of `latency_ms.{rank}` that the lab itself caused: 1 - the same percentile of the "
-            f"latencies less the load generator's own share / `latency_ms.{rank}`"
-        )
-        yield f"generator_part.{rank}", Metric("share", meaning, _generator_part(rank), "counts")
-
-
-def _generator_part(rank: str) -> Compute:
-    def compute(facts: CellFacts) -> Number:
-        whole, rest = (one.of_all_ns.get(rank) for one in (facts.latency, facts.generator.latency))
-        return None if not whole or rest is None or math.isinf(whole) else 1 - rest / whole
-
-    return compute
-
-
 # Unit -> what is counted on each replica.
 _UNITS = {
     "connections": "the clients' connections that the replica served",
@@ -148,47 +77,32 @@ _UNITS = {
 }
 
 
-def _metrics_of_latencies() -> Iterator[tuple[str, Metric]]:
-    for prefix, (latency, quantity) in _LATENCIES.items():
-        for name, words in _PERCENTILES.items():
-            yield f"{prefix}.{name}", _latency_metric(latency, name, f"{words} of {quantity}. {_OF_FAILED}")
-
-
-def _latency_metric(latency: Callable[[CellFacts], Latency], name: str, meaning: str) -> Metric:
-    return Metric(
-        "ms",
-        meaning,
-        _percentile(lambda facts: latency(facts).of_all_ns, name),
-        "times",
-        name,
-        at_least=_percentile(lambda facts: latency(facts).at_least_ns, name),
-    )
-
-
-def _metrics_of_durations() -> Iterator[tuple[str, Metric]]:
-    for prefix, (percentiles, names, quantity) in _DURATIONS.items():
-        for name in names:
-            meaning = f"{_PERCENTILES[name]} of {quantity}"
-            # The lag itself is what would spoil the others.
-            sort: Sort = "counts" if prefix == "lag_ms" else "times"
-            yield f"{prefix}.{name}", Metric("ms", meaning, _percentile(percentiles, name), sort, name)
-
-
-def _percentile(percentiles: Callable[[CellFacts], Mapping[str, float]], name: str) -> Compute:
-    return lambda facts: in_ms(percentiles(facts).get(name))
-
-
 def _metrics_of_units() -> Iterator[tuple[str, Metric]]:
     functions = {
-        "max_over_mean": ("ratio", "Busiest replica / fair share", max_over_mean),
-        "cv": ("ratio", "Standard deviation / mean over the replicas", cv),
-        "effective_replicas": ("replicas", "1 / sum(share^2) over the replicas", effective_replicas),
+        "max_over_mean": ("ratio", "Busiest replica / fair share", max_over_mean, "busiest / fair"),
+        "cv": ("ratio", "Standard deviation / mean over the replicas", cv, "deviation / mean"),
+        "effective_replicas": (
+            "replicas",
+            "1 / sum(share^2) over the replicas",
+            effective_replicas,
+            "effective number of replicas",
+        ),
     }
     for unit, counted in _UNITS.items():
-        for name, (scale, meaning, function) in functions.items():
+        noun = unit.replace("_", " ")
+        for name, (scale, meaning, function, words) in functions.items():
             yield (
                 f"{unit}.{name}",
-                Metric(scale, f"{meaning}, counting {counted}", _of_unit(unit, function), "counts"),
+                Metric(
+                    scale,
+                    f"{meaning}, counting {counted}",
+                    _of_unit(unit, function),
+                    "counts",
+                    headline=f"{words} by {noun}",
+                    clause=f"the busiest replica had {{}} times its fair share of the {noun}"
+                    if function is max_over_mean
+                    else "",
+                ),
             )
 
 
@@ -209,12 +123,20 @@ def _error_share(code: str) -> Compute:
 
 
 METRICS: dict[str, Metric] = {
-    "requests": Metric("requests", "Requests planned in the measured window", lambda f: f.requests, "counts"),
+    "requests": Metric(
+        "requests",
+        "Requests planned in the measured window",
+        lambda f: f.requests,
+        "counts",
+        headline="requests",
+    ),
     "error_share": Metric(
         "share",
         "Requests that did not end with OK / all requests",
         lambda f: share(sum(f.errors.values()), f.requests),
         one_event=lambda f: share(1, f.requests),
+        headline="share of failed requests",
+        clause="{} of the requests failed",
     ),
     **{
         f"errors.{code}": Metric(
@@ -222,6 +144,8 @@ METRICS: dict[str, Metric] = {
             f"Requests that ended with {code} / all requests",
             _error_share(code),
             one_event=lambda f: share(1, f.requests),
+            headline=f"requests that ended with {code}",
+            clause=f"{{}} of the requests ended with {code}",
         )
         for code in COUNTED_CODES
     },
@@ -229,35 +153,51 @@ METRICS: dict[str, Metric] = {
         "requests/s",
         "Requests that ended with OK inside the measured window / its length. A later answer does not count",
         lambda f: f.good_answers / f.window_s,
+        headline="goodput",
     ),
     "unsent_requests": Metric(
         "requests",
         "Requests planned in the measured window that were never sent: with `await_each_answer` a client "
         "does not send what would leave later than a deadline after the window. Null in a closed loop",
         lambda f: f.unsent,
+        headline="requests never sent",
     ),
     "attempts.per_request": Metric(
         "ratio",
         "Rows of the replicas / rows of the clients, warm-up included. Above 1: retries add to the load. "
         "Below 1: some requests never reached a replica",
         lambda f: None if f.ledgers.replica is None else share(f.ledgers.replica, f.ledgers.client),
+        headline="attempts per request",
+        clause="a request took {} attempts on average",
     ),
     "attempts.max_over_mean": Metric(
         "ratio",
         "Busiest replica's attempts / fair share, from the replicas' ledgers; 1 is even",
         lambda f: None if f.replica_attempts is None else max_over_mean(list(f.replica_attempts.values())),
+        headline="busiest / fair by attempts",
+        clause="the busiest replica got {} times its fair share of the attempts",
     ),
     "bytes.per_request": Metric(
         "bytes",
         "Bytes of the bodies that Envoy carried, both ways / requests, warm-up included; route `envoy`",
         _bytes_per_request,
         "counts",
+        headline="bytes per request",
     ),
     "spread.max_over_mean": Metric(
-        "ratio", "Busiest replica's requests / fair share; 1 is even", _of_spread(max_over_mean), "counts"
+        "ratio",
+        "Busiest replica's requests / fair share; 1 is even",
+        _of_spread(max_over_mean),
+        "counts",
+        headline="busiest / fair share",
+        clause="the busiest replica got {} times its fair share",
     ),
     "spread.cv": Metric(
-        "ratio", "Standard deviation / mean of the replicas' requests; 0 is even", _of_spread(cv), "counts"
+        "ratio",
+        "Standard deviation / mean of the replicas' requests; 0 is even",
+        _of_spread(cv),
+        "counts",
+        headline="deviation / mean of the replicas' requests",
     ),
     "spread.jain": Metric(
         "index",
@@ -265,24 +205,30 @@ METRICS: dict[str, Metric] = {
         "(even)",
         _of_spread(jain),
         "counts",
+        headline="Jain's fairness index",
     ),
     "spread.effective_replicas": Metric(
         "replicas",
         "The effective number of replicas, 1 / sum(share^2): n when even, 1 when all requests are on one",
         _of_spread(effective_replicas),
         "counts",
+        headline="effective number of replicas",
+        clause="the requests were spread as if over {}",
     ),
     "spread.chi2_p": Metric(
         "probability",
         "Probability that replicas drawn at random would be at least as uneven (Pearson's chi-square test)",
         _of_spread(chi2_p),
         "counts",
+        headline="probability of so uneven a spread by chance",
     ),
     "spread.used_replicas": Metric(
         "replicas",
         "Replicas that answered a request",
         _of_spread(lambda counts: sum(map(bool, counts))),
         "counts",
+        headline="replicas that answered",
+        clause="{} answered",
     ),
     "random_placement.max_over_mean": Metric(
         "ratio",
@@ -291,22 +237,29 @@ METRICS: dict[str, Metric] = {
         "2,000 draws with a fixed seed",
         _of_placement(lambda placement: placement.mean),
         "counts",
+        headline="busiest / fair share by random placement (model)",
     ),
     "random_placement.max_over_mean_p5": Metric(
         "ratio",
         "**A model**: the 5th percentile of the same draws. One placement is below it one time in twenty",
         _of_placement(lambda placement: placement.p5),
         "counts",
+        headline="p5 of busiest / fair share by random placement (model)",
     ),
     "random_placement.max_over_mean_p95": Metric(
         "ratio",
         "**A model**: the 95th percentile of the same draws. One placement is above it one time in twenty",
         _of_placement(lambda placement: placement.p95),
         "counts",
+        headline="p95 of busiest / fair share by random placement (model)",
     ),
     **dict(_metrics_of_units()),
     "connections.count": Metric(
-        "connections", "Connections of clients with an answered request", lambda f: f.connections, "counts"
+        "connections",
+        "Connections of clients with an answered request",
+        lambda f: f.connections,
+        "counts",
+        headline="connections",
     ),
     **{
         f"share.replica-{number}": Metric(
@@ -314,6 +267,8 @@ METRICS: dict[str, Metric] = {
             f"Share of the answered requests on replica-{number}",
             _share_of(f"replica-{number}", lambda f: f.replica_requests),
             "counts",
+            headline=f"share of replica-{number}",
+            clause=f"replica-{number} got {{}} of the requests",
         )
         for number in range(NAMED_REPLICAS)
     },
@@ -323,6 +278,8 @@ METRICS: dict[str, Metric] = {
             f"Share of the attempts on replica-{number}, from the replicas' ledgers. A request that was "
             "tried again has several attempts; `share` counts only the one that answered",
             _share_of(f"replica-{number}", lambda f: f.replica_attempts or {}),
+            headline=f"share of replica-{number} in the attempts",
+            clause=f"replica-{number} got {{}} of the attempts",
         )
         for number in range(NAMED_REPLICAS)
     },
@@ -331,18 +288,22 @@ METRICS: dict[str, Metric] = {
         "Number of replicas that answered a client, median over the clients",
         _replicas_per_client,
         "counts",
+        headline="replicas per client",
+        clause="a client was answered by {}",
     ),
     "balance.max_off_fair_requests": Metric(
         "requests",
         "Largest distance of a replica's requests from the fair share",
         _of_spread(max_off_fair),
         "counts",
+        headline="largest distance from the fair share",
     ),
     "balance.max_off_fair_per_client_requests": Metric(
         "requests",
         "The same within the requests of one client, for the client with the largest distance",
         _off_fair_per_client,
         "counts",
+        headline="largest distance from a client's fair share",
     ),
     "balance.round_off_fair_requests": Metric(
         "requests",
@@ -352,9 +313,14 @@ METRICS: dict[str, Metric] = {
         "in the short run",
         lambda f: f.short_run_unfairness,
         "counts",
+        headline="distance from the fair share in a short run",
     ),
     "affinity.sessions": Metric(
-        "sessions", "Sessions with an answered request", lambda f: f.sessions.count, "counts"
+        "sessions",
+        "Sessions with an answered request",
+        lambda f: f.sessions.count,
+        "counts",
+        headline="sessions",
     ),
     "affinity.purity": Metric(
         "share",
@@ -362,6 +328,8 @@ METRICS: dict[str, Metric] = {
         lambda f: share(f.sessions.top_requests, f.sessions.requests),
         "counts",
         one_event=lambda f: share(1, f.sessions.requests),
+        headline="share of a session's requests on one replica",
+        clause="a session had {} of its requests on one replica",
     ),
     "affinity.group_purity": Metric(
         "share",
@@ -369,6 +337,8 @@ METRICS: dict[str, Metric] = {
         "requests; policy `target_groups`",
         _group_purity,
         "counts",
+        headline="share of a session's requests in one target group",
+        clause="a session had {} of its requests in one target group",
     ),
     "affinity.breaks": Metric(
         "breaks",
@@ -376,46 +346,62 @@ METRICS: dict[str, Metric] = {
         lambda f: f.sessions.breaks,
         "counts",
         one_event=lambda _: 1,
+        headline="moves of a session between two requests",
+        clause="sessions changed their replica {} times",
     ),
     "cache.hit_share": Metric(
         "share",
         "Answers from a replica that remembered the session / answers of replicas with a cache",
         lambda f: share(f.cache_hits, f.cache_lookups),
         "counts",
+        headline="share of cache hits",
+        clause="{} of the answers came from a replica that knew the session",
     ),
     "stream.count": Metric(
-        "streams", "Streams with an answered message", lambda f: f.streams.count, "counts"
+        "streams",
+        "Streams with an answered message",
+        lambda f: f.streams.count,
+        "counts",
+        headline="streams",
     ),
     "stream.purity": Metric(
         "share",
         "Streams whose messages all name one replica / streams with an answered message",
         lambda f: share(f.streams.pure, f.streams.count),
         "counts",
+        headline="share of streams on one replica",
+        clause="{} of the streams stayed on one replica",
     ),
     "stream.missing_messages": Metric(
         "messages",
         "Messages that streams were to have and that never came: requests that are streams x messages of a "
         "stream - messages received; 0 without streams",
         lambda f: f.streams.missing,
+        headline="missing messages of streams",
     ),
-    **dict(_metrics_of_latencies()),
-    **dict(_metrics_of_durations()),
+    **dict(latency_metrics()),
+    **dict(duration_metrics()),
     **dict(stage_metrics()),
-    **dict(_metrics_of_generator()),
+    **dict(generator_metrics()),
     "in_flight.p99": Metric(
         "requests",
         "99th percentile of the requests inside a replica when an attempt arrives, this one included, from "
         "the replicas' ledgers (where the lab cannot read them: as `queue_ms`)",
         lambda f: f.in_flight.get("p99"),
+        headline="p99 of the requests inside a replica",
     ),
     "in_flight.max": Metric(
-        "requests", "Maximum of the requests inside one replica", lambda f: f.in_flight.get("max")
+        "requests",
+        "Maximum of the requests inside one replica",
+        lambda f: f.in_flight.get("max"),
+        headline="most requests inside a replica",
     ),
     "answers_lost": Metric(
         "requests",
         "Requests that a replica finished with OK while the client got an error",
         lambda f: f.answers_lost,
         one_event=lambda _: 1,
+        headline="lost answers",
     ),
     "longest_gap_ms": Metric(
         "ms",
@@ -425,12 +411,16 @@ METRICS: dict[str, Metric] = {
         lambda f: in_ms(f.longest_outage_ns),
         "times",
         "max",
+        headline="longest gap of a session",
+        clause="the longest time that a session waited for a good answer was {}",
     ),
     "endpoints.healthy_min": Metric(
         "replicas",
         "Minimum number of replicas that were `healthy` in Envoy while measuring; only with events and Envoy",
         lambda f: f.healthy.minimum,
         "counts",
+        headline="fewest healthy replicas",
+        clause="the proxy had {} or more as healthy",
     ),
     "endpoints.healthy_mean": Metric(
         "replicas",
@@ -438,14 +428,19 @@ METRICS: dict[str, Metric] = {
         "and Envoy",
         lambda f: f.healthy.mean,
         "counts",
+        headline="mean number of healthy replicas",
     ),
     "planned_rate_per_s": Metric(
         "requests/s",
         "Sends planned in the measured window / its length, from the plan as drawn",
         lambda f: f.planned_rate_per_s,
+        headline="planned rate",
     ),
     "achieved_rate_per_s": Metric(
-        "requests/s", "Sends in the measured window / its length", lambda f: f.achieved_rate_per_s
+        "requests/s",
+        "Sends in the measured window / its length",
+        lambda f: f.achieved_rate_per_s,
+        headline="achieved rate",
     ),
     **dict(event_metrics()),
 }

@@ -110,6 +110,8 @@ _FIGURES: Mapping[str, tuple[str, Callable[[StageTimes], Number]]] = {
     ),
 }
 
+_HEADLINES = {"p50": "median", "p99": "p99", "mean": "mean", "slowest": "mean over the slowest 1 %"}
+
 
 def stage_metrics() -> Iterator[tuple[str, Metric]]:
     """Yield (name, metric) for each stage: stage_ms.<stage>.<figure>; None in cells without that stage."""
@@ -119,7 +121,9 @@ def stage_metrics() -> Iterator[tuple[str, Metric]]:
             # Late sending is what would spoil the others.
             sort: Sort = "counts" if name == "late_sending" else "times"
             rank = figure if figure in ("p50", "p99") else "p99"
-            yield f"stage_ms.{name}.{figure}", Metric("ms", meaning, _of_stage(name, compute), sort, rank)
+            headline = f"{_HEADLINES[figure]} of {stage.label}"
+            metric = Metric("ms", meaning, _of_stage(name, compute), sort, rank, headline=headline)
+            yield f"stage_ms.{name}.{figure}", metric
 
 
 def _of_stage(name: str, compute: Callable[[StageTimes], Number]) -> Compute:

@@ -20,6 +20,7 @@ from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
 from harness.report.assets import module_script, style
 from harness.report.event_tables import changes_table, event_tables
+from harness.report.finding import VERDICTS
 from harness.report.plots import PLOTS, draw_plots
 from harness.report.prediction_table import prediction_section
 from harness.report.replay import replay_of
@@ -29,12 +30,6 @@ from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
 
 _LEFT_IN_URLS = "!$'()*+,/:;=?@[]^`{|}~<> "
-_VERDICTS = {
-    "held": "Everything that was expected is what was measured.",
-    "refuted": "At least one expectation is not what was measured.",
-    "measured": "Nothing was expected; the figures are what was measured.",
-    "inconclusive": "There is no verdict; each expectation says why. The figures are shown all the same.",
-}
 
 
 def build_report(run_dir: Path) -> tuple[Path, Summary]:
@@ -77,7 +72,7 @@ def render_report(run: Run, summary: Summary, plots: Mapping[str, Path], replaye
         summary=summary,
         error=run.manifest.error,
         failed=tables.failed_lines(summary),
-        verdict_meaning=_VERDICTS[summary.verdict],
+        verdict_meaning=VERDICTS[summary.verdict],
         difference=_difference(run.experiment),
         lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],
         prediction=prediction_section(run.path, summary),

@@ -211,6 +211,11 @@ def generator_table(arms: Arms) -> Table:
     )
 
 
+def not_judged_lines(summary: Summary) -> list[str]:
+    """Return a line for each expectation that was not judged."""
+    return [f"{text}, an arm was not run" for text in summary.not_judged]
+
+
 def unsent_lines(summary: Summary) -> list[str]:
     """Return a line for each arm that did not send all planned requests."""
     lines = []

@@ -13,10 +13,12 @@ from rich.table import Table
 
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
+from harness.report.finding import VERDICTS, expectation_in_words, finding_of
 from harness.report.share_tables import OF_MANY, purely_ranked, where_table
 from harness.report.tables import (
     failed_lines,
     figure_of,
+    not_judged_lines,
     repeated_in_words,
     repeated_lines,
     unsent_lines,
@@ -24,6 +26,7 @@ from harness.report.tables import (
 
 MAX_ARM_COLUMNS = 5
 NAME_ROOM = 24  # characters for an arm's name; longer ones are folded
+KIND_ROOM = 12  # characters for "inconclusive"
 COLUMN_GAP = 2  # characters from one column to the next, and at both ends
 
 # Columns that are left out where they leave no room for an arm's name.
@@ -40,39 +43,50 @@ COLOURS = {"held": "green", "measured": "green", "refuted": "red", "inconclusive
 
 
 def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
-    """Print where requests went in each arm, what its events did, the verdict, and the path of the report.
+    """Print the finding, where requests went, what events did, the verdicts, and the path of the report.
 
     Where every request of a cell failed, that comes first.
     """
     for line in failed_lines(summary):
         console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
+    verdict = summary.verdict
+    console.print(f"[dim]{escape(summary.question)}[/]", highlight=False)
+    console.print(f"[bold]{escape(finding_of(summary).text)}[/]\n", highlight=False)
     console.print(_where(summary, console.width))
     for name, arm in summary.arms.items():
         if arm.events:
-            line = f"  [bold]{escape(name)}[/]  {escape(event_line(arm))}"
-            console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
-    verdict = summary.verdict
-    console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  [dim]{escape(summary.question)}[/]")
-    for line in _lines(summary):
-        console.print(line, highlight=False)
+            console.print(_entry(f"[bold]{escape(name)}[/]", escape(event_line(arm)), NAME_ROOM))
+    console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {VERDICTS[verdict]}", highlight=False)
+    for kind, line in _lines(summary):
+        console.print(_entry(kind, line, KIND_ROOM))
     if report is not None:
         console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
     if summary.advice:
         console.print(f"[bold yellow]{escape(summary.advice)}[/]", highlight=False)
 
 
-def _lines(summary: Summary) -> Iterator[str]:
-    """Yield a line for each expectation, note and repetition, with its kind in colour."""
-    for finding in summary.expectations:
-        text = f"{escape(finding.text)}, measured [bold]{escape(finding.figures)}[/]"
-        yield f"  [{COLOURS[finding.verdict]}]{finding.verdict:<12}[/] {text}"
-    yield from (f"  [dim]not judged[/]   {escape(text)}, an arm was not run" for text in summary.not_judged)
-    yield from (f"  [dim]note[/]         {escape(note)}" for note in summary.notes)
-    yield from (f"  [dim]not sent[/]     {escape(line)}" for line in unsent_lines(summary))
-    yield from (f"  [yellow]invalid[/]      {escape(reason)}" for reason in summary.invalid_reasons)
+def _entry(kind: str, text: str, room: int) -> Table:
+    """Return a line of two columns: what it is, and its text, wrapped by words in a column of its own."""
+    entry = Table.grid(padding=(0, 1, 0, 0))
+    entry.add_column(width=2)
+    entry.add_column(min_width=min(room, KIND_ROOM), max_width=room, overflow="fold")
+    entry.add_column(overflow="fold")
+    entry.add_row("", kind, text)
+    return entry
+
+
+def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield what a line is, in colour, and its text, for each expectation, note and repetition."""
+    for one in summary.expectations:
+        text = f"{escape(expectation_in_words(one))}; measured [bold]{escape(one.figures)}[/]"
+        yield f"[{COLOURS[one.verdict]}]{one.verdict}[/]", text
+    yield from (("[dim]not judged[/]", escape(text)) for text in not_judged_lines(summary))
+    yield from (("[dim]note[/]", escape(note)) for note in summary.notes)
+    yield from (("[dim]not sent[/]", escape(line)) for line in unsent_lines(summary))
+    yield from (("[yellow]invalid[/]", escape(reason)) for reason in summary.invalid_reasons)
     if again := repeated_in_words(summary):
-        yield f"  [dim]repeated[/]     {again}"
-    yield from (f"{'':15}{escape(line)}" for line in repeated_lines(summary))
+        yield "[dim]repeated[/]", again
+    yield from (("", escape(line)) for line in repeated_lines(summary))
 
 
 def _where(summary: Summary, width: int) -> Table:

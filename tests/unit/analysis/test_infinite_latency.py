@@ -79,6 +79,10 @@ def test_two_runs_are_compared_without_an_interval() -> None:
 def test_a_finding_is_written_with_null_and_says_infinity_in_words(tmp_path: Path) -> None:
     finding = Finding(
         text="t",
+        arm="sticky",
+        metric="latency_ms.p99",
+        of=None,
+        bound=3,
         verdict="refuted",
         measured=INFINITY,
         interval=(500.0, INFINITY),

@@ -221,7 +221,7 @@ def test_the_terminal_tells_table_verdict_figures_and_path(run):
         "round_robin",
         "p99 ms",
         "refuted",
-        "[bold]as is[/bold], measured 1.005 (",
+        "[bold]as is[/bold]; measured 1.005 (",
     ):
         assert words in text, words
     assert str(run / "report.html") in text.replace("\n", "")

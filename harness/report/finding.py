@@ -1,0 +1,202 @@
+"""The finding of a run in one or two sentences with their figures, from its summary.
+
+The expectation that tells most is the finding: a ratio between two arms before a figure that stands alone.
+The sentences never claim more than the verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.events.registry import kind_of
+from harness.metrics.event_metrics import event_metric
+from harness.metrics.headlines import clause_of, digits_of, figure_in_words, headline_of
+from harness.record.summary import ArmSummary, EventSummary, Figure, Finding, Summary
+
+VERDICTS = {
+    "held": "Everything that was expected is what was measured.",
+    "refuted": "At least one expectation is not what was measured.",
+    "measured": "Nothing was expected; the figures are what was measured.",
+    "inconclusive": "There is no verdict; each expectation says why. The figures are shown all the same.",
+}
+
+_WITHOUT_EXPECTATION = ("spread.max_over_mean", "latency_ms.p99")
+_UNDECIDED = "The measurement does not decide the question."
+_SEEN_APART = math.log(1.05)  # arms that differ less are not told beside the finding
+_LARGEST = 20.0  # |log(ratio)| of a ratio that is infinity or 0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was found. text: sentences for people. metrics: what they are about, the most telling first."""
+
+    text: str
+    metrics: Sequence[str] = ()
+
+
+def finding_of(summary: Summary) -> Told:
+    """Return the finding of a run, or that there is none, and why."""
+    if not any(arm.repeats for arm in summary.arms.values()):
+        return Told("Nothing was measured.")
+    if not summary.expectations:
+        text = _measured_alone(summary)
+        open_ = f"{_UNDECIDED} " if summary.verdict == "inconclusive" else "Nothing was expected. "
+        return Told(open_ + text, _WITHOUT_EXPECTATION)
+    if summary.verdict == "inconclusive":
+        return _undecided(summary)
+    chosen = _most_telling(summary, [one for one in summary.expectations if one.verdict == summary.verdict])
+    sentences = _sentences(summary, chosen)
+    if summary.verdict == "refuted":
+        sentences.append(f"This is not what was expected: {expectation_in_words(chosen[0])}.")
+    if any(one.basis == "one repeat" for one in chosen):
+        sentences.append("This rests on one repeat, without an interval.")
+    return Told(" ".join(sentences), _metrics(chosen))
+
+
+def expectation_in_words(finding: Finding) -> str:
+    """Return an expectation with the headline of its metric: "sticky: p99 latency at least 3 times ..."."""
+    return finding.text.replace(finding.metric, headline_of(finding.metric), 1)
+
+
+def _undecided(summary: Summary) -> Told:
+    """Return what was measured of the expectations that are open, and that it is no finding."""
+    open_ = [one for one in summary.expectations if one.verdict == "inconclusive"]
+    if not open_:
+        return Told(f"{_UNDECIDED} {summary.invalid_reasons[0]}." if summary.invalid_reasons else _UNDECIDED)
+    chosen = _most_telling(summary, open_)[:1]
+    left = (
+        f"{len(open_)} of {len(summary.expectations)} expectations {'is' if len(open_) == 1 else 'are'} open"
+    )
+    told = " ".join(["Measured, but not decided:", *_sentences(summary, chosen)]) if chosen else ""
+    return Told(f"{_UNDECIDED} {left}. {told}".strip(), _metrics(chosen))
+
+
+def _metrics(chosen: Sequence[Finding]) -> list[str]:
+    return list(dict.fromkeys(one.metric for one in chosen))
+
+
+def _most_telling(summary: Summary, findings: Sequence[Finding]) -> list[Finding]:
+    """Return the finding that tells most, and before it a second one about another metric, as in the file.
+
+    A claim that allows no exception is mostly a condition of the experiment, not what it shows.
+    """
+    measured = [one for one in findings if one.measured is not None] or list(findings)
+    ranked = sorted(measured, key=lambda one: _rank(summary, one), reverse=True)
+    chosen = ranked[:1]
+    for other in ranked[1:]:
+        kind, apart = _rank(summary, other)
+        if other.metric != chosen[0].metric and kind > 0 and apart > _SEEN_APART:
+            chosen.append(other)
+            break
+    return sorted(chosen, key=summary.expectations.index)
+
+
+def _rank(summary: Summary, finding: Finding) -> tuple[int, float]:
+    """Return how much a finding tells: its kind, then how far the two arms are apart."""
+    if finding.of is not None:
+        return 2, _distance(finding.measured or 0.0)
+    other = _contrast(summary, finding)
+    if other is None or finding.basis == "every repeat":
+        return 0, 0.0
+    mine, theirs = (value_of(summary.arms[arm], finding.metric) for arm in (finding.arm, other))
+    return 1, _distance((mine or 0.0) / theirs if theirs else math.inf)
+
+
+def _distance(ratio: float) -> float:
+    return _LARGEST if ratio <= 0 or math.isinf(ratio) else min(_LARGEST, abs(math.log(ratio)))
+
+
+def _contrast(summary: Summary, finding: Finding) -> str | None:
+    """Return the arm furthest away with the same verdict on the same metric; None without one."""
+    mine = value_of(summary.arms[finding.arm], finding.metric)
+    others = {
+        one.arm: value
+        for one in summary.expectations
+        if one.metric == finding.metric
+        and one.of is None
+        and one.arm != finding.arm
+        and one.verdict == finding.verdict
+        and (value := value_of(summary.arms[one.arm], one.metric)) is not None
+    }
+    if mine is None or not others:
+        return None
+    return max(others, key=lambda arm: abs(others[arm] - mine) if math.isfinite(others[arm]) else math.inf)
+
+
+def _sentences(summary: Summary, findings: Sequence[Finding]) -> list[str]:
+    """Return what was measured, a sentence or two for each finding. An event is named where it changes."""
+    sentences, before = [], ""
+    for finding in findings:
+        when, text = _when(summary, finding), _sentence(summary, finding)
+        if when and when != before:
+            text = f"{when}, {text[0].lower()}{text[1:]}"
+        sentences.append(text)
+        before = when
+    return sentences
+
+
+def _sentence(summary: Summary, finding: Finding) -> str:
+    arm, metric = finding.arm, finding.metric
+    if finding.of is None:
+        other = _contrast(summary, finding)
+        first, *rest = sorted([arm, *([other] if other else [])], key=list(summary.arms).index)
+        text = f"With {first}, {clause_of(metric, _figure(summary, first, metric, finding))}"
+        return text + "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest) + "."
+    mine, theirs = (_figure(summary, name, metric) for name in (arm, finding.of))
+    text = f"With {arm}, {clause_of(metric, mine)}"
+    if finding.measured is None or math.isinf(finding.measured):
+        return f"{text}; with {finding.of}, {theirs}."
+    times = digits_of(finding.measured, [finding.bound])
+    return f"{text}. That is {times} times that of {finding.of} ({theirs})."
+
+
+def _when(summary: Summary, finding: Finding) -> str:
+    """Return "After event 1 (kill replica-1)" for a metric of an event, else ""."""
+    found = event_metric(finding.metric)
+    if found is None:
+        return ""
+    events = summary.arms[finding.arm].events
+    event = next((one for one in events if one.number == found[0]), None)
+    what = f" ({kind_of(event.do).label(event.targets)})" if event else ""
+    return f"After event {found[0]}{what}"
+
+
+def _figure(summary: Summary, arm: str, metric: str, finding: Finding | None = None) -> str:
+    """Return the arm's median in words; what it is at least where it falls on failed requests."""
+    of_arm = summary.arms[arm]
+    where, name = _holder(of_arm, metric)
+    if where is not None and name in where.at_least:
+        return f"at least {figure_in_words(metric, where.at_least[name])} (it falls on failed requests)"
+    bounds = [] if finding is None or finding.of is not None else [finding.bound]
+    return figure_in_words(metric, value_of(of_arm, metric), [*bounds, *of_arm.bounds.get(metric, ())])
+
+
+def value_of(arm: ArmSummary, metric: str) -> Figure:
+    """Return the arm's median of any metric, those of events too; None where it has none."""
+    where, name = _holder(arm, metric)
+    return None if where is None else where.metrics.get(name)
+
+
+def _holder(arm: ArmSummary, metric: str) -> tuple[ArmSummary | EventSummary | None, str]:
+    """Return who has the metric, the arm or one of its events, and its name there."""
+    found = event_metric(metric)
+    if found is None:
+        return arm, metric
+    number, name = found
+    return next((one for one in arm.events if one.number == number), None), name
+
+
+def _measured_alone(summary: Summary) -> str:
+    """Return the figures of the first two arms for a run of which nothing was expected."""
+    names = list(summary.arms)[:2]
+    sentences = []
+    for metric in _WITHOUT_EXPECTATION:
+        known = [name for name in names if value_of(summary.arms[name], metric) is not None]
+        if known:
+            first, *rest = known
+            text = f"With {first}, {clause_of(metric, _figure(summary, first, metric))}"
+            text += "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest)
+            sentences.append(f"{text}.")
+    return " ".join(sentences)
