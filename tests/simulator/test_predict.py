@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.testbed.test_simulated import simulated
+from tests.simulator.test_simulated_runs import simulated
 
 import tests.simulator.kernels  # noqa: F401
 from harness.analysis.facts import collect_facts
