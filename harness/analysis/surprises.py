@@ -18,6 +18,7 @@ CORE = (
     *("latency_ms.p50", "latency_ms.p99", "queue_ms.p99"),
 )
 LEAST_DIFFERENCE = 1e-6  # relative: less is rounding
+RESOLUTION_MS = 1.0  # of what is measured: replicas sleep to within a millisecond (services/service_time.py)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class Comparison:
         return not self.costs_missing and not self._is_inside(self.measured_median)
 
     def _is_inside(self, value: float) -> bool:
-        room = LEAST_DIFFERENCE * abs(value) if math.isfinite(value) else 0.0
+        if not math.isfinite(value):
+            return self.low <= value <= self.high
+        room = RESOLUTION_MS if METRICS[self.metric].unit == "ms" else LEAST_DIFFERENCE * abs(value)
         return self.low - room <= value <= self.high + room
 
 

@@ -63,8 +63,15 @@ def test_infinity_is_above_every_figure_and_in_a_band_that_ends_there(summary: S
     assert found(predicted(never, "latency_ms.p50", summary), summary).is_surprise
 
 
+def test_a_time_within_a_millisecond_of_its_band_is_no_surprise(summary: Summary) -> None:
+    value = found(predicted(ANY, "latency_ms.p50", summary), summary).measured_median
+    for off_ms, is_surprise in ((0.9, False), (1.1, True)):
+        band = Band(low=value + off_ms, median=value + 2, high=value + 3)
+        assert found(predicted(band, "latency_ms.p50", summary), summary).is_surprise is is_surprise
+
+
 def test_a_latency_without_known_costs_is_no_surprise(summary: Summary) -> None:
-    short = Band(low=0.0, median=0.001, high=0.002)
+    short = Band(low=-9.0, median=-8.0, high=-7.0)
     one = found(predicted(short, "latency_ms.p50", summary, calibrated=False), summary)
     assert (one.is_surprise, one.costs_missing, one.inside) == (False, True, 0)
 
