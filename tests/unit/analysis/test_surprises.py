@@ -8,11 +8,12 @@ import pytest
 
 from harness.analysis.summary import facts_of, summarise
 from harness.analysis.surprises import Comparison, comparisons
+from harness.output.safe_console import SafeConsole
 from harness.record.prediction import PREDICTION, ArmPrediction, Band, Prediction, read_prediction
 from harness.record.record_file import write_record
 from harness.record.run_directory import read_run
 from harness.record.summary import Summary
-from harness.report.prediction_table import prediction_section
+from harness.report.prediction_table import prediction_section, print_prediction
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
 ANY = Band(low=0.0, median=1.0, high=1e9)
@@ -97,3 +98,21 @@ def test_a_prediction_is_read_as_it_was_written(tmp_path: Path) -> None:
     read = read_prediction(tmp_path)
     assert read is not None
     assert read.arms["a"].metrics["x"] == Band(low=1.0, median=2.0, high=None)
+
+
+def test_the_terminal_says_how_many_held_and_names_the_first_surprises(
+    summary: Summary, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = SafeConsole(width=60)
+    print_prediction(tmp_path, summary, console)
+    assert capsys.readouterr().out == ""
+    write_record(tmp_path / PREDICTION, predicted(ANY, "spread.max_over_mean", summary))
+    print_prediction(tmp_path, summary, console)
+    count = len(summary.arms)
+    assert f"predicted    {count} of {count} measurements lie in the" in capsys.readouterr().out
+    above = Band(low=50.0, median=60.0, high=70.0)
+    write_record(tmp_path / PREDICTION, predicted(above, "spread.max_over_mean", summary))
+    print_prediction(tmp_path, summary, console)
+    out = capsys.readouterr().out
+    assert out.count("  surprise     ") == count
+    assert max(map(len, out.splitlines())) <= 60
