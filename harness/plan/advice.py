@@ -92,7 +92,7 @@ def recommendation(plan: Plan) -> list[str]:
     if plan.answers[free].capacity_per_s < question.rate_per_s:
         return [f"No policy keeps {goal} with {_targets_in_words(question.targets)}.", *_enough_targets(plan)]
     return [
-        f"Use {LABELS[free]}. It keeps {goal} and carries up to {_capacity(plan.answers[free])} requests/s.",
+        f"Use {LABELS[free]}. It keeps {goal} and carries {_capacity(plan.answers[free])} requests/s.",
         f"Do not use sticky sessions here. In {plan.answers['sticky'].overload:.0%} of the placements some "
         f"target gets more than it can serve. Then its queue grows for as long as the sessions stay.",
         *_price(plan),
