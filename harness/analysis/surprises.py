@@ -19,6 +19,7 @@ CORE = (
 )
 LEAST_DIFFERENCE = 1e-6  # relative: less is rounding
 RESOLUTION_MS = 1.0  # of what is measured: replicas sleep to within a millisecond (services/service_time.py)
+BUSY_SHARE = 0.25  # of the CPU that other programs took: then they are a likely reason
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,11 @@ def _reason(found: Comparison, arm: ArmSummary, summary: Summary) -> str:
     if any(cell.arm == found.arm for cell in summary.disturbed_cells):
         return "The machine disturbed a cell of this arm."
     prefix, _, rank = found.metric.rpartition(".")
-    own = arm.metrics.get(f"generator_ms.{rank}")
-    over = found.measured_median - found.high
-    if "latency_ms" in prefix and own is not None and 0 < over <= own:
-        return f"The load generator's own share is {own:.3g} ms, more than the difference."
+    if "latency_ms" in prefix and (part := arm.metrics.get(f"generator_part.{rank}")):
+        rest = found.measured_median * (1 - part)
+        if found.low <= rest <= found.high:
+            return f"The load generator itself caused {part:.0%} of it. Without that it lies in the band."
+    taken = max((cell.others_share or 0.0 for cell in summary.machine if cell.arm == found.arm), default=0.0)
+    if taken >= BUSY_SHARE:
+        return f"Other programs took {taken:.0%} of the CPU meanwhile."
     return "Not explained."

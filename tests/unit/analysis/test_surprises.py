@@ -12,7 +12,7 @@ from harness.output.safe_console import SafeConsole
 from harness.record.prediction import PREDICTION, ArmPrediction, Band, Prediction, read_prediction
 from harness.record.record_file import write_record
 from harness.record.run_directory import read_run
-from harness.record.summary import Summary
+from harness.record.summary import CellMachine, DisturbedCell, Summary
 from harness.report.prediction_table import prediction_section, print_prediction
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
@@ -69,6 +69,26 @@ def test_a_time_within_a_millisecond_of_its_band_is_no_surprise(summary: Summary
     for off_ms, is_surprise in ((0.9, False), (1.1, True)):
         band = Band(low=value + off_ms, median=value + 2, high=value + 3)
         assert found(predicted(band, "latency_ms.p50", summary), summary).is_surprise is is_surprise
+
+
+def test_what_the_machine_or_the_lab_did_is_the_reason(summary: Summary) -> None:
+    summary = summary.model_copy(deep=True)
+    value = found(predicted(ANY, "latency_ms.p50", summary), summary).measured_median
+    prediction = predicted(Band(low=0.0, median=value / 4, high=value / 2), "latency_ms.p50", summary)
+    assert found(prediction, summary).reason == "Not explained."
+    summary.machine = [
+        CellMachine.model_construct(arm=arm, repeat=1, others_share=0.4) for arm in summary.arms
+    ]
+    assert found(prediction, summary).reason == "Other programs took 40% of the CPU meanwhile."
+    for arm in summary.arms.values():
+        arm.metrics = {**arm.metrics, "generator_part.p50": 0.6}
+    assert found(prediction, summary).reason.startswith("The load generator itself caused 60% of it.")
+    arms = summary.arms
+    summary.disturbed_cells = [
+        DisturbedCell(arm=arm, repeat=1, reason="", cause="processes", planned_rate_per_s=None)
+        for arm in arms
+    ]
+    assert found(prediction, summary).reason == "The machine disturbed a cell of this arm."
 
 
 def test_a_latency_without_known_costs_is_no_surprise(summary: Summary) -> None:
