@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.analysis.surprises import Comparison, comparisons
+from harness.metrics.headlines import headline_of
 from harness.metrics.metric import show
 from harness.metrics.registry import METRICS
 from harness.record.prediction import Prediction, read_prediction
@@ -22,6 +24,7 @@ _CAPTION = (
     "band. A median of the repeats outside of its band is a surprise: the simulator lacks "
     "something, or the measurement was disturbed."
 )
+INDENT = 15  # characters before the text of a line
 MAX_LINES = 5  # surprises that the terminal names
 
 
@@ -53,7 +56,7 @@ def _row(one: Comparison) -> list[str]:
     unit = METRICS[one.metric].unit
     word = SURPRISE if one.is_surprise else "costs not known yet" if one.costs_missing else ""
     return [
-        f"{one.arm}, {one.metric}",
+        f"{one.arm}, {headline_of(one.metric)}",
         f"{show(one.median, unit)} ({show(one.low)}-{show(one.high)})",
         show(one.measured_median, unit),
         f"{one.inside} of {len(one.measured)}",
@@ -64,7 +67,7 @@ def _row(one: Comparison) -> list[str]:
 def _surprise(one: Comparison) -> str:
     unit = METRICS[one.metric].unit
     return (
-        f"{one.arm}: {one.metric} is {show(one.measured_median, unit)}, predicted "
+        f"{one.arm}: {headline_of(one.metric)} is {show(one.measured_median, unit)}, predicted "
         f"{show(one.low)} to {show(one.high, unit)}. {one.reason}"
     )
 
@@ -85,7 +88,10 @@ def print_prediction(run: Path, summary: Summary, console: Console) -> None:
     prediction = read_prediction(run)
     for word, text in () if prediction is None else _lines(prediction, summary):
         colour = "yellow" if word == SURPRISE else "dim"
-        console.print(f"  [{colour}]{word:<12}[/] {escape(text)}", highlight=False)
+        first, *rest = textwrap.wrap(text, max(20, console.width - INDENT))
+        console.print(f"  [{colour}]{word:<{INDENT - 3}}[/] {escape(first)}", highlight=False)
+        for line in rest:
+            console.print(f"{'':{INDENT}}{escape(line)}", highlight=False)
 
 
 def _lines(prediction: Prediction, summary: Summary) -> Iterator[tuple[str, str]]:
