@@ -23,6 +23,7 @@ VERDICTS = {
 }
 
 _WITHOUT_EXPECTATION = ("spread.max_over_mean", "latency_ms.p99")
+MAX_NAMED = 3  # arms in a sentence
 _UNDECIDED = "The measurement does not decide the question."
 _SEEN_APART = math.log(1.05)  # arms that differ less are not told beside the finding
 _LARGEST = 20.0  # |log(ratio)| of a ratio that is infinity or 0
@@ -49,7 +50,7 @@ def finding_of(summary: Summary) -> Told:
     chosen = _most_telling(summary, [one for one in summary.expectations if one.verdict == summary.verdict])
     sentences = _sentences(summary, chosen)
     if summary.verdict == "refuted":
-        sentences.append(f"This is not what was expected: {expectation_in_words(chosen[0])}.")
+        sentences.append(f"This refutes what was expected, “{expectation_in_words(chosen[0])}”.")
     if any(one.basis == "one repeat" for one in chosen):
         sentences.append("This rests on one repeat, without an interval.")
     return Told(" ".join(sentences), _metrics(chosen))
@@ -188,15 +189,26 @@ def _holder(arm: ArmSummary, metric: str) -> tuple[ArmSummary | EventSummary | N
     return next((one for one in arm.events if one.number == number), None), name
 
 
+def contrast_in_words(summary: Summary, metric: str) -> str:
+    """Return what the metric says of the arms, as a sentence; "" where no arm has it.
+
+    Up to MAX_NAMED arms are all named, of more the two between which the others lie.
+    """
+    values = {
+        name: value for name, arm in summary.arms.items() if (value := value_of(arm, metric)) is not None
+    }
+    if not values:
+        return ""
+    names = list(values)
+    if len(names) > MAX_NAMED:
+        names = [min(names, key=values.__getitem__), max(names, key=values.__getitem__)]
+        low, high = (f"{_figure(summary, name, metric)} with {name}" for name in names)
+        return f"The {headline_of(metric)} goes from {low} to {high}."
+    first, *rest = names
+    text = f"With {first}, {clause_of(metric, _figure(summary, first, metric))}"
+    return text + "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest) + "."
+
+
 def _measured_alone(summary: Summary) -> str:
-    """Return the figures of the first two arms for a run of which nothing was expected."""
-    names = list(summary.arms)[:2]
-    sentences = []
-    for metric in _WITHOUT_EXPECTATION:
-        known = [name for name in names if value_of(summary.arms[name], metric) is not None]
-        if known:
-            first, *rest = known
-            text = f"With {first}, {clause_of(metric, _figure(summary, first, metric))}"
-            text += "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest)
-            sentences.append(f"{text}.")
-    return " ".join(sentences)
+    """Return figures of the arms for a run of which nothing was expected."""
+    return " ".join(filter(None, (contrast_in_words(summary, metric) for metric in _WITHOUT_EXPECTATION)))
