@@ -45,6 +45,8 @@ def finding_of(summary: Summary) -> Told:
         text = _measured_alone(summary)
         open_ = f"{_UNDECIDED} " if summary.verdict == "inconclusive" else "Nothing was expected. "
         return Told(open_ + text, _WITHOUT_EXPECTATION)
+    if summary.changes:
+        return _of_another_question(summary)
     if summary.verdict == "inconclusive":
         return _undecided(summary)
     chosen = _most_telling(summary, [one for one in summary.expectations if one.verdict == summary.verdict])
@@ -56,9 +58,34 @@ def finding_of(summary: Summary) -> Told:
     return Told(" ".join(sentences), _metrics(chosen))
 
 
+def verdict_in_words(summary: Summary) -> str:
+    """Return what the verdict means, in a sentence."""
+    if not summary.changes:
+        return VERDICTS[summary.verdict]
+    return (
+        f"The expectations were written for another question ({', '.join(summary.changes)}), "
+        "so they are not judged."
+    )
+
+
+def word_of(summary: Summary, finding: Finding) -> str:
+    """Return the verdict on an expectation, or that it is not judged."""
+    return "not judged" if summary.changes else finding.verdict
+
+
 def expectation_in_words(finding: Finding) -> str:
     """Return an expectation with the headline of its metric: "sticky: p99 latency at least 3 times ..."."""
     return finding.text.replace(finding.metric, headline_of(finding.metric), 1)
+
+
+def _of_another_question(summary: Summary) -> Told:
+    """Return what was measured of the metrics that tell most, of arms whose settings the user has changed."""
+    expected = [one.metric for one in summary.expectations]
+    often = [metric for metric in expected if expected.count(metric) > 1]
+    compared = {*often, *(one.metric for one in summary.expectations if one.of is not None)}
+    metrics = [metric for metric in dict.fromkeys(expected) if metric in compared] or expected
+    told = [contrast_in_words(summary, metric) for metric in metrics[:2]]
+    return Told(" ".join([f"Changed: {', '.join(summary.changes)}.", *filter(None, told)]), metrics[:2])
 
 
 def _undecided(summary: Summary) -> Told:

@@ -19,7 +19,7 @@ from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
 from harness.report.assets import module_script, style
 from harness.report.event_tables import changes_table, event_tables
-from harness.report.finding import VERDICTS, contrast_in_words, finding_of
+from harness.report.finding import contrast_in_words, finding_of, verdict_in_words, word_of
 from harness.report.inline_svg import inline_svg
 from harness.report.plots import PLOTS, draw_narrow, draw_plots, main_plot
 from harness.report.replay import replay_of
@@ -102,13 +102,14 @@ def render_report(
         failed=tables.failed_lines(summary),
         setup=draw_setup(experiment, ours=run.manifest.testbed != "external"),
         finding=finding_of(summary).text,
-        verdict_meaning=VERDICTS[summary.verdict],
+        verdict_meaning=verdict_in_words(summary),
+        words=[word_of(summary, one) for one in summary.expectations],
         main_plot=main and _main_plot(summary, plots, main),
         lesson=lesson_of(experiment),
         on_aws=on_aws(experiment),
         exercise=prose(experiment.teaching.exercise) if experiment.teaching else None,
         next_command=next_command(experiment),
-        counts=counts_in_words(summary.expectations),
+        counts=counts_in_words([word_of(summary, one) for one in summary.expectations]),
         not_judged=tables.not_judged_lines(summary),
         difference=_difference(experiment),
         repeated=tables.repeated_in_words(summary),

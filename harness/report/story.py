@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -84,9 +84,7 @@ def expectation(finding: Finding) -> Markup:
     return words.format(before, finding.metric, headline_of(finding.metric), after)
 
 
-def counts_in_words(findings: Sequence[Finding]) -> str:
+def counts_in_words(verdicts: Sequence[str]) -> str:
     """Return "3 held, 1 refuted"; "none" without expectations."""
-    counts: Mapping[str, int] = {
-        word: sum(one.verdict == word for one in findings) for word in ("held", "refuted", "inconclusive")
-    }
+    counts = {word: verdicts.count(word) for word in ("held", "refuted", "inconclusive", "not judged")}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none"

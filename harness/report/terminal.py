@@ -13,7 +13,7 @@ from rich.table import Table
 
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
-from harness.report.finding import VERDICTS, expectation_in_words, finding_of
+from harness.report.finding import expectation_in_words, finding_of, verdict_in_words, word_of
 from harness.report.share_tables import OF_MANY, purely_ranked, where_table
 from harness.report.tables import (
     failed_lines,
@@ -56,7 +56,8 @@ def print_summary(summary: Summary, console: Console, report: Path | None = None
     for name, arm in summary.arms.items():
         if arm.events:
             console.print(_entry(f"[bold]{escape(name)}[/]", escape(event_line(arm)), NAME_ROOM))
-    console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {VERDICTS[verdict]}", highlight=False)
+    meaning = escape(verdict_in_words(summary))
+    console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {meaning}", highlight=False)
     for kind, line in _lines(summary):
         console.print(_entry(kind, line, KIND_ROOM))
     if report is not None:
@@ -79,7 +80,8 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
     """Yield what a line is, in colour, and its text, for each expectation, note and repetition."""
     for one in summary.expectations:
         text = f"{escape(expectation_in_words(one))}; measured [bold]{escape(one.figures)}[/]"
-        yield f"[{COLOURS[one.verdict]}]{one.verdict}[/]", text
+        word = word_of(summary, one)
+        yield f"[{COLOURS.get(word, 'dim')}]{word}[/]", text
     yield from (("[dim]not judged[/]", escape(text)) for text in not_judged_lines(summary))
     yield from (("[dim]note[/]", escape(note)) for note in summary.notes)
     yield from (("[dim]not sent[/]", escape(line)) for line in unsent_lines(summary))
