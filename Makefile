@@ -1,28 +1,41 @@
 # Every target sets up what it needs. Only make and Python 3.11 or newer must be there before.
 PYTHON ?= python3
 BIN := .venv/bin
+RUN := .venv/.complete-run
 STAMP := .venv/.complete
+# uv takes a tenth of pip's time. It does not read pip's configuration: where it reaches no index, pip installs.
+install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) 2>/dev/null || \
+  $(BIN)/python -m pip install --quiet --require-hashes -r $(1)
 
-.PHONY: help setup demo test test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity clean
+.PHONY: help setup demo site test test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
 setup: $(STAMP) ## make .venv with exactly the locked files, and the lb-lab command in it
 
-$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+$(RUN): requirements.txt requirements-setup.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "lb-lab needs Python 3.11 or newer; say which: make setup PYTHON=python3.11" >&2; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-setup.txt || true
+	$(call install,requirements.txt)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## run the experiment `sticky`
+# What tests and checks need is not needed to run the lab.
+$(STAMP): $(RUN) requirements-dev.txt
+	$(call install,requirements-dev.txt)
+	@touch $@
+
+demo: $(RUN) ## run the experiment `sticky`
 	@# Status 3: no verdict. The last lines on the terminal say why. The demo has still run.
 	@echo $(BIN)/python run_experiment.py sticky
 	@$(BIN)/python run_experiment.py sticky || { [ $$? -eq 3 ] && \
 	  echo "There is no verdict this time; the lines above say why. Again: make demo"; }
+
+site: setup ## make web pages of the lessons from your runs: results/site/index.html
+	$(BIN)/python run_experiment.py site
 
 test: export LB_LAB_THOROUGH ?= 1
 test: setup ## run all tests
@@ -65,7 +78,7 @@ images: setup ## make the pictures of README and docs anew, from real runs (minu
 lock: ## write the hashes of the locked versions again, after a change of a version
 	$(PYTHON) -m venv --clear build/uv
 	build/uv/bin/python -m pip install --quiet uv==0.13.9
-	for file in requirements.txt requirements-dev.txt; do \
+	for file in requirements.txt requirements-dev.txt requirements-setup.txt; do \
 	  { grep '^#' $$file && sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' $$file | \
 	    build/uv/bin/uv pip compile - --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
 	      --no-header --no-annotate --no-emit-index-url; } > $$file.new && mv $$file.new $$file || exit 1; \
@@ -73,7 +86,7 @@ lock: ## write the hashes of the locked versions again, after a change of a vers
 
 audit: ## ask a public service for known weaknesses of the locked versions; says so where it cannot
 	@if $(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet pip-audit==2.10.1; then \
-	  $(PYTHON) .ci/audit.py build/audit/bin/pip-audit requirements.txt requirements-dev.txt; \
+	  $(PYTHON) .ci/audit.py build/audit/bin/pip-audit requirements*.txt; \
 	else echo "audit: skipped: pip-audit cannot be installed here"; fi
 
 stubs: setup ## write the gRPC stubs anew

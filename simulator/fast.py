@@ -231,6 +231,10 @@ class FastMachine:
         larger[:, : room // 2] = self._ends_s
         self._ends_s = larger
 
+    def place(self, replica_of: npt.NDArray[np.int32]) -> None:
+        """Fix the replica of each client, (clients,), before anything arrives; for a sticky fleet."""
+        self._replica_of = replica_of
+
     def outcome(self) -> FastOutcome:
         """Return what became of the requests so far."""
         return FastOutcome(self._requests, self._waits, self._latencies)
@@ -280,7 +284,7 @@ def _serve(
             _forget_ended(ends_s[replica], busy, replica, now_s)
         if rule == LEAST_REQUEST and busy[replica] == room:
             break
-        end_s = _take_slot(free_s[replica], now_s, service_s[number])
+        end_s = take_slot(free_s[replica], now_s, service_s[number])
         if rule == LEAST_REQUEST:
             _remember(ends_s[replica], busy[replica], end_s)
             busy[replica] += 1
@@ -293,7 +297,7 @@ def _serve(
 
 
 @compiled
-def _take_slot(free_s: Any, now_s: float, service_s: float) -> float:
+def take_slot(free_s: Any, now_s: float, service_s: float) -> float:
     """Take the slot that is free first, and return when the request ends. free_s: a heap of one replica."""
     end_s = max(now_s, free_s[0]) + service_s
     _sift_down(free_s, len(free_s), end_s)

@@ -1,4 +1,7 @@
-"""Fixtures of all tests: a time-out also ends uvloop's loop, and no signal is ignored at the start."""
+"""Fixtures of all tests: a time-out also ends uvloop's loop, and no signal is ignored at the start.
+
+Properties are checked without a deadline, because a busy machine is not a mistake.
+"""
 
 import asyncio
 import signal
@@ -6,6 +9,12 @@ from typing import Any
 
 import pytest
 import uvloop
+from hypothesis import settings
+
+from tests.unit.thorough import examples
+
+settings.register_profile("lab", deadline=None, max_examples=examples(100))
+settings.load_profile("lab")
 
 # Processes that a shell starts in the background ignore Ctrl-C; with nohup they ignore SIGHUP. The lab keeps
 # signals ignored. Tests send it both signals, so its processes must not inherit that.

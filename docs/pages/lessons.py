@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.events.registry import kind_of
-from harness.spec.experiment import Experiment, catalogue
+from harness.spec.experiment import Experiment, catalogue, command_of
 from harness.spec.model import CHAPTERS
 
 TABLE_BEGINS, TABLE_ENDS = "<!-- experiments: made by `make schema` -->\n", "<!-- end of experiments -->\n"
@@ -12,8 +11,11 @@ INTRODUCTION = """\
 # Lessons
 Each experiment is one step. Each step has a question, a command, what to read in the report, and
 one thing to change. The experiment's report has the full lesson. It also says what the result means for a
-real AWS Application Load Balancer (ALB). Begin with `sticky`. The words are explained in
-[terminology.md](terminology.md).
+real AWS Application Load Balancer (ALB). If you take only one, take `sticky`: it needs no other. The words
+are explained in [terminology.md](terminology.md).
+
+`python run_experiment.py site` makes web pages of these lessons from your own runs. They have a map. In each
+lesson you make a prediction, and see it beside what was measured.
 
 `python run_experiment.py run --all` runs all experiments in half an hour and ends with one table.
 `run --all --quick` takes a shorter look.
@@ -74,16 +76,10 @@ def _chapters() -> Iterator[str]:
 def _lesson(number: int, experiment: Experiment) -> str:
     teaching = experiment.teaching
     assert teaching is not None
-    option = " --testbed docker" if _needs_containers(experiment) else ""
     return (
         f"### {number}. {teaching.heading}: `{experiment.name}`\n"
         f"*{experiment.question}*\n\n"
-        f"```sh\npython run_experiment.py {experiment.name}{option}\n```\n\n"
+        f"```sh\n{command_of(experiment)}\n```\n\n"
         f"{teaching.read.strip()}\n\n"
         f"Change one thing: {teaching.exercise.strip()}\n"
     )
-
-
-def _needs_containers(experiment: Experiment) -> bool:
-    arms = experiment.arms.values()
-    return any(kind_of(event.do).needs_containers for arm in arms for event in experiment.events_of(arm))

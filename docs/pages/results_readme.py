@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from harness.analysis import run_tables
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.registry import METRICS
-from harness.record import cell_record, manifest, summary
+from harness.record import cell_record, manifest, prediction, summary
 from harness.record.event_log import LINES
 from harness.record.joined_table import JOINED_COLUMNS, Column
 from harness.record.record_file import SCHEMA, Record
@@ -14,12 +14,18 @@ from harness.record.record_file import SCHEMA, Record
 # `<!-- fields: Manifest -->`, a table, `<!-- end -->`: the table is made from that model. In the same way
 # `<!-- metrics: all -->` and `<!-- metrics: events -->` mark the tables that are made from the registries,
 # `<!-- columns: joined -->` a table of columns.
-_FILES = (manifest.Manifest, cell_record.CellRecord, cell_record.MachineRecord, summary.Summary)
+_FILES = (
+    manifest.Manifest,
+    cell_record.CellRecord,
+    cell_record.MachineRecord,
+    summary.Summary,
+    prediction.Prediction,
+)
 _MARKED = re.compile(r"(<!-- (fields|metrics|columns): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 MODELS: dict[str, type[Record]] = {
     name: model
-    for module in (manifest, cell_record, summary)
+    for module in (manifest, cell_record, summary, prediction)
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, Record) and model is not Record
 }

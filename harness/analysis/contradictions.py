@@ -33,6 +33,6 @@ def _broken_rules(joined: JoinedCell) -> Iterator[str]:
     suspects = joined.rows.filter(pl.col(BROKEN) != 0)
     for place, rule in enumerate(joined.rules):
         broken = suspects.filter(pl.col(BROKEN) & (1 << place) != 0)
-        if broken.height:
+        if broken.height > rule.allowed(joined.rows.height):
             noun = "request" if broken.height == 1 else "requests"
             yield f"{broken.height:,} {noun} {rule.problem}, {example(broken)}"

@@ -2,18 +2,20 @@
 
 A cell is not good or bad as a whole. A wrong record spoils every metric. Another rate of sends than planned
 spoils what depends on the load. Late sending spoils that, too; but it adds at most the lag to a duration, and
-it does not change where answers came from. harness.metrics.metric.Sort says which metrics are which.
+it does not change where answers came from. A machine so slow that calls end at their deadline does change it:
+a client whose first answer never comes has no cookie to send. That spoils every metric.
+harness.metrics.metric.Sort says which metrics are which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.analysis.generator_share import own_part_ms
 from harness.metrics.facts import CellFacts
-from harness.metrics.metric import NS_PER_MS, Number, Sort
+from harness.metrics.metric import NS_PER_MS, Number, Sort, share
 from harness.metrics.registry import METRICS
 
 # Outside this range of achieved / planned sends, the replicas had another load than the experiment states.
@@ -22,15 +24,21 @@ MIN_ACHIEVED_SHARE = 0.95
 MAX_ACHIEVED_SHARE = 1.05
 # With more lag the sends come in bursts that the plan does not have.
 MAX_LAG_P99_MS = 50.0
+# Of the calls of a generator that did not keep its plan. A machine that is too slow for the plan makes calls
+# end at their deadline. Nothing tells them from the calls that the arm itself would have lost.
+MAX_CUT_OFF_SHARE = 0.01
 
-Cause = Literal["record", "rate", "lag"]
+Cause = Literal["record", "cut_off", "rate", "lag"]
+_ALL: frozenset[Sort] = frozenset({"counts", "times", "load"})
 SPOILED_BY: Mapping[Cause, frozenset[Sort]] = {
-    "record": frozenset({"counts", "times", "load"}),
+    "record": _ALL,
+    "cut_off": _ALL,
     "rate": frozenset({"times", "load"}),
     "lag": frozenset({"load"}),
 }
 _USABLE = {
     "record": "not usable",
+    "cut_off": "not usable",
     "rate": "usable for counts only",
     "lag": "usable for counts only, and for durations less its lag",
 }
@@ -47,6 +55,17 @@ class InvalidReason:
     def in_words(self) -> str:
         """Return what the cell can still be used for, and the reason."""
         return f"{_USABLE[self.cause]}, because {self.text}"
+
+
+def is_unspoiled(reasons: Sequence[str], metric: str) -> bool:
+    """Return whether a cell with these reasons, in words, still tells a metric as it was, lag and all.
+
+    A duration with the generator's lag in it is as wrong as one of another rate.
+    """
+    records = f"{_USABLE['record']}, because"
+    return not reasons or (
+        METRICS[metric].sort == "counts" and not any(reason.startswith(records) for reason in reasons)
+    )
 
 
 @dataclass(frozen=True)
@@ -117,12 +136,26 @@ def _invalid_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
             f"{ledgers.only_envoy} only at Envoy, {ledgers.only_replica} only at a replica, "
             f"{ledgers.disagree} disagree)"
         )
+    too_slow = [*_rate_reasons(facts), *_lag_reasons(facts)]
+    cut_off = share(facts.errors.get("DEADLINE_EXCEEDED", 0), facts.requests)
+    if too_slow and cut_off is not None and cut_off > MAX_CUT_OFF_SHARE:
+        yield InvalidReason(
+            f"{cut_off:.0%} of the calls ended at their deadline while the generator did not keep its plan",
+            "cut_off",
+        )
+    yield from too_slow
+
+
+def _rate_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
     achieved, planned = facts.achieved_rate_per_s, facts.planned_rate_per_s
     if planned and facts.requests and not facts.awaits_answers:
-        share = achieved / planned
-        if not MIN_ACHIEVED_SHARE <= share <= MAX_ACHIEVED_SHARE:
-            sent = f"{achieved:.4g} of {planned:.4g} planned requests/s ({share:.0%})"
+        kept = achieved / planned
+        if not MIN_ACHIEVED_SHARE <= kept <= MAX_ACHIEVED_SHARE:
+            sent = f"{achieved:.4g} of {planned:.4g} planned requests/s ({kept:.0%})"
             yield InvalidReason(f"the generator sent {sent}", "rate")
+
+
+def _lag_reasons(facts: CellFacts) -> Iterator[InvalidReason]:
     lag_ms = facts.lag_ns.get("p99", 0.0) / NS_PER_MS
     if lag_ms > MAX_LAG_P99_MS:
         limit = f"(at most {MAX_LAG_P99_MS:g} ms)"

@@ -31,7 +31,7 @@ from harness.spec.experiment import (
     load_experiment,
     quick_overrides,
 )
-from harness.spec.model import CHAPTERS
+from harness.spec.model import BEGIN_WITH, CHAPTERS
 
 SecretFile = Annotated[
     Path | None,
@@ -169,6 +169,44 @@ def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) 
 
 
 @app.command()
+def plan(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FILE]", help="Plan for this experiment's fleet and load.")
+    ] = None,
+    *,
+    clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests per second, all clients together.")] = None,
+    skew: Annotated[
+        float | None, typer.Option(help="Zipf exponent of the clients' rates (default 0).")
+    ] = None,
+    targets: Annotated[int | None, typer.Option(help="Number of targets.")] = None,
+    service_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Mean time of one request, as 40ms.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Requests that a target works on at once (default 8).")
+    ] = None,
+    slo: Annotated[str | None, typer.Option(metavar="pNN=TIME", help="The objective, as p99=300ms.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long the load lasts (default 60).")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the picture goes (default: results/plan/).")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Write the experiment that verifies the plan.")
+    ] = None,
+) -> int:
+    """Simulate a fleet: what does each policy cost, how many targets does it need? Starts nothing."""
+    from harness.cli.plan import answer
+    from harness.plan.question import parse_duration_ms, parse_objective
+
+    given: dict[str, object] = {"clients": clients, "rate_per_s": rate, "skew": skew, "targets": targets}
+    given |= {"slots": slots, "seconds": seconds, "objective": None if slo is None else parse_objective(slo)}
+    if service_time is not None:
+        given["service_ms"] = parse_duration_ms(service_time, "--service-time")
+    return answer(file, {name: value for name, value in given.items() if value is not None}, svg, write)
+
+
+@app.command()
 @with_overrides("replicas.count", "seed")
 def up(
     experiment: Annotated[str, _EXPERIMENT],
@@ -224,6 +262,31 @@ def report(
 
 
 @app.command()
+def site(
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the runs are; the site goes to DIR/site (default: results/)."
+        ),
+    ] = None,
+) -> int:
+    """Make web pages of the lessons from the newest run of each experiment; say which runs are missing."""
+    from harness.site.build import build_site
+
+    built = build_site(results or RESULTS)
+    for line in built.unreadable:
+        say(f"passed over: {line}")
+    if built.missing:
+        say(f"Not run yet, {len(built.missing)} of {built.lessons + len(built.missing)} experiments:")
+        for command in built.missing:
+            say(f"  {command}")
+    if built.simulated:
+        say(f"Only simulated, not measured: {', '.join(built.simulated)}")
+    say(str(built.first_page))
+    return 0
+
+
+@app.command()
 def compare(
     before: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")],
     after: Annotated[Path, typer.Argument(metavar="DIR", help="Another run of the same experiment.")],
@@ -237,6 +300,53 @@ def compare(
     return 0
 
 
+@app.command()
+def observe(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Access logs, plain or gzip.")],
+    *,
+    format_: Annotated[
+        str, typer.Option("--format", help="auto, alb, envoy (its default text), json, csv or parquet.")
+    ] = "auto",
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=NAME,...", help="Names in the log, as time=ts,client=ip,target=backend."),
+    ] = None,
+    client: Annotated[
+        str, typer.Option(help="What a client is: ip, ip+port, conn_trace_id (ALB) or column:NAME.")
+    ] = "ip",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Key of the hashes (default: $LB_LAB_TRACE_KEY, else a new one)."),
+    ] = None,
+    keep_paths: Annotated[bool, typer.Option("--keep-paths", help="Keep URLs' paths in the trace.")] = False,
+    keep_targets: Annotated[
+        bool, typer.Option("--keep-targets", help="Show the targets' addresses, not hashes.")
+    ] = False,
+    max_broken: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of broken lines from which on the command fails.")
+    ] = 0.01,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="A new folder (default: one in results/observed/)."),
+    ] = None,
+    save_trace: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Keep the trace: one row a request.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="MY.yaml", help="Write an experiment with this workload.")
+    ] = None,
+) -> int:
+    """Read access logs of a load balancer: where requests went, how sticky, who is hot. Judges nothing."""
+    from harness.cli.observe import ObserveOptions, observe_logs
+
+    options = ObserveOptions(
+        log_format=format_, columns=columns, client=client, key_file=key_file, keep_paths=keep_paths,
+        keep_targets=keep_targets, max_broken=max_broken, report=report_folder, save_trace=save_trace,
+        write=write,
+    )  # fmt: skip
+    return observe_logs(files, options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -244,7 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_unsafe(words)
         debug = "--debug" in words
-        reads_files = words[:1] in (["report"], ["compare"])
+        reads_files = words[:1] in (["report"], ["compare"], ["observe"], ["site"])
         with native_errors_hidden() if reads_files and not debug else nullcontext():
             status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
@@ -340,8 +450,7 @@ def listing(program: str) -> str:
             subsequent_indent=" " * indent,
             break_on_hyphens=False,
         )
-    name = experiments[0].name if experiments else "FILE"
-    lines += ["", f"Begin with:  {program} {name}", f"All options: {program} run --help"]
+    lines += ["", f"Run one:     {program} {BEGIN_WITH}", f"All options: {program} run --help"]
     return "\n".join(lines).lstrip("\n")
 
 

@@ -248,7 +248,8 @@ class Summary(Record):
         description="why cells are not usable: a cell did not complete; its ledgers do not reconcile, or its "
         "record contradicts itself (docs/decisions/0009); a seal is broken; the "
         "generator sent less than 95 % or more than 105 % of its plan, or lagged more than 50 ms behind it "
-        "at p99; a load worker was lost; a repeat is missing. Clients that wait for each answer "
+        "at p99; more than 1 % of the calls of such a generator ended at their deadline; a load worker was "
+        "lost; a repeat is missing. Clients that wait for each answer "
         "(`awaits_answers`) fall behind on purpose: what they achieve is no reason. Waiting for an answer "
         "that a call needs is no lag"
     )

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup, escape
 
 _SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
-# What matplotlib writes -> what follows the theme. The page declares the variables: assets/report.css.
+# What matplotlib writes -> what follows the theme. The page declares the variables: assets/page.css.
 _THEMED = {
     **dict.fromkeys(("#000000", "#222222", "#333333"), "currentColor"),
     "#ffffff": "var(--page)",

@@ -22,6 +22,7 @@ from harness.report.event_tables import changes_table, event_tables
 from harness.report.finding import contrast_in_words, finding_of, verdict_in_words, word_of
 from harness.report.inline_svg import inline_svg
 from harness.report.plots import PLOTS, draw_narrow, draw_plots, main_plot
+from harness.report.prediction_table import prediction_section
 from harness.report.replay import replay_of
 from harness.report.setup_drawing import draw_setup
 from harness.report.share_tables import names_table, where_table
@@ -97,10 +98,11 @@ def render_report(
     return environment.get_template("report.html.j2").render(
         **_tables(run, summary),
         summary=summary,
-        style=style("report.css"),
+        style=style("page.css"),
         error=run.manifest.error,
         failed=tables.failed_lines(summary),
         setup=draw_setup(experiment, ours=run.manifest.testbed != "external"),
+        prediction=prediction_section(run.path, summary),
         finding=finding_of(summary).text,
         verdict_meaning=verdict_in_words(summary),
         words=[word_of(summary, one) for one in summary.expectations],

@@ -12,7 +12,7 @@ from harness.metrics.headlines import headline_of
 from harness.policies.policy import AlbSettings
 from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.record.summary import Finding
-from harness.spec.experiment import Experiment
+from harness.spec.experiment import Experiment, command_of
 
 # How the paragraphs of a lesson begin that are about a real load balancer.
 _ON_AWS = re.compile(r"(On (an? |a real )?(ALB|AWS)\b|An ALB\b|Through an ALB\b|Where Envoy is not )")
@@ -63,7 +63,7 @@ def next_command(experiment: Experiment) -> str | None:
     """Return the command line of the experiment's exercise; None where it names no option."""
     exercise = experiment.teaching.exercise if experiment.teaching else ""
     option = next((code for code in _CODE.findall(exercise) if code.startswith("--")), None)
-    return option and f"python run_experiment.py {experiment.name} {option}"
+    return option and f"{command_of(experiment)} {option}"
 
 
 def prose(text: str) -> Markup:

@@ -12,12 +12,14 @@ from harness.leftovers.scratch import remove_abandoned
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.run_options import RunOptions
+from harness.record.machine_costs import remember_costs
 from harness.record.manifest import ExternalFields, LoadProcesses, Manifest
 from harness.record.run_directory import RunWriter
 from harness.record.summary import Summary
 from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
 from harness.run.open_files import confirm_open_files
+from harness.run.prediction import PREDICTED_TESTBEDS, Predictor
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
@@ -35,9 +37,12 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
     report, summary = measure_and_report(experiment, options)
     from harness.output.safe_console import SafeConsole
+    from harness.report.prediction_table import print_prediction
     from harness.report.terminal import print_summary
 
-    print_summary(summary, SafeConsole(), report)
+    console = SafeConsole()
+    print_summary(summary, console, report)
+    print_prediction(report.parent, summary, console)
     return EXIT_STATUS[summary.verdict]
 
 
@@ -79,14 +84,18 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
             _manifest(experiment, options, found, external),
             experiment_yaml(experiment),
         )
-        with _recorded(writer):
-            _measure(experiment, rounds, _cell_runs(experiment, found, writer, options), writer, options)
+        with _recorded(writer), Predictor(writer) as predictor:
+            runs = _cell_runs(experiment, found, writer, options)
+            _measure(experiment, rounds, runs, writer, options, predictor)
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
         from harness.report.page import build_report
 
-        return build_report(writer.path)
+        report, summary = build_report(writer.path)
+        if options.testbed in PREDICTED_TESTBEDS:
+            remember_costs(options.testbed, summary)
+        return report, summary
 
 
 @contextmanager
@@ -107,6 +116,7 @@ def _measure(
     runs: AbstractContextManager[NewRun],
     writer: RunWriter,
     options: RunOptions,
+    predictor: Predictor,
 ) -> None:
     """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat.
 
@@ -118,6 +128,7 @@ def _measure(
     writer.plan((plan.arm_name, plan.repeat) for plan in planned)
     redo = Redo(planned, writer, options)
     with runs as new_run, RunProgress(experiment, len(planned), options.quiet) as progress:
+        predictor.finish()  # a prediction takes a core, so nothing is measured beside it
 
         def run(plan: CellPlan) -> None:
             progress.cell(plan)

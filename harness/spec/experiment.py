@@ -13,6 +13,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.errors import UserError, did_you_mean
+from harness.events.registry import kind_of
 from harness.events.schedule import Event as Event
 from harness.paths import EXPERIMENTS
 from harness.spec.arm import Arm as Arm
@@ -198,6 +199,13 @@ def catalogue() -> tuple[Experiment, ...]:
             if experiment.teaching is not None and experiment.teaching.chapter == chapter:
                 _add(name, chapter, found, ordered, ())
     return (*ordered.values(), *(one for name, one in found.items() if name not in ordered))
+
+
+def command_of(experiment: ExperimentModel) -> str:
+    """Return the command line that runs the experiment as its file says."""
+    arms = experiment.arms.values()
+    contained = any(kind_of(event.do).needs_containers for arm in arms for event in experiment.events_of(arm))
+    return f"python run_experiment.py {experiment.name}" + (" --testbed docker" if contained else "")
 
 
 def _add(

@@ -130,17 +130,17 @@ class Replicas(WorkSettings, Count):
 
 Chapter = Literal["one_connection", "turns", "stickiness", "hashing", "slow_replicas", "change", "overload"]
 
-# Chapter -> heading and introduction, in the order of docs/lessons.md.
+# Chapter -> heading and introduction, in the order of the lessons: `list`, README, docs/lessons.md, the site.
 CHAPTERS: dict[Chapter, tuple[str, str]] = {
-    "stickiness": (
-        "Stickiness",
-        "A sticky balancer keeps a session on one replica. What does that cost, and what is it good for?",
-    ),
     "one_connection": (
         "One connection",
         "gRPC sends all calls of a channel over one connection. Who then decides where a call goes?",
     ),
     "turns": ("Taking turns", "Round robin looks simple. Who takes turns, and how even is the result?"),
+    "stickiness": (
+        "Stickiness",
+        "A sticky balancer keeps a session on one replica. What does that cost, and what is it good for?",
+    ),
     "hashing": (
         "Hashing",
         "A key decides the replica. What do hot keys and changes do to it?",
@@ -159,6 +159,8 @@ CHAPTERS: dict[Chapter, tuple[str, str]] = {
         "Most replicas are busy or fail. What do health checks and retries do then?",
     ),
 }
+# The lesson for whoever takes only one. It needs no other lesson first.
+BEGIN_WITH = "sticky"
 
 
 class Teaching(Model):

@@ -34,6 +34,8 @@ def test_a_real_run_opens_from_disk(sticky_run: Path, open_report: OpenReport) -
     assert page.page.title().startswith("Sticky sessions overload a replica")
     assert page.page.locator(".finding").inner_text().startswith(("With ", "The measurement does not decide"))
     assert report.stat().st_size < MOST_BYTES
+    unfold(page)
+    assert axe_violations(page) == []  # its tables of machine and prediction, too
     assert page.part("problem").inner_text() == ""
 
 

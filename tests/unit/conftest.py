@@ -1,22 +1,16 @@
-"""Properties are checked without a deadline, because a busy machine is not a mistake."""
+"""Stored and synthetic runs, made once for all unit tests."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pytest
-from hypothesis import settings
 
 from harness.analysis.summary import facts_of, summarise
 from harness.record.run_directory import read_run
 from harness.report.plotting import PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
-from tests.unit.thorough import examples
-
-settings.register_profile("lab", deadline=None, max_examples=examples(100))
-settings.load_profile("lab")
-
 
 Value = TypeVar("Value")
 

@@ -51,12 +51,13 @@ LAYERS = (
     ("spec",),
     ("record", "plan"),
     ("proxy", "analysis"),
+    ("traces",),
     ("testbed", "report"),
-    ("run",),
+    ("run", "site"),
     ("cli",),
 )
 # These packages need only a run directory. They use no process, socket or engine. Nor does the simulator.
-PURE = ("record", "metrics", "analysis", "report")
+PURE = ("record", "metrics", "analysis", "traces", "report", "site")
 LIVE = {
     *("asyncio", "docker", "gevent", "grpc", "locust", "multiprocessing", "psutil", "signal", "socket"),
     *("subprocess", "uvloop", "services", "load", "harness.testbed", "harness.run", "harness.proxy"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ["requirements.txt", "requirements-dev.txt"]
+FILES = ["requirements.txt", "requirements-dev.txt", "requirements-setup.txt"]
 AUDIT = ROOT / ".ci" / "audit.py"
 # A version and a continued line, then hashes. No address and no option that could name another source.
 VERSION = re.compile(r"[a-z0-9-]+==[\w.]+ \\")
@@ -39,9 +39,10 @@ def test_no_package_is_locked_twice() -> None:
     assert len(names) == len(set(names)) > 100
 
 
-@pytest.mark.parametrize(("file", "times"), [("Makefile", 1), ("Dockerfile", 1)])
+# The Makefile installs uv with pip, and the rest with uv or pip.
+@pytest.mark.parametrize(("file", "times"), [("Makefile", 3), ("Dockerfile", 1)])
 def test_an_installation_wants_the_hashes(file: str, times: int) -> None:
-    installs = re.findall(r"pip install .*-r requirements.*", (ROOT / file).read_text())
+    installs = re.findall(r"pip install .*-r (?:requirements|\$).*", (ROOT / file).read_text())
     assert len(installs) == times
     assert all("--require-hashes" in line for line in installs)
 

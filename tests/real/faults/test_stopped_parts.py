@@ -119,18 +119,6 @@ def test_a_part_that_is_never_continued(name: str, start_lab: StartLab, tmp_path
     assert f"{name} was stopped (SIGSTOP) for " in " ".join(out.split())
 
 
-def test_a_load_that_is_never_continued(start_lab: StartLab, tmp_path: Path) -> None:
-    """The lab waits for as long as calls may take, and half a minute. Then it says why."""
-    short = {"workload": LOAD | {"duration_s": 1.0, "deadline_ms": 500}}
-    lab = start(start_lab, tmp_path, **short)
-    lab.component("load").send_signal(signal.SIGSTOP)
-    status, out, err = lab.end(90)
-    assert (status, out) == (4, "")
-    assert re.fullmatch(
-        r"error: the load did not end after .* s, and load is stopped \(SIGSTOP\); see .*/load\.log\n", err
-    )
-
-
 def fork_servers(lab: Lab) -> list[psutil.Process]:
     """Return the fork server of replicas and Envoy, and that of the load."""
     children = sorted(psutil.Process(lab.process.pid).children(), key=lambda child: child.pid)
@@ -157,11 +145,35 @@ def test_a_fork_server_that_is_never_continued(start_lab: StartLab, tmp_path: Pa
     assert "a fork server was stopped (SIGSTOP) for " in " ".join(out.split())
 
 
-def test_a_fork_server_of_the_load_that_is_never_continued(start_lab: StartLab, tmp_path: Path) -> None:
-    """It cannot tell that the load has ended."""
-    lab = start(start_lab, tmp_path, "--redo", 0, workload=LOAD | {"duration_s": 1.0, "deadline_ms": 500})
-    _replicas, load = fork_servers(lab)
+@pytest.fixture
+def two_labs(tmp_path: Path) -> Iterator[list[Lab]]:
+    """Two short runs at the same time, both measuring."""
+    labs = []
+    for name in ("first", "second"):
+        (folder := tmp_path / name).mkdir()
+        path = experiment_file(folder, arms=ARMS, workload=LOAD | {"duration_s": 1.0, "deadline_ms": 500})
+        labs.append(Lab(folder, ("run", path, "--redo", 0)))
+    for lab in labs:
+        lab.await_state("measure")
+    yield labs
+    for lab in labs:
+        lab.process.kill()
+        lab.process.communicate()
+
+
+def test_nobody_hears_of_the_loads_end(two_labs: list[Lab]) -> None:
+    """The lab waits for as long as calls may take, and half a minute. Then it says why.
+
+    In one run the load is stopped. In the other its fork server is stopped, which would tell of its end.
+    """
+    own, other = two_labs
+    own.component("load").send_signal(signal.SIGSTOP)
+    _replicas, load = fork_servers(other)
     load.suspend()
-    status, out, err = lab.end(90)
-    assert (status, out, err.count("\n")) == (4, "", 1)
-    assert " s, and a fork server is stopped (SIGSTOP); see " in err
+    for lab, part in ((own, "load"), (other, "a fork server")):
+        status, out, err = lab.end(90)
+        assert (status, out) == (4, "")
+        told = (
+            rf"error: the load did not end after .* s, and {part} is stopped \(SIGSTOP\); see .*/load\.log\n"
+        )
+        assert re.fullmatch(told, err)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
+from harness.record.record_file import SCHEMA
+
 pytestmark = pytest.mark.alone  # a generator that lags on a busy machine leaves a run without a verdict
 
 MIX = {"AddVideo": 2, "ListVideos": 1, "GetVideos": 1, "GetVideo": 1}
@@ -39,6 +41,10 @@ def test_a_run_writes_all_files_and_its_ledgers_reconcile(start_lab: StartLab, t
     manifest = lab.manifest
     assert (manifest["status"], manifest["error"]) == ("completed", None)
     assert Counter(cell["arm"] for cell in manifest["cells"]) == dict.fromkeys(arms, 1)
+    prediction = lab.run / "prediction.json"
+    assert json.loads(prediction.read_text())["schema"] == SCHEMA
+    orders = [(lab.cell(arm) / "load-order.json").stat().st_mtime_ns for arm in arms]
+    assert prediction.stat().st_mtime_ns < min(orders)  # predicted before any load began
     for name in ("experiment.yaml", "summary.json", "report.html"):
         assert (lab.run / name).stat().st_size > 0
     assert list((lab.run / "plots").glob("*.png"))

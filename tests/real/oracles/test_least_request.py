@@ -12,7 +12,7 @@ from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
 STREAMS_PER_REPLICA = 5
-CALLS = 12_000
+CALLS = 5_000
 
 
 async def open_streams(stub: VideoServiceStub, stack: AsyncExitStack, count: int) -> dict[str, list[Any]]:
@@ -46,16 +46,16 @@ def shares(target: str, replicas: int, count: int = CALLS) -> tuple[float, list[
     return counts.pop(busy, 0) / count, [hits / count for hits in counts.values()]
 
 
-# Envoy draws two replicas with replacement. It picks the busy one only if it draws it twice. 1.5 percentage
-# points are more than three standard deviations of 12,000 draws.
+# Envoy draws two replicas with replacement. It picks the busy one only if it draws it twice: never, if it
+# drew without replacement. 2.5 percentage points are four standard deviations of 5,000 draws with p = 1/4.
 @pytest.mark.parametrize(("replicas", "busy", "idle"), [(3, 1 / 9, 4 / 9), (2, 1 / 4, 3 / 4)])
 def test_two_choices_pick_the_busy_replica_only_if_both_draws_hit_it(
     replicas: int, busy: float, idle: float, balanced: StartBalanced
 ) -> None:
     live = balanced("least_request", replica_options=[()] * replicas)
     on_busy, on_idle = shares(live.address, replicas)
-    assert on_busy == pytest.approx(busy, abs=0.015)
-    assert on_idle == pytest.approx([idle] * (replicas - 1), abs=0.015)
+    assert on_busy == pytest.approx(busy, abs=0.025)
+    assert on_idle == pytest.approx([idle] * (replicas - 1), abs=0.028)
 
 
 def test_four_choices_pick_the_busy_replica_only_if_all_draws_hit_it(balanced: StartBalanced) -> None:

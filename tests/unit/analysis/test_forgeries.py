@@ -294,6 +294,21 @@ def test_a_forgery_is_noticed(forger_of, base, name):
     assert all("seal" not in reason for reason in found)
 
 
+@pytest.mark.parametrize(("requests", "noticed"), [(2, False), (3, True)])
+def test_envoy_may_be_interrupted_between_its_two_clocks(forger_of, requests, noticed):
+    """The duration of such a request is too short: it seems to leave Envoy before the replica's end."""
+    forger = forger_of("proxied")
+    assert forger.read("requests").height < 3000
+    slow = forger.read("replicas").filter(pl.col("service_ns") > 8 * MS, OK)["request_id"].to_list()
+    short = {"duration_us": pl.col("duration_us") // 4, "duration_ms": pl.col("duration_ms") // 4}
+    forger.rows("proxy", ID.is_in(slow[:requests]), **short)
+    forger.seal()
+    found = reasons(forger.run)[1]
+    assert [f"{requests} requests left the proxy with OK before the end" in reason for reason in found] == (
+        [True] if noticed else []
+    )
+
+
 # What no check of contents can notice: every ledger tells the same tale.
 UNNOTICED = {
     "all of it happened later": lambda f: (

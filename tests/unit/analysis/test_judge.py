@@ -286,6 +286,7 @@ def test_a_ratio_to_nothing_is_not_measured(experiment_expecting):
     ("metric", "cause", "told"),
     [
         ("spread.max_over_mean", "record", False),
+        ("spread.max_over_mean", "cut_off", False),
         ("spread.max_over_mean", "rate", True),
         ("spread.max_over_mean", "lag", True),
         ("latency_ms.p99", "record", False),
@@ -299,6 +300,26 @@ def test_a_ratio_to_nothing_is_not_measured(experiment_expecting):
 def test_what_is_wrong_with_a_cell_spoils_only_what_depends_on_it(metric, cause, told):
     (cell,) = cells(1, metric=metric, reasons=[InvalidReason("odd", cause)])
     assert cell.can_tell(metric) == told
+
+
+@pytest.mark.parametrize(
+    ("cut_off", "late_ms", "purity_counts"),
+    [(2, 60, False), (1, 60, True), (2, 0, True)],
+)
+def test_calls_cut_off_on_a_slow_machine_spoil_counts_too(tmp_path, cut_off, late_ms, purity_counts):
+    """A client whose first answer never came sent no cookie: purity is then the machine's work."""
+    rows = [
+        row(n, "" if n < cut_off else "replica-0", code="DEADLINE_EXCEEDED" if n < cut_off else "OK")
+        | {"sent_ns": late_ms * MS, "done_ns": (late_ms + 10) * MS}
+        for n in range(100)
+    ]
+    cell = measure(collect_facts(write_cell(tmp_path, rows)))
+    assert cell.can_tell("affinity.purity") == purity_counts
+    if not purity_counts:
+        assert cell.invalid_reasons[0].in_words == (
+            "not usable, because 2% of the calls ended at their deadline "
+            "while the generator did not keep its plan"
+        )
 
 
 def test_a_late_generator_leaves_counts_decided(experiment_expecting):

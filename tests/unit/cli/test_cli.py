@@ -24,7 +24,7 @@ def test_the_experiments_with_their_questions_from_any_folder(words: list[str], 
     done = lab(*words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^ +sticky +A few clients send many requests\.", done.stdout, re.MULTILINE)
-    assert "Begin with:  python run_experiment.py sticky\n" in done.stdout
+    assert "Run one:     python run_experiment.py sticky\n" in done.stdout
 
 
 def test_check_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:

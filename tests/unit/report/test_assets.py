@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from harness.report import assets
 from harness.report.assets import ASSETS, module_script, style
 
 MODULES = sorted(path.name for path in ASSETS.glob("*.js"))
@@ -49,12 +48,11 @@ def test_a_script_can_stand_in_a_page():
     assert "<!--" not in text
 
 
-def test_modules_that_import_each_other_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(assets, "ASSETS", tmp_path)
+def test_modules_that_import_each_other_are_refused(tmp_path):
     (tmp_path / "one_of_two.js").write_text('import { b } from "./two_of_two.js";\n')
     (tmp_path / "two_of_two.js").write_text('import { a } from "./one_of_two.js";\n')
     with pytest.raises(AssertionError, match="imports itself by way of two"):
-        module_script("one_of_two.js")
+        module_script("one_of_two.js", tmp_path)
 
 
 def colours(theme):

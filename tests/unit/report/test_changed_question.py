@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console
 
 from harness.analysis.summary import summarise
-from harness.cli.main import main
 from harness.record.run_directory import read_run
 from harness.report.finding import finding_of
 from harness.report.page import render_report
@@ -56,11 +55,3 @@ def test_terminal_and_page_say_so_and_give_no_verdict(changed):
         assert f"another question ({CHANGE})" in text
         assert "refuted" not in text.replace("--refuted", "").replace(".refuted", "")
     assert f"({len(summary.expectations)} not judged)" in html
-
-
-def test_a_simulated_run_with_another_skew_ends_with_success(tmp_path, capsys):
-    words = ["sticky", "--testbed", "simulated", "--quick", "--duration", "0.5", "--quiet"]
-    assert main([*words, "--skew", "0", "--results", str(tmp_path)]) == 0
-    assert "Changed: --skew 0 instead of 1." in capsys.readouterr().out
-    (manifest,) = tmp_path.glob("sticky/2*/manifest.json")
-    assert json.loads(manifest.read_text())["changes"] == [CHANGE]

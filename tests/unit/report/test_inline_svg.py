@@ -51,7 +51,7 @@ def test_black_white_and_grey_follow_the_theme_and_other_colours_stay(drawn):
     assert "#0072b2" in left
     variables = set(re.findall(r"var\((--[\w-]+)\)", inline))
     assert variables
-    declared = style("report.css")
+    declared = style("page.css")
     assert all(declared.count(f"{name}:") == 2 for name in variables), "in both themes"
 
 

@@ -7,15 +7,18 @@ from harness.errors import UserError
 from harness.paths import EXPERIMENTS
 from harness.spec import experiment as module
 from harness.spec.experiment import catalogue, experiment_names, load_experiment
-from harness.spec.model import CHAPTERS
+from harness.spec.model import BEGIN_WITH, CHAPTERS
 
 
 def test_every_experiment_is_there_once() -> None:
     assert sorted(one.name for one in catalogue()) == experiment_names()
 
 
-def test_sticky_comes_first() -> None:
-    assert catalogue()[0].name == "sticky"
+def test_the_list_suggests_a_lesson_that_needs_no_other() -> None:
+    (first,) = (one for one in catalogue() if one.name == BEGIN_WITH)
+    assert first.teaching is not None
+    assert first.teaching.after is None
+    assert f"Run one:     python run_experiment.py {BEGIN_WITH}\n" in listing("python run_experiment.py")
 
 
 def test_chapters_come_in_their_order() -> None:

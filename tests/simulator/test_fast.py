@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tests.unit.simulator.kernels  # noqa: F401
+import tests.simulator.kernels  # noqa: F401
 from simulator.fast import FIRST_ROOM, Draws, FastMachine, Fleet, alias_tables, memory_bytes, simulate_fast
 from simulator.histogram import count, new_counts, quantile_s
 from simulator.simulation import simulate
 from simulator.system import Calls, Policy
-from tests.unit.simulator.loads import fleet as system_of
+from tests.simulator.loads import fleet as system_of
 from tests.unit.thorough import examples
 
 FLEET = Fleet(clients=40, replicas=5, requests=3000, rate_per_s=800, mean_service_s=0.01, slots=2, skew=0.8)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tests.unit.simulator.kernels  # noqa: F401
+import tests.simulator.kernels  # noqa: F401
 from simulator.hashing import build_maglev, build_ring, ring_hosts
 from simulator.simulation import simulate
 from simulator.system import (
@@ -25,7 +25,7 @@ from simulator.system import (
     Retries,
     System,
 )
-from tests.unit.simulator.loads import MS, fleet, poisson
+from tests.simulator.loads import MS, fleet, poisson
 from tests.unit.thorough import examples
 
 TURNS = Policy("proxy", "round_robin")

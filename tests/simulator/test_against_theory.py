@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-import tests.unit.simulator.kernels  # noqa: F401
+import tests.simulator.kernels  # noqa: F401
 from simulator.simulation import simulate
 from simulator.system import Policy
-from tests.unit.simulator.loads import MS, fleet, poisson
+from tests.simulator.loads import MS, fleet, poisson
 
 
 def erlang_c(slots: int, load: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-import tests.unit.simulator.kernels  # noqa: F401
+import tests.simulator.kernels  # noqa: F401
 from harness.analysis.facts import collect_facts
 from harness.analysis.summary import facts_of, summarise
 from harness.cli.main import main

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-import tests.unit.simulator.kernels  # noqa: F401
+import tests.simulator.kernels  # noqa: F401
 from harness.plan.cells import plan_cells
 from harness.spec.experiment import load_experiment
 from harness.testbed.simulated.model import system_of

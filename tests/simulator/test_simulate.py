@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tests.unit.simulator.kernels  # noqa: F401
+import tests.simulator.kernels  # noqa: F401
 from simulator.simulation import RULES, simulate
 from simulator.system import (
     DEADLINE_EXCEEDED,
@@ -22,7 +22,7 @@ from simulator.system import (
     Replica,
     System,
 )
-from tests.unit.simulator.loads import MS, fleet, poisson
+from tests.simulator.loads import MS, fleet, poisson
 from tests.unit.thorough import examples
 
 COSTS = Costs(to_balancer_ns=300_000, to_replica_ns=200_000, back_ns=100_000, to_client_ns=400_000)

@@ -10,7 +10,7 @@ from simulator.compiled import cache_folder
 from simulator.fast import Fleet, simulate_fast
 from simulator.simulation import simulate
 from simulator.system import Policy
-from tests.unit.simulator.loads import fleet, poisson
+from tests.simulator.loads import fleet, poisson
 
 _FAST = Fleet(clients=2, replicas=2, requests=9, rate_per_s=9, mean_service_s=0.1, rule="least_request")
 

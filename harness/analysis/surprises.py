@@ -1,0 +1,105 @@
+"""Compares what was predicted with what was measured."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.analysis.validity import is_unspoiled
+from harness.metrics.registry import METRICS
+from harness.record.prediction import ArmPrediction, Band, Prediction
+from harness.record.summary import ArmSummary, Summary
+
+# Metrics that are shown of every arm, besides those that the experiment expects something of.
+CORE = (
+    *("spread.max_over_mean", "affinity.purity", "error_share"),
+    *("latency_ms.p50", "latency_ms.p99", "queue_ms.p99"),
+)
+LEAST_DIFFERENCE = 1e-6  # relative: less is rounding
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of one arm: its band, what each usable repeat measured, and whether costs are missing.
+
+    A median outside of the band is a surprise. One repeat of ten is expected outside.
+    costs_missing: the metric is a latency, and its band lacks the fixed costs of this machine.
+    """
+
+    arm: str
+    metric: str
+    low: float
+    median: float
+    high: float
+    measured: Sequence[float]
+    costs_missing: bool
+    reason: str
+
+    @property
+    def measured_median(self) -> float:
+        """Median over the repeats."""
+        return statistics.median(self.measured)
+
+    @property
+    def inside(self) -> int:
+        """How many repeats lie in the band."""
+        return sum(map(self._is_inside, self.measured))
+
+    @property
+    def is_surprise(self) -> bool:
+        """Whether the measurement lies outside of its band, for another reason than missing costs."""
+        return not self.costs_missing and not self._is_inside(self.measured_median)
+
+    def _is_inside(self, value: float) -> bool:
+        room = LEAST_DIFFERENCE * abs(value) if math.isfinite(value) else 0.0
+        return self.low - room <= value <= self.high + room
+
+
+def comparisons(prediction: Prediction, summary: Summary) -> Iterator[Comparison]:
+    """Yield every shown metric that was predicted and measured, arm by arm."""
+    expected = {word for finding in summary.expectations for word in finding.text.split()} & METRICS.keys()
+    for name, arm in summary.arms.items():
+        predicted = prediction.arms.get(name)
+        if predicted is None:
+            continue
+        for metric in METRICS:
+            if metric in predicted.metrics and (metric in CORE or metric in expected):
+                yield from _comparison(name, metric, predicted, arm, summary)
+
+
+def _comparison(
+    name: str, metric: str, predicted: ArmPrediction, arm: ArmSummary, summary: Summary
+) -> Iterator[Comparison]:
+    usable = [repeat for repeat in arm.repeats if is_unspoiled(repeat.invalid_reasons, metric)]
+    measured = [float(value) for one in usable if (value := one.metrics.get(metric)) is not None]
+    if not measured:
+        return
+    low, median, high = ends_of(predicted.metrics[metric])
+    costs_missing = "latency_ms" in metric and not predicted.calibrated
+    found = Comparison(name, metric, low, median, high, measured, costs_missing, "")
+    if found.is_surprise:
+        reason = _reason(found, arm, summary)
+        found = Comparison(name, metric, low, median, high, measured, costs_missing, reason)
+    yield found
+
+
+def ends_of(band: Band) -> tuple[float, float, float]:
+    """Return low, median and high; what a file has as null is infinity."""
+    low, median, high = (
+        math.inf if value is None else float(value) for value in (band.low, band.median, band.high)
+    )
+    return low, median, high
+
+
+def _reason(found: Comparison, arm: ArmSummary, summary: Summary) -> str:
+    """Return what is known to explain a surprise, in a sentence."""
+    if any(cell.arm == found.arm for cell in summary.disturbed_cells):
+        return "The machine disturbed a cell of this arm."
+    prefix, _, rank = found.metric.rpartition(".")
+    own = arm.metrics.get(f"generator_ms.{rank}")
+    over = found.measured_median - found.high
+    if "latency_ms" in prefix and own is not None and 0 < over <= own:
+        return f"The load generator's own share is {own:.3g} ms, more than the difference."
+    return "Not explained."

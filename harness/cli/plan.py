@@ -1,0 +1,96 @@
+"""The command `plan`: its question, its answer on the terminal, its picture and its experiment."""
+
+import re
+import shlex
+import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+from harness.output.safe_console import SafeConsole
+from harness.output.safe_text import say
+from harness.paths import RESULTS
+from harness.plan.question import NAMES, FleetQuestion, question_of
+from harness.record.record_file import write_text
+from harness.spec.experiment import load_experiment
+
+WIDTH = 80
+RUN = "python run_experiment.py"
+REQUIRED = ("clients", "rate_per_s", "targets", "service_ms")
+
+
+def answer(name: str | None, given: Mapping[str, Any], svg: Path | None, write: Path | None) -> int:
+    """Answer the question that the options ask, or an experiment with the options that differ from it.
+
+    given: fields of FleetQuestion. Prints the answer, and writes the picture and the experiment. Raises
+    UserError, before anything is simulated, for what cannot be asked or written.
+    """
+    question = _question(name, given)
+    verifies = None if write is None else _experiment_name(write)
+    picture = svg or RESULTS / "plan" / f"{_picture_name(question)}.svg"
+    for path, option in ((svg, "--svg"), (write, "--write")):
+        if path is not None:
+            confirm_new(path, option)
+    # The simulator's import takes longer than the check of the options.
+    from harness.cli.plan_answer import print_answer
+    from harness.cli.plan_picture import plan_svg
+    from harness.plan.advice import plan_fleet
+
+    found = plan_fleet(question)
+    print_answer(found, SafeConsole())
+    _write(picture, plan_svg(found), "--svg")
+    say(f"\npicture: {picture}")
+    if write is not None and verifies is not None:
+        from harness.plan.verification import verification_of
+
+        verification = verification_of(question, verifies)
+        _write(write, verification.text, "--write")
+        for line in verification.scaled:
+            say("\n".join(textwrap.wrap(f"scaled: {line}", WIDTH, subsequent_indent=" " * 8)))
+        say(f"experiment: {write}; run it: {RUN} {shlex.quote(_as_path(write))}")
+    return 0
+
+
+def _question(name: str | None, given: Mapping[str, Any]) -> FleetQuestion:
+    if name is not None:
+        return replace(question_of(load_experiment(name)), **given)
+    missing = [NAMES[field] for field in REQUIRED if field not in given]
+    if missing:
+        raise UserError(
+            f"plan: {', '.join(missing)} missing; expected {', '.join(NAMES[field] for field in REQUIRED)}, "
+            "or the NAME or FILE of an experiment"
+        )
+    return FleetQuestion(**{"skew": 0.0, **given})
+
+
+def _picture_name(question: FleetQuestion) -> str:
+    own = question
+    return f"{own.clients}-clients-{own.rate_per_s:g}-per-s-{own.targets}-targets"
+
+
+def _experiment_name(path: Path) -> str:
+    """Return the name of the experiment in a file. Raises UserError if no experiment can be called so."""
+    named = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,74}", path.stem)
+    if named is None or path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--write: {path}: expected a file name of A-Z a-z 0-9 _ . - that ends in .yaml")
+    return path.stem
+
+
+def _as_path(path: Path) -> str:
+    return str(path) if "/" in str(path) else f"./{path}"
+
+
+def confirm_new(path: Path, option: str) -> None:
+    """Raise UserError if there is something at a path that the user named: the lab overwrites nothing."""
+    if path.exists() or path.is_symlink():
+        raise UserError(f"{option}: {path} is there already; name another file, or remove it first")
+
+
+def _write(path: Path, text: str, option: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        raise UserError(f"{option}: {path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,116 @@
+"""The page of a lesson: question, prediction, replay, comparison, reason, exercise, ALB, evidence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.record.summary import ArmSummary
+from harness.report.assets import module_script, style
+from harness.report.tables import Table, figure_of
+from harness.site.chosen import Choice
+from harness.site.drawing import drawings_of
+from harness.site.exercise import answers_of
+from harness.site.formulas import formula_of
+from harness.site.map_page import lesson_minutes
+from harness.site.markdown import to_html
+from harness.site.pages import render, site_script
+from harness.site.prediction import in_words, prediction_of
+from harness.site.run_facts import RunFacts
+from harness.spec.experiment import Experiment, command_of
+
+ROOT = "../"
+# How the paragraphs of a lesson begin that are about the reader's own balancer.
+_ON_ALB = re.compile(r"(On (an|a real) (ALB|AWS)|On AWS|An ALB|Where Envoy is not)\b")
+_EVIDENCE = {
+    "busiest / fair": "spread.max_over_mean",
+    "purity": "affinity.purity",
+    "p50, ms": "latency_ms.p50",
+    "p99, ms": "latency_ms.p99",
+}
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The lessons before and after: name and heading, or None at either end."""
+
+    before: tuple[str, str] | None
+    after: tuple[str, str] | None
+
+
+def lesson_path(name: str) -> str:
+    """Return where the lesson of an experiment is in the site's folder."""
+    return f"lessons/{name}.html"
+
+
+def report_path(name: str) -> str:
+    """Return where the copy of the run's report is."""
+    return f"reports/{name}.html"
+
+
+def lesson_page(
+    number: int, choice: Choice, facts: RunFacts | None, neighbours: Neighbours, *, has_report: bool
+) -> str:
+    """Return the page of a lesson as HTML. facts: None where no run can be shown."""
+    experiment = choice.experiment
+    teaching = experiment.teaching
+    assert teaching is not None
+    prediction = prediction_of(facts) if facts is not None else None
+    replay = facts.replay if facts is not None else None
+    scripts = [module_script("replay_player.js")] if replay else []
+    scripts += [site_script("lesson.js")] if prediction else []
+    why, on_alb = lesson_parts(experiment)
+    as_run = facts.run.experiment if facts is not None else experiment
+    compared = [name for name, _ in facts.compared] if facts is not None and facts.compared else []
+    values: dict[str, Any] = {
+        "title": teaching.heading,
+        "number": number,
+        "experiment": experiment,
+        "minutes": lesson_minutes(experiment, teaching),
+        "command": command_of(experiment),
+        "drawings": drawings_of(as_run, compared or list(as_run.variants)[:2]),
+        "prediction": prediction,
+        "replay": replay,
+        "replay_style": style("replay.css"),
+        "why": why,
+        "on_alb": on_alb,
+        "read": to_html(teaching.read, ROOT),
+        "exercise": to_html(teaching.exercise, ROOT),
+        "answers": answers_of(choice, facts),
+        "formula": formula_of(facts) if facts is not None else None,
+        "evidence": _evidence(facts) if facts is not None else None,
+        "facts": facts,
+        "report": ROOT + report_path(experiment.name) if has_report else None,
+        "neighbours": neighbours,
+        "in_words": in_words,
+        "scripts": scripts,
+    }
+    return render("lesson.html.j2", lesson_path(experiment.name), values)
+
+
+def lesson_parts(experiment: Experiment) -> tuple[Markup, Markup]:
+    """Return the lesson's paragraphs: those that say why, and those about an ALB."""
+    paragraphs = [text.strip() for text in experiment.lesson.split("\n\n") if text.strip()]
+    on_alb = [text for text in paragraphs if _ON_ALB.match(text)]
+    on_alb = on_alb or [text for text in paragraphs if "ALB" in text]
+    why = [text for text in paragraphs if text not in on_alb]
+    return to_html("\n\n".join(why), ROOT), to_html("\n\n".join(on_alb), ROOT)
+
+
+def _evidence(facts: RunFacts) -> Table:
+    arms = facts.summary.arms
+    rows = [[in_words(name), f"{arm.requests:,}", *_figures(arm), _failed(arm)] for name, arm in arms.items()]
+    return Table(["Arm", "requests", *_EVIDENCE, "failed"], rows)
+
+
+def _figures(arm: ArmSummary) -> Sequence[str]:
+    return [figure_of(arm, metric) for metric in _EVIDENCE.values()]
+
+
+def _failed(arm: ArmSummary) -> str:
+    failed = sum(arm.errors.values())
+    return f"{failed:,} ({failed / arm.requests:.1%})" if failed else "0"

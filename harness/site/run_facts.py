@@ -1,0 +1,36 @@
+"""What the site needs of one run: its summary, its replay, and which records may be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.analysis.summary import facts_of, summarise
+from harness.record.run_directory import Run, read_run
+from harness.record.summary import ArmSummary, Summary
+from harness.report.replay import Replay, replay_of
+from harness.site.chosen import StoredRun
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run that was read. replay: None where no cell has a request."""
+
+    stored: StoredRun
+    run: Run
+    summary: Summary
+    replay: Replay | None
+
+    @property
+    def compared(self) -> Sequence[tuple[str, ArmSummary]]:
+        """The arms that the lesson compares, one or two: those of the replay."""
+        return [(name, self.summary.arms[name]) for name in self.replay.data["shown"]] if self.replay else []
+
+
+def read_facts(stored: StoredRun) -> RunFacts:
+    """Return the facts of a run. Raises UserError naming the file that is missing or damaged."""
+    run = read_run(stored.path)
+    facts = facts_of(run)
+    wrong = {(cell.arm, cell.repeat) for cells in facts.values() for cell in cells if cell.contradictions}
+    believed = [cell for cell in run.cells if (cell.record.arm, cell.record.repeat) not in wrong]
+    return RunFacts(stored, run, summarise(run, facts), replay_of(replace(run, cells=believed)))

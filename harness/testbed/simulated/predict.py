@@ -1,0 +1,166 @@
+"""`python -m harness.testbed.simulated.predict RUN`: predicts a run, before anything of it is measured.
+
+A process of its own: numba's import and the simulations leave the process that plays the run as it was. It
+reads the experiment of the run directory and writes prediction.json there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import random
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.plan.cells import CellPlan, load_of, plan_cells
+from harness.record.machine_costs import MachineCosts, known_costs, read_costs
+from harness.record.prediction import BAND_SHARE, PREDICTION, ArmPrediction, Band, Prediction
+from harness.record.record_file import write_record
+from harness.record.run_directory import read_run
+from harness.spec.experiment import Experiment
+from harness.testbed.simulated.limits import not_modelled
+from harness.testbed.simulated.model import calls_of, system_of
+from harness.testbed.simulated.predicted_metrics import PredictedCell, predicted_metrics
+
+if TYPE_CHECKING:
+    from simulator.system import Calls, Costs, System
+
+PR_SET_PDEATHSIG = 1
+# With so many cells the ends of the band are the k-th smallest and largest: k = 2 of 39, 1 of 19.
+SIMULATIONS = (39, 19)
+CALLS_IN_BUDGET = 200_000  # two seconds of one core, with 10 us to draw and simulate a call
+PORTS = (32_768, 60_999)  # replicas get their ports from here, and ports decide where hashed keys go
+
+
+def main(run: Path) -> None:
+    """Write prediction.json of a run directory. Ends with the process that has asked for it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    from simulator.compiled import is_compiled
+
+    stored = read_run(run)
+    if is_compiled("engine.run"):
+        prediction = predict(stored.experiment, stored.manifest.testbed, read_costs())
+    else:
+        prediction = Prediction(
+            skipped="the simulator is not compiled yet, which takes about 30 s; "
+            f"`python run_experiment.py {stored.name} --testbed simulated` does it, once for each version"
+        )
+    write_record(run / PREDICTION, prediction)
+
+
+def predict(experiment: Experiment, testbed: str, costs: MachineCosts) -> Prediction:
+    """Return the bands of all arms; of none where the run is too large for the time there is."""
+    plans = {plan.arm_name: plan for plan in plan_cells(experiment) if plan.repeat == 1}
+    reasons = {name: not_modelled(experiment, plan.arm) for name, plan in plans.items()}
+    modelled = {name: plan for name, plan in plans.items() if not reasons[name]}
+    calls = sum(map(_calls, modelled.values()))
+    count = simulations_for(calls)
+    if modelled and count is None:
+        return Prediction(
+            skipped=f"a repeat has about {calls:,.0f} calls, and {SIMULATIONS[-1]} simulations of it take "
+            "more than two seconds"
+        )
+    own = {name: _costs(costs, testbed, plan.arm.route) for name, plan in modelled.items()}
+    bands = _bands(experiment, modelled, own, count or 0)
+    arms = {
+        name: ArmPrediction(
+            not_modelled=reasons[name],
+            simulations=(count or 0) if name in modelled else 0,
+            calibrated=own.get(name) is not None,
+            metrics=bands.get(name, {}),
+        )
+        for name in plans
+    }
+    return Prediction(costs=_where_costs_are_from(arms), arms=arms)
+
+
+def simulations_for(calls: float) -> int | None:
+    """Return how many simulations of a repeat with so many calls fit into the budget; None: too few."""
+    return next((count for count in SIMULATIONS if count * calls <= CALLS_IN_BUDGET), None)
+
+
+def _calls(plan: CellPlan) -> float:
+    work = plan.workload
+    return (work.rate_per_s or 0) * (work.warm_up_s + work.duration_s) + work.clients
+
+
+def _where_costs_are_from(arms: Mapping[str, ArmPrediction]) -> str:
+    modelled = [arm for arm in arms.values() if arm.simulations]
+    if all(arm.calibrated for arm in modelled):
+        return "fixed costs of proxy and network: medians of earlier runs on this machine"
+    return (
+        "fixed costs of proxy and network: not known for every route yet, since no calm run on this machine "
+        "has ended; none were added, so measured latencies are some milliseconds longer"
+    )
+
+
+def _costs(costs: MachineCosts, testbed: str, route: str) -> Costs | None:
+    from simulator.system import Costs
+
+    found = known_costs(costs, testbed, route)
+    if found is None:
+        return None
+    parts_ms = (found.to_proxy, found.to_replica, 0.0, found.way_back)
+    return Costs(*(max(0, round(ms * 1e6)) for ms in parts_ms))
+
+
+def _bands(
+    experiment: Experiment, plans: Mapping[str, CellPlan], costs: Mapping[str, Costs | None], count: int
+) -> dict[str, dict[str, Band]]:
+    """Return arm -> metric -> band over `count` repeats: each has arrivals and placements of its own."""
+    values: dict[str, list[dict[str, float]]] = {name: [] for name in plans}
+    for repeat in range(1, count + 1):
+        for name, plan in plans.items():
+            own = replace(plan, repeat=repeat, load=load_of(plan.workload, experiment.seed, repeat))
+            system, calls = _simulated(experiment, own, costs[name], repeat)
+            values[name].append(_metrics(system, calls, plan))
+    return {name: bands_of(cells) for name, cells in values.items()}
+
+
+def _simulated(
+    experiment: Experiment, plan: CellPlan, costs: Costs | None, repeat: int
+) -> tuple[System, Calls]:
+    from simulator.system import Costs
+
+    system = system_of(experiment, plan)
+    draw = random.Random(f"{experiment.seed}/{repeat}/{plan.arm_name}/ports")
+    ports = draw.sample(range(*PORTS), len(system.replicas))
+    replicas = tuple(
+        replace(one, address=f"127.0.0.1:{port}") for one, port in zip(system.replicas, ports, strict=True)
+    )
+    return replace(system, replicas=replicas, costs=costs or Costs()), calls_of(experiment, plan)[0]
+
+
+def _metrics(system: System, calls: Calls, plan: CellPlan) -> dict[str, float]:
+    from simulator.simulation import simulate
+
+    outcome = simulate(system, calls)
+    return predicted_metrics(PredictedCell(calls, outcome, len(system.replicas), plan.workload.duration_s))
+
+
+def bands_of(cells: Sequence[Mapping[str, float]]) -> dict[str, Band]:
+    """Return metric -> band of the metrics that every cell has.
+
+    A band is a prediction interval: the next cell is as likely to have any rank among the simulated ones, so
+    between the k-th smallest and largest of n it lies with probability (n + 1 - 2k) / (n + 1). Source: G.
+    Hahn, W. Meeker, Statistical Intervals, 1991, section 5.
+    """
+    below = round((1 - BAND_SHARE) / 2 * (len(cells) + 1))
+    bands = {}
+    for name in cells[0] if cells else ():
+        if all(name in cell for cell in cells):
+            ordered = sorted(cell[name] for cell in cells)
+            low, high = ordered[below - 1], ordered[-below]
+            median = float(np.median(ordered)) if math.isfinite(ordered[-1]) else ordered[len(ordered) // 2]
+            bands[name] = Band(low=low, median=median, high=high)
+    return bands
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,165 @@
+"""PREDICTED: the metrics that a simulated cell has, computed from its outcome alone.
+
+They mean what METRICS says. A test holds them against the metrics of a simulated run. They are computed again
+here because a prediction has hundreds of cells and two seconds: writing and joining ledgers takes longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.metrics.metric import (
+    NS_PER_MS,
+    RANKS,
+    Number,
+    cv,
+    effective_replicas,
+    jain,
+    max_off_fair,
+    max_over_mean,
+    reported,
+)
+from harness.metrics.registry import COUNTED_CODES, NAMED_REPLICAS
+from harness.testbed.simulated.codes import CODES
+
+if TYPE_CHECKING:
+    from simulator.system import Calls, Outcome
+
+OK = CODES["OK"]
+
+
+@dataclass(frozen=True)
+class PredictedCell:
+    """One simulated cell: its calls, what became of them, and the length of its window."""
+
+    calls: Calls
+    outcome: Outcome
+    replicas: int
+    window_s: float
+
+    @cached_property
+    def measured(self) -> Any:
+        """The numbers of the requests of the measured window that were sent."""
+        return np.flatnonzero(self.calls.measured & (self.outcome.sent_ns >= 0))
+
+    def of(self, column: str) -> Any:
+        """Return a column of the outcome, of the measured requests."""
+        return getattr(self.outcome, column)[self.measured]
+
+    @cached_property
+    def ok(self) -> Any:
+        """Whether each measured request ended with OK."""
+        return self.of("code") == OK
+
+    @cached_property
+    def replica_requests(self) -> list[int]:
+        """Answered requests of each replica."""
+        answered = self.of("replica")
+        return [int(n) for n in np.bincount(answered[answered >= 0], minlength=self.replicas)]
+
+    @cached_property
+    def latency_ms(self) -> dict[str, float]:
+        """Percentiles of the latency; a failed request counts as longer than any answer."""
+        latency_ms = (self.of("answered_ns") - self.of("planned_ns")) / NS_PER_MS
+        return _percentiles(np.where(self.ok, latency_ms, math.inf))
+
+    @cached_property
+    def ok_latency_ms(self) -> dict[str, float]:
+        """Percentiles of the latency of the requests that ended with OK."""
+        latency_ms = (self.of("answered_ns") - self.of("planned_ns")) / NS_PER_MS
+        return _percentiles(latency_ms[self.ok])
+
+    @cached_property
+    def queue_ms(self) -> dict[str, float]:
+        """Percentiles of the wait of each attempt of the measured requests."""
+        attempts = self.outcome.attempts
+        mine = self.calls.measured[attempts.call]
+        return _percentiles(attempts.queue_ns[mine] / NS_PER_MS)
+
+    @cached_property
+    def client_requests(self) -> Any:
+        """Answered requests, (clients, replicas)."""
+        answered, client = self.of("replica"), self.calls.client[self.measured]
+        found = answered >= 0
+        clients = int(self.calls.client.max(initial=0)) + 1
+        place = client[found] * self.replicas + answered[found]
+        return np.bincount(place, minlength=clients * self.replicas).reshape(clients, self.replicas)
+
+
+def _percentiles(values: Any) -> dict[str, float]:
+    """Return the percentiles that are reported, nearest rank: see analysis.statistics.percentiles."""
+    count = len(values)
+    if not count:
+        return {}
+    ordered = np.sort(values)
+    index = {name: math.ceil(round(rank * count, 6)) - 1 for name, rank in RANKS.items()}
+    return reported({name: float(ordered[place]) for name, place in index.items()}, count)
+
+
+def _purity(cell: PredictedCell) -> Number:
+    requests = cell.client_requests
+    return float(requests.max(axis=1).sum() / requests.sum()) if requests.sum() else None
+
+
+def _good_answers(cell: PredictedCell) -> float:
+    begin = cell.outcome.measure_start_ns
+    answered = cell.of("answered_ns") - begin
+    good = cell.ok & (answered >= 0) & (answered < cell.window_s * 1e9)
+    return float(good.sum() / cell.window_s)
+
+
+def _share_of(replica: int) -> Callable[[PredictedCell], Number]:
+    def share(cell: PredictedCell) -> Number:
+        total = sum(cell.replica_requests)
+        return cell.replica_requests[replica] / total if total and replica < cell.replicas else None
+
+    return share
+
+
+def _code_share(code: int) -> Callable[[PredictedCell], Number]:
+    return lambda cell: float((cell.of("code") == code).mean()) if len(cell.measured) else None
+
+
+def _hit_share(cell: PredictedCell) -> Number:
+    seen = cell.of("cache")
+    lookups = int((seen >= 0).sum())
+    return float((seen == 1).sum() / lookups) if lookups else None
+
+
+def _percentile(name: str, rank: str) -> Callable[[PredictedCell], Number]:
+    return lambda cell: getattr(cell, name).get(rank)
+
+
+PREDICTED: Mapping[str, Callable[[PredictedCell], Number]] = {
+    "error_share": lambda cell: float(1 - cell.ok.mean()) if len(cell.measured) else None,
+    **{f"errors.{code}": _code_share(CODES[code]) for code in COUNTED_CODES},
+    "goodput_per_s": _good_answers,
+    "spread.max_over_mean": lambda cell: max_over_mean(cell.replica_requests),
+    "spread.cv": lambda cell: cv(cell.replica_requests),
+    "spread.jain": lambda cell: jain(cell.replica_requests),
+    "spread.effective_replicas": lambda cell: effective_replicas(cell.replica_requests),
+    "spread.used_replicas": lambda cell: sum(1 for requests in cell.replica_requests if requests),
+    **{f"share.replica-{number}": _share_of(number) for number in range(NAMED_REPLICAS)},
+    "balance.max_off_fair_requests": lambda cell: max_off_fair(cell.replica_requests),
+    "affinity.purity": _purity,
+    "cache.hit_share": _hit_share,
+    **{
+        f"{name}.{rank}": _percentile(name, rank)
+        for name in ("latency_ms", "ok_latency_ms")
+        for rank in ("p50", "p90", "p95", "p99")
+    },
+    **{f"queue_ms.{rank}": _percentile("queue_ms", rank) for rank in ("p50", "p90", "p99")},
+}
+LATENCIES = tuple(name for name in PREDICTED if "latency_ms" in name)  # what fixed costs make longer
+
+
+def predicted_metrics(cell: PredictedCell) -> dict[str, float]:
+    """Return the metrics that the cell has; those without a value are left out."""
+    values = {name: compute(cell) for name, compute in PREDICTED.items()}
+    return {name: float(value) for name, value in values.items() if value is not None}

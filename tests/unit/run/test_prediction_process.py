@@ -1,0 +1,50 @@
+"""The process that predicts: which testbeds have one, and that its failure is a reason and no more."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.record.manifest import Manifest
+from harness.record.prediction import read_prediction
+from harness.record.run_directory import RunWriter
+from harness.run import prediction
+from harness.run.prediction import Predictor
+from harness.run.provenance import host
+from harness.spec.experiment import experiment_yaml, load_experiment
+
+
+def writer_of(folder: Path, testbed: str) -> RunWriter:
+    manifest = Manifest(
+        experiment="sticky", seed=1, versions={}, host=host(), git_commit=None, testbed=testbed, cells=[]
+    )
+    return RunWriter.create(folder, manifest, experiment_yaml(load_experiment("sticky")))
+
+
+@pytest.mark.parametrize("testbed", ["simulated", "external"])
+def test_testbeds_without_parts_of_the_lab_are_not_predicted(testbed: str, tmp_path: Path) -> None:
+    writer = writer_of(tmp_path, testbed)
+    with Predictor(writer) as predictor:
+        predictor.finish()
+    assert read_prediction(writer.path) is None
+
+
+def test_a_prediction_that_fails_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    writer = writer_of(tmp_path, "local")
+    (writer.path / "experiment.yaml").write_text("title: [")
+    with Predictor(writer) as predictor:
+        predictor.finish()
+    found = read_prediction(writer.path)
+    assert found is not None and found.skipped is not None
+    assert found.skipped.startswith("the prediction failed: ")
+    assert "experiment.yaml" in found.skipped
+
+
+def test_a_prediction_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "PATIENCE_S", 0.0)
+    writer = writer_of(tmp_path, "local")
+    with Predictor(writer) as predictor:
+        process = predictor._process
+        predictor.finish()
+    assert process is not None and process.poll() is not None
+    found = read_prediction(writer.path)
+    assert found is not None and found.skipped == "the prediction took more than 0 s"
