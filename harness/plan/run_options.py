@@ -49,7 +49,8 @@ class RunOptions:
     """What the command line adds to an experiment.
 
     `overrides` (dotted field name, such as `workload.rate_per_s` -> value) are already applied to the
-    experiment; here they are for the run's manifest. `testbed`: one of TESTBEDS. `external`: only for the
+    experiment; here they are for the run's manifest. `changes`: those of them that change the question, in
+    words; its expectations are then not judged. `testbed`: one of TESTBEDS. `external`: only for the
     testbed `external`. `redo`: how often at most a disturbed cell is measured again. `exports`: kinds of
     harness.report.exports.
     """
@@ -60,6 +61,7 @@ class RunOptions:
     quiet: bool = False
     redo: int = 2
     overrides: dict[str, float] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
     testbed: str = "local"
     load: LoadOptions = field(default_factory=LoadOptions)
     external: ExternalOptions = field(default_factory=ExternalOptions)

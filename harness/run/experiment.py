@@ -178,6 +178,7 @@ def _manifest(
         **external,
         load=LoadProcesses(processes=options.load.processes, expect_workers=options.load.expect_workers),
         overrides=options.overrides,
+        changes=list(options.changes),
         redo=options.redo,
         cells=[],
     )
