@@ -127,6 +127,13 @@ def run(
     web_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of --web on 127.0.0.1 (default 8089).")
     ] = None,
+    prediction: Annotated[
+        bool,
+        typer.Option(
+            "--prediction/--no-prediction",
+            help="Say before the first cell what the simulator expects; takes up to two seconds.",
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
     export: Exports = None,
 ) -> int:
@@ -148,7 +155,16 @@ def run(
     web_port = web_port or DEFAULT_WEB_PORT
     results = results or RESULTS
     options = RunOptions(
-        results, web, web_port, quiet, redo, testbed=testbed, load=load, external=external, exports=exports
+        results,
+        web,
+        web_port,
+        quiet,
+        redo,
+        prediction,
+        testbed=testbed,
+        load=load,
+        external=external,
+        exports=exports,
     )
     if experiment is None:
         loaded = [_load(one.name, overrides, quick, options) for one in catalogue()]

@@ -25,7 +25,6 @@ _CAPTION = (
     "band. A median of the repeats outside of its band is a surprise: the simulator lacks "
     "something, or the measurement was disturbed."
 )
-INDENT = 15  # characters before the text of a line
 MAX_LINES = 5  # surprises that the terminal names
 
 

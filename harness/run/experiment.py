@@ -87,7 +87,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
                 text,
                 beside,
             )
-        with _recorded(writer), Predictor(writer) as predictor:
+        with _recorded(writer), Predictor(writer, options.prediction) as predictor:
             runs = _cell_runs(experiment, found, writer, options, predictor)
             _measure(experiment, rounds, runs, writer, options)
         if warning := writer.link_latest():
