@@ -63,15 +63,15 @@ def build_site(results: Path) -> Site:
     """
     if not results.is_dir():
         raise UserError(f"{results}: expected the folder that has the runs; name another with --results")
-    choices = choose_runs(results)
     try:
         folder = own_folder(results, SITE)
-        choices, found = _write_lessons(folder, choices)
+        choices, found = _write_lessons(folder, choose_runs(results))
         for path, page in _other_pages(choices, found):
             _write(folder, path, page)
     except OSError as error:
         raise UserError(
-            f"{results / SITE}: the site cannot be written ({error.strerror}); name a folder with --results"
+            f"{error.filename or results / SITE}: the site cannot be built ({error.strerror}); name a folder "
+            "that you may read and write with --results"
         ) from error
     return Site(
         first_page=folder / MAP,

@@ -126,6 +126,10 @@ def test_a_site_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "site").write_text("a file")
     with pytest.raises(UserError, match="expected a folder of the run's own"):
         build_site(tmp_path)
+    (tmp_path / "site").unlink()
+    (tmp_path / "site" / "index.html").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"the site cannot be built \(Is a directory\)"):
+        build_site(tmp_path)
     with pytest.raises(UserError, match=r"nowhere: expected the folder that has the runs"):
         build_site(tmp_path / "nowhere")
 
