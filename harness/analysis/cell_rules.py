@@ -37,10 +37,10 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
         yield from _one_row_each(cell, rows)
         yield from _foreign_rows(cell)
         yield from _messages(cell)
-    if cell.record.status == "completed" and not cell.record.lost_clients:
-        yield from _missing_numbers(rows, plan)
-        yield from _planned(cell, rows, plan)
-        yield from _counted_by_envoy(cell, plan)
+        if cell.record.status == "completed" and not cell.record.lost_clients:
+            yield from _missing_numbers(rows, plan)
+            yield from _planned(cell, rows, plan)
+            yield from _counted_by_envoy(cell, plan)
 
 
 def _plan_of(cell: Cell, experiment: Experiment) -> CellPlan | None:

@@ -24,7 +24,13 @@ from harness.output.native import native_errors_hidden
 from harness.output.safe_text import first_unsafe, say
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
-from harness.spec.experiment import Experiment, catalogue, load_experiment, quick_overrides
+from harness.spec.experiment import (
+    Experiment,
+    catalogue,
+    changes_of_question,
+    load_experiment,
+    quick_overrides,
+)
 from harness.spec.model import BEGIN_WITH, CHAPTERS
 
 SecretFile = Annotated[
@@ -121,6 +127,13 @@ def run(
     web_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of --web on 127.0.0.1 (default 8089).")
     ] = None,
+    prediction: Annotated[
+        bool,
+        typer.Option(
+            "--prediction/--no-prediction",
+            help="Say before the first cell what the simulator expects; takes up to two seconds.",
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
     export: Exports = None,
 ) -> int:
@@ -142,17 +155,25 @@ def run(
     web_port = web_port or DEFAULT_WEB_PORT
     results = results or RESULTS
     options = RunOptions(
-        results, web, web_port, quiet, redo, testbed=testbed, load=load, external=external, exports=exports
+        results,
+        web,
+        web_port,
+        quiet,
+        redo,
+        prediction,
+        testbed=testbed,
+        load=load,
+        external=external,
+        exports=exports,
     )
     if experiment is None:
-        loaded = [_load(one.name, overrides, quick) for one in catalogue()]
+        loaded = [_load(one.name, overrides, quick, options) for one in catalogue()]
         from harness.cli.run_all import run_catalogue
 
-        return run_catalogue(loaded, options)
-    spec, overrides = _load(experiment, overrides, quick)
+        return run_catalogue(loaded)
     from harness.run.experiment import run_experiment
 
-    return run_experiment(spec, replace(options, overrides=overrides))
+    return run_experiment(*_load(experiment, overrides, quick, options))
 
 
 @app.command(name="list")
@@ -476,13 +497,16 @@ def listing(program: str) -> str:
     return "\n".join(lines).lstrip("\n")
 
 
-def _load(name: str, overrides: dict[str, float], quick: bool) -> tuple[Experiment, dict[str, float]]:
-    """Return the experiment and all of its overrides; those of `quick` do not replace the user's."""
+def _load(
+    name: str, overrides: dict[str, float], quick: bool, options: RunOptions
+) -> tuple[Experiment, RunOptions]:
+    """Return the experiment with all of its overrides; those of `quick` do not replace the user's."""
     experiment = load_experiment(name, overrides)
     if quick:
         overrides = {**quick_overrides(experiment), **overrides}
         experiment = load_experiment(name, overrides)
-    return experiment, overrides
+    changes = changes_of_question(load_experiment(name), overrides) if experiment.expect else ()
+    return experiment, replace(options, overrides=overrides, changes=changes)
 
 
 def _program() -> str:

@@ -87,9 +87,9 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
                 text,
                 beside,
             )
-        with _recorded(writer), Predictor(writer) as predictor:
-            runs = _cell_runs(experiment, found, writer, options)
-            _measure(experiment, rounds, runs, writer, options, predictor)
+        with _recorded(writer), Predictor(writer, options.prediction) as predictor:
+            runs = _cell_runs(experiment, found, writer, options, predictor)
+            _measure(experiment, rounds, runs, writer, options)
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
@@ -105,14 +105,22 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
 
 @contextmanager
 def _cell_runs(
-    experiment: Experiment, found: FoundTestbed, writer: RunWriter, options: RunOptions
+    experiment: Experiment,
+    found: FoundTestbed,
+    writer: RunWriter,
+    options: RunOptions,
+    predictor: Predictor,
 ) -> Iterator[NewRun]:
-    """Start the testbed, if there is one, and yield a function: planned cell -> its run."""
+    """Start the testbed, if there is one, and yield a function: planned cell -> its run.
+
+    The parts of the first cell start while the run is predicted. Its load waits until that has ended, because
+    a prediction takes a core.
+    """
     if found.make is None:
         yield lambda plan: SimulatedCellRun(experiment, plan, writer)
         return
     with found.make(writer.path / "logs") as testbed:
-        yield lambda plan: CellRun(experiment, plan, testbed, writer, options)
+        yield lambda plan: CellRun(experiment, plan, testbed, writer, options, predictor.finish)
 
 
 def _measure(
@@ -121,7 +129,6 @@ def _measure(
     runs: AbstractContextManager[NewRun],
     writer: RunWriter,
     options: RunOptions,
-    predictor: Predictor,
 ) -> None:
     """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat.
 
@@ -133,7 +140,6 @@ def _measure(
     writer.plan((plan.arm_name, plan.repeat) for plan in planned)
     redo = Redo(planned, writer, options)
     with runs as new_run, RunProgress(experiment, len(planned), options.quiet) as progress:
-        predictor.finish()  # a prediction takes a core, so nothing is measured beside it
 
         def run(plan: CellPlan) -> None:
             progress.cell(plan)
@@ -172,6 +178,7 @@ def _manifest(
         **external,
         load=LoadProcesses(processes=options.load.processes, expect_workers=options.load.expect_workers),
         overrides=options.overrides,
+        changes=list(options.changes),
         redo=options.redo,
         cells=[],
     )

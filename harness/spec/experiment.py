@@ -71,6 +71,26 @@ def quick_overrides(experiment: ExperimentModel) -> dict[str, float]:
     }
 
 
+# Overrides that change what the expectations were written for. The others change only how long and how often
+# it is measured, and with which chance.
+OF_THE_QUESTION = ("replicas.count", "workload.clients", "workload.rate_per_s", "workload.skew")
+
+
+def changes_of_question(experiment: ExperimentModel, overrides: Mapping[str, object]) -> tuple[str, ...]:
+    """Return "--skew 0 instead of 1" for each override that changes the question of `experiment`.
+
+    `experiment`: as in its file, without the overrides.
+    """
+    found = []
+    for name in OF_THE_QUESTION:
+        value: Any = experiment
+        for part in name.split("."):
+            value = getattr(value, part)
+        if name in overrides and value is not None and value != overrides[name]:
+            found.append(f"{_option(name)} {overrides[name]:g} instead of {value:g}")
+    return tuple(found)
+
+
 def overriding_option(paths: Sequence[Where], overrides: Mapping[str, object]) -> str | None:
     """Return the option (or field) that set one of `paths`; None if all of them come from the file."""
     for path in paths:

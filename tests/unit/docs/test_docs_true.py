@@ -49,8 +49,11 @@ def test_the_files_that_the_walk_through_the_code_names_exist() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_documented_commands_name_existing_experiments_and_options(
-    command: str, capsys: pytest.CaptureFixture[str]
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(
+        "harness.cli.check.outlook", lambda _: ()
+    )  # a second each, and nothing of it is asked
     arguments = shlex.split(command, comments=True)[2:]
     if arguments[0] not in COMMAND_NAMES:
         arguments = ["check", *_without_run_options(arguments)]  # check the plan of a run, but do not run it
