@@ -44,7 +44,7 @@ def prediction_section(run: Path, summary: Summary) -> PredictionSection | None:
         return None
     found = list(comparisons(prediction, summary))
     table = Table(
-        ["Metric", "predicted (5-95 %)", "measured", "repeats inside", ""],
+        ["Metric", "predicted (5-95 %)", "measured", "repeats inside", "note"],
         [_row(one) for one in found],
         _CAPTION,
     )
