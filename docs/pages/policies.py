@@ -47,6 +47,8 @@ def _lines() -> Iterator[str]:
             yield f"### `{name}`, route `{route}`"
             yield f"{policy.meaning[0].upper()}{policy.meaning[1:]}.\n"
             yield f"*In ALB terms:* {policy.alb}.\n"
+            if settings := policy.alb_settings(policy.chosen(policy.examples[0])):
+                yield f"*On AWS:* {settings.console}.\n\n```sh\n{settings.command}\n```\n"
             yield from _options(policy.options)
             if shown := [f"`options: {_yaml(options)}`" for options in policy.examples if options]:
                 yield f"For example: {', '.join(shown[:MAX_EXAMPLES])}\n"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from harness.analysis import run_tables
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.registry import METRICS
 from harness.record import cell_record, manifest, prediction, summary
@@ -28,6 +29,12 @@ MODELS: dict[str, type[Record]] = {
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, Record) and model is not Record
 }
+_COLUMNS = {
+    "joined": JOINED_COLUMNS,
+    "messages": run_tables.MESSAGES,
+    "events": run_tables.EVENTS,
+    "values": run_tables.METRIC_VALUES,
+}
 _METRICS_HEADER = "| metric | unit | meaning |\n|---|---|---|"
 
 
@@ -40,7 +47,7 @@ def _table(kind: str, name: str) -> str:
     if kind == "metrics":
         rows = {"all": _metrics, "events": _event_metrics}[name]()
     elif kind == "columns":
-        rows = _columns({"joined": JOINED_COLUMNS}[name])
+        rows = _columns(_COLUMNS[name])
     else:
         rows = _lines() if name == "Line" else _fields(MODELS[name])
     return "".join(f"{row}\n" for row in rows)

@@ -37,10 +37,13 @@ class Verdict:
     more_repeats_help: bool = False
 
 
-def judge(experiment: Experiment, results: Results, *, all_left_out: bool = False) -> Verdict:
+def judge(
+    experiment: Experiment, results: Results, *, all_left_out: bool = False, changes: Sequence[str] = ()
+) -> Verdict:
     """Judge every expectation of `experiment` by `results`.
 
-    `all_left_out`: there were expectations, but all are about arms that were not run.
+    `all_left_out`: there were expectations, but all are about arms that were not run. `changes`: what changes
+    the question; where something does, no expectation is judged, and the verdict is `measured` at best.
     """
     reasons = list(
         itertools.chain.from_iterable(
@@ -52,6 +55,8 @@ def judge(experiment: Experiment, results: Results, *, all_left_out: bool = Fals
     if all_left_out:
         reasons.append("the run: not usable, because every expectation is about an arm that was not run")
     decisions = [_decide(expectation, experiment, results) for expectation in experiment.expect]
+    if changes:
+        decisions = [_not_judged(decision) for decision in decisions]
     findings = [
         _finding(expectation, decision, results)
         for expectation, decision in zip(experiment.expect, decisions, strict=True)
@@ -60,11 +65,16 @@ def judge(experiment: Experiment, results: Results, *, all_left_out: bool = Fals
     word: VerdictWord
     if "refuted" in words:
         word = "refuted"
-    elif "inconclusive" in words or incomplete or wrong_record or all_left_out:
+    elif incomplete or wrong_record or all_left_out or ("inconclusive" in words and not changes):
         word = "inconclusive"
     else:
-        word = "held" if findings else "measured"
+        word = "held" if findings and not changes else "measured"
     return Verdict(word, findings, reasons, any(decision.more_repeats_help for decision in decisions))
+
+
+def _not_judged(decision: Decision) -> Decision:
+    """Return what was measured, without a verdict: the bound was written for another question."""
+    return Decision("inconclusive", "nothing", decision.measured, decision.interval, "not judged")
 
 
 def median(values: Sequence[Number]) -> Number:

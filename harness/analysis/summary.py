@@ -74,7 +74,7 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
     results = {arm: [measure(cell) for cell in cells] for arm, cells in facts.items()}
     manifest, experiment = run.manifest, run.experiment
     left_out = bool(manifest.not_judged and not experiment.expect)
-    verdict = judge(experiment, results, all_left_out=left_out)
+    verdict = judge(experiment, results, all_left_out=left_out, changes=manifest.changes)
     return Summary(
         experiment=run.name,
         run=manifest.run,
@@ -85,6 +85,7 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         failed_arms=failed_arms(facts, [cell.record for cell in run.cells]),
         expectations=verdict.findings,
         not_judged=manifest.not_judged,
+        changes=manifest.changes,
         invalid_reasons=verdict.invalid_reasons,
         replicas_differ=replicas_differ(experiment),
         notes=manifest.notes,

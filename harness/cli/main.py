@@ -24,12 +24,25 @@ from harness.output.native import native_errors_hidden
 from harness.output.safe_text import first_unsafe, say
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
-from harness.spec.experiment import Experiment, catalogue, load_experiment, quick_overrides
+from harness.spec.experiment import (
+    Experiment,
+    catalogue,
+    changes_of_question,
+    load_experiment,
+    quick_overrides,
+)
 from harness.spec.model import BEGIN_WITH, CHAPTERS
 
 SecretFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Has the secret of run and workers (default: $LB_LAB_WORKER_SECRET)."),
+]
+Exports = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KIND",
+        help="Write the metrics for other tools: csv, prometheus (OpenMetrics) or junit. May be repeated.",
+    ),
 ]
 _EXPERIMENT = typer.Argument(
     metavar="NAME|FILE", help="An experiment's name (see list), or a YAML file (a path has a / or .yaml)."
@@ -114,7 +127,15 @@ def run(
     web_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of --web on 127.0.0.1 (default 8089).")
     ] = None,
+    prediction: Annotated[
+        bool,
+        typer.Option(
+            "--prediction/--no-prediction",
+            help="Say before the first cell what the simulator expects; takes up to two seconds.",
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
+    export: Exports = None,
 ) -> int:
     """Run an experiment, or all of them: measure, judge, print the table, write the report."""
     if all_ == (experiment is not None):
@@ -123,6 +144,7 @@ def run(
         raise UserError(
             "--expect-workers: load workers play for one run; name one experiment instead of --all"
         )
+    exports = _exports(export)
     external = ExternalOptions(target, tls, ca, tuple(replica or ()), arm)
     confirm_testbed(testbed, external)
     if web_port is not None and not web:
@@ -132,16 +154,26 @@ def run(
     load = LoadOptions(processes, expect_workers, master_bind_host, master_bind_port, secret_file)
     web_port = web_port or DEFAULT_WEB_PORT
     results = results or RESULTS
-    options = RunOptions(results, web, web_port, quiet, redo, testbed=testbed, load=load, external=external)
+    options = RunOptions(
+        results,
+        web,
+        web_port,
+        quiet,
+        redo,
+        prediction,
+        testbed=testbed,
+        load=load,
+        external=external,
+        exports=exports,
+    )
     if experiment is None:
-        loaded = [_load(one.name, overrides, quick) for one in catalogue()]
+        loaded = [_load(one.name, overrides, quick, options) for one in catalogue()]
         from harness.cli.run_all import run_catalogue
 
-        return run_catalogue(loaded, options)
-    spec, overrides = _load(experiment, overrides, quick)
+        return run_catalogue(loaded)
     from harness.run.experiment import run_experiment
 
-    return run_experiment(spec, replace(options, overrides=overrides))
+    return run_experiment(*_load(experiment, overrides, quick, options))
 
 
 @app.command(name="list")
@@ -248,12 +280,28 @@ def report(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="A run's folder, as results/sticky/latest.")
     ],
+    export: Exports = None,
 ) -> int:
     """Rebuild summary, plots and report of a run from its folder alone."""
+    exports = _exports(export)
+    from harness.report.exports import write_exports
     from harness.report.page import build_report
 
-    say(str(build_report(directory)[0]))
+    page, summary = build_report(directory)
+    for path in write_exports(directory, summary, exports):
+        say(str(path))
+    say(str(page))
     return 0
+
+
+def _exports(kinds: list[str] | None) -> tuple[str, ...]:
+    """Return the kinds of exports. Raises UserError for an unknown one, before anything runs."""
+    if not kinds:
+        return ()
+    from harness.report.exports import confirm_exports
+
+    confirm_exports(kinds)
+    return tuple(kinds)
 
 
 @app.command()
@@ -449,13 +497,16 @@ def listing(program: str) -> str:
     return "\n".join(lines).lstrip("\n")
 
 
-def _load(name: str, overrides: dict[str, float], quick: bool) -> tuple[Experiment, dict[str, float]]:
-    """Return the experiment and all of its overrides; those of `quick` do not replace the user's."""
+def _load(
+    name: str, overrides: dict[str, float], quick: bool, options: RunOptions
+) -> tuple[Experiment, RunOptions]:
+    """Return the experiment with all of its overrides; those of `quick` do not replace the user's."""
     experiment = load_experiment(name, overrides)
     if quick:
         overrides = {**quick_overrides(experiment), **overrides}
         experiment = load_experiment(name, overrides)
-    return experiment, overrides
+    changes = changes_of_question(load_experiment(name), overrides) if experiment.expect else ()
+    return experiment, replace(options, overrides=overrides, changes=changes)
 
 
 def _program() -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markup import escape
@@ -35,20 +35,20 @@ class Outcome:
     repeated: int = 0
 
 
-def run_catalogue(experiments: Sequence[tuple[Experiment, dict[str, float]]], options: RunOptions) -> int:
+def run_catalogue(experiments: Sequence[tuple[Experiment, RunOptions]]) -> int:
     """Run every experiment, print one table, and return the exit status of the worst outcome.
 
-    Each experiment comes with the overrides that are already part of it. A failed experiment does not stop
-    the others. The table says why an experiment is left out. It is printed even when this function raises:
-    UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM.
+    Each experiment comes with its options; their overrides are already part of it. A failed experiment does
+    not stop the others. The table says why an experiment is left out. It is printed even when this function
+    raises: UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM.
     """
     console = SafeConsole()
     outcomes: list[Outcome] = []
     try:
-        for number, (experiment, overrides) in enumerate(experiments, start=1):
+        for number, (experiment, options) in enumerate(experiments, start=1):
             place = f"{number}/{len(experiments)}"
             console.print(f"{place} [bold]{experiment.name}[/]  {escape(experiment.question)}")
-            outcomes.append(_run(experiment, replace(options, overrides=overrides)))
+            outcomes.append(_run(experiment, options))
     finally:
         if outcomes:
             console.print(_table(outcomes))
@@ -96,7 +96,7 @@ def _outcome(name: str, summary: Summary, report: Path) -> Outcome:
         f"{one.text}, measured {one.figures}"
         for word in ("refuted", "inconclusive")
         for one in expectations
-        if one.verdict == word
+        if one.verdict == word and not summary.changes
     ]
     short = min(str(report), os.path.relpath(report), key=len)
     note = (missed or summary.invalid_reasons or [short])[0]

@@ -34,6 +34,19 @@ class Traits:
 
 
 @dataclass(frozen=True)
+class AlbSettings:
+    """How AWS's load balancer is told to do the same.
+
+    attributes: names and values of the target group's attributes, or of the rule's fields. console: where
+    they are in AWS's console, and what they are called there. command: the AWS CLI's, which sets them.
+    """
+
+    attributes: Mapping[str, str]
+    console: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Policy:
     """One policy of one route."""
 
@@ -45,6 +58,8 @@ class Policy:
     grpc_name: str | None = None  # its name in gRPC; None: the client does not carry it out
     # Options, number of replicas -> why they do not fit, or None.
     replicas_problem: Callable[[Any, int], str | None] = lambda _options, _replicas: None
+    # Options -> the same on AWS's load balancer; None: it has nothing like it.
+    alb_settings: Callable[[Any], AlbSettings | None] = lambda _options: None
     examples: tuple[Mapping[str, Any], ...] = ({},)  # options that documentation and tests show, each valid
 
     @property

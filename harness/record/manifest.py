@@ -24,6 +24,10 @@ def new_run_name() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
+def _nothing(value: list[str]) -> bool:
+    return not value
+
+
 class Host(Record):
     """The machine of a run, without its name."""
 
@@ -95,6 +99,12 @@ class Manifest(Record):
         default=LoadProcesses(processes=1, expect_workers=0), description="who made the calls"
     )
     overrides: dict[str, int | float] = Field(default={}, description="field -> value on the command line")
+    changes: list[str] = Field(
+        default=[],
+        exclude_if=_nothing,
+        description="overrides that change the question, in words: the expectations were written for other "
+        "settings, and are not judged; left out where there are none",
+    )
     experiment_seal: str | None = Field(default=None, description="SHA-256 hash of experiment.yaml")
     redo: int = Field(default=0, description="how often at most a disturbed cell was repeated (`--redo`)")
     cells: list[PlannedCell] = Field(description="the cells in the order in which they were run")

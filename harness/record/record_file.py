@@ -155,10 +155,11 @@ def _writers_version(content: Mapping[str, object]) -> object:
 def parse_record(where: str, fields: Mapping[str, object], model: type[SomeRecord]) -> SomeRecord:
     """Return the record that `fields` of a JSON file describe.
 
-    Defaults are for writers: a file has every field. Raises UserError, which begins with `where`.
+    Defaults are for writers: a file has every field but those that a writer leaves out where they say nothing
+    (`exclude_if`). Raises UserError, which begins with `where`.
     """
-    for name in model.model_fields:
-        if name not in fields:
+    for name, field in model.model_fields.items():
+        if name not in fields and field.exclude_if is None:
             raise UserError(f"{where}: key '{name}' is missing; expected a file written by this lab")
     try:
         # As JSON: strictness then allows what JSON has no type for.

@@ -240,6 +240,10 @@ class Summary(Record):
     failed_arms: list[FailedArm] = Field(description="arms in which every request of a repeat failed")
     expectations: list[Finding] = Field(description="what was expected, and what was measured")
     not_judged: list[str] = Field(description="as in `manifest.json`")
+    changes: list[str] = Field(
+        description="as in `manifest.json`; where there are some, no expectation is judged: each is "
+        "`inconclusive` by `nothing`, and `verdict` is `measured`"
+    )
     invalid_reasons: list[str] = Field(
         description="why cells are not usable: a cell did not complete; its ledgers do not reconcile, or its "
         "record contradicts itself (docs/decisions/0009); a seal is broken; the "

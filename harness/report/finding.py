@@ -23,6 +23,7 @@ VERDICTS = {
 }
 
 _WITHOUT_EXPECTATION = ("spread.max_over_mean", "latency_ms.p99")
+MAX_NAMED = 3  # arms in a sentence
 _UNDECIDED = "The measurement does not decide the question."
 _SEEN_APART = math.log(1.05)  # arms that differ less are not told beside the finding
 _LARGEST = 20.0  # |log(ratio)| of a ratio that is infinity or 0
@@ -44,20 +45,47 @@ def finding_of(summary: Summary) -> Told:
         text = _measured_alone(summary)
         open_ = f"{_UNDECIDED} " if summary.verdict == "inconclusive" else "Nothing was expected. "
         return Told(open_ + text, _WITHOUT_EXPECTATION)
+    if summary.changes:
+        return _of_another_question(summary)
     if summary.verdict == "inconclusive":
         return _undecided(summary)
     chosen = _most_telling(summary, [one for one in summary.expectations if one.verdict == summary.verdict])
     sentences = _sentences(summary, chosen)
     if summary.verdict == "refuted":
-        sentences.append(f"This is not what was expected: {expectation_in_words(chosen[0])}.")
+        sentences.append(f"This refutes what was expected, “{expectation_in_words(chosen[0])}”.")
     if any(one.basis == "one repeat" for one in chosen):
         sentences.append("This rests on one repeat, without an interval.")
     return Told(" ".join(sentences), _metrics(chosen))
 
 
+def verdict_in_words(summary: Summary) -> str:
+    """Return what the verdict means, in a sentence."""
+    if not summary.changes:
+        return VERDICTS[summary.verdict]
+    return (
+        f"The expectations were written for another question ({', '.join(summary.changes)}), "
+        "so they are not judged."
+    )
+
+
+def word_of(summary: Summary, finding: Finding) -> str:
+    """Return the verdict on an expectation, or that it is not judged."""
+    return "not judged" if summary.changes else finding.verdict
+
+
 def expectation_in_words(finding: Finding) -> str:
     """Return an expectation with the headline of its metric: "sticky: p99 latency at least 3 times ..."."""
     return finding.text.replace(finding.metric, headline_of(finding.metric), 1)
+
+
+def _of_another_question(summary: Summary) -> Told:
+    """Return what was measured of the metrics that tell most, of arms whose settings the user has changed."""
+    expected = [one.metric for one in summary.expectations]
+    often = [metric for metric in expected if expected.count(metric) > 1]
+    compared = {*often, *(one.metric for one in summary.expectations if one.of is not None)}
+    metrics = [metric for metric in dict.fromkeys(expected) if metric in compared] or expected
+    told = [contrast_in_words(summary, metric) for metric in metrics[:2]]
+    return Told(" ".join([f"Changed: {', '.join(summary.changes)}.", *filter(None, told)]), metrics[:2])
 
 
 def _undecided(summary: Summary) -> Told:
@@ -188,15 +216,26 @@ def _holder(arm: ArmSummary, metric: str) -> tuple[ArmSummary | EventSummary | N
     return next((one for one in arm.events if one.number == number), None), name
 
 
+def contrast_in_words(summary: Summary, metric: str) -> str:
+    """Return what the metric says of the arms, as a sentence; "" where no arm has it.
+
+    Up to MAX_NAMED arms are all named, of more the two between which the others lie.
+    """
+    values = {
+        name: value for name, arm in summary.arms.items() if (value := value_of(arm, metric)) is not None
+    }
+    if not values:
+        return ""
+    names = list(values)
+    if len(names) > MAX_NAMED:
+        names = [min(names, key=values.__getitem__), max(names, key=values.__getitem__)]
+        low, high = (f"{_figure(summary, name, metric)} with {name}" for name in names)
+        return f"The {headline_of(metric)} goes from {low} to {high}."
+    first, *rest = names
+    text = f"With {first}, {clause_of(metric, _figure(summary, first, metric))}"
+    return text + "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest) + "."
+
+
 def _measured_alone(summary: Summary) -> str:
-    """Return the figures of the first two arms for a run of which nothing was expected."""
-    names = list(summary.arms)[:2]
-    sentences = []
-    for metric in _WITHOUT_EXPECTATION:
-        known = [name for name in names if value_of(summary.arms[name], metric) is not None]
-        if known:
-            first, *rest = known
-            text = f"With {first}, {clause_of(metric, _figure(summary, first, metric))}"
-            text += "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest)
-            sentences.append(f"{text}.")
-    return " ".join(sentences)
+    """Return figures of the arms for a run of which nothing was expected."""
+    return " ".join(filter(None, (contrast_in_words(summary, metric) for metric in _WITHOUT_EXPECTATION)))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 
@@ -20,16 +19,24 @@ from harness.record.summary import SUMMARY, Summary
 from harness.report import tables
 from harness.report.assets import module_script, style
 from harness.report.event_tables import changes_table, event_tables
-from harness.report.finding import VERDICTS
-from harness.report.plots import PLOTS, draw_plots
+from harness.report.finding import contrast_in_words, finding_of, verdict_in_words, word_of
+from harness.report.inline_svg import inline_svg
+from harness.report.plots import PLOTS, draw_narrow, draw_plots, main_plot
 from harness.report.prediction_table import prediction_section
 from harness.report.replay import replay_of
+from harness.report.setup_drawing import draw_setup
 from harness.report.share_tables import names_table, where_table
 from harness.report.stage_tables import stages_table
+from harness.report.story import (
+    counts_in_words,
+    expectation,
+    lesson_of,
+    next_command,
+    on_aws,
+    prose,
+)
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
-
-_LEFT_IN_URLS = "!$'()*+,/:;=?@[]^`{|}~<> "
 
 
 def build_report(run_dir: Path) -> tuple[Path, Summary]:
@@ -44,7 +51,9 @@ def build_report(run_dir: Path) -> tuple[Path, Summary]:
         summary = summarise(run, facts)
         write_record(run_dir / SUMMARY, summary)
         plots = draw_plots(run.experiment, facts, folder)
-        page = render_report(run, summary, plots, _believed(run, facts))
+        main = main_plot(finding_of(summary).metrics, plots)
+        drawn = Drawn(main, draw_narrow(run.experiment, facts, main)) if main else None
+        page = render_report(run, summary, plots, _believed(run, facts), drawn)
         write_text(run_dir / "report.html", visible(page))
     except OSError as error:
         raise UserError(
@@ -60,44 +69,85 @@ def _believed(run: Run, facts: Facts) -> Run:
     return replace(run, cells=cells)
 
 
-def render_report(run: Run, summary: Summary, plots: Mapping[str, Path], replayed: Run | None = None) -> str:
-    """Return the page. `plots`: plot name -> path of its SVG. `replayed`: with the cells to be replayed."""
+@dataclass(frozen=True)
+class Drawn:
+    """The plot that answers the question: its name, and its SVG; None: too high to be drawn narrow."""
+
+    name: str
+    svg: str | None
+
+
+def render_report(
+    run: Run,
+    summary: Summary,
+    plots: Mapping[str, Path],
+    replayed: Run | None = None,
+    main: Drawn | None = None,
+) -> str:
+    """Return the page.
+
+    `plots`: plot name -> path of its SVG. `replayed`: with the cells to be replayed. `main`: the plot that
+    stands beside the lesson.
+    """
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    arms = summary.arms
-    missing = {party: why for cell in run.cells for party, why in cell.record.missing_ledgers.items()}
+    environment.filters["expectation"] = expectation
+    experiment = run.experiment
     return environment.get_template("report.html.j2").render(
+        **_tables(run, summary),
         summary=summary,
+        style=style("page.css"),
         error=run.manifest.error,
         failed=tables.failed_lines(summary),
-        verdict_meaning=VERDICTS[summary.verdict],
-        difference=_difference(run.experiment),
-        lesson=[" ".join(text.split()) for text in run.experiment.lesson.split("\n\n") if text.strip()],
+        setup=draw_setup(experiment, ours=run.manifest.testbed != "external"),
         prediction=prediction_section(run.path, summary),
-        where=where_table(summary),
-        names=names_table(summary),
-        units=tables.units_table(arms),
-        errors=tables.errors_table(arms),
-        changes=changes_table(arms),
-        events=list(event_tables(arms)),
-        latency=tables.latency_table(arms),
-        stages=stages_table(arms),
-        ledgers=tables.ledgers_table(arms, missing),
-        generator=tables.generator_table(arms),
-        usage=tables.usage_table(arms),
-        machine=tables.machine_table(summary),
+        finding=finding_of(summary).text,
+        verdict_meaning=verdict_in_words(summary),
+        words=[word_of(summary, one) for one in summary.expectations],
+        main_plot=main and _main_plot(summary, plots, main),
+        lesson=lesson_of(experiment),
+        on_aws=on_aws(experiment),
+        exercise=prose(experiment.teaching.exercise) if experiment.teaching else None,
+        next_command=next_command(experiment),
+        counts=counts_in_words([word_of(summary, one) for one in summary.expectations]),
+        not_judged=tables.not_judged_lines(summary),
+        difference=_difference(experiment),
         repeated=tables.repeated_in_words(summary),
         repeated_lines=tables.repeated_lines(summary),
         unsent=tables.unsent_lines(summary),
-        plots=[_embedded(name, path) for name, path in plots.items()],
+        plots=[
+            _embedded(name, path.read_text(encoding="utf-8"), summary)
+            for name, path in plots.items()
+            if main is None or main.svg is not None or name != main.name
+        ],
         replay=replay_of(replayed or run),
         replay_style=style("replay.css"),
         replay_script=module_script("replay_player.js"),
         command=_command(run),
         facts=_facts(run),
     )
+
+
+def _tables(run: Run, summary: Summary) -> dict[str, Any]:
+    """Return the tables of the page by their names in the template."""
+    arms = summary.arms
+    missing = {party: why for cell in run.cells for party, why in cell.record.missing_ledgers.items()}
+    return {
+        "where": where_table(summary),
+        "names": names_table(summary),
+        "units": tables.units_table(arms),
+        "errors": tables.errors_table(arms),
+        "changes": changes_table(arms),
+        "events": list(event_tables(arms)),
+        "latency": tables.latency_table(arms),
+        "stages": stages_table(arms),
+        "ledgers": tables.ledgers_table(arms, missing),
+        "generator": tables.generator_table(arms),
+        "usage": tables.usage_table(arms),
+        "machine": tables.machine_table(summary),
+    }
 
 
 def _difference(experiment: Experiment) -> dict[str, Any]:
@@ -113,11 +163,11 @@ def _difference(experiment: Experiment) -> dict[str, Any]:
     if len(arms) == 1:
         text = "There is one arm; it is compared with nothing."
     elif not fields:
-        text = "Nothing: the arms are the same, so what differs between them is chance."
+        text = "The arms are the same, so what differs between them is chance."
     else:
-        count = "One thing" if len(fields) == 1 else f"{len(fields)} things"
+        count = "One thing differs" if len(fields) == 1 else f"{len(fields)} things differ"
         all_else = "All else is" if set(fields) & set(OWN_WORKLOAD) else "Replicas, workload and plan are"
-        text = f"{count}: {', '.join(fields)}. {all_else} the same."
+        text = f"{count} between the arms: {', '.join(fields)}. {all_else} the same."
     rows = {name: [arm.get(field, "default") for field in fields] for name, arm in arms.items()}
     return {"text": text, "fields": fields, "rows": rows}
 
@@ -142,11 +192,24 @@ def _word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _embedded(name: str, path: Path) -> dict[str, str]:
-    title = name.replace("_", " ").capitalize()
-    # A quarter smaller than base64. Nothing that is left as it is can end the attribute.
-    svg = quote(" ".join(path.read_text(encoding="utf-8").split()), safe=_LEFT_IN_URLS)
-    return {"title": title, "caption": PLOTS[name].caption, "svg": svg}
+def _main_plot(summary: Summary, plots: Mapping[str, Path], main: Drawn) -> dict[str, Any]:
+    """Return the plot beside the lesson; the wide one where it cannot be drawn narrow."""
+    if main.svg is None:
+        svg = plots[main.name].read_text(encoding="utf-8")
+        return {**_embedded(main.name, svg, summary), "wide": True}
+    return {**_embedded(main.name, main.svg, summary, ids=f"main-{main.name}"), "wide": False}
+
+
+def _embedded(name: str, svg: str, summary: Summary, ids: str = "") -> dict[str, Any]:
+    """Return a plot as the template wants it; its title says what it shows, then the figures of the arms."""
+    plot, words = PLOTS[name], name.replace("_", " ").capitalize()
+    stated = contrast_in_words(summary, plot.states) if plot.states else ""
+    title = f"{words}. {stated}".strip()
+    return {
+        "title": title,
+        "caption": plot.caption,
+        "svg": inline_svg((ids or name).replace("_", "-"), svg, title, plot.caption),
+    }
 
 
 def _command(run: Run) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from harness.spec.experiment import Experiment
 
 
+MAX_NARROW_IN = 16.0  # height of a plot beside text
+
+
 def _always(_data: PlotData) -> bool:
     return True
 
@@ -45,12 +50,16 @@ def _always(_data: PlotData) -> bool:
 class Plot:
     """One plot. `draw` returns the figure; `caption` says what it shows and how to read it.
 
-    `applies` returns whether the plot says something about this run. Otherwise it is not drawn.
+    `applies` returns whether the plot says something about this run. Otherwise it is not drawn. `states`: the
+    metric that its title gives of the arms; "": none. `answers`: patterns of metrics; where the finding is
+    about one of them, the plot shows it. The first plot that does stands beside the finding.
     """
 
     draw: Callable[[PlotData], Figure]
     caption: str
     applies: Callable[[PlotData], bool] = _always
+    states: str = ""
+    answers: Sequence[str] = ()
 
 
 def draw_plots(
@@ -78,6 +87,34 @@ def draw_plots(
     return drawn
 
 
+def draw_narrow(experiment: Experiment, facts: Mapping[str, Sequence[CellFacts]], name: str) -> str | None:
+    """Return the SVG of one plot, drawn to stand beside text and on a phone.
+
+    None where many arms below each other would make it higher than MAX_NARROW_IN.
+    """
+    data = replace(PlotData.of(experiment, facts), narrow=True)
+    with mpl.rc_context(RC):
+        figure = PLOTS[name].draw(data)
+        if figure.get_figheight() > MAX_NARROW_IN:
+            return None
+        lay_out(figure)
+        svg = StringIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return svg.getvalue()
+
+
+def main_plot(metrics: Sequence[str], drawn: Collection[str]) -> str | None:
+    """Return the plot that answers the question. `metrics`: of the finding; `drawn`: names of the plots.
+
+    None where none of the plots shows the metrics.
+    """
+    for metric in metrics:
+        for name, plot in PLOTS.items():
+            if name in drawn and any(fnmatchcase(metric, pattern) for pattern in plot.answers):
+                return name
+    return None
+
+
 PLOTS: dict[str, Plot] = {
     "over_time": Plot(
         draw_over_time,
@@ -85,6 +122,14 @@ PLOTS: dict[str, Plot] = {
         "that ended with OK, in the first recorded repeat: of each step of time the median and the slowest. "
         "Dashed lines are events. The shade shows how long an event lasted.",
         with_events,
+        states="error_share",
+        answers=(
+            "event*.goodput_per_s",
+            "event*latency*",
+            "event*.attempts*",
+            "event*.error_share",
+            "event*.delayed*",
+        ),
     ),
     "session_ribbon": Plot(
         draw_session_ribbon,
@@ -93,6 +138,8 @@ PLOTS: dict[str, Plot] = {
         "colours is a session that was never pinned. Crosses are failed requests. The plot shows at most 24 "
         "sessions: those that lasted longest, sorted by the replica that answered them first.",
         with_events,
+        states="affinity.breaks",
+        answers=("event*.breaks", "event*.returned_share", "event*.target_share", "affinity.breaks"),
     ),
     "recovery": Plot(
         draw_recovery,
@@ -100,6 +147,8 @@ PLOTS: dict[str, Plot] = {
         "sessions that moved / sessions that had to move (1: no session moved without need). Medians over "
         "the repeats, whiskers over their range.",
         with_events,
+        states="longest_gap_ms",
+        answers=("event*",),
     ),
     "sweep": Plot(
         draw_sweep,
@@ -109,6 +158,7 @@ PLOTS: dict[str, Plot] = {
         "placements, and nine of ten are in the band. A repeat (hollow dot) is one placement: it may lie "
         "anywhere in the band, and now and then outside, and a few repeats do not show the mean.",
         with_sweep,
+        answers=("*",),
     ),
     "trade_off": Plot(
         draw_trade_off,
@@ -116,6 +166,17 @@ PLOTS: dict[str, Plot] = {
         "cache. Further right, the busiest replica gets more than its fair share. The text beside each arm "
         "is its 99th percentile latency. Medians over the repeats.",
         with_caches,
+        states="cache.hit_share",
+        answers=("cache.*",),
+    ),
+    "clients_on_replicas": Plot(
+        draw_clients_on_replicas,
+        "Which clients make a replica busy, in the first recorded repeat: one bar per replica, the busiest "
+        "first, stacked by client. The line across the bars is what a replica can serve by its settings. "
+        "Where a bar is higher, the replica's queue grows for as long as the load lasts.",
+        with_uneven_clients,
+        states="spread.max_over_mean",
+        answers=("spread.*", "share.*"),
     ),
     "share_per_replica": Plot(
         draw_share_per_replica,
@@ -123,13 +184,8 @@ PLOTS: dict[str, Plot] = {
         "with whiskers over their range. The dashed line is the fair share. Where the experiment does not "
         "tell its replicas apart, the busiest replica of a repeat comes first, whichever it is: the colour "
         "tells which. The medians (grey) are then of ranks.",
-    ),
-    "clients_on_replicas": Plot(
-        draw_clients_on_replicas,
-        "Which clients make a replica busy, in the first recorded repeat: one bar per replica, the busiest "
-        "first, stacked by client. The black line is what the replica can serve by its settings. Where a "
-        "bar is higher, the replica's queue grows for as long as the load lasts.",
-        with_uneven_clients,
+        states="spread.max_over_mean",
+        answers=("spread.*", "share.*", "balance.*", "random_placement.*", "attempt_share.*"),
     ),
     "spread_by_unit": Plot(
         draw_spread_by_unit,
@@ -137,28 +193,37 @@ PLOTS: dict[str, Plot] = {
         "share; 1 (dashed) is even. Requests can be uneven while connections are even. Messages and work "
         "can be uneven while requests are even. Medians over the repeats, whiskers over their range.",
         units_differ,
+        states="busy_time.max_over_mean",
+        answers=("connections.*", "sessions.*", "messages.*", "busy_time.*", "stream.*"),
     ),
     "share_over_time": Plot(
         draw_share_over_time,
         "Each replica's share of the answered requests over time, in the first recorded repeat. With even "
         "balancing, all lines stay at the dashed fair share.",
+        states="spread.max_over_mean",
     ),
     "clients_by_replica": Plot(
         draw_clients_by_replica,
         "Each client's requests by replica, in the first recorded repeat. One bright cell in a row: the "
         "client stayed on one replica. A row of one colour: the client's requests were spread evenly.",
+        states="affinity.purity",
+        answers=("affinity.*", "per_client.*"),
     ),
     "errors": Plot(
         draw_errors,
-        "Left: the requests that did not end with OK, by gRPC code. Right: attempts per request that reached "
+        "First: the requests that did not end with OK, by gRPC code. Then: attempts per request that reached "
         "a replica. Above 1, retries add to the load. Medians over the repeats.",
         with_errors,
+        states="error_share",
+        answers=("error_share", "errors.*", "attempts.*", "goodput*", "answers_lost"),
     ),
     "latency": Plot(
         draw_latency,
-        "Latency percentiles: medians over the repeats, whiskers over their range. Left: from the planned "
-        "send, as a user waits. Right: from the actual send. Where the two differ, the load generator was "
+        "Latency percentiles: medians over the repeats, whiskers over their range. First: from the planned "
+        "send, as a user waits. Last: from the actual send. Where the two differ, the load generator was "
         "late, or the client waited for an answer first. A percentile of too few requests is left out.",
+        states="latency_ms.p99",
+        answers=("latency*", "ok_latency*", "message_latency*", "longest_gap_ms"),
     ),
     "stages": Plot(
         draw_stages,
@@ -166,6 +231,8 @@ PLOTS: dict[str, Plot] = {
         "requests and over the slowest 1 %. The stages of a bar add up to the mean latency. Medians over the "
         "repeats.",
         with_stages,
+        states="stage_ms.queue.mean",
+        answers=("stage_ms.*", "generator*"),
     ),
     "queues": Plot(
         draw_queues,
@@ -173,5 +240,7 @@ PLOTS: dict[str, Plot] = {
         "for a slot, in each step of time, and, if the arms are few, how many requests were inside. Requests "
         "that were given up are in them. A line "
         "that rises is a replica that gets more requests than it can serve.",
+        states="queue_ms.max",
+        answers=("queue_ms.*", "in_flight.*", "endpoints.*"),
     ),
 }

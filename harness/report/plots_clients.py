@@ -13,13 +13,14 @@ from matplotlib.patches import Patch
 
 from harness.metrics.facts import CellFacts
 from harness.plan.capacity import capacity_per_s
-from harness.report.plotting import UNIT_COLOURS, WIDTH_IN, PlotData, arm_title, from_zero
+from harness.report.plotting import UNIT_COLOURS, PlotData, arm_title, from_zero
 
 MAX_REPLICAS = 16  # bars in a panel
 MAX_NAMED = 7  # clients with a colour of their own: those with most requests
 MIN_UNEVEN = 1.1  # busiest / fair share: below it there is nothing to explain
 MAX_HEADROOM = 2.5  # times the tallest bar: a line further up would squeeze the bars
 _OTHERS = "#DDDDDD"
+_INK = "#111111"  # on the pale colours of clients, in both themes
 _BAR: Any = {"width": 0.8, "edgecolor": "white", "linewidth": 0.5}
 _CAPACITY: Any = {"color": "black", "linewidth": 1.6}
 _NAMED_FROM = 0.07  # share of the panel's height: a lower part of a bar has no room for the client's number
@@ -52,9 +53,11 @@ def draw_clients_on_replicas(data: PlotData) -> Figure:
     named = _busiest_clients(list(first.values()))
     capacities = {arm: _capacities(data, arm, cell) for arm, cell in first.items()}
     drawn, words = _which_capacities(list(first.values()), list(capacities.values()))
-    columns = min(len(first), 2 if len(first) <= 4 else 3)
+    columns = min(len(first), data.abreast(2 if len(first) <= 4 else 3))
     rows = -(-len(first) // columns)
-    figure = Figure(figsize=(WIDTH_IN, (3.1 if columns <= 2 else 2.4) * rows + 0.5), layout="constrained")
+    figure = Figure(
+        figsize=(data.width_in, (3.1 if columns <= 2 else 2.4) * rows + 0.5), layout="constrained"
+    )
     grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for unused in grid[len(first) :]:
         unused.remove()
@@ -64,7 +67,7 @@ def draw_clients_on_replicas(data: PlotData) -> Figure:
     from_zero(grid[: len(first)])
     for axes, cell in zip(grid, first.values(), strict=False):
         _number_parts(axes, cell, named)
-    _legend(figure, named, words, drawn=drawn)
+    _legend(data, figure, named, words, drawn=drawn)
     return figure
 
 
@@ -139,7 +142,9 @@ def _number_parts(axes: Axes, cell: CellFacts, named: Sequence[int]) -> None:
         for client, height in _parts(cell, replica, named):
             if client is not None and height >= room:
                 middle = bottom + height / 2
-                axes.text(place, middle, str(client), ha="center", va="center", fontsize=8, clip_on=True)
+                axes.text(
+                    place, middle, str(client), ha="center", va="center", fontsize=8, color=_INK, clip_on=True
+                )
             bottom += height
 
 
@@ -147,11 +152,11 @@ def _colour(client: int | None, named: Sequence[int]) -> str:
     return _OTHERS if client is None else UNIT_COLOURS[named.index(client)]
 
 
-def _legend(figure: Figure, named: Sequence[int], capacity: str, *, drawn: bool) -> None:
+def _legend(data: PlotData, figure: Figure, named: Sequence[int], capacity: str, *, drawn: bool) -> None:
     handles: list[Patch | Line2D] = [
         Patch(color=_colour(client, named), label=f"client {client}") for client in named
     ]
     handles.append(Patch(color=_OTHERS, label="all other clients"))
     if capacity:
         handles.append(Line2D([], [], label=capacity, **(_CAPACITY if drawn else {"linestyle": ""})))
-    figure.legend(handles=handles, loc="outside lower center", ncols=5 if drawn else 4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=data.abreast(6 if drawn else 4))

@@ -30,7 +30,6 @@ from harness.report.plotting import (
     ARM_COLOURS,
     MARKERS,
     REPLICA_COLOURS,
-    WIDTH_IN,
     PlotData,
     arm_title,
     median_and_range,
@@ -62,10 +61,15 @@ def draw_over_time(data: PlotData) -> Figure:
     """Draw two panels per arm, of its first repeat: requests with OK and failed requests; latency."""
     first = data.first_cells()
     label = label_of(data, MAX_WIDE)
-    abreast = 1 if label == "name" else 2
+    abreast = 1 if label == "name" or data.narrow else 2
     rows = -(-len(first) // abreast)
-    figure = Figure(figsize=(WIDTH_IN, (2.3 if abreast == 1 else 1.9) * rows + 0.5), layout="constrained")
-    grid = figure.subplots(rows, 2 * abreast, squeeze=False)
+    height_in = 4.2 if data.narrow else 2.3 if abreast == 1 else 1.9
+    figure = Figure(figsize=(data.width_in, height_in * rows + 0.5), layout="constrained")
+    grid = (
+        figure.subplots(2 * rows, 1, squeeze=False)
+        if data.narrow
+        else figure.subplots(rows, 2 * abreast, squeeze=False)
+    )
     flat = list(grid.flat)
     for unused in flat[2 * len(first) :]:
         unused.remove()
@@ -86,7 +90,9 @@ def draw_over_time(data: PlotData) -> Figure:
             latency.yaxis.set_minor_formatter(NullFormatter())
     handles = [handle for axes in flat[:2] for handle in axes.get_legend_handles_labels()[0]]
     events = event_legend(data) if label == "number" else []
-    figure.legend(handles=[*handles, *events], loc="outside lower center", ncols=4)
+    figure.legend(
+        handles=[*handles, *events], loc="outside lower center", ncols=data.abreast(6) if data.narrow else 4
+    )
     return figure
 
 
@@ -132,14 +138,14 @@ def draw_session_ribbon(data: PlotData) -> Figure:
     """Draw one panel per arm, of its first repeat: one row per session, in the colours of its replicas."""
     first = data.first_cells()
     few = len(first) <= MAX_NAMED_ARMS
-    figure, axes_of = panels(data.arms, columns=2 if len(first) <= 6 else 3, height_in=3.0 if few else 2.4)
+    figure, axes_of = panels(data, columns=2 if len(first) <= 6 else 3, height_in=3.0 if few else 2.4)
     label = label_of(data, MAX_NAMED_ARMS)
     for arm, cell in first.items():
         _draw_ribbon(axes_of[arm], cell, label)
         rows = len(cell.series.sessions) if cell.series else 0
         axes_of[arm].set_ylim(rows - 0.5, rows * (1 - room_above(data, label)) - 0.5)
     events = event_legend(data) if label == "number" else []
-    _ribbon_legend(figure, max(len(cell.replica_requests) for cell in first.values()), events)
+    _ribbon_legend(data, figure, max(len(cell.replica_requests) for cell in first.values()), events)
     return figure
 
 
@@ -185,14 +191,16 @@ def ribbon_colours(series: WindowSeries) -> Floats:
     return shown
 
 
-def _ribbon_legend(figure: Figure, replicas: int, events: Sequence[Line2D]) -> None:
+def _ribbon_legend(data: PlotData, figure: Figure, replicas: int, events: Sequence[Line2D]) -> None:
     handles: list[Patch | Line2D] = [
         Patch(color=REPLICA_COLOURS[number], label=f"replica-{number}")
         for number in range(min(replicas, MAX_NAMED_REPLICAS))
     ]
     cross = Line2D([], [], label="a request failed", marker="x", color="black", markersize=4, linestyle="")
     handles.append(cross)
-    figure.legend(handles=[*handles, *events], loc="outside lower center", ncols=min(5, len(handles)))
+    figure.legend(
+        handles=[*handles, *events], loc="outside lower center", ncols=min(data.abreast(5), len(handles))
+    )
 
 
 def draw_recovery(data: PlotData) -> Figure:
@@ -200,8 +208,9 @@ def draw_recovery(data: PlotData) -> Figure:
 
     Markers are medians over the repeats, whiskers are their range.
     """
-    figure = Figure(figsize=(WIDTH_IN, 1.4 + 0.42 * len(data.arms)), layout="constrained")
-    columns = figure.subplots(1, len(_PANELS), sharey=True)
+    rows = len(_PANELS) if data.narrow else 1
+    figure = Figure(figsize=(data.width_in, rows * (1.4 + 0.42 * len(data.arms))), layout="constrained")
+    columns = figure.subplots(rows, len(_PANELS) // rows, sharey=True)
     numbers = numbers_of(data)[:NAMED_EVENTS]
     for index, number in enumerate(numbers):
         shift = 0.6 * ((index + 0.5) / len(numbers) - 0.5)
@@ -213,7 +222,7 @@ def draw_recovery(data: PlotData) -> Figure:
         axes.set_xlim(0, 1.08 * max(axes.dataLim.x1, 0.1))
     name_rows(columns[0], data.arms)
     handles, labels = columns[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.legend(handles, labels, loc="outside lower center", ncols=data.abreast(3))
     return figure
 
 

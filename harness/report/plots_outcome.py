@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
 from harness.analysis.window_series import Floats
+from harness.metrics.headlines import headline_of
 from harness.metrics.registry import METRICS
 from harness.report.plots_wait import log_latency
 from harness.report.plotting import (
@@ -21,7 +22,6 @@ from harness.report.plotting import (
     CODE_COLOURS,
     FAIR,
     OTHER_CODE_COLOURS,
-    WIDTH_IN,
     PlotData,
     arm_line,
     arm_title,
@@ -45,8 +45,10 @@ def _with_retries(data: PlotData) -> bool:
 
 def draw_errors(data: PlotData) -> Figure:
     """Draw stacked shares by gRPC code per arm, and beside them attempts per request."""
-    figure = Figure(figsize=(WIDTH_IN, 1.4 + 0.3 * len(data.facts)), layout="constrained")
-    shares, attempts = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
+    height_in, rows = 1.4 + 0.3 * len(data.facts), 2 if data.narrow else 1
+    figure = Figure(figsize=(data.width_in, rows * height_in), layout="constrained")
+    ratios = None if data.narrow else (2, 1)
+    shares, attempts = figure.subplots(rows, 3 - rows, sharey=True, width_ratios=ratios)
     _stack_codes(shares, data)
     found = {row: data.values(arm, "attempts.per_request") for row, arm in enumerate(data.arms)}
     tries = {row: float(np.median(values)) for row, values in found.items() if len(values)}
@@ -59,7 +61,9 @@ def draw_errors(data: PlotData) -> Figure:
         axes.set_xlim(left=0)
     name_rows(shares, data.arms)
     handles, labels = shares.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, max(1, len(labels))))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(data.abreast(5), max(1, len(labels)))
+    )
     return figure
 
 
@@ -87,7 +91,7 @@ def with_caches(data: PlotData) -> bool:
 
 def draw_trade_off(data: PlotData) -> Figure:
     """Draw one marker per arm: imbalance against cache hits, with the 99th percentile latency beside it."""
-    figure = Figure(figsize=(WIDTH_IN, 4.4), layout="constrained")
+    figure = Figure(figsize=(data.width_in, 4.4), layout="constrained")
     axes = figure.subplots()
     points, texts = [], []
     for arm in data.arms:
@@ -108,7 +112,7 @@ def draw_trade_off(data: PlotData) -> Figure:
     axes.set_xlabel("Busiest replica / fair share (ratio; 1 is even)")
     axes.set_ylabel("Requests that found their session cached (%)")
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.legend(handles, labels, loc="outside lower center", ncols=data.abreast(3))
     write_beside(axes, points, texts)
     return figure
 
@@ -172,9 +176,9 @@ def with_sweep(data: PlotData) -> bool:
 def draw_sweep(data: PlotData) -> Figure:
     """Draw one panel per factor and metric, and one line per arm. A dashed line is a model's prediction."""
     wanted = [(factor, metric) for factor in _factors(data) for metric in _metrics(data, factor)]
-    columns = min(len(wanted), 2 if len(wanted) <= 4 else 3)
+    columns = min(len(wanted), data.abreast(2 if len(wanted) <= 4 else 3))
     rows = -(-len(wanted) // columns)
-    figure = Figure(figsize=(WIDTH_IN, 0.8 + 2.6 * rows), layout="constrained")
+    figure = Figure(figsize=(data.width_in, 0.8 + 2.6 * rows), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for unused in grid[len(wanted) :]:
         unused.remove()
@@ -183,7 +187,7 @@ def draw_sweep(data: PlotData) -> Figure:
         _panel(axes, data, factor, metric)
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=data.abreast(3))
     return figure
 
 
@@ -297,11 +301,11 @@ def _scale(axes: Axes, data: PlotData, factor: str, metric: str) -> None:
         unit = "ms, log scale"
     else:
         axes.set_ylim(min(0, low), high)
-    axes.set_title(metric)
+    axes.set_title(headline_of(metric))
     axes.set_xlabel(
         f"{factor.removeprefix('options.')} ({_FACTOR_UNITS.get(factor.rpartition('_')[2], 'value')})"
     )
-    axes.set_ylabel(f"{metric.rpartition('.')[2]} ({unit})")
+    axes.set_ylabel(f"Value ({unit})")
 
 
 _FACTOR_UNITS = {"clients": "number", "workers": "number", "connections": "number", "ms": "ms", "s": "s"}

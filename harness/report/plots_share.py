@@ -20,7 +20,6 @@ from harness.report.event_marks import event_legend, label_of, mark_events, room
 from harness.report.plotting import (
     FAIR,
     UNIT_COLOURS,
-    WIDTH_IN,
     PlotData,
     from_zero,
     fullest,
@@ -52,7 +51,7 @@ def draw_share_per_replica(data: PlotData) -> Figure:
     by_rank = not replicas_differ(data.experiment)
     columns = 1 if replicas > MAX_BARS // 2 else 2
     many = len(cells_of) > 6
-    figure, axes_of = panels(data.arms, columns=columns + many, height_in=2.0 if many else 2.5)
+    figure, axes_of = panels(data, columns=columns + many, height_in=2.0 if many else 2.5)
     for arm, cells in cells_of.items():
         axes = axes_of[arm]
         repeats = [_shares(cell, by_rank) for cell in cells] if apart or len(cells) == 1 else []
@@ -67,7 +66,7 @@ def draw_share_per_replica(data: PlotData) -> Figure:
             _name_groups(axes, [*(str(cell.repeat) for cell in cells), "median"], replicas)
         else:
             _name_bars(axes, replicas, by_rank)
-    _share_legend(figure, replicas if replicas <= MAX_NAMED else 0, by_rank and groups > 2)
+    _share_legend(data, figure, replicas if replicas <= MAX_NAMED else 0, by_rank and groups > 2)
     return figure
 
 
@@ -103,12 +102,13 @@ def _name_bars(axes: Axes, replicas: int, by_rank: bool) -> None:
     axes.set_xlabel("Rank (1: the busiest replica)" if by_rank else "Replica (number)")
 
 
-def _share_legend(figure: Figure, replicas: int, with_ranks: bool) -> None:
+def _share_legend(data: PlotData, figure: Figure, replicas: int, with_ranks: bool) -> None:
     handles: list[Patch | Line2D] = [Line2D([], [], label="fair share", **FAIR)]
     handles += [_patch(f"replica-{number}", replica_bar(number)) for number in range(replicas)]
     if with_ranks:
         handles.append(_patch("median of a rank", RANK_BAR))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) <= 8 else 5)
+    columns = data.abreast(len(handles) if len(handles) <= 8 else 5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def draw_share_over_time(data: PlotData) -> Figure:
@@ -116,7 +116,7 @@ def draw_share_over_time(data: PlotData) -> Figure:
     arms = len(data.facts)
     columns = min(arms, 2) if arms <= 6 else 3
     label = label_of(data, 6)
-    figure, axes_of = panels(data.arms, columns=columns, height_in=2.6 if arms <= 6 else 2.1)
+    figure, axes_of = panels(data, columns=columns, height_in=2.6 if arms <= 6 else 2.1)
     for arm, cell in data.first_cells().items():
         axes, requests = axes_of[arm], cell.replica_series.requests
         total = requests.sum(axis=1, keepdims=True)
@@ -127,7 +127,7 @@ def draw_share_over_time(data: PlotData) -> Figure:
         axes.set_xlabel("Time (s since the start of measuring)")
         axes.set_ylabel("Requests (%)")
     from_zero(axes_of.values(), room=room_above(data, label))
-    replica_legend(figure, fullest(axes_of.values()), event_legend(data) if label == "number" else [])
+    replica_legend(data, figure, fullest(axes_of.values()), event_legend(data) if label == "number" else [])
     return figure
 
 
@@ -145,9 +145,7 @@ def draw_clients_by_replica(data: PlotData) -> Figure:
     clients = max(len(cell.client_requests) for cell in first.values())
     tallest = 7.0 if len(first) <= 3 else 3.5 if len(first) <= 6 else 2.4
     height_in = min(tallest, max(2.1, 0.9 + 0.11 * clients))
-    figure, axes_of = panels(
-        data.arms, columns=3 if len(first) <= 6 else 4, height_in=height_in, sharey=False
-    )
+    figure, axes_of = panels(data, columns=3 if len(first) <= 6 else 4, height_in=height_in, sharey=False)
     image: Any = None
     for arm, cell in first.items():
         axes = axes_of[arm]
@@ -211,7 +209,7 @@ def units_differ(data: PlotData) -> bool:
 
 def draw_spread_by_unit(data: PlotData) -> Figure:
     """Draw one bar per arm and unit: the busiest replica's amount / the fair share."""
-    figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.62 * len(data.facts)), layout="constrained")
+    figure = Figure(figsize=(data.width_in, 1.2 + 0.62 * len(data.facts)), layout="constrained")
     axes = figure.subplots()
     thickness = 0.84 / len(UNITS)
     for number, (unit, label) in enumerate(UNITS.items()):
@@ -239,7 +237,7 @@ def draw_spread_by_unit(data: PlotData) -> Figure:
     axes.set_xlabel("Busiest replica / fair share (ratio)")
     name_rows(axes, data.arms)
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(UNITS))
+    figure.legend(handles, labels, loc="outside lower center", ncols=data.abreast(len(UNITS) + 1))
     return figure
 
 

@@ -12,7 +12,7 @@ from harness.analysis.window_series import Floats
 from harness.metrics.facts import CellFacts, StageTimes
 from harness.metrics.metric import NS_PER_MS
 from harness.metrics.stages import STAGES
-from harness.report.plotting import WIDTH_IN, PlotData, name_rows
+from harness.report.plotting import PlotData, name_rows
 
 # Paul Tol's "light" scheme, and greys for what the load and its clients do themselves.
 _COLOURS = {
@@ -41,8 +41,10 @@ def with_stages(data: PlotData) -> bool:
 def draw_stages(data: PlotData) -> Figure:
     """Draw two panels of stacked bars, one bar per arm: the mean of each stage, of all and of the slowest."""
     arms = {arm: cells for arm, cells in data.facts.items() if any(cell.stages for cell in cells)}
-    figure = Figure(figsize=(WIDTH_IN, 1.7 + 0.34 * len(arms)), layout="constrained")
-    both = figure.subplots(1, 2, sharey=True)
+    figure = Figure(
+        figsize=(data.width_in, (2 if data.narrow else 1) * (1.7 + 0.34 * len(arms))), layout="constrained"
+    )
+    both = figure.subplots(*((2, 1) if data.narrow else (1, 2)), sharey=True)
     names = [name for name in STAGES if any(name in cell.stages for cells in arms.values() for cell in cells)]
     for axes, (title, of) in zip(both, _PANELS, strict=True):
         table = np.array([[_median(cells, name, of) for name in names] for cells in arms.values()])
@@ -52,7 +54,12 @@ def draw_stages(data: PlotData) -> Figure:
     name_rows(both[0], list(arms))
     both[1].set_ylabel("Arm (name)")
     handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(data.abreast(6) if data.narrow else 5, len(labels)),
+    )
     return figure
 
 

@@ -21,7 +21,6 @@ from harness.report.plotting import (
     AT_LEAST,
     AT_LEAST_IN_WORDS,
     MARKERS,
-    WIDTH_IN,
     PlotData,
     arm_line,
     arm_title,
@@ -106,8 +105,10 @@ def _sides(cells: Sequence[CellFacts], ranks: Sequence[str], failed: bool) -> li
 
 
 def _latency_lines(data: PlotData, tables: _Tables, ranks: Sequence[str], titles: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(WIDTH_IN, 3.4 + 0.22 * math.ceil(len(tables) / 3)), layout="constrained")
-    sides = figure.subplots(1, len(titles), sharey=True)
+    height_in = 3.0 * len(titles) if data.narrow else 3.4
+    legend_in = 0.22 * math.ceil(len(tables) / data.abreast(3))
+    figure = Figure(figsize=(data.width_in, height_in + legend_in), layout="constrained")
+    sides = figure.subplots(*_shape(data, titles), sharey=True)
     for index, (arm, of_sides) in enumerate(tables.items()):
         xs = np.arange(len(ranks)) + 0.3 * ((index + 0.5) / len(tables) - 0.5)
         for axes, spread in zip(sides, of_sides, strict=True):
@@ -127,7 +128,7 @@ def _latency_lines(data: PlotData, tables: _Tables, ranks: Sequence[str], titles
         axes.set_xticks(range(len(ranks)), [_RANK_LABELS[rank] for rank in ranks])
         axes.set_xlabel("Percentile of requests (%)")
         axes.set_ylabel("Latency (ms, log scale)")
-    _latency_legend(figure, sides[0], tables, columns=3)
+    _latency_legend(figure, sides[0], tables, columns=data.abreast(3))
     return figure
 
 
@@ -150,9 +151,15 @@ def log_latency(axes: Axes, axis: str = "y") -> None:
     axes.grid(which="minor", axis="y" if axis == "y" else "x", alpha=0.25)
 
 
-def _latency_rows(_data: PlotData, tables: _Tables, ranks: Sequence[str], titles: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.28 * len(tables)), layout="constrained")
-    sides = figure.subplots(1, len(titles), sharey=True, sharex=True)
+def _shape(data: PlotData, titles: Sequence[str]) -> tuple[int, int]:
+    """Return rows and columns of panels with these titles."""
+    return (len(titles), 1) if data.narrow else (1, len(titles))
+
+
+def _latency_rows(data: PlotData, tables: _Tables, ranks: Sequence[str], titles: Sequence[str]) -> Figure:
+    rows, columns = _shape(data, titles)
+    figure = Figure(figsize=(data.width_in, rows * (1.2 + 0.28 * len(tables))), layout="constrained")
+    sides = figure.subplots(rows, columns, sharey=True, sharex=True)
     for column, rank in enumerate(ranks):
         for side, axes in enumerate(sides):
             _rank_markers(axes, [of_sides[side] for of_sides in tables.values()], column, rank)
@@ -163,7 +170,7 @@ def _latency_rows(_data: PlotData, tables: _Tables, ranks: Sequence[str], titles
     name_rows(sides[0], list(tables))
     for axes in sides[1:]:
         axes.set_ylabel("Arm (name)")
-    _latency_legend(figure, sides[0], tables, columns=len(ranks) + 1)
+    _latency_legend(figure, sides[0], tables, columns=data.abreast(len(ranks) + 1))
     return figure
 
 
@@ -190,14 +197,15 @@ def _rank_markers(axes: Axes, spreads: Sequence[_Spreads], column: int, rank: st
 def draw_queues(data: PlotData) -> Figure:
     """Draw each replica over time, in one repeat: longest queue time, and mean requests in flight.
 
-    More than MAX_PAIRS arms have queue time only.
+    More than MAX_PAIRS arms have queue time only, and so has a narrow figure.
     """
-    return _queues_and_flights(data) if len(data.facts) <= MAX_PAIRS else _queues_alone(data)
+    pairs = len(data.facts) <= MAX_PAIRS and not data.narrow
+    return _queues_and_flights(data) if pairs else _queues_alone(data)
 
 
 def _queues_and_flights(data: PlotData) -> Figure:
     first = data.first_cells()
-    figure = Figure(figsize=(WIDTH_IN, 2.4 * len(first) + 0.5), layout="constrained")
+    figure = Figure(figsize=(data.width_in, 2.4 * len(first) + 0.5), layout="constrained")
     grid = figure.subplots(len(first), 2, sharex=False, sharey="col", squeeze=False)
     for (arm, cell), (queue, in_flight) in zip(first.items(), grid, strict=True):
         replica_lines(queue, cell, cell.replica_series.queue_ns / NS_PER_MS)
@@ -209,17 +217,17 @@ def _queues_and_flights(data: PlotData) -> Figure:
         for axes in (queue, in_flight):
             axes.set_xlabel("Time (s since the start of measuring)")
     from_zero(grid.flat)
-    replica_legend(figure, fullest(grid[:, 0]))
+    replica_legend(data, figure, fullest(grid[:, 0]))
     return figure
 
 
 def _queues_alone(data: PlotData) -> Figure:
-    figure, axes_of = panels(data.arms, columns=3, height_in=2.1)
+    figure, axes_of = panels(data, columns=3, height_in=2.1)
     for arm, cell in data.first_cells().items():
         axes = axes_of[arm]
         replica_lines(axes, cell, cell.replica_series.queue_ns / NS_PER_MS)
         axes.set_ylabel("Longest queue time (ms)")
         axes.set_xlabel("Time (s since the start of measuring)")
     from_zero(axes_of.values())
-    replica_legend(figure, fullest(axes_of.values()))
+    replica_legend(data, figure, fullest(axes_of.values()))
     return figure

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.spec.experiment import Experiment
 
 WIDTH_IN = 9.6
+NARROW_IN = 4.8  # beside text, and on a phone
 
 # Okabe and Ito, "Color universal design", 2008: people with any common colour vision can distinguish these.
 # Yellow comes last, because it is faint on white.
@@ -81,10 +82,12 @@ class PlotData:
     """An experiment and the facts of its recorded cells.
 
     facts: arm as run -> its cells by repeat. Arms and cells without an answered request are left out.
+    narrow: drawn to be read beside text and on a phone: panels stand below each other.
     """
 
     experiment: Experiment
     facts: Mapping[str, Sequence[CellFacts]]
+    narrow: bool = False
 
     @classmethod
     def of(cls, experiment: Experiment, facts: Mapping[str, Sequence[CellFacts]]) -> PlotData:
@@ -94,6 +97,15 @@ class PlotData:
             for arm, cells in facts.items()
         }
         return cls(experiment, {arm: cells for arm, cells in answered.items() if cells})
+
+    @property
+    def width_in(self) -> float:
+        """How wide a figure is, inches."""
+        return NARROW_IN if self.narrow else WIDTH_IN
+
+    def abreast(self, most: int) -> int:
+        """Return how many panels, or entries of a legend, may stand side by side, of at most `most`."""
+        return max(1, most // 3) if self.narrow else most
 
     @property
     def arms(self) -> list[str]:
@@ -177,15 +189,16 @@ def arm_title(arm: str, max_length: int = 26) -> str:
 
 
 def panels(
-    arms: Sequence[str], columns: int, height_in: float, *, sharey: bool = True
+    data: PlotData, columns: int, height_in: float, *, sharey: bool = True
 ) -> tuple[Figure, Mapping[str, Axes]]:
     """Return a figure with one titled panel per arm, and arm -> its panel.
 
     columns: the maximum number of panels side by side. height_in: height of a panel, inches.
     """
-    columns = min(columns, len(arms))
+    arms = data.arms
+    columns = min(data.abreast(columns), len(arms))
     rows = math.ceil(len(arms) / columns)
-    figure = Figure(figsize=(WIDTH_IN, rows * height_in + 0.5), layout="constrained")
+    figure = Figure(figsize=(data.width_in, rows * height_in + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=sharey, squeeze=False)
     flat = list(grid.flat)
     for unused in flat[len(arms) :]:
@@ -203,10 +216,10 @@ def lay_out(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
-def replica_legend(figure: Figure, axes: Axes, more: Sequence[Line2D] = ()) -> None:
+def replica_legend(data: PlotData, figure: Figure, axes: Axes, more: Sequence[Line2D] = ()) -> None:
     """Draw the legend of `axes` and `more` handles below the whole figure, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(5 if more else 8, max(1, len(labels)))
+    columns = min(data.abreast(5 if more else 8), max(1, len(labels)))
     figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=columns)
 
 

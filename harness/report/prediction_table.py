@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.analysis.surprises import Comparison, comparisons
-from harness.metrics.headlines import headline_of
+from harness.metrics.headlines import figure_in_words, headline_of
 from harness.metrics.metric import show
 from harness.metrics.registry import METRICS
 from harness.record.prediction import Prediction, read_prediction
 from harness.record.summary import Summary
+from harness.report.finding import MAX_NAMED, finding_of
 from harness.report.tables import Table
+from harness.report.terminal import entry
 
 SURPRISE = "surprise"
 _CAPTION = (
@@ -24,14 +25,17 @@ _CAPTION = (
     "band. A median of the repeats outside of its band is a surprise: the simulator lacks "
     "something, or the measurement was disturbed."
 )
-INDENT = 15  # characters before the text of a line
 MAX_LINES = 5  # surprises that the terminal names
 
 
 @dataclass(frozen=True)
 class PredictionSection:
-    """What the report says of the prediction: sentences, and a table; None where nothing was predicted."""
+    """What the report says of the prediction: sentences, and a table; None where nothing was predicted.
 
+    told: what was predicted of the metrics that the finding is about, without what was measured.
+    """
+
+    told: Sequence[str]
     notes: Sequence[str]
     table: Table | None
     surprises: Sequence[str]
@@ -44,12 +48,27 @@ def prediction_section(run: Path, summary: Summary) -> PredictionSection | None:
         return None
     found = list(comparisons(prediction, summary))
     table = Table(
-        ["Metric", "predicted (5-95 %)", "measured", "repeats inside", "note"],
+        ["Metric", "predicted (5-95 %)", "measured", "repeats inside", "remark"],
         [_row(one) for one in found],
         _CAPTION,
     )
     surprises = [_surprise(one) for one in found if one.is_surprise]
-    return PredictionSection(list(_notes(prediction)), table if found else None, surprises)
+    told = list(_told(found, finding_of(summary).metrics))
+    return PredictionSection(told, list(_notes(prediction)), table if found else None, surprises)
+
+
+def _told(found: Sequence[Comparison], metrics: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each metric: the band of each arm, of up to MAX_NAMED arms."""
+    for metric in metrics:
+        bands = [one for one in found if one.metric == metric and not one.costs_missing]
+        if 0 < len(bands) <= MAX_NAMED:
+            told = ", ".join(f"{_band(one)} with {one.arm}" for one in bands)
+            yield f"The {headline_of(metric)}: {told}."
+
+
+def _band(one: Comparison) -> str:
+    low, high = (figure_in_words(one.metric, end) for end in (one.low, one.high))
+    return low if low == high else f"{low} to {high}"
 
 
 def _row(one: Comparison) -> list[str]:
@@ -67,7 +86,7 @@ def _row(one: Comparison) -> list[str]:
 def _surprise(one: Comparison) -> str:
     unit = METRICS[one.metric].unit
     return (
-        f"{one.arm}: {headline_of(one.metric)} is {show(one.measured_median, unit)}, predicted "
+        f"{one.arm}: the {headline_of(one.metric)} is {show(one.measured_median, unit)}, predicted "
         f"{show(one.low)} to {show(one.high, unit)}. {one.reason}"
     )
 
@@ -88,10 +107,7 @@ def print_prediction(run: Path, summary: Summary, console: Console) -> None:
     prediction = read_prediction(run)
     for word, text in () if prediction is None else _lines(prediction, summary):
         colour = "yellow" if word == SURPRISE else "dim"
-        first, *rest = textwrap.wrap(text, max(20, console.width - INDENT))
-        console.print(f"  [{colour}]{word:<{INDENT - 3}}[/] {escape(first)}", highlight=False)
-        for line in rest:
-            console.print(f"{'':{INDENT}}{escape(line)}", highlight=False)
+        console.print(entry(f"[{colour}]{word}[/]", escape(text)))
 
 
 def _lines(prediction: Prediction, summary: Summary) -> Iterator[tuple[str, str]]:

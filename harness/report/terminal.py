@@ -13,7 +13,7 @@ from rich.table import Table
 
 from harness.record.summary import Summary
 from harness.report.event_tables import event_line
-from harness.report.finding import VERDICTS, expectation_in_words, finding_of
+from harness.report.finding import expectation_in_words, finding_of, verdict_in_words, word_of
 from harness.report.share_tables import OF_MANY, purely_ranked, where_table
 from harness.report.tables import (
     failed_lines,
@@ -55,31 +55,36 @@ def print_summary(summary: Summary, console: Console, report: Path | None = None
     console.print(_where(summary, console.width))
     for name, arm in summary.arms.items():
         if arm.events:
-            console.print(_entry(f"[bold]{escape(name)}[/]", escape(event_line(arm)), NAME_ROOM))
-    console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {VERDICTS[verdict]}", highlight=False)
+            console.print(entry(f"[bold]{escape(name)}[/]", escape(event_line(arm)), NAME_ROOM))
+    meaning = escape(verdict_in_words(summary))
+    console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {meaning}", highlight=False)
     for kind, line in _lines(summary):
-        console.print(_entry(kind, line, KIND_ROOM))
+        console.print(entry(kind, line))
     if report is not None:
         console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
     if summary.advice:
         console.print(f"[bold yellow]{escape(summary.advice)}[/]", highlight=False)
 
 
-def _entry(kind: str, text: str, room: int) -> Table:
-    """Return a line of two columns: what it is, and its text, wrapped by words in a column of its own."""
-    entry = Table.grid(padding=(0, 1, 0, 0))
-    entry.add_column(width=2)
-    entry.add_column(min_width=min(room, KIND_ROOM), max_width=room, overflow="fold")
-    entry.add_column(overflow="fold")
-    entry.add_row("", kind, text)
-    return entry
+def entry(kind: str, text: str, room: int = KIND_ROOM) -> Table:
+    """Return a line of two columns: what it is, and its text, wrapped by words in a column of its own.
+
+    Both are rich's markup. room: the most characters of the first column.
+    """
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_column(width=2)
+    line.add_column(min_width=min(room, KIND_ROOM), max_width=room, overflow="fold")
+    line.add_column(overflow="fold")
+    line.add_row("", kind, text)
+    return line
 
 
 def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
     """Yield what a line is, in colour, and its text, for each expectation, note and repetition."""
     for one in summary.expectations:
         text = f"{escape(expectation_in_words(one))}; measured [bold]{escape(one.figures)}[/]"
-        yield f"[{COLOURS[one.verdict]}]{one.verdict}[/]", text
+        word = word_of(summary, one)
+        yield f"[{COLOURS.get(word, 'dim')}]{word}[/]", text
     yield from (("[dim]not judged[/]", escape(text)) for text in not_judged_lines(summary))
     yield from (("[dim]note[/]", escape(note)) for note in summary.notes)
     yield from (("[dim]not sent[/]", escape(line)) for line in unsent_lines(summary))

@@ -25,7 +25,8 @@ from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
 from harness.run.repeats import Claims, by_repeat
 from harness.run.simulated_cell import SimulatedCellRun
-from harness.spec.experiment import Experiment, experiment_yaml
+from harness.run.stored_experiment import stored_experiment
+from harness.spec.experiment import Experiment
 from harness.testbed.choice import FoundTestbed, find_testbed
 
 NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
@@ -79,22 +80,26 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         if load.expect_workers:
             say(workers_to_start(options.load, load), error=True)
         options = replace(options, load=load)
-        writer = RunWriter.create(
-            options.results.absolute(),  # the parts have another working directory
-            _manifest(experiment, options, found, external),
-            experiment_yaml(experiment),
-        )
-        with _recorded(writer), Predictor(writer) as predictor:
+        with stored_experiment(experiment) as (text, beside):
+            writer = RunWriter.create(
+                options.results.absolute(),  # the parts have another working directory
+                _manifest(experiment, options, found, external),
+                text,
+                beside,
+            )
+        with _recorded(writer), Predictor(writer, options.prediction) as predictor:
             runs = _cell_runs(experiment, found, writer, options, predictor)
             _measure(experiment, rounds, runs, writer, options)
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
+        from harness.report.exports import write_exports
         from harness.report.page import build_report
 
         report, summary = build_report(writer.path)
         if options.testbed in PREDICTED_TESTBEDS:
             remember_costs(options.testbed, summary)
+        write_exports(writer.path, summary, options.exports)
         return report, summary
 
 
@@ -173,6 +178,7 @@ def _manifest(
         **external,
         load=LoadProcesses(processes=options.load.processes, expect_workers=options.load.expect_workers),
         overrides=options.overrides,
+        changes=list(options.changes),
         redo=options.redo,
         cells=[],
     )

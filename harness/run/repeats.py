@@ -42,7 +42,7 @@ class Claims:
             if key not in self._results:
                 self._results[key] = measure(collect_facts(cell))
         results = {arm: list(self._of(arm)) for arm in run.experiment.variants}
-        return judge(run.experiment, results).more_repeats_help
+        return judge(run.experiment, results, changes=run.manifest.changes).more_repeats_help
 
     def _of(self, arm: str) -> Iterator[CellResult]:
         return (result for (name, _), result in self._results.items() if name == arm)

@@ -22,12 +22,20 @@ def axe_violations(page: ReportPage) -> list[str]:
     ]
 
 
+def unfold(page: ReportPage) -> None:
+    """Open all folded sections."""
+    page.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+
+
 def test_a_real_run_opens_from_disk(sticky_run: Path, open_report: OpenReport) -> None:
     """That there is no error and no request is checked for every page: see `open_report`."""
     report = sticky_run / "report.html"
     page = open_report(report)
     assert page.page.title().startswith("Sticky sessions overload a replica")
+    assert page.page.locator(".finding").inner_text().startswith(("With ", "The measurement does not decide"))
     assert report.stat().st_size < MOST_BYTES
+    unfold(page)
+    assert axe_violations(page) == []  # its tables of machine and prediction, too
     assert page.part("problem").inner_text() == ""
 
 
@@ -59,7 +67,8 @@ def test_axe_finds_no_violation(
     story: str, width: int, theme: str, reports: Reports, open_report: OpenReport
 ) -> None:
     page = open_report(reports[story], width=width, color_scheme=theme)
-    page.figures()  # opens the table
+    assert axe_violations(page) == []
+    unfold(page)
     assert axe_violations(page) == []
 
 
@@ -77,11 +86,70 @@ def test_the_drawing_follows_the_theme(reports: Reports, open_report: OpenReport
 @pytest.mark.parametrize("story", ["golden", "killed", "crowded", "stormy"])
 def test_a_phone_needs_no_sideways_scrolling(story: str, reports: Reports, open_report: OpenReport) -> None:
     page = open_report(reports[story], width=390)
-    page.figures()
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
+    unfold(page)
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
     first, second = (page.page.locator("[data-side]").nth(side).bounding_box() for side in (0, 1))
     assert second["y"] >= first["y"] + first["height"]
     assert first["width"] <= 390
+
+
+@pytest.mark.parametrize("story", ["golden", "killed"])
+def test_the_plot_beside_the_lesson_can_be_read_on_a_phone(
+    story: str, reports: Reports, open_report: OpenReport
+) -> None:
+    page = open_report(reports[story], width=390)
+    plot = page.page.locator(".beside .plot:not(.wide) svg")
+    assert plot.bounding_box()["width"] <= 390
+    heights = plot.locator("text:not([transform])").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().height)"
+    )
+    assert min(heights) >= 8
+
+
+def test_the_text_of_plots_and_drawing_can_be_selected_and_searched(
+    reports: Reports, open_report: OpenReport
+) -> None:
+    page = open_report(reports["golden"])
+    unfold(page)
+    selected = page.page.evaluate(
+        "const all = document.createRange(); all.selectNodeContents(document.querySelector('main'));"
+        "getSelection().removeAllRanges(); getSelection().addRange(all); getSelection().toString()"
+    )
+    for words in (
+        "replica-3",
+        "Percentile of requests (%)",
+        "policy round_robin",
+        "what the replica can serve",
+    ):
+        assert words in selected
+    assert page.page.evaluate("getSelection().removeAllRanges(); window.find('Percentile of requests')")
+
+
+def test_plots_follow_the_theme(reports: Reports, open_report: OpenReport) -> None:
+    page = open_report(reports["golden"])
+    unfold(page)
+    for theme, page_colour, ink in (
+        ("light", "rgb(255, 255, 255)", "rgb(27, 31, 36)"),
+        ("dark", "rgb(13, 17, 23)", "rgb(230, 237, 243)"),
+    ):
+        page.page.emulate_media(color_scheme=theme)
+        background, text = page.page.evaluate(
+            "[...document.querySelectorAll('.plot svg')].map(svg => [svg.querySelector('path'), "
+            "svg.querySelector('text')].map(one => getComputedStyle(one).fill))[0]"
+        )
+        assert (background, text) == (page_colour, ink)
+
+
+def test_folded_sections_are_printed_open(reports: Reports, open_report: OpenReport) -> None:
+    page = open_report(reports["golden"], color_scheme="dark")
+    table = page.page.locator("#trust table").first
+    assert not table.is_visible()
+    page.page.emulate_media(media="print")
+    assert table.is_visible()
+    assert page.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.page.emulate_media(media="screen")
+    assert not table.is_visible()
 
 
 def test_a_turned_phone_gets_a_new_drawing(reports: Reports, open_report: OpenReport) -> None:
@@ -123,6 +191,8 @@ def test_without_scripts_the_rest_can_be_read(reports: Reports, browser: Any) ->
     page.goto(reports["golden"].as_uri())
     assert "<noscript>" in page.content()  # which this way of switching scripts off does not show
     assert page.get_by_text("Verdict:").is_visible()
+    page.get_by_text("Can the figures be trusted?").last.click()
+    assert page.locator("#trust table").first.is_visible()
     context.close()
 
 

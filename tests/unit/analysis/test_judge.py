@@ -38,6 +38,25 @@ def cells(*values, metric="balance.max_off_fair_requests", reasons=(), lag_ms=0.
 ODD = InvalidReason("odd")
 
 
+def test_expectations_of_another_question_are_measured_and_not_judged(experiment_expecting):
+    experiment = experiment_expecting(
+        "arm: sticky, metric: balance.max_off_fair_requests, at_most: 2",
+        "arm: sticky, metric: balance.max_off_fair_requests, at_least_times: 2, of: round_robin",
+    )
+    results = {"sticky": cells(9), "round_robin": cells(3)}
+    assert judge(experiment, results).verdict == "refuted"
+    found = judge(experiment, results, changes=["--skew 0 instead of 1"])
+    assert found.verdict == "measured"
+    assert [(one.verdict, one.basis, one.measured) for one in found.findings] == [
+        ("inconclusive", "nothing", 9),
+        ("inconclusive", "nothing", 3),
+    ]
+    assert not found.more_repeats_help
+    assert judge(experiment, {"sticky": cells(9)}, changes=["x"]).verdict == "inconclusive", (
+        "an arm is missing"
+    )
+
+
 @pytest.mark.parametrize(
     ("bound", "value", "verdict"),
     [

@@ -4,6 +4,7 @@ import pytest
 
 from harness.cli.main import _load
 from harness.cli.run_all import Outcome, exit_status
+from harness.plan.run_options import RunOptions
 from harness.spec.experiment import experiment_names, load_experiment
 
 
@@ -23,13 +24,16 @@ def test_the_worst_outcome_is_the_exit_status(verdicts: list[str], status: int) 
 @pytest.mark.parametrize("name", experiment_names())
 def test_quick_is_one_repeat_of_half_the_length_unless_events_need_it(name: str) -> None:
     whole = load_experiment(name)
-    quick, overrides = _load(name, {}, quick=True)
+    quick, options = _load(name, {}, quick=True, options=RunOptions())
     assert quick.repeats.max == 1
     eventful = any(whole.events_of(arm) for arm in whole.arms.values())
     assert quick.workload.duration_s == whole.workload.duration_s / (1 if eventful else 2)
-    assert load_experiment(name, overrides) == quick
+    assert load_experiment(name, options.overrides) == quick
+    assert options.changes == ()
 
 
 def test_what_was_asked_for_stands_above_quick() -> None:
-    quick, overrides = _load("sticky", {"repeats": 2}, quick=True)
-    assert (quick.repeats.max, overrides["repeats"]) == (2, 2)
+    asked = {"repeats": 2, "workload.skew": 0}
+    quick, options = _load("sticky", asked, quick=True, options=RunOptions())
+    assert (quick.repeats.max, options.overrides["repeats"]) == (2, 2)
+    assert options.changes == ("--skew 0 instead of 1",)

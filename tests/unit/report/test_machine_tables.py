@@ -68,7 +68,7 @@ def test_the_terminal_says_how_many_cells_were_measured_again_and_why(disturbed)
 def test_the_report_says_it_in_a_section_of_its_own(disturbed):
     run = read_run(disturbed)
     html = render_report(run, summarise(run), {})
-    section = html.split("<h2>Cells that were measured again</h2>")[1]
+    section = html.split("<h3>Cells that were measured again</h3>")[1]
     assert "2 cells were measured again, 3 times in all" in section
     assert section.count(REASON) == 3
     assert "worst half second" in html

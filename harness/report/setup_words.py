@@ -1,0 +1,94 @@
+"""The set-up of an experiment in sentences: who sends what, who picks, who serves, what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.fields import Route
+from harness.metrics.metric import show
+from harness.plan.capacity import capacity_per_s
+from harness.spec.experiment import Event, Experiment
+from harness.spec.model import Workload
+
+MAX_EVENTS = 3  # that are told
+# Route -> its name in a drawing, and who picks.
+ROUTES: Mapping[Route, tuple[str, str]] = {
+    "envoy": ("Envoy, layer 7", "Envoy picks a replica for each request"),
+    "envoy-l4": ("Envoy, layer 4", "Envoy picks a replica for each connection"),
+    "direct": ("no proxy", "Without a proxy, each client picks a replica by itself"),
+}
+_TARGETS = {"all": "all replicas", "any": "one replica", "most_loaded": "the most loaded replica"}
+
+
+def setup_in_words(experiment: Experiment, *, ours: bool) -> list[str]:
+    """Return the set-up in sentences. `ours`: the replicas have the settings that the file gives them."""
+    return list(_sentences(experiment, ours))
+
+
+def policies_of_routes(experiment: Experiment) -> dict[Route, list[str]]:
+    """Return route -> the names of the policies that arms have on it, in the file's order."""
+    policies: dict[Route, dict[str, None]] = {}
+    for variant in experiment.variants.values():
+        policies.setdefault(variant.arm.route, {})[variant.arm.policy] = None
+    return {route: list(names) for route, names in policies.items()}
+
+
+def differences(experiment: Experiment, replica: str) -> list[str]:
+    """Return in what a replica differs from the others: "slow factor 5"."""
+    overrides = experiment.replicas.different.get(replica)
+    fields = {} if overrides is None else overrides.model_dump(exclude_none=True)
+    return [f"{field.replace('_', ' ')} {_short(value)}" for field, value in fields.items()]
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _sentences(experiment: Experiment, ours: bool) -> Iterator[str]:
+    replicas = experiment.replicas
+    yield _clients(experiment.workload)
+    for route, policies in policies_of_routes(experiment).items():
+        word = "policy" if len(policies) == 1 else "policies"
+        yield f"{ROUTES[route][1]} ({word} {_listed(policies)})."
+    alone = replicas.count == 1
+    number = "There is one replica" if alone else f"There are {replicas.count} replicas"
+    yield f"{number}{'' if alone else ', each'} with {_room(experiment)}." if ours else f"{number}."
+    different = [f"{name} ({', '.join(differences(experiment, name))})" for name in replicas.different]
+    if ours and different:
+        yield f"Different from the others: {', '.join(different)}."
+    if experiment.events:
+        told = ", ".join(map(_event, experiment.events[:MAX_EVENTS]))
+        more = len(experiment.events) - MAX_EVENTS
+        yield f"While it is measured: {told}{f', and {more} more' if more > 0 else ''}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _clients(work: Workload) -> str:
+    clients = "One client sends" if work.clients == 1 else f"{work.clients} clients send"
+    if work.rate_per_s is None:
+        return f"{clients} a request {show(work.think_time_ms, 'ms')} after each answer (closed loop)."
+    if work.clients == 1:
+        return f"{clients} {show(work.rate_per_s)} requests per second."
+    each = (
+        f"some far more than others (Zipf, exponent {work.skew:g})" if work.skew else "all at the same rate"
+    )
+    return f"{clients} {show(work.rate_per_s)} requests per second together, {each}."
+
+
+def _room(experiment: Experiment) -> str:
+    slots = experiment.replicas.slots
+    words = f"{slots} slot{'s'[: slots > 1]}"
+    capacity = capacity_per_s(experiment.replicas, experiment.workload)
+    return words if capacity is None else f"{words} and room for {show(round(capacity))} requests per second"
+
+
+def _event(event: Event) -> str:
+    target = event.target
+    if isinstance(target, float):
+        whom = f" {target:.0%} of the replicas"
+    else:
+        whom = "" if target is None else f" {_TARGETS.get(str(target), target)}"
+    return f"{event.do.replace('_', ' ')}{whom} at {event.at_s:g} s"
