@@ -36,7 +36,7 @@ def test_prediction_and_measurement_stand_side_by_side(run_dir: Path) -> None:
     first, second = list(read_run(run_dir).experiment.variants)[:2]
     prediction = Prediction(costs="no costs are known", arms={first: predicted, second: left_out})
     write_record(run_dir / PREDICTION, prediction)
-    section = page_of(run_dir).partition("<h2>Predicted and measured</h2>")[2].partition("<h2>")[0]
+    section = page_of(run_dir).partition("Predicted and measured")[2].partition("</details>")[0]
     assert "<strong>Surprise:</strong>" in section
     assert "60 (50-70)" in section
     assert "<td>surprise</td>" in section
