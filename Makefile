@@ -45,9 +45,9 @@ test: setup ## run all tests
 	$(MAKE) test-browser
 	$(MAKE) test-docker
 
-test-fast: setup ## run the unit tests: less than a minute
+test-fast: setup ## run the unit tests without those of whole runs: less than a minute
 	@# Two processes with one thread each: the tables here are too small for more.
-	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
+	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not whole_run" tests/unit
 
 test-browser: setup ## run the tests in Chromium; without one they skip, and say so
 	$(BIN)/python -m pytest -m browser -rs tests/browser

@@ -16,6 +16,8 @@ from tests.unit.synthetic import stories
 from tests.unit.synthetic.forger import DONE, ID, SENT, Forger
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 MS = 1_000_000
 TABLES = ("requests", "replicas", "proxy")
 OK = pl.col("code") == "OK"

@@ -13,6 +13,8 @@ from harness.record.summary import Summary
 from harness.report.exports import CSV_COLUMNS, EXPORTS, family_name, junit, metrics_csv, openmetrics
 from tests.unit.synthetic import stories
 
+pytestmark = pytest.mark.whole_run
+
 STORIES = ("golden", *list(stories.BY_NAME)[:3])
 # Grammar of a sample line: OpenMetrics 1.0, section "ABNF".
 SAMPLE = re.compile(

@@ -17,6 +17,8 @@ from harness.spec.experiment import load_experiment
 from harness.traces.log_format import format_of
 from tests.unit.traces.conftest import ESCAPE, FORMULA
 
+pytestmark = pytest.mark.whole_run
+
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 Shown = pytest.CaptureFixture[str]
 
