@@ -24,6 +24,8 @@ Rule = Literal["round_robin", "least_request", "sticky", "hash", "bounded_hash"]
 RULES: tuple[Rule, ...] = ("round_robin", "least_request", "sticky", "hash", "bounded_hash")
 
 BOUND_PERCENT = 125  # of bounded_hash, as Envoy's documentation suggests
+PLACED: tuple[Rule, ...] = ("sticky", "hash")  # chance decides once for each session, so placements differ
+FEW_PLACEMENTS = 19  # of other policies, whose placements are much alike
 MOST_PLACEMENTS, LEAST_PLACEMENTS = 40, 8  # that are simulated for a band
 MOST_SEARCHED, LEAST_SEARCHED = 40, 8  # that are simulated at each step of a search
 REQUESTS_FOR_BANDS, REQUESTS_FOR_SEARCH = 3_600_000, 1_600_000  # of all placements of a policy together
@@ -170,7 +172,8 @@ class FleetForecast:
 
     def outlook(self, rule: Rule) -> Outlook:
         """Simulate one policy at the asked rate."""
-        found = [self.simulate(rule, drawn) for drawn in self.draws]
+        few = len(self.draws) if rule in PLACED else min(len(self.draws), FEW_PLACEMENTS)
+        found = [self.simulate(rule, drawn) for drawn in self.draws[:few]]
         return Outlook(*self._busiest(rule, found), *self._latencies(found))
 
     def with_sessions(self, session_s: float) -> Outlook:
@@ -190,7 +193,7 @@ class FleetForecast:
         Where sessions stay, both are those of the placement. Else they are what was simulated.
         """
         own = self.question
-        if rule in ("sticky", "hash"):
+        if rule in PLACED:
             shares = busiest_shares(own.clients, own.skew, own.targets, own.seed, dealt=rule == "sticky")
         else:
             shares = np.array([one.requests.max() / one.requests.sum() for one in found])
@@ -224,7 +227,7 @@ class FleetForecast:
             *(sessions, count, max(1, size), rate, own.service_ms / 1000),
             slots=own.slots,
             rule="least_request" if rule == "least_request" else "round_robin",
-            sticky=rule in ("sticky", "hash"),
+            sticky=rule in PLACED,
             seed=drawn.seed,
         )
         machine = FastMachine(fleet)
@@ -239,7 +242,7 @@ class FleetForecast:
 
     def _holds(self, rule: Rule, goal: Objective, rate_per_s: float, targets: int) -> bool:
         """Return whether the objective holds in all searched placements but one in twenty."""
-        searched = self.draws[: _searched(self.question)]
+        searched = self.draws[: _searched(self.question) if rule in PLACED else LEAST_SEARCHED]
         allowed = math.floor(len(searched) * 0.05 + 0.5)
         for drawn in searched:
             if self.simulate(rule, drawn, rate_per_s, targets).latency_ms(goal.percentile) > goal.at_most_ms:
