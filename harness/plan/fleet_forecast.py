@@ -25,7 +25,8 @@ RULES: tuple[Rule, ...] = ("round_robin", "least_request", "sticky", "hash", "bo
 
 BOUND_PERCENT = 125  # of bounded_hash, as Envoy's documentation suggests
 PLACED: tuple[Rule, ...] = ("sticky", "hash")  # chance decides once for each session, so placements differ
-FEW_PLACEMENTS = 19  # of other policies, whose placements are much alike
+FEW_PLACEMENTS = 19  # of other policies, whose placements are alike if requests are many
+ENOUGH_REQUESTS = 160_000  # of all of them together
 MOST_PLACEMENTS, LEAST_PLACEMENTS = 40, 8  # that are simulated for a band
 MOST_SEARCHED, LEAST_SEARCHED = 40, 8  # that are simulated at each step of a search
 REQUESTS_FOR_BANDS, REQUESTS_FOR_SEARCH = 3_600_000, 1_600_000  # of all placements of a policy together
@@ -137,6 +138,11 @@ def _searched(question: FleetQuestion) -> int:
     return max(LEAST_SEARCHED, min(MOST_SEARCHED, int(wanted)))
 
 
+def _few(question: FleetQuestion, least: int) -> int:
+    """Return how many placements are enough for a policy whose placements are alike: more of small ones."""
+    return max(least, math.ceil(ENOUGH_REQUESTS / (question.rate_per_s * question.duration_s)))
+
+
 def _most_rate(question: FleetQuestion) -> float:
     """Return the highest rate that a search tries: what all targets can serve, if that can be simulated."""
     return min(question.targets * question.target_per_s, MAX_REQUESTS / question.duration_s)
@@ -172,8 +178,8 @@ class FleetForecast:
 
     def outlook(self, rule: Rule) -> Outlook:
         """Simulate one policy at the asked rate."""
-        few = len(self.draws) if rule in PLACED else min(len(self.draws), FEW_PLACEMENTS)
-        found = [self.simulate(rule, drawn) for drawn in self.draws[:few]]
+        own = self.draws if rule in PLACED else self.draws[: _few(self.question, FEW_PLACEMENTS)]
+        found = [self.simulate(rule, drawn) for drawn in own]
         return Outlook(*self._busiest(rule, found), *self._latencies(found))
 
     def with_sessions(self, session_s: float) -> Outlook:
@@ -242,7 +248,10 @@ class FleetForecast:
 
     def _holds(self, rule: Rule, goal: Objective, rate_per_s: float, targets: int) -> bool:
         """Return whether the objective holds in all searched placements but one in twenty."""
-        searched = self.draws[: _searched(self.question) if rule in PLACED else LEAST_SEARCHED]
+        count = _searched(self.question)
+        if rule not in PLACED:
+            count = min(count, _few(self.question, LEAST_SEARCHED))
+        searched = self.draws[:count]
         allowed = math.floor(len(searched) * 0.05 + 0.5)
         for drawn in searched:
             if self.simulate(rule, drawn, rate_per_s, targets).latency_ms(goal.percentile) > goal.at_most_ms:
