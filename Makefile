@@ -7,7 +7,7 @@ STAMP := .venv/.complete
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) 2>/dev/null || \
   $(BIN)/python -m pip install --quiet --require-hashes -r $(1)
 
-.PHONY: help setup demo site test test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity clean
+.PHONY: help setup demo site test test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity predictions clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -45,9 +45,9 @@ test: setup ## run all tests
 	$(MAKE) test-browser
 	$(MAKE) test-docker
 
-test-fast: setup ## run the unit tests: less than a minute
+test-fast: setup ## run the unit tests without those of whole runs: less than a minute
 	@# Two processes with one thread each: the tables here are too small for more.
-	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
+	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not whole_run" tests/unit
 
 test-browser: setup ## run the tests in Chromium; without one they skip, and say so
 	$(BIN)/python -m pytest -m browser -rs tests/browser
@@ -101,6 +101,9 @@ capacity: setup ## measure what one core carries: results/capacity (some twelve 
 	cp docs/capacity.md results/capacity/capacity.md
 	$(BIN)/python -m bench.capacity.page results/capacity/points.csv results/capacity/capacity.md
 	$(BIN)/python -m bench.judging 100000 1000000 --page results/capacity/capacity.md
+
+predictions: setup ## write docs/predictions.md: how far the predictions of the newest runs in results/ held
+	$(BIN)/python -m bench.predictions
 
 clean: ## remove caches; keeps .venv and results/
 	rm -rf build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

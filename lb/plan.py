@@ -8,7 +8,7 @@ import functools
 import heapq
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,6 +21,8 @@ class Load:
     """The load of all clients together. Open loop: `rate_per_s` is set. Closed loop: `think_time_ms` is set.
 
     `skew`: exponent of the Zipf law of the clients' rates; 0: all rates are equal. `calls`: method -> weight.
+    `recorded`: phase -> for each client its arrivals, ns from the phase's start; None: arrivals are drawn.
+    Recorded clients come in the order of their numbers of requests, the busiest first.
     """
 
     clients: int
@@ -30,6 +32,7 @@ class Load:
     calls: Mapping[str, float]
     seed: int
     repeat: int
+    recorded: Mapping[Phase, Sequence[Sequence[int]]] | None = None
 
     @property
     def draw(self) -> str:
@@ -45,11 +48,22 @@ class PlannedCall(NamedTuple):
 
 
 def client_rate_per_s(load: Load, client: int) -> float:
-    """Return the client's rate in an open loop: proportional to 1 / (client + 1) ** skew (Zipf's law)."""
+    """Return the client's rate in an open loop: proportional to 1 / (client + 1) ** skew (Zipf's law).
+
+    Of recorded arrivals: proportional to the client's number of requests.
+    """
     if load.rate_per_s is None:
         raise ValueError("a closed loop has no planned rate")
+    if load.recorded is not None:
+        own = sum(len(phase[client]) for phase in load.recorded.values())
+        return load.rate_per_s * own / _recorded_total(load)
     weight: float = (client + 1) ** -load.skew
     return load.rate_per_s * weight / _zipf_total(load.clients, load.skew)
+
+
+def _recorded_total(load: Load) -> int:
+    assert load.recorded is not None
+    return sum(len(times) for phase in load.recorded.values() for times in phase)
 
 
 @functools.cache
@@ -66,8 +80,12 @@ def first_phase(warm_up_s: float) -> Phase:
 def open_loop(load: Load, client: int, phase: Phase, duration_s: float, opens: bool) -> Iterator[PlannedCall]:
     """Yield the client's Poisson arrivals in [0, duration_s): exponential gaps with the client's rate.
 
-    `opens`: the session opens in this phase, with one additional call at 0.
+    `opens`: the session opens in this phase, with one additional call at 0. Recorded arrivals are yielded as
+    they are: a recorded session opens with its first request.
     """
+    if load.recorded is not None:
+        yield from _recorded(load, client, phase)
+        return
     rate_per_s = client_rate_per_s(load, client)
     rng = _generator(load, client, phase)
     methods, weights = list(load.calls), list(itertools.accumulate(load.calls.values()))
@@ -77,6 +95,14 @@ def open_loop(load: Load, client: int, phase: Phase, duration_s: float, opens: b
     while at_s < duration_s:
         yield PlannedCall(int(at_s * NS_PER_S), rng.choices(methods, cum_weights=weights)[0])
         at_s += rng.expovariate(rate_per_s)
+
+
+def _recorded(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:
+    assert load.recorded is not None
+    rng = _generator(load, client, phase)
+    methods, weights = list(load.calls), list(itertools.accumulate(load.calls.values()))
+    for at_ns in load.recorded[phase][client]:
+        yield PlannedCall(at_ns, rng.choices(methods, cum_weights=weights)[0])
 
 
 def closed_loop(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:

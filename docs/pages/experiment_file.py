@@ -8,7 +8,7 @@ from docs.pages.policies import default_in_words
 from harness.fields import STATED_DEFAULT
 from harness.spec.arm import FACTORS, Retries
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
-from harness.spec.model import ReplicaOverrides, Teaching
+from harness.spec.model import ReplicaOverrides, Teaching, TraceSource
 from harness.spec.problems import in_words, schema_at
 from services.settings import Outage, ServiceTime, SessionCache
 
@@ -41,6 +41,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("`replicas.outage`", "", Outage, ""),
     ("`replicas.different.replica-N`", "Settings of single replicas.", ReplicaOverrides, ""),
     ("`workload`", "", Workload, ""),
+    ("`workload.trace`", "How to get a trace: [observe.md](observe.md).", TraceSource, ""),
     (
         "`arms.NAME`",
         "Policies and their options: [policies.md](policies.md). An arm's own value of a key of the workload "

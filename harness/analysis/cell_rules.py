@@ -14,7 +14,7 @@ from harness.record.record_file import parse_json, there_is
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
-from lb.plan import Phase, open_loop
+from lb.plan import Load, Phase, open_loop
 from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
 
 # A plan of more requests is not drawn again: that takes about a microsecond a request.
@@ -37,10 +37,10 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
         yield from _one_row_each(cell, rows)
         yield from _foreign_rows(cell)
         yield from _messages(cell)
-    if cell.record.status == "completed" and not cell.record.lost_clients:
-        yield from _missing_numbers(rows, plan)
-        yield from _planned(cell, rows, plan)
-        yield from _counted_by_envoy(cell, plan)
+        if cell.record.status == "completed" and not cell.record.lost_clients:
+            yield from _missing_numbers(rows, plan)
+            yield from _planned(cell, rows, plan)
+            yield from _counted_by_envoy(cell, plan)
 
 
 def _plan_of(cell: Cell, experiment: Experiment) -> CellPlan | None:
@@ -186,12 +186,13 @@ def _planned(cell: Cell, rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
 def _drawn(cell: Cell, requests: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
     """Return request_id, planned_ns, method, measured of every request that the seed plans.
 
-    The warm-up begins with the first request of every client: they are all planned for that instant.
+    The warm-up begins with the first request of every client: they are all planned for that instant. Of
+    recorded arrivals, the first one tells when it began.
     """
     work = plan.workload
     phases: list[tuple[Phase, int, float]] = [("measure", cell.record.measure_start_ns, work.duration_s)]
     if work.warm_up_s:
-        begins_ns = requests.select(pl.col("planned_ns").min()).item()
+        begins_ns = requests.select(pl.col("planned_ns").min()).item() - _first_ns(plan.load)
         phases.insert(0, ("warm_up", begins_ns, work.warm_up_s))
     drawn: list[tuple[int, int, str, bool]] = []
     for client in range(plan.load.clients):
@@ -206,6 +207,13 @@ def _drawn(cell: Cell, requests: pl.DataFrame, plan: CellPlan) -> pl.DataFrame:
         schema={"request_id": pl.Int64, "planned_ns": pl.Int64, "method": pl.String, "measured": pl.Boolean},
         orient="row",
     )
+
+
+def _first_ns(load: Load) -> int:
+    """Return when the first request of the warm-up is planned, ns from its start."""
+    if load.recorded is None:
+        return 0
+    return min((times[0] for times in load.recorded["warm_up"] if times), default=0)
 
 
 def _counted_by_envoy(cell: Cell, plan: CellPlan) -> Iterator[str]:

@@ -18,6 +18,8 @@ CORE = (
     *("latency_ms.p50", "latency_ms.p99", "queue_ms.p99"),
 )
 LEAST_DIFFERENCE = 1e-6  # relative: less is rounding
+RESOLUTION_MS = 1.0  # of what is measured: replicas sleep to within a millisecond (services/service_time.py)
+BUSY_SHARE = 0.25  # of the CPU that other programs took: then they are a likely reason
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,15 @@ class Comparison:
         return not self.costs_missing and not self._is_inside(self.measured_median)
 
     def _is_inside(self, value: float) -> bool:
-        room = LEAST_DIFFERENCE * abs(value) if math.isfinite(value) else 0.0
+        if not math.isfinite(value):
+            return self.low <= value <= self.high
+        room = RESOLUTION_MS if METRICS[self.metric].unit == "ms" else LEAST_DIFFERENCE * abs(value)
         return self.low - room <= value <= self.high + room
 
 
 def comparisons(prediction: Prediction, summary: Summary) -> Iterator[Comparison]:
     """Yield every shown metric that was predicted and measured, arm by arm."""
-    expected = {word for finding in summary.expectations for word in finding.text.split()} & METRICS.keys()
+    expected = {finding.metric for finding in summary.expectations}
     for name, arm in summary.arms.items():
         predicted = prediction.arms.get(name)
         if predicted is None:
@@ -98,8 +102,11 @@ def _reason(found: Comparison, arm: ArmSummary, summary: Summary) -> str:
     if any(cell.arm == found.arm for cell in summary.disturbed_cells):
         return "The machine disturbed a cell of this arm."
     prefix, _, rank = found.metric.rpartition(".")
-    own = arm.metrics.get(f"generator_ms.{rank}")
-    over = found.measured_median - found.high
-    if "latency_ms" in prefix and own is not None and 0 < over <= own:
-        return f"The load generator's own share is {own:.3g} ms, more than the difference."
+    if "latency_ms" in prefix and (part := arm.metrics.get(f"generator_part.{rank}")):
+        rest = found.measured_median * (1 - part)
+        if found.low <= rest <= found.high:
+            return f"The load generator itself caused {part:.0%} of it. Without that it lies in the band."
+    taken = max((cell.others_share or 0.0 for cell in summary.machine if cell.arm == found.arm), default=0.0)
+    if taken >= BUSY_SHARE:
+        return f"Other programs took {taken:.0%} of the CPU meanwhile."
     return "Not explained."

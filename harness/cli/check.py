@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from harness.cli.outlook import outlook
 from harness.events.schedule import planned_events
 from harness.metrics.metric import MIN_VALUES, percentile_of
 from harness.plan.capacity import AlikeReplicas, Utilisation, alike_replicas, utilisation_of
@@ -15,7 +16,7 @@ from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import planned_requests
 from harness.spec.expectation_checks import BOUNDS
 from harness.spec.experiment import Arm, Event, Experiment, Workload
-from harness.spec.model import Expectation, Replicas
+from harness.spec.model import Expectation, Replicas, TraceSource
 from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
 
@@ -25,9 +26,11 @@ Lines = list[tuple[str, str]]
 
 
 def print_plan(experiment: Experiment, console: Console) -> None:
-    """Print `plan_text`, with warnings in colour where the console has colours."""
+    """Print `plan_text` and the simulated outlook; what is bad is in colour where the console has any."""
     for label, line in _lines(experiment):
         style = "bold yellow" if label == WARNING else ""
+        console.print(Text(_text(label, line), style), soft_wrap=True)
+    for label, line, style in outlook(experiment):
         console.print(Text(_text(label, line), style), soft_wrap=True)
 
 
@@ -132,9 +135,20 @@ def _clients(experiment: Experiment, work: Workload) -> Lines:
     else:
         load = load_of(work, experiment.seed, 1)
         first, last = client_rate_per_s(load, 0), client_rate_per_s(load, work.clients - 1)
+        if work.trace is not None:
+            return [("clients", f"{work.clients}: {_of_trace(work.trace, work)}"), ("calls", mix)]
         each = f"{first:.4g}/s each" if work.skew == 0 else f"{first:.4g}/s (client 0) to {last:.4g}/s"
         rates = f"{work.rate_per_s:g}/s together, open loop, {each}, skew {work.skew:g}"
     return [("clients", f"{work.clients}: {rates}"), ("calls", mix)]
+
+
+def _of_trace(trace: TraceSource, work: Workload) -> str:
+    """Return the load that a trace gives, in words."""
+    start_s, end_s = trace.edges
+    return (
+        f"{work.rate_per_s:.4g}/s together, arrivals of a trace from {start_s:g} s to {end_s:g} s, "
+        f"speed {trace.speed:g}"
+    )
 
 
 def _capacity(experiment: Experiment, work: Workload) -> Lines:

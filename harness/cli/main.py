@@ -37,6 +37,13 @@ SecretFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Has the secret of run and workers (default: $LB_LAB_WORKER_SECRET)."),
 ]
+Exports = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KIND",
+        help="Write the metrics for other tools: csv, prometheus (OpenMetrics) or junit. May be repeated.",
+    ),
+]
 _EXPERIMENT = typer.Argument(
     metavar="NAME|FILE", help="An experiment's name (see list), or a YAML file (a path has a / or .yaml)."
 )
@@ -120,7 +127,15 @@ def run(
     web_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of --web on 127.0.0.1 (default 8089).")
     ] = None,
+    prediction: Annotated[
+        bool,
+        typer.Option(
+            "--prediction/--no-prediction",
+            help="Say before the first cell what the simulator expects; takes up to two seconds.",
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
+    export: Exports = None,
 ) -> int:
     """Run an experiment, or all of them: measure, judge, print the table, write the report."""
     if all_ == (experiment is not None):
@@ -129,6 +144,7 @@ def run(
         raise UserError(
             "--expect-workers: load workers play for one run; name one experiment instead of --all"
         )
+    exports = _exports(export)
     external = ExternalOptions(target, tls, ca, tuple(replica or ()), arm)
     confirm_testbed(testbed, external)
     if web_port is not None and not web:
@@ -138,7 +154,18 @@ def run(
     load = LoadOptions(processes, expect_workers, master_bind_host, master_bind_port, secret_file)
     web_port = web_port or DEFAULT_WEB_PORT
     results = results or RESULTS
-    options = RunOptions(results, web, web_port, quiet, redo, testbed=testbed, load=load, external=external)
+    options = RunOptions(
+        results,
+        web,
+        web_port,
+        quiet,
+        redo,
+        prediction,
+        testbed=testbed,
+        load=load,
+        external=external,
+        exports=exports,
+    )
     if experiment is None:
         loaded = [_load(one.name, overrides, quick, options) for one in catalogue()]
         from harness.cli.run_all import run_catalogue
@@ -253,12 +280,28 @@ def report(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="A run's folder, as results/sticky/latest.")
     ],
+    export: Exports = None,
 ) -> int:
     """Rebuild summary, plots and report of a run from its folder alone."""
+    exports = _exports(export)
+    from harness.report.exports import write_exports
     from harness.report.page import build_report
 
-    say(str(build_report(directory)[0]))
+    page, summary = build_report(directory)
+    for path in write_exports(directory, summary, exports):
+        say(str(path))
+    say(str(page))
     return 0
+
+
+def _exports(kinds: list[str] | None) -> tuple[str, ...]:
+    """Return the kinds of exports. Raises UserError for an unknown one, before anything runs."""
+    if not kinds:
+        return ()
+    from harness.report.exports import confirm_exports
+
+    confirm_exports(kinds)
+    return tuple(kinds)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Prints the answer of `plan` at 80 columns: the fleet, a table of policies, what to do, what would help."""
 
+import math
 import textwrap
 from collections.abc import Iterator
 
@@ -14,6 +15,12 @@ from harness.plan.question import duration
 WIDTH = 80
 BAD, GOOD = "bold red", "green"
 BANDS = "(5-95 %)"
+UNITS = (
+    ("ms", 1.0, 1e3),
+    ("s", 1e3, 1e5),
+    ("min", 6e4, 6e6),
+    ("h", 3.6e6, math.inf),
+)  # and up to how many ms
 LABEL = 12  # characters of a policy's label
 _HEAD = (
     f"{'':{LABEL}} {'busiest / fair':>14} {'over-':>5} {'p50':>15} {'p99':>15} {'tar-':>5} {'carries':>7}",
@@ -69,10 +76,10 @@ def _ratios(band: Band) -> str:
 
 def _times(band: Band) -> str:
     """Return a band of times with one unit, as "6.3 s (0.36-29)"."""
-    if band.median < 1000:
-        return f"{band.median:.0f} ms ({band.low:.0f}-{band.high:.0f})"
-    low, median, high = (f"{ms / 1000:.2g}" for ms in (band.low, band.median, band.high))
-    return f"{median} s ({low}-{high})"
+    unit, ms = next((unit, ms) for unit, ms, most in UNITS if band.median < most)
+    style = ".0f" if unit == "ms" else ".2g"
+    low, median, high = (format(value / ms, style) for value in (band.low, band.median, band.high))
+    return f"{median} {unit} ({low}-{high})"
 
 
 def _style(plan: Plan, answer: Answer) -> str:

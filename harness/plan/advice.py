@@ -90,9 +90,9 @@ def recommendation(plan: Plan) -> list[str]:
         ]
     free = _free(plan)
     if plan.answers[free].capacity_per_s < question.rate_per_s:
-        return [f"No policy keeps {goal} with {question.targets} targets.", *_enough_targets(plan)]
+        return [f"No policy keeps {goal} with {_targets_in_words(question.targets)}.", *_enough_targets(plan)]
     return [
-        f"Use {LABELS[free]}. It keeps {goal} and carries up to {_capacity(plan.answers[free])} requests/s.",
+        f"Use {LABELS[free]}. It keeps {goal} and carries {_capacity(plan.answers[free])} requests/s.",
         f"Do not use sticky sessions here. In {plan.answers['sticky'].overload:.0%} of the placements some "
         f"target gets more than it can serve. Then its queue grows for as long as the sessions stay.",
         *_price(plan),
@@ -108,7 +108,11 @@ def _free(plan: Plan) -> Rule:
 
 
 def _capacity(answer: Answer) -> str:
-    return f"{'at least ' if answer.capacity_is_least else ''}{answer.capacity_per_s:,.0f}"
+    return f"{'at least' if answer.capacity_is_least else 'up to'} {answer.capacity_per_s:,.0f}"
+
+
+def _targets_in_words(count: int) -> str:
+    return f"{count:,} target{'s' if count > 1 else ''}"
 
 
 def _price(plan: Plan) -> list[str]:
@@ -117,8 +121,8 @@ def _price(plan: Plan) -> list[str]:
         return ["Stickiness costs nothing that shows at the rates that were tried."]
     best = max(RULES, key=lambda rule: plan.answers[rule].capacity_per_s)
     return [
-        f"Stickiness costs {price:.0%} of the fleet: the objective holds up to {_capacity(sticky)} "
-        f"requests/s, with {LABELS[best]} up to {_capacity(plan.answers[best])}."
+        f"Stickiness costs {price:.0%} of the fleet. Sticky sessions keep the objective "
+        f"{_capacity(sticky)} requests/s, {LABELS[best]} {_capacity(plan.answers[best])}."
     ]
 
 
@@ -126,10 +130,12 @@ def _enough_targets(plan: Plan) -> list[str]:
     needs = {LABELS[rule]: answer.targets for rule, answer in plan.answers.items() if answer.targets}
     if not needs:
         tried = plan.answers["round_robin"].targets_tried
-        return [f"Nor does any policy with {tried} targets. The service time alone may be too long."]
+        return [
+            f"Nor does any policy with {_targets_in_words(tried)}. The service time alone may be too long."
+        ]
     fewest = min(needs, key=lambda label: needs[label])
     text = f"With {LABELS['sticky']} sessions: {needs.get('sticky') or 'more than were tried'}."
-    return [f"The objective needs {needs[fewest]} targets with {fewest}. {text}"]
+    return [f"The objective needs {_targets_in_words(needs[fewest])} with {fewest}. {text}"]
 
 
 def _if_sessions_must_stay(plan: Plan) -> list[str]:
@@ -141,7 +147,9 @@ def _if_sessions_must_stay(plan: Plan) -> list[str]:
             "requests of a session stay on one target."
         )
     if sticky.targets is not None:
-        lines.append(f"If every request must stay with its session, plan {sticky.targets} targets.")
+        lines.append(
+            f"If every request must stay with its session, plan {_targets_in_words(sticky.targets)}."
+        )
     else:
         lines.append(f"Even {sticky.targets_tried} targets would not do for sticky sessions.")
     return lines

@@ -9,6 +9,9 @@ from harness.spec.experiment import Experiment, Replicas, Workload
 from lb.plan import client_rate_per_s
 from services.settings import WorkSettings
 
+# What one core carries of a whole cell: load, proxy and replicas together. See docs/capacity.md.
+CELL_CALLS_PER_CORE_S = 800.0
+
 
 @dataclass(frozen=True)
 class AlikeReplicas:

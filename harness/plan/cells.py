@@ -1,13 +1,16 @@
 """Plans the cells of a run: their order, load and events."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.events.keys import PlannedEvent
 from harness.events.schedule import planned_events
 from harness.policies.registry import traits_of
 from harness.spec.experiment import Arm, Experiment, Workload
-from lb.plan import Load, planned_requests
+from harness.spec.model import TraceSource
+from harness.spec.traced_workload import recorded_of
+from lb.plan import Load, Phase, planned_requests
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,13 @@ def load_of(work: Workload, seed: int, repeat: int) -> Load:
         calls={str(name): weight for name, weight in work.calls.items()},
         seed=seed,
         repeat=repeat,
+        recorded=None if work.trace is None else _recorded(work.trace, work.warm_up_s),
     )
+
+
+def _recorded(trace: TraceSource, warm_up_s: float) -> dict[Phase, Sequence[Sequence[int]]]:
+    arrivals = recorded_of(trace, warm_up_s)
+    return {"warm_up": arrivals.warm_up, "measure": arrivals.measure}
 
 
 def planned_in_window(plan: CellPlan) -> int:

@@ -12,7 +12,7 @@ from services.settings import Distribution
 
 MAX_CLIENTS, MAX_TARGETS, MAX_SLOTS, MAX_SLOTS_IN_ALL = 1_000_000, 10_000, 10_000, 1_000_000
 MAX_SKEW, MAX_RATE_PER_S = 10.0, 1e9
-MAX_REQUESTS = 300_000  # that one placement is simulated with
+MAX_REQUESTS = 200_000  # that one placement is simulated with
 DEFAULT_SECONDS, LEAST_SECONDS, MAX_SECONDS = 60.0, 5.0, 86_400.0
 LEAST_REQUESTS = 2_000  # of the default time: a p99 of fewer requests says little
 DEFAULT_OBJECTIVE = 10  # the objective without --slo: p99 at most so many mean service times

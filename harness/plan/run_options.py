@@ -51,7 +51,8 @@ class RunOptions:
     `overrides` (dotted field name, such as `workload.rate_per_s` -> value) are already applied to the
     experiment; here they are for the run's manifest. `changes`: those of them that change the question, in
     words; its expectations are then not judged. `testbed`: one of TESTBEDS. `external`: only for the
-    testbed `external`. `redo`: how often at most a disturbed cell is measured again.
+    testbed `external`. `redo`: how often at most a disturbed cell is measured again. `prediction`: whether
+    the simulator predicts the run. `exports`: kinds of harness.report.exports.
     """
 
     results: Path = Path("results")
@@ -59,11 +60,13 @@ class RunOptions:
     web_port: int = 8089
     quiet: bool = False
     redo: int = 2
+    prediction: bool = True
     overrides: dict[str, float] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     testbed: str = "local"
     load: LoadOptions = field(default_factory=LoadOptions)
     external: ExternalOptions = field(default_factory=ExternalOptions)
+    exports: tuple[str, ...] = ()
 
 
 def confirm_testbed(testbed: str, external: ExternalOptions) -> None:

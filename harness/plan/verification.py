@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import UserError
+from harness.plan.capacity import CELL_CALLS_PER_CORE_S
 from harness.plan.fleet_forecast import BOUND_PERCENT, FleetForecast, Rule
 from harness.plan.question import FleetQuestion, Objective, duration
 from harness.spec.yaml_file import dump_tree
 
-# What one core carries of a whole cell with room to spare, and how many replicas: see docs/capacity.md.
-CALLS_PER_CORE_S, TARGETS_PER_CORE, CLIENTS_PER_CORE = 250.0, 8, 400
+# What one core carries with room to spare, and how many replicas and clients: see docs/capacity.md.
+CALLS_PER_CORE_S, TARGETS_PER_CORE, CLIENTS_PER_CORE = 0.3 * CELL_CALLS_PER_CORE_S, 8, 400
 WARM_UP_S, LEAST_S, MOST_S, REQUESTS = 2.0, 20.0, 120.0, 1_000  # of a cell; a p99 needs some hundreds
 MAX_SERVICE_MS, MAX_DEADLINE_MS = 60_000.0, 3_600_000.0
 ROOM = 1.5  # an expected latency may be so much more than predicted: real parts add costs of their own

@@ -61,16 +61,22 @@ def known_costs(costs: MachineCosts, testbed: str, route: str) -> RunCosts | Non
 
 def remember_costs(testbed: str, summary: Summary) -> None:
     """Add the costs of a run to what is known. A file that cannot be written is no reason to fail."""
-    costs = read_costs()
-    for route in dict.fromkeys(arm.route for arm in summary.arms.values()):
-        found = _calmest([arm for arm in summary.arms.values() if arm.route == route])
-        if found is not None:
-            key = f"{testbed}/{route}"
-            costs.seen = {**costs.seen, key: [*costs.seen.get(key, []), found][-REMEMBERED:]}
+    costs = with_run(read_costs(), testbed, summary)
     with suppress(OSError, RuntimeError):
         path = costs_file()
         path.parent.mkdir(parents=True, exist_ok=True)
         write_record(path, costs)
+
+
+def with_run(costs: MachineCosts, testbed: str, summary: Summary) -> MachineCosts:
+    """Return what is known, with the costs of one more run."""
+    seen = dict(costs.seen)
+    for route in dict.fromkeys(arm.route for arm in summary.arms.values()):
+        found = _calmest([arm for arm in summary.arms.values() if arm.route == route])
+        if found is not None:
+            key = f"{testbed}/{route}"
+            seen[key] = [*seen.get(key, []), found][-REMEMBERED:]
+    return MachineCosts(seen=seen)
 
 
 def _calmest(arms: list[ArmSummary]) -> RunCosts | None:

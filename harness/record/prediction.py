@@ -32,6 +32,10 @@ class ArmPrediction(Record):
         description="whether the bands have the fixed costs of this machine; without them a latency is "
         "expected some milliseconds too short"
     )
+    overload: float | None = Field(
+        description="share of the simulated cells in which some replica got more requests than it can serve; "
+        "null without simulations"
+    )
     metrics: dict[str, Band] = Field(description="metric -> its band")
 
 

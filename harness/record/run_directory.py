@@ -117,9 +117,16 @@ class RunWriter:
         self.manifest = manifest
 
     @classmethod
-    def create(cls, results: Path, manifest: Manifest, experiment_yaml: str) -> RunWriter:
+    def create(
+        cls,
+        results: Path,
+        manifest: Manifest,
+        experiment_yaml: str,
+        beside: Iterable[Path] = (),
+    ) -> RunWriter:
         """Make a new run directory below results/<experiment>/ with its manifest: whole, or not at all.
 
+        beside: files that experiment.yaml names; they are copied.
         Raises UserError when the results folder cannot be written or has a name that is not UTF-8.
         """
         if any("\ud800" <= character <= "\udfff" for character in str(results)):
@@ -132,6 +139,8 @@ class RunWriter:
         try:
             draft.mkdir(parents=True)
             write_text(draft / EXPERIMENT_FILE, experiment_yaml)
+            for file in beside:
+                shutil.copyfile(file, draft / file.name)
             manifest.experiment_seal = file_hash(draft / EXPERIMENT_FILE)
             write_record(draft / MANIFEST, manifest)
             draft.rename(path)

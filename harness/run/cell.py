@@ -46,13 +46,21 @@ class CellRun:
     """Runs one planned cell on `testbed` and leaves its record in a folder of its own."""
 
     def __init__(
-        self, experiment: Experiment, plan: CellPlan, testbed: Testbed, writer: RunWriter, options: RunOptions
+        self,
+        experiment: Experiment,
+        plan: CellPlan,
+        testbed: Testbed,
+        writer: RunWriter,
+        options: RunOptions,
+        before_load: Callable[[], None] = lambda: None,
     ) -> None:
+        """Prepare the run of a cell. before_load: called once the parts are confirmed, before the load."""
         self._experiment = experiment
         self._plan = plan
         self._testbed = testbed
         self._writer = writer
         self._options = options
+        self._before_load = before_load
         self._folder = writer.cell(plan.arm_name, plan.repeat)
         epoch = read_epoch()
         self._epoch_ns = epoch.monotonic_ns
@@ -82,6 +90,7 @@ class CellRun:
                 confirm_cell(self._experiment, self._plan, live)
                 _snapshot(live, "before")
                 self._log.write(Confirmed())
+                self._before_load()
                 status = self._play(live, progress)
                 record.status = "completed"
                 if PROXY not in self._machine.stopped:  # an Envoy that somebody has stopped does not answer

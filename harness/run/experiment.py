@@ -25,7 +25,8 @@ from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
 from harness.run.repeats import Claims, by_repeat
 from harness.run.simulated_cell import SimulatedCellRun
-from harness.spec.experiment import Experiment, experiment_yaml
+from harness.run.stored_experiment import stored_experiment
+from harness.spec.experiment import Experiment
 from harness.testbed.choice import FoundTestbed, find_testbed
 
 NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
@@ -79,35 +80,47 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         if load.expect_workers:
             say(workers_to_start(options.load, load), error=True)
         options = replace(options, load=load)
-        writer = RunWriter.create(
-            options.results.absolute(),  # the parts have another working directory
-            _manifest(experiment, options, found, external),
-            experiment_yaml(experiment),
-        )
-        with _recorded(writer), Predictor(writer) as predictor:
-            runs = _cell_runs(experiment, found, writer, options)
-            _measure(experiment, rounds, runs, writer, options, predictor)
+        with stored_experiment(experiment) as (text, beside):
+            writer = RunWriter.create(
+                options.results.absolute(),  # the parts have another working directory
+                _manifest(experiment, options, found, external),
+                text,
+                beside,
+            )
+        with _recorded(writer), Predictor(writer, options.prediction) as predictor:
+            runs = _cell_runs(experiment, found, writer, options, predictor)
+            _measure(experiment, rounds, runs, writer, options)
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
+        from harness.report.exports import write_exports
         from harness.report.page import build_report
 
         report, summary = build_report(writer.path)
         if options.testbed in PREDICTED_TESTBEDS:
             remember_costs(options.testbed, summary)
+        write_exports(writer.path, summary, options.exports)
         return report, summary
 
 
 @contextmanager
 def _cell_runs(
-    experiment: Experiment, found: FoundTestbed, writer: RunWriter, options: RunOptions
+    experiment: Experiment,
+    found: FoundTestbed,
+    writer: RunWriter,
+    options: RunOptions,
+    predictor: Predictor,
 ) -> Iterator[NewRun]:
-    """Start the testbed, if there is one, and yield a function: planned cell -> its run."""
+    """Start the testbed, if there is one, and yield a function: planned cell -> its run.
+
+    The parts of the first cell start while the run is predicted. Its load waits until that has ended, because
+    a prediction takes a core.
+    """
     if found.make is None:
         yield lambda plan: SimulatedCellRun(experiment, plan, writer)
         return
     with found.make(writer.path / "logs") as testbed:
-        yield lambda plan: CellRun(experiment, plan, testbed, writer, options)
+        yield lambda plan: CellRun(experiment, plan, testbed, writer, options, predictor.finish)
 
 
 def _measure(
@@ -116,7 +129,6 @@ def _measure(
     runs: AbstractContextManager[NewRun],
     writer: RunWriter,
     options: RunOptions,
-    predictor: Predictor,
 ) -> None:
     """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat.
 
@@ -128,7 +140,6 @@ def _measure(
     writer.plan((plan.arm_name, plan.repeat) for plan in planned)
     redo = Redo(planned, writer, options)
     with runs as new_run, RunProgress(experiment, len(planned), options.quiet) as progress:
-        predictor.finish()  # a prediction takes a core, so nothing is measured beside it
 
         def run(plan: CellPlan) -> None:
             progress.cell(plan)

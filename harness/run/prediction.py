@@ -17,13 +17,14 @@ PATIENCE_S = 10.0  # for start, imports and two seconds of simulation, on a busy
 class Predictor:
     """Predicts a run beside the start of its testbed. `finish` waits until that is done."""
 
-    def __init__(self, writer: RunWriter) -> None:
+    def __init__(self, writer: RunWriter, wanted: bool = True) -> None:
         self._writer = writer
+        self._wanted = wanted and writer.manifest.testbed in PREDICTED_TESTBEDS
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start the prediction, for the testbeds whose parts are the lab's own."""
-        if self._writer.manifest.testbed in PREDICTED_TESTBEDS:
+        """Start the prediction, if it is wanted and the testbed's parts are the lab's own."""
+        if self._wanted:
             words = [sys.executable, "-m", "harness.testbed.simulated.predict", str(self._writer.path)]
             self._process = subprocess.Popen(  # noqa: S603 - fixed words and the lab's own path
                 words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

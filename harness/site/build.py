@@ -11,11 +11,16 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.record.record_file import own_folder, there_is, write_text
+from harness.site.basics import BASICS, basics_page
 from harness.site.chosen import Choice, choose_runs
 from harness.site.lesson import Neighbours, lesson_page, lesson_path, report_path
 from harness.site.map_page import map_of
 from harness.site.pages import render, site_script
 from harness.site.run_facts import RunFacts, read_facts
+from harness.site.sequence import Exchange, exchanges_from
+from harness.site.teacher import TaughtLesson, taught, teacher_pages
+from harness.site.theory import theory_pages
+from harness.site.theory_figures import Row, figures_from
 from harness.spec.experiment import command_of
 
 SITE = "site"
@@ -34,6 +39,23 @@ class Site:
     unreadable: Sequence[str]
 
 
+@dataclass(frozen=True)
+class FromRuns:
+    """What pages other than lessons show: theory page -> figures, method -> an exchange, lessons taught."""
+
+    figures: dict[str, Sequence[Row]]
+    exchanges: dict[str, Exchange]
+    lessons: list[TaughtLesson]
+
+    def add(self, facts: RunFacts) -> None:
+        """Add what one run has. A measured exchange replaces a simulated one."""
+        self.figures.update(figures_from(facts))
+        for method, exchange in exchanges_from(facts).items():
+            known = self.exchanges.get(method)
+            if known is None or (known.simulated and not exchange.simulated):
+                self.exchanges[method] = exchange
+
+
 def build_site(results: Path) -> Site:
     """Write results/site/ anew and return what it has.
 
@@ -44,8 +66,8 @@ def build_site(results: Path) -> Site:
     choices = choose_runs(results)
     try:
         folder = own_folder(results, SITE)
-        choices = _write_lessons(folder, choices)
-        for path, page in _other_pages(choices):
+        choices, found = _write_lessons(folder, choices)
+        for path, page in _other_pages(choices, found):
             _write(folder, path, page)
     except OSError as error:
         raise UserError(
@@ -67,13 +89,20 @@ def _write(folder: Path, path: str, page: str) -> None:
     write_text(folder / path, page)
 
 
-def _write_lessons(folder: Path, choices: Sequence[Choice]) -> list[Choice]:
-    """Write the page of each lesson; return the choices, without the runs that turned out to be damaged."""
+def _write_lessons(folder: Path, choices: Sequence[Choice]) -> tuple[list[Choice], FromRuns]:
+    """Write the page of each lesson. Return what the other pages need of the runs.
+
+    The choices come without the runs that turned out to be damaged.
+    """
     lessons = [one for one in choices if one.experiment.teaching is not None]
     shown = [one for one in choices if one.experiment.teaching is None]
+    found = FromRuns({}, {}, [])
     for place, choice in enumerate(lessons):
         readable, facts = _facts(choice)
         shown.insert(place, readable)
+        found.lessons.append(taught(place + 1, readable, facts))
+        if facts is not None:
+            found.add(facts)
         neighbours = Neighbours(
             _named(lessons[place - 1]) if place else None,
             _named(lessons[place + 1]) if place + 1 < len(lessons) else None,
@@ -85,7 +114,7 @@ def _write_lessons(folder: Path, choices: Sequence[Choice]) -> list[Choice]:
             lesson_path(name),
             lesson_page(place + 1, readable, facts, neighbours, has_report=has_report),
         )
-    return shown
+    return shown, found
 
 
 def _facts(choice: Choice) -> tuple[Choice, RunFacts | None]:
@@ -93,7 +122,8 @@ def _facts(choice: Choice) -> tuple[Choice, RunFacts | None]:
     if choice.run is None:
         return choice, None
     try:
-        return choice, read_facts(choice.run)
+        facts = read_facts(choice.run)
+        return replace(choice, times_count=not facts.summary.invalid_reasons), facts
     except UserError as error:
         return replace(choice, run=None, unreadable=[*choice.unreadable, str(error)]), None
 
@@ -116,7 +146,10 @@ def _copy_report(folder: Path, name: str, run: Path) -> bool:
     return True
 
 
-def _other_pages(choices: Sequence[Choice]) -> Iterator[tuple[str, str]]:
+def _other_pages(choices: Sequence[Choice], found: FromRuns) -> Iterator[tuple[str, str]]:
     """Yield each page that is no lesson: its path in the site's folder, and its HTML."""
     values = {"chapters": map_of(choices), "scripts": [site_script("map.js")], "title": "Map"}
     yield MAP, render("map.html.j2", MAP, values)
+    yield BASICS, basics_page(choices, found.exchanges)
+    yield from theory_pages(choices, found.figures)
+    yield from teacher_pages(choices, found.lessons)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UserError
@@ -36,12 +36,14 @@ class StoredRun:
 @dataclass(frozen=True)
 class Choice:
     """The runs of one experiment. run: the one to show; None: there is none yet. others: finished runs with a
-    changed question, newest first. unreadable: why runs were passed over, one line each."""
+    changed question, newest first. unreadable: why runs were passed over, one line each. times_count: False
+    where the lab itself does not count the times of the run, because the machine disturbed it."""
 
     experiment: Experiment
     run: StoredRun | None
     others: Sequence[StoredRun] = ()
-    unreadable: Sequence[str] = field(default=())
+    unreadable: Sequence[str] = ()
+    times_count: bool = True
 
 
 def choose_runs(results: Path) -> list[Choice]:

@@ -90,7 +90,7 @@ def _p99(arm: ArmSummary) -> str:
     return "" if value is None else f"p99 {show(value)} ms"
 
 
-def _placement(facts: RunFacts) -> Formula:
+def placement(facts: RunFacts) -> Formula:
     """How uneven equal sessions lie on replicas, by the rule of thumb, beside what was measured."""
     replicas = facts.run.experiment.replicas.count
     lines = []
@@ -110,7 +110,7 @@ def _placement(facts: RunFacts) -> Formula:
     )
 
 
-def _amplification(facts: RunFacts) -> Formula:
+def amplification(facts: RunFacts) -> Formula:
     """The load that retries make, after the replicas have healed: above the capacity, it never ends."""
     experiment = facts.run.experiment
     groups = alike_replicas(experiment.replicas, experiment.workload)
@@ -134,7 +134,7 @@ def _amplification(facts: RunFacts) -> Formula:
     )
 
 
-def _moved(facts: RunFacts) -> Formula:
+def moved(facts: RunFacts) -> Formula:
     """How many sessions had to move when one of n replicas went, and how many moved."""
     count = facts.run.experiment.replicas.count
     lines = []
@@ -152,7 +152,7 @@ def _moved(facts: RunFacts) -> Formula:
 
 
 _OWN: dict[str, Callable[[RunFacts], Formula | None]] = {
-    "few_vs_many": _placement,
-    "retry_storm": _amplification,
-    "hash_remap": _moved,
+    "few_vs_many": placement,
+    "retry_storm": amplification,
+    "hash_remap": moved,
 }

@@ -9,8 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harness.metrics.headlines import headline_of
+from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.record.summary import ArmSummary
 from harness.report.assets import module_script, style
+from harness.report.finding import finding_of
 from harness.report.tables import Table, figure_of
 from harness.site.chosen import Choice
 from harness.site.drawing import drawings_of
@@ -27,10 +30,10 @@ ROOT = "../"
 # How the paragraphs of a lesson begin that are about the reader's own balancer.
 _ON_ALB = re.compile(r"(On (an|a real) (ALB|AWS)|On AWS|An ALB|Where Envoy is not)\b")
 _EVIDENCE = {
-    "busiest / fair": "spread.max_over_mean",
-    "purity": "affinity.purity",
-    "p50, ms": "latency_ms.p50",
-    "p99, ms": "latency_ms.p99",
+    "spread.max_over_mean": "",
+    "affinity.purity": "",
+    "latency_ms.p50": ", ms",
+    "latency_ms.p99": ", ms",
 }
 
 
@@ -65,14 +68,16 @@ def lesson_page(
     scripts += [site_script("lesson.js")] if prediction else []
     why, on_alb = lesson_parts(experiment)
     as_run = facts.run.experiment if facts is not None else experiment
-    compared = [name for name, _ in facts.compared] if facts is not None and facts.compared else []
+    compared = [name for name, _ in facts.compared] if facts is not None else []
+    shown = compared or list(as_run.variants)[:2]
     values: dict[str, Any] = {
         "title": teaching.heading,
         "number": number,
         "experiment": experiment,
         "minutes": lesson_minutes(experiment, teaching),
         "command": command_of(experiment),
-        "drawings": drawings_of(as_run, compared or list(as_run.variants)[:2]),
+        "drawings": drawings_of(as_run, shown),
+        "meanings": [(in_words(name), _meaning(as_run, name)) for name in shown],
         "prediction": prediction,
         "replay": replay,
         "replay_style": style("replay.css"),
@@ -84,6 +89,7 @@ def lesson_page(
         "formula": formula_of(facts) if facts is not None else None,
         "evidence": _evidence(facts) if facts is not None else None,
         "facts": facts,
+        "finding": finding_of(facts.summary).text if facts is not None else None,
         "report": ROOT + report_path(experiment.name) if has_report else None,
         "neighbours": neighbours,
         "in_words": in_words,
@@ -101,14 +107,23 @@ def lesson_parts(experiment: Experiment) -> tuple[Markup, Markup]:
     return to_html("\n\n".join(why), ROOT), to_html("\n\n".join(on_alb), ROOT)
 
 
+def _meaning(experiment: Experiment, arm: str) -> Markup:
+    """Return what the arm's policy does, in the words of the registry."""
+    variant = experiment.variants[arm].arm
+    meaning = POLICIES_OF_ROUTE[variant.route][variant.policy].meaning
+    text = f"{variant.policy.replace('_', ' ')}: {meaning}" if variant.policy != arm else meaning
+    return to_html(f"{text}.", ROOT)
+
+
 def _evidence(facts: RunFacts) -> Table:
     arms = facts.summary.arms
     rows = [[in_words(name), f"{arm.requests:,}", *_figures(arm), _failed(arm)] for name, arm in arms.items()]
-    return Table(["Arm", "requests", *_EVIDENCE, "failed"], rows)
+    head = [f"{headline_of(metric)}{unit}" for metric, unit in _EVIDENCE.items()]
+    return Table(["Arm", "requests", *head, "failed"], rows)
 
 
 def _figures(arm: ArmSummary) -> Sequence[str]:
-    return [figure_of(arm, metric) for metric in _EVIDENCE.values()]
+    return [figure_of(arm, metric) for metric in _EVIDENCE]
 
 
 def _failed(arm: ArmSummary) -> str:

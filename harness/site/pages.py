@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from harness.output.safe_text import visible
 from harness.report.assets import Script, module_script, style
@@ -32,6 +33,12 @@ def render(template: str, path: str, values: Mapping[str, Any]) -> str:
     page = _environment().get_template(template)
     shared = {"root": root, "path": path, "site_style": style("site.css", ASSETS), "scripts": []}
     return visible(page.render({**shared, **values}))
+
+
+def macro(template: str, name: str) -> Callable[..., Markup]:
+    """Return a macro of a template, as a function that returns HTML."""
+    found: Callable[..., Markup] = getattr(_environment().get_template(template).module, name)
+    return found
 
 
 @cache

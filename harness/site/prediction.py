@@ -19,7 +19,10 @@ PLACES = ("Busiest replica", "2nd", "3rd", "4th", "5th")
 
 @dataclass(frozen=True)
 class Bar:
-    """The share of one replica, or of several. percent: what was measured, of all answered requests."""
+    """The share of one replica, or of several. percent: of the answered requests, as it was measured.
+
+    Over repeats it is a median, so the percentages of all bars need not add up to 100.
+    """
 
     label: str
     replicas: int
@@ -63,20 +66,27 @@ class Choices:
     answer: str
     measured: str
 
+    @property
+    def right(self) -> str:
+        """The right answer in words."""
+        return next(option.text for option in self.options if option.value == self.answer)
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """All that a learner predicts of one run. bars_arm: of which arm the bars are."""
+    """All that a learner predicts of one run. bars_arm: whose bars they are. word: how the run knows."""
 
     bars_arm: str
     bars: Sequence[Bar]
     scales: Sequence[Scale]
     choices: Choices | None
+    word: Literal["measured", "computed"] = "measured"
 
     @property
     def data(self) -> Mapping[str, Any]:
         """What the page's script needs, as JSON."""
         return {
+            "word": self.word,
             "bars": [bar.percent for bar in self.bars],
             "scales": {
                 scale.name: [{"arm": in_words(mark.arm), **_without_arm(mark)} for mark in scale.marks]
@@ -103,16 +113,16 @@ def prediction_of(facts: RunFacts) -> Prediction | None:
     # The arm that is the least even has most to guess.
     name, arm = max(answered, key=lambda pair: pair[1].share_by_rank[0])
     scales = [scale for scale in (_waits(facts.compared), _errors(facts)) if scale is not None]
-    return Prediction(name, list(_bars(arm.share_by_rank)), scales, _who_suffers(facts, name))
+    word: Literal["measured", "computed"] = "computed" if facts.stored.simulated else "measured"
+    return Prediction(name, list(_bars(arm.share_by_rank)), scales, _who_suffers(facts, name), word)
 
 
 def _bars(shares: Sequence[float]) -> Iterator[Bar]:
     single = len(shares) if len(shares) <= MAX_BARS else MAX_BARS - 1
-    total = sum(shares) or 1  # medians of shares need not add up to 1
     for label, share in zip(PLACES, shares[:single], strict=False):
-        yield Bar(label, 1, round(100 * share / total, 1))
+        yield Bar(label, 1, round(100 * share, 1))
     if rest := shares[single:]:
-        yield Bar(f"The {len(rest)} others together", len(rest), round(100 * sum(rest) / total, 1))
+        yield Bar(f"The {len(rest)} others together", len(rest), round(100 * sum(rest), 1))
 
 
 def _waits(arms: Sequence[tuple[str, ArmSummary]]) -> Scale | None:
@@ -159,8 +169,8 @@ def _who_suffers(facts: RunFacts, arm: str) -> Choices | None:
         return None
     of_base = "of the same arm" if base == arm else f"under {in_words(base)}"
     question = (
-        f"Who suffers under {in_words(arm)}? Here a client suffers if its p90 is more than {TIMES_USUAL} "
-        f"times that of a typical client {of_base}."
+        f"Who suffers under {in_words(arm)}? Here a client suffers if one in ten of its requests takes more "
+        f"than {TIMES_USUAL} times as long as for a typical client {of_base}."
     )
     skewed = facts.run.experiment.workload_of(facts.run.experiment.variants[arm].arm).skew > 0
     options = [
@@ -177,4 +187,4 @@ def _measured_in_words(found: Sufferers) -> str:
     text = f"In repeat {found.repeat}, {found.suffering} of {found.clients} clients suffered. "
     if found.suffering and found.suffering < found.clients:
         text += f"The client that sends most was {'one' if found.busiest_suffers else 'not one'} of them. "
-    return f"{text}Usual is a p90 of {usual}."
+    return f"{text}For a typical client, one request in ten takes more than {usual}."

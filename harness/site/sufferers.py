@@ -35,7 +35,8 @@ def sufferers_of(run: Run, arm: str, base: str) -> Sufferers | None:
     """Return who suffers in `arm`, beside the typical client of `base`, in the first repeat of both.
 
     A client's figure is the 90th percentile of its requests' latency from the planned send; a failed request
-    waits for ever. None: a cell is missing, or fewer than two clients have enough requests.
+    waits for ever. None: a cell is missing, fewer than two clients have enough requests, or so many requests
+    of `base` fail that its typical client waits for ever.
     """
     of_arm, of_base = run.cells_of(arm), run.cells_of(base)
     if not of_arm or not of_base:
@@ -44,6 +45,8 @@ def sufferers_of(run: Run, arm: str, base: str) -> Sufferers | None:
     if len(waits) < 2 or not usual:
         return None
     usual_ms = statistics.median(usual.values())
+    if usual_ms == NEVER_MS:
+        return None
     suffering = {client for client, wait_ms in waits.items() if wait_ms > TIMES_USUAL * usual_ms}
     busiest = next(iter(waits))
     return Sufferers(

@@ -22,6 +22,7 @@ MAX_ARMS = 32  # as they are run, with those that sweeps stand for
 def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     """Everything that is wrong in the whole, in the order of the file."""
     yield from _loop_problems(experiment)
+    yield from _trace_problems(experiment)
     yield from _repeat_problems(experiment)
     yield from _replica_problems(experiment)
     for name, arm in experiment.arms.items():
@@ -70,6 +71,18 @@ def _loop_problems(experiment: ExperimentModel) -> Iterator[Problem]:
             f"workload: {given} of rate_per_s (open loop) and think_time_ms (closed loop) given; "
             "expected exactly one",
         )
+
+
+def _trace_problems(experiment: ExperimentModel) -> Iterator[Problem]:
+    if experiment.workload.trace is None:
+        return
+    for name, arm in experiment.arms.items():
+        for variant in variants_of_arm(name, arm):
+            for key in ("clients", "rate_per_s", "skew"):
+                if getattr(variant.arm, key) is not None:
+                    path = ("arms", name, key)
+                    told = f"{dotted(path)}: the workload plays a trace, which gives it; leave it out"
+                    yield Problem((path,), told)
 
 
 def _repeat_problems(experiment: ExperimentModel) -> Iterator[Problem]:

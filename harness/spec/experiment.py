@@ -23,6 +23,7 @@ from harness.spec.model import Expectation as Expectation
 from harness.spec.model import Replicas as Replicas
 from harness.spec.model import Workload as Workload
 from harness.spec.problems import WHOLE, Problem, first_problem
+from harness.spec.traced_workload import REFUSED, fill_in_trace
 from harness.spec.yaml_file import Tree, Where, dump_tree, read_tree
 
 OPTIONS: dict[str, str] = {
@@ -58,10 +59,10 @@ def quick_overrides(experiment: ExperimentModel) -> dict[str, float]:
     """Return the overrides of `--quick`: one repeat, half the time. This is enough for a test, not for
     figures.
 
-    With events the time stays, because events, health checks and time-outs need it.
+    With events the time stays, because events, health checks and time-outs need it. A trace has its own.
     """
     work = experiment.workload
-    if any(experiment.events_of(arm) for arm in experiment.arms.values()):
+    if any(experiment.events_of(arm) for arm in experiment.arms.values()) or work.trace is not None:
         return {"repeats": 1}
     return {
         "repeats": 1,
@@ -131,7 +132,8 @@ def load_experiment(
     path = find_experiment(name_or_path)
     label = str(path) if _is_path(name_or_path) else f"experiments/{path.name}"
     tree = read_tree(path, label, stored=stored)
-    return _validated(tree, label, name if name is not None else path.stem, overrides or {})
+    name = name if name is not None else path.stem
+    return _validated(tree, label, name, overrides or {}, path.parent)
 
 
 def find_experiment(name_or_path: str) -> Path:
@@ -152,20 +154,33 @@ def experiment_names() -> list[str]:
 
 
 def experiment_yaml(experiment: Experiment) -> str:
-    """Return the experiment as YAML text. It loads as an equal experiment; the file gives the name."""
-    return dump_tree(experiment.model_dump(exclude={"name"}, exclude_none=True))
+    """Return the experiment as YAML text. It loads as an equal experiment; the file gives the name.
+
+    What a trace gives to the workload is left out.
+    """
+    tree = experiment.model_dump(exclude={"name"}, exclude_none=True)
+    if experiment.workload.trace is not None:
+        tree["workload"] = {key: value for key, value in tree["workload"].items() if key not in REFUSED}
+    return dump_tree(tree)
 
 
 def _is_path(name_or_path: str) -> bool:
     return "/" in name_or_path or name_or_path.endswith((".yaml", ".yml"))
 
 
-def _validated(tree: Tree, label: str, name: str, overrides: Mapping[str, object]) -> Experiment:
+def _validated(
+    tree: Tree, label: str, name: str, overrides: Mapping[str, object], folder: Path
+) -> Experiment:
     if "name" in tree.value:
         raise UserError(
             f"{label}:{tree.line(('name',))}: unknown key 'name'; an experiment has the name of its file"
         )
     apply_overrides(tree.value, overrides)
+    try:
+        fill_in_trace(tree.value, folder)
+    except UserError as error:
+        key = tuple(str(error).partition(": ")[0].split("."))
+        raise UserError(_located(Problem((key,), str(error)), tree, label, overrides)) from None
     try:
         return Experiment.model_validate({"name": name, **tree.value})
     except ValidationError as error:

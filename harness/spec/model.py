@@ -5,7 +5,7 @@ declares the settings of one replica; this module adds the keys about all replic
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, create_model, model_serializer
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model, model_serializer
 
 from harness.events.keys import MAX_EVENTS
 from harness.events.schedule import Event
@@ -175,9 +175,65 @@ class Teaching(Model):
     exercise: Text = Field(description="one thing to change, and a question about it (Markdown)")
 
 
-class Workload(Model):
-    """The load: clients, calls, rate and time. Exactly one of rate_per_s and think_time_ms is given."""
+def _trace_or_numbers(schema: dict[str, Any]) -> None:
+    """Say in the JSON schema that a file with a trace leaves out what the trace gives."""
+    of_trace = ("clients", "duration_s")
+    schema["required"] = [name for name in schema["required"] if name not in of_trace]
+    schema |= {"if": {"not": {"required": ["trace"]}}, "then": {"required": list(of_trace)}}
 
+
+class TraceSource(Model):
+    """A recorded trace to play: when each of its clients sent a request."""
+
+    file: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="a Parquet file that `observe --save-trace` has written; relative to this file's folder",
+    )
+    window: list[Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]] = Field(
+        min_length=2,
+        max_length=2,
+        description="[from, to]: the part to measure, in seconds after the trace's first request. The "
+        "warm-up plays what comes before",
+    )
+    speed: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="seconds of the trace in one second: 0.1 plays it ten times slower (default 1)",
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="hash of the file; another file is refused (default: any file)",
+    )
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """The window, seconds after the trace's first request."""
+        return float(self.window[0]), float(self.window[1])
+
+    @property
+    def seconds(self) -> float:
+        """How long the window takes when it is played."""
+        return (self.edges[1] - self.edges[0]) / self.speed
+
+
+class Workload(Model):
+    """The load: clients, calls, rate and time. Exactly one of rate_per_s and think_time_ms is given.
+
+    With a trace, the file leaves out what the trace gives: clients, rate_per_s and duration_s. They are
+    filled in when the file is read (harness.spec.traced_workload).
+    """
+
+    model_config = ConfigDict(json_schema_extra=_trace_or_numbers)
+
+    trace: TraceSource | None = Field(
+        default=None,
+        description="recorded arrivals of recorded clients (default: none). The trace then gives clients, "
+        "rate_per_s and duration_s, which are left out",
+    )
     clients: Clients = Field(description="number of clients, each with its own connection and cookie jar")
     rate_per_s: Rate | None = Field(
         default=None,

@@ -51,29 +51,38 @@ def parse_alb(data: bytes, wanted: AlbFields = AlbFields()) -> pl.DataFrame:
         fields.struct.rename_fields([f"f{n}" for n in range(FIRST_FIELDS + 1)]).alias("fields")
     ).unnest("fields")
     rest = _rest(data, pieces, wanted)
-    sent = instant_ns(pl.col("f1"), TIME_FORMAT)
-    times = [seconds_as_ns(pl.col(name)) for name in ("f5", "f6", "f7")]
-    # Without a creation time (before 2018) the arrival is what the answer's time leaves.
-    arrived = pl.coalesce(
-        instant_ns(pl.col("created"), TIME_FORMAT),
-        sent - pl.sum_horizontal(time.fill_null(0) for time in times),
+    # Step by step, because polars computes an expression anew wherever it stands.
+    table = pl.concat([first, rest], how="horizontal").with_columns(
+        instant_ns(pl.col("created"), TIME_FORMAT).alias("created_ns"),
+        pl.col("f8").cast(pl.Int32, strict=False).alias("status"),
+        text_or_null(pl.col("f4")).alias("target"),
     )
-    whole = pl.col("f11").is_not_null() & sent.is_not_null()
-    status = pl.col("f8").cast(pl.Int32, strict=False)
-    whole &= status.is_not_null() | (pl.col("f8") == "-")
-    target = text_or_null(pl.col("f4"))
-    return pl.concat([first, rest], how="horizontal").select(
-        pl.when(whole).then(arrived).alias("time_ns"),
+    status, target = pl.col("status"), pl.col("target")
+    whole = pl.col("f11").is_not_null() & (status.is_not_null() | (pl.col("f8") == "-"))
+    return table.with_columns(_arrival(table).alias("arrived_ns")).select(
+        pl.when(whole).then("arrived_ns").alias("time_ns"),
         text_or_null(pl.col("f3")).alias("client"),
         pl.lit(None, pl.String).alias("session"),
         "connection",
-        target.alias("target"),
-        status.alias("status"),
-        pl.when(target.is_not_null()).then(times[1]).alias("target_time_ns"),
+        "target",
+        "status",
+        pl.when(target.is_not_null()).then(seconds_as_ns(pl.col("f6"))).alias("target_time_ns"),
         pl.col("f10").cast(pl.Int64, strict=False).alias("bytes_received"),
         pl.col("f11").cast(pl.Int64, strict=False).alias("bytes_sent"),
         "path",
     )
+
+
+def _arrival(table: pl.DataFrame) -> pl.Series:
+    """Return the creation time. Without it (before 2018) the arrival is what the answer's time leaves."""
+    created = table["created_ns"]
+    missing = created.is_null()
+    if not missing.any():
+        return created
+    times = [seconds_as_ns(pl.col(name)).fill_null(0) for name in ("f5", "f6", "f7")]
+    sent = instant_ns(pl.col("f1"), TIME_FORMAT)
+    places = missing.arg_true()
+    return created.scatter(places, table[places].select(sent - pl.sum_horizontal(times)).to_series())
 
 
 def _rest(data: bytes, pieces: pl.DataFrame, wanted: AlbFields) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from harness.errors import UserError, did_you_mean
-from harness.traces.raw_lines import RAW, possible_ns, seconds_as_ns, text_or_null, texts_of
+from harness.traces.raw_lines import GUARD, RAW, possible_ns, seconds_as_ns, text_or_null, texts_of
 
 # Key of a mapping -> what it names. Exactly these may stand left of `=` in --columns.
 KEYS: Mapping[str, str] = {
@@ -74,9 +74,9 @@ def parse_csv(data: bytes, header: Sequence[str], mapping: Mapping[str, str]) ->
     table: pl.DataFrame | None = None
     with contextlib.suppress(pl.exceptions.PolarsError):
         table = pl.read_csv(
-            data, has_header=False, encoding="utf8-lossy", schema=schema, extra_columns="ignore",
+            GUARD + data, has_header=False, encoding="utf8-lossy", schema=schema, extra_columns="ignore",
             missing_columns="insert", raise_if_empty=False,
-        )  # fmt: skip
+        )[1:]  # fmt: skip
     if table is None or table.height != lines:
         # A quote that is never closed: each line for itself, so that it spoils no other.
         rows = (_csv_fields(text, len(header)) for text in texts_of(data))
@@ -85,17 +85,20 @@ def parse_csv(data: bytes, header: Sequence[str], mapping: Mapping[str, str]) ->
 
 
 def _csv_fields(line: str, count: int) -> list[str | None]:
+    return ([*_cut(line)] + [None] * count)[:count]
+
+
+def _cut(line: str) -> list[str]:
     try:
-        fields: list[str | None] = list(next(csv.reader([line]), []))
+        return next(csv.reader([line]), [])
     except csv.Error:
-        fields = []
-    return (fields + [None] * count)[:count]
+        return []
 
 
 def csv_header(line: str) -> list[str]:
     """Return the names in a CSV file's first line; a name that stands twice gets a number."""
     names: list[str] = []
-    for name in next(csv.reader([line.rstrip("\r\n").removeprefix("\ufeff")]), []):
+    for name in _cut(line.rstrip("\r\n").removeprefix("\ufeff")):
         names.append(name if name not in names else f"{name}.{len(names)}")
     return names
 

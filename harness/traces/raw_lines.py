@@ -21,6 +21,9 @@ RAW: Mapping[str, pl.DataType] = {
 }
 # Logs before load balancers existed, or after 2200, have a wrong clock or are none.
 MIN_TIME_NS, MAX_TIME_NS = 315_532_800_000_000_000, 7_258_118_400_000_000_000
+# An empty line before data that polars reads as CSV. It would take lines that begin like a compressed file
+# for one, and cut a byte order mark away.
+GUARD = b"\n"
 MAX_DURATION_S = 10_000_000.0
 
 
@@ -29,23 +32,9 @@ def quoted_parts(data: bytes, places: Sequence[int]) -> pl.DataFrame:
 
     One row per line, empty ones too. Bytes that are not UTF-8 become U+FFFD.
     """
-    lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
-    names = [f"p{n}" for n in places]
-    try:
-        found = _as_csv(data, places)
-        if found.height == lines:
-            return found
-    except pl.exceptions.PolarsError:
-        pass
-    # The CSV reader saw other lines than there are, as in data that is no text.
-    parts = texts_of(data).str.splitn('"', max(places) + 2).struct.unnest()
-    return parts.select(pl.col(f"field_{n}").alias(name) for n, name in zip(places, names, strict=True))
-
-
-def _as_csv(data: bytes, places: Sequence[int]) -> pl.DataFrame:
     # The fastest way to cut many lines: CSV whose separator is the quote.
     return pl.read_csv(
-        data,
+        GUARD + data,
         has_header=False,
         separator='"',
         quote_char=None,
@@ -55,7 +44,7 @@ def _as_csv(data: bytes, places: Sequence[int]) -> pl.DataFrame:
         extra_columns="ignore",
         missing_columns="insert",
         raise_if_empty=False,
-    )
+    )[1:]
 
 
 def texts_of(data: bytes) -> pl.Series:
@@ -72,7 +61,9 @@ def text_or_null(column: pl.Expr) -> pl.Expr:
 def instant_ns(column: pl.Expr, time_format: str) -> pl.Expr:
     """Return a time as nanoseconds since 1970 (UTC); null where it has another format or an absurd year."""
     # Microseconds: nanoseconds have no room for the year 9999, and would wrap around.
-    micros = column.str.to_datetime(time_format, time_unit="us", strict=False).dt.epoch("us")
+    # Without the cache: hardly any time stands twice.
+    parsed = column.str.to_datetime(time_format, time_unit="us", strict=False, cache=False)
+    micros = parsed.dt.epoch("us")
     return possible_ns(micros, 1000)
 
 

@@ -17,7 +17,8 @@ from tests.browser.site_page import OpenSite, SitePage
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, synthesise_run
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-LESSON, NOT_RUN = "lessons/sticky.html", "lessons/partition.html"
+SLIDES = "teacher/slides.html"
+LESSON, NOT_RUN, THEORY = "lessons/sticky.html", "lessons/partition.html", "theory/zipf.html"
 
 
 @pytest.fixture(scope="session")
@@ -69,12 +70,20 @@ def measured_share(site: Path) -> float:
     """Return the busiest replica's share under `sticky`, in percent, from the run's summary."""
     (summary,) = (site.parent / "sticky").glob("2*/summary.json")
     shares = json.loads(summary.read_text())["arms"]["sticky"]["share_by_rank"]
-    return float(round(100 * shares[0] / sum(shares), 1))
+    return float(round(100 * shares[0], 1))
 
 
 @pytest.mark.parametrize(
     ("path", "width", "theme"),
-    [("index.html", 390, "dark"), (LESSON, 1280, "light"), (LESSON, 390, "dark"), (NOT_RUN, 390, "light")],
+    [
+        ("index.html", 390, "dark"),
+        (LESSON, 1280, "light"),
+        (LESSON, 390, "dark"),
+        (NOT_RUN, 390, "light"),
+        (THEORY, 390, "dark"),
+        ("basics.html", 390, "light"),
+        (SLIDES, 390, "dark"),
+    ],
 )
 def test_axe_finds_no_violation_and_nothing_scrolls_sideways(
     path: str, width: int, theme: str, open_site: OpenSite
@@ -181,6 +190,30 @@ def test_without_scripts_nothing_is_hidden(browser: Any, site: Path) -> None:
     page.goto((site / LESSON).as_uri())
     assert page.get_by_role("heading", name="Why", exact=True).is_visible()
     context.close()
+
+
+def test_slides_turn_by_keys_and_buttons(open_site: OpenSite) -> None:
+    page = open_site(SLIDES)
+    assert page.part("place").inner_text() == "1 of 62"
+    page.page.keyboard.press("ArrowRight")
+    page.part("on").click()
+    assert page.part("place").inner_text() == "3 of 62"
+    strip, third = page.part("slides").bounding_box(), page.page.locator(".slide").nth(2).bounding_box()
+    assert abs(third["x"] - strip["x"]) < 3
+    page.page.keyboard.press("End")
+    assert page.part("place").inner_text() == "62 of 62"
+    page.page.keyboard.press("ArrowRight")
+    page.page.keyboard.press("ArrowLeft")
+    assert page.part("place").inner_text() == "61 of 62"
+
+
+def test_on_paper_a_sheet_is_a_page(open_site: OpenSite) -> None:
+    page = open_site("teacher/sheets.html", color_scheme="dark")
+    page.page.emulate_media(media="print")
+    style = "(one, name) => getComputedStyle(one)[name]"
+    assert page.page.locator("body").evaluate(style, "backgroundColor") == "rgb(255, 255, 255)"
+    assert page.page.locator(".sheet").first.evaluate(style, "breakAfter") == "page"
+    assert not page.page.locator(".site-header").is_visible()
 
 
 def test_a_foreign_script_is_refused(open_site: OpenSite) -> None:

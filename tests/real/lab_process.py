@@ -81,6 +81,8 @@ class Lab:
         self.results = folder / "results"
         if arguments[0] == "run":
             arguments = (*arguments, "--results", "results", "--quiet")
+            if "--prediction" not in arguments:  # it takes longer than many of these runs
+                arguments = (*arguments, "--no-prediction")
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "run_experiment.py"), *map(str, arguments)],
             cwd=folder,

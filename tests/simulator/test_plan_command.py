@@ -69,14 +69,14 @@ def test_one_table_one_recommendation_one_picture_and_an_experiment(
 def test_a_machine_that_cannot_carry_the_rate_gets_a_slower_copy(tmp_path: Path) -> None:
     scaled, words = scaled_question(LARGE, cores=2)
     assert scaled.utilisation == LARGE.utilisation
-    assert (scaled.rate_per_s, scaled.service_ms, scaled.goal.at_most_ms) == (500, 120, 1200)
+    assert (scaled.rate_per_s, scaled.service_ms, scaled.goal.at_most_ms) == (1500 / 3.2, 128, 1280)
     assert words == [
-        "Time is stretched 3 times: 500 requests/s instead of 1500/s, and 120 ms a request. Placements and "
-        "utilisation stay; every latency is 3 times as long."
+        "Time is stretched 3.2 times: 468.8 requests/s instead of 1500/s, and 128 ms a request. Placements "
+        "and utilisation stay; every latency is 3.2 times as long."
     ]
     written = verification_of(LARGE, "my", cores=2)
     (tmp_path / "my.yaml").write_text(written.text)
-    assert load_experiment(str(tmp_path / "my.yaml")).workload.rate_per_s == 500
+    assert load_experiment(str(tmp_path / "my.yaml")).workload.rate_per_s == 468.75
     assert f"# Scaled to this machine: {words[0]}" in written.text
 
 

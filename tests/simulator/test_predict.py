@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.testbed.test_simulated import simulated
 
 import tests.simulator.kernels  # noqa: F401
 from harness.analysis.facts import collect_facts
@@ -21,6 +20,7 @@ from harness.testbed.simulated.model import calls_of, system_of
 from harness.testbed.simulated.predict import SIMULATIONS, bands_of, predict, simulations_for
 from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
 from simulator.simulation import simulate
+from tests.simulator.test_simulated_runs import simulated
 
 SHORT = {"workload.duration_s": 1.0, "workload.warm_up_s": 0.2, "repeats": 1}  # of a cell
 COSTS = MachineCosts(seen={"local/envoy": [RunCosts(to_proxy=1.0, to_replica=2.0, way_back=4.0)]})

@@ -4,20 +4,20 @@ import { scalePlace, scaleText, scaleValue } from "./scales.js";
 
 const CLOSE = 1.25; // a guess within a quarter is close
 
-/** Marks the measured shares and returns a sentence. Bars are ranks: the largest guess is the busiest replica's. */
-export function compareBars(bars, guess, measured) {
+/** Marks the measured shares and returns a sentence. word: "measured", or "computed" of a simulated run. Bars are ranks: the largest guess is the busiest replica's. */
+export function compareBars(bars, guess, measured, word) {
   bars.forEach((bar, place) => {
     const mark = bar.parentElement.querySelector("[data-part=measured-bar]");
     mark.hidden = false;
     mark.querySelector("i").style.width = `${measured[place]}%`;
-    mark.querySelector("span").textContent = `measured ${measured[place]} %`;
+    mark.querySelector("span").textContent = `${word} ${measured[place]} %`;
   });
   const most = Math.round(Math.max(...guess));
   return `You gave the busiest replica ${most} % of the requests. It got ${measured[0]} %. ${howClose(most, measured[0])}`;
 }
 
 /** Marks the measured values of a scale and returns a sentence for each. guess: places of the sliders. */
-export function compareScale(scale, guess, measured) {
+export function compareScale(scale, guess, measured, word) {
   const kind = scale.dataset.kind;
   return [...scale.querySelectorAll("input")].map((input, place) => {
     const { arm, value, text, at_least: atLeast } = measured[place];
@@ -25,7 +25,7 @@ export function compareScale(scale, guess, measured) {
     const part = (100 * (scalePlace(kind, value) - input.min)) / (input.max - input.min);
     mark.hidden = false;
     mark.style.setProperty("--place", `${Math.min(100, Math.max(0, part))}%`);
-    mark.querySelector("span").textContent = `measured ${atLeast ? "≥ " : ""}${text}`;
+    mark.querySelector("span").textContent = `${word} ${atLeast ? "≥ " : ""}${text}`;
     const guessed = scaleValue(kind, guess[place]);
     const was = `${arm}: you said ${scaleText(kind, guessed)}, it was ${atLeast ? "at least " : ""}${text}.`;
     return `${was} ${kind === "log" ? howClose(guessed, value, atLeast) : howNear(guessed, value)}`;

@@ -75,9 +75,10 @@ function submit() {
 function compare(prediction) {
   const findings = [];
   // The bars are ranks: the largest share that was guessed is that of the busiest replica.
-  findings.push(compareBars(bars, prediction.bars, measured.bars));
+  findings.push(compareBars(bars, prediction.bars, measured.bars, measured.word));
   for (const scale of scales) {
-    findings.push(...compareScale(scale, prediction.scales[scale.dataset.scale], measured.scales[scale.dataset.scale]));
+    const name = scale.dataset.scale;
+    findings.push(...compareScale(scale, prediction.scales[name], measured.scales[name], measured.word));
   }
   if (choice) findings.push(compareChoice(choice, prediction.choice, measured.choice));
   lessonPart("findings").replaceChildren(...findings.map(listItem));

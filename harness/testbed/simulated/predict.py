@@ -12,12 +12,13 @@ import random
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
 from harness.record.prediction import BAND_SHARE, PREDICTION, ArmPrediction, Band, Prediction
@@ -54,35 +55,42 @@ def main(run: Path) -> None:
     write_record(run / PREDICTION, prediction)
 
 
-def predict(experiment: Experiment, testbed: str, costs: MachineCosts) -> Prediction:
-    """Return the bands of all arms; of none where the run is too large for the time there is."""
-    plans = {plan.arm_name: plan for plan in plan_cells(experiment) if plan.repeat == 1}
+def predict(
+    experiment: Experiment, testbed: str, costs: MachineCosts, counts: Sequence[int] = SIMULATIONS
+) -> Prediction:
+    """Return the bands of all arms; of none where the run is too large for the time there is.
+
+    counts: how many simulations of each arm there may be, the most first.
+    """
+    first = {plan.arm_name: plan for plan in plan_cells(experiment) if plan.repeat == 1}
+    plans = {name: first[name] for name in experiment.variants}
     reasons = {name: not_modelled(experiment, plan.arm) for name, plan in plans.items()}
     modelled = {name: plan for name, plan in plans.items() if not reasons[name]}
     calls = sum(map(_calls, modelled.values()))
-    count = simulations_for(calls)
+    count = simulations_for(calls, counts)
     if modelled and count is None:
         return Prediction(
             skipped=f"a repeat has about {calls:,.0f} calls, and {SIMULATIONS[-1]} simulations of it take "
             "more than two seconds"
         )
     own = {name: _costs(costs, testbed, plan.arm.route) for name, plan in modelled.items()}
-    bands = _bands(experiment, modelled, own, count or 0)
+    cells = _cells(experiment, modelled, own, count or 0)
     arms = {
         name: ArmPrediction(
             not_modelled=reasons[name],
             simulations=(count or 0) if name in modelled else 0,
             calibrated=own.get(name) is not None,
-            metrics=bands.get(name, {}),
+            overload=float(np.mean([cell.overloaded for cell in cells[name]])) if name in modelled else None,
+            metrics=bands_of([cell.metrics for cell in cells[name]]) if name in modelled else {},
         )
         for name in plans
     }
     return Prediction(costs=_where_costs_are_from(arms), arms=arms)
 
 
-def simulations_for(calls: float) -> int | None:
+def simulations_for(calls: float, counts: Sequence[int] = SIMULATIONS) -> int | None:
     """Return how many simulations of a repeat with so many calls fit into the budget; None: too few."""
-    return next((count for count in SIMULATIONS if count * calls <= CALLS_IN_BUDGET), None)
+    return next((count for count in counts if count * calls <= CALLS_IN_BUDGET), None)
 
 
 def _calls(plan: CellPlan) -> float:
@@ -110,17 +118,25 @@ def _costs(costs: MachineCosts, testbed: str, route: str) -> Costs | None:
     return Costs(*(max(0, round(ms * 1e6)) for ms in parts_ms))
 
 
-def _bands(
+@dataclass(frozen=True)
+class SimulatedOutlook:
+    """What one simulated cell says: its metrics, and whether a replica got more than it can serve."""
+
+    metrics: Mapping[str, float]
+    overloaded: bool
+
+
+def _cells(
     experiment: Experiment, plans: Mapping[str, CellPlan], costs: Mapping[str, Costs | None], count: int
-) -> dict[str, dict[str, Band]]:
-    """Return arm -> metric -> band over `count` repeats: each has arrivals and placements of its own."""
-    values: dict[str, list[dict[str, float]]] = {name: [] for name in plans}
+) -> dict[str, list[SimulatedOutlook]]:
+    """Return arm -> `count` simulated repeats: each has arrivals and placements of its own."""
+    cells: dict[str, list[SimulatedOutlook]] = {name: [] for name in plans}
     for repeat in range(1, count + 1):
         for name, plan in plans.items():
             own = replace(plan, repeat=repeat, load=load_of(plan.workload, experiment.seed, repeat))
             system, calls = _simulated(experiment, own, costs[name], repeat)
-            values[name].append(_metrics(system, calls, plan))
-    return {name: bands_of(cells) for name, cells in values.items()}
+            cells[name].append(_outlook(experiment, system, calls, plan))
+    return cells
 
 
 def _simulated(
@@ -137,11 +153,17 @@ def _simulated(
     return replace(system, replicas=replicas, costs=costs or Costs()), calls_of(experiment, plan)[0]
 
 
-def _metrics(system: System, calls: Calls, plan: CellPlan) -> dict[str, float]:
+def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:
     from simulator.simulation import simulate
 
-    outcome = simulate(system, calls)
-    return predicted_metrics(PredictedCell(calls, outcome, len(system.replicas), plan.workload.duration_s))
+    cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), plan.workload.duration_s)
+    names = experiment.replicas.names
+    most = [capacity_per_s(experiment.replicas.work_of(name), plan.workload) for name in names]
+    overloaded = any(
+        capacity is not None and offered > capacity
+        for capacity, offered in zip(most, cell.offered_per_s, strict=False)  # without those that join later
+    )
+    return SimulatedOutlook(predicted_metrics(cell), overloaded)
 
 
 def bands_of(cells: Sequence[Mapping[str, float]]) -> dict[str, Band]:

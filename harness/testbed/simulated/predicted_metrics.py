@@ -64,6 +64,19 @@ class PredictedCell:
         return [int(n) for n in np.bincount(answered[answered >= 0], minlength=self.replicas)]
 
     @cached_property
+    def offered_per_s(self) -> list[float]:
+        """Requests of the measured window that each replica had to serve, per second.
+
+        They count wherever they waited: in the replica, or in a client whose connection was full. A request
+        that was given up counts where it had arrived.
+        """
+        attempts = self.outcome.attempts
+        reached = attempts.replica[self.calls.measured[attempts.call]]
+        arrived = np.bincount(reached, minlength=self.replicas)
+        most = np.maximum(arrived, self.replica_requests) / self.window_s
+        return [float(rate) for rate in most]
+
+    @cached_property
     def latency_ms(self) -> dict[str, float]:
         """Percentiles of the latency; a failed request counts as longer than any answer."""
         latency_ms = (self.of("answered_ns") - self.of("planned_ns")) / NS_PER_MS

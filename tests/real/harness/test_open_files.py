@@ -46,7 +46,9 @@ def test_up_refuses_too_few(tmp_path: Path) -> None:
 
 def test_a_low_soft_limit_is_raised(tmp_path: Path) -> None:
     path = experiment_file(tmp_path, replicas={"count": 20})
-    status, out, err = limited(tmp_path, 30, 4096, "run", path, "--results", "results", "--quiet")
+    status, out, err = limited(
+        tmp_path, 30, 4096, "run", path, "--results", "results", "--quiet", "--no-prediction"
+    )
     assert (status, err) == (0, ""), out
 
 
@@ -98,7 +100,16 @@ def test_as_many_as_the_formula_says_are_enough(case: str, tmp_path: Path) -> No
     plan = plan_cells(load_experiment(str(path)))[0]
     load = LoadOptions(processes=given["processes"])
     enough = max(open_files_needed(plan, given["count"], load, "local").values())
-    words = ("run", path, "--results", "results", "--quiet", "--processes", given["processes"])
+    words = (
+        "run",
+        path,
+        "--results",
+        "results",
+        "--quiet",
+        "--no-prediction",
+        "--processes",
+        given["processes"],
+    )
     assert limited(tmp_path, enough - 1, enough - 1, *words)[0] == 2
     status, out, err = limited(tmp_path, enough, enough, *words)
     assert (status, err) in ((0, ""), (3, "")), out

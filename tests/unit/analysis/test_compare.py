@@ -13,6 +13,8 @@ from harness.record.run_directory import read_run
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture
 def golden():

@@ -10,10 +10,13 @@ import polars as pl
 import pytest
 
 from harness.analysis.summary import summarise
+from harness.errors import UserError
 from harness.record.run_directory import read_run
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.forger import DONE, ID, SENT, Forger
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, synthesise_run
+
+pytestmark = pytest.mark.whole_run
 
 MS = 1_000_000
 TABLES = ("requests", "replicas", "proxy")
@@ -307,6 +310,16 @@ def test_envoy_may_be_interrupted_between_its_two_clocks(forger_of, requests, no
     assert [f"{requests} requests left the proxy with OK before the end" in reason for reason in found] == (
         [True] if noticed else []
     )
+
+
+def test_times_at_the_end_of_64_bits_are_refused_in_one_line(forger_of):
+    """The plan that begins there does not fit into a table."""
+    forger = forger_of("proxied")
+    forger.rows("requests", planned_ns=2**63 - 1)
+    forger.seal()
+    with pytest.raises(UserError, match=r"sticky\.1") as caught:
+        reasons(forger.run)
+    assert "\n" not in str(caught.value)
 
 
 # What no check of contents can notice: every ledger tells the same tale.

@@ -24,6 +24,8 @@ from harness.record.summary import Finding
 from harness.report.page import build_report
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 INFINITY = math.inf
 THREE, SIX = Repeats(3, 3), Repeats(6, 6)
 

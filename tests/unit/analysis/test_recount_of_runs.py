@@ -19,6 +19,8 @@ from tests.recount.comparison import recount_run, same
 from tests.unit.synthetic.stories import BY_NAME
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 # Streams and caches; retries; a full connection; kills and starts; a roll; many events; swept arms.
 STORIES = ("cached", "twelve", "lonely", "killed", "rolled", "stormy", "swept")
 

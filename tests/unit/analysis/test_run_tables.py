@@ -10,6 +10,8 @@ from harness.errors import UserError
 from harness.metrics.registry import METRICS
 from harness.record.run_directory import read_run
 
+pytestmark = pytest.mark.whole_run
+
 STORIES = ("golden", "cached", "killed")
 TABLES = {
     "requests": run_tables.REQUESTS,

@@ -8,11 +8,12 @@ import pytest
 
 from harness.analysis.summary import facts_of, summarise
 from harness.analysis.surprises import Comparison, comparisons
+from harness.output.safe_console import SafeConsole
 from harness.record.prediction import PREDICTION, ArmPrediction, Band, Prediction, read_prediction
 from harness.record.record_file import write_record
 from harness.record.run_directory import read_run
-from harness.record.summary import Summary
-from harness.report.prediction_table import prediction_section
+from harness.record.summary import CellMachine, DisturbedCell, Summary
+from harness.report.prediction_table import prediction_section, print_prediction
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
 ANY = Band(low=0.0, median=1.0, high=1e9)
@@ -25,7 +26,12 @@ def summary() -> Summary:
 
 
 def predicted(band: Band, metric: str, summary: Summary, **own: Any) -> Prediction:
-    fields: dict[str, Any] = {"not_modelled": [], "simulations": 39, "calibrated": True} | own
+    fields: dict[str, Any] = {
+        "not_modelled": [],
+        "simulations": 39,
+        "calibrated": True,
+        "overload": None,
+    } | own
     arm = ArmPrediction(metrics={metric: band}, **fields)
     return Prediction(arms=dict.fromkeys(summary.arms, arm))
 
@@ -58,8 +64,35 @@ def test_infinity_is_above_every_figure_and_in_a_band_that_ends_there(summary: S
     assert found(predicted(never, "latency_ms.p50", summary), summary).is_surprise
 
 
+def test_a_time_within_a_millisecond_of_its_band_is_no_surprise(summary: Summary) -> None:
+    value = found(predicted(ANY, "latency_ms.p50", summary), summary).measured_median
+    for off_ms, is_surprise in ((0.9, False), (1.1, True)):
+        band = Band(low=value + off_ms, median=value + 2, high=value + 3)
+        assert found(predicted(band, "latency_ms.p50", summary), summary).is_surprise is is_surprise
+
+
+def test_what_the_machine_or_the_lab_did_is_the_reason(summary: Summary) -> None:
+    summary = summary.model_copy(deep=True)
+    value = found(predicted(ANY, "latency_ms.p50", summary), summary).measured_median
+    prediction = predicted(Band(low=0.0, median=value / 4, high=value / 2), "latency_ms.p50", summary)
+    assert found(prediction, summary).reason == "Not explained."
+    summary.machine = [
+        CellMachine.model_construct(arm=arm, repeat=1, others_share=0.4) for arm in summary.arms
+    ]
+    assert found(prediction, summary).reason == "Other programs took 40% of the CPU meanwhile."
+    for arm in summary.arms.values():
+        arm.metrics = {**arm.metrics, "generator_part.p50": 0.6}
+    assert found(prediction, summary).reason.startswith("The load generator itself caused 60% of it.")
+    arms = summary.arms
+    summary.disturbed_cells = [
+        DisturbedCell(arm=arm, repeat=1, reason="", cause="processes", planned_rate_per_s=None)
+        for arm in arms
+    ]
+    assert found(prediction, summary).reason == "The machine disturbed a cell of this arm."
+
+
 def test_a_latency_without_known_costs_is_no_surprise(summary: Summary) -> None:
-    short = Band(low=0.0, median=0.001, high=0.002)
+    short = Band(low=-9.0, median=-8.0, high=-7.0)
     one = found(predicted(short, "latency_ms.p50", summary, calibrated=False), summary)
     assert (one.is_surprise, one.costs_missing, one.inside) == (False, True, 0)
 
@@ -80,8 +113,26 @@ def test_the_report_names_surprises_and_reasons(summary: Summary, tmp_path: Path
 
 def test_a_prediction_is_read_as_it_was_written(tmp_path: Path) -> None:
     band = Band(low=1.0, median=2.0, high=math.inf)
-    arm = ArmPrediction(not_modelled=[], simulations=19, calibrated=False, metrics={"x": band})
+    arm = ArmPrediction(not_modelled=[], simulations=19, calibrated=False, overload=0.5, metrics={"x": band})
     write_record(tmp_path / PREDICTION, Prediction(arms={"a": arm}))
     read = read_prediction(tmp_path)
     assert read is not None
     assert read.arms["a"].metrics["x"] == Band(low=1.0, median=2.0, high=None)
+
+
+def test_the_terminal_says_how_many_held_and_names_the_first_surprises(
+    summary: Summary, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = SafeConsole(width=60)
+    print_prediction(tmp_path, summary, console)
+    assert capsys.readouterr().out == ""
+    write_record(tmp_path / PREDICTION, predicted(ANY, "spread.max_over_mean", summary))
+    print_prediction(tmp_path, summary, console)
+    count = len(summary.arms)
+    assert f"predicted    {count} of {count} measurements lie in the" in capsys.readouterr().out
+    above = Band(low=50.0, median=60.0, high=70.0)
+    write_record(tmp_path / PREDICTION, predicted(above, "spread.max_over_mean", summary))
+    print_prediction(tmp_path, summary, console)
+    out = capsys.readouterr().out
+    assert out.count("  surprise     ") == count
+    assert max(map(len, out.splitlines())) <= 60

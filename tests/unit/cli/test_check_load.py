@@ -129,7 +129,8 @@ def test_the_warning_is_in_colour_on_a_terminal() -> None:
     output = on_a_terminal()
     (line,) = [line for line in output.splitlines() if SENTENCE in line]
     assert line.startswith(f"{YELLOW}warning ")
-    assert output.count(YELLOW) == 1
+    # Another warning is about this machine, if it has few cores.
+    assert output.count(YELLOW) == sum(line.startswith(f"{YELLOW}warning ") for line in output.splitlines())
 
 
 def test_no_color_is_honoured() -> None:

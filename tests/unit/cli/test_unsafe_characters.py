@@ -11,6 +11,8 @@ from harness.output.safe_text import first_unsafe
 from tests.unit.cli.conftest import LabHere
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 ESCAPE = "\x1b]0;owned\x07\u202e"
 
 

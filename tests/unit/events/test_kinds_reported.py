@@ -24,6 +24,8 @@ from tests.unit.synthetic import stories
 from tests.unit.synthetic.handwritten_cell import MS, asked, row, took_effect, write_cell
 from tests.unit.synthetic.synthetic_run import synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 KINDS = list(EVENT_KINDS.values())
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 ZERO, ONE, TWO = "replica-0", "replica-1", "replica-2"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.plan.question import (
+    LEAST_SECONDS,
     MAX_REQUESTS,
     FleetQuestion,
     Objective,
@@ -49,7 +50,7 @@ def test_what_cannot_be_asked_is_one_line(field: str, value: Any, option: str) -
     assert "\n" not in str(caught.value)
 
 
-@given(rate=st.floats(0.001, 50_000))
+@given(rate=st.floats(0.001, MAX_REQUESTS / LEAST_SECONDS))
 def test_the_requests_of_a_placement_are_bounded_whatever_the_rate(rate: float) -> None:
     assert rate * replace(QUESTION, rate_per_s=rate).duration_s <= MAX_REQUESTS * (1 + 1e-9)
 

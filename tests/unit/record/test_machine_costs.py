@@ -18,6 +18,8 @@ from harness.record.run_directory import read_run
 from harness.record.summary import Summary
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 COST_MS = {"late_sending": 0.5, "to_proxy": 1.0, "proxy_to_replica": 2.0, "way_back": 4.0, "queue": 0.0}
 
 

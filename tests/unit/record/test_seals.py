@@ -12,6 +12,8 @@ from harness.report.page import build_report
 from tests.unit.synthetic.edited_run import edit
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 CELL = "sticky.1"
 
 

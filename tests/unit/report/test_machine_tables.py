@@ -20,6 +20,8 @@ from harness.report.terminal import print_summary
 from tests.unit.synthetic.edited_run import edit, seal_again
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 REASON = "other processes took 1.7 of 2 CPU cores for 0.8 s; the generator sent 212 ms late at p99"
 S = 1_000_000_000
 

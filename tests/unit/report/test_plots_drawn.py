@@ -15,6 +15,8 @@ from harness.report.plotting import RC, PlotData, arm_title, lay_out, replica_ba
 from tests.unit.synthetic.stories import BY_NAME
 from tests.unit.thorough import THOROUGH
 
+pytestmark = pytest.mark.whole_run
+
 STORIES = ("golden", *BY_NAME)
 # The stories in which a plot shows most. Plots that are not listed use long names and many arms.
 MOST_TO_SHOW = {

@@ -20,6 +20,8 @@ from harness.report.terminal import print_summary
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN, synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 DRAWN = (
     *("share_per_replica", "clients_on_replicas", "spread_by_unit", "share_over_time"),
     *("clients_by_replica", "errors", "latency", "stages", "queues"),

@@ -12,6 +12,8 @@ from harness.report.page import build_report
 from harness.report.plots import PLOTS
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 PRECIOUS = "precious"
 
 

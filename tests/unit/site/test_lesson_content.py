@@ -31,8 +31,7 @@ def test_the_bars_are_the_shares_by_rank_of_the_least_even_arm(facts: RunFacts) 
     assert prediction is not None
     assert prediction.bars_arm == "sticky"
     shares = facts.summary.arms["sticky"].share_by_rank
-    total = sum(shares)
-    assert [bar.percent for bar in prediction.bars] == [round(100 * share / total, 1) for share in shares]
+    assert [bar.percent for bar in prediction.bars] == [round(100 * share, 1) for share in shares]
     assert [bar.label for bar in prediction.bars] == ["Busiest replica", "2nd", "3rd", "4th"]
 
 
@@ -136,3 +135,31 @@ def test_a_drawing_for_each_route_with_the_clients_by_rate() -> None:
     radii = [client.radius for client in sticky.clients]
     assert radii == sorted(radii, reverse=True)
     assert radii[0] > radii[-1]
+
+
+def test_what_a_lesson_says_of_an_alb_stands_apart() -> None:
+    why, on_alb = lesson_parts(load_experiment("sticky"))
+    assert on_alb.count("<p>") == 2
+    assert on_alb.startswith("<p>On an AWS Application Load Balancer (ALB) this is target group stickiness")
+    assert "Where Envoy is not ALB" not in why
+
+
+def test_an_exercise_that_was_run_has_its_figures(facts: RunFacts) -> None:
+    (experiment,) = (one for one in catalogue() if one.name == "sticky")
+    changed = facts.stored.manifest.model_copy(update={"overrides": {"workload.skew": 0.0, "repeats": 1}})
+    choice = Choice(experiment, facts.stored, [StoredRun(GOLDEN, changed)])
+    equal_rates, more_clients = answers_of(choice, facts)
+    assert equal_rates.options == "--skew 0"
+    assert equal_rates.table is not None
+    assert [row[0] for row in equal_rates.table.rows] == [
+        "sticky, as it is",
+        "sticky, --skew 0",
+        "round robin, as it is",
+        "round robin, --skew 0",
+    ]
+    assert more_clients.options == "--clients 120"
+    assert more_clients.table is None
+
+
+def test_no_question_of_who_suffers_where_nothing_is_usual(facts: RunFacts) -> None:
+    assert sufferers_of(facts.run, "sticky", "no such arm") is None

@@ -83,7 +83,7 @@ def test_no_page_loads_anything_and_every_script_is_in_its_policy(pages: dict[st
 
 def test_a_lesson_with_a_run_asks_before_it_shows(pages: dict[str, str]) -> None:
     page = pages["lessons/sticky.html"]
-    order = [page.index(f">{text}<") for text in ("What will happen?", "What to read", "Why", "Evidence")]
+    order = [page.index(f">{text}<") for text in ("What will happen?", "The finding", "Why", "Evidence")]
     assert order == sorted(order)
     assert page.index('<div class="after">') < page.index("data-replay")
     assert '<a href="../reports/sticky.html">' in page

@@ -1,12 +1,14 @@
 """`observe` on the command line: summary, report, draft, harmless output, bad usage in one line."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from docs.examples.alb_log import Traffic, write_log
 from harness.cli.main import main
@@ -14,6 +16,8 @@ from harness.paths import ROOT
 from harness.spec.experiment import load_experiment
 from harness.traces.log_format import format_of
 from tests.unit.traces.conftest import ESCAPE, FORMULA
+
+pytestmark = pytest.mark.whole_run
 
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 Shown = pytest.CaptureFixture[str]
@@ -135,3 +139,7 @@ def test_the_page_tells_what_the_program_says(
     shown = page.partition("<!-- output of observe -->\n```\n")[2].partition("```")[0]
     assert "\n".join(line.rstrip() for line in out.splitlines()) == shown.rstrip("\n")
     assert main(check[2:]) == 0
+    played = yaml.safe_load((tmp_path / "tuesday.yaml").read_text())
+    played |= yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    (tmp_path / "played.yaml").write_text(json.dumps(played))
+    assert load_experiment(str(tmp_path / "played.yaml")).workload.duration_s == 4

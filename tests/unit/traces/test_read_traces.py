@@ -11,7 +11,8 @@ import pytest
 from docs.examples.alb_log import Traffic, line_of, requests_of
 from harness.errors import UserError
 from harness.traces import line_batches
-from harness.traces.named_columns import parse_mapping
+from harness.traces.alb import parse_alb
+from harness.traces.named_columns import parse_csv, parse_mapping
 from harness.traces.pseudonyms import KEY_VARIABLE, Pseudonyms, trace_key
 from harness.traces.read import ReadOptions, read_trace
 from harness.traces.trace import COLUMNS, OPTIONAL, Trace
@@ -114,17 +115,34 @@ def test_too_many_broken_lines_are_an_error(write: Write) -> None:
 
 def test_a_very_long_line_is_broken_and_bounded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_batches, "BATCH_BYTES", 1 << 12)
+    monkeypatch.setattr(line_batches, "_PIECE_BYTES", 1 << 12)
     monkeypatch.setattr(line_batches, "MAX_LINE_BYTES", 1 << 13)
     trace = read(write("".join([*LINES[:50], "x" * (1 << 16), "\n", *LINES[50:]])))
     assert trace.table.height == len(LINES)
-    assert [number for _, number, _ in trace.broken.first] == [51]
+    ((_, number, text),) = trace.broken.first
+    assert (number, text) == (51, "(a line of more than 8,192 bytes)")
 
 
-def test_gzip_that_is_cut_off_is_one_broken_line(write: Write) -> None:
+@pytest.mark.parametrize("batch", [line_batches.BATCH_BYTES, 3_000])
+def test_gzip_that_is_cut_off_is_one_broken_line(
+    write: Write, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(line_batches, "BATCH_BYTES", batch)
+    monkeypatch.setattr(line_batches, "_PIECE_BYTES", batch)
     zipped = gzip.compress("".join(LINES).encode())
     trace = read(write(zipped[: len(zipped) // 2], "a.gz"), max_broken=0.5)
     assert 0 < trace.table.height < len(LINES)
-    assert any("gzip data is damaged or cut off" in text for _, _, text in trace.broken.first)
+    ((_, number, text),) = trace.broken.first
+    assert "gzip data is damaged or cut off" in text
+    assert number == trace.table.height + 1
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x8b", b"x\x9c", b"x\x01", b"(\xb5/\xfd", b"\xef\xbb\xbf"])
+def test_lines_that_begin_like_a_compressed_file_are_lines(write: Write, magic: bytes) -> None:
+    rows = parse_alb(magic + b"\n" + LINES[0].encode())
+    assert rows["time_ns"].is_null().to_list() == [True, False]
+    table = parse_csv(magic + b",a\n1717000000,b\n", ["t", "c"], {"time": "t", "client": "c"})
+    assert table["client"].to_list() == ["a", "b"]
 
 
 CSV = "when,who,where,code,took,cookie\n" + "".join(

@@ -1,0 +1,172 @@
+"""A finished run for other tools: metrics as CSV or OpenMetrics text, expectations as JUnit XML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+from harness.errors import UserError, did_you_mean
+from harness.metrics.registry import METRICS
+from harness.output.safe_text import visible
+from harness.record.record_file import write_text
+from harness.record.summary import ArmSummary, Figure, Figures, Summary
+
+CSV_COLUMNS = ("experiment", "run", "arm", "repeat", "metric", "unit", "value", "at_least")
+PREFIX = "lb_lab_"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One kind of export: the file in the run's folder, and what makes its text."""
+
+    file: str
+    text: Callable[[Summary], str]
+
+
+def metrics_csv(summary: Summary) -> str:
+    """Return one row for each metric of each arm, and of each of its repeats.
+
+    repeat is empty for the median over the repeats. value is empty where the metric is not defined; at_least
+    then says what it is at least, if that is known.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for arm, measured in summary.arms.items():
+        for repeat, figures in _with_repeats(measured):
+            for name, value in figures.metrics.items():
+                shown = "" if value is None or math.isinf(value) else repr(value)
+                least = figures.at_least.get(name)
+                known = "" if least is None else repr(least)
+                of = (summary.experiment, summary.run, arm, repeat, name, _unit(name))
+                writer.writerow([*of, shown, known])
+    return out.getvalue()
+
+
+def _with_repeats(arm: ArmSummary) -> Iterator[tuple[str, Figures]]:
+    yield "", arm
+    for one in arm.repeats:
+        yield str(one.repeat), one
+
+
+def _unit(metric: str) -> str:
+    return METRICS[metric].unit if metric in METRICS else ""
+
+
+def openmetrics(summary: Summary) -> str:
+    """Return the medians of each arm as OpenMetrics text, one gauge for each metric that is defined.
+
+    Source of the format: the OpenMetrics specification 1.0, which Prometheus reads.
+    """
+    lines: list[str] = []
+    names = dict.fromkeys(name for arm in summary.arms.values() for name in arm.metrics)
+    for name in names:
+        samples = [
+            (arm, value) for arm, one in summary.arms.items() if (value := one.metrics.get(name)) is not None
+        ]
+        if samples:
+            family = family_name(name)
+            lines += [f"# TYPE {family} gauge", f"# HELP {family} {_escaped(_help(name))}"]
+            lines += [f"{family}{_labels(summary, arm=arm)} {_number(value)}" for arm, value in samples]
+    lines += [f"# TYPE {PREFIX}verdict stateset"]
+    lines += [
+        f"{PREFIX}verdict{_labels(summary, **{f'{PREFIX}verdict': word})} {int(word == summary.verdict)}"
+        for word in ("held", "refuted", "inconclusive", "measured")
+    ]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def family_name(metric: str) -> str:
+    """Return the name of a metric in OpenMetrics, as lb_lab_spread_cv."""
+    return PREFIX + "".join(letter if letter.isalnum() else "_" for letter in metric)
+
+
+def _help(metric: str) -> str:
+    if metric not in METRICS:
+        return metric
+    return f"{METRICS[metric].meaning} ({METRICS[metric].unit}). Median over the repeats"
+
+
+def _labels(summary: Summary, **own: str) -> str:
+    labels = {"experiment": summary.experiment, "run": summary.run, **own}
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(text: str) -> str:
+    return visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: Figure) -> str:
+    assert value is not None
+    return repr(value) if math.isfinite(value) else "+Inf" if value > 0 else "-Inf"
+
+
+def junit(summary: Summary) -> str:
+    """Return JUnit XML with one test for each expectation.
+
+    held: the test passes. refuted: it fails. inconclusive: it has an error, because nothing was decided. An
+    expectation that was not judged is skipped.
+    """
+    suite = Xml.Element("testsuite", name=_xml(summary.experiment), hostname="lb-lab")
+    for finding in summary.expectations:
+        case = _case(suite, summary, finding.text)
+        if finding.verdict != "held":
+            kind = "failure" if finding.verdict == "refuted" else "error"
+            problem = Xml.SubElement(case, kind, type=finding.verdict, message=_xml(finding.figures))
+            problem.text = _xml(finding.reason)
+    for text in summary.not_judged:
+        Xml.SubElement(_case(suite, summary, text), "skipped", message="an arm was not run")
+    counts = {kind: len(suite.findall(f"./testcase/{kind}")) for kind in ("failure", "error", "skipped")}
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    suite.set("failures", str(counts["failure"]))
+    suite.set("errors", str(counts["error"]))
+    suite.set("skipped", str(counts["skipped"]))
+    if summary.invalid_reasons:
+        Xml.SubElement(suite, "system-out").text = _xml("\n".join(summary.invalid_reasons))
+    root = Xml.Element("testsuites")
+    root.append(suite)
+    Xml.indent(root)
+    return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(suite: Xml.Element, summary: Summary, text: str) -> Xml.Element:
+    arm, _, _ = text.partition(":")
+    return Xml.SubElement(suite, "testcase", classname=_xml(f"{summary.experiment}.{arm}"), name=_xml(text))
+
+
+def _xml(text: str) -> str:
+    """Return text without characters that XML 1.0 cannot hold."""
+    return visible(text).replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd")
+
+
+EXPORTS: Mapping[str, Export] = {
+    "csv": Export("metrics.csv", metrics_csv),
+    "prometheus": Export("metrics.openmetrics.txt", openmetrics),
+    "junit": Export("junit.xml", junit),
+}
+
+
+def confirm_exports(kinds: Iterable[str]) -> None:
+    """Raise UserError for a kind of export that does not exist."""
+    for kind in kinds:
+        if kind not in EXPORTS:
+            hint = did_you_mean(kind, EXPORTS) or f"; expected one of {', '.join(EXPORTS)}"
+            raise UserError(f"--export: {kind[:80]!r} is no kind of export{hint}")
+
+
+def write_exports(run_dir: Path, summary: Summary, kinds: Sequence[str]) -> list[Path]:
+    """Write the exports into the run's folder; return their paths. Raises UserError if that fails."""
+    written = []
+    for kind in dict.fromkeys(kinds):
+        path = run_dir / EXPORTS[kind].file
+        try:
+            write_text(path, EXPORTS[kind].text(summary))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        written.append(path)
+    return written

@@ -1,0 +1,66 @@
+"""What `check` says of the measurement to come."""
+
+import sys
+
+import pytest
+
+import tests.simulator.forecast_kernels
+import tests.simulator.kernels  # noqa: F401
+from harness.cli import outlook as module
+from harness.cli.outlook import BAD, PLAIN, outlook
+from harness.spec.experiment import load_experiment
+from simulator import compiled
+from tests.unit.cli.conftest import LabHere
+
+SHORT = {"workload.duration_s": 1.5, "workload.warm_up_s": 0.2, "repeats": 1}
+
+
+def lines_of(name: str, **overrides: object) -> dict[str, tuple[str, str]]:
+    """Return arm -> text and style."""
+    lines = outlook(load_experiment(name, {**SHORT, **overrides}))
+    return {text.partition(":")[0]: (text, style) for _, text, style in lines}
+
+
+def test_an_arm_that_overloads_a_replica_is_bad_and_the_other_is_not() -> None:
+    lines = lines_of("sticky")
+    text, style = lines["sticky"]
+    assert "a replica gets more than it can serve in 100% of them" in text
+    assert style == BAD
+    text, style = lines["round_robin"]
+    assert text.endswith("; no replica is overloaded")
+    assert style == PLAIN
+
+
+def test_arms_stand_in_the_files_order_and_what_is_not_modelled_is_named() -> None:
+    experiment = load_experiment("streams", SHORT)
+    lines = lines_of("streams")
+    assert list(lines) == list(experiment.variants)
+    assert any("not simulated, not modelled: streams" in text for text, _ in lines.values())
+
+
+def test_a_large_experiment_is_answered_as_the_planner_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.testbed.simulated.predict.CALLS_IN_BUDGET", 0)
+    text, style = lines_of("sticky")["sticky"]
+    assert "in 90% of 19 placements" in text
+    assert style == BAD
+
+
+def test_a_rate_that_the_machine_cannot_carry_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr(module, "CELL_CALLS_PER_CORE_S", 100.0)
+    label, text, _ = next(iter(outlook(load_experiment("sticky", SHORT))))
+    assert (label, text.partition(" are more")[0]) == ("warning", "600 calls/s")
+
+
+def test_without_machine_code_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "is_compiled", lambda _: False)
+    ((text, _),) = lines_of("sticky").values()
+    assert "python run_experiment.py sticky --testbed simulated" in text
+
+
+def test_a_mistake_does_not_import_the_simulator(lab_here: LabHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "simulator"]:
+        monkeypatch.delitem(sys.modules, name)
+    for words in (["check", "stiky"], ["check", "sticky", "--rate", "-1"], ["list"]):
+        lab_here(*words)
+    assert not [name for name in sys.modules if name.split(".")[0] == "simulator"]

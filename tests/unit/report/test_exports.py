@@ -1,0 +1,127 @@
+"""Exports of finished runs: every metric, every expectation, and nothing that another tool would obey."""
+
+import csv
+import math
+import re
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from harness.cli.main import main
+from harness.metrics.registry import METRICS
+from harness.record.summary import Summary
+from harness.report.exports import CSV_COLUMNS, EXPORTS, family_name, junit, metrics_csv, openmetrics
+from tests.unit.synthetic import stories
+
+pytestmark = pytest.mark.whole_run
+
+STORIES = ("golden", *list(stories.BY_NAME)[:3])
+# Grammar of a sample line: OpenMetrics 1.0, section "ABNF".
+SAMPLE = re.compile(
+    r'^([a-zA-Z_:][a-zA-Z0-9_:]*)\{((?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)$', re.ASCII
+)
+
+
+@pytest.fixture(params=STORIES)
+def summary(request, summaries) -> Summary:
+    return summaries[request.param]
+
+
+def test_csv_has_every_metric_of_every_arm_and_repeat(summary: Summary) -> None:
+    rows = list(csv.DictReader(metrics_csv(summary).splitlines()))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    found = {(row["arm"], row["repeat"], row["metric"]): row["value"] for row in rows}
+    assert len(found) == len(rows)
+    for arm, measured in summary.arms.items():
+        for repeat, figures in [("", measured), *((str(one.repeat), one) for one in measured.repeats)]:
+            for name, value in figures.metrics.items():
+                text = found.pop((arm, repeat, name))
+                assert (float(text) if text else None) == (None if value in (None, math.inf) else value)
+    assert not found
+
+
+def test_openmetrics_is_well_formed_and_complete(summary: Summary) -> None:
+    *lines, last, empty = openmetrics(summary).split("\n")
+    assert (last, empty) == ("# EOF", "")
+    values, family = {}, ""
+    for line in lines:
+        if line.startswith("# TYPE "):
+            assert line.split()[2] not in values
+            family = line.split()[2]
+            continue
+        if line.startswith("# HELP "):
+            assert line.split()[2] == family
+            continue
+        sample = SAMPLE.match(line)
+        assert sample, line
+        assert sample[1] == family
+        labels = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', sample[2]))
+        assert labels["experiment"] == summary.experiment
+        values.setdefault(family, {})[labels.get("arm", labels.get("lb_lab_verdict"))] = float(sample[3])
+    assert values.pop("lb_lab_verdict") == {
+        word: float(word == summary.verdict) for word in ("held", "refuted", "inconclusive", "measured")
+    }
+    expected = {
+        (family_name(name), arm): value
+        for arm, one in summary.arms.items()
+        for name, value in one.metrics.items()
+        if value is not None
+    }
+    assert {(name, arm): value for name, arms in values.items() for arm, value in arms.items()} == expected
+
+
+def test_names_in_openmetrics_differ() -> None:
+    assert len({family_name(name) for name in METRICS}) == len(METRICS)
+
+
+def test_junit_has_one_test_for_each_expectation(summary: Summary) -> None:
+    suite = Xml.fromstring(junit(summary)).find("testsuite")
+    assert suite is not None
+    verdicts = {"failure": "refuted", "error": "inconclusive", "skipped": "not judged"}
+    found = {
+        case.get("name"): next((verdicts[child.tag] for child in case), "held")
+        for case in suite.findall("testcase")
+    }
+    expected = {finding.text: finding.verdict for finding in summary.expectations}
+    assert found == expected | dict.fromkeys(summary.not_judged, "not judged")
+    for count, verdict in (("failures", "refuted"), ("errors", "inconclusive")):
+        assert int(suite.get(count, "")) == list(expected.values()).count(verdict)
+    assert int(suite.get("tests", "")) == len(found)
+
+
+def test_what_other_tools_would_obey_is_only_shown(summaries) -> None:
+    harmful = 'a" b\\ <x> & \x1b[2J ]]> \n\ufffe'
+    summary = summaries["golden"].model_copy(deep=True)
+    summary.expectations[0].text = f"arm: {harmful}"
+    summary.expectations[0].verdict = "refuted"
+    summary.expectations[0].figures = summary.expectations[0].reason = harmful
+    summary.run = harmful
+    case = Xml.fromstring(junit(summary)).find("./testsuite/testcase")
+    assert case is not None
+    assert "\x1b" not in junit(summary)
+    assert "<x> &" in str(case.get("name"))
+    for line in openmetrics(summary).splitlines():
+        assert line.startswith("# ") or SAMPLE.match(line), line
+    rows = list(csv.DictReader(metrics_csv(summary).splitlines(keepends=True)))
+    assert {row["run"] for row in rows} == {harmful}
+
+
+def test_report_writes_the_exports(runs, tmp_path, capsys) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(runs["golden"], folder)
+    assert main(["report", str(folder), "--export", "junit", "--export", "csv"]) == 0
+    assert [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()] == [
+        *("junit.xml", "metrics.csv", "report.html"),
+    ]
+    assert (folder / "junit.xml").read_text().startswith("<?xml")
+    assert not (folder / EXPORTS["prometheus"].file).exists()
+
+
+@pytest.mark.parametrize("words", [["report", "nowhere"], ["run", "sticky"]])
+def test_an_unknown_kind_is_one_line_before_anything_runs(words: list[str], capsys) -> None:
+    assert main([*words, "--export", "junitt"]) == 2
+    error = capsys.readouterr().err
+    assert "--export: 'junitt' is no kind of export; did you mean 'junit'" in error
+    assert len(error.splitlines()) == 1
