@@ -24,7 +24,9 @@ def run(tmp_path: Path) -> Path:
 
 def predict(run: Path, summary: Summary, metric: str, *, calibrated: bool = True) -> None:
     band = Band(low=1.25, median=1.5, high=1.75)
-    arm = ArmPrediction(not_modelled=[], simulations=39, calibrated=calibrated, metrics={metric: band})
+    arm = ArmPrediction(
+        not_modelled=[], simulations=39, calibrated=calibrated, overload=None, metrics={metric: band}
+    )
     write_record(run / PREDICTION, Prediction(arms=dict.fromkeys(summary.arms, arm)))
 
 
@@ -41,7 +43,7 @@ def test_it_is_told_of_what_the_finding_is_about(run: Path) -> None:
         html.index(words) for words in ("The set-up", section.told[0], "request by request", "What was found")
     ]
     assert places == sorted(places)
-    before = html[: html.index("request by request")]
+    before = html[html.index("What the lab predicted") : html.index("request by request")]
     measured = summary.arms["sticky"].metrics[TOLD]
     assert measured is not None
     assert f"{measured:.3g}" not in before
