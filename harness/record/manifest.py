@@ -12,6 +12,8 @@ from harness.fields import Status
 from harness.record.record_file import Record
 
 MANIFEST = "manifest.json"
+# The note of a run on the testbed `simulated`.
+SIMULATED = "simulated: nothing was started or measured, every figure is computed (docs/simulator.md)"
 
 
 def utc_now() -> str:

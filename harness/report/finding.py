@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.events.registry import kind_of
 from harness.metrics.event_metrics import event_metric
 from harness.metrics.headlines import clause_of, digits_of, figure_in_words, headline_of
+from harness.record.manifest import SIMULATED
 from harness.record.summary import ArmSummary, EventSummary, Figure, Finding, Summary
 
 VERDICTS = {
@@ -39,6 +40,11 @@ class Told:
 
 def finding_of(summary: Summary) -> Told:
     """Return the finding of a run, or that there is none, and why."""
+    told = _finding(summary)
+    return replace(told, text=f"Simulated: {told.text}") if SIMULATED in summary.notes else told
+
+
+def _finding(summary: Summary) -> Told:
     if not any(arm.repeats for arm in summary.arms.values()):
         return Told("Nothing was measured.")
     if not summary.expectations:

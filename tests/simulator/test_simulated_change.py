@@ -14,6 +14,6 @@ def test_a_run_with_another_skew_ends_with_success(
 ) -> None:
     words = ["sticky", "--testbed", "simulated", "--quick", "--duration", "0.5", "--quiet"]
     assert main([*words, "--skew", "0", "--results", str(tmp_path)]) == 0
-    assert "Changed: --skew 0 instead of 1." in " ".join(capsys.readouterr().out.split())
+    assert "Simulated: Changed: --skew 0 instead of 1." in " ".join(capsys.readouterr().out.split())
     (manifest,) = tmp_path.glob("sticky/2*/manifest.json")
     assert json.loads(manifest.read_text())["changes"] == ["--skew 0 instead of 1"]

@@ -15,7 +15,7 @@ from harness.cli.main import main
 from harness.errors import UserError
 from harness.plan.cells import plan_cells
 from harness.plan.run_options import LoadOptions, RunOptions
-from harness.record.manifest import MANIFEST, Manifest
+from harness.record.manifest import MANIFEST, SIMULATED, Manifest
 from harness.record.run_directory import Run, RunWriter, read_run
 from harness.run.progress import RunProgress
 from harness.run.provenance import host
@@ -28,7 +28,7 @@ from harness.spec.experiment import (
     quick_overrides,
 )
 from harness.testbed.simulated.limits import POLICIES, not_modelled
-from harness.testbed.simulated.plan import SIMULATED, plan_simulated
+from harness.testbed.simulated.plan import plan_simulated
 from services.call import Call
 from services.draws import Draws
 from services.service_time import draw_ns

@@ -2,12 +2,10 @@
 
 from harness.errors import UserError
 from harness.plan.run_options import RunOptions
-from harness.record.manifest import ExternalFields
+from harness.record.manifest import SIMULATED, ExternalFields
 from harness.spec.experiment import Experiment
 from harness.testbed.reduced import without_arms
 from harness.testbed.simulated.limits import not_modelled
-
-SIMULATED = "simulated: nothing was started or measured, every figure is computed (docs/simulator.md)"
 
 
 def plan_simulated(experiment: Experiment, options: RunOptions) -> tuple[Experiment, ExternalFields]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from harness.metrics.headlines import clause_of, digits_of, figure_in_words, headline_of
 from harness.metrics.metric import SHOWN_UNITS
 from harness.metrics.registry import METRICS
+from harness.record.manifest import SIMULATED
 from harness.record.summary import Finding
 from harness.report.finding import expectation_in_words, finding_of, value_of
 from harness.report.terminal import print_summary
@@ -118,6 +119,11 @@ def test_every_run_has_a_finding_or_says_why_not(summaries, story):
     assert not re.search(r"\b\w+_ms\.|spread\.|affinity\.|None|nan", text), text
     if not summary.expectations:
         assert text.startswith(("Nothing was expected. With ", "Nothing was expected. The "))
+
+
+def test_a_simulated_run_says_so_in_its_first_word(summaries):
+    summary = summaries["golden"].model_copy(update={"notes": [SIMULATED]})
+    assert finding_of(summary).text == f"Simulated: {finding_of(summaries['golden']).text}"
 
 
 def test_nothing_measured_is_no_finding(summaries):
