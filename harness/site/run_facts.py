@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from harness.analysis.summary import facts_of, summarise
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import ArmSummary, Summary
+from harness.report.prediction_table import prediction_section
 from harness.report.replay import Replay, replay_of
 from harness.site.chosen import StoredRun
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run that was read. replay: None where no cell has a request."""
+    """A run that was read. replay: None where no cell has a request. simulator_said: what it predicted."""
 
     stored: StoredRun
     run: Run
     summary: Summary
     replay: Replay | None
+    simulator_said: Sequence[str] = ()
 
     @property
     def compared(self) -> Sequence[tuple[str, ArmSummary]]:
@@ -33,4 +35,7 @@ def read_facts(stored: StoredRun) -> RunFacts:
     facts = facts_of(run)
     wrong = {(cell.arm, cell.repeat) for cells in facts.values() for cell in cells if cell.contradictions}
     believed = [cell for cell in run.cells if (cell.record.arm, cell.record.repeat) not in wrong]
-    return RunFacts(stored, run, summarise(run, facts), replay_of(replace(run, cells=believed)))
+    summary = summarise(run, facts)
+    predicted = prediction_section(run.path, summary)
+    replay = replay_of(replace(run, cells=believed))
+    return RunFacts(stored, run, summary, replay, predicted.told if predicted else ())

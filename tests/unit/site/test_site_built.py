@@ -12,7 +12,13 @@ import pytest
 from harness.cli.main import main
 from harness.errors import UserError
 from harness.output.safe_text import visible
+from harness.record.manifest import MANIFEST, Manifest
+from harness.record.prediction import PREDICTION, ArmPrediction, Band, Prediction
+from harness.record.record_file import read_record, write_record
+from harness.report.finding import finding_of
 from harness.site.build import Site, build_site
+from harness.site.chosen import StoredRun
+from harness.site.run_facts import read_facts
 from harness.spec.experiment import catalogue, command_of
 from harness.spec.model import CHAPTERS
 from tests.unit.synthetic.synthetic_run import GOLDEN
@@ -87,6 +93,23 @@ def test_a_lesson_with_a_run_asks_before_it_shows(pages: dict[str, str]) -> None
     assert order == sorted(order)
     assert page.index('<div class="after">') < page.index("data-replay")
     assert '<a href="../reports/sticky.html">' in page
+
+
+def test_the_simulators_prediction_stands_beside_the_learners(tmp_path: Path) -> None:
+    run = tmp_path / "sticky" / GOLDEN.name
+    shutil.copytree(GOLDEN, run)
+    (metric, *_) = finding_of(read_facts(_stored(run)).summary).metrics
+    bands = {metric: Band(low=1.5, median=2.0, high=3.0)}
+    predicted = ArmPrediction(not_modelled=[], simulations=39, calibrated=True, overload=0.0, metrics=bands)
+    write_record(run / PREDICTION, Prediction(arms={"sticky": predicted}))
+    (said,) = read_facts(_stored(run)).simulator_said
+    build_site(tmp_path)
+    page = html.unescape((tmp_path / "site" / "lessons" / "sticky.html").read_text())
+    assert page.index('data-part="comparison"') < page.index(said) < page.index("data-replay")
+
+
+def _stored(run: Path) -> StoredRun:
+    return StoredRun(run, read_record(run / MANIFEST, Manifest))
 
 
 def test_a_lesson_without_a_run_says_how_to_get_one(pages: dict[str, str]) -> None:
