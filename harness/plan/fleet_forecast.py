@@ -24,6 +24,9 @@ Rule = Literal["round_robin", "least_request", "sticky", "hash", "bounded_hash"]
 RULES: tuple[Rule, ...] = ("round_robin", "least_request", "sticky", "hash", "bounded_hash")
 
 BOUND_PERCENT = 125  # of bounded_hash, as Envoy's documentation suggests
+PLACED: tuple[Rule, ...] = ("sticky", "hash")  # chance decides once for each session, so placements differ
+FEW_PLACEMENTS = 19  # of other policies, whose placements are alike if requests are many
+ENOUGH_REQUESTS = 160_000  # of all of them together
 MOST_PLACEMENTS, LEAST_PLACEMENTS = 40, 8  # that are simulated for a band
 MOST_SEARCHED, LEAST_SEARCHED = 40, 8  # that are simulated at each step of a search
 REQUESTS_FOR_BANDS, REQUESTS_FOR_SEARCH = 3_600_000, 1_600_000  # of all placements of a policy together
@@ -135,6 +138,11 @@ def _searched(question: FleetQuestion) -> int:
     return max(LEAST_SEARCHED, min(MOST_SEARCHED, int(wanted)))
 
 
+def _few(question: FleetQuestion, least: int) -> int:
+    """Return how many placements are enough for a policy whose placements are alike: more of small ones."""
+    return max(least, math.ceil(ENOUGH_REQUESTS / (question.rate_per_s * question.duration_s)))
+
+
 def _most_rate(question: FleetQuestion) -> float:
     """Return the highest rate that a search tries: what all targets can serve, if that can be simulated."""
     return min(question.targets * question.target_per_s, MAX_REQUESTS / question.duration_s)
@@ -170,7 +178,8 @@ class FleetForecast:
 
     def outlook(self, rule: Rule) -> Outlook:
         """Simulate one policy at the asked rate."""
-        found = [self.simulate(rule, drawn) for drawn in self.draws]
+        own = self.draws if rule in PLACED else self.draws[: _few(self.question, FEW_PLACEMENTS)]
+        found = [self.simulate(rule, drawn) for drawn in own]
         return Outlook(*self._busiest(rule, found), *self._latencies(found))
 
     def with_sessions(self, session_s: float) -> Outlook:
@@ -190,7 +199,7 @@ class FleetForecast:
         Where sessions stay, both are those of the placement. Else they are what was simulated.
         """
         own = self.question
-        if rule in ("sticky", "hash"):
+        if rule in PLACED:
             shares = busiest_shares(own.clients, own.skew, own.targets, own.seed, dealt=rule == "sticky")
         else:
             shares = np.array([one.requests.max() / one.requests.sum() for one in found])
@@ -224,7 +233,7 @@ class FleetForecast:
             *(sessions, count, max(1, size), rate, own.service_ms / 1000),
             slots=own.slots,
             rule="least_request" if rule == "least_request" else "round_robin",
-            sticky=rule in ("sticky", "hash"),
+            sticky=rule in PLACED,
             seed=drawn.seed,
         )
         machine = FastMachine(fleet)
@@ -239,7 +248,10 @@ class FleetForecast:
 
     def _holds(self, rule: Rule, goal: Objective, rate_per_s: float, targets: int) -> bool:
         """Return whether the objective holds in all searched placements but one in twenty."""
-        searched = self.draws[: _searched(self.question)]
+        count = _searched(self.question)
+        if rule not in PLACED:
+            count = min(count, _few(self.question, LEAST_SEARCHED))
+        searched = self.draws[:count]
         allowed = math.floor(len(searched) * 0.05 + 0.5)
         for drawn in searched:
             if self.simulate(rule, drawn, rate_per_s, targets).latency_ms(goal.percentile) > goal.at_most_ms:

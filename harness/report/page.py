@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,27 +40,40 @@ from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
 
 
-def build_report(run_dir: Path) -> tuple[Path, Summary]:
+def build_report(
+    run_dir: Path, judged: Callable[[Path, Summary], None] | None = None
+) -> tuple[Path, Summary]:
     """Derive summary.json, joined/, plots/ and report.html from a run directory; return page and summary.
 
+    `judged` is called with `run_dir` and the summary as soon as there is one: plots and page take seconds.
     Raises UserError when the directory is no run of this lab, is damaged, or cannot be written.
     """
     run = read_run(run_dir)
-    try:
+    with _writable(run_dir):
         folder = own_folder(run_dir, "plots")
         facts = facts_of(run, write_tables=True)
         summary = summarise(run, facts)
         write_record(run_dir / SUMMARY, summary)
+    if judged is not None:
+        judged(run_dir, summary)
+    with _writable(run_dir):
         plots = draw_plots(run.experiment, facts, folder)
         main = main_plot(finding_of(summary).metrics, plots)
         drawn = Drawn(main, draw_narrow(run.experiment, facts, main)) if main else None
         page = render_report(run, summary, plots, _believed(run, facts), drawn)
         write_text(run_dir / "report.html", visible(page))
+    return run_dir / "report.html", summary
+
+
+@contextmanager
+def _writable(run_dir: Path) -> Iterator[None]:
+    """Raise UserError instead of OSError."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"
         ) from error
-    return run_dir / "report.html", summary
 
 
 def _believed(run: Run, facts: Facts) -> Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -42,8 +41,8 @@ _WAITS = {
 COLOURS = {"held": "green", "measured": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
-def print_summary(summary: Summary, console: Console, report: Path | None = None) -> None:
-    """Print the finding, where requests went, what events did, the verdicts, and the path of the report.
+def print_summary(summary: Summary, console: Console) -> None:
+    """Print the finding, where requests went, what events did, and the verdicts.
 
     Where every request of a cell failed, that comes first.
     """
@@ -60,8 +59,6 @@ def print_summary(summary: Summary, console: Console, report: Path | None = None
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {meaning}", highlight=False)
     for kind, line in _lines(summary):
         console.print(entry(kind, line))
-    if report is not None:
-        console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
     if summary.advice:
         console.print(f"[bold yellow]{escape(summary.advice)}[/]", highlight=False)
 

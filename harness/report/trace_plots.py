@@ -53,6 +53,8 @@ def draw_over_time(data: TraceData) -> Figure:
     """Draw requests a second over time, one line per target."""
     figure, axes = _single(2.9)
     windows = data.figures.windows
+    # The last window may be shorter; of less than a second, a rate would say nothing.
+    lengths_s = np.clip(data.figures.span_s - windows.starts_s, 1.0, windows.width_s)
     numbers = np.round(windows.starts_s / windows.width_s).astype(np.int64)
     for place, target in enumerate(data.figures.targets[:MAX_TARGETS]):
         rows = windows.by_target.filter(pl.col("target") == data.trace.targets.index(target.name))
@@ -60,7 +62,7 @@ def draw_over_time(data: TraceData) -> Figure:
         heights[np.searchsorted(numbers, rows["window"].to_numpy())] = rows["requests"].to_numpy()
         axes.plot(
             windows.starts_s / 60,
-            heights / windows.width_s,
+            heights / lengths_s,
             label=label_of(target.name),
             **replica_line(place),
         )

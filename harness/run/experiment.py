@@ -29,6 +29,7 @@ from harness.run.stored_experiment import stored_experiment
 from harness.spec.experiment import Experiment
 from harness.testbed.choice import FoundTestbed, find_testbed
 
+Judged = Callable[[Path, Summary], None]
 NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
 
 EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
@@ -36,19 +37,28 @@ EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
-    report, summary = measure_and_report(experiment, options)
+    report, summary = measure_and_report(experiment, options, _print_verdict)
+    say(f"report: {report}")
+    return EXIT_STATUS[summary.verdict]
+
+
+def _print_verdict(run: Path, summary: Summary) -> None:
     from harness.output.safe_console import SafeConsole
     from harness.report.prediction_table import print_prediction
     from harness.report.terminal import print_summary
 
     console = SafeConsole()
-    print_summary(summary, console, report)
-    print_prediction(report.parent, summary, console)
-    return EXIT_STATUS[summary.verdict]
+    print_summary(summary, console)
+    print_prediction(run, summary, console)
 
 
-def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Path, Summary]:
+def measure_and_report(
+    experiment: Experiment, options: RunOptions, judged: Judged | None = None
+) -> tuple[Path, Summary]:
     """Run every cell, judge, write the report; return its path and the summary.
+
+    `judged` is called with the run's folder and the summary, before plots and report are made: they take
+    seconds.
 
     Raises UserError when the results folder cannot be written or the web page's port is taken (nothing is
     left behind), LabError when a part fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and
@@ -96,7 +106,7 @@ def measure_and_report(experiment: Experiment, options: RunOptions) -> tuple[Pat
         from harness.report.exports import write_exports
         from harness.report.page import build_report
 
-        report, summary = build_report(writer.path)
+        report, summary = build_report(writer.path, judged)
         if options.testbed in PREDICTED_TESTBEDS:
             remember_costs(options.testbed, summary)
         write_exports(writer.path, summary, options.exports)

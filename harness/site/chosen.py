@@ -9,10 +9,7 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record
-from harness.spec.experiment import Experiment, catalogue
-
-# A run with other values of these fields still answers the experiment's question.
-SAME_QUESTION = ("repeats", "seed", "workload.warm_up_s", "workload.duration_s")
+from harness.spec.experiment import OF_THE_QUESTION, Experiment, catalogue
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class StoredRun:
     @property
     def changes(self) -> Mapping[str, int | float]:
         """The overrides that make it the answer to another question: field -> value."""
-        return {name: value for name, value in self.manifest.overrides.items() if name not in SAME_QUESTION}
+        return {name: value for name, value in self.manifest.overrides.items() if name in OF_THE_QUESTION}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +13,10 @@ from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.record.summary import ArmSummary
 from harness.report.assets import module_script, style
 from harness.report.finding import finding_of
+from harness.report.setup_drawing import draw_setup
+from harness.report.story import lesson_of, on_aws
 from harness.report.tables import Table, figure_of
 from harness.site.chosen import Choice
-from harness.site.drawing import drawings_of
 from harness.site.exercise import answers_of
 from harness.site.formulas import formula_of
 from harness.site.map_page import lesson_minutes
@@ -27,8 +27,6 @@ from harness.site.run_facts import RunFacts
 from harness.spec.experiment import Experiment, command_of
 
 ROOT = "../"
-# How the paragraphs of a lesson begin that are about the reader's own balancer.
-_ON_ALB = re.compile(r"(On (an|a real) (ALB|AWS)|On AWS|An ALB|Where Envoy is not)\b")
 _EVIDENCE = {
     "spread.max_over_mean": "",
     "affinity.purity": "",
@@ -66,7 +64,7 @@ def lesson_page(
     replay = facts.replay if facts is not None else None
     scripts = [module_script("replay_player.js")] if replay else []
     scripts += [site_script("lesson.js")] if prediction else []
-    why, on_alb = lesson_parts(experiment)
+    lesson = lesson_of(experiment)
     as_run = facts.run.experiment if facts is not None else experiment
     compared = [name for name, _ in facts.compared] if facts is not None else []
     shown = compared or list(as_run.variants)[:2]
@@ -76,13 +74,14 @@ def lesson_page(
         "experiment": experiment,
         "minutes": lesson_minutes(experiment, teaching),
         "command": command_of(experiment),
-        "drawings": drawings_of(as_run, shown),
+        "setup": draw_setup(as_run, ours=facts is None or facts.run.manifest.testbed != "external"),
         "meanings": [(in_words(name), _meaning(as_run, name)) for name in shown],
         "prediction": prediction,
         "replay": replay,
         "replay_style": style("replay.css"),
-        "why": why,
-        "on_alb": on_alb,
+        "why": to_html("\n\n".join(lesson.why), ROOT),
+        "on_alb": to_html("\n\n".join(lesson.on_aws), ROOT),
+        "policies_on_alb": on_aws(as_run),
         "read": to_html(teaching.read, ROOT),
         "exercise": to_html(teaching.exercise, ROOT),
         "answers": answers_of(choice, facts),
@@ -96,15 +95,6 @@ def lesson_page(
         "scripts": scripts,
     }
     return render("lesson.html.j2", lesson_path(experiment.name), values)
-
-
-def lesson_parts(experiment: Experiment) -> tuple[Markup, Markup]:
-    """Return the lesson's paragraphs: those that say why, and those about an ALB."""
-    paragraphs = [text.strip() for text in experiment.lesson.split("\n\n") if text.strip()]
-    on_alb = [text for text in paragraphs if _ON_ALB.match(text)]
-    on_alb = on_alb or [text for text in paragraphs if "ALB" in text]
-    why = [text for text in paragraphs if text not in on_alb]
-    return to_html("\n\n".join(why), ROOT), to_html("\n\n".join(on_alb), ROOT)
 
 
 def _meaning(experiment: Experiment, arm: str) -> Markup:

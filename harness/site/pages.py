@@ -31,7 +31,12 @@ def render(template: str, path: str, values: Mapping[str, Any]) -> str:
     """
     root = "../" * path.count("/")
     page = _environment().get_template(template)
-    shared = {"root": root, "path": path, "site_style": style("site.css", ASSETS), "scripts": []}
+    shared = {
+        "root": root,
+        "path": path,
+        "site_style": style("page.css") + style("site.css", ASSETS),
+        "scripts": [],
+    }
     return visible(page.render({**shared, **values}))
 
 

@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from harness.record.summary import Finding
 from harness.report.finding import finding_of
+from harness.report.setup_drawing import Setup, draw_setup
 from harness.site.chosen import Choice
-from harness.site.drawing import Drawing, drawings_of
 from harness.site.exercise import Answer, answers_of
 from harness.site.formulas import Formula, formula_of
 from harness.site.markdown import to_html
@@ -32,7 +32,7 @@ class TaughtLesson:
     number: int
     experiment: Experiment
     heading: str
-    drawings: Sequence[Drawing]
+    setup: Setup
     exercise: Markup
     answers: Sequence[Answer]
     prediction: Prediction | None
@@ -53,12 +53,11 @@ def taught(number: int, choice: Choice, facts: RunFacts | None) -> TaughtLesson:
     teaching = choice.experiment.teaching
     assert teaching is not None
     experiment = choice.experiment if facts is None else facts.run.experiment
-    arms = [name for name, _ in facts.compared] if facts is not None else []
     return TaughtLesson(
         number=number,
         experiment=choice.experiment,
         heading=teaching.heading,
-        drawings=drawings_of(experiment, arms or list(experiment.variants)[:2]),
+        setup=draw_setup(experiment),
         exercise=to_html(teaching.exercise, ROOT),
         answers=answers_of(choice, facts),
         prediction=None if facts is None else prediction_of(facts),

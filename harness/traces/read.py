@@ -124,8 +124,9 @@ def _parquet_tables(path: Path, options: ReadOptions) -> Iterator[pl.DataFrame]:
         present = frame.collect_schema().names()
         mapping = _mapping("parquet", options)
         if options.columns is None:
-            # A trace of this lab lacks the columns that its log did not have.
-            mapping = {key: name for key, name in mapping.items() if name in present or key == "time"}
+            # A trace of this lab lacks columns that its log did not have. What --client names must be there.
+            needed = {"time", *(["client"] if options.identity.startswith(COLUMN) else [])}
+            mapping = {key: name for key, name in mapping.items() if name in present or key in needed}
         for problem in missing_columns(mapping, present):
             raise UserError(f"{path}: {problem}")
         wanted = frame.select(*dict.fromkeys(mapping.values()))

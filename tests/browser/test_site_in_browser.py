@@ -120,7 +120,10 @@ def test_a_prediction_by_keys_is_compared_with_the_run(open_site: OpenSite, site
     measured = measured_share(site)
     assert f"You gave the busiest replica 40 % of the requests. It got {measured:g} %." in said
     assert "sticky: you said 1 s, it was " in said
-    assert page.page.locator("#bar-0 ~ .meter").inner_text() == f"measured {measured:g} %"
+    assert page.page.locator("#bar-0 ~ .meter").inner_text().split() == ["measured", f"{measured:g}", "%"]
+    track, bar = (page.page.locator(f"#bar-0 ~ .meter {part}").bounding_box() for part in (".track", "i"))
+    assert abs(bar["width"] / track["width"] - measured / 100) < 0.01
+    assert abs(track["width"] - page.page.locator("#bar-0").bounding_box()["width"]) < 1
     assert re.search(r"In repeat 1, \d+ of \d+ clients suffered", said)
 
 

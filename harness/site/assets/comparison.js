@@ -4,19 +4,23 @@ import { scalePlace, scaleText, scaleValue } from "./scales.js";
 
 const CLOSE = 1.25; // a guess within a quarter is close
 
-/** Marks the measured shares and returns a sentence. word: "measured", or "computed" of a simulated run. Bars are ranks: the largest guess is the busiest replica's. */
-export function compareBars(bars, guess, measured, word) {
+/** Marks the measured shares and returns a sentence. Bars are ranks: the largest guess is the busiest replica's. */
+export function compareBars(bars, guess, measured) {
   bars.forEach((bar, place) => {
     const mark = bar.parentElement.querySelector("[data-part=measured-bar]");
     mark.hidden = false;
     mark.querySelector("i").style.width = `${measured[place]}%`;
-    mark.querySelector("span").textContent = `${word} ${measured[place]} %`;
+    mark.querySelector(".value").textContent = `${measured[place]} %`;
   });
   const most = Math.round(Math.max(...guess));
   return `You gave the busiest replica ${most} % of the requests. It got ${measured[0]} %. ${howClose(most, measured[0])}`;
 }
 
-/** Marks the measured values of a scale and returns a sentence for each. guess: places of the sliders. */
+/**
+ * Marks the measured values of a scale and returns a sentence for each.
+ *
+ * guess: places of the sliders. word: "measured", or "computed" of a simulated run.
+ */
 export function compareScale(scale, guess, measured, word) {
   const kind = scale.dataset.kind;
   return [...scale.querySelectorAll("input")].map((input, place) => {

@@ -75,7 +75,7 @@ function submit() {
 function compare(prediction) {
   const findings = [];
   // The bars are ranks: the largest share that was guessed is that of the busiest replica.
-  findings.push(compareBars(bars, prediction.bars, measured.bars, measured.word));
+  findings.push(compareBars(bars, prediction.bars, measured.bars));
   for (const scale of scales) {
     const name = scale.dataset.scale;
     findings.push(...compareScale(scale, prediction.scales[name], measured.scales[name], measured.word));

@@ -65,7 +65,7 @@ def test_envoy_starts_with_every_policy_and_shows_it_as_planned(arm: Arm, tmp_pa
     try:
         # Nothing else is wrong with it.
         with pytest.raises(LabError, match="counts these endpoints as unhealthy"):
-            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm)
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm, healthy_within_s=0)
     finally:
         envoy.stop()
 
@@ -77,7 +77,7 @@ def test_envoy_starts_with_tls_and_shows_it_as_planned(route: str, tmp_path: Pat
     envoy = start_envoy_process(tmp_path / "run", arm, REPLICAS, tls)
     try:
         with pytest.raises(LabError, match="counts these endpoints as unhealthy"):
-            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm)
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm, healthy_within_s=0)
     finally:
         envoy.stop()
 
@@ -285,6 +285,6 @@ def test_weights_and_groups_that_envoy_has_not_read_are_refused(
             # The file is changed in place. Envoy only reads files that are renamed into place.
             path.write_text(path.read_text().replace(*changed))
         with pytest.raises(LabError, match=f"not as planned: endpoints' {message}"):
-            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm)
+            confirm_envoy(envoy.admin, envoy.files.config, REPLICAS, arm, healthy_within_s=0)
     finally:
         envoy.stop()

@@ -56,7 +56,7 @@ def disturbed(tmp_path):
 
 def printed(summary, width=200):
     out = StringIO()
-    print_summary(summary, Console(file=out, width=width), GOLDEN / "report.html")
+    print_summary(summary, Console(file=out, width=width))
     return out.getvalue()
 
 

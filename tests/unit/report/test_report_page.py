@@ -242,11 +242,11 @@ def test_a_report_that_cannot_be_written_is_the_users_error(tmp_path):
         build_report(run)
 
 
-def test_the_terminal_tells_table_verdict_figures_and_path(run):
+def test_the_terminal_tells_table_verdict_and_figures(run):
     out = StringIO()
     summary = summarise(read_run(run))
     summary.expectations[0].text = "[bold]as is[/bold]"
-    print_summary(summary, Console(file=out, width=120), run / "report.html")
+    print_summary(summary, Console(file=out, width=120))
     text = out.getvalue()
     for words in (
         "busiest ",
@@ -257,7 +257,19 @@ def test_the_terminal_tells_table_verdict_figures_and_path(run):
         "[bold]as is[/bold]; measured 1.005 (",
     ):
         assert words in text, words
-    assert str(run / "report.html") in text.replace("\n", "")
+
+
+def test_the_verdict_is_there_before_the_plots(run, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(run, again, ignore=shutil.ignore_patterns("plots", "report.html", "summary.json"))
+    told = []
+
+    def judged(folder, summary):
+        told.append((summary.verdict, (folder / "summary.json").is_file(), (folder / "report.html").exists()))
+        assert not list((folder / "plots").iterdir())
+
+    build_report(again, judged)
+    assert told == [("refuted", True, False)]
 
 
 def test_many_replicas_are_told_by_busiest_median_and_idlest(tmp_path):

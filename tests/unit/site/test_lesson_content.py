@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record
 from harness.site.chosen import Choice, StoredRun
-from harness.site.drawing import drawings_of
 from harness.site.exercise import answers_of
 from harness.site.formulas import formula_of
-from harness.site.lesson import lesson_parts
 from harness.site.prediction import MAX_BARS, _bars, prediction_of, time_in_words
 from harness.site.run_facts import RunFacts, read_facts
 from harness.site.sufferers import _who, sufferers_of
@@ -114,34 +112,6 @@ def test_what_an_exercise_changes_is_a_valid_experiment(name: str) -> None:
 def test_most_exercises_are_options_of_the_command_line() -> None:
     with_answer = [one.name for one in catalogue() if answers_of(Choice(one, None), None)]
     assert {"sticky", "pick_first", "retry_storm"} <= set(with_answer)
-
-
-@pytest.mark.parametrize("name", [one.name for one in catalogue()])
-def test_no_paragraph_of_a_lesson_is_lost(name: str) -> None:
-    (experiment,) = (one for one in catalogue() if one.name == name)
-    why, on_alb = lesson_parts(experiment)
-    assert (why + on_alb).count("<p>") == len([one for one in experiment.lesson.split("\n\n") if one.strip()])
-    assert why
-
-
-def test_a_drawing_for_each_route_with_the_clients_by_rate() -> None:
-    experiment = load_experiment("pick_first")
-    direct, proxied = drawings_of(experiment, list(experiment.variants))
-    assert direct.route == "direct"
-    assert direct.arms == ["pick_first", "client_round_robin"]
-    assert proxied.arms == ["proxy_round_robin"]
-    assert "12 clients" in proxied.text
-    sticky = drawings_of(load_experiment("sticky"), ["sticky"])[0]
-    radii = [client.radius for client in sticky.clients]
-    assert radii == sorted(radii, reverse=True)
-    assert radii[0] > radii[-1]
-
-
-def test_what_a_lesson_says_of_an_alb_stands_apart() -> None:
-    why, on_alb = lesson_parts(load_experiment("sticky"))
-    assert on_alb.count("<p>") == 2
-    assert on_alb.startswith("<p>On an AWS Application Load Balancer (ALB) this is target group stickiness")
-    assert "Where Envoy is not ALB" not in why
 
 
 def test_an_exercise_that_was_run_has_its_figures(facts: RunFacts) -> None:

@@ -177,6 +177,8 @@ def test_a_saved_trace_and_other_parquet(write: Write, tmp_path: Path) -> None:
     assert again.table.select(same).equals(trace.table.select(same))
     assert list(again.targets) == list(trace.targets)
     assert again.table["client"].n_unique() == trace.table["client"].n_unique()
+    with pytest.raises(UserError, match="there is no column 'user' for client"):
+        read(tmp_path / "t.parquet", identity="column:user")
     other = pl.DataFrame({"ts": ["2026-11-24 10:00:00", None], "u": ["a", "b"]})
     other.write_parquet(tmp_path / "o.parquet")
     found = read(tmp_path / "o.parquet", columns={"time": "ts", "client": "u"}, max_broken=0.5)
