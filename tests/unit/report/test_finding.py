@@ -140,9 +140,8 @@ def test_every_metric_has_a_headline_of_its_own():
     assert not [one for one in headlines.values() if re.search(r"[a-z]\.[a-z]|_ms\b", one)]
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_a_clause_holds_its_figure(name):
-    assert clause_of(name, "FIGURE").count("FIGURE") == 1
+def test_a_clause_holds_its_figure():
+    assert not [name for name in METRICS if clause_of(name, "FIGURE").count("FIGURE") != 1]
 
 
 @given(
