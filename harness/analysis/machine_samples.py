@@ -16,7 +16,7 @@ TAKEN_SHARE = 0.5
 MAX_GAP_S = 0.25  # longest calmer moment in a stretch: counters tick every 10 ms, and shares of 100 ms jump
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """The machine's counters at `at_ns` from the cell's start; those in _s count up. None: not known.
 
