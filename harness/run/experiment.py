@@ -149,7 +149,8 @@ def _measure(
     planned = [plan for cells in sure for plan in cells]
     writer.plan((plan.arm_name, plan.repeat) for plan in planned)
     redo = Redo(planned, writer, options)
-    with runs as new_run, RunProgress(experiment, len(planned), options.quiet) as progress:
+    computed = options.testbed == "simulated"
+    with runs as new_run, RunProgress(experiment, len(planned), options.quiet, computed) as progress:
 
         def run(plan: CellPlan) -> None:
             progress.cell(plan)

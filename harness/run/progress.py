@@ -14,13 +14,15 @@ OVERHEAD_S = 1.0  # of a cell besides its load, for the estimate on the bar
 
 
 class RunProgress:
-    """Shows which cell runs and how far it is. `quiet` shows nothing."""
+    """Shows which cell runs and how far it is. `quiet` shows nothing. `computed`: cells take no time."""
 
-    def __init__(self, experiment: Experiment, cells: int, quiet: bool) -> None:
+    def __init__(self, experiment: Experiment, cells: int, quiet: bool, computed: bool = False) -> None:
         self._console = SafeConsole(stderr=True)
         self._live = self._console.is_terminal and not quiet
         self._lines = not self._console.is_terminal and not quiet
         self._cells = cells
+        self._computed = computed
+        self._most_cells = cells // experiment.repeats.min * experiment.repeats.max
         work = experiment.workload
         self._cell_s = work.warm_up_s + work.duration_s + OVERHEAD_S
         note = TextColumn("{task.fields[note]}")
@@ -31,6 +33,8 @@ class RunProgress:
         self._again_s = 0.0  # spent on cells that were measured again
 
     def __enter__(self) -> Self:
+        if not self._computed:
+            self._say(self._how_long())
         self._bar.start()
         return self
 
@@ -60,9 +64,7 @@ class RunProgress:
         """A cell that was disturbed begins anew."""
         self._again_s += self._cell_s
         self._bar.update(self._task, total=self._cells * self._cell_s + self._again_s)
-        if self._lines or self._live:
-            line = f"{self._name(plan)}: measured again, because {reason}"
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._say(f"{self._name(plan)}: measured again, because {reason}")
         self.cell(plan)
 
     def cell_done(self, plan: CellPlan, answered: int) -> None:
@@ -70,5 +72,23 @@ class RunProgress:
         if self._lines:
             self._console.print(f"{self._name(plan)}: {answered:,} calls", highlight=False)
 
+    def _say(self, line: str) -> None:
+        if self._lines or self._live:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _how_long(self) -> str:
+        """Return how many cells there are, and how long they take about."""
+        noun = "cell" if self._cells == 1 else "cells"
+        cells = f"{self._cells} {noun}, about {_in_time(self._cells * self._cell_s)}"
+        if self._most_cells == self._cells:
+            return cells
+        return (
+            f"{cells}; up to {self._most_cells} cells, {_in_time(self._most_cells * self._cell_s)}, to decide"
+        )
+
     def _name(self, plan: CellPlan) -> str:
         return f"cell {plan.order + 1}/{self._cells}: {plan.arm_name}, repeat {plan.repeat}"
+
+
+def _in_time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
