@@ -250,21 +250,24 @@ def _advice(disturbed: Sequence[DisturbedCell], redo: int) -> str:
     rate = max(one.planned_rate_per_s or 0.0 for one in disturbed)
     half = f"{round(rate / 2)}" if rate >= 20 else f"{rate / 2:g}"
     what, less = (
-        (f"{rate:g} calls/s", f"--rate {half}") if rate else ("this load", "fewer clients (--clients)")
+        (f"{rate:g} calls/s", f"--rate {half}") if rate else ("this load", "--clients with fewer clients")
     )
     again = "" if redo else "--redo 2, "
     once_more = "again" if redo else "--redo 2"
+    other = f"{less} asks another question: it shows figures, and judges nothing."
     if cause == "stopped":
         return f"A signal (SIGSTOP) or a debugger stopped parts of the lab. Try {once_more}."
     if cause == "asleep":
         return f"This machine slept or was paused. Keep it awake, and try {once_more}."
     if cause == "load":
-        return f"The load processes are too slow for {what}. Try {less}, or more of them (--processes)."
+        return (
+            f"The load processes are too slow for {what}. Try more of them (--processes), or {less}. {other}"
+        )
     if cause == "lab":
-        return f"This machine is too slow for {what}. Try {less}, or a machine with more CPU cores."
+        return f"This machine is too slow for {what}. Try a machine with more CPU cores, or {less}. {other}"
     if cause == "hypervisor":
         return (
             f"This machine is too busy for {what}: other virtual machines take its CPU. "
-            f"Try {again}{less}, or another machine."
+            f"Try {again}another machine, or {less}. {other}"
         )
-    return f"This machine is too busy for {what}. Try {again}{less}, or close other programs."
+    return f"This machine is too busy for {what}. Close other programs, or try {again}{less}. {other}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -59,6 +60,11 @@ def print_summary(summary: Summary, console: Console) -> None:
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {meaning}", highlight=False)
     for kind, line in _lines(summary):
         console.print(entry(kind, line))
+
+
+def print_report(summary: Summary, report: Path, console: Console) -> None:
+    """Print the report's path, and after it what would help to a verdict, if there is none."""
+    console.print(f"report: {escape(str(report))}", highlight=False, soft_wrap=True)
     if summary.advice:
         console.print(f"[bold yellow]{escape(summary.advice)}[/]", highlight=False)
 

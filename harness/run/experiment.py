@@ -38,7 +38,10 @@ EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
     report, summary = measure_and_report(experiment, options, _print_verdict)
-    say(f"report: {report}")
+    from harness.output.safe_console import SafeConsole
+    from harness.report.terminal import print_report
+
+    print_report(summary, report, SafeConsole())
     return EXIT_STATUS[summary.verdict]
 
 

@@ -140,7 +140,10 @@ def test_redo_0_measures_once_and_says_what_would_help(start_lab: StartLab, tmp_
     assert (entry["attempts"], entry["disturbed"], lab.manifest["redo"]) == (1, [], 0)
     assert not (lab.run / "disturbed").exists()
     assert cell_info(lab.cell("proxy"))["disturbed_by"] == "processes"
-    advice = "This machine is too busy for 300 calls/s. Try --redo 2, --rate 150, or close other programs."
+    advice = (
+        "This machine is too busy for 300 calls/s. Close other programs, or try --redo 2, --rate 150. "
+        "--rate 150 asks another question: it shows figures, and judges nothing."
+    )
     assert " ".join(out.split()).endswith(advice)
 
 

@@ -16,7 +16,7 @@ from harness.record.cell_record import MACHINE_FILE, write_machine
 from harness.record.run_directory import read_run
 from harness.report.page import render_report
 from harness.report.tables import machine_table
-from harness.report.terminal import print_summary
+from harness.report.terminal import print_report, print_summary
 from tests.unit.synthetic.edited_run import edit, seal_again
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
@@ -56,7 +56,9 @@ def disturbed(tmp_path):
 
 def printed(summary, width=200):
     out = StringIO()
-    print_summary(summary, Console(file=out, width=width))
+    console = Console(file=out, width=width)
+    print_summary(summary, console)
+    print_report(summary, GOLDEN / "report.html", console)
     return out.getvalue()
 
 
@@ -104,39 +106,46 @@ def test_what_a_system_does_not_tell_has_a_dash(disturbed):
             "processes",
             600.0,
             2,
-            "This machine is too busy for 600 calls/s. Try --rate 300, or close other programs.",
+            "This machine is too busy for 600 calls/s. Close other programs, or try --rate 300. "
+            "--rate 300 asks another question: it shows figures, and judges nothing.",
         ),
         (
             "unknown",
             15.0,
             0,
-            "This machine is too busy for 15 calls/s. Try --redo 2, --rate 7.5, or close other programs.",
+            "This machine is too busy for 15 calls/s. Close other programs, or try --redo 2, --rate 7.5. "
+            "--rate 7.5 asks another question: it shows figures, and judges nothing.",
         ),
         (
             "hypervisor",
             1500.0,
             2,
             "This machine is too busy for 1500 calls/s: other virtual machines take its CPU. "
-            "Try --rate 750, or another machine.",
+            "Try another machine, or --rate 750. "
+            "--rate 750 asks another question: it shows figures, and judges nothing.",
         ),
         (
             "load",
             5000.0,
             2,
             "The load processes are too slow for 5000 calls/s. "
-            "Try --rate 2500, or more of them (--processes).",
+            "Try more of them (--processes), or --rate 2500. "
+            "--rate 2500 asks another question: it shows figures, and judges nothing.",
         ),
         (
             "lab",
             5000.0,
             0,
-            "This machine is too slow for 5000 calls/s. Try --rate 2500, or a machine with more CPU cores.",
+            "This machine is too slow for 5000 calls/s. Try a machine with more CPU cores, or --rate 2500. "
+            "--rate 2500 asks another question: it shows figures, and judges nothing.",
         ),
         (
             "processes",
             None,
             2,
-            "This machine is too busy for this load. Try fewer clients (--clients), or close other programs.",
+            "This machine is too busy for this load. Close other programs, "
+            "or try --clients with fewer clients. "
+            "--clients with fewer clients asks another question: it shows figures, and judges nothing.",
         ),
         (
             "stopped",
