@@ -49,7 +49,7 @@ def growth_bytes(values: list[int]) -> float:
 def test_memory_is_flat(start_lab: StartLab, tmp_path: Path) -> None:
     arms = {"arm": {"route": "envoy", "policy": "sticky"}}
     work = {"warm_up_s": 0.5, "duration_s": SOAK_S, "rate_per_s": RATE_PER_S, "clients": 12, "calls": MIX}
-    lab = start_lab("run", experiment_file(tmp_path, arms=arms, workload=work))
+    lab = start_lab("run", experiment_file(tmp_path, arms=arms, workload=work), "--redo", 0)
     cell = lab.await_state("measure")
     samples = sample(lab, SOAK_S - 1)
     rows = (cell / "requests.csv").read_bytes().count(b"\n")
