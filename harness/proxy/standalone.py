@@ -8,9 +8,7 @@ after a signal, 2 for bad usage, 4 if Envoy ended.
 """
 
 import argparse
-import ctypes
 import itertools
-import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from typing import NoReturn
 from harness.errors import LabError, UserError, did_you_mean
 from harness.events.context import Endpoint
 from harness.interrupt import one_interrupt
+from harness.leftovers.parent import end_with_parent
 from harness.leftovers.scratch import scratch_folder
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, plan_cells
@@ -31,7 +30,6 @@ from lb.target import split_address
 
 RESOLVE_INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 5.0
-PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -144,7 +142,7 @@ def _start(plan: CellPlan, files: EnvoyFiles) -> subprocess.Popen[bytes]:
         [envoy_program(), *envoy_args(plan, files)],
         stdin=subprocess.DEVNULL,
         # The kernel kills Envoy when this process, which has no other threads, ends.
-        preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
+        preexec_fn=end_with_parent,  # noqa: PLW1509
         start_new_session=True,  # so that Ctrl-C reaches only this process, which then stops Envoy
     )
 

@@ -5,6 +5,7 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from harness.leftovers.parent import end_with_parent
 from harness.paths import ROOT
 from harness.record.prediction import PREDICTION, Prediction
 from harness.record.record_file import write_record
@@ -27,7 +28,12 @@ class Predictor:
         if self._wanted:
             words = [sys.executable, "-m", "harness.testbed.simulated.predict", str(self._writer.path)]
             self._process = subprocess.Popen(  # noqa: S603 - fixed words and the lab's own path
-                words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                words,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing else
             )
         return self
 

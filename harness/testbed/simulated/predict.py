@@ -6,10 +6,8 @@ reads the experiment of the run directory and writes prediction.json there.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import random
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +30,6 @@ from harness.testbed.simulated.predicted_metrics import PredictedCell, predicted
 if TYPE_CHECKING:
     from simulator.system import Calls, Costs, System
 
-PR_SET_PDEATHSIG = 1
 # With so many cells the ends of the band are the k-th smallest and largest: k = 2 of 39, 1 of 19.
 SIMULATIONS = (39, 19)
 CALLS_IN_BUDGET = 200_000  # two seconds of one core, with 10 us to draw and simulate a call
@@ -40,8 +37,7 @@ PORTS = (32_768, 60_999)  # replicas get their ports from here, and ports decide
 
 
 def main(run: Path) -> None:
-    """Write prediction.json of a run directory. Ends with the process that has asked for it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Write prediction.json of a run directory."""
     from simulator.compiled import is_compiled
 
     stored = read_run(run)
