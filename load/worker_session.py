@@ -22,6 +22,7 @@ from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowBatch, RowCol
 
 CELL_ENDED, RUN_ENDED, NO_MASTER = 20, 21, 22  # exit statuses of a worker process that did not fail
 PINGS = 12
+SIGNALLED = "signalled"  # the kind of a message that this process sends itself on SIGTERM
 
 
 class MasterLostError(Exception):
@@ -113,7 +114,7 @@ class WorkerSession:
         for kind in protocol.TO_WORKER:
             runner.register_message(kind, self._receive)
         environment.events.heartbeat_received.add_listener(self._receive_heartbeat)
-        listen_for_stop(lambda: self._inbox.put(MasterMessage(protocol.STOP, {}, 0)))
+        listen_for_stop(lambda: self._inbox.put(MasterMessage(SIGNALLED, {}, 0)))
 
     def run(self) -> bool:
         """Run the session and return whether it was the last one of the run."""
@@ -127,10 +128,13 @@ class WorkerSession:
             offset_ns=self._offset.offset_ns,
             uncertainty_ns=self._offset.uncertainty_ns,
         )
-        message = self._wait_for(protocol.ORDER, protocol.BYE, protocol.STOP)
+        message = self._wait_for(protocol.ORDER, protocol.BYE, protocol.STOP, SIGNALLED)
         if message.kind == protocol.ORDER:
             set_process_name(message.data["name"])
             self._run_load(LoadOrder.from_dict(message.data["order"]), message.data["clients"])
+        elif message.kind == SIGNALLED:
+            # Without this the master would wait for a worker that never gets ready.
+            self._send(protocol.FAILED, error="SIGTERM before it began")
         bye = self._bye or self._wait_for(protocol.BYE)
         return bool(bye.data["last"])
 
@@ -172,7 +176,7 @@ class WorkerSession:
             return
         if message.kind == protocol.START:
             gate.open(message.data["start_ns"] - self._offset.offset_ns)
-        elif message.kind in (protocol.STOP, protocol.BYE):
+        elif message.kind in (protocol.STOP, protocol.BYE, SIGNALLED):
             engine.stop()
 
     def _report_ready(self, gate: MasterGate) -> None:

@@ -138,6 +138,25 @@ def test_an_error_in_a_worker_ends_the_load_at_once(start_load: StartLoad) -> No
     assert run.status()["error"].endswith("failed: KeyError: 'NoSuchCall'")
 
 
+def _connected_workers(root: int) -> list[psutil.Process]:
+    children = psutil.Process(root).children(recursive=True)
+    return [one for one in children if one.name() == "load-worker-0" and one.net_connections("tcp")]
+
+
+def test_a_worker_that_gets_sigterm_before_its_order_is_named(start_load: StartLoad) -> None:
+    """The master would wait for it without end."""
+    run = start_load("127.0.0.1:1", processes=1, expect_workers=1, master_bind_port=free_port())
+    deadline_s = time.monotonic() + 20
+    while not (workers := _connected_workers(run.process.pid)):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    time.sleep(0.5)  # until it has joined. It waits for its order, which waits for the other worker
+    (worker,) = workers
+    worker.send_signal(signal.SIGTERM)
+    assert run.end() not in (0, STOPPED_EARLY)
+    assert run.status()["error"] == "load-worker-0 failed: SIGTERM before it began"
+
+
 def test_workers_that_do_not_come_are_counted(start_load: StartLoad) -> None:
     program = (
         "import sys, load.main as it, load.master; load.master.EXPECTED_WORKERS_TIMEOUT_S = 1; it.main()"
