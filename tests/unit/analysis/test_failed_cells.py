@@ -16,6 +16,8 @@ from harness.report.page import render_report
 from harness.report.terminal import print_summary
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 REFUSED = {"code": "UNAVAILABLE", "message": "Connection refused", "calls": 7}
 LIMIT = {"code": "UNAVAILABLE", "message": "Too many open files", "calls": 90}
 

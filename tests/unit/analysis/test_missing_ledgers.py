@@ -21,6 +21,8 @@ from tests.unit.synthetic.edited_run import edit, seal_again
 from tests.unit.synthetic.handwritten_cell import row, write_cell
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 NO_ENVOY = {"envoy": "the proxy is not the lab's"}
 NO_REPLICA = {"replica": "no --replica was named"}
 NEITHER = NO_ENVOY | NO_REPLICA

@@ -12,6 +12,8 @@ from harness.analysis.validity import measure
 from tests.unit.synthetic.handwritten_cell import MS, asked, message, row, write_cell
 from tests.unit.thorough import examples
 
+pytestmark = pytest.mark.whole_run
+
 LOST = {
     **{"name": "load-worker-1", "host": "", "clients": [1], "rows": 0, "ended": "lost", "ended_ns": 0},
     **{"planned_requests": 40, "measured_requests": 10, "offset_ns": 0, "offset_uncertainty_ns": 0},

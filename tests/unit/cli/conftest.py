@@ -11,6 +11,12 @@ ROOT = Path(__file__).resolve().parents[3]
 LabHere = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what `check` simulates, which takes a second: tests/simulator has its tests."""
+    monkeypatch.setattr("harness.cli.check.outlook", lambda _: ())
+
+
 @pytest.fixture
 def lab_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> LabHere:
     """Runs one command line in this process, because starting a process takes longer than the command.

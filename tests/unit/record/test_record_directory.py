@@ -23,6 +23,8 @@ from lb.rows import REQUEST_COLUMNS
 from tests.unit.synthetic.edited_run import as_written
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 HEADER = ",".join(REQUEST_COLUMNS) + "\n"
 LINE = "3000000017,3,0,AddVideo,1,1,2,3,OK,,0,0,0,1,127.0.0.1:8\n"
 

@@ -17,6 +17,8 @@ from harness.record.summary import Finding
 from harness.report.finding import expectation_in_words, finding_of, value_of
 from harness.report.terminal import print_summary
 
+pytestmark = pytest.mark.whole_run
+
 
 def claim(metric, arm="sticky", of=None, *, verdict="held", measured=1.0, basis="interval", bound=3.0):
     words = f"{arm}: {metric} at least {bound:g}" + (f" times that of {of}" if of else "")

@@ -15,6 +15,8 @@ from harness.report.plots import MAX_NARROW_IN, PLOTS, draw_narrow, main_plot
 from harness.report.plotting import NARROW_IN, RC, PlotData, lay_out
 from harness.spec.experiment import catalogue
 
+pytestmark = pytest.mark.whole_run
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 

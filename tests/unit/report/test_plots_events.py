@@ -12,6 +12,8 @@ from harness.report.plots_events import ribbon_colours
 from harness.report.plotting import REPLICA_COLOURS
 from tests.unit.synthetic.handwritten_cell import MS
 
+pytestmark = pytest.mark.whole_run
+
 OF_EVENTS = ("over_time", "session_ribbon", "recovery")
 
 

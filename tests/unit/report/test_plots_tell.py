@@ -16,6 +16,8 @@ from harness.report.plotting import AT_LEAST, AT_LEAST_IN_WORDS, PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 ALWAYS = {"share_per_replica", "share_over_time", "clients_by_replica", "latency", "stages", "queues"}
 
 

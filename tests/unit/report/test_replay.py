@@ -16,6 +16,8 @@ from tests.unit.synthetic import stories
 from tests.unit.synthetic.handwritten_cell import MS, asked, endpoint, took_effect, write_events
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 ARMS = {
     "one": "route: envoy, policy: random",
     "two": "route: envoy, policy: sticky",

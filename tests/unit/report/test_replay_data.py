@@ -16,6 +16,8 @@ from harness.report.replay_data import QUANTUM_NS, Packed, pack
 from tests.unit.report.replay_unpacked import columns_in, unpacked
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 CLIENTS, METHODS, CODES = [7, 3, 0], ["AddVideo", "GetVideo"], ["OK", "UNAVAILABLE"]
 SECOND = 10**9
 

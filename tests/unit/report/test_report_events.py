@@ -14,6 +14,8 @@ from harness.report.page import render_report
 from harness.report.tables import ABSENT
 from harness.report.terminal import print_summary
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def killed(summaries):

@@ -19,6 +19,8 @@ from harness.report.terminal import print_summary
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import GOLDEN, synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 
 def column(table: Table, heading: str) -> list[str]:
     """Return what stands below a heading, row by row."""

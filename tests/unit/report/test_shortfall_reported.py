@@ -21,6 +21,8 @@ from harness.report.terminal import print_summary
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory):
