@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from browser_page import BrowserPage
+
 from harness.analysis.summary import summarise
 from harness.record.run_directory import read_run
 from harness.report.page import build_report, render_report
@@ -15,31 +17,12 @@ STORIES = {**stories.BY_NAME, "golden": EXPERIMENT}
 WITH_PLOTS = ("golden", "killed")  # drawing them takes most of the time
 
 
-class ReportPage:
-    """One page in a browser context of its own.
-
-    errors: what went wrong on the page. requests: addresses that it asked for.
-    """
+class ReportPage(BrowserPage):
+    """A report whose replay is ready."""
 
     def __init__(self, context: Any, report: Path) -> None:
-        self.context = context
-        self.url = report.resolve().as_uri()
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.page = context.new_page()
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._request)
-        self.page.goto(self.url)
+        super().__init__(context, report)
         self.page.wait_for_selector("[data-replay][data-ready]", state="attached")
-
-    def _console(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.errors.append(message.text)
-
-    def _request(self, request: Any) -> None:
-        if not request.url.startswith("data:"):
-            self.requests.append(request.url)
 
     def part(self, name: str) -> Any:
         """Return the element of the replay with that name."""

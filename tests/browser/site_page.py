@@ -4,29 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from browser_page import BrowserPage
 
-class SitePage:
-    """One page in a browser context of its own. errors: what went wrong. requests: addresses asked for."""
+
+class SitePage(BrowserPage):
+    """A page of the site."""
 
     def __init__(self, context: Any, page: Path) -> None:
-        self.context = context
         context.set_default_timeout(10_000)  # ms; what these tests wait for takes a fraction of a second
-        self.url = page.resolve().as_uri()
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.page = context.new_page()
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._request)
-        self.page.goto(self.url)
-
-    def _console(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.errors.append(message.text)
-
-    def _request(self, request: Any) -> None:
-        if not request.url.startswith("data:"):
-            self.requests.append(request.url)
+        super().__init__(context, page)
 
     def part(self, name: str) -> Any:
         """Return the element of the page with that name."""

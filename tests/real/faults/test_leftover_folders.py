@@ -111,7 +111,7 @@ def test_nobody_elses_folder_is_touched(
     file.write_text("a file")
     (left / "way_out").symlink_to(precious)
     if os.getuid() == 0:
-        foreign = tmp / f"lb-lab-up-{dead_owner}-strangers"
+        foreign = tmp / f"lb-lab-up-{dead_owner}-foreign_"
         foreign.mkdir()
         os.chown(foreign, 12345, 12345)
         kept.append(foreign)
