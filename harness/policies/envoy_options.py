@@ -59,8 +59,7 @@ class HashOptions(PolicyOptions):
     bounded_load_percent: Annotated[int, Field(ge=100, le=100_000)] | None = Field(
         default=None,
         description="limit of a replica's requests in flight, in percent of the mean over the replicas; "
-        "further "
-        "requests go to the next replica (default: no limit)",
+        "further requests go to the next replica (default: no limit)",
     )
 
 
