@@ -1,7 +1,8 @@
-"""`compiled`: turns a function into machine code, once for each version of this package.
+"""`compiled`: turns a function into machine code, once for each version and place of this package.
 
-Numba keeps machine code by the function's own source, and does not notice a change of a function that it
-calls in another file. So the code is kept in a folder that is named after the source of all of them.
+Numba keeps machine code by the place and source of the function's own file, and does not notice a change of a
+function that it calls in another file. So the code is kept in a folder that is named after the place and the
+source of all of them.
 """
 
 import hashlib
@@ -53,8 +54,8 @@ def _remove_old_versions(parent: Path) -> None:
 
 
 def source_version(package: Path) -> str:
-    """Return a name that changes with the source of the kernels or the version of Numba."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    """Return a name that changes with place and source of the kernels, and with the version of Numba."""
+    digest = hashlib.sha256(f"{numba.__version__}\0{package.resolve()}\0".encode())
     for path in sorted(package.glob("*.py")):
         if path.name in WITHOUT_KERNELS:
             continue
