@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from harness.analysis.summary import Facts, facts_of, summarise
+from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
 from harness.output.safe_text import visible
 from harness.record.record_file import own_folder, write_record, write_text
@@ -24,7 +24,7 @@ from harness.report.finding import contrast_in_words, finding_of, verdict_in_wor
 from harness.report.inline_svg import inline_svg
 from harness.report.plots import PLOTS, draw_narrow, draw_plots, main_plot
 from harness.report.prediction_table import prediction_section
-from harness.report.replay import replay_of
+from harness.report.replay import believed, replay_of
 from harness.report.setup_drawing import draw_setup
 from harness.report.share_tables import names_table, where_table
 from harness.report.stage_tables import stages_table
@@ -60,7 +60,7 @@ def build_report(
         plots = draw_plots(run.experiment, facts, folder)
         main = main_plot(finding_of(summary).metrics, plots)
         drawn = Drawn(main, draw_narrow(run.experiment, facts, main)) if main else None
-        page = render_report(run, summary, plots, _believed(run, facts), drawn)
+        page = render_report(run, summary, plots, believed(run, facts), drawn)
         write_text(run_dir / "report.html", visible(page))
     return run_dir / "report.html", summary
 
@@ -74,13 +74,6 @@ def _writable(run_dir: Path) -> Iterator[None]:
         raise UserError(
             f"{run_dir}: the report cannot be written ({error.strerror}); copy the run to where you may write"
         ) from error
-
-
-def _believed(run: Run, facts: Facts) -> Run:
-    """Return the run without the cells whose records contradict themselves."""
-    wrong = {(cell.arm, cell.repeat) for cells in facts.values() for cell in cells if cell.contradictions}
-    cells = [cell for cell in run.cells if (cell.record.arm, cell.record.repeat) not in wrong]
-    return replace(run, cells=cells)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from harness.analysis.clocks import clocks_of
 from harness.analysis.moments import UNARY, Moments, moments_of
+from harness.analysis.summary import Facts
 from harness.events.registry import kind_of
 from harness.metrics.metric import show
 from harness.record.event_log import AskedEvent
@@ -56,6 +57,13 @@ class _Part:
 
     from_ns: int
     to_ns: int | None
+
+
+def believed(run: Run, facts: Facts) -> Run:
+    """Return the run without the cells whose records contradict themselves."""
+    wrong = {(cell.arm, cell.repeat) for cells in facts.values() for cell in cells if cell.contradictions}
+    cells = [cell for cell in run.cells if (cell.record.arm, cell.record.repeat) not in wrong]
+    return replace(run, cells=cells)
 
 
 def replay_of(run: Run) -> Replay | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from harness.analysis.summary import facts_of, summarise
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import ArmSummary, Summary
 from harness.report.prediction_table import prediction_section
-from harness.report.replay import Replay, replay_of
+from harness.report.replay import Replay, believed, replay_of
 from harness.site.chosen import StoredRun
 
 
@@ -33,9 +33,7 @@ def read_facts(stored: StoredRun) -> RunFacts:
     """Return the facts of a run. Raises UserError naming the file that is missing or damaged."""
     run = read_run(stored.path)
     facts = facts_of(run)
-    wrong = {(cell.arm, cell.repeat) for cells in facts.values() for cell in cells if cell.contradictions}
-    believed = [cell for cell in run.cells if (cell.record.arm, cell.record.repeat) not in wrong]
     summary = summarise(run, facts)
     predicted = prediction_section(run.path, summary)
-    replay = replay_of(replace(run, cells=believed))
+    replay = replay_of(believed(run, facts))
     return RunFacts(stored, run, summary, replay, predicted.told if predicted else ())
