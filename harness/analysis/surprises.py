@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.analysis.validity import is_unspoiled
 from harness.metrics.registry import METRICS
@@ -84,8 +84,7 @@ def _comparison(
     costs_missing = "latency_ms" in metric and not predicted.calibrated
     found = Comparison(name, metric, low, median, high, measured, costs_missing, "")
     if found.is_surprise:
-        reason = _reason(found, arm, summary)
-        found = Comparison(name, metric, low, median, high, measured, costs_missing, reason)
+        found = replace(found, reason=_reason(found, arm, summary))
     yield found
 
 

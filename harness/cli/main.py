@@ -505,7 +505,8 @@ def _load(
     if quick:
         overrides = {**quick_overrides(experiment), **overrides}
         experiment = load_experiment(name, overrides)
-    changes = changes_of_question(load_experiment(name), overrides) if experiment.expect else ()
+    as_in_file = load_experiment(name) if overrides else experiment
+    changes = changes_of_question(as_in_file, overrides) if experiment.expect else ()
     return experiment, replace(options, overrides=overrides, changes=changes)
 
 
