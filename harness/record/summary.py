@@ -46,8 +46,8 @@ class Finding(Record):
         description="`held`, `refuted` or `inconclusive`: whether the interval lies on one side of the bound"
     )
     measured: Figure = Field(
-        description='median over the repeats that count for this metric; for "times" the ratio of the '
-        "medians of two arms; null: nothing to compare"
+        description='median over the repeats that count for this metric; for "times" the median of '
+        "the ratios of two arms, one a repeat; null: nothing to compare"
     )
     interval: tuple[Figure, Figure] | None = Field(
         description="its 95 % confidence interval over the repeats; null: there is none; an end that is null "

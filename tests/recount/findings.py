@@ -38,15 +38,18 @@ def _measured(run: RunFiles, repeats: Mapping[str, Sequence[Row]], expected: Row
 
 
 def _compared(columns: Sequence[Sequence[float | None]]) -> float | None:
-    """Return the median over the repeats, or the ratio of the medians of two arms."""
+    """Return the median over the repeats of the values of one arm, or of the ratios of two.
+
+    columns: (repeats, 1 or 2 arms).
+    """
     if not columns or any(value is None for column in columns for value in column):
         return None
-    medians = [
-        a.median([float(column[place] or 0) for column in columns]) for place in range(len(columns[0]))
-    ]
-    if len(medians) == 1:
-        return medians[0]
-    return medians[0] / medians[1] if medians[0] is not None and medians[1] else None
+    numbers = [[float(value or 0) for value in column] for column in columns]
+    if len(numbers[0]) == 1:
+        return a.median([value for (value,) in numbers])
+    if any(other == 0 or value == other == float("inf") for value, other in numbers):
+        return None
+    return a.median([value / other for value, other in numbers])
 
 
 def figure_of(repeat: Row, metric: str) -> Any:
