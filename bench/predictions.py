@@ -149,11 +149,13 @@ def _not_counted(scored: Sequence[Scored], every: Sequence[Comparison]) -> Itera
         yield f"Not predicted: {'; '.join(skipped)}."
     later = [run.run.name for run in scored if run.afterwards]
     if later:
+        which = "All runs" if len(later) == len(scored) else f"Of {len(scored)} runs {len(later)}"
         yield (
-            f"Predicted after they had been measured, from the experiment alone: {', '.join(later)}. "
-            "Nothing was predicted when they ran: they are older than predictions, or the simulator was not "
-            "compiled yet."
+            f"{which} were predicted after they had been measured, from the experiment alone. Nothing was "
+            "predicted when they ran: they are older than predictions, or the simulator was not compiled yet."
         )
+        if len(later) < len(scored):
+            yield "\n".join(f"- {name}" for name in later)
 
 
 def _coverage_rows(every: Sequence[Comparison]) -> Iterator[list[str]]:

@@ -71,7 +71,7 @@ def test_a_prediction_made_before_the_run_counts_and_a_skipped_one_is_made_now(
     (run.path / PREDICTION).unlink()
     assert found.afterwards is afterwards
     assert (found.prediction.costs == own.costs) is not afterwards
-    assert ("Predicted after they had been measured" in page([found])) is afterwards
+    assert ("predicted after they had been measured" in page([found])) is afterwards
 
 
 def test_the_command_writes_the_page_or_says_what_is_missing(
