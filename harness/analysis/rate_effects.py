@@ -13,7 +13,7 @@ from harness.metrics.facts import RateEffects
 from lb.plan import Load
 
 USUAL_PART = 8  # the first part of the measured window, one of so many, says which latency is usual
-LATE_TIMES = 2  # times its 99th percentile
+LATE_TIMES = 2  # times its 95th percentile
 LATE_SHARE = 0.1  # of the requests of a step, from which on the step is late
 NS_PER_S = 1e9
 
@@ -54,7 +54,7 @@ def rate_effects_of(
     first = np.sort(latency_ns[ok & (at_ns < window_s * NS_PER_S / USUAL_PART)])
     if not len(first):
         return RateEffects(rates, width_s, None, None, None)
-    usual_ns = float(first[math.ceil(round(0.99 * len(first), 6)) - 1])
+    usual_ns = float(first[math.ceil(round(0.95 * len(first), 6)) - 1])
     step = np.clip((at_ns / (width_s * NS_PER_S)).astype(np.int64), 0, len(rates) - 1)
     requests = np.bincount(step, minlength=len(rates))
     late_requests = np.bincount(step[~ok | (latency_ns > LATE_TIMES * usual_ns)], minlength=len(rates))
@@ -77,4 +77,4 @@ def _recovery_s(late: npt.NDArray[np.bool_], rates: Floats, width_s: float) -> f
         return None
     begins = int(high[-1]) + 1
     following = np.flatnonzero(late[begins:])
-    return (int(following[-1]) + 1) * width_s if len(following) else 0.0
+    return round((int(following[-1]) + 1) * width_s, 9) if len(following) else 0.0

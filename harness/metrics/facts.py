@@ -178,7 +178,7 @@ class RateEffects:
 
     planned_per_s: (steps,), the mean planned rate of all clients in each step of the measured window; the
     steps are those of WindowSeries. width_s: their width.
-    usual_ns: the 99th percentile latency of the requests with OK of the first eighth of the window; None
+    usual_ns: the 95th percentile latency of the requests with OK of the first eighth of the window; None
     without one. A request is late if it failed or took more than twice that. A step is late if a tenth of its
     requests are, and so are those of the step before or after.
     recovery_s: from the end of the last step that was planned to have more than the mean rate to the end of

@@ -420,7 +420,7 @@ METRICS: dict[str, Metric] = {
         "last step of time with more than the mean planned rate to the end of the last late step; 0 when "
         "none was late, null where the window ends with such a rate. A step is late if a tenth of its "
         "requests failed or took more than twice the usual latency, and so did a tenth of the step before "
-        "or after. The usual latency is the 99th percentile of the requests with OK of the first eighth of "
+        "or after. The usual latency is the 95th percentile of the requests with OK of the first eighth of "
         "the window. The steps are the smallest of ..., 0.1, 0.2, 0.5, 1, ... s that cut the window into 80 "
         "or less",
         lambda f: None if f.rate is None or f.rate.recovery_s is None else 1000 * f.rate.recovery_s,

@@ -30,7 +30,7 @@ Line = tuple[float, float]
 class Steps(Model):
     """A rate that changes at once, and then stays until the next change."""
 
-    shape: Literal["steps"]
+    shape: Literal["steps"] = Field(description="the rate changes at once, and it stays until the next step")
     steps: Points = Field(
         description="[second, requests per second], from when on the rate is how much; the first at 0"
     )
@@ -61,7 +61,7 @@ class Steps(Model):
 class Ramp(Model):
     """A rate that rises or falls evenly for as long as it is measured."""
 
-    shape: Literal["ramp"]
+    shape: Literal["ramp"] = Field(description="the rate changes evenly, from the start of measuring to its end")
     start_per_s: RateThen = Field(description="rate at the start of measuring")
     end_per_s: RateThen = Field(description="rate at its end")
 
@@ -83,7 +83,7 @@ class Ramp(Model):
 class Spike(Model):
     """A rate that is higher for a while: a crowd comes, and goes."""
 
-    shape: Literal["spike"]
+    shape: Literal["spike"] = Field(description="the rate changes up and down again: a crowd comes, and goes")
     base_per_s: RateThen = Field(description="rate before and after")
     peak_per_s: RateThen = Field(description="rate of the peak")
     at_s: Seconds = Field(description="when it begins, seconds from the start of measuring")
@@ -122,7 +122,7 @@ class Spike(Model):
 class Sine(Model):
     """A rate that goes up and down, as over days."""
 
-    shape: Literal["sine"]
+    shape: Literal["sine"] = Field(description="the rate changes as a wave, as over days")
     mean_per_s: Rate = Field(description="rate in the middle of the wave, where it begins to rise")
     amplitude_per_s: RateThen = Field(description="how far the rate rises above that, and falls below it")
     period_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
@@ -160,7 +160,7 @@ class Sine(Model):
 class PointsOfRate(Model):
     """A rate through points, with straight lines between them; after the last one it stays."""
 
-    shape: Literal["points"]
+    shape: Literal["points"] = Field(description="the rate changes in straight lines through points")
     points_per_s: Points | None = Field(
         default=None, description="[second, requests per second]; the first at 0 (default: the file's)"
     )
