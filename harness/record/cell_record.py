@@ -62,6 +62,11 @@ class CellRecord(Record):
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
     messages_per_stream: int = Field(description="messages that each stream was to have")
     planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
+    planned_rates_per_s: list[float] = Field(
+        default=[],
+        description="planned requests/s in each step of the measured window, which has up to 80 steps of "
+        "..., 0.1, 0.2, 0.5, 1, ... s; empty where the rate does not change",
+    )
     measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
     measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")
     epoch_unix_ns: int = Field(
