@@ -91,16 +91,18 @@ def test_every_id_is_there_once_and_what_is_referred_to_is_there(page):
     assert {name for one in named for name in one} | set(links) | set(clips) <= set(ids)
 
 
-def test_the_page_runs_its_own_script_and_no_other(run, page):
+def test_the_page_runs_its_own_scripts_and_no_other(run, page):
     html = (run / "report.html").read_text()
-    script = module_script("replay_player.js")
+    scripts = [module_script("replay_player.js"), module_script("whatif_panel.js")]
+    hashes = " ".join(script.csp_hash for script in scripts)
     policies = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv")]
     assert policies == [
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; " + f"script-src {script.csp_hash}"
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; " + f"script-src {hashes}"
     ]
     kinds = [attrs for tag, attrs in page.tags if tag == "script"]
-    assert kinds == [{"type": "application/json"}, {"type": "module"}]
-    assert f'<script type="module">{script.text}</script>' in html
+    assert kinds == [{"type": "application/json"}] * 2 + [{"type": "module"}] * 2
+    for script in scripts:
+        assert f'<script type="module">{script.text}</script>' in html
     assert not [key for _, attrs in page.tags for key in attrs if key.startswith("on")]
 
 
