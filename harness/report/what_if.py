@@ -7,20 +7,22 @@ no what-if.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from harness.analysis.validity import is_unspoiled
 from harness.metrics.headlines import headline_of
 from harness.metrics.metric import show
 from harness.plan.capacity import service_times_per_call
 from harness.plan.question import has_alike_replicas
 from harness.record.machine_costs import MachineCosts, RunCosts, known_costs, with_run
 from harness.record.run_directory import Run
-from harness.record.summary import ArmSummary, Summary
+from harness.record.summary import ArmSummary, RepeatSummary, Summary
 from harness.spec.arm import OWN_WORKLOAD, Arm
 from harness.spec.experiment import Experiment
 
@@ -111,10 +113,10 @@ def _arms(experiment: Experiment, summary: Summary) -> Iterator[dict[str, Any]]:
         policy, work = policy_of(variant.arm), experiment.workload_of(variant.arm)
         measured = summary.arms.get(name)
         unlike = experiment.events_of(variant.arm) or work.trace is not None or not set(work.calls) <= _UNARY
-        if policy is None or unlike or work.rate_per_s is None or measured is None or not measured.requests:
+        if policy is None or unlike or work.rate_per_s is None or measured is None:
             continue
         mean_ms = replicas.service_time_ms.mean * service_times_per_call(work)
-        if not mean_ms:
+        if not mean_ms or not _usable(measured, FIGURES["max_over_mean"]):
             continue
         settings = {
             "clients": work.clients,
@@ -145,13 +147,22 @@ def policy_of(arm: Arm) -> str | None:
 def _measured(arm: ArmSummary, rate_per_s: float) -> dict[str, Any]:
     """Return the figures of an arm, and the requests a second of its busiest replica, of the next, ..."""
     figures = {name: _figure(arm, metric) for name, metric in FIGURES.items()}
-    return {**figures, "ranks_per_s": [round(share * rate_per_s, 2) for share in arm.share_by_rank]}
+    shares = [repeat.share_by_rank for repeat in _usable(arm, FIGURES["max_over_mean"])]
+    ranks = [statistics.median(of_rank) for of_rank in zip(*shares, strict=False)]
+    return {**figures, "ranks_per_s": [round(share * rate_per_s, 2) for share in ranks]}
 
 
 def _figure(arm: ArmSummary, metric: str) -> dict[str, Any] | None:
-    lower = arm.at_least.get(metric)
-    value = arm.metrics.get(metric) if lower is None else lower
-    return None if value is None else {"value": round(value, 4), "at_least": lower is not None}
+    """Return the median over the usable repeats; what it is at least, where it is known only that."""
+    usable = _usable(arm, metric)
+    at_least = any(metric in repeat.at_least for repeat in usable)
+    values = [repeat.at_least.get(metric, repeat.metrics.get(metric)) for repeat in usable]
+    known = [value for value in values if value is not None]
+    return {"value": round(statistics.median(known), 4), "at_least": at_least} if known else None
+
+
+def _usable(arm: ArmSummary, metric: str) -> Sequence[RepeatSummary]:
+    return [repeat for repeat in arm.repeats if is_unspoiled(repeat.invalid_reasons, metric)]
 
 
 def _note(costs: RunCosts | None, added_ms: float) -> str:

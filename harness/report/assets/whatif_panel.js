@@ -82,6 +82,8 @@ class WhatIf {
     this.part("state").textContent = measured ? `Simulated, and ${word}: arm ${name}.` : `Simulated, not ${word}.`;
     this.part("changes").textContent = measured ? "" : `Changed from arm ${name}: ${changesText(settings, base.settings).join(", ")}.`;
     this.part("words").textContent = answerText(settings, answer);
+    const busiest = bandText(answer.ranks[0], (value) => Math.round(value).toLocaleString("en"));
+    this.part("load-text").textContent = `Requests a second of each replica. The busiest gets ${busiest}.`;
     this.part("seconds").textContent =
       `Each of ${answer.simulations} simulations has ${+answer.window_s.toPrecision(2)} s of load after its warm-up, with arrivals and placements of its own.`;
     this.part("back").hidden = Boolean(measured);
@@ -103,8 +105,6 @@ class WhatIf {
     const { answer, measured, base } = this;
     const svg = this.part("load");
     drawLoad(svg, svg.clientWidth || 320, answer, measured?.measured.ranks_per_s);
-    const top = answer.ranks[0];
-    svg.ariaLabel = `Requests a second of each replica. The busiest gets ${bandText(top, (value) => String(Math.round(value)))}, and can serve ${settingText("rate_per_s", answer.capacity_per_s)}.`;
     for (const figure of FIGURES) {
       const scale = this.part(`scale-${figure}`), log = figure !== "max_over_mean";
       const value = base.measured[figure]?.value;

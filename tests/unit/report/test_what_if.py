@@ -99,9 +99,29 @@ def test_an_external_testbed_has_none_and_a_simulated_run_was_not_measured(golde
 
 def test_figures_that_are_only_known_from_below_say_so(golden):
     run, summary = golden
-    arm = summary.arms["sticky"].model_copy(update={"at_least": {"latency_ms.p99": 77.0}})
-    found = what_if_of(run, summary.model_copy(update={"arms": {**summary.arms, "sticky": arm}}))
+    found = what_if_of(run, _with_sticky(summary, at_least={"latency_ms.p99": 77.0}))
     assert found.data["arms"][0]["measured"]["p99_ms"] == {"value": 77.0, "at_least": True}
+
+
+def test_what_is_not_usable_is_no_measurement(golden):
+    run, summary = golden
+    late = what_if_of(
+        run, _with_sticky(summary, invalid_reasons=["usable for counts only, because it was late"])
+    )
+    sticky = late.data["arms"][0]["measured"]
+    assert sticky["p99_ms"] is None
+    assert sticky["max_over_mean"]["value"] > 1
+    wrong = what_if_of(
+        run, _with_sticky(summary, invalid_reasons=["not usable, because it contradicts itself"])
+    )
+    assert wrong.arms == ["round_robin"]
+
+
+def _with_sticky(summary, **changed):
+    """The summary with other repeats of `sticky`."""
+    arm = summary.arms["sticky"]
+    arm = arm.model_copy(update={"repeats": [one.model_copy(update=changed) for one in arm.repeats]})
+    return summary.model_copy(update={"arms": {**summary.arms, "sticky": arm}})
 
 
 def test_page_and_script_have_the_same_policies_and_sliders():
