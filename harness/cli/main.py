@@ -182,9 +182,11 @@ def run(
 
 @app.command()
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="Where the experiment goes.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.yaml|FILE.py", help="An experiment, or a Locust file.")
+    ],
 ) -> int:
-    """Write a small experiment of your own, with comments, that runs as it is. Overwrites nothing."""
+    """Write a small experiment (or Locust file) of your own, with comments, that runs as it is."""
     from harness.cli.init import init_file
 
     return init_file(file)

@@ -40,7 +40,7 @@ def test_its_plan_can_be_shown(lab_here: LabHere, tmp_path: Path) -> None:
         (["mine"], "init: mine: expected a file name of A-Z a-z 0-9 _ . - that ends in .yaml"),
         (["my own.yaml"], "init: my own.yaml: expected a file name of"),
         (["mine.yaml/other.yaml"], "init: mine.yaml/other.yaml: cannot be written ("),
-        ([], "Missing argument 'FILE.yaml'"),
+        ([], "Missing argument 'FILE.yaml|FILE.py'"),
     ],
 )
 def test_it_overwrites_nothing_and_says_why(
@@ -54,3 +54,14 @@ def test_it_overwrites_nothing_and_says_why(
     assert err.count("\n") == 1
     assert (tmp_path / "mine.yaml").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.yaml", "mine.yaml"]
+
+
+def test_a_locust_file_is_a_copy_that_python_can_read(lab_here: LabHere, tmp_path: Path) -> None:
+    status, out, err = lab_here("init", "tasks.py", cwd=tmp_path)
+    assert (status, err) == (0, "")
+    assert "locust -f tasks.py --host HOST:PORT" in out
+    text = (tmp_path / "tasks.py").read_text()
+    compile(text, "tasks.py", "exec")
+    assert "class VideoUser(LabUser):" in text
+    assert "load/locustfile.py" not in text
+    assert lab_here("init", "tasks.py", cwd=tmp_path)[0] == 2
