@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.rate_effects import planned_rates
+from harness.paths import PROGRAM
 from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
@@ -47,7 +48,7 @@ def main(run: Path) -> None:
     else:
         prediction = Prediction(
             skipped="the simulator is not compiled yet, which takes about 30 s; "
-            f"`python run_experiment.py {stored.name} --testbed simulated` does it, once for each version"
+            f"`{PROGRAM} {stored.name} --testbed simulated` does it, once for each version"
         )
     write_record(run / PREDICTION, prediction)
 
