@@ -78,7 +78,8 @@ def _settings(options: argparse.Namespace) -> ClientSettings:
 
 def _print_result(options: argparse.Namespace, rows: list[Row]) -> int:
     column = {name: [row[number] for row in rows] for number, name in enumerate(REQUEST_COLUMNS)}
-    print(f"{len(rows)} calls of {options.method}, policy {options.policy}, to {options.target}")
+    policy = options.policy if options.service_config else "of the control plane"
+    print(f"{len(rows)} calls of {options.method}, policy {policy}, to {options.target}")
     print(f"{'replica':<16}{'calls':>9}{'share':>9}")
     for replica, calls in sorted(Counter(column["replica"]).items()):
         print(f"{replica or NO_ANSWER:<16}{calls:>9}{calls / len(rows):>9.1%}")

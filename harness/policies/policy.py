@@ -54,7 +54,8 @@ class Policy:
     alb: str  # what it is in ALB terms, and where it is not an ALB
     options: type[PolicyOptions]  # the model of its options
     traits: Callable[[Any], Traits]  # options -> what the other parts must know
-    template: str | None = None  # the file below envoy/ that renders it; None: there is no proxy
+    # The file below envoy/ that renders Envoy, or what a control plane tells; None: the client alone.
+    template: str | None = None
     grpc_name: str | None = None  # its name in gRPC; None: the client does not carry it out
     # Options, number of replicas -> why they do not fit, or None.
     replicas_problem: Callable[[Any, int], str | None] = lambda _options, _replicas: None
@@ -66,9 +67,14 @@ class Policy:
     def source(self) -> str:
         """Where the policy is written down, in Markdown, seen from docs/."""
         if self.template is not None:
-            return f"Envoy's configuration: [envoy/{self.template}](../envoy/{self.template})"
+            return f"Configuration: [envoy/{self.template}](../envoy/{self.template})"
         return f"gRPC's name: `{self.grpc_name}`, in a service config: [lb/policies.py](../lb/policies.py)"
 
     def chosen(self, options: Mapping[str, object]) -> PolicyOptions:
         """Return the options as a model, with its defaults. Raises pydantic's ValidationError."""
         return self.options.model_validate(dict(options))
+
+
+def balancing_extension(name: str) -> frozenset[str]:
+    """Return the extensions of a policy that is one of Envoy's load balancing policies and nothing else."""
+    return frozenset({f"envoy.load_balancing_policies.{name}"})

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from harness.errors import LabError, UserError
 from harness.events.context import PROXY
+from harness.fields import PROXIED
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
@@ -114,7 +115,7 @@ class CellRun:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
             record.own_clocks = not live.started_by_lab
             # Replicas that are not the lab's were not dealt out to groups as planned.
-            if live.started_by_lab and record.route != "direct":
+            if live.started_by_lab and record.route in PROXIED:
                 record.groups = group_of(self._plan.arm, list(live.replicas))
         self._writer.write_cell(self._folder, record)
 
