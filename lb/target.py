@@ -18,7 +18,9 @@ def resolver_target(target: str) -> str:
     """
     if target.startswith(XDS):
         split_address(_control_plane(target))
-        return "xds:///" + target.rpartition("/")[2]
+        if not (name := target.removeprefix(XDS).partition("/")[2]):
+            raise ValueError(f"{target!r} is not {XDS}HOST:PORT/NAME")
+        return f"xds:///{name}"
     if target.startswith(DNS):
         name_server, _, name = target.removeprefix(DNS).partition("/")
         for address in filter(None, (name_server, name or target)):

@@ -2,13 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from lb.policies import PolicyOptions
 
 # `source_address`: the client's address, from x-forwarded-for where there is one; `connection`: the address
 # at the other end of the connection.
 HashKey = Literal["header", "cookie", "source_address", "connection"]
+
+
+class Locality(Protocol):
+    """A part of the endpoints, as a zone, in what a control plane tells."""
+
+    @property
+    def replicas(self) -> int: ...  # how many of them, in order
+    @property
+    def weight(self) -> int: ...  # its share of the calls, over the sum of all weights
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,7 @@ class Traits:
     load_reports: bool = False  # every replica must send load reports (ORCA)
     weights: tuple[int, ...] = ()  # the endpoints' weights, replica-0's first; (): all are alike
     groups: Mapping[str, int] = field(default_factory=dict)  # target group -> number of replicas, in order
+    localities: Mapping[str, Locality] = field(default_factory=dict)  # name -> its replicas and weight
     client_health_checks: bool = False  # the policy takes notice of the client's own health checks
     # Confirmed before measuring: gRPC's name of the policy that all clients' channels have in force, and
     # Envoy's load balancing policies and session filters in force.

@@ -169,11 +169,7 @@ def confirm_policy(
     This also finds a template that renders a different policy than the arm names.
     """
     traits = traits_of(arm.route, arm.policy, arm.options)
-    balancing = {
-        policy["typed_extension_config"]["name"]
-        for cluster in clusters.values()
-        for policy in cluster["load_balancing_policy"]["policies"]
-    }
+    balancing = {entry["name"] for entry in _values(clusters, "typed_extension_config")}
     filters = {entry["name"] for found in _values(listeners, "http_filters") for entry in found} - {ROUTER}
     _same(f"extensions of {arm.policy}", sorted(traits.extensions), sorted(balancing | filters), whose)
     specifiers = [entry for found in _values(listeners, "hash_policy") for entry in found]

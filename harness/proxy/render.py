@@ -183,7 +183,7 @@ def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[s
     for name, endpoint in endpoints.items():
         cluster = _cluster(groups[name]) if groups else CLUSTER
         weight = weights.get(_number(name)) if endpoint.weight is None else endpoint.weight
-        found[cluster].append(_lb_endpoint(endpoint, weight))
+        found[cluster].append(lb_endpoint(endpoint, weight))
     return {
         cluster: {
             "version_info": "1",
@@ -206,8 +206,12 @@ def group_of(arm: Arm, replicas: Sequence[str]) -> dict[str, str]:
     The groups get their replicas in the order of the replicas' numbers, whether or not all of them are in
     `replicas`. Replicas that join later belong to the last group.
     """
-    groups = _traits(arm).groups
-    dealt = [group for group, count in groups.items() for _ in range(count)]
+    return dealt_to(_traits(arm).groups, replicas)
+
+
+def dealt_to(counts: Mapping[str, int], replicas: Sequence[str]) -> dict[str, str]:
+    """Return replica -> its group, as `group_of`. `counts`: group -> number of replicas at the start."""
+    dealt = [group for group, count in counts.items() for _ in range(count)]
     return {name: dealt[min(_number(name), len(dealt) - 1)] for name in replicas} if dealt else {}
 
 
@@ -228,7 +232,8 @@ def _number(replica: str) -> int:
     return int(replica.rpartition("-")[2])
 
 
-def _lb_endpoint(endpoint: Endpoint, weight: int | None) -> dict[str, object]:
+def lb_endpoint(endpoint: Endpoint, weight: int | None) -> dict[str, object]:
+    """Return an endpoint as EDS has it, in JSON."""
     host, _, port = endpoint.address.rpartition(":")
     entry: dict[str, object] = {
         "endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}

@@ -19,9 +19,10 @@ from ruamel.yaml import YAML
 
 from harness.errors import LabError
 from harness.events.context import Endpoint
+from harness.policies.registry import traits_of
 from harness.proxy.admin import confirm_policy, same_tree
 from harness.proxy.control_plane import ControlPlane
-from harness.proxy.render import assignments, render_xds
+from harness.proxy.render import CLUSTER, dealt_to, lb_endpoint, render_xds
 from harness.spec.arm import Arm
 
 # Modules of messages that JSON names by their types. Such a message is known once its module is imported.
@@ -33,12 +34,12 @@ EXTENSIONS = (
     "load_balancing_policies.client_side_weighted_round_robin.v3.client_side_weighted_round_robin",
     "load_balancing_policies.ring_hash.v3.ring_hash",
     "load_balancing_policies.round_robin.v3.round_robin",
+    "load_balancing_policies.wrr_locality.v3.wrr_locality",
 )
 for _extension in EXTENSIONS:
     importlib.import_module(f"envoy.extensions.{_extension}_pb2")
 
 MESSAGES = {"listener": Listener, "cluster": Cluster, "endpoints": ClusterLoadAssignment}
-ACKED = "ACKED"
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,26 @@ def policy_resources(arm: Arm) -> dict[str, Any]:
 
 
 def endpoints_resource(arm: Arm, endpoints: Mapping[str, Endpoint]) -> ClusterLoadAssignment:
-    """Return the endpoints of an arm as a message. gRPC ignores a locality that has no weight."""
-    ((_, response),) = assignments(arm, endpoints).items()
-    (resource,) = response["resources"]
-    (locality,) = resource["endpoints"]
-    locality |= {"locality": {"zone": "lab"}, "load_balancing_weight": 1}
-    fields = {key: value for key, value in resource.items() if key != "@type"}
-    return ParseDict(fields, ClusterLoadAssignment())
+    """Return the endpoints of an arm as a message, by locality.
+
+    Without localities in the policy there is one. gRPC ignores a locality that has no weight.
+    """
+    given = traits_of(arm.route, arm.policy, arm.options).localities
+    weights = {zone: one.weight for zone, one in given.items()} or {"lab": 1}
+    zone_of = dealt_to({zone: one.replicas for zone, one in given.items()}, list(endpoints))
+    localities = [
+        {
+            "locality": {"zone": zone},
+            "load_balancing_weight": weight,
+            "lb_endpoints": [
+                lb_endpoint(endpoint, endpoint.weight)
+                for name, endpoint in endpoints.items()
+                if zone_of.get(name, zone) == zone
+            ],
+        }
+        for zone, weight in weights.items()
+    ]
+    return ParseDict({"cluster_name": CLUSTER, "endpoints": localities}, ClusterLoadAssignment())
 
 
 def confirm_xds(arm: Arm, files: XdsFiles, dumps: Iterable[str]) -> None:

@@ -2,17 +2,22 @@
 
 import asyncio
 import base64
+import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from behind_envoy import StartBalanced, on_one_connection, session
+from chance import within_binomial
 from clients import calls
+from envoy.extensions.load_balancing_policies.least_request.v3.least_request_pb2 import LeastRequest
 from envoy_process import arm_of
 from proxyless import Proxyless, Rows
-from replica_process import StartReplica
+from replica_process import StartReplica, document
 
+from harness.errors import LabError
+from harness.proxy.xds import policy_resources
 from lb.client import Client
 
 Start = Callable[..., Proxyless]
@@ -20,11 +25,14 @@ Start = Callable[..., Proxyless]
 
 @pytest.fixture
 def proxyless(tmp_path: Path, start_replica: StartReplica) -> Iterator[Start]:
-    """Starts replicas and a control plane. `settings`: keys of the arm."""
+    """Starts replicas and a control plane. `replicas`: options of each; `settings`: keys of the arm."""
     started: list[Proxyless] = []
 
-    def start(policy: str, replicas: int = 3, **settings: object) -> Proxyless:
-        servers = {f"replica-{number}": start_replica("--slots", "1000") for number in range(replicas)}
+    def start(policy: str, replicas: Sequence[Sequence[str]] = ((),) * 3, **settings: object) -> Proxyless:
+        # With so many slots no call waits, so that only the policy decides.
+        servers = {
+            f"replica-{number}": start_replica("--slots", "1000", *own) for number, own in enumerate(replicas)
+        }
         started.append(Proxyless(tmp_path, arm_of("xds", policy, **settings), servers))
         return started[-1]
 
@@ -56,7 +64,7 @@ def test_each_client_takes_exact_turns(proxyless: Start) -> None:
 def test_the_ring_is_that_of_envoy(proxyless: Start, balanced: StartBalanced) -> None:
     # Both hash the key, and "host:port_N" for the ring's points, with xxHash64: no exception.
     envoy = balanced("ring_hash")
-    live = proxyless("ring_hash", replicas=0)
+    live = proxyless("ring_hash", [])
     live.servers |= envoy.servers
     live.publish()
     found = by_client(live.run(60, lambda clients: asyncio.gather(*(calls(one, 3) for one in clients))))
@@ -149,3 +157,70 @@ def test_an_endpoint_that_leaves_gets_nothing_and_no_call_fails(proxyless: Start
 
     for replicas in by_client(live.run(4, script)).values():
         assert set(replicas[60:]) == {"replica-1", "replica-2"}
+
+
+def test_clients_share_by_utilisation(proxyless: Start) -> None:
+    # Weight = rate / utilisation, and all report the same rate: 1/.2 : 1/.4 : 1/.8, that is 4 : 2 : 1.
+    reports = [("--settings", document(orca=cpu, slots=1000)) for cpu in (0.2, 0.4, 0.8)]
+    live = proxyless("weighted_round_robin", reports, options={"blackout_ms": 100, "weight_update_ms": 100})
+
+    async def script(clients: list[Client]) -> None:
+        (client,) = clients
+        until_s = time.monotonic() + 1.0
+        while time.monotonic() < until_s:  # for longer than the blackout
+            await calls(client, 21)
+            await asyncio.sleep(0.05)
+        await calls(client, 700)
+
+    (replicas,) = by_client(live.run(1, script)).values()
+    shares = Counter(replicas[-700:])
+    # The turns are interleaved by weight, so only the start of the rounds is random.
+    assert {name: count / 700 for name, count in shares.items()} == pytest.approx(
+        {"replica-0": 4 / 7, "replica-1": 2 / 7, "replica-2": 1 / 7}, rel=0.03
+    )
+
+
+def test_an_endpoint_whose_calls_fail_is_ejected(proxyless: Start) -> None:
+    failing = ("--settings", document(slots=1000, fail_share=1.0, fail_code="UNAVAILABLE"))
+    options = {"failing_percent": 50, "min_calls": 5, "interval_ms": 200, "max_ejection_percent": 50}
+    live = proxyless("outlier_detection", [failing, (), ()], options=options)
+
+    async def script(clients: list[Client]) -> None:
+        await sixty_each(clients)
+        await asyncio.sleep(0.5)  # for longer than an interval
+        await sixty_each(clients)
+
+    rows = live.run(2, script)
+    for client in range(2):
+        own = [row["code"] for row in rows if row["client"] == client]  # in the order of its calls
+        assert Counter(own[:60]) == {"OK": 40, "UNAVAILABLE": 20}
+        assert set(own[60:]) == {"OK"}
+
+
+def test_localities_share_by_weight(proxyless: Start) -> None:
+    zones = {"near": {"replicas": 2, "weight": 80}, "far": {"replicas": 1, "weight": 20}}
+    live = proxyless("localities", options={"localities": zones})
+    (replicas,) = by_client(live.run(1, lambda clients: calls(clients[0], 500))).values()
+    shares = Counter(replicas)
+    assert within_binomial(shares["replica-2"], 500, 0.2)
+    assert abs(shares["replica-0"] - shares["replica-1"]) <= 1  # turns within a locality
+
+
+def test_what_a_client_refuses_is_said(proxyless: Start) -> None:
+    live = proxyless("round_robin")
+    cluster = policy_resources(live.arm)["cluster"]
+    config = cluster.load_balancing_policy.policies[0].typed_extension_config.typed_config
+    config.Pack(LeastRequest())
+    live.control._publish({"cluster": cluster})
+    with pytest.raises(LabError, match=r"a client refuses the cluster: .*no supported load balancing policy"):
+        live.run(1, sixty_each)
+
+
+def test_what_is_in_force_is_compared_with_the_plan(proxyless: Start) -> None:
+    live = proxyless("ring_hash")
+    live.arm = arm_of("xds", "round_robin")  # planned; the control plane tells of another
+    with pytest.raises(LabError, match="the clients is not as planned: extensions of round_robin"):
+        live.run(1, sixty_each)
+    live.files.of("endpoints").write_text("{}")
+    with pytest.raises(LabError, match=r"the clients is not as planned: endpoints\.cluster_name"):
+        live.run(1, sixty_each)

@@ -39,7 +39,7 @@ def test_the_external_testbed_refuses_events() -> None:
 
 @pytest.mark.parametrize(
     ("testbed", "refused"),
-    [("local", {"partition"}), ("docker", {"rolling_deploy", "sticky_without_proxy"})],
+    [("local", {"partition"}), ("docker", {"rolling_deploy", "proxyless", "sticky_without_proxy"})],
     ids=str,
 )
 def test_a_testbed_accepts_all_other_experiments(testbed: str, refused: set[str]) -> None:
