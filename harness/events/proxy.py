@@ -86,8 +86,8 @@ def _drain_proxy(context: EventContext, planned: PlannedEvent, targets: Sequence
 KINDS = (
     EventKind(
         name="drain",
-        meaning="the endpoint becomes DRAINING (Envoy, control plane), and the name server no longer names it; "
-        "after `delay_s` the endpoint is removed and the process is stopped",
+        meaning="the endpoint becomes DRAINING (proxy, control plane), and the name server no longer names "
+        "it; after `delay_s` the endpoint is removed and the process is stopped",
         action=_drain,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
         keys={"delay_s": DELAY_MEANING},
