@@ -25,6 +25,7 @@ PLAIN_DATA = {
         "lb.ca_certificates",
         "lb.policies",
         "lb.plan",
+        "lb.rate_curve",
         "lb.rows",
         "lb.settings",
         "lb.source_address",
@@ -197,12 +198,5 @@ def test_imports_are_found_wherever_they_stand() -> None:
         "if TYPE_CHECKING:\n  from harness.run import experiment\n"
     )
     assert imports_in(source, "harness.testbed") == {
-        *(
-            "os",
-            "lb.plan",
-            "lb.rate_curve",
-            "harness.spec.Arm",
-            "harness.testbed.x",
-            "harness.run.experiment",
-        ),
+        *("os", "lb.plan", "harness.spec.Arm", "harness.testbed.x", "harness.run.experiment"),
     }
