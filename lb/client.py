@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
 from lb.clock import sleep_until
-from lb.plan import NS_PER_S, PlannedCall
+from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.session import Session
 from lb.settings import ClientSettings
@@ -66,7 +66,7 @@ class Client:
             for call in plan:
                 planned_ns = start_ns + call.at_ns
                 await sleep_until(planned_ns)
-                calls.create_task(self.call(call.method, planned_ns))
+                calls.create_task(self.call(call.method, planned_ns, work_ns=call.work_ns))
 
     async def _run_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
         deadline_ns = round(self._settings.deadline_s * NS_PER_S)
@@ -77,7 +77,7 @@ class Client:
             if end_ns is not None and time.monotonic_ns() > end_ns + deadline_ns:
                 self._sequence += 1 + sum(1 for _ in plan)  # calls that are not sent keep their numbers
                 return
-            answered_ns = await self.call(call.method, planned_ns, answered_ns)
+            answered_ns = await self.call(call.method, planned_ns, answered_ns, call.work_ns)
 
     async def run_closed_loop(
         self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int, first_number: int = 0
@@ -96,11 +96,14 @@ class Client:
             await self.call(call.method, planned_ns)
             planned_ns = time.monotonic_ns()
 
-    async def call(self, method: str, planned_ns: int, not_before_ns: int = 0) -> int:
+    async def call(
+        self, method: str, planned_ns: int, not_before_ns: int = 0, work_ns: int = NOT_RECORDED
+    ) -> int:
         """Make one call, planned for `planned_ns` (monotonic ns), record its row, and return when it ended.
 
         `not_before_ns`: when the answer came that the caller has waited for. Until then, and until the
         session's first answer, the call is not ready to be sent: that wait is no lag of the generator.
+        `work_ns`: the service time that the replica is asked for; NOT_RECORDED: it draws one.
         """
         session, sequence = self._session_at(planned_ns), self._sequence
         self._sequence += 1
@@ -113,7 +116,7 @@ class Client:
         request_id = self._number * REQUEST_IDS_PER_CLIENT + sequence
         outgoing = OutgoingCall(
             f"{self._settings.key_prefix}-{request_id}",
-            session.metadata(request_id),
+            session.metadata(request_id, work_ns),
             self._settings.deadline_s,
             planned_ns,
             session.update,

@@ -34,6 +34,7 @@ class ClientSettings:
     `tls`: calls are encrypted. Channels then never share a connection, even with share_connections, because
     gRPC Python creates new credentials for each channel.
     `ca_certificates`: certificates to trust, as PEM text; None: gRPC's list of public authorities.
+    `trace_prefix`: begins the ids by which a load balancer's log names the requests: lb.trace_id; "": none.
     """
 
     target: str
@@ -59,3 +60,4 @@ class ClientSettings:
     payload_bytes: int = 0
     tls: bool = False
     ca_certificates: str | None = None
+    trace_prefix: str = ""

@@ -31,6 +31,15 @@ def schema_text() -> str:
         for name, policy in policies.items()
     ]
     definitions["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
+    # A trace gives the rate, and may give the service times.
+    definitions["Workload"]["oneOf"].append({"required": ["trace"]})
+    definitions["Replicas"]["required"].remove("service_time_ms")
+    recorded = {"properties": {"service_times": {"const": "recorded"}}, "required": ["service_times"]}
+    schema["if"] = {
+        "properties": {"workload": {"properties": {"trace": recorded}, "required": ["trace"]}},
+        "required": ["workload"],
+    }
+    schema["else"] = {"properties": {"replicas": {"required": ["service_time_ms"]}}}
     definitions["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
     definitions["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
     return json.dumps(schema, indent=2) + "\n"

@@ -46,7 +46,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
     table = cell.requests()
     with table_errors(cell.folder, "request rows written by this lab"):
         window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
-        foreign_proxy = record.route == "envoy" and "envoy" in record.missing_ledgers
+        unread = "envoy" in record.missing_ledgers or cell.proxy_log is not None
+        foreign_proxy = record.route == "envoy" and unread
         if foreign_proxy:
             window = window.with_columns(_envoy_connection())
         counts = _counts(window)

@@ -147,7 +147,7 @@ def _of_trace(trace: TraceSource, work: Workload) -> str:
     start_s, end_s = trace.edges
     return (
         f"{work.rate_per_s:.4g}/s together, arrivals of a trace from {start_s:g} s to {end_s:g} s, "
-        f"speed {trace.speed:g}"
+        f"speed {trace.speed:g}{', recorded service times' if trace.service_times == 'recorded' else ''}"
     )
 
 

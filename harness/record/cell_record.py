@@ -42,6 +42,10 @@ class FailureRecord(Record):
     calls: int = Field(description="requests that ended so, warm-up included")
 
 
+def _nothing(value: str | None) -> bool:
+    return value is None
+
+
 class CellRecord(Record):
     """What is known of one cell, apart from its ledgers and events."""
 
@@ -79,6 +83,12 @@ class CellRecord(Record):
     )
     missing_ledgers: dict[Party, str] = Field(
         default={}, description="testbed `external`: unreadable ledgers (`envoy`, `replica`) -> reason"
+    )
+    trace_prefix: str | None = Field(
+        default=None,
+        exclude_if=_nothing,
+        description="testbed `external`: begins the ids of this cell's requests in the log of the load "
+        "balancer (`X-Amzn-Trace-Id`, `x-request-id`); left out where none were sent",
     )
     load_workers: list[LoadWorkerRecord] = Field(
         default=[], description="processes that made the calls; empty for a single one without a master"

@@ -17,6 +17,7 @@ from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.record.ledger_files import scan_proxy, scan_replicas
 from harness.record.manifest import MANIFEST, Manifest, PlannedCell, utc_now
+from harness.record.proxy_log import ProxyLog, read_proxy_log
 from harness.record.record_file import read_record, there_is, write_record, write_text
 from harness.record.seals import EXPERIMENT_FILE, file_hash, seal_of_cell
 from harness.record.tables import scan_rows
@@ -29,10 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm x one repeat of a stored run. Tables are polars LazyFrames, read when collected."""
+    """One arm x one repeat of a stored run. Tables are polars LazyFrames, read when collected.
+
+    proxy_log: the log of a load balancer that is not the lab's, where one was joined with the run. Then it is
+    the proxy's ledger, and record.missing_ledgers lacks it no more.
+    """
 
     folder: Path
     record: CellRecord
+    proxy_log: ProxyLog | None = None
 
     def events(self) -> list[AskedEvent]:
         """Return what was changed while measuring, in the order in which it was asked for."""
@@ -57,12 +63,26 @@ class Cell:
         return scan_replicas(self.folder, self.record.replicas)
 
     def proxy_ledger(self) -> pl.LazyFrame | None:
-        """Return Envoy's ledger, PROXY_COLUMNS (see scan_proxy).
+        """Return the proxy's ledger, PROXY_COLUMNS: Envoy's (see scan_proxy), or the joined log.
 
-        None where Envoy keeps no ledger of requests: on the route direct, and on envoy-l4, whose access log
+        None where there is no ledger of requests: on the route direct, and on envoy-l4, whose access log
         is one of connections.
         """
+        if self.proxy_log is not None:
+            return self.proxy_log.rows()
         return scan_proxy(self.folder) if self.record.route == "envoy" else None
+
+    @property
+    def proxy_targets(self) -> dict[str, str]:
+        """Address in the proxy's ledger -> replica."""
+        if self.proxy_log is not None:
+            return self.proxy_log.record.targets
+        return {address: name for name, address in self.record.replicas.items()}
+
+    @property
+    def whole_proxy(self) -> bool:
+        """Whether no row of the proxy's ledger is missing."""
+        return not self.record.incomplete_proxy and not (self.proxy_log and self.proxy_log.record.missing)
 
 
 @dataclass(frozen=True)
@@ -105,8 +125,18 @@ def read_run(path: Path) -> Run:
         folder = path / "cells" / f"{planned.arm}.{planned.repeat}"
         recorded = there_is(folder / CELL_FILE) and any(folder.glob("requests.*"))
         if recorded or manifest.status == "completed":
-            cells.append(Cell(folder, read_record(folder / CELL_FILE, CellRecord)))
+            cells.append(_read_cell(path, folder))
     return Run(path, manifest, experiment, cells)
+
+
+def _read_cell(run: Path, folder: Path) -> Cell:
+    """Return one cell, with the log of its load balancer if one was joined with the run."""
+    record = read_record(folder / CELL_FILE, CellRecord)
+    log = read_proxy_log(run, folder.name) if "envoy" in record.missing_ledgers else None
+    if log is not None:
+        lacking = {party: why for party, why in record.missing_ledgers.items() if party != "envoy"}
+        record = record.model_copy(update={"missing_ledgers": lacking})
+    return Cell(folder, record, log)
 
 
 class RunWriter:

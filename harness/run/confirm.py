@@ -49,6 +49,7 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         key_prefix=live.key_prefix,
         tls=live.tls,
         ca_certificates=live.authority,
+        trace_prefix=live.trace_prefix,
     )
 
 

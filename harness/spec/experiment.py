@@ -161,6 +161,8 @@ def experiment_yaml(experiment: Experiment) -> str:
     tree = experiment.model_dump(exclude={"name"}, exclude_none=True)
     if experiment.workload.trace is not None:
         tree["workload"] = {key: value for key, value in tree["workload"].items() if key not in REFUSED}
+        if experiment.workload.trace.service_times == "recorded":
+            del tree["replicas"]["service_time_ms"]
     return dump_tree(tree)
 
 

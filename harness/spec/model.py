@@ -203,6 +203,12 @@ class TraceSource(Model):
         allow_inf_nan=False,
         description="seconds of the trace in one second: 0.1 plays it ten times slower (default 1)",
     )
+    service_times: Literal["drawn", "recorded"] = Field(
+        default="drawn",
+        description="`recorded`: each request takes the time that its target took then, its queue there "
+        "included; replicas.service_time_ms is left out. `drawn`: as replicas.service_time_ms says (default "
+        "drawn)",
+    )
     sha256: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{64}$",

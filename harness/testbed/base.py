@@ -25,7 +25,8 @@ class LiveCell:
     started_by_lab: False on the testbed `external`. The other fields are for that testbed. missing_ledgers:
     the ledgers that it cannot read ("envoy", "replica") -> reason. tls: calls to envoy_address use TLS;
     authority: PEM text of the trusted CA certificates, None: those that come with gRPC. key_prefix: begins
-    the ids of the videos that clients add, because such replicas keep videos of earlier cells.
+    the ids of the videos that clients add, because such replicas keep videos of earlier cells. trace_prefix:
+    begins the ids by which the proxy's own log names the requests (lb.trace_id); "": none are sent.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class LiveCell:
     tls: bool = False
     authority: str | None = None
     key_prefix: str = "load"
+    trace_prefix: str = ""
 
     @property
     def target(self) -> str:

@@ -15,6 +15,7 @@ from harness.testbed.base import LiveCell
 from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_named, replica_names_behind
 from harness.testbed.processes import LoadOnThisMachine
 from lb.ca_certificates import read_ca_certificates
+from lb.trace_id import new_prefix
 
 
 class ExternalTestbed(LoadOnThisMachine):
@@ -63,6 +64,8 @@ class ExternalTestbed(LoadOnThisMachine):
             live.envoy_address = self._target.address
             live.tls, live.authority = self._target.tls, self._target.authority
             live.missing_ledgers["envoy"] = "the proxy is not the lab's"
+            if plan.arm.route == "envoy":  # a balancer of connections logs no requests
+                live.trace_prefix = new_prefix(time.time_ns())
         if self._named_replicas is not None:
             self._calls_before = self._named_replicas.calls_done()
         self._live = live

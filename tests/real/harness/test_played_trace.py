@@ -10,7 +10,7 @@ from lab_process import StartLab, experiment_file
 
 from docs.examples.alb_log import Traffic, write_log
 from harness.analysis.summary import facts_of
-from harness.record.run_directory import read_run
+from harness.record.run_directory import Cell, read_run
 from harness.traces.read import ReadOptions, read_trace
 
 pytestmark = pytest.mark.alone  # a generator that lags on a busy machine leaves a run without a verdict
@@ -21,14 +21,21 @@ ARMS = {
 }
 
 
+def _measured(cell: Cell) -> pl.DataFrame:
+    record = cell.record
+    inside = pl.col("planned_ns").is_between(record.measure_start_ns, record.measure_end_ns, closed="left")
+    return cell.requests().filter(inside).collect()
+
+
 def test_recorded_clients_send_what_they_sent(start_lab: StartLab, tmp_path: Path) -> None:
     write_log(tmp_path / "a.log", Traffic(requests=1_500, rate_per_s=100, clients=12, skew=1.0, targets=3))
     trace = read_trace([tmp_path / "a.log"], ReadOptions(key=b"0123456789abcdef"))
     trace.save(tmp_path / "t.parquet")
     path = experiment_file(tmp_path, arms=ARMS)
     tree = json.loads(path.read_text())
-    played = {"file": "t.parquet", "window": [5, 9], "speed": 4}
+    played = {"file": "t.parquet", "window": [5, 9], "speed": 4, "service_times": "recorded"}
     tree["workload"] = {"trace": played, "calls": {"AddVideo": 1}, "warm_up_s": 0.5, "deadline_ms": 2000}
+    tree["replicas"] = {"count": 3, "slots": 64}  # nobody waits: the trace's times have the queue of then
     path.write_text(json.dumps(tree))
     lab = start_lab("run", path)
     status, out, err = lab.end()
@@ -54,4 +61,10 @@ def test_recorded_clients_send_what_they_sent(start_lab: StartLab, tmp_path: Pat
         share = one / total
         assert abs(one - other) / total < 3.3 * math.sqrt(2 * share * (1 - share) / total)
     assert facts["sticky"].sessions.breaks == 0
+    # Each request took the time that was recorded of it; sleeps make up for a millisecond of the one before.
+    wanted = inside["target_time_ns"].sort()
+    for cell in run.cells:
+        took = _measured(cell)["service_ns"].sort()
+        assert (took - wanted).min() > -2_000_000
+        assert (took - wanted).median() < 3_000_000
     assert pl.read_parquet(lab.run / "trace.parquet").height < trace.table.height
