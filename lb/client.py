@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
 
 from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
 from lb.clock import sleep_until
+from lb.own_calls import OwnCalls
 from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.session import Session
@@ -37,14 +41,18 @@ class Client:
         self._settings = settings
         self._rows = rows
         self._channels = [open_channel(settings) for _ in range(settings.connections)]
-        self._calls = [
-            VideoCalls(
-                channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes
-            ).by_method()
-            for channel in self._channels
-        ]
+        self._calls = [self._calls_of(channel) for channel in self._channels]
         self._sequence = 0
         self._session: Session | None = None
+
+    def _calls_of(self, channel: grpc.aio.Channel) -> dict[str, Callable[[OutgoingCall], Awaitable[Answer]]]:
+        """Return the calls over a channel by their methods."""
+        settings = self._settings
+        if settings.service:
+            return OwnCalls(channel, settings, self._number).by_method()
+        return VideoCalls(
+            channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes
+        ).by_method()
 
     async def connect(self) -> None:
         """Connect all channels: see lb.channel.connect."""
@@ -120,6 +128,7 @@ class Client:
             self._settings.deadline_s,
             planned_ns,
             session.update,
+            sequence,
         )
         sent_ns = time.monotonic_ns()
         try:
@@ -156,7 +165,7 @@ class Client:
                 sent_ns - epoch_ns,
                 done_ns - epoch_ns,
                 code,
-                initial.get("x-lab-replica") or trailing.get("x-lab-replica", ""),
+                _replica_of(self._settings.replica_key, initial, trailing),
                 int(trailing.get("x-lab-queue-ns", 0)),
                 int(trailing.get("x-lab-service-ns", 0)),
                 int(trailing.get("x-lab-in-flight", 0)),
@@ -172,3 +181,8 @@ class Client:
     async def close(self) -> None:
         """Close the connections. Calls that are still open end with CANCELLED."""
         await asyncio.gather(*(channel.close() for channel in self._channels))
+
+
+def _replica_of(key: str, initial: Any, trailing: Any) -> str:
+    """Return the replica that the metadata of an answer names; "" if none does."""
+    return str((initial.get(key) or trailing.get(key, "")) if key else "")

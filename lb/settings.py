@@ -1,5 +1,6 @@
 """The settings of the clients of one arm."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,10 @@ class ClientSettings:
     gRPC Python creates new credentials for each channel.
     `ca_certificates`: certificates to trust, as PEM text; None: gRPC's list of public authorities.
     `trace_prefix`: begins the ids by which a load balancer's log names the requests: lb.trace_id; "": none.
+    `service`: "/package.Service/Method", the method of a service that is not the lab's; "": the lab's own.
+    `service_streams`: it answers with a stream. `service_requests`: serialised requests in base64. Client k
+    sends those of row k modulo the number of rows, in turn. `replica_key`: of an answer's metadata, initial
+    or trailing, that names the replica; "": nothing does.
     """
 
     target: str
@@ -61,3 +66,7 @@ class ClientSettings:
     tls: bool = False
     ca_certificates: str | None = None
     trace_prefix: str = ""
+    service: str = ""
+    service_streams: bool = False
+    service_requests: Sequence[Sequence[str]] = ()
+    replica_key: str = "x-lab-replica"

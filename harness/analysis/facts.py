@@ -64,6 +64,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         attempts = attempts_of(cell, rows, answered, names)
         waits = answered if attempts is None else attempts
+        if record.service is not None:  # its replicas tell nothing of these
+            waits = waits.clear()
         return CellFacts(
             arm=record.arm,
             repeat=record.repeat,

@@ -18,6 +18,7 @@ from harness.record.event_log import AskedEvent
 from harness.record.run_directory import Cell
 from harness.spec.arm import Retries
 from harness.spec.experiment import Experiment
+from harness.spec.own_service import UPSTREAM_LOG
 from lb.rows import REQUEST_IDS_PER_CLIENT
 
 # Ends that a client finds by itself, while the proxy and the replica may have another view of the call.
@@ -117,6 +118,7 @@ def _own_rows(cell: Cell) -> list[Rule]:
     # Clocks of other machines are estimated: what they say is compared with the send.
     ours = {"proxy_ns": cell.proxy_log is None, "first_arrived_ns": not cell.record.own_clocks}
     moments = ["planned_ns", *(name for name, is_ours in ours.items() if is_ours)]
+    named = cell.record.replica_from != UPSTREAM_LOG  # otherwise no answer names its replica
     return [
         Rule("before_start", "began before the cell's start", pl.min_horizontal(moments) < 0),
         Rule(
@@ -128,7 +130,7 @@ def _own_rows(cell: Cell) -> list[Rule]:
         Rule(
             "nobody_answered",
             "ended with OK at the client, which names no replica",
-            _OK & (pl.col("replica") == ""),
+            _OK & (pl.col("replica") == "") & pl.lit(named),
         ),
         Rule(
             "another_client",

@@ -153,6 +153,8 @@ def _of_trace(trace: TraceSource, work: Workload) -> str:
 
 def _capacity(experiment: Experiment, work: Workload) -> Lines:
     """Return what the replicas can serve, how much of it is planned, and a warning where that is too much."""
+    if experiment.service is not None:
+        return [("replicas", f"{experiment.replicas.count}, of {experiment.service.method}: not the lab's")]
     groups = alike_replicas(experiment.replicas, work)
     used = [
         (_names(group, groups), used) for group in groups if (used := utilisation_of(group, experiment, work))

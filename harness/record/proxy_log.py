@@ -68,3 +68,13 @@ def write_proxy_log(run: Path, cell: str, record: ProxyLogRecord, rows: pl.DataF
     with whole_file(folder / f"{cell}.parquet") as file:
         rows.write_parquet(file, compression="zstd")
     write_record(folder / f"{cell}.json", record)
+
+
+def with_logged_replica(requests: pl.LazyFrame, log: ProxyLog) -> pl.LazyFrame:
+    """Return the clients' requests with the target of the log as `replica`; "" where the log has none."""
+    import polars as pl
+
+    last = log.rows().sort("start_unix_ns").group_by("request_id").agg(pl.col("upstream").last())
+    columns = requests.collect_schema().names()
+    named = requests.join(last, on="request_id", how="left")
+    return named.with_columns(pl.col("upstream").fill_null("").alias("replica")).select(columns)

@@ -17,11 +17,12 @@ from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.record.ledger_files import scan_proxy, scan_replicas
 from harness.record.manifest import MANIFEST, Manifest, PlannedCell, utc_now
-from harness.record.proxy_log import ProxyLog, read_proxy_log
+from harness.record.proxy_log import ProxyLog, read_proxy_log, with_logged_replica
 from harness.record.record_file import read_record, there_is, write_record, write_text
 from harness.record.seals import EXPERIMENT_FILE, file_hash, seal_of_cell
 from harness.record.tables import scan_rows
 from harness.spec.experiment import Experiment, load_experiment
+from harness.spec.own_service import UPSTREAM_LOG
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -49,8 +50,14 @@ class Cell:
         return read_endpoint_changes(self.folder / EVENTS)
 
     def requests(self) -> pl.LazyFrame:
-        """Return one row per RPC: lb.rows.REQUEST_COLUMNS."""
-        return scan_rows(self.folder, "requests", REQUEST_COLUMNS)
+        """Return one row per RPC: lb.rows.REQUEST_COLUMNS.
+
+        Where only the load balancer's log says who answered, its target stands for the replica.
+        """
+        rows = scan_rows(self.folder, "requests", REQUEST_COLUMNS)
+        if self.proxy_log is None or self.record.replica_from != UPSTREAM_LOG:
+            return rows
+        return with_logged_replica(rows, self.proxy_log)
 
     def messages(self) -> pl.LazyFrame | None:
         """Return one row per stream message: lb.rows.MESSAGE_COLUMNS. None where there were no streams."""
@@ -135,7 +142,10 @@ def _read_cell(run: Path, folder: Path) -> Cell:
     log = read_proxy_log(run, folder.name) if "envoy" in record.missing_ledgers else None
     if log is not None:
         lacking = {party: why for party, why in record.missing_ledgers.items() if party != "envoy"}
-        record = record.model_copy(update={"missing_ledgers": lacking})
+        update: dict[str, object] = {"missing_ledgers": lacking}
+        if record.replica_from == UPSTREAM_LOG:
+            update |= {"replicas": log.record.targets, "initial_replicas": list(log.record.targets)}
+        record = record.model_copy(update=update)
     return Cell(folder, record, log)
 
 

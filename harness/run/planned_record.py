@@ -24,4 +24,6 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         planned_rate_per_s=plan.load.rate_per_s,
         epoch_unix_ns=epoch.unix_ns,
         attempt=manifest.cells[plan.order].attempts + 1,
+        service=None if experiment.service is None else experiment.service.method,
+        replica_from=None if experiment.service is None else experiment.service.replica_from,
     )

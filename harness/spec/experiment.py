@@ -22,6 +22,7 @@ from harness.spec.model import CHAPTERS, ExperimentModel
 from harness.spec.model import Expectation as Expectation
 from harness.spec.model import Replicas as Replicas
 from harness.spec.model import Workload as Workload
+from harness.spec.own_service import fill_in_service, without_filled_in
 from harness.spec.problems import WHOLE, Problem, first_problem
 from harness.spec.traced_workload import REFUSED, fill_in_trace
 from harness.spec.yaml_file import Tree, Where, dump_tree, read_tree
@@ -159,10 +160,12 @@ def experiment_yaml(experiment: Experiment) -> str:
     What a trace gives to the workload is left out.
     """
     tree = experiment.model_dump(exclude={"name"}, exclude_none=True)
+    if experiment.service is not None:
+        tree = without_filled_in(tree)
     if experiment.workload.trace is not None:
         tree["workload"] = {key: value for key, value in tree["workload"].items() if key not in REFUSED}
         if experiment.workload.trace.service_times == "recorded":
-            del tree["replicas"]["service_time_ms"]
+            tree["replicas"].pop("service_time_ms", None)
     return dump_tree(tree)
 
 
@@ -179,6 +182,7 @@ def _validated(
         )
     apply_overrides(tree.value, overrides)
     try:
+        fill_in_service(tree.value, folder)
         fill_in_trace(tree.value, folder)
     except UserError as error:
         key = tuple(str(error).partition(": ")[0].split("."))

@@ -19,6 +19,7 @@ from harness.record.ledger_files import PROXY_COLUMNS
 from harness.record.proxy_log import LogKind, ProxyLogRecord, write_proxy_log
 from harness.record.run_directory import Cell, Run
 from harness.record.tables import column_types
+from harness.spec.own_service import UPSTREAM_LOG
 from harness.traces.alb import AlbFields, parse_alb
 from harness.traces.envoy import parse_envoy
 from harness.traces.line_batches import line_batches
@@ -184,6 +185,9 @@ def _targets(cell: Cell, rows: pl.DataFrame, answered: pl.DataFrame) -> dict[str
 
     A balancer often calls replicas by other addresses than the lab. answered: request_id, replica.
     """
+    if cell.record.replica_from == UPSTREAM_LOG:  # nothing else names the replicas
+        addresses = rows["upstream"].drop_nulls().unique().sort().to_list()
+        return {address: address for address in addresses}
     known = {address: name for name, address in cell.record.replicas.items() if address}
     seen = (
         rows.join(answered, on="request_id")
