@@ -129,6 +129,7 @@ METRICS: dict[str, Metric] = {
         lambda f: f.requests,
         "counts",
         headline="requests",
+        clause="{} were planned",
     ),
     "error_share": Metric(
         "share",
@@ -161,6 +162,7 @@ METRICS: dict[str, Metric] = {
         "does not send what would leave later than a deadline after the window. Null in a closed loop",
         lambda f: f.unsent,
         headline="requests never sent",
+        clause="{} were never sent",
     ),
     "attempts.per_request": Metric(
         "ratio",
@@ -183,6 +185,7 @@ METRICS: dict[str, Metric] = {
         _bytes_per_request,
         "counts",
         headline="bytes per request",
+        clause="a request took {} on average",
     ),
     "spread.max_over_mean": Metric(
         "ratio",
@@ -260,6 +263,7 @@ METRICS: dict[str, Metric] = {
         lambda f: f.connections,
         "counts",
         headline="connections",
+        clause="there were {}",
     ),
     **{
         f"share.replica-{number}": Metric(
@@ -321,6 +325,7 @@ METRICS: dict[str, Metric] = {
         lambda f: f.sessions.count,
         "counts",
         headline="sessions",
+        clause="there were {}",
     ),
     "affinity.purity": Metric(
         "share",
@@ -347,7 +352,7 @@ METRICS: dict[str, Metric] = {
         "counts",
         one_event=lambda _: 1,
         headline="moves of a session between two requests",
-        clause="sessions changed their replica {} times",
+        clause="sessions had {} of affinity",
     ),
     "cache.hit_share": Metric(
         "share",
@@ -363,6 +368,7 @@ METRICS: dict[str, Metric] = {
         lambda f: f.streams.count,
         "counts",
         headline="streams",
+        clause="there were {}",
     ),
     "stream.purity": Metric(
         "share",
@@ -378,6 +384,7 @@ METRICS: dict[str, Metric] = {
         "stream - messages received; 0 without streams",
         lambda f: f.streams.missing,
         headline="missing messages of streams",
+        clause="{} of streams never came",
     ),
     **dict(latency_metrics()),
     **dict(duration_metrics()),
@@ -402,6 +409,7 @@ METRICS: dict[str, Metric] = {
         lambda f: f.answers_lost,
         one_event=lambda _: 1,
         headline="lost answers",
+        clause="{} lost their answer",
     ),
     "longest_gap_ms": Metric(
         "ms",

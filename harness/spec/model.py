@@ -165,7 +165,7 @@ BEGIN_WITH = "sticky"
 
 
 class Teaching(Model):
-    """The experiment as a lesson: its chapter, what to read in its report, and an exercise."""
+    """The experiment as a lesson: its chapter, what to read in its report, an exercise and its answer."""
 
     chapter: Chapter = Field(description="chapter of docs/lessons.md that the experiment belongs to")
     after: FileName | None = Field(
@@ -174,6 +174,9 @@ class Teaching(Model):
     heading: Line = Field(description="heading of the lesson, one line")
     read: Text = Field(description="what to read in the report and what it shows (Markdown)")
     exercise: Text = Field(description="one thing to change, and a question about it (Markdown)")
+    answer: Text | None = Field(
+        default=None, description="what the exercise showed when it was measured (Markdown; default: nothing)"
+    )
 
 
 def _trace_or_numbers(schema: dict[str, Any]) -> None:
