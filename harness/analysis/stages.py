@@ -42,8 +42,7 @@ def _free_streams(cell: Cell, clocks: CellClocks) -> pl.DataFrame:
     rows = proxy_rows(cell, clocks)
     if rows is None or clocks.proxy_offset_ns is None:
         return stream_free(pl.DataFrame(schema=_NO_REQUESTS))
-    # A log of another balancer may not tell connections apart.
-    columns = rows.filter(pl.col("proxy_connection").is_not_null()).select(
+    columns = rows.select(
         "request_id", pl.col("proxy_connection").alias("connection"), "proxy_ns", "proxied_ns"
     )
     return stream_free(columns.collect(engine="streaming"))
