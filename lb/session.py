@@ -31,6 +31,8 @@ class Session:
         self._echo: str | None = None
         self._trace_prefix = settings.trace_prefix
         self._fixed: Metadata = (("x-lab-session", f"{client}.{number}"),)
+        if settings.headers:
+            self._fixed = (*self._fixed, *settings.headers.items())
         if settings.draw:
             self._fixed = (*self._fixed, ("x-lab-draw", settings.draw))
         if settings.own_source_address:

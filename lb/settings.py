@@ -1,7 +1,7 @@
 """The settings of the clients of one arm."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_PAYLOAD_BYTES = 2500  # size of the text fields of a video, without the id
@@ -13,9 +13,10 @@ Compression = Literal["none", "gzip", "deflate"]
 class ClientSettings:
     """How clients make calls. All clients of an arm have the same settings.
 
-    `target`: HOST:PORT, or several with commas between them. `service_config`: gRPC's, as JSON (lb.policies);
-    None: gRPC's defaults. `cookie_jar`: sessions send cookies back. `await_first_answer`: the other calls of
-    a session wait until its first call has ended. `messages_per_stream`: messages of each stream.
+    `target`: as lb.target has it, such as HOST:PORT. `service_config`: gRPC's, as JSON (lb.policies); None:
+    gRPC's defaults, or what a control plane says. `cookie_jar`: sessions send cookies back.
+    `await_first_answer`: the other calls of a session wait until its first call has ended.
+    `messages_per_stream`: messages of each stream.
     `deadline_s`: of each call. `epoch_ns`: the instant (monotonic ns) from which rows count.
     `key_prefix`: start of the ids of added videos.
     `draw`: names the repeat. Replicas draw a request's service time from this name and the request's id, so
@@ -40,6 +41,7 @@ class ClientSettings:
     `service_streams`: it answers with a stream. `service_requests`: serialised requests in base64. Client k
     sends those of row k modulo the number of rows, in turn. `replica_key`: of an answer's metadata, initial
     or trailing, that names the replica; "": nothing does.
+    `headers`: name -> value of headers that every call has besides.
     """
 
     target: str
@@ -68,5 +70,6 @@ class ClientSettings:
     trace_prefix: str = ""
     service: str = ""
     service_streams: bool = False
-    service_requests: Sequence[Sequence[str]] = ()
+    service_requests: Sequence[Sequence[str]] = field(default_factory=list)
     replica_key: str = "x-lab-replica"
+    headers: Mapping[str, str] = field(default_factory=dict)

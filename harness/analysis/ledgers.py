@@ -41,8 +41,8 @@ def reconcile(cell: Cell) -> Ledgers:
         ledgers.append(_replica(replicas, numbers))
     if (proxy := cell.proxy_ledger()) is not None:
         targets = cell.proxy_targets.items()
-        known = {address: numbers[name] for address, name in targets if name in numbers}
-        ledgers.append(_envoy(proxy, known))
+        addresses = {address: numbers[name] for address, name in targets if name in numbers}
+        ledgers.append(_envoy(proxy, addresses))
     queries = [_bytes(proxy)] if proxy is not None else []
     agreement = (
         _once_each(through_envoy, not cell.whole_proxy, missing)
