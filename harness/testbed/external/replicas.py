@@ -49,7 +49,29 @@ class Target:
         return grpc.secure_channel(name, grpc.ssl_channel_credentials(trusted), OPTIONS)
 
 
-def replica_names_behind(target: Target, replicas: int, ask: Callable[[Target, int], str]) -> list[str]:
+def name_of_lab_replica(target: Target, number: int) -> str:
+    """Return the replica of this lab that answers a call. Raises UserError if the servers are others."""
+    metadata = (("x-lab-session", f"probe-{time.time_ns()}-{number}"),)
+    with target.channel() as channel:
+        stub: Any = VideoServiceStub(channel)  # type: ignore[no-untyped-call]
+        call = stub.ListVideos(pb.ListVideosRequest(limit=1), metadata=metadata, timeout=TIMEOUT_S)
+        try:
+            headers = dict(call.initial_metadata())
+            deque(call, maxlen=0)
+        except grpc.RpcError as error:
+            raise UserError(f"--target {target.address}: {failure(error)}{hint(target, error)}") from error
+    name = headers.get("x-lab-replica")
+    if not name:
+        raise UserError(
+            f"--target {target.address}: the answer has no replica name (header x-lab-replica); "
+            "expected replicas of this lab, and a load balancer that forwards their headers"
+        )
+    return str(name)
+
+
+def replica_names_behind(
+    target: Target, replicas: int, ask: Callable[[Target, int], str] = name_of_lab_replica
+) -> list[str]:
     """Return the sorted names of the replicas behind a load balancer.
 
     ask(target, number): makes one call with a connection and session of its own, and returns who answered.
@@ -78,26 +100,6 @@ def confirm_named(target: Target, named: Sequence[str]) -> None:
             f"--replica: {name} answers behind --target and is none of those named ({', '.join(named)}); "
             "name all replicas behind --target"
         )
-
-
-def name_of_lab_replica(target: Target, number: int) -> str:
-    """Return the replica of this lab that answers a call. Raises UserError if the servers are others."""
-    metadata = (("x-lab-session", f"probe-{time.time_ns()}-{number}"),)
-    with target.channel() as channel:
-        stub: Any = VideoServiceStub(channel)  # type: ignore[no-untyped-call]
-        call = stub.ListVideos(pb.ListVideosRequest(limit=1), metadata=metadata, timeout=TIMEOUT_S)
-        try:
-            headers = dict(call.initial_metadata())
-            deque(call, maxlen=0)
-        except grpc.RpcError as error:
-            raise UserError(f"--target {target.address}: {failure(error)}{hint(target, error)}") from error
-    name = headers.get("x-lab-replica")
-    if not name:
-        raise UserError(
-            f"--target {target.address}: the answer has no replica name (header x-lab-replica); "
-            "expected replicas of this lab, and a load balancer that forwards their headers"
-        )
-    return str(name)
 
 
 def failure(error: Any) -> str:

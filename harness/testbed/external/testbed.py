@@ -18,7 +18,6 @@ from harness.testbed.external.replicas import (
     ExternalReplicas,
     Target,
     confirm_named,
-    name_of_lab_replica,
     replica_names_behind,
 )
 from harness.testbed.external.service import name_told_by_service, service_calls
@@ -96,7 +95,7 @@ class ExternalTestbed(LoadOnThisMachine):
         assert self._target is not None
         count, service = experiment.replicas.count, experiment.service
         if service is None:
-            return dict.fromkeys(replica_names_behind(self._target, count, name_of_lab_replica), "")
+            return dict.fromkeys(replica_names_behind(self._target, count), "")
         clients = max(experiment.workload_of(arm).clients for arm in experiment.arms.values())
         self._service = calls = service_calls(service, self._target, clients)
         ask = partial(name_told_by_service, calls, service)

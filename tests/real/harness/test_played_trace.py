@@ -10,8 +10,11 @@ from lab_process import StartLab, experiment_file
 
 from docs.examples.alb_log import Traffic, write_log
 from harness.analysis.summary import facts_of
-from harness.record.run_directory import Cell, read_run
+from harness.plan.cells import plan_cells
+from harness.record.run_directory import read_run
 from harness.traces.read import ReadOptions, read_trace
+from lb.plan import Load, Phase, open_loop
+from lb.rows import REQUEST_IDS_PER_CLIENT
 
 pytestmark = pytest.mark.alone  # a generator that lags on a busy machine leaves a run without a verdict
 
@@ -21,10 +24,18 @@ ARMS = {
 }
 
 
-def _measured(cell: Cell) -> pl.DataFrame:
-    record = cell.record
-    inside = pl.col("planned_ns").is_between(record.measure_start_ns, record.measure_end_ns, closed="left")
-    return cell.requests().filter(inside).collect()
+def _work(load: Load) -> list[tuple[int, int]]:
+    """Return the id of each planned request, and its recorded service time."""
+    phases: tuple[Phase, ...] = ("warm_up", "measure")
+    of_clients = [
+        [call.work_ns for phase in phases for call in open_loop(load, client, phase, 1.0, opens=False)]
+        for client in range(load.clients)
+    ]
+    return [
+        (client * REQUEST_IDS_PER_CLIENT + number, work_ns)
+        for client, times in enumerate(of_clients)
+        for number, work_ns in enumerate(times)
+    ]
 
 
 def test_recorded_clients_send_what_they_sent(start_lab: StartLab, tmp_path: Path) -> None:
@@ -62,9 +73,11 @@ def test_recorded_clients_send_what_they_sent(start_lab: StartLab, tmp_path: Pat
         assert abs(one - other) / total < 3.3 * math.sqrt(2 * share * (1 - share) / total)
     assert facts["sticky"].sessions.breaks == 0
     # Each request took the time that was recorded of it; sleeps make up for a millisecond of the one before.
-    wanted = inside["target_time_ns"].sort()
+    load = plan_cells(run.experiment)[0].load
+    wanted = pl.DataFrame(_work(load), schema={"request_id": pl.Int64, "work_ns": pl.Int64}, orient="row")
     for cell in run.cells:
-        took = _measured(cell)["service_ns"].sort()
-        assert (took - wanted).min() > -2_000_000
-        assert (took - wanted).median() < 3_000_000
+        pairs = cell.requests().collect().join(wanted, on="request_id")
+        assert pairs.height == wanted.height
+        assert (pairs["service_ns"] - pairs["work_ns"]).min() > -2_000_000
+        assert pairs.select(pl.corr("service_ns", "work_ns")).item() > 0.9
     assert pl.read_parquet(lab.run / "trace.parquet").height < trace.table.height
