@@ -45,7 +45,7 @@ SLIDERS = {
 FIGURES = {"max_over_mean": "spread.max_over_mean", "p50_ms": "latency_ms.p50", "p99_ms": "latency_ms.p99"}
 _MODELLED = {"route", "policy", "options", *OWN_WORKLOAD} - {"calls", "messages_per_stream", "message_gap_ms"}
 _UNARY = {"AddVideo", "ListVideos"}
-_DOUBTS = "The lab does not count all cells of this run, so read its measured times with care."
+_DOUBTS = "The lab does not count all cells of this run. What they measured is left out here."
 
 
 @dataclass(frozen=True)
