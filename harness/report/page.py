@@ -14,6 +14,7 @@ import jinja2
 from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
 from harness.output.safe_text import visible
+from harness.paths import PROGRAM
 from harness.record.record_file import own_folder, write_record, write_text
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY, Summary
@@ -233,7 +234,7 @@ def _command(run: Run) -> str:
         words += ["--testbed", manifest.testbed, *manifest.testbed_options]
     words += ["--processes", str(load.processes)] if load.processes > 1 else []
     words += ["--expect-workers", str(load.expect_workers)] if load.expect_workers else []
-    return shlex.join(["python", "run_experiment.py", *words])
+    return f"{PROGRAM} {shlex.join(words)}"
 
 
 def _facts(run: Run) -> tables.Table:

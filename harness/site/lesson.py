@@ -88,6 +88,7 @@ def lesson_page(
         "policies_on_alb": on_aws(as_run),
         "read": to_html(teaching.read, ROOT),
         "exercise": to_html(teaching.exercise, ROOT),
+        "answer_text": to_html(teaching.answer or "", ROOT),
         "answers": answers_of(choice, facts),
         "formula": formula_of(facts) if facts is not None else None,
         "evidence": _evidence(facts) if facts is not None else None,

@@ -375,3 +375,12 @@ def test_five_arms_are_columns(summaries):
     print_summary(summaries["cached"], Console(file=out, width=110))
     assert "replica-3" in out.getvalue(), "an arm has target groups, so that names mean something"
     assert "cache hits" in out.getvalue()
+
+
+def test_names_of_arms_are_never_broken_at_80_columns(summaries):
+    arms = list(summaries["cached"].arms.values())
+    named = {f"an_arm_with_a_long_name{number}": arm for number, arm in enumerate(arms)}
+    out = StringIO()
+    print_summary(summaries["cached"].model_copy(update={"arms": named}), Console(file=out, width=80))
+    table = out.getvalue().partition("Requests answered")[2]
+    assert all(f" {name} " in table for name in named)
