@@ -76,6 +76,9 @@ def test_a_client_gets_what_it_asks_for_and_every_change(
     client.send(CLUSTERS, "a", "b", of=first)  # one name more: it is answered at once
     second = client.next()
     assert (names(second), second.version_info) == ({"a", "b"}, "1")
+    client.send(CLUSTERS, "a", of=first)  # of an older response: it changes nothing
+    client.send(ENDPOINTS, "a")
+    assert client.next().type_url == ENDPOINTS
     plane.publish([Cluster(name="b")])
     third = client.next()
     assert (names(third), third.version_info) == ({"b"}, "2")
@@ -100,7 +103,6 @@ def test_endpoints_count_as_accepted_when_every_client_says_so(
     plane.publish([ClusterLoadAssignment(cluster_name="a")])
     assert not plane.accepted()
     newest = [client.next() for client in clients]
-    clients[0].send(ENDPOINTS, "a", of=first)  # of an older response: it says nothing
     clients[0].send(ENDPOINTS, "a", of=newest[0], refuse="no port")
     clients[0].send(CLUSTERS, "a", "b")
     clients[0].next()
