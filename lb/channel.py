@@ -3,6 +3,7 @@
 import asyncio
 import os
 from contextlib import suppress
+from typing import Any
 
 import grpc
 
@@ -19,9 +20,10 @@ BOOTSTRAP = "GRPC_XDS_BOOTSTRAP_CONFIG"
 READY, IDLE = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE
 
 
-def open_channel(settings: ClientSettings) -> grpc.aio.Channel:
-    """Return a new channel with these settings. Call this on the event loop that uses the channel.
+def open_channel(settings: ClientSettings, library: Any = grpc.aio) -> Any:
+    """Return a new channel with these settings, of grpc.aio, or of `grpc`: one that blocks.
 
+    Call it for grpc.aio on the event loop that uses the channel.
     Raises ValueError for a target that gRPC cannot resolve.
     """
     target, arguments = resolver_target(settings.target), _arguments(settings)
@@ -29,10 +31,10 @@ def open_channel(settings: ClientSettings) -> grpc.aio.Channel:
     if bootstrap := xds_bootstrap(settings.target):
         os.environ[BOOTSTRAP] = bootstrap
     if not settings.tls:
-        return grpc.aio.insecure_channel(target, options=arguments, compression=compression)
+        return library.insecure_channel(target, options=arguments, compression=compression)
     trusted = None if settings.ca_certificates is None else settings.ca_certificates.encode("ascii")
     credentials = grpc.ssl_channel_credentials(trusted)
-    return grpc.aio.secure_channel(target, credentials, options=arguments, compression=compression)
+    return library.secure_channel(target, credentials, options=arguments, compression=compression)
 
 
 def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:

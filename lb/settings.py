@@ -1,6 +1,7 @@
 """The settings of the clients of one arm."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_PAYLOAD_BYTES = 2500  # size of the text fields of a video, without the id
@@ -35,6 +36,7 @@ class ClientSettings:
     `tls`: calls are encrypted. Channels then never share a connection, even with share_connections, because
     gRPC Python creates new credentials for each channel.
     `ca_certificates`: certificates to trust, as PEM text; None: gRPC's list of public authorities.
+    `headers`: name -> value of headers that every call has besides.
     """
 
     target: str
@@ -60,3 +62,4 @@ class ClientSettings:
     payload_bytes: int = 0
     tls: bool = False
     ca_certificates: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)

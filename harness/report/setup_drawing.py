@@ -145,8 +145,9 @@ def _draw_clients(work: Workload, height: int) -> Iterator[str]:
         y += 2 * radius + 4
     left = f" ({len(radii)} shown)" if len(radii) < work.clients else ""
     yield _text(2, y + _LINE, f"{work.clients} client{'s'[: work.clients > 1]}{left}")
-    if work.rate_per_s is not None:
-        yield _text(2, y + 2 * _LINE, f"{show(work.rate_per_s)} requests/s")
+    if work.mean_rate_per_s is not None:
+        most = f", {show(work.peak_rate_per_s)} at most" if work.changes else ""
+        yield _text(2, y + 2 * _LINE, f"{show(work.mean_rate_per_s)} requests/s{most}")
 
 
 def _draw_lanes(lanes: Sequence[_Lane], height: int) -> Iterator[str]:

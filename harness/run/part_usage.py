@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from harness.record.usage import USAGE_COLUMNS
@@ -53,7 +54,7 @@ class PartUsage:
         """Yield a row of USAGE_COLUMNS for each part that runs. CPU time counts from its first sample."""
         for part, pid in list(pids.items()):
             if part not in self._trees:
-                self._trees[part] = ProcessTrees(self._proc, lambda part=part: [pids[part]], self._tick_s)
+                self._trees[part] = ProcessTrees(self._proc, partial(_one, pids, part), self._tick_s)
             memory, cpu_s = self._memory(pid), self._trees[part].cpu_s()
             if memory is not None and cpu_s is not None:
                 yield time.monotonic_ns() - self._epoch_ns, part, round(cpu_s * 1e9), memory
@@ -64,3 +65,8 @@ class PartUsage:
             return int((self._proc / str(pid) / "statm").read_text().split()[1]) * self._page_bytes
         except (OSError, IndexError):
             return None
+
+
+def _one(pids: Mapping[str, int], part: str) -> list[int]:
+    """Return the process of a part as it is now: an event may have started it anew."""
+    return [pids[part]]

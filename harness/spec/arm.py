@@ -18,10 +18,10 @@ from harness.fields import (
     Lifetime,
     Messages,
     Model,
-    Rate,
     Route,
     Skew,
 )
+from harness.spec.rate import RateOverTime
 from services.settings import ReplicaSettings, Server
 
 # Streams that a connection to the proxy may have at once on route envoy: an ALB's limit.
@@ -269,7 +269,7 @@ class Arm(Model):
         description="events of this arm (default: the experiment's)",
     )
     clients: Clients | None = Field(default=None, description="clients of this arm (default: the workload's)")
-    rate_per_s: Rate | None = Field(
+    rate_per_s: RateOverTime | None = Field(
         default=None, description="requests per second of this arm (default: the workload's)"
     )
     skew: Skew | None = Field(default=None, description="skew of this arm (default: the workload's)")

@@ -48,6 +48,7 @@ def planned_of(experiment: ExperimentModel, variant: Variant) -> Planned:
         streams=bool(STREAMS & set(work.calls)),
         cache=experiment.replicas.cache is not None,
         target_groups=bool(traits.groups),
+        rate_changes=work.changes,
     )
 
 
