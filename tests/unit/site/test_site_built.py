@@ -95,6 +95,7 @@ def test_a_lesson_with_a_run_asks_before_it_shows(pages: dict[str, str]) -> None
     assert order == sorted(order)
     assert page.index('<div class="after">') < page.index("data-replay")
     assert '<a href="../reports/sticky.html">' in page
+    assert '<th scope="col"><abbr title="latency_ms.p99">p99 latency</abbr>, ms</th>' in page
 
 
 def test_the_simulators_prediction_stands_beside_the_learners(tmp_path: Path) -> None:
