@@ -17,11 +17,12 @@ from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.replica_ranks import replicas_differ, shares_by_rank
 from harness.analysis.run_rules import fingerprint, run_contradictions
+from harness.analysis.search import search_summary
 from harness.analysis.validity import CellResult, measure
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, EventEffects, Ledgers
 from harness.metrics.metric import Number
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell, Run
 from harness.record.summary import (
@@ -89,6 +90,7 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         invalid_reasons=verdict.invalid_reasons,
         replicas_differ=replicas_differ(experiment),
         notes=manifest.notes,
+        search=search_summary(experiment, results),
         **machine_fields(run, verdict.verdict),
         arms={
             name: _arm(
@@ -140,9 +142,12 @@ def _repeat(cell: CellFacts, result: CellResult) -> RepeatSummary:
 def _figures(cells: Sequence[CellFacts], metrics: Mapping[str, Number]) -> Figures:
     """Return the figures of `cells`: counts are totals. `metrics` holds the cell's, or the arm's medians.
 
-    Metrics that repeat a count or belong to one event are left out.
+    Metrics that repeat a count, or belong to one event or to a search, are left out.
     """
-    kept = {name: value for name, value in metrics.items() if name != "requests" and not event_metric(name)}
+    elsewhere = ("requests", CAPACITY)
+    kept = {
+        name: value for name, value in metrics.items() if name not in elsewhere and not event_metric(name)
+    }
     return Figures(
         requests=sum(cell.requests for cell in cells),
         errors=_total(cell.errors for cell in cells),

@@ -340,7 +340,8 @@ class CellFacts:
     which a part of the lab, or the machine, stood still, although no event did that.
     stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
     generator: the load generator's own share.
-    contradictions: one sentence for each way in which the record contradicts itself.
+    contradictions: one sentence for each way in which the record contradicts itself. disturbed: why the
+    machine has spoilt the cell, which was not measured again; None: it has not.
     """
 
     arm: str
@@ -382,3 +383,4 @@ class CellFacts:
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
+    disturbed: str | None = None

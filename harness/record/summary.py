@@ -190,6 +190,53 @@ class ArmSummary(Figures):
     repeats: list[RepeatSummary] = Field(description="the same for each cell, by repeat")
 
 
+class SearchedCell(Record):
+    """One cell of a search."""
+
+    arm: str = Field(description="name of the arm as run; its figures are in `arms`")
+    value: float = Field(description="value of the factor in it")
+    measured: Figure = Field(description="the condition's metric; null: not measured, or infinity")
+    held: bool | None = Field(description="whether the condition held; null: the cell cannot say")
+    reason: str = Field(description="why it cannot say; else empty")
+
+
+class RepeatSearch(Record):
+    """The search of one arm in one repeat. The capacity lies between `low` and `high`."""
+
+    repeat: int = Field(description="which repeat, from 1")
+    low: float | None = Field(description="highest value at which the condition held; null: it held nowhere")
+    high: float | None = Field(
+        description="lowest value above at which it did not hold; null: none was found"
+    )
+    is_found: bool = Field(description="whether the two are as close as `within` asks")
+    cells: list[SearchedCell] = Field(description="the cells, by value")
+
+
+class ArmSearch(Record):
+    """The search of one arm."""
+
+    low: float | None = Field(description="median of `low` over the repeats; null: it held nowhere")
+    high: float | None = Field(description="median of `high` over the repeats; null: none was found")
+    capacity_per_s: Figure = Field(
+        description="halfway between the two, on a log scale; if there is only one, this one; null: neither"
+    )
+    repeats: list[RepeatSearch] = Field(description="the search in each repeat")
+    contradictions: list[str] = Field(
+        description="where the condition failed at a value and held at a higher one, in words"
+    )
+
+
+class SearchSummary(Record):
+    """What a search has found. It takes for granted that the condition fails above some value."""
+
+    factor: str = Field(description="what was varied")
+    metric: str = Field(description="the condition's metric")
+    bound: float = Field(description="the condition's bound")
+    condition: str = Field(description="the condition in words")
+    within: float = Field(description="how far `low` and `high` may be apart, as a share")
+    arms: dict[str, ArmSearch] = Field(description="name of the arm in the experiment -> what was found")
+
+
 class RepeatedCell(DisturbedAttempt):
     """An attempt that was set aside because the machine disturbed it. No figure comes from it."""
 
@@ -260,6 +307,9 @@ class Summary(Record):
     replicas_differ: bool = Field(
         description="whether the experiment tells its replicas apart: by settings of their own, weights, "
         "target groups or events. Otherwise tables rank them"
+    )
+    search: SearchSummary | None = Field(
+        default=None, exclude_if=_absent, description="of an experiment with `search`; else left out"
     )
     advice: str | None = Field(description="what helps where the machine prevented a verdict; else null")
     arms: dict[str, ArmSummary] = Field(description="name of the arm as run -> its figures")

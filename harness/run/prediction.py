@@ -57,6 +57,7 @@ class Predictor:
         self._end()
         if skipped is not None:
             write_record(self._writer.path / PREDICTION, Prediction(skipped=skipped))
+        self._writer.seal_prediction()
 
     def _end(self) -> None:
         process, self._process = self._process, None

@@ -31,6 +31,7 @@ from harness.fields import (
 from harness.metrics.metric import SHOWN_UNITS
 from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
+from harness.spec.search import Search
 from lb.settings import MAX_PAYLOAD_BYTES
 from services.settings import ReplicaSettings, SettingsModel, WorkSettings
 
@@ -336,6 +337,11 @@ class ExperimentModel(Model):
     )
     events: list[Event] = Field(
         default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured"
+    )
+    search: Search | None = Field(
+        default=None,
+        description="the highest value at which a condition holds is looked for in each arm (default: no "
+        "search)",
     )
     repeats: Repeats = Field(
         default=RepeatRange(min=3, max=9),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.metrics.registry import CAPACITY
 from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
@@ -25,7 +26,8 @@ from harness.record.run_directory import read_run
 from harness.spec.experiment import Experiment
 from harness.testbed.simulated.limits import not_modelled
 from harness.testbed.simulated.model import calls_of, system_of
-from harness.testbed.simulated.predicted_metrics import PredictedCell, predicted_metrics
+from harness.testbed.simulated.predicted_capacity import predicted_capacity
+from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
 
 if TYPE_CHECKING:
     from simulator.system import Calls, Costs, System
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 SIMULATIONS = (39, 19)
 CALLS_IN_BUDGET = 200_000  # two seconds of one core, with 10 us to draw and simulate a call
 PORTS = (32_768, 60_999)  # replicas get their ports from here, and ports decide where hashed keys go
+MAX_TIMES_RATE = 4.0  # of the workload's rate: the highest that is tried where replicas can serve any rate
 
 
 def main(run: Path) -> None:
@@ -58,6 +61,11 @@ def predict(
 
     counts: how many simulations of each arm there may be, the most first.
     """
+    if experiment.search is not None:
+        metric = experiment.search.condition.metric
+        if metric not in PREDICTED:
+            return Prediction(skipped=f"the simulator does not predict {metric}, which the search looks at")
+        experiment = at_the_highest_rate(experiment)
     first = {plan.arm_name: plan for plan in plan_cells(experiment) if plan.repeat == 1}
     plans = {name: first[name] for name in experiment.variants}
     reasons = {name: not_modelled(experiment, plan.arm) for name, plan in plans.items()}
@@ -76,12 +84,21 @@ def predict(
             not_modelled=reasons[name],
             simulations=(count or 0) if name in modelled else 0,
             calibrated=own.get(name) is not None,
-            overload=float(np.mean([cell.overloaded for cell in cells[name]])) if name in modelled else None,
+            overload=_overload(cells[name]) if name in modelled else None,
             metrics=bands_of([cell.metrics for cell in cells[name]]) if name in modelled else {},
         )
         for name in plans
     }
     return Prediction(costs=_where_costs_are_from(arms), arms=arms)
+
+
+def at_the_highest_rate(experiment: Experiment) -> Experiment:
+    """Return a searched experiment at the rate that its replicas can serve together: none above is tried."""
+    work, replicas = experiment.workload, experiment.replicas
+    served = [capacity_per_s(replicas.work_of(name), work) for name in replicas.names]
+    known = [one for one in served if one is not None]
+    rate = math.fsum(known) if known else MAX_TIMES_RATE * (work.rate_per_s or 1.0)
+    return experiment.model_copy(update={"workload": work.model_copy(update={"rate_per_s": rate})})
 
 
 def simulations_for(calls: float, counts: Sequence[int] = SIMULATIONS) -> int | None:
@@ -116,10 +133,18 @@ def _costs(costs: MachineCosts, testbed: str, route: str) -> Costs | None:
 
 @dataclass(frozen=True)
 class SimulatedOutlook:
-    """What one simulated cell says: its metrics, and whether a replica got more than it can serve."""
+    """What one simulated cell says: its metrics, and whether a replica got more than it can serve.
+
+    Of a search it is what its cells say together, and overloaded is None.
+    """
 
     metrics: Mapping[str, float]
-    overloaded: bool
+    overloaded: bool | None
+
+
+def _overload(cells: Sequence[SimulatedOutlook]) -> float | None:
+    found = [cell.overloaded for cell in cells if cell.overloaded is not None]
+    return float(np.mean(found)) if found else None
 
 
 def _cells(
@@ -131,7 +156,11 @@ def _cells(
         for name, plan in plans.items():
             own = replace(plan, repeat=repeat, load=load_of(plan.workload, experiment.seed, repeat))
             system, calls = _simulated(experiment, own, costs[name], repeat)
-            cells[name].append(_outlook(experiment, system, calls, plan))
+            if experiment.search is None:
+                cells[name].append(_outlook(experiment, system, calls, plan))
+            else:
+                found = predicted_capacity(experiment.search, system, calls, own)
+                cells[name].append(SimulatedOutlook({} if found is None else {CAPACITY: found}, None))
     return cells
 
 
