@@ -5,6 +5,7 @@ claims.py decides one claim from one value a repeat; validity.py says which cell
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -160,7 +161,7 @@ def _both(decision: Decision, punctual: Decision, cells: Sequence[CellResult], m
 def _median_of(arm: str, metric: str, results: Results, searches: Searches) -> Number:
     if metric == CAPACITY:
         found = bracket_of_arm(searches, arm)
-        return None if found is None else found.middle
+        return None if found is None or math.isinf(found.middle) else found.middle
     return median([cell.values[metric] for cell in results.get(arm, ())])
 
 

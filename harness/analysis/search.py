@@ -142,7 +142,7 @@ def _both(low: Decision, high: Decision, claim: Claim, bracket: Bracket) -> Deci
     for one in (low, high):
         if one.interval is not None:
             interval = interval.hull(one.interval.low, one.interval.high)
-    measured = bracket.middle
+    measured = bracket.middle if bracket.is_closed else None
     if low.verdict == high.verdict != "inconclusive":
         what = "bracket" if low.basis == "one repeat" else "interval"
         reason = f"the {what} is {interval_in_words(interval, claim.bound)}"

@@ -245,11 +245,11 @@ def machine_fields(run: Run, verdict: VerdictWord) -> dict[str, Any]:
             for cell in run.cells
             if (machine := read_machine(cell.folder))
         ],
-        "advice": _advice(disturbed, run.manifest.redo) if disturbed and verdict == "inconclusive" else None,
+        "advice": _advice(disturbed, run) if disturbed and verdict == "inconclusive" else None,
     }
 
 
-def _advice(disturbed: Sequence[DisturbedCell], redo: int) -> str:
+def _advice(disturbed: Sequence[DisturbedCell], run: Run) -> str:
     """Return what would help the user to a verdict."""
     (cause, _), *_ = Counter(one.cause for one in disturbed).most_common(1)
     rate = max(one.planned_rate_per_s or 0.0 for one in disturbed)
@@ -257,13 +257,15 @@ def _advice(disturbed: Sequence[DisturbedCell], redo: int) -> str:
     what, less = (
         (f"{rate:g} calls/s", f"--rate {half}") if rate else ("this load", "--clients with fewer clients")
     )
-    again = "" if redo else "--redo 2, "
-    once_more = "again" if redo else "--redo 2"
+    again = "" if run.manifest.redo else "--redo 2, "
+    once_more = "again" if run.manifest.redo else "--redo 2"
     other = f"{less} asks another question: it shows figures, and judges nothing."
     if cause == "stopped":
         return f"A signal (SIGSTOP) or a debugger stopped parts of the lab. Try {once_more}."
     if cause == "asleep":
         return f"This machine slept or was paused. Keep it awake, and try {once_more}."
+    if run.experiment.search is not None:
+        return f"This machine is too busy or too slow for {what}. Close other programs, and try {once_more}."
     if cause == "load":
         return (
             f"The load processes are too slow for {what}. Try more of them (--processes), or {less}. {other}"

@@ -94,6 +94,6 @@ def next_value(outcomes: Outcomes, guess: float, within: float, first_step: floa
 
 
 def _usable(value: float, outcomes: Outcomes) -> float | None:
-    """Return a value with few digits; None where it has been measured, or no experiment may have it."""
-    rounded = float(f"{value:.{DIGITS}g}")
-    return rounded if rounded not in outcomes and 0 < rounded <= MAX_VALUE else None
+    """Return a value with few digits that an experiment may have; None where it has been measured."""
+    rounded = min(float(f"{value:.{DIGITS}g}"), MAX_VALUE)
+    return rounded if rounded > 0 and rounded not in outcomes else None

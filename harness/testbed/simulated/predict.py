@@ -23,9 +23,9 @@ from harness.record.machine_costs import MachineCosts, known_costs, read_costs
 from harness.record.prediction import BAND_SHARE, PREDICTION, ArmPrediction, Band, Prediction
 from harness.record.record_file import write_record
 from harness.record.run_directory import read_run
-from harness.spec.experiment import Experiment
+from harness.spec.experiment import Experiment, Workload
 from harness.testbed.simulated.limits import not_modelled
-from harness.testbed.simulated.model import calls_of, system_of
+from harness.testbed.simulated.model import DrawnCalls, calls_of, draw_calls, system_of
 from harness.testbed.simulated.predicted_capacity import predicted_capacity
 from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
 
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 # With so many cells the ends of the band are the k-th smallest and largest: k = 2 of 39, 1 of 19.
 SIMULATIONS = (39, 19)
 CALLS_IN_BUDGET = 200_000  # two seconds of one core, with 10 us to draw and simulate a call
+SEARCHED_CALLS_IN_BUDGET = 300_000  # three seconds: the cells of a search share their calls
 PORTS = (32_768, 60_999)  # replicas get their ports from here, and ports decide where hashed keys go
+# Of what all replicas serve, the highest rate that is tried: a short cell may keep its objective above that.
+MAX_TIMES_SERVED = 1.25
 MAX_TIMES_RATE = 4.0  # of the workload's rate: the highest that is tried where replicas can serve any rate
 
 
@@ -71,7 +74,8 @@ def predict(
     reasons = {name: not_modelled(experiment, plan.arm) for name, plan in plans.items()}
     modelled = {name: plan for name, plan in plans.items() if not reasons[name]}
     calls = sum(map(_calls, modelled.values()))
-    count = simulations_for(calls, counts)
+    budget = CALLS_IN_BUDGET if experiment.search is None else SEARCHED_CALLS_IN_BUDGET
+    count = simulations_for(calls, counts, budget)
     if modelled and count is None:
         return Prediction(
             skipped=f"a repeat has about {calls:,.0f} calls, and {SIMULATIONS[-1]} simulations of it take "
@@ -93,17 +97,19 @@ def predict(
 
 
 def at_the_highest_rate(experiment: Experiment) -> Experiment:
-    """Return a searched experiment at the rate that its replicas can serve together: none above is tried."""
+    """Return a searched experiment at the highest rate that is tried: more than its replicas serve."""
     work, replicas = experiment.workload, experiment.replicas
     served = [capacity_per_s(replicas.work_of(name), work) for name in replicas.names]
     known = [one for one in served if one is not None]
-    rate = math.fsum(known) if known else MAX_TIMES_RATE * (work.rate_per_s or 1.0)
+    rate = MAX_TIMES_SERVED * math.fsum(known) if known else MAX_TIMES_RATE * (work.rate_per_s or 1.0)
     return experiment.model_copy(update={"workload": work.model_copy(update={"rate_per_s": rate})})
 
 
-def simulations_for(calls: float, counts: Sequence[int] = SIMULATIONS) -> int | None:
+def simulations_for(
+    calls: float, counts: Sequence[int] = SIMULATIONS, budget: int = CALLS_IN_BUDGET
+) -> int | None:
     """Return how many simulations of a repeat with so many calls fit into the budget; None: too few."""
-    return next((count for count in counts if count * calls <= CALLS_IN_BUDGET), None)
+    return next((count for count in counts if count * calls <= budget), None)
 
 
 def _calls(plan: CellPlan) -> float:
@@ -153,9 +159,11 @@ def _cells(
     """Return arm -> `count` simulated repeats: each has arrivals and placements of its own."""
     cells: dict[str, list[SimulatedOutlook]] = {name: [] for name in plans}
     for repeat in range(1, count + 1):
+        drawn: list[tuple[Workload, DrawnCalls]] = []
         for name, plan in plans.items():
             own = replace(plan, repeat=repeat, load=load_of(plan.workload, experiment.seed, repeat))
-            system, calls = _simulated(experiment, own, costs[name], repeat)
+            system = _system(experiment, own, costs[name], repeat)
+            calls, _ = calls_of(experiment, own, _drawn(experiment, own, drawn))
             if experiment.search is None:
                 cells[name].append(_outlook(experiment, system, calls, plan))
             else:
@@ -164,9 +172,16 @@ def _cells(
     return cells
 
 
-def _simulated(
-    experiment: Experiment, plan: CellPlan, costs: Costs | None, repeat: int
-) -> tuple[System, Calls]:
+def _drawn(experiment: Experiment, plan: CellPlan, known: list[tuple[Workload, DrawnCalls]]) -> DrawnCalls:
+    """Return the calls of a cell. known: those of this repeat that are drawn already; a new one is added."""
+    found = next((drawn for workload, drawn in known if workload == plan.workload), None)
+    if found is None:
+        found = draw_calls(experiment, plan)
+        known.append((plan.workload, found))
+    return found
+
+
+def _system(experiment: Experiment, plan: CellPlan, costs: Costs | None, repeat: int) -> System:
     from simulator.system import Costs
 
     system = system_of(experiment, plan)
@@ -175,7 +190,7 @@ def _simulated(
     replicas = tuple(
         replace(one, address=f"127.0.0.1:{port}") for one, port in zip(system.replicas, ports, strict=True)
     )
-    return replace(system, replicas=replicas, costs=costs or Costs()), calls_of(experiment, plan)[0]
+    return replace(system, replicas=replicas, costs=costs or Costs())
 
 
 def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:

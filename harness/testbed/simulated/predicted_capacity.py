@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ MAX_CELLS = 16  # simulated ones of one search
 
 
 def predicted_capacity(search: Search, system: System, calls: Calls, plan: CellPlan) -> float | None:
-    """Return the capacity of one arm in one repeat; None where no rate is found.
+    """Return the capacity of one arm in one repeat: the middle of its bracket, or the one end that was found.
+
+    None where no cell could say whether the condition held.
 
     calls: of the plan, whose rate is the highest that is tried. A lower one has the same calls further apart.
     """
@@ -36,8 +39,8 @@ def predicted_capacity(search: Search, system: System, calls: Calls, plan: CellP
             break
         measured = compute(_cell(system, _further_apart(calls, most / rate, plan), plan))
         outcomes[rate] = None if measured is None else measured >= bound if is_least else measured <= bound
-    bracket = bracket_of(outcomes)
-    return bracket.middle if bracket.low > 0 else None
+    found = bracket_of(outcomes).middle
+    return found if math.isfinite(found) else None
 
 
 def _cell(system: System, calls: Calls, plan: CellPlan) -> PredictedCell:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from harness.record.manifest import Manifest
-from harness.record.prediction import read_prediction
+from harness.record.prediction import PREDICTION, read_prediction
 from harness.record.run_directory import RunWriter
+from harness.record.seals import file_hash
 from harness.run import prediction
 from harness.run.prediction import Predictor
 from harness.run.provenance import host
@@ -37,6 +38,7 @@ def test_a_prediction_that_fails_is_skipped_with_its_reason(tmp_path: Path) -> N
     assert found is not None and found.skipped is not None
     assert found.skipped.startswith("the prediction failed: ")
     assert "experiment.yaml" in found.skipped
+    assert writer.manifest.prediction_seal == file_hash(writer.path / PREDICTION)
 
 
 def test_a_prediction_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
