@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UserError
 from harness.metrics.metric import show
 from harness.metrics.registry import CAPACITY
+from harness.paths import PROGRAM
 from harness.plan.capacity import CELL_CALLS_PER_CORE_S
 from harness.plan.placements import RARE
 from harness.plan.question import duration, question_of
@@ -33,9 +34,7 @@ def outlook(experiment: Experiment) -> Iterator[Line]:
     from simulator.compiled import is_compiled
 
     if not is_compiled("engine.run"):
-        how = (
-            f"`python run_experiment.py {experiment.name} --testbed simulated` compiles the simulator (30 s)"
-        )
+        how = f"`{PROGRAM} {experiment.name} --testbed simulated` compiles the simulator (30 s)"
         yield "outlook", f"not simulated yet: {how}", PLAIN
         return
     from harness.testbed.simulated.predict import predict
@@ -50,7 +49,7 @@ def outlook(experiment: Experiment) -> Iterator[Line]:
 def _machine(experiment: Experiment) -> Iterator[Line]:
     cores = os.cpu_count() or 1
     carried = CELL_CALLS_PER_CORE_S * cores
-    rates = [experiment.workload_of(one.arm).rate_per_s or 0 for one in experiment.variants.values()]
+    rates = [experiment.workload_of(one.arm).peak_rate_per_s or 0 for one in experiment.variants.values()]
     if max(rates) > carried:
         yield (
             "warning",

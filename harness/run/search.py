@@ -66,7 +66,7 @@ class SearchRounds:
             return before.middle, within
         if arm in self._predicted:
             return self._predicted[arm], within
-        rate = self._experiment.workload.rate_per_s
+        rate = self._experiment.workload.mean_rate_per_s
         assert rate is not None
         return rate, UNKNOWN_STEP
 

@@ -43,6 +43,9 @@ def search_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     work, factor = experiment.workload, ("search", "factor")
     if work.trace is not None:
         yield Problem((factor,), f"{dotted(factor)}: the workload plays a trace, which gives its rate")
+    elif work.changes:
+        told = "the rate changes while it is measured, and a search takes a steady one; expected a number"
+        yield Problem((("workload", "rate_per_s"), factor), f"{dotted(factor)}: {told}")
     elif work.rate_per_s is None:
         told = "a closed loop has no rate to vary; expected workload.rate_per_s, where the search may begin"
         yield Problem((factor,), f"{dotted(factor)}: {told}")
@@ -95,11 +98,12 @@ def planned_of(experiment: ExperimentModel, variant: Variant) -> Planned:
         # Only a session's first answer is waited for otherwise: that is few calls, unless sessions are short.
         sent_on_time=not arm.await_each_answer and arm.session_lifetime_s is None,
         events=len(events),
-        proxied=arm.route != "direct",
+        proxied=arm.has_proxy,
         streams=bool(STREAMS & set(work.calls)),
         cache=experiment.replicas.cache is not None,
         target_groups=bool(traits.groups),
         searched=experiment.search is not None,
+        rate_changes=work.changes,
     )
 
 

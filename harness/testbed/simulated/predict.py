@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.rate_effects import planned_rates
 from harness.metrics.registry import CAPACITY
+from harness.paths import PROGRAM
 from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
@@ -52,7 +54,7 @@ def main(run: Path) -> None:
     else:
         prediction = Prediction(
             skipped="the simulator is not compiled yet, which takes about 30 s; "
-            f"`python run_experiment.py {stored.name} --testbed simulated` does it, once for each version"
+            f"`{PROGRAM} {stored.name} --testbed simulated` does it, once for each version"
         )
     write_record(run / PREDICTION, prediction)
 
@@ -101,7 +103,7 @@ def at_the_highest_rate(experiment: Experiment) -> Experiment:
     work, replicas = experiment.workload, experiment.replicas
     served = [capacity_per_s(replicas.work_of(name), work) for name in replicas.names]
     known = [one for one in served if one is not None]
-    rate = MAX_TIMES_SERVED * math.fsum(known) if known else MAX_TIMES_RATE * (work.rate_per_s or 1.0)
+    rate = MAX_TIMES_SERVED * math.fsum(known) if known else MAX_TIMES_RATE * (work.mean_rate_per_s or 1.0)
     return experiment.model_copy(update={"workload": work.model_copy(update={"rate_per_s": rate})})
 
 
@@ -114,7 +116,8 @@ def simulations_for(
 
 def _calls(plan: CellPlan) -> float:
     work = plan.workload
-    return (work.rate_per_s or 0) * (work.warm_up_s + work.duration_s) + work.clients
+    first, mean = work.first_rate_per_s or 0, work.mean_rate_per_s or 0
+    return first * work.warm_up_s + mean * work.duration_s + work.clients
 
 
 def _where_costs_are_from(arms: Mapping[str, ArmPrediction]) -> str:
@@ -165,7 +168,7 @@ def _cells(
             system = _system(experiment, own, costs[name], repeat)
             calls, _ = calls_of(experiment, own, _drawn(experiment, own, drawn))
             if experiment.search is None:
-                cells[name].append(_outlook(experiment, system, calls, plan))
+                cells[name].append(_outlook(experiment, system, calls, own))
             else:
                 found = predicted_capacity(experiment.search, system, calls, own)
                 cells[name].append(SimulatedOutlook({} if found is None else {CAPACITY: found}, None))
@@ -196,11 +199,15 @@ def _system(experiment: Experiment, plan: CellPlan, costs: Costs | None, repeat:
 def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:
     from simulator.simulation import simulate
 
-    cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), plan.workload.duration_s)
+    work = plan.workload
+    planned = planned_rates(plan.load, work.duration_s)
+    cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), work.duration_s, planned)
     names = experiment.replicas.names
-    most = [capacity_per_s(experiment.replicas.work_of(name), plan.workload) for name in names]
+    most = [capacity_per_s(experiment.replicas.work_of(name), work) for name in names]
+    # What a replica has of all requests, it has of those of the peak.
+    peak = (work.peak_rate_per_s or 1.0) / (work.mean_rate_per_s or 1.0)
     overloaded = any(
-        capacity is not None and offered > capacity
+        capacity is not None and offered * peak > capacity
         for capacity, offered in zip(most, cell.offered_per_s, strict=False)  # without those that join later
     )
     return SimulatedOutlook(predicted_metrics(cell), overloaded)
