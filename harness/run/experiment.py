@@ -19,7 +19,7 @@ from harness.record.summary import Summary
 from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
 from harness.run.open_files import confirm_open_files
-from harness.run.prediction import PREDICTED_TESTBEDS, Predictor
+from harness.run.prediction import PREDICTED_TESTBEDS, Predictor, compile_when_idle
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
@@ -42,6 +42,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     from harness.report.terminal import print_report
 
     print_report(summary, report, SafeConsole())
+    compile_when_idle(report.parent)
     return EXIT_STATUS[summary.verdict]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tests.simulator.kernels  # noqa: F401
+from harness.analysis.compare import compare, differences
 from harness.analysis.summary import summarise
 from harness.cli.main import main
 from harness.metrics.registry import CAPACITY
@@ -99,6 +100,15 @@ def test_the_terminal_says_what_was_found(run: Run, capsys: pytest.CaptureFixtur
     out = " ".join(capsys.readouterr().out.split())
     assert "Highest rate at which the condition holds" in out
     assert "the capacity was" in out
+
+
+def test_two_searches_are_compared_by_their_capacities(run: Run) -> None:
+    found = compare(run, run)
+    assert [(one.arm, one.metric, one.repeats, one.note) for one in found] == [
+        ("sticky", CAPACITY, (2, 2), "same"),
+        ("turns", CAPACITY, (2, 2), "same"),
+    ]
+    assert differences(run, run) == []
 
 
 def test_a_search_begins_at_its_prediction(tmp_path: Path) -> None:

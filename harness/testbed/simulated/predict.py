@@ -18,11 +18,10 @@ import numpy as np
 
 from harness.analysis.rate_effects import planned_rates
 from harness.metrics.registry import CAPACITY
-from harness.paths import PROGRAM
 from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
-from harness.record.prediction import BAND_SHARE, PREDICTION, ArmPrediction, Band, Prediction
+from harness.record.prediction import BAND_SHARE, NOT_COMPILED, PREDICTION, ArmPrediction, Band, Prediction
 from harness.record.record_file import write_record
 from harness.record.run_directory import read_run
 from harness.spec.experiment import Experiment, Workload
@@ -52,10 +51,7 @@ def main(run: Path) -> None:
     if is_compiled("engine.run"):
         prediction = predict(stored.experiment, stored.manifest.testbed, read_costs())
     else:
-        prediction = Prediction(
-            skipped="the simulator is not compiled yet, which takes about 30 s; "
-            f"`{PROGRAM} {stored.name} --testbed simulated` does it, once for each version"
-        )
+        prediction = Prediction(skipped=NOT_COMPILED)
     write_record(run / PREDICTION, prediction)
 
 
