@@ -13,12 +13,13 @@ from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, cells_at_least, plan_cells
 from harness.plan.run_options import RunOptions
 from harness.record.machine_costs import remember_costs
-from harness.record.manifest import ExternalFields, LoadProcesses, Manifest, PlannedCell, SearchedValue
+from harness.record.manifest import ExternalFields, LoadProcesses, Manifest
 from harness.record.run_directory import RunWriter
 from harness.record.summary import Summary
 from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
 from harness.run.open_files import confirm_open_files
+from harness.run.planned_record import planned_cell
 from harness.run.prediction import PREDICTED_TESTBEDS, Predictor, compile_when_idle
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
@@ -177,17 +178,11 @@ def _measure(
             progress.cell_done(plan, answered)
 
         for cells in rounds:
-            writer.plan(map(_planned_cell, cells))
+            writer.plan(map(planned_cell, cells))
             redo.more(cells)
             progress.more(len(cells))
             for plan in cells:
                 run(plan)
-
-
-def _planned_cell(plan: CellPlan) -> PlannedCell:
-    own = plan.searched
-    searched = None if own is None else SearchedValue(arm=own.name, value=own.value)
-    return PlannedCell(arm=plan.arm_name, repeat=plan.repeat, searched=searched)
 
 
 def _manifest(
