@@ -17,11 +17,14 @@ from harness.errors import UserError
 
 if TYPE_CHECKING:
     # Functions import polars when they use it: only an experiment with a trace needs it.
+    import numpy as np
+    import numpy.typing as npt
     import polars as pl
 
 TRACE_FILE = "trace.parquet"  # beside experiment.yaml in a run directory
 MAX_CLIENTS, MAX_REQUESTS = 10_000, 1_000_000
 NS_PER_S = 1_000_000_000
+MAX_TRACE_S = 1e9  # that a trace may last
 _COLUMNS = ("time_unix_ns", "client")
 
 
@@ -95,6 +98,18 @@ def recorded_arrivals(path: Path, window: tuple[float, float], speed: float, war
         warm_up=[[at + offset for at in times if at < 0] for times in arrivals],
         measure=[[at for at in times if at >= 0] for times in arrivals],
     )
+
+
+def requests_of_trace(
+    path: Path, window: tuple[float, float] | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint64]]:
+    """Return when each request came, seconds, and its client's hash: (requests,) each, by time.
+
+    window: seconds after the trace's first request; None: all. Raises UserError for a file that is no trace.
+    """
+    rows = _window_rows(path, *(window or (0.0, MAX_TRACE_S))).sort("at_ns")
+    # Requests without a client are those of one.
+    return rows["at_ns"].to_numpy() / NS_PER_S, rows["client"].fill_null(0).to_numpy()
 
 
 def write_window(path: Path, window: tuple[float, float], before_s: float, copy: Path) -> None:
