@@ -18,7 +18,7 @@ from pydantic import (
 from harness.fields import Route, Status
 from harness.record.cell_record import DisturbanceCause, MachineRecord
 from harness.record.manifest import DisturbedAttempt
-from harness.record.record_file import Record
+from harness.record.record_file import Record, is_absent
 
 SUMMARY = "summary.json"
 
@@ -35,10 +35,6 @@ def _written(value: Any) -> Any:
 Figure = Annotated[
     int | Annotated[float, Field(allow_inf_nan=True)] | None, PlainSerializer(_written, when_used="json")
 ]
-
-
-def _absent(value: object) -> bool:
-    return value is None
 
 
 class Finding(Record):
@@ -107,7 +103,9 @@ class EventSummary(Record):
     at_s: float = Field(description="when it was asked for, seconds from the start of measuring")
     length_s: float = Field(description="length of its interval")
     effects: list[EffectSeen] | None = Field(
-        default=None, exclude_if=_absent, description="what was seen of it, by time; only of a single repeat"
+        default=None,
+        exclude_if=is_absent,
+        description="what was seen of it, by time; only of a single repeat",
     )
     errors: dict[str, int] = Field(description="failed requests of the interval by gRPC code, all repeats")
     metrics: dict[str, Figure] = Field(
@@ -214,9 +212,13 @@ class ArmSummary(Figures):
 
     route: Route = Field(description="`envoy`, `envoy-l4`, `direct` or `xds`")
     policy: str = Field(description="how requests were balanced")
-    base: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: the file's arm")
-    factor: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: what is swept")
-    value: Figure = Field(default=None, exclude_if=_absent, description="of a swept arm: the factor's value")
+    base: str | None = Field(default=None, exclude_if=is_absent, description="of a swept arm: the file's arm")
+    factor: str | None = Field(
+        default=None, exclude_if=is_absent, description="of a swept arm: what is swept"
+    )
+    value: Figure = Field(
+        default=None, exclude_if=is_absent, description="of a swept arm: the factor's value"
+    )
     bounds: dict[str, list[float]] = Field(
         description="metric -> the bounds that are expected of it in this arm; tables show a figure with the "
         "digits that tell it from them"
@@ -344,7 +346,7 @@ class Summary(Record):
         "target groups or events. Otherwise tables rank them"
     )
     search: SearchSummary | None = Field(
-        default=None, exclude_if=_absent, description="of an experiment with `search`; else left out"
+        default=None, exclude_if=is_absent, description="of an experiment with `search`; else left out"
     )
     advice: str | None = Field(description="what helps where the machine prevented a verdict; else null")
     arms: dict[str, ArmSummary] = Field(description="name of the arm as run -> its figures")

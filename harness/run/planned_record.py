@@ -1,7 +1,7 @@
 """The records of a cell that come from its plan: its entry in the manifest, and cell.json as it begins."""
 
-from harness.analysis.rate_effects import planned_rates
 from harness.plan.cells import CellPlan, planned_in_window
+from harness.plan.rate_path import planned_rates
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import Manifest, PlannedCell, SearchedValue
 from harness.run.epoch import Epoch
@@ -33,4 +33,6 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         planned_rates_per_s=planned_rates(plan.load, plan.workload.duration_s),
         epoch_unix_ns=epoch.unix_ns,
         attempt=manifest.cells[plan.order].attempts + 1,
+        service=None if experiment.service is None else experiment.service.method,
+        replica_from=None if experiment.service is None else experiment.service.replica_from,
     )

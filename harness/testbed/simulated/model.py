@@ -15,7 +15,7 @@ from harness.spec.experiment import Experiment
 from harness.testbed.simulated.codes import CODES
 from harness.testbed.simulated.proxy import proxy_of
 from harness.testbed.simulated.timeline import Happening, happenings_of
-from lb.plan import NS_PER_S, Phase, first_phase, open_loop
+from lb.plan import NOT_RECORDED, NS_PER_S, Phase, first_phase, open_loop
 from lb.policies import RING_SIZE_CAP
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.source_address import source_address
@@ -153,19 +153,20 @@ def draw_calls(experiment: Experiment, plan: CellPlan) -> DrawnCalls:
     import numpy as np
 
     load = plan.load
-    rows: list[tuple[bool, int, int, int]] = []  # measured, planned_ns, client, number of its call
+    # measured, planned_ns, client, number of its call, recorded service time
+    rows: list[tuple[bool, int, int, int, int]] = []
     for one in range(load.clients):
         count = 0
         for phase, seconds in _phases(plan):
             opens = phase == first_phase(plan.workload.warm_up_s)
             for call in open_loop(load, one, phase, seconds, opens):
-                rows.append((phase == "measure", call.at_ns, one, count))
+                rows.append((phase == "measure", call.at_ns, one, count, call.work_ns))
                 count += 1
     rows.sort()
-    measured, planned_ns, client, number = np.array(rows, dtype=np.int64).reshape(-1, 4).T.copy()
-    work_ns = _service_times(
-        experiment.replicas.service_time_ms, load.draw, client * REQUEST_IDS_PER_CLIENT + number
-    )
+    measured, planned_ns, client, number, recorded = np.array(rows, dtype=np.int64).reshape(-1, 5).T.copy()
+    request_id = client * REQUEST_IDS_PER_CLIENT + number
+    own = _service_times(experiment.replicas.service_time_ms, load.draw, request_id)
+    work_ns = np.where(recorded == NOT_RECORDED, own, recorded)
     return DrawnCalls(measured.astype(bool), planned_ns, client, number, work_ns)
 
 
