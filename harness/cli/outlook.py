@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
+from harness.metrics.metric import show
+from harness.metrics.registry import CAPACITY
 from harness.paths import PROGRAM
 from harness.plan.capacity import CELL_CALLS_PER_CORE_S
 from harness.plan.placements import RARE
@@ -71,6 +73,11 @@ def _style(overload: float | None) -> str:
 def _arm(arm: ArmPrediction) -> str:
     if arm.not_modelled:
         return f"not simulated, not modelled: {', '.join(arm.not_modelled)}"
+    if CAPACITY in arm.metrics:
+        found = arm.metrics[CAPACITY]
+        low, median, high = map(show, (found.low, found.median, found.high))
+        share = f"90% of {arm.simulations} simulated searches"
+        return f"capacity {median} requests/s ({low} to {high} in {share})"
     band = arm.metrics.get(P99)
     if band is None:
         latency = "too few requests for a p99"

@@ -83,6 +83,8 @@ class WhatIf:
 
 def what_if_of(run: Run, summary: Summary) -> WhatIf | None:
     """Return the what-if of a run; None where no arm of it can be simulated by the page."""
+    if summary.search is not None:
+        return None  # the page has no search, and there is no one rate to begin with
     experiment = run.experiment
     if run.manifest.testbed == "external" or not has_alike_replicas(experiment.replicas):
         return None

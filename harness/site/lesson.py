@@ -24,7 +24,7 @@ from harness.site.markdown import to_html
 from harness.site.pages import render, site_script
 from harness.site.prediction import in_words, prediction_of
 from harness.site.run_facts import RunFacts
-from harness.spec.experiment import Experiment, command_of
+from harness.spec.experiment import Experiment, as_asked, command_of
 
 ROOT = "../"
 _EVIDENCE = {
@@ -76,7 +76,7 @@ def lesson_page(
         "experiment": experiment,
         "minutes": lesson_minutes(experiment, teaching),
         "command": command_of(experiment),
-        "setup": draw_setup(as_run, ours=facts is None or facts.run.manifest.testbed != "external"),
+        "setup": draw_setup(as_asked(as_run), ours=facts is None or facts.run.manifest.testbed != "external"),
         "meanings": [(in_words(name), _meaning(as_run, name)) for name in shown],
         "prediction": prediction,
         "replay": replay,
@@ -84,7 +84,7 @@ def lesson_page(
         "styles": (style("replay.css") if replay else "") + (style("whatif.css") if what_if else ""),
         "why": to_html("\n\n".join(lesson.why), ROOT),
         "on_alb": to_html("\n\n".join(lesson.on_aws), ROOT),
-        "policies_on_alb": on_aws(as_run),
+        "policies_on_alb": on_aws(as_asked(as_run)),
         "read": to_html(teaching.read, ROOT),
         "exercise": to_html(teaching.exercise, ROOT),
         "answer_text": to_html(teaching.answer or "", ROOT),

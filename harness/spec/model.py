@@ -32,6 +32,7 @@ from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
 from harness.spec.own_service import OwnService
 from harness.spec.rate import Bursts, RateOverTime, first_per_s, mean_per_s, peak_per_s
+from harness.spec.search import Search
 from lb.settings import MAX_PAYLOAD_BYTES
 from services.settings import ReplicaSettings, SettingsModel, WorkSettings
 
@@ -386,6 +387,11 @@ class ExperimentModel(Model):
     )
     events: list[Event] = Field(
         default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured"
+    )
+    search: Search | None = Field(
+        default=None,
+        description="the highest value at which a condition holds is looked for in each arm (default: no "
+        "search)",
     )
     repeats: Repeats = Field(
         default=RepeatRange(min=3, max=9),
