@@ -22,6 +22,7 @@ from harness.spec.model import CHAPTERS, ExperimentModel
 from harness.spec.model import Expectation as Expectation
 from harness.spec.model import Replicas as Replicas
 from harness.spec.model import Workload as Workload
+from harness.spec.own_service import fill_in_service, without_filled_in
 from harness.spec.problems import WHOLE, Problem, first_problem
 from harness.spec.rate import changes_at_times
 from harness.spec.rate_file import fill_in_rates
@@ -167,8 +168,12 @@ def experiment_yaml(experiment: Experiment) -> str:
     What a trace gives to the workload is left out.
     """
     tree = experiment.model_dump(exclude={"name"}, exclude_none=True)
+    if experiment.service is not None:
+        tree = without_filled_in(tree)
     if experiment.workload.trace is not None:
         tree["workload"] = {key: value for key, value in tree["workload"].items() if key not in REFUSED}
+        if experiment.workload.trace.service_times == "recorded":
+            tree["replicas"].pop("service_time_ms", None)
     return dump_tree(tree)
 
 
@@ -187,6 +192,7 @@ def _validated(
     for path, wrong in fill_in_rates(tree.value, folder):
         raise UserError(_located(Problem((path,), f"{dotted(path)}: {wrong}"), tree, label, overrides))
     try:
+        fill_in_service(tree.value, folder)
         fill_in_trace(tree.value, folder)
     except UserError as error:
         key = tuple(str(error).partition(": ")[0].split("."))
