@@ -5,10 +5,11 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
-from lb.clock import sleep_until
+from lb.clock import sleep_until, turn_at
 from lb.plan import NS_PER_S, PlannedCall
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.session import Session
@@ -37,12 +38,11 @@ class Client:
         self._settings = settings
         self._rows = rows
         self._channels = [open_channel(settings) for _ in range(settings.connections)]
-        self._calls = [
-            VideoCalls(
-                channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes
-            ).by_method()
+        self._video_calls = [
+            VideoCalls(channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes)
             for channel in self._channels
         ]
+        self._calls = [calls.by_method() for calls in self._video_calls]
         self._sequence = 0
         self._session: Session | None = None
 
@@ -65,7 +65,7 @@ class Client:
         async with asyncio.TaskGroup() as calls:
             for call in plan:
                 planned_ns = start_ns + call.at_ns
-                await sleep_until(planned_ns)
+                await turn_at(planned_ns)
                 calls.create_task(self.call(call.method, planned_ns))
 
     async def _run_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
@@ -142,7 +142,10 @@ class Client:
     def _record(self, identity: Row, times_ns: tuple[int, int, int], answer: Answer) -> None:
         epoch_ns = self._settings.epoch_ns
         planned_ns, ready_ns, sent_ns = times_ns
-        code, done_ns, initial, trailing, messages, error = answer
+        code, done_ns, initial_pairs, trailing_pairs, messages, error = answer
+        # Of several values of a name the first counts.
+        initial: dict[str, Any] = dict(reversed(initial_pairs))
+        trailing: dict[str, Any] = dict(reversed(trailing_pairs))
         if code != "OK":
             self._rows.failures.append((code, error))
         self._rows.requests.append(
@@ -168,4 +171,6 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections. Calls that are still open end with CANCELLED."""
+        for calls in self._video_calls:
+            calls.cancel_open_calls()
         await asyncio.gather(*(channel.close() for channel in self._channels))
