@@ -26,8 +26,8 @@ class Found(NamedTuple):
 
     @property
     def kept(self) -> float:
-        """The share of the asked rate that the tool made."""
-        return self.calls_per_s / self.rate_per_s
+        """The share of the asked rate that the tool made; 1 in a closed loop."""
+        return self.calls_per_s / self.rate_per_s if self.rate_per_s else 1.0
 
     def line(self) -> str:
         """Return the figures as a line of text."""
@@ -49,11 +49,9 @@ def _of(found: list[Found], peer: str, rate_per_s: int) -> list[Found]:
 
 
 def ratios(found: list[Found], peer: str, rate_per_s: int) -> list[float]:
-    """Return the lab's CPU time of a call / the tool's, round by round; [] unless both kept the rate."""
-    lab, other = _of(found, LAB.name, rate_per_s), _of(found, peer, rate_per_s)
-    if rate_per_s and any(one.kept < KEPT_SHARE for one in (*lab, *other)):
-        return []
-    return [mine.cpu_us / its.cpu_us for mine, its in zip(lab, other, strict=False)]
+    """Return the lab's CPU time of a call / the tool's, of each round in which both kept the rate."""
+    pairs = zip(_of(found, LAB.name, rate_per_s), _of(found, peer, rate_per_s), strict=False)
+    return [lab.cpu_us / other.cpu_us for lab, other in pairs if lab.kept >= KEPT_SHARE <= other.kept]
 
 
 def costs(found: list[Found], peers: list[Peer]) -> Rows:
@@ -78,8 +76,9 @@ def _compared(found: list[Found], peer: Peer, rate_per_s: int) -> str:
     """Return the lab's CPU time of a call / the tool's in words."""
     if peer.name == LAB.name:
         return ""
-    values = ratios(found, peer.name, rate_per_s)
-    return span(values, ".2f") if values else "rate not kept"
+    values, rounds = ratios(found, peer.name, rate_per_s), len(_of(found, peer.name, rate_per_s))
+    fewer = "" if len(values) == rounds else f", {len(values)} of {rounds} rounds"
+    return span(values, ".2f") + fewer if values else "rate not kept"
 
 
 def late(found: list[Found], peers: list[Peer]) -> Rows:
