@@ -2,7 +2,7 @@
 
 It reads the newest completed run of each experiment in RESULTS (default results/), and writes
 docs/predictions.md: coverage, surprises with reasons, and every arm. It measures nothing. A run without
-prediction.json is predicted now, with the costs of the runs that had ended before it.
+a prediction is predicted now, with the costs of the runs that had ended before it.
 """
 
 import argparse
@@ -78,8 +78,9 @@ def score(runs: Sequence[Run]) -> list[Scored]:
     for run in runs:
         summary = summarise(run, facts_of(run))
         found = read_prediction(run.path)
-        prediction = predict(run.experiment, run.manifest.testbed, costs) if found is None else found
-        scored.append(Scored(run, summary, prediction, afterwards=found is None))
+        before = found if found is not None and found.skipped is None else None
+        prediction = before or predict(run.experiment, run.manifest.testbed, costs)
+        scored.append(Scored(run, summary, prediction, afterwards=before is None))
         costs = with_run(costs, run.manifest.testbed, summary)
     return scored
 
@@ -148,10 +149,13 @@ def _not_counted(scored: Sequence[Scored], every: Sequence[Comparison]) -> Itera
         yield f"Not predicted: {'; '.join(skipped)}."
     later = [run.run.name for run in scored if run.afterwards]
     if later:
+        which = "All runs" if len(later) == len(scored) else f"Of {len(scored)} runs {len(later)}"
         yield (
-            f"Predicted after they had been measured, from the experiment alone: {', '.join(later)}. "
-            "Their runs are older than predictions."
+            f"{which} were predicted after they had been measured, from the experiment alone. Nothing was "
+            "predicted when they ran: they are older than predictions, or the simulator was not compiled yet."
         )
+        if len(later) < len(scored):
+            yield "\n".join(f"- {name}" for name in later)
 
 
 def _coverage_rows(every: Sequence[Comparison]) -> Iterator[list[str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lb.plan import Load, Phase, first_phase
+from lb.rate_curve import RateCurve
 from lb.settings import ClientSettings
 
 
@@ -65,8 +66,10 @@ class LoadOrder:
         """Return the order that `as_dict` turned into `raw`."""
         raw = dict(raw)
         secret_file = raw.pop("secret_file")
+        load = dict(raw.pop("load"))
+        curve = load.pop("curve")
         return cls(
-            load=Load(**raw.pop("load")),
+            load=Load(**load, curve=None if curve is None else RateCurve(**curve)),
             settings=ClientSettings(**raw.pop("settings")),
             folder=Path(raw.pop("folder")),
             secret_file=None if secret_file is None else Path(secret_file),

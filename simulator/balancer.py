@@ -49,9 +49,10 @@ def balance(s: State, number: int) -> None:
     call, world = s.calls[number], s.world[0]
     if call.state != UNDER_WAY:
         return
-    full = world.max_active > 0 and world.active >= world.max_active  # the circuit breaker
-    replica = NONE if full else _replica_of(s, number)
-    if replica == NONE:
+    # Envoy picks first and asks the circuit breaker then, so a refused call has taken its turn.
+    replica = _replica_of(s, number)
+    full = world.max_active > 0 and world.active >= world.max_active
+    if replica == NONE or full:
         call.code, call.replica = UNAVAILABLE, NONE
         push(s, world.to_client_ns, ANSWERED, number)
         return

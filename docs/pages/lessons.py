@@ -82,4 +82,9 @@ def _lesson(number: int, experiment: Experiment) -> str:
         f"```sh\n{command_of(experiment)}\n```\n\n"
         f"{teaching.read.strip()}\n\n"
         f"Change one thing: {teaching.exercise.strip()}\n"
+        f"{_answer(teaching.answer)}"
     )
+
+
+def _answer(answer: str | None) -> str:
+    return f"\n<details><summary>The answer</summary>\n\n{answer.strip()}\n\n</details>\n" if answer else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from harness.analysis.rate_effects import planned_rates
 from harness.errors import UserError
 from harness.plan.cells import CellPlan, plan_cells
 from harness.record.record_file import parse_json, there_is
@@ -59,6 +60,7 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         "awaits_answers": arm.await_each_answer,
         "messages_per_stream": plan.workload.messages_per_stream,
         "planned_rate_per_s": plan.load.rate_per_s,
+        "planned_rates_per_s": planned_rates(plan.load, plan.workload.duration_s),
     }
     for name, value in planned.items():
         found = getattr(record, name)

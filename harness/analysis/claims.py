@@ -132,7 +132,10 @@ def decide_times(
     }
     of_zero = [repeat for repeat, (_, other) in pairs.items() if other == 0]
     if of_zero:
-        return _nothing(f"nothing is a multiple of the 0 measured in {_repeats_in_words(of_zero)}")
+        reason = f"nothing is a multiple of the 0 measured in {_repeats_in_words(of_zero)}"
+        if all(value for value, _ in pairs.values()):
+            reason += "; written the other way round, the expectation can be decided"
+        return _nothing(reason)
     infinite = [repeat for repeat, (value, other) in pairs.items() if value == other == math.inf]
     if infinite:
         return _nothing(f"infinity in both arms in {_repeats_in_words(infinite)}, so there is no ratio")

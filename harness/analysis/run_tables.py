@@ -80,6 +80,12 @@ class RunTables:
         """Return the tables of a run's directory. Raises UserError when it is no run, or is damaged."""
         return cls(read_run(path))
 
+    def __repr__(self) -> str:
+        """Return what a notebook shows: which run this is, and the names of its tables."""
+        manifest = self.run.manifest
+        which = f"{manifest.experiment}, {manifest.started_utc}, {len(self.run.cells)} cells"
+        return f"<run of {which}: requests, messages, events, metrics>"
+
     @cached_property
     def requests(self) -> pl.DataFrame:
         """One row a request and cell: REQUESTS. The ledgers of clients, proxy and replicas are joined."""

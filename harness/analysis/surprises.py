@@ -108,4 +108,9 @@ def _reason(found: Comparison, arm: ArmSummary, summary: Summary) -> str:
     taken = max((cell.others_share or 0.0 for cell in summary.machine if cell.arm == found.arm), default=0.0)
     if taken >= BUSY_SHARE:
         return f"Other programs took {taken:.0%} of the CPU meanwhile."
+    if METRICS[found.metric].unit == "ms" and found.high - found.low < RESOLUTION_MS:
+        return "The band has the medians of the costs of proxy and network, and not their spread."
+    beyond = max(found.low - found.measured_median, found.measured_median - found.high)
+    if len(found.measured) == 1 and beyond <= (found.high - found.low) / 2:
+        return "One repeat, just outside of its band: one of ten lies outside by chance."
     return "Not explained."

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
+from harness.paths import PROGRAM
 from harness.plan.capacity import needed_cores
 from harness.plan.placements import RARE
 from harness.plan.question import duration, question_of
@@ -32,9 +33,7 @@ def outlook(experiment: Experiment) -> Iterator[Line]:
     from simulator.compiled import is_compiled
 
     if not is_compiled("engine.run"):
-        how = (
-            f"`python run_experiment.py {experiment.name} --testbed simulated` compiles the simulator (30 s)"
-        )
+        how = f"`{PROGRAM} {experiment.name} --testbed simulated` compiles the simulator (30 s)"
         yield "outlook", f"not simulated yet: {how}", PLAIN
         return
     from harness.testbed.simulated.predict import predict
@@ -61,8 +60,10 @@ def _machine(experiment: Experiment) -> Iterator[Line]:
 
 def _needed_cores(experiment: Experiment, arm: Arm) -> float:
     work = experiment.workload_of(arm)
-    rate_per_s = work.rate_per_s or 0  # of a closed loop it is not known
-    return needed_cores(experiment.replicas.count, work.clients, rate_per_s, direct=arm.route == "direct")
+    rate_per_s = work.peak_rate_per_s or 0  # of a closed loop it is not known
+    return needed_cores(
+        experiment.replicas.count, work.clients, rate_per_s, proxied=arm.route.startswith("envoy")
+    )
 
 
 def _of_arms(prediction: Prediction) -> Iterator[Line]:

@@ -24,15 +24,17 @@ WORST_FIRST = ("failed", "refuted", "inconclusive", "held", "measured")
 class Outcome:
     """The outcome of one experiment. `verdict`: the run's, "failed", or "left out" by this testbed.
 
-    `note`: what to look at. `repeated`: number of cells that were measured again.
+    `note`: what was missed, or why there is no verdict; "" where all held. `repeated`: number of cells that
+    were measured again. `report`: the report's page; None: there is none.
     """
 
     name: str
     verdict: str
     held: int
     expectations: int
-    note: str
+    note: str = ""
     repeated: int = 0
+    report: Path | None = None
 
 
 def run_catalogue(experiments: Sequence[tuple[Experiment, RunOptions]]) -> int:
@@ -51,7 +53,7 @@ def run_catalogue(experiments: Sequence[tuple[Experiment, RunOptions]]) -> int:
             outcomes.append(_run(experiment, options))
     finally:
         if outcomes:
-            console.print(_table(outcomes))
+            _print(outcomes, console)
     return exit_status(outcomes)
 
 
@@ -98,11 +100,24 @@ def _outcome(name: str, summary: Summary, report: Path) -> Outcome:
         for one in expectations
         if one.verdict == word and not summary.changes
     ]
-    short = min(str(report), os.path.relpath(report), key=len)
-    note = (missed or summary.invalid_reasons or [short])[0]
+    note = next(iter(missed or summary.invalid_reasons), "")
     held = sum(one.verdict == "held" for one in expectations)
     repeated = len({(one.arm, one.repeat) for one in summary.repeated_cells})
-    return Outcome(name, summary.verdict, held, len(expectations), note, repeated)
+    return Outcome(name, summary.verdict, held, len(expectations), note, repeated, report)
+
+
+def _print(outcomes: Sequence[Outcome], console: SafeConsole) -> None:
+    """Print the table, a line for each experiment that did not hold, and where the reports are."""
+    from harness.report.terminal import entry
+
+    console.print(_table(outcomes))
+    room = max(len(outcome.name) for outcome in outcomes)
+    for outcome in outcomes:
+        if outcome.note:
+            console.print(entry(f"[bold]{escape(outcome.name)}[/]", escape(outcome.note), room))
+    if results := {outcome.report.parents[2] for outcome in outcomes if outcome.report}:
+        folder = min((path for one in results for path in (str(one), os.path.relpath(one))), key=len)
+        console.print(f"Reports: {escape(folder)}/EXPERIMENT/latest/report.html", soft_wrap=True)
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
@@ -110,13 +125,12 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
 
     colours = {**COLOURS, "failed": "red", LEFT_OUT: "dim"}
     table = Table(title="The catalogue", title_justify="left", header_style="bold")
-    table.add_column("experiment", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("held", justify="right", no_wrap=True)
-    table.add_column("measured again", justify="right")
-    table.add_column("what was missed, or the report", overflow="fold")
+    for column in ("experiment", "verdict"):
+        table.add_column(column, no_wrap=True)
+    for column in ("held", "measured again"):
+        table.add_column(column, justify="right", no_wrap=True)
     for outcome in outcomes:
         verdict = f"[{colours[outcome.verdict]}]{outcome.verdict}[/]"
         held = f"{outcome.held}/{outcome.expectations}"
-        table.add_row(outcome.name, verdict, held, str(outcome.repeated or ""), escape(outcome.note))
+        table.add_row(escape(outcome.name), verdict, held, str(outcome.repeated or ""))
     return table

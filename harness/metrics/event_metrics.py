@@ -44,6 +44,7 @@ EVENT_METRICS: dict[str, EventMetric] = {
         lambda e: e.requests,
         "counts",
         headline="requests",
+        clause="{} were planned",
     ),
     "failed_requests": EventMetric(
         "requests",
@@ -105,6 +106,7 @@ EVENT_METRICS: dict[str, EventMetric] = {
         lambda e: e.migration.pinned,
         "counts",
         headline="pinned sessions",
+        clause="{} were on one replica before",
     ),
     "moved_sessions": EventMetric(
         "sessions",
@@ -152,7 +154,7 @@ EVENT_METRICS: dict[str, EventMetric] = {
         "counts",
         one_event=_single,
         headline="moves of a session between two requests",
-        clause="sessions changed their replica {} times",
+        clause="sessions had {} of affinity",
     ),
     "first_answer_ms": EventMetric(
         "ms",
@@ -188,6 +190,7 @@ EVENT_METRICS: dict[str, EventMetric] = {
         lambda e: e.lost_answers,
         one_event=_single,
         headline="lost answers",
+        clause="{} lost their answer",
     ),
     "attempts_per_request": EventMetric(
         "ratio",

@@ -33,15 +33,12 @@ LAWS = {
 }
 
 
-def needed_cores(replicas: int, clients: int, calls_per_s: float, direct: bool) -> float:
-    """Return about how many cores the parts of a cell use. `direct`: clients call the replicas themselves."""
+def needed_cores(replicas: int, clients: int, calls_per_s: float, proxied: bool) -> float:
+    """Return about how many cores the parts of a cell use. `proxied`: with Envoy."""
     load, envoy, replica = LAWS.values()
-    each = replica.cores(calls_per_s / replicas, clients if direct else 1)
-    return (
-        load.cores(calls_per_s, clients)
-        + (0 if direct else envoy.cores(calls_per_s, clients))
-        + replicas * each
-    )
+    each = replica.cores(calls_per_s / replicas, 1 if proxied else clients)
+    proxy = envoy.cores(calls_per_s, clients) if proxied else 0
+    return load.cores(calls_per_s, clients) + proxy + replicas * each
 
 
 @dataclass(frozen=True)
@@ -96,14 +93,15 @@ def alike_replicas(replicas: Replicas, workload: Workload) -> list[AlikeReplicas
 
 
 def utilisation_of(group: AlikeReplicas, experiment: Experiment, workload: Workload) -> Utilisation | None:
-    """Return the load that an open loop plans for one of these replicas.
+    """Return the load that an open loop plans for one of these replicas, at its highest rate.
 
     None for a closed loop, which plans no rate, and for replicas without limit.
     """
-    if workload.rate_per_s is None or group.capacity_per_s is None:
+    mean, peak = workload.mean_rate_per_s, workload.peak_rate_per_s
+    if mean is None or peak is None or group.capacity_per_s is None:
         return None
-    everything = workload.rate_per_s / group.capacity_per_s
-    busiest_per_s = client_rate_per_s(load_of(workload, experiment.seed, 1), 0)
+    everything = peak / group.capacity_per_s
+    busiest_per_s = client_rate_per_s(load_of(workload, experiment.seed, 1), 0) * peak / mean
     return Utilisation(
         everything / experiment.replicas.count, busiest_per_s / group.capacity_per_s, everything
     )

@@ -48,7 +48,7 @@ class CellRecord(Record):
     arm: str = Field(description="name of the arm")
     repeat: int = Field(description="which repeat of the arm, from 1")
     order: int = Field(description="place of the cell in the order of the run, from 0")
-    route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
+    route: Route = Field(description="`envoy`, `envoy-l4`, `direct` or `xds`")
     policy: str = Field(description="how requests were balanced")
     status: Status = Field(default="interrupted", description="`completed`, `interrupted` or `failed`")
     replicas: dict[str, str] = Field(
@@ -62,6 +62,11 @@ class CellRecord(Record):
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
     messages_per_stream: int = Field(description="messages that each stream was to have")
     planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
+    planned_rates_per_s: list[float] = Field(
+        default=[],
+        description="planned requests/s in each step of the measured window, which has up to 80 steps of "
+        "..., 0.1, 0.2, 0.5, 1, ... s; empty where the rate does not change",
+    )
     measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
     measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")
     epoch_unix_ns: int = Field(

@@ -236,7 +236,8 @@ def contrast_in_words(summary: Summary, metric: str) -> str:
     if len(names) > MAX_NAMED:
         names = [min(names, key=values.__getitem__), max(names, key=values.__getitem__)]
         low, high = (f"{_figure(summary, name, metric)} with {name}" for name in names)
-        return f"The {headline_of(metric)} goes from {low} to {high}."
+        headline = headline_of(metric)
+        return f"{headline[:1].upper()}{headline[1:]}: from {low} to {high}."
     first, *rest = names
     text = f"With {first}, {clause_of(metric, _figure(summary, first, metric))}"
     return text + "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest) + "."

@@ -15,6 +15,7 @@ from harness.record.summary import Summary
 from harness.report.event_tables import event_line
 from harness.report.finding import expectation_in_words, finding_of, verdict_in_words, word_of
 from harness.report.share_tables import OF_MANY, purely_ranked, where_table
+from harness.report.tables import Table as ReportTable
 from harness.report.tables import (
     failed_lines,
     figure_of,
@@ -25,12 +26,13 @@ from harness.report.tables import (
 )
 
 MAX_ARM_COLUMNS = 5
-NAME_ROOM = 24  # characters for an arm's name; longer ones are folded
+NAME_ROOM = 28  # characters for an arm's name; longer ones are folded
 KIND_ROOM = 12  # characters for "inconclusive"
 COLUMN_GAP = 2  # characters from one column to the next, and at both ends
 
-# Columns that are left out where they leave no room for an arm's name.
+# Columns that are left out where they leave no room for an arm's name: all of the first, then one by one.
 ONLY_WIDE = (*OF_MANY, "attempts, busiest / fair", "p50 ms, OK")
+NEXT_LEFT_OUT = ("p99 ms, OK", "group purity")
 # Heading -> metric. Those of OK alone are there where requests failed.
 _WAITS = {
     "p50 ms": "latency_ms.p50",
@@ -100,27 +102,45 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
 def _where(summary: Summary, width: int) -> Table:
     """Return the report's table of where requests went, with latency. `width`: the terminal's, characters.
 
-    Up to MAX_ARM_COLUMNS arms are columns, since their names are long and replicas may be many. More arms are
-    rows; on a narrow terminal without the columns of ONLY_WIDE.
+    Up to MAX_ARM_COLUMNS arms are columns, if their names fit: replicas may be many. Else arms are rows;
+    on a narrow terminal without the replicas and without the columns of ONLY_WIDE.
     """
     arms = summary.arms
-    few = len(arms) <= MAX_ARM_COLUMNS
-    where = where_table(summary) if few else where_table(summary, most_replicas=0)
-    waits = [
-        [heading, *(figure_of(arm, metric) for arm in arms.values())]
-        for heading, metric in _WAITS.items()
-        if metric.startswith("latency") or any(arm.errors for arm in arms.values())
-    ]
-    columns = [[escape(cell) for cell in column] for column in zip(where.head, *where.rows, strict=True)]
-    columns += waits
-    by_rank = purely_ranked([heading for heading, *_ in columns])
-    title = f"Requests answered, by {'rank' if by_rank else 'replica'}"
-    if few:
-        return _arms_as_columns(columns, title)
     names = min(NAME_ROOM, max(map(len, arms)))
+    columns = _columns(summary, where_table(summary))
+    if len(arms) <= MAX_ARM_COLUMNS and _fits_as_columns(columns, width):
+        return _arms_as_columns(columns, _title(columns))
+    if len(arms) > MAX_ARM_COLUMNS or _room(columns, width) < names:
+        columns = _columns(summary, where_table(summary, most_replicas=0))
     if _room(columns, width) < names:
         columns = [column for column in columns if column[0] not in ONLY_WIDE]
-    return _arms_as_rows(columns, title, max(1, min(names, _room(columns, width))), width)
+    for heading in NEXT_LEFT_OUT:
+        if _room(columns, width) < names:
+            columns = [column for column in columns if column[0] != heading]
+    return _arms_as_rows(columns, _title(columns), max(1, min(names, _room(columns, width))), width)
+
+
+def _title(columns: Sequence[Sequence[str]]) -> str:
+    by_rank = purely_ranked([heading for heading, *_ in columns])
+    return f"Requests answered, by {'rank' if by_rank else 'replica'}"
+
+
+def _columns(summary: Summary, where: ReportTable) -> list[list[str]]:
+    """Return a column for each figure, of heading and one cell an arm; the first has the arms' names."""
+    arms = summary.arms.values()
+    waits = [
+        [heading, *(figure_of(arm, metric) for arm in arms)]
+        for heading, metric in _WAITS.items()
+        if metric.startswith("latency") or any(arm.errors for arm in arms)
+    ]
+    figures = zip(where.head, *where.rows, strict=True)
+    return [*([escape(cell) for cell in column] for column in figures), *waits]
+
+
+def _fits_as_columns(columns: Sequence[Sequence[str]], width: int) -> bool:
+    """Return whether no arm's name and no figure is broken where the arms are columns."""
+    widths = [max(map(len, row)) for row in zip(*columns, strict=True)]
+    return sum(widths) + 3 * len(widths) + 1 <= width
 
 
 def _room(columns: Sequence[Sequence[str]], width: int, *, whole_headings: bool = False) -> int:

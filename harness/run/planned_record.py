@@ -1,5 +1,6 @@
 """The record of a cell as it begins: what is known from the plan."""
 
+from harness.analysis.rate_effects import planned_rates
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import Manifest
@@ -22,6 +23,7 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         planned_requests=planned_in_window(plan),
         messages_per_stream=plan.workload.messages_per_stream,
         planned_rate_per_s=plan.load.rate_per_s,
+        planned_rates_per_s=planned_rates(plan.load, plan.workload.duration_s),
         epoch_unix_ns=epoch.unix_ns,
         attempt=manifest.cells[plan.order].attempts + 1,
     )

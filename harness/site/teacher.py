@@ -34,6 +34,7 @@ class TaughtLesson:
     heading: str
     setup: Setup
     exercise: Markup
+    answer: Markup
     answers: Sequence[Answer]
     prediction: Prediction | None
     formula: Formula | None
@@ -59,6 +60,7 @@ def taught(number: int, choice: Choice, facts: RunFacts | None) -> TaughtLesson:
         heading=teaching.heading,
         setup=draw_setup(experiment),
         exercise=to_html(teaching.exercise, ROOT),
+        answer=to_html(teaching.answer or "", ROOT),
         answers=answers_of(choice, facts),
         prediction=None if facts is None else prediction_of(facts),
         formula=None if facts is None else formula_of(facts),

@@ -116,6 +116,12 @@ def test_not_serving_is_noticed_at_the_next_check_and_panic_sends_to_all() -> No
     assert set(nobody.code[nobody.planned_ns > 1101 * MS]) == {UNAVAILABLE}
 
 
+def test_the_checks_of_all_replicas_begin_together() -> None:
+    found = run(*(change(1000, "not_serving", number) for number in range(3)))
+    noticed = {at_ns for at_ns, _, state in found.endpoints if state == "unhealthy"}
+    assert len(noticed) == 1
+
+
 def test_a_frozen_replica_answers_late_and_gives_nothing_up() -> None:
     found = run(change(1000, "pause"), change(1600, "resume"), checks=None)
     assert failed(found) == 0
@@ -211,12 +217,14 @@ def test_an_attempt_that_takes_too_long_is_made_again() -> None:
 
 def test_the_circuit_breaker_refuses_what_is_too_much() -> None:
     calls = poisson(400, 400, 100)
-    found = simulate(fleet(4, TURNS, 50, max_active=10), calls)
+    found = simulate(fleet(4, TURNS, 50, max_active=10, first_turn=0), calls)
     assert set(found.code) == {OK, UNAVAILABLE}
     refused = found.code == UNAVAILABLE
     assert (found.replica[refused] == -1).all()
     starts, ends = found.sent_ns[~refused], found.answered_ns[~refused]
     assert max(((starts <= now) & (ends > now)).sum() for now in starts) == 10
+    # A refused call has taken its turn, as in Envoy: call n would have gone to replica n mod 4.
+    assert (found.replica[~refused] == np.flatnonzero(~refused) % 4).all()
 
 
 @st.composite

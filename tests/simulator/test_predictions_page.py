@@ -57,14 +57,21 @@ def test_a_run_that_is_not_as_predicted_is_listed_as_a_surprise(scored: list[Sco
     assert "Not explained." in surprises
 
 
-def test_the_prediction_of_the_run_counts_if_it_has_one(results: Path, scored: list[Scored]) -> None:
+@pytest.mark.parametrize(
+    ("own", "afterwards"),
+    [(Prediction(costs="this is a test"), False), (Prediction(skipped="it was not compiled"), True)],
+)
+def test_a_prediction_made_before_the_run_counts_and_a_skipped_one_is_made_now(
+    results: Path, scored: list[Scored], own: Prediction, afterwards: bool
+) -> None:
     assert all(run.afterwards for run in scored)
     run: Run = newest_runs(results)[0]
-    write_record(run.path / PREDICTION, Prediction(skipped="this is a test"))
+    write_record(run.path / PREDICTION, own)
     found = score([run])[0]
     (run.path / PREDICTION).unlink()
-    assert not found.afterwards
-    assert f"Not predicted: {run.name} (this is a test)." in page([found])
+    assert found.afterwards is afterwards
+    assert (found.prediction.costs == own.costs) is not afterwards
+    assert ("predicted after they had been measured" in page([found])) is afterwards
 
 
 def test_the_command_writes_the_page_or_says_what_is_missing(

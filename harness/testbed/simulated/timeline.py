@@ -18,7 +18,7 @@ from harness.testbed.simulated.codes import CODES
 if TYPE_CHECKING:
     from simulator.system import Change, ChangeKind, Outcome, Replica
 
-START_UP_S = 0.25  # from the start of a replica's process until it serves
+START_UP_S = 0.05  # until a replica's process serves, which is forked; a container takes about a second
 GRACE_S = 1.0  # how long calls in hand may take when a replica is stopped, at least
 
 # Event -> what is seen of it at once, and the states in which the proxy then has its targets.

@@ -118,7 +118,12 @@ def test_a_repeat_that_only_one_arm_has_is_left_out() -> None:
             by_repeat(0, 0, 0),
             "nothing is a multiple of the 0 measured in repeats 1, 2, 3",
         ),
-        (by_repeat(1, 1, 1), by_repeat(1, 0, 1), "nothing is a multiple of the 0 measured in repeat 2"),
+        (
+            by_repeat(1, 1, 1),
+            by_repeat(1, 0, 1),
+            "nothing is a multiple of the 0 measured in repeat 2; written the other way round, "
+            "the expectation can be decided",
+        ),
         (by_repeat(1, None, 1), by_repeat(1, 1, 1), "not measured in both arms in repeat 2"),
         (by_repeat(1, 1, 1), {}, "no repeat can be used in both arms"),
         ({1: 1.0}, {2: 1.0}, "no repeat can be used in both arms"),

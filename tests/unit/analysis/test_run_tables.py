@@ -34,6 +34,13 @@ def test_a_table_has_the_declared_columns_with_their_types(opened, name):
     assert table.select("arm", "repeat").null_count().row(0) == (0, 0)
 
 
+def test_a_notebook_shows_a_run_in_one_line(opened):
+    shown = repr(opened)
+    assert shown.startswith(f"<run of {opened.run.name}, ")
+    assert all(name in shown for name in TABLES)
+    assert len(shown) < 120
+
+
 def test_requests_are_those_of_the_clients_ledgers(opened):
     counted = {key: len(rows) for key, rows in opened.requests.group_by("arm", "repeat")}
     assert counted == {

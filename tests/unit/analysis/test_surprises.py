@@ -91,6 +91,25 @@ def test_what_the_machine_or_the_lab_did_is_the_reason(summary: Summary) -> None
     assert found(prediction, summary).reason == "The machine disturbed a cell of this arm."
 
 
+def test_a_band_without_width_lacks_the_spread_of_the_costs(summary: Summary) -> None:
+    value = found(predicted(ANY, "latency_ms.p50", summary), summary).measured_median
+    for width_ms, reason in ((0.5, "The band has the medians of the costs"), (2, "Not explained.")):
+        band = Band(low=value + 3, median=value + 3, high=value + 3 + width_ms)
+        assert found(predicted(band, "latency_ms.p50", summary), summary).reason.startswith(reason)
+
+
+def test_one_repeat_just_outside_may_be_chance(summary: Summary) -> None:
+    metric = "spread.max_over_mean"
+    one = summary.model_copy(deep=True)
+    for arm in one.arms.values():
+        arm.repeats = arm.repeats[:1]
+    for told, repeats, beyond in ((True, one, 0.4), (False, one, 0.6), (False, summary, 0.4)):
+        value = found(predicted(ANY, metric, repeats), repeats).measured_median
+        band = Band(low=value + beyond, median=value + beyond, high=value + beyond + 1)
+        reason = found(predicted(band, metric, repeats), repeats).reason
+        assert reason.startswith("One repeat, just outside" if told else "Not explained.")
+
+
 def test_a_latency_without_known_costs_is_no_surprise(summary: Summary) -> None:
     short = Band(low=-9.0, median=-8.0, high=-7.0)
     one = found(predicted(short, "latency_ms.p50", summary, calibrated=False), summary)

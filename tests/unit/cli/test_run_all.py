@@ -1,9 +1,13 @@
 """Several experiments in one command: the exit status, and what `--quick` changes."""
 
+from io import StringIO
+from pathlib import Path
+
 import pytest
 
 from harness.cli.main import _load
-from harness.cli.run_all import Outcome, exit_status
+from harness.cli.run_all import Outcome, _print, exit_status
+from harness.output.safe_console import SafeConsole
 from harness.plan.run_options import RunOptions
 from harness.spec.experiment import experiment_names, load_experiment
 
@@ -37,3 +41,24 @@ def test_what_was_asked_for_stands_above_quick() -> None:
     quick, options = _load("sticky", asked, quick=True, options=RunOptions())
     assert (quick.repeats.max, options.overrides["repeats"]) == (2, 2)
     assert options.changes == ("--skew 0 instead of 1",)
+
+
+def test_the_table_fits_80_columns_and_cuts_no_word(tmp_path: Path) -> None:
+    name, reason = (
+        "connection_sharing",
+        "l4_own: spread.max_over_mean at least 1.5, measured 1.2 (not decided)",
+    )
+    report = (
+        tmp_path / "a-long-name-of-a-folder-of-results" / name / "20261126T220220Z-04e0d9" / "report.html"
+    )
+    out = StringIO()
+    outcomes = [
+        Outcome(name, "held", 5, 5, report=report),
+        Outcome("sticky", "inconclusive", 3, 4, reason, 2),
+    ]
+    _print(outcomes, SafeConsole(file=out, width=80))
+    *table, place = out.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in table)
+    assert f"│ {name} │ held         │  5/5 │" in out.getvalue()
+    assert " ".join(out.getvalue().split()).count(reason) == 1
+    assert place == f"Reports: {report.parents[2]}/EXPERIMENT/latest/report.html"

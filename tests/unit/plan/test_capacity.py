@@ -107,8 +107,8 @@ def test_the_laws_are_those_of_the_page_that_explains_them() -> None:
 
 
 @given(st.integers(1, 200), st.integers(1, 2000), st.floats(0, 5000), st.booleans())
-def test_more_of_anything_takes_more_cores(replicas: int, clients: int, rate: float, direct: bool) -> None:
-    cores = needed_cores(replicas, clients, rate, direct)
-    assert needed_cores(replicas + 1, clients, rate, direct) > cores
-    assert needed_cores(replicas, clients + 1, rate, direct) > cores
-    assert needed_cores(replicas, clients, rate + 1, direct) > cores
+def test_more_of_anything_takes_more_cores(replicas: int, clients: int, rate: float, proxied: bool) -> None:
+    cores = needed_cores(replicas, clients, rate, proxied)
+    assert needed_cores(replicas + 1, clients, rate, proxied) > cores
+    assert needed_cores(replicas, clients + 1, rate, proxied) > cores
+    assert needed_cores(replicas, clients, rate + 1, proxied) > cores

@@ -12,6 +12,8 @@ from harness.record.run_directory import read_run
 from harness.report.page import render_report
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:

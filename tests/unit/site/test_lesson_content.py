@@ -106,7 +106,7 @@ def test_what_an_exercise_changes_is_a_valid_experiment(name: str) -> None:
             fields[option]: float(value) if "." in value else int(value)
             for option, value in zip(words[::2], words[1::2], strict=True)
         }
-        load_experiment(name, overrides)
+        assert load_experiment(name, overrides) != load_experiment(name), "it changes something"
 
 
 def test_most_exercises_are_options_of_the_command_line() -> None:

@@ -23,6 +23,8 @@ from harness.spec.experiment import catalogue, command_of
 from harness.spec.model import CHAPTERS
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
