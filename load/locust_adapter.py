@@ -68,6 +68,10 @@ def listen_for_stop(stop: Callable[[], object]) -> None:
     gevent.signal_handler(signal.SIGTERM, stop)
 
 
+class CallFailedError(Exception):
+    """A failed call in Locust's statistics; the text is the gRPC code."""
+
+
 class FinishedCall(NamedTuple):
     """A finished call as Locust counts it. `name`: the replica that answered. `code`: of gRPC."""
 
@@ -86,7 +90,7 @@ def add_calls(stats: RequestStats, calls: Iterable[FinishedCall]) -> None:
     for call in calls:
         times_ms[call.name, call.method].append(call.took_ms)
         if call.code != "OK":
-            stats.log_error(call.method, call.name, call.code)
+            stats.log_error(call.method, call.name, CallFailedError(call.code))
     for key, own_ms in times_ms.items():
         stats.entries[key].extend(_entry(stats, own_ms))
     if times_ms:

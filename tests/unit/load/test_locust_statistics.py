@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from locust.stats import RequestStats
 
-from load.locust_adapter import FinishedCall, add_calls
+from load.locust_adapter import CallFailedError, FinishedCall, add_calls
 
 calls = st.builds(
     FinishedCall,
@@ -39,7 +39,7 @@ def test_batches_count_as_their_calls_one_by_one(batches: list[list[FinishedCall
         for call in batch:
             one_by_one.log_request(call.method, call.name, call.took_ms, 0)  # type: ignore[arg-type]
             if call.code != "OK":
-                one_by_one.log_error(call.method, call.name, call.code)
+                one_by_one.log_error(call.method, call.name, CallFailedError(call.code))
     assert figures(together) == figures(one_by_one)
     assert {key: error.occurrences for key, error in together.errors.items()} == {
         key: error.occurrences for key, error in one_by_one.errors.items()
