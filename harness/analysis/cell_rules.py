@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from harness.analysis.rate_effects import planned_rates
 from harness.errors import UserError
 from harness.plan.cells import CellPlan, plan_cells
+from harness.plan.rate_path import planned_rates
 from harness.record.record_file import parse_json, there_is
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors

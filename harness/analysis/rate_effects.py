@@ -8,35 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from harness.analysis.window_series import MAX_STEPS, Floats, Ints, window_width_s
+from harness.analysis.window_series import Floats, Ints
 from harness.metrics.facts import RateEffects
-from lb.plan import Load
+from harness.metrics.metric import MAX_STEPS, steps_of, window_width_s
 
 USUAL_PART = 8  # the first part of the measured window, one of so many, says which latency is usual
 LATE_TIMES = 2  # times its 95th percentile
 LATE_SHARE = 0.1  # of the requests of a step, from which on the step is late
 NS_PER_S = 1e9
-
-
-def planned_rates(load: Load, window_s: float) -> list[float]:
-    """Return the mean planned rate of each step of the measured window, requests/s; none for a steady rate.
-
-    The steps are those of WindowSeries.
-    """
-    if load.curve is None or load.rate_per_s is None:
-        return []
-    width_s = window_width_s(window_s, MAX_STEPS)
-    count = _steps(window_s, width_s)
-    areas = [load.curve.area(min(step * width_s, window_s)) for step in range(count + 1)]
-    widths = [min(width_s, window_s - step * width_s) for step in range(count)]
-    return [
-        round(load.rate_per_s * (after - before) / width, 3)
-        for before, after, width in zip(areas, areas[1:], widths, strict=False)
-    ]
-
-
-def _steps(window_s: float, width_s: float) -> int:
-    return math.ceil(round(window_s / width_s, 6))
 
 
 def rate_effects_of(
@@ -45,10 +24,10 @@ def rate_effects_of(
     """Return what the rate did; None where it did not change, or where the window was cut short.
 
     at_ns, latency_ns, ok: of each request of the window, (requests,); at_ns from the start of measuring.
-    planned_per_s: see planned_rates.
+    planned_per_s: see harness.plan.rate_path.planned_rates.
     """
     width_s = window_width_s(window_s, MAX_STEPS)
-    if not planned_per_s or len(planned_per_s) != _steps(window_s, width_s):
+    if not planned_per_s or len(planned_per_s) != steps_of(window_s):
         return None
     rates = np.array(planned_per_s)
     first = np.sort(latency_ns[ok & (at_ns < window_s * NS_PER_S / USUAL_PART)])

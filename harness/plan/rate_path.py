@@ -5,8 +5,10 @@ import random
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from harness.metrics.metric import MAX_STEPS, steps_of, window_width_s
 from harness.spec.experiment import Workload
 from harness.spec.rate import Bursts, curve_of
+from lb.plan import Load
 from lb.rate_curve import RateCurve
 
 Line = tuple[float, float]
@@ -21,6 +23,23 @@ def rate_curve(work: Workload, seed: int, repeat: int) -> RateCurve | None:
     if work.bursts is None:
         return shape
     return _product(shape or STEADY, drawn_bursts(work.bursts, work.duration_s, seed, repeat))
+
+
+def planned_rates(load: Load, window_s: float) -> list[float]:
+    """Return the mean planned rate of each step of the measured window, requests/s; none for a steady rate.
+
+    The steps are those of WindowSeries.
+    """
+    if load.curve is None or load.rate_per_s is None:
+        return []
+    width_s = window_width_s(window_s, MAX_STEPS)
+    count = steps_of(window_s)
+    areas = [load.curve.area(min(step * width_s, window_s)) for step in range(count + 1)]
+    widths = [min(width_s, window_s - step * width_s) for step in range(count)]
+    return [
+        round(load.rate_per_s * (after - before) / width, 3)
+        for before, after, width in zip(areas, areas[1:], widths, strict=False)
+    ]
 
 
 def drawn_bursts(bursts: Bursts, duration_s: float, seed: int, repeat: int) -> list[Line]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from harness.events.context import PROXY
 from harness.fields import Route, Status
-from harness.record.record_file import Record, read_record, there_is, write_record
+from harness.record.record_file import Record, is_empty, read_record, there_is, write_record
 
 CELL_FILE = "cell.json"
 MACHINE_FILE = "machine.json"
@@ -64,8 +64,9 @@ class CellRecord(Record):
     planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
     planned_rates_per_s: list[float] = Field(
         default=[],
+        exclude_if=is_empty,
         description="planned requests/s in each step of the measured window, which has up to 80 steps of "
-        "..., 0.1, 0.2, 0.5, 1, ... s; empty where the rate does not change",
+        "..., 0.1, 0.2, 0.5, 1, ... s; left out where the rate does not change",
     )
     measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
     measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")

@@ -1,7 +1,7 @@
 """The record of a cell as it begins: what is known from the plan."""
 
-from harness.analysis.rate_effects import planned_rates
 from harness.plan.cells import CellPlan, planned_in_window
+from harness.plan.rate_path import planned_rates
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import Manifest
 from harness.run.epoch import Epoch

@@ -61,9 +61,7 @@ class Steps(Model):
 class Ramp(Model):
     """A rate that rises or falls evenly for as long as it is measured."""
 
-    shape: Literal["ramp"] = Field(
-        description="the rate changes evenly, from the start of measuring to its end"
-    )
+    shape: Literal["ramp"] = Field(description="the rate changes evenly for as long as it is measured")
     start_per_s: RateThen = Field(description="rate at the start of measuring")
     end_per_s: RateThen = Field(description="rate at its end")
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.rate_effects import planned_rates
 from harness.paths import PROGRAM
 from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
+from harness.plan.rate_path import planned_rates
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
 from harness.record.prediction import BAND_SHARE, PREDICTION, ArmPrediction, Band, Prediction
 from harness.record.record_file import write_record

@@ -40,7 +40,7 @@ OK = CODES["OK"]
 class PredictedCell:
     """One simulated cell: its calls, what became of them, and the length of its window.
 
-    planned_per_s: see harness.analysis.rate_effects.planned_rates.
+    planned_per_s: see harness.plan.rate_path.planned_rates.
     """
 
     calls: Calls

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.analysis.rate_effects import planned_rates, rate_effects_of
+from harness.analysis.rate_effects import rate_effects_of
 from harness.metrics.facts import RateEffects
+from harness.plan.rate_path import planned_rates
 from lb.plan import Load
 from lb.rate_curve import RateCurve
 
