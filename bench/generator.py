@@ -52,7 +52,7 @@ class Bench:
         ask = Ask(self._live.target, rate_per_s, seconds, f"{os.getpid()}-{self._runs}", folder)
         with (self._live.folder / ACCESS_LOG).open("rb") as access_log:
             access_log.seek(0, io.SEEK_END)
-            usage = _run(peer, ask, access_log)
+            usage = _run(peer, ask, access_log, self._live.pids)
             time.sleep(FLUSH_S)
             calls = pl.read_ndjson(io.BytesIO(access_log.read()))
         start_s, end_s = usage.times_s
@@ -63,12 +63,14 @@ class Bench:
         calls = calls.filter(pl.col("grpc") == "OK")
         if not calls.height:
             raise RuntimeError(f"{peer.name}: no call succeeded; its output is in {folder}")
-        cpu_s = usage.columns()["caller_cores"] * usage.seconds
-        return Found(peer.name, rate_per_s, calls.height / usage.seconds, cpu_s / calls.height * 1e6, late_ms)
+        used, count = usage.columns(), calls.height
+        cpu_us = used["caller_cores"] * usage.seconds / count * 1e6
+        rate = count / usage.seconds
+        return Found(peer.name, rate_per_s, rate, cpu_us, late_ms, used["other_cores"])
 
 
-def _run(peer: Peer, ask: Ask, access_log: io.BufferedReader) -> Usage:
-    """Run the tool to its end. Returns its CPU use between two instants, after its warm-up."""
+def _run(peer: Peer, ask: Ask, access_log: io.BufferedReader, pids: dict[str, int]) -> Usage:
+    """Run the tool to its end. Return what it and `pids` used in the window after its warm-up."""
     program = [str(peer.path()), *peer.argv(ask)]
     environment = {name: value for name, value in os.environ.items() if name != "LOCUST_SKIP_MONKEY_PATCH"}
     with ExitStack() as closing:
@@ -87,7 +89,7 @@ def _run(peer: Peer, ask: Ask, access_log: io.BufferedReader) -> Usage:
             time.sleep(POLL_S)
         usage: Usage | None = None
         if process.poll() is None:
-            usage = Usage({"caller": process.pid})
+            usage = Usage({"caller": process.pid, **pids})
             for pause_s in (WARM_UP_S, MEASURED_S):
                 time.sleep(pause_s)
                 usage.sample()

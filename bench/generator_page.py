@@ -15,7 +15,7 @@ KEPT_SHARE = 0.9  # of the rate: below it a tool is not compared. Poisson arriva
 class Found(NamedTuple):
     """One measurement. `rate_per_s`: asked, 0 for a closed loop. `cpu_us`: CPU time of the tool for a call.
 
-    `late_ms`: see bench.generator.
+    `late_ms`: see bench.generator. `other_cores`: what other processes of the machine used.
     """
 
     peer: str
@@ -23,6 +23,7 @@ class Found(NamedTuple):
     calls_per_s: float
     cpu_us: float
     late_ms: dict[str, float]
+    other_cores: float
 
     @property
     def kept(self) -> float:
@@ -101,18 +102,19 @@ def tools(found: list[Found], peers: list[Peer]) -> Rows:
             yield peer.name, peer.plan
 
 
-def measured() -> Rows:
-    """One row: where, and with which versions."""
-    machine, found = host(), versions()
-    parts = ", ".join(f"{part} {found[part]}" for part in ("lb-lab", "python", "envoy", "grpcio"))
-    yield f"{machine.cpus} cores, {machine.system}", parts
+def measured(found: list[Found]) -> Rows:
+    """One row: where, with which versions, and the CPU that other processes took."""
+    machine, known = host(), versions()
+    parts = ", ".join(f"{part} {known[part]}" for part in ("lb-lab", "python", "envoy", "grpcio"))
+    others = span([one.other_cores for one in found], ".2f")
+    yield f"{machine.cpus} cores, {machine.system}", parts, others
 
 
 def write_page(page: Path | None, found: list[Found], peers: list[Peer]) -> None:
     """Print all tables. Replace the rows of the tables below `<!-- NAME -->` in the page, if there is one."""
     text = "" if page is None else page.read_text()
     for name, rows in {
-        "measured": measured(),
+        "measured": measured(found),
         "tools": tools(found, peers),
         "costs": costs(found, peers),
         "late": late(found, peers),
