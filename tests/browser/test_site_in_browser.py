@@ -152,7 +152,7 @@ def test_a_prediction_is_kept_shown_on_the_map_and_can_be_forgotten(open_site: O
     page.page.wait_for_selector("[data-lesson][data-ready]")
     assert "You gave the busiest replica 35 %" in page.part("findings").inner_text()
     page.page.get_by_role("link", name="Map").first.click()
-    assert page.part("progress").inner_text() == "You have predicted 1 of 31 lessons."
+    assert page.part("progress").inner_text() == "You have predicted 1 of 35 lessons."
     assert page.page.locator("#sticky [data-part=done]").is_visible()
     page.part("forget").click()
     assert page.part("progress").inner_text() == ""
