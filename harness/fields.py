@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.settings import Code as Code
 from services.settings import SlowFactor as SlowFactor
 
-Route = Literal["envoy", "envoy-l4", "direct"]
+Route = Literal["envoy", "envoy-l4", "direct", "xds"]
+PROXIED: tuple[Route, ...] = ("envoy", "envoy-l4")  # routes that have a proxy
 Status = Literal["completed", "interrupted", "failed"]  # how a run, or a cell of it, ended
 Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
 

@@ -29,6 +29,8 @@ class Session:
         self._echo_header = settings.echo_header
         self._echo: str | None = None
         self._fixed: Metadata = (("x-lab-session", f"{client}.{number}"),)
+        if settings.headers:
+            self._fixed = (*self._fixed, *settings.headers.items())
         if settings.draw:
             self._fixed = (*self._fixed, ("x-lab-draw", settings.draw))
         if settings.own_source_address:

@@ -1,6 +1,7 @@
 """The settings of the clients of one arm."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_PAYLOAD_BYTES = 2500  # size of the text fields of a video, without the id
@@ -12,9 +13,10 @@ Compression = Literal["none", "gzip", "deflate"]
 class ClientSettings:
     """How clients make calls. All clients of an arm have the same settings.
 
-    `target`: HOST:PORT, or several with commas between them. `service_config`: gRPC's, as JSON (lb.policies);
-    None: gRPC's defaults. `cookie_jar`: sessions send cookies back. `await_first_answer`: the other calls of
-    a session wait until its first call has ended. `messages_per_stream`: messages of each stream.
+    `target`: as lb.target has it, such as HOST:PORT. `service_config`: gRPC's, as JSON (lb.policies); None:
+    gRPC's defaults, or what a control plane says. `cookie_jar`: sessions send cookies back.
+    `await_first_answer`: the other calls of a session wait until its first call has ended.
+    `messages_per_stream`: messages of each stream.
     `deadline_s`: of each call. `epoch_ns`: the instant (monotonic ns) from which rows count.
     `key_prefix`: start of the ids of added videos.
     `draw`: names the repeat. Replicas draw a request's service time from this name and the request's id, so
@@ -34,6 +36,7 @@ class ClientSettings:
     `tls`: calls are encrypted. Channels then never share a connection, even with share_connections, because
     gRPC Python creates new credentials for each channel.
     `ca_certificates`: certificates to trust, as PEM text; None: gRPC's list of public authorities.
+    `headers`: name -> value of headers that every call has besides.
     """
 
     target: str
@@ -59,3 +62,4 @@ class ClientSettings:
     payload_bytes: int = 0
     tls: bool = False
     ca_certificates: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)

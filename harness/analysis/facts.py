@@ -31,6 +31,7 @@ from harness.metrics.facts import CellFacts
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
+from harness.record.usage import USAGE_FILE, read_usage
 from lb.rows import STREAM_METHODS
 
 
@@ -114,6 +115,10 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             interruptions=interruptions_of(read_machine(cell.folder)),
             stages=stage_times(joined.rows, joined.stages),
             generator=generator_share(joined.rows),
+            cpu_cores={
+                part: used.cpu_cores
+                for part, used in read_usage(cell.folder / USAGE_FILE, start, end).items()
+            },
         )
 
 

@@ -78,7 +78,7 @@ class Allowances:
         on_proxy, on_replicas = (
             _first_break(events, aims) for aims in (("proxy",), ("replicas", "new replicas"))
         )
-        through_proxy = arm.route != "direct"
+        through_proxy = arm.has_proxy
         return cls(
             round(experiment.workload_of(arm).deadline_ms * 1e6),
             0 if through_proxy and (age or arm.idle_timeout_s is not None) else on_proxy,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
+from harness.paths import PROGRAM
 from harness.plan.capacity import CELL_CALLS_PER_CORE_S
 from harness.plan.placements import RARE
 from harness.plan.question import duration, question_of
@@ -31,9 +32,7 @@ def outlook(experiment: Experiment) -> Iterator[Line]:
     from simulator.compiled import is_compiled
 
     if not is_compiled("engine.run"):
-        how = (
-            f"`python run_experiment.py {experiment.name} --testbed simulated` compiles the simulator (30 s)"
-        )
+        how = f"`{PROGRAM} {experiment.name} --testbed simulated` compiles the simulator (30 s)"
         yield "outlook", f"not simulated yet: {how}", PLAIN
         return
     from harness.testbed.simulated.predict import predict

@@ -363,6 +363,7 @@ class CellFacts:
     stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
+    cpu_cores: part (replica-N, envoy, load) -> CPU cores that it used; empty where nobody counted them.
     """
 
     arm: str
@@ -405,3 +406,4 @@ class CellFacts:
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
+    cpu_cores: Mapping[str, float] = field(default_factory=dict)

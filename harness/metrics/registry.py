@@ -110,6 +110,37 @@ def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
     return lambda facts: function(facts.units[unit])
 
 
+_CPU_PARTS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "clients": ("the load, which is all clients", lambda part: part == "load"),
+    "proxy": ("Envoy; 0 without a proxy", lambda part: part == "envoy"),
+    "replicas": ("all replicas", lambda part: part.startswith("replica-")),
+    "all": ("load, Envoy and replicas", lambda _part: True),
+}
+
+
+def _metrics_of_cpu() -> Iterator[tuple[str, Metric]]:
+    for name, (counted, belongs) in _CPU_PARTS.items():
+        yield (
+            f"cpu.{name}_us_per_request",
+            Metric(
+                "us",
+                f"CPU time of {counted}, while measuring / requests; null where nobody counted it",
+                _cpu_of(belongs),
+                headline=f"CPU time of {'all parts' if name == 'all' else f'the {name}'} for a request",
+            ),
+        )
+
+
+def _cpu_of(belongs: Callable[[str], bool]) -> Compute:
+    def compute(facts: CellFacts) -> Number:
+        if "load" not in facts.cpu_cores or not facts.requests:
+            return None
+        cores = sum(used for part, used in facts.cpu_cores.items() if belongs(part))
+        return cores * facts.window_s * 1e6 / facts.requests
+
+    return compute
+
+
 def _share_of(replica: str, counts_of: Callable[[CellFacts], Mapping[str, int]]) -> Compute:
     def compute(facts: CellFacts) -> Number:
         counts = counts_of(facts)
@@ -459,6 +490,7 @@ METRICS: dict[str, Metric] = {
         "counts",
         headline="mean number of healthy replicas",
     ),
+    **dict(_metrics_of_cpu()),
     "planned_rate_per_s": Metric(
         "requests/s",
         "Sends planned in the measured window / its length, from the plan as drawn",

@@ -48,7 +48,7 @@ class CellRecord(Record):
     arm: str = Field(description="name of the arm")
     repeat: int = Field(description="which repeat of the arm, from 1")
     order: int = Field(description="place of the cell in the order of the run, from 0")
-    route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
+    route: Route = Field(description="`envoy`, `envoy-l4`, `direct` or `xds`")
     policy: str = Field(description="how requests were balanced")
     status: Status = Field(default="interrupted", description="`completed`, `interrupted` or `failed`")
     replicas: dict[str, str] = Field(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    Field,
+    JsonValue,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from harness.fields import Route, Status
 from harness.record.cell_record import DisturbanceCause, MachineRecord
@@ -108,6 +115,11 @@ class EventSummary(Record):
     )
     at_least: dict[str, float] = Field(description="as `at_least` of an arm")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, fields: Any) -> Any:
+        return _without_metrics(fields, cls.model_fields)
+
     @model_serializer(mode="wrap")
     def _flat(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return _with_metrics(write(self), {name: _written(value) for name, value in self.metrics.items()})
@@ -136,6 +148,11 @@ class Figures(Record):
     )
     events: list[EventSummary] = Field(description="every event, by number")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, fields: Any) -> Any:
+        return _without_metrics(fields, cls.model_fields)
+
     @model_serializer(mode="wrap")
     def _nested(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return _with_metrics(write(self), nested(self.metrics))
@@ -159,6 +176,24 @@ def _with_metrics(fields: dict[str, Any], metrics: Mapping[str, Any]) -> dict[st
     return {name: value for part in parts for name, value in part.items()}
 
 
+def _without_metrics(fields: Any, own: Iterable[str]) -> Any:
+    """Return what `_with_metrics` was made of: fields that are not the model's own are metrics."""
+    if not isinstance(fields, dict) or "metrics" in fields:
+        return fields  # not read from a file
+    others = {name: value for name, value in fields.items() if name not in own}
+    return {name: value for name, value in fields.items() if name in own} | {"metrics": dict(_dotted(others))}
+
+
+def _dotted(tree: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what `nested` has nested: each metric with its dotted name."""
+    for name, value in tree.items():
+        part = "errors" if name == "error_shares" else name
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{group}{part}.")
+        else:
+            yield f"{group}{part}", value
+
+
 class RepeatSummary(Figures):
     """One cell of an arm."""
 
@@ -177,7 +212,7 @@ class Usage(Record):
 class ArmSummary(Figures):
     """One arm: counts are totals over its repeats, all else medians over them."""
 
-    route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
+    route: Route = Field(description="`envoy`, `envoy-l4`, `direct` or `xds`")
     policy: str = Field(description="how requests were balanced")
     base: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: the file's arm")
     factor: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: what is swept")

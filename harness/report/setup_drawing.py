@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from harness.fields import Route
+from harness.fields import PROXIED, Route
 from harness.metrics.metric import show
 from harness.report.setup_words import ROUTES, differences, policies_of_routes, setup_in_words
 from harness.spec.experiment import Experiment
@@ -153,7 +153,7 @@ def _draw_clients(work: Workload, height: int) -> Iterator[str]:
 def _draw_lanes(lanes: Sequence[_Lane], height: int) -> Iterator[str]:
     for lane, middle in zip(lanes, _middles([lane.height for lane in lanes], height), strict=True):
         y = middle - lane.height / 2
-        yield _box("none" if lane.route == "direct" else "box", _LANE_X, y, _LANE_W, lane.height)
+        yield _box("box" if lane.route in PROXIED else "none", _LANE_X, y, _LANE_W, lane.height)
         for place, line in enumerate(lane.lines):
             x, line_y = _LANE_X + _LANE_W / 2, y + 17 + place * _LINE
             yield _text(x, line_y, line, middle=True, strong=place == 0)

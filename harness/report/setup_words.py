@@ -16,6 +16,10 @@ ROUTES: Mapping[Route, tuple[str, str]] = {
     "envoy": ("Envoy, layer 7", "Envoy picks a replica for each request"),
     "envoy-l4": ("Envoy, layer 4", "Envoy picks a replica for each connection"),
     "direct": ("no proxy", "Without a proxy, each client picks a replica by itself"),
+    "xds": (
+        "control plane",
+        "Without a proxy, each client picks a replica by itself, as a control plane tells it",
+    ),
 }
 _TARGETS = {"all": "all replicas", "any": "one replica", "most_loaded": "the most loaded replica"}
 

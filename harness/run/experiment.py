@@ -106,13 +106,14 @@ def measure_and_report(
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
         # Polars and matplotlib are imported after the last cell, not before the first.
-        from harness.report.exports import write_exports
+        from harness.report.exports import EXPORTS, write_exports
         from harness.report.page import build_report
+        from harness.run.otlp_sender import send_otlp
 
         report, summary = build_report(writer.path, judged)
         if options.testbed in PREDICTED_TESTBEDS:
             remember_costs(options.testbed, summary)
-        write_exports(writer.path, summary, options.exports)
+        send_otlp(write_exports(writer.path, summary, options.exports), EXPORTS["otlp"].file)
         return report, summary
 
 

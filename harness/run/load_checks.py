@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.leftovers.scratch import scratch_folder
+from harness.paths import PROGRAM
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.spec.experiment import Experiment
 from load.secret import SECRET_VARIABLE, SecretError, new_secret, read_secret
@@ -70,7 +71,7 @@ def workers_to_start(given: LoadOptions, load: LoadOptions) -> str:
 
 def _command(load: LoadOptions) -> str:
     host = socket.getfqdn() if load.master_bind_host in ANY_ADDRESS else load.master_bind_host
-    command = f"python run_experiment.py worker --master-host {shlex.quote(host)}"
+    command = f"{PROGRAM} worker --master-host {shlex.quote(host)}"
     command += f" --master-port {load.master_bind_port}"
     if load.secret_file is None:
         return command

@@ -43,7 +43,7 @@ def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
         where=("events",) if arm.events is None else ("arms", name, "events"),
         replicas=experiment.replicas.names,
         ends_s=experiment.workload_of(arm).duration_s,
-        has_proxy=arm.route != "direct",
+        route=arm.route,
     )
 
 

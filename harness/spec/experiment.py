@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from harness.errors import UserError, did_you_mean
 from harness.events.registry import kind_of
 from harness.events.schedule import Event as Event
-from harness.paths import EXPERIMENTS
+from harness.paths import EXPERIMENTS, PROGRAM
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
 from harness.spec.model import CHAPTERS, ExperimentModel
@@ -230,7 +230,7 @@ def command_of(experiment: ExperimentModel) -> str:
     """Return the command line that runs the experiment as its file says."""
     arms = experiment.arms.values()
     contained = any(kind_of(event.do).needs_containers for arm in arms for event in experiment.events_of(arm))
-    return f"python run_experiment.py {experiment.name}" + (" --testbed docker" if contained else "")
+    return f"{PROGRAM} {experiment.name}" + (" --testbed docker" if contained else "")
 
 
 def _add(

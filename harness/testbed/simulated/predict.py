@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.paths import PROGRAM
 from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.plan.rate_path import planned_rates
@@ -47,7 +48,7 @@ def main(run: Path) -> None:
     else:
         prediction = Prediction(
             skipped="the simulator is not compiled yet, which takes about 30 s; "
-            f"`python run_experiment.py {stored.name} --testbed simulated` does it, once for each version"
+            f"`{PROGRAM} {stored.name} --testbed simulated` does it, once for each version"
         )
     write_record(run / PREDICTION, prediction)
 
