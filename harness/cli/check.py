@@ -166,9 +166,10 @@ def _capacity(experiment: Experiment, work: Workload) -> Lines:
         (_names(group, groups), used) for group in groups if (used := utilisation_of(group, experiment, work))
     ]
     labels = ("utilisation", *[""] * len(used))
+    when = "at the highest rate: " if work.changes else ""
     return [
         ("replicas", _capacities_in_words(experiment.replicas, groups)),
-        *zip(labels, (_used_in_words(names, one, len(groups)) for names, one in used), strict=False),
+        *zip(labels, (when + _used_in_words(names, one, len(groups)) for names, one in used), strict=False),
         *((WARNING, text) for names, one in used for text in _overloads(names, one, work)),
     ]
 
