@@ -54,6 +54,7 @@ NOTHING = [
     (STICKY | {"options": {"by": "header"}, "cookie_jar": False}, "cookie_jar: false changes nothing"),
     (DIRECT | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'direct' has no proxy"),
     (ENVOY | {"source_addresses": "own"}, "source_addresses: 'own' changes nothing"),
+    (ENVOY | {"session_lifetimes": "exponential"}, "changes nothing: sessions do not end"),
     (ENVOY | {"health_check": True}, "health_check: true changes nothing: the client sees only the proxy"),
     (
         {"route": "direct", "policy": "pick_first", "health_check": True},
@@ -317,6 +318,9 @@ def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
     ):
         assert getattr(settings(ENVOY), name) in (None, "none")
         assert getattr(settings(ENVOY | {name: value}), name) == value
+    ends = ENVOY | {"session_lifetime_s": 2}
+    assert not settings(ends).lifetimes_vary
+    assert settings(ends | {"session_lifetimes": "exponential"}).lifetimes_vary
     hashed = ENVOY | {"policy": "ring_hash", "options": {"key": "source_address"}}
     for addresses in ("one", "own"):
         found = settings(hashed | {"source_addresses": addresses})
