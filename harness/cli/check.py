@@ -180,6 +180,8 @@ def _capacities_in_words(replicas: Replicas, groups: Sequence[AlikeReplicas]) ->
     line += (
         f"service time {time_ms.mean:g} ms ({time_ms.distribution})" if time_ms.mean else "no service time"
     )
+    if time_ms.dear is not None:
+        line += f", {time_ms.dear.share:.3g} of the requests {time_ms.dear.factor:g} times dearer"
     each = [_calls(group.capacity_per_s) for group in groups]
     if len(groups) > 1:
         of_groups = [f"{_names(group, groups)} {calls}" for group, calls in zip(groups, each, strict=True)]

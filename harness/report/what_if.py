@@ -115,7 +115,7 @@ def _arms(experiment: Experiment, summary: Summary) -> Iterator[dict[str, Any]]:
         unlike = experiment.events_of(variant.arm) or work.trace is not None or not set(work.calls) <= _UNARY
         if policy is None or unlike or measured is None:
             continue
-        if work.changes or not isinstance(work.rate_per_s, int | float):
+        if work.changes or not isinstance(work.rate_per_s, int | float) or replicas.service_time_ms.dear:
             continue
         mean_ms = replicas.service_time_ms.mean * service_times_per_call(work)
         if not mean_ms or not _usable(measured, FIGURES["max_over_mean"]):

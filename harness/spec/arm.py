@@ -190,8 +190,8 @@ class Arm(Model):
     session_lifetimes: Literal["constant", "exponential"] = Field(
         default="constant",
         description="constant (default): all sessions last session_lifetime_s, and those that opened "
-        "together end together; exponential: that is the mean, and each session's own time is drawn, the same "
-        "in every arm",
+        "together end together; exponential: that is the mean, and each session's own time is drawn, the "
+        "same in every arm",
     )
     source_addresses: Literal["one", "own"] = Field(
         default="one",
