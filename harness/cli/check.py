@@ -186,9 +186,10 @@ def _capacity(experiment: Experiment, work: Workload) -> Lines:
         (_names(group, groups), used) for group in groups if (used := utilisation_of(group, experiment, work))
     ]
     labels = ("utilisation", *[""] * len(used))
+    when = "at the highest rate: " if work.changes else ""
     return [
         ("replicas", _capacities_in_words(experiment.replicas, groups)),
-        *zip(labels, (_used_in_words(names, one, len(groups)) for names, one in used), strict=False),
+        *zip(labels, (when + _used_in_words(names, one, len(groups)) for names, one in used), strict=False),
         *((WARNING, text) for names, one in used for text in _overloads(names, one, work)),
     ]
 
@@ -199,6 +200,8 @@ def _capacities_in_words(replicas: Replicas, groups: Sequence[AlikeReplicas]) ->
     line += (
         f"service time {time_ms.mean:g} ms ({time_ms.distribution})" if time_ms.mean else "no service time"
     )
+    if time_ms.dear is not None:
+        line += f", {time_ms.dear.share:.3g} of the requests {time_ms.dear.factor:g} times dearer"
     each = [_calls(group.capacity_per_s) for group in groups]
     if len(groups) > 1:
         of_groups = [f"{_names(group, groups)} {calls}" for group, calls in zip(groups, each, strict=True)]
