@@ -11,12 +11,8 @@ from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Work
 from harness.spec.model import ReplicaOverrides, Teaching, TraceSource
 from harness.spec.problems import in_words, schema_at
 from harness.spec.rate import Bursts, PointsOfRate, Ramp, Sine, Spike, Steps
-<<<<<<< HEAD
 from harness.spec.search import Condition, Search
-from services.settings import Outage, ServiceTime, SessionCache
-=======
 from services.settings import DearRequests, Outage, ServiceTime, SessionCache
->>>>>>> w-changing
 
 INTRODUCTION = """\
 # The experiment file
