@@ -30,7 +30,9 @@ def schema_text() -> str:
         for route, policies in POLICIES_OF_ROUTE.items()
         for name, policy in policies.items()
     ]
-    definitions["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
+    definitions["Workload"]["oneOf"] = [
+        {"required": [key]} for key in ("rate_per_s", "think_time_ms", "trace", "locustfile")
+    ]
     definitions["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
     definitions["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
     return json.dumps(schema, indent=2) + "\n"

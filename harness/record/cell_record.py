@@ -42,6 +42,10 @@ class FailureRecord(Record):
     calls: int = Field(description="requests that ended so, warm-up included")
 
 
+def _false(value: bool) -> bool:
+    return not value
+
+
 class CellRecord(Record):
     """What is known of one cell, apart from its ledgers and events."""
 
@@ -62,6 +66,12 @@ class CellRecord(Record):
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
     messages_per_stream: int = Field(description="messages that each stream was to have")
     planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
+    own_tasks: bool = Field(
+        default=False,
+        exclude_if=_false,
+        description="whether the tasks of a Locust file made the calls, so that nothing of them was planned; "
+        "left out where they did not",
+    )
     measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
     measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")
     epoch_unix_ns: int = Field(

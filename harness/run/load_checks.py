@@ -93,6 +93,10 @@ def confirm_load(experiment: Experiment, options: RunOptions) -> None:
             f"--master-bind-host {host}: the parts of --testbed local listen on loopback, "
             "where load workers on other machines cannot call them; use --testbed external, or 127.0.0.1"
         )
+    if experiment.workload.locustfile is not None and load.distributed:
+        raise UserError(
+            "--processes, --expect-workers: the users of a Locust file run in one process; leave them out"
+        )
     _confirm_clients(experiment, load)
     if load.expect_workers:
         confirm_secret(load)

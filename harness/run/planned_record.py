@@ -22,6 +22,7 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         planned_requests=planned_in_window(plan),
         messages_per_stream=plan.workload.messages_per_stream,
         planned_rate_per_s=plan.load.rate_per_s,
+        own_tasks=plan.workload.locustfile is not None,
         epoch_unix_ns=epoch.unix_ns,
         attempt=manifest.cells[plan.order].attempts + 1,
     )

@@ -60,6 +60,10 @@ def confirm_compatible(experiment: Experiment, testbed: str) -> None:
 def incompatibility(experiment: Experiment, testbed: str) -> str | None:
     """Return one line that says why `testbed` cannot carry out the experiment; None if it can."""
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
+    if experiment.workload.locustfile is not None and testbed == "docker":
+        return (
+            f"{experiment.name}: workload.locustfile: this file is not in the containers; use --testbed local"
+        )
     if testbed == "docker":
         return _too_short_for_roll(experiment)
     if testbed == "simulated" or not events:
