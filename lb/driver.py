@@ -131,7 +131,8 @@ def _result(options: argparse.Namespace, rows: list[Row]) -> dict[str, Any]:
     start = "sent_ns" if options.rate is None else "planned_ns"
     seconds = (max(column["done_ns"], default=0) - min(column["sent_ns"], default=0)) / NS_PER_S
     result = {
-        **{"target": options.target, "method": options.method, "policy": options.policy},
+        **{"target": options.target, "method": options.method},
+        "policy": options.policy if options.service_config else "of the control plane",
         **{"calls": len(rows), "seconds": round(seconds, 6)},
         "rate_per_s": round(len(rows) / seconds, 3) if seconds else 0.0,
         "replicas": dict(sorted(Counter(column["replica"]).items())),

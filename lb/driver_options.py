@@ -12,14 +12,18 @@ from pydantic import ValidationError
 from lb.ca_certificates import read_ca_certificates
 from lb.calls import METHODS
 from lb.policies import MAX_ATTEMPTS, POLICIES, ClientRetries, service_config
-from lb.target import resolver_target
+from lb.target import XDS, resolver_target
 
+DEFAULT_POLICY = "pick_first"
 MAX_CALLS = 10_000_000
 MAX_MS = 86_400_000
 MAX_RATE_PER_S, MAX_S = 1_000_000, 86_400
 DEFAULT_CALLS = 100
 OWN_HEADERS = "x-lab-"  # the driver sends these itself
-TARGETS = "HOST:PORT, or several: HOST:PORT,HOST:PORT,..., or dns://NAME_SERVER:PORT/NAME:PORT"
+TARGETS = (
+    "HOST:PORT, or several: HOST:PORT,HOST:PORT,..., or dns://NAME_SERVER:PORT/NAME:PORT, "
+    "or xds://CONTROL_PLANE:PORT/NAME"
+)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--policy",
         choices=list(POLICIES),
-        default="pick_first",
+        default=DEFAULT_POLICY,
         help="how the client picks a replica (below)",
     )
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the policy (below)")
@@ -166,8 +170,15 @@ def _policies_and_options() -> str:
     return "\n".join(lines)
 
 
-def _service_config(given: argparse.Namespace) -> str:
-    """Return the service config as JSON. Raises ValueError with a message for the user for a bad option."""
+def _service_config(given: argparse.Namespace) -> str | None:
+    """Return the service config as JSON. Raises ValueError with a message for the user for a bad option.
+
+    None where a control plane says how to balance.
+    """
+    if given.target.startswith(XDS):
+        if given.policy != DEFAULT_POLICY or given.option:
+            raise ValueError("argument --policy: the control plane says how to balance; leave it out")
+        return None
     retries = ClientRetries(given.retries + 1) if given.retries else None
     options = dict(_option(given.policy, text) for text in given.option)
     try:

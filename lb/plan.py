@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from lb.rate_curve import RateCurve
+
 NS_PER_S = 1_000_000_000
 Phase = Literal["warm_up", "measure"]
 
@@ -22,7 +24,8 @@ class Load:
 
     `skew`: exponent of the Zipf law of the clients' rates; 0: all rates are equal. `calls`: method -> weight.
     `recorded`: phase -> for each client its arrivals, ns from the phase's start; None: arrivals are drawn.
-    Recorded clients come in the order of their numbers of requests, the busiest first.
+    Recorded clients come in the order of their numbers of requests, the busiest first. `curve`: the rate of
+    the measured phase over time, as a multiple of `rate_per_s`; None: it does not change.
     """
 
     clients: int
@@ -33,6 +36,7 @@ class Load:
     seed: int
     repeat: int
     recorded: Mapping[Phase, Sequence[Sequence[int]]] | None = None
+    curve: RateCurve | None = None
 
     @property
     def draw(self) -> str:
@@ -80,6 +84,8 @@ def first_phase(warm_up_s: float) -> Phase:
 def open_loop(load: Load, client: int, phase: Phase, duration_s: float, opens: bool) -> Iterator[PlannedCall]:
     """Yield the client's Poisson arrivals in [0, duration_s): exponential gaps with the client's rate.
 
+    Where the rate changes, each arrival of the mean rate is moved to its moment: see RateCurve.moment. The
+    warm-up has the rate with which the measured phase begins.
     `opens`: the session opens in this phase, with one additional call at 0. Recorded arrivals are yielded as
     they are: a recorded session opens with its first request.
     """
@@ -87,14 +93,21 @@ def open_loop(load: Load, client: int, phase: Phase, duration_s: float, opens: b
         yield from _recorded(load, client, phase)
         return
     rate_per_s = client_rate_per_s(load, client)
+    moment = None
+    if load.curve is not None and phase == "warm_up":
+        rate_per_s *= load.curve.factor(0.0)
+    elif load.curve is not None:
+        moment = load.curve.moment
     rng = _generator(load, client, phase)
     methods, weights = list(load.calls), list(itertools.accumulate(load.calls.values()))
     if opens:
         yield PlannedCall(0, methods[0])
-    at_s = rng.expovariate(rate_per_s)
-    while at_s < duration_s:
+    if rate_per_s <= 0:
+        return
+    steady_s = rng.expovariate(rate_per_s)
+    while (at_s := steady_s if moment is None else moment(steady_s)) < duration_s:
         yield PlannedCall(int(at_s * NS_PER_S), rng.choices(methods, cum_weights=weights)[0])
-        at_s += rng.expovariate(rate_per_s)
+        steady_s += rng.expovariate(rate_per_s)
 
 
 def _recorded(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:

@@ -13,9 +13,10 @@ Compression = Literal["none", "gzip", "deflate"]
 class ClientSettings:
     """How clients make calls. All clients of an arm have the same settings.
 
-    `target`: HOST:PORT, or several with commas between them. `service_config`: gRPC's, as JSON (lb.policies);
-    None: gRPC's defaults. `cookie_jar`: sessions send cookies back. `await_first_answer`: the other calls of
-    a session wait until its first call has ended. `messages_per_stream`: messages of each stream.
+    `target`: as lb.target has it, such as HOST:PORT. `service_config`: gRPC's, as JSON (lb.policies); None:
+    gRPC's defaults, or what a control plane says. `cookie_jar`: sessions send cookies back.
+    `await_first_answer`: the other calls of a session wait until its first call has ended.
+    `messages_per_stream`: messages of each stream.
     `deadline_s`: of each call. `epoch_ns`: the instant (monotonic ns) from which rows count.
     `key_prefix`: start of the ids of added videos.
     `draw`: names the repeat. Replicas draw a request's service time from this name and the request's id, so

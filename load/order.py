@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lb.plan import Load, Phase, first_phase
+from lb.rate_curve import RateCurve
 from lb.settings import ClientSettings
 
 
@@ -68,8 +69,10 @@ class LoadOrder:
     def from_dict(cls, raw: dict[str, Any]) -> "LoadOrder":
         """Return the order that `as_dict` turned into `raw`."""
         raw = dict(raw)
+        load = dict(raw.pop("load"))
+        curve = load.pop("curve")
         return cls(
-            load=Load(**raw.pop("load")),
+            load=Load(**load, curve=None if curve is None else RateCurve(**curve)),
             settings=ClientSettings(**raw.pop("settings")),
             **(raw | {name: None if raw[name] is None else Path(raw[name]) for name in _PATHS}),
         )

@@ -10,6 +10,7 @@ from harness.spec.arm import FACTORS, Retries
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
 from harness.spec.model import ReplicaOverrides, Teaching, TraceSource
 from harness.spec.problems import in_words, schema_at
+from harness.spec.rate import Bursts, PointsOfRate, Ramp, Sine, Spike, Steps
 from services.settings import Outage, ServiceTime, SessionCache
 
 INTRODUCTION = """\
@@ -41,6 +42,25 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("`replicas.outage`", "", Outage, ""),
     ("`replicas.different.replica-N`", "Settings of single replicas.", ReplicaOverrides, ""),
     ("`workload`", "", Workload, ""),
+    (
+        "`workload.rate_per_s` with `shape: steps`",
+        "A rate that changes while it is measured. Each client keeps its share of the rate at all times. The "
+        "shape moves requests in time. How many requests a client sends, and which, depends on the mean rate "
+        "and the seed alone.",
+        Steps,
+        "",
+    ),
+    ("`workload.rate_per_s` with `shape: ramp`", "", Ramp, ""),
+    ("`workload.rate_per_s` with `shape: spike`", "", Spike, ""),
+    ("`workload.rate_per_s` with `shape: sine`", "", Sine, ""),
+    ("`workload.rate_per_s` with `shape: points`", "", PointsOfRate, ""),
+    (
+        "`workload.bursts`",
+        "The rate of all clients switches between two values (MMPP). When is drawn from the seed, for each "
+        "repeat anew.",
+        Bursts,
+        "",
+    ),
     ("`workload.trace`", "How to get a trace: [observe.md](observe.md).", TraceSource, ""),
     (
         "`arms.NAME`",

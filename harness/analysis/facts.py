@@ -17,6 +17,7 @@ from harness.analysis.interruptions import interruptions_of
 from harness.analysis.joined import JoinedCell, join_cell
 from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
+from harness.analysis.rate_effects import rate_effects_of
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
 from harness.analysis.stages import stage_times
 from harness.analysis.statistics import percentiles, reported_percentiles
@@ -30,11 +31,12 @@ from harness.metrics.facts import CellFacts
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
+from harness.record.usage import USAGE_FILE, read_usage
 from lb.rows import STREAM_METHODS
 
 
 def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell | None = None) -> CellFacts:
-    """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
+    """Return the facts of one cell. `with_series`: with CellFacts.series, which plots over time need.
 
     `joined`: the cell's joined table, where the caller has it. The facts say nothing of contradictions.
     Raises UserError that names the file when one is missing or damaged.
@@ -100,6 +102,13 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             awaits_answers=record.awaits_answers,
             answers_lost=None if "replica" in record.missing_ledgers else lost.height,
             longest_outage_ns=longest_outage_ns(outages),
+            rate=rate_effects_of(
+                rows["at_ns"].to_numpy(),
+                rows["latency_ns"].to_numpy(),
+                rows["ok"].to_numpy(),
+                record.planned_rates_per_s,
+                window_s,
+            ),
             initial_replicas=len(record.initial_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), record.initial_replicas, start, end),
             events=event_effects_of(cell, rows, names, outages, lost),
@@ -108,6 +117,10 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             interruptions=interruptions_of(read_machine(cell.folder)),
             stages=stage_times(joined.rows, joined.stages),
             generator=generator_share(joined.rows),
+            cpu_cores={
+                part: used.cpu_cores
+                for part, used in read_usage(cell.folder / USAGE_FILE, start, end).items()
+            },
         )
 
 

@@ -80,7 +80,7 @@ class Allowances:
         on_proxy, on_replicas = (
             _first_break(events, aims) for aims in (("proxy",), ("replicas", "new replicas"))
         )
-        through_proxy = arm.route != "direct"
+        through_proxy = arm.has_proxy
         own_tasks = experiment.workload.locustfile is not None
         return cls(
             0 if own_tasks else round(experiment.workload_of(arm).deadline_ms * 1e6),

@@ -51,7 +51,7 @@ def facts_of(run: Run, *, write_tables: bool = False) -> dict[str, list[CellFact
     `write_tables`: write the joined table of each cell into the run's directory. Raises UserError naming the
     file when one is missing or damaged, and OSError when a table cannot be written.
     """
-    eventful = any(cell.events() for cell in run.cells)
+    eventful = any(cell.events() or cell.record.planned_rates_per_s for cell in run.cells)
     facts, fingerprints = {}, {}
     for cell in run.cells:
         joined = join_cell(cell, run.experiment)

@@ -147,15 +147,23 @@ def _clients(experiment: Experiment, work: Workload) -> Lines:
         if work.trace is not None:
             return [("clients", f"{work.clients}: {_of_trace(work.trace, work)}"), ("calls", mix)]
         each = f"{first:.4g}/s each" if work.skew == 0 else f"{first:.4g}/s (client 0) to {last:.4g}/s"
-        rates = f"{work.rate_per_s:g}/s together, open loop, {each}, skew {work.skew:g}"
-    return [("clients", f"{work.clients}: {rates}"), ("calls", mix)]
+        together = f"{work.mean_rate_per_s:.4g}/s together" + (" on average" if work.changes else "")
+        rates = f"{together}, open loop, {each}, skew {work.skew:g}"
+    return [("clients", f"{work.clients}: {rates}"), *_rate_changes(work), ("calls", mix)]
+
+
+def _rate_changes(work: Workload) -> Lines:
+    """Return how the rate changes while it is measured; nothing where it does not."""
+    if not work.changes:
+        return []
+    return [("rate", f"{work.changes_in_words}; at most {work.peak_rate_per_s:.4g}/s")]
 
 
 def _of_trace(trace: TraceSource, work: Workload) -> str:
     """Return the load that a trace gives, in words."""
     start_s, end_s = trace.edges
     return (
-        f"{work.rate_per_s:.4g}/s together, arrivals of a trace from {start_s:g} s to {end_s:g} s, "
+        f"{work.mean_rate_per_s:.4g}/s together, arrivals of a trace from {start_s:g} s to {end_s:g} s, "
         f"speed {trace.speed:g}"
     )
 
@@ -170,7 +178,7 @@ def _capacity(experiment: Experiment, work: Workload) -> Lines:
     return [
         ("replicas", _capacities_in_words(experiment.replicas, groups)),
         *zip(labels, (_used_in_words(names, one, len(groups)) for names, one in used), strict=False),
-        *((WARNING, text) for names, one in used for text in _overloads(names, one)),
+        *((WARNING, text) for names, one in used for text in _overloads(names, one, work)),
     ]
 
 
@@ -218,9 +226,9 @@ def _used_in_words(names: str, used: Utilisation, groups: int) -> str:
     )
 
 
-def _overloads(names: str, used: Utilisation) -> Iterator[str]:
+def _overloads(names: str, used: Utilisation, work: Workload) -> Iterator[str]:
     """Yield a sentence for each planned load that is more than a replica can serve."""
-    grows = "queue grows for as long as the load lasts"
+    grows = f"queue grows for as long as {'such a rate' if work.changes else 'the load'} lasts"
     if used.evenly > 1:
         yield f"{names} would be at {used.evenly:.0%} when the load is spread evenly. Then each {grows}."
     elif used.busiest_client > 1:
@@ -267,7 +275,9 @@ def _too_few_requests(experiment: Experiment, expectation: Expectation) -> Itera
     """Yield a warning if the percentile that is expected takes more requests than a cell plans."""
     arms = [arm for arm in (expectation.arm, expectation.of) if arm is not None]
     works = [experiment.workload_of(experiment.variants[arm].arm) for arm in arms]
-    planned = min((work.rate_per_s * work.duration_s for work in works if work.rate_per_s), default=math.inf)
+    planned = min(
+        (rate * work.duration_s for work in works if (rate := work.mean_rate_per_s)), default=math.inf
+    )
     rank = percentile_of(expectation.metric)
     of_messages = expectation.metric.startswith("message_")  # a stream has several
     if rank is not None and not of_messages and planned < MIN_VALUES[rank]:

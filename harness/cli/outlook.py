@@ -47,7 +47,7 @@ def outlook(experiment: Experiment) -> Iterator[Line]:
 def _machine(experiment: Experiment) -> Iterator[Line]:
     cores = os.cpu_count() or 1
     carried = CELL_CALLS_PER_CORE_S * cores
-    rates = [experiment.workload_of(one.arm).rate_per_s or 0 for one in experiment.variants.values()]
+    rates = [experiment.workload_of(one.arm).peak_rate_per_s or 0 for one in experiment.variants.values()]
     if max(rates) > carried:
         yield (
             "warning",

@@ -174,6 +174,27 @@ class WindowSeries:
 
 
 @dataclass(frozen=True)
+class RateEffects:
+    """What a rate that changes did to the requests, see harness.analysis.rate_effects.
+
+    planned_per_s: (steps,), the mean planned rate of all clients in each step of the measured window; the
+    steps are those of WindowSeries. width_s: their width.
+    usual_ns: the 95th percentile latency of the requests with OK of the first eighth of the window; None
+    without one. A request is late if it failed or took more than twice that. A step is late if a tenth of its
+    requests are, and so are those of the step before or after.
+    recovery_s: from the end of the last step that was planned to have more than the mean rate to the end of
+    the last late step after it; 0 when none was late. None where the window ends with such a rate.
+    knee_per_s: the planned rate of the first late step; None without one.
+    """
+
+    planned_per_s: Floats
+    width_s: float
+    usual_ns: float | None
+    recovery_s: float | None
+    knee_per_s: float | None
+
+
+@dataclass(frozen=True)
 class Healthy:
     """Minimum and mean (over time) number of healthy replicas; None where the lab did not watch Envoy."""
 
@@ -335,6 +356,7 @@ class CellFacts:
     answers_lost: requests that a replica finished with OK while the client got an error; None where the lab
     cannot read the replicas' ledgers.
     longest_outage_ns: see harness.analysis.sessions.session_outages; None without a request.
+    rate: None where the rate does not change.
     initial_replicas: number of replicas when measuring began. healthy: Envoy's view. events: by time.
     series: None where the caller did not ask for it, or the window has no request.
     lost_workers: one sentence for each load worker that was lost. interruptions: one clause for each time in
@@ -342,6 +364,7 @@ class CellFacts:
     stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
+    cpu_cores: part (replica-N, envoy, load) -> CPU cores that it used; empty where nobody counted them.
     """
 
     arm: str
@@ -374,6 +397,7 @@ class CellFacts:
     awaits_answers: bool = False
     answers_lost: int | None = 0
     longest_outage_ns: float | None = None
+    rate: RateEffects | None = None
     initial_replicas: int = 0
     healthy: Healthy = field(default_factory=Healthy)
     events: Sequence[EventEffects] = ()
@@ -383,3 +407,4 @@ class CellFacts:
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
+    cpu_cores: Mapping[str, float] = field(default_factory=dict)

@@ -44,6 +44,7 @@ class Planned:
     streams: bool = False
     cache: bool = False
     target_groups: bool = False
+    rate_changes: bool = False
 
 
 def why_undefined(metric: str, planned: Planned) -> str | None:
@@ -62,6 +63,8 @@ def why_undefined(metric: str, planned: Planned) -> str | None:
         "cache": (planned.cache, "the replicas have no cache"),
         "stream": (planned.streams, "the workload has no streams"),
         "message_latency_ms": (planned.streams, "the workload has no streams"),
+        "recovery_ms": (planned.rate_changes, "the rate does not change"),
+        "knee_per_s": (planned.rate_changes, "the rate does not change"),
         "bytes": (planned.proxied, "only Envoy counts bytes, and the arm does not go through it"),
     }
     there, reason = lacking.get(group, (True, ""))

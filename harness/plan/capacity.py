@@ -65,14 +65,15 @@ def alike_replicas(replicas: Replicas, workload: Workload) -> list[AlikeReplicas
 
 
 def utilisation_of(group: AlikeReplicas, experiment: Experiment, workload: Workload) -> Utilisation | None:
-    """Return the load that an open loop plans for one of these replicas.
+    """Return the load that an open loop plans for one of these replicas, at its highest rate.
 
     None for a closed loop, which plans no rate, and for replicas without limit.
     """
-    if workload.rate_per_s is None or group.capacity_per_s is None:
+    mean, peak = workload.mean_rate_per_s, workload.peak_rate_per_s
+    if mean is None or peak is None or group.capacity_per_s is None:
         return None
-    everything = workload.rate_per_s / group.capacity_per_s
-    busiest_per_s = client_rate_per_s(load_of(workload, experiment.seed, 1), 0)
+    everything = peak / group.capacity_per_s
+    busiest_per_s = client_rate_per_s(load_of(workload, experiment.seed, 1), 0) * peak / mean
     return Utilisation(
         everything / experiment.replicas.count, busiest_per_s / group.capacity_per_s, everything
     )

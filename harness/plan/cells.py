@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.events.keys import PlannedEvent
 from harness.events.schedule import planned_events
+from harness.plan.rate_path import rate_curve
 from harness.policies.registry import traits_of
 from harness.spec.experiment import Arm, Experiment, Workload
 from harness.spec.model import TraceSource
@@ -61,13 +62,14 @@ def load_of(work: Workload, seed: int, repeat: int) -> Load:
     """Return what the clients send in one repeat. Arms with the same workload get the same arrivals."""
     return Load(
         clients=work.clients,
-        rate_per_s=work.rate_per_s,
+        rate_per_s=work.mean_rate_per_s,
         think_time_ms=work.think_time_ms,
         skew=work.skew,
         calls={str(name): weight for name, weight in work.calls.items()},
         seed=seed,
         repeat=repeat,
         recorded=None if work.trace is None else _recorded(work.trace, work.warm_up_s),
+        curve=rate_curve(work, seed, repeat),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from harness.errors import UserError, did_you_mean
 from harness.metrics.metric import RANKS
 from harness.plan.capacity import service_times_per_call
-from harness.spec.experiment import Experiment
+from harness.spec.experiment import Experiment, Replicas
 from services.settings import Distribution
 
 MAX_CLIENTS, MAX_TARGETS, MAX_SLOTS, MAX_SLOTS_IN_ALL = 1_000_000, 10_000, 10_000, 1_000_000
@@ -173,7 +173,8 @@ def question_of(experiment: Experiment) -> FleetQuestion:
     Raises UserError for a closed loop and for requests that take no time: these have no capacity to plan.
     """
     work, replicas = experiment.workload, experiment.replicas
-    if work.rate_per_s is None:
+    peak = work.peak_rate_per_s
+    if peak is None:
         raise UserError(
             f"{experiment.name}: workload.think_time_ms is a closed loop, which has no rate to plan with; "
             "expected workload.rate_per_s"
@@ -186,7 +187,7 @@ def question_of(experiment: Experiment) -> FleetQuestion:
         )
     return FleetQuestion(
         clients=work.clients,
-        rate_per_s=work.rate_per_s,
+        rate_per_s=peak,
         skew=work.skew,
         targets=replicas.count,
         service_ms=mean_ms,
@@ -197,11 +198,18 @@ def question_of(experiment: Experiment) -> FleetQuestion:
     )
 
 
+def has_alike_replicas(replicas: Replicas) -> bool:
+    """Return whether all replicas are the same and healthy, and remember no sessions."""
+    plain = {"slow_factor", "slow_share", "fail_share", "outage", "cache"}
+    return not replicas.different and not replicas.model_dump(include=plain, exclude_defaults=True)
+
+
 def _left_out(experiment: Experiment) -> list[str]:
-    replicas, notes = experiment.replicas, []
-    plain = ("slow_factor", "slow_share", "fail_share", "outage", "cache")
-    if replicas.different or replicas.model_dump(include=set(plain), exclude_defaults=True):
+    notes = []
+    if not has_alike_replicas(experiment.replicas):
         notes.append("All targets are alike and healthy: slow, failing and caching ones are left out.")
+    if (work := experiment.workload).changes:
+        notes.append(f"The rate changes: this is for its peak. The mean is {work.mean_rate_per_s:,.4g}/s.")
     if experiment.events:
         notes.append("Nothing happens meanwhile: the events are left out.")
     if list(experiment.workload.calls) != ["AddVideo"]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from harness.events.context import PROXY
 from harness.fields import Route, Status
-from harness.record.record_file import Record, read_record, there_is, write_record
+from harness.record.record_file import Record, is_empty, read_record, there_is, write_record
 
 CELL_FILE = "cell.json"
 MACHINE_FILE = "machine.json"
@@ -52,7 +52,7 @@ class CellRecord(Record):
     arm: str = Field(description="name of the arm")
     repeat: int = Field(description="which repeat of the arm, from 1")
     order: int = Field(description="place of the cell in the order of the run, from 0")
-    route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
+    route: Route = Field(description="`envoy`, `envoy-l4`, `direct` or `xds`")
     policy: str = Field(description="how requests were balanced")
     status: Status = Field(default="interrupted", description="`completed`, `interrupted` or `failed`")
     replicas: dict[str, str] = Field(
@@ -71,6 +71,12 @@ class CellRecord(Record):
         exclude_if=_false,
         description="whether the tasks of a Locust file made the calls, so that nothing of them was planned; "
         "left out where they did not",
+    )
+    planned_rates_per_s: list[float] = Field(
+        default=[],
+        exclude_if=is_empty,
+        description="planned requests/s in each step of the measured window, which has up to 80 steps of "
+        "..., 0.1, 0.2, 0.5, 1, ... s; left out where the rate does not change",
     )
     measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
     measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")

@@ -9,7 +9,7 @@ from typing import TypedDict
 from pydantic import Field
 
 from harness.fields import Status
-from harness.record.record_file import Record
+from harness.record.record_file import Record, is_empty
 
 MANIFEST = "manifest.json"
 # The note of a run on the testbed `simulated`.
@@ -24,10 +24,6 @@ def utc_now() -> str:
 def new_run_name() -> str:
     """Return a name that no other run has: the time in UTC and some random digits."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def _nothing(value: list[str]) -> bool:
-    return not value
 
 
 class Host(Record):
@@ -105,7 +101,7 @@ class Manifest(Record):
     overrides: dict[str, int | float] = Field(default={}, description="field -> value on the command line")
     changes: list[str] = Field(
         default=[],
-        exclude_if=_nothing,
+        exclude_if=is_empty,
         description="overrides that change the question, in words: the expectations were written for other "
         "settings, and are not judged; left out where there are none",
     )

@@ -212,7 +212,7 @@ class Usage(Record):
 class ArmSummary(Figures):
     """One arm: counts are totals over its repeats, all else medians over them."""
 
-    route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
+    route: Route = Field(description="`envoy`, `envoy-l4`, `direct` or `xds`")
     policy: str = Field(description="how requests were balanced")
     base: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: the file's arm")
     factor: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: what is swept")

@@ -37,6 +37,7 @@ from harness.report.story import (
     on_aws,
     prose,
 )
+from harness.report.what_if import what_if_of
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import OPTIONS, Arm, Experiment
 
@@ -103,10 +104,14 @@ def render_report(
     )
     environment.filters["expectation"] = expectation
     experiment = run.experiment
+    replay, what_if = replay_of(replayed or run), what_if_of(run, summary)
+    scripts = [module_script("replay_player.js")] if replay else []
+    scripts += [module_script("whatif_panel.js")] if what_if else []
+    styles = ["page.css", *(["replay.css"] if replay else []), *(["whatif.css"] if what_if else [])]
     return environment.get_template("report.html.j2").render(
         **_tables(run, summary),
         summary=summary,
-        style=style("page.css"),
+        style="".join(map(style, styles)),
         error=run.manifest.error,
         failed=tables.failed_lines(summary),
         setup=draw_setup(experiment, ours=run.manifest.testbed != "external"),
@@ -130,9 +135,9 @@ def render_report(
             for name, path in plots.items()
             if main is None or main.svg is not None or name != main.name
         ],
-        replay=replay_of(replayed or run),
-        replay_style=style("replay.css"),
-        replay_script=module_script("replay_player.js"),
+        replay=replay,
+        what_if=what_if,
+        scripts=scripts,
         command=_command(run),
         facts=_facts(run),
     )

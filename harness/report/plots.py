@@ -15,7 +15,13 @@ from matplotlib.figure import Figure
 from harness.metrics.facts import CellFacts
 from harness.record.record_file import whole_file
 from harness.report.plots_clients import draw_clients_on_replicas, with_uneven_clients
-from harness.report.plots_events import draw_over_time, draw_recovery, draw_session_ribbon, with_events
+from harness.report.plots_events import (
+    changing,
+    draw_over_time,
+    draw_recovery,
+    draw_session_ribbon,
+    with_events,
+)
 from harness.report.plots_outcome import (
     draw_errors,
     draw_sweep,
@@ -120,8 +126,9 @@ PLOTS: dict[str, Plot] = {
         draw_over_time,
         "Requests that ended with OK and requests that failed, by planned send, and the latency of those "
         "that ended with OK, in the first recorded repeat: of each step of time the median and the slowest. "
-        "Dashed lines are events. The shade shows how long an event lasted.",
-        with_events,
+        "Dashed lines are events. The shade shows how long an event lasted. Where the rate changes, the line "
+        "in the first panel is the planned rate.",
+        changing,
         states="error_share",
         answers=(
             "event*.goodput_per_s",
@@ -129,6 +136,8 @@ PLOTS: dict[str, Plot] = {
             "event*.attempts*",
             "event*.error_share",
             "event*.delayed*",
+            "recovery_ms",
+            "knee_per_s",
         ),
     ),
     "session_ribbon": Plot(

@@ -169,7 +169,7 @@ def ledgers_table(arms: Arms, missing_ledgers: Mapping[Party, str]) -> Table:
 
 
 def usage_table(arms: Arms) -> Table | None:
-    """CPU and memory of every container; None where the testbed did not write them down."""
+    """CPU and memory of every part; None where the testbed did not write them down."""
     names = list(dict.fromkeys(name for arm in arms.values() for name in arm.usage))
     if not names:
         return None
@@ -177,7 +177,7 @@ def usage_table(arms: Arms) -> Table | None:
         ["Cores, MiB", *names],
         [[arm, *(_used(own.usage.get(name)) for name in names)] for arm, own in arms.items()],
         "CPU cores used while measuring (mean; 1 is a whole core; median of repeats) and the most memory, of "
-        "each container, as its engine counted them.",
+        "each part, as the kernel or the container engine counted them.",
     )
 
 

@@ -26,7 +26,7 @@ from harness.report.tables import (
 )
 
 MAX_ARM_COLUMNS = 5
-NAME_ROOM = 24  # characters for an arm's name; longer ones are folded
+NAME_ROOM = 28  # characters for an arm's name; longer ones are folded
 KIND_ROOM = 12  # characters for "inconclusive"
 COLUMN_GAP = 2  # characters from one column to the next, and at both ends
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import LabError, UserError
 from harness.events.context import PROXY
+from harness.fields import PROXIED
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
@@ -17,8 +19,10 @@ from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, 
 from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
+from harness.record.usage import USAGE_FILE
 from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
+from harness.run.part_usage import PartUsage
 from harness.run.planned_record import planned_record
 from harness.run.progress import RunProgress
 from harness.run.wall_clock import WallClock
@@ -68,6 +72,9 @@ class CellRun:
         self._wall_clock = WallClock(epoch)
         self._log = EventLog(self._folder, self._epoch_ns)
         self._machine = MachineWatch(self._epoch_ns)
+        # Containers are counted by their engine.
+        local = options.testbed == "local"
+        self._usage = PartUsage(self._folder / USAGE_FILE, self._epoch_ns) if local else None
         self._live: LiveCell | None = None
         self._record = planned_record(experiment, plan, writer.manifest, epoch)
 
@@ -101,6 +108,8 @@ class CellRun:
             raise
         finally:
             self._machine.stop()
+            if self._usage is not None:
+                self._usage.stop()
             self._testbed.stop_load()
             self._testbed.stop_cell()
             self._collect()
@@ -115,7 +124,7 @@ class CellRun:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
             record.own_clocks = not live.started_by_lab
             # Replicas that are not the lab's were not dealt out to groups as planned.
-            if live.started_by_lab and record.route != "direct":
+            if live.started_by_lab and record.route in PROXIED:
                 record.groups = group_of(self._plan.arm, list(live.replicas))
         self._writer.write_cell(self._folder, record)
 
@@ -135,6 +144,8 @@ class CellRun:
         started_s = time.monotonic()
         load = self._testbed.start_load(order, self._folder)
         self._machine.start(live.pids, live.pids.get("load", load.pid), live.paused)
+        if self._usage is not None:
+            self._usage.start(ChainMap(live.pids, {"load": load.pid}))
         self._log.write(LoadStarted())
         confirmed = False
         with self._events(live) as tick:

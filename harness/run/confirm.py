@@ -53,7 +53,12 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
 
 
 def _service_config(arm: Arm) -> str | None:
-    """gRPC's own balancing on a direct route; behind a proxy only what was asked for besides."""
+    """gRPC's own balancing on a direct route; behind a proxy only what was asked for besides.
+
+    None where a control plane tells the clients.
+    """
+    if arm.route == "xds":
+        return None
     retries = None
     if arm.retries is not None and arm.retries.by == "client":
         retries = ClientRetries(
@@ -99,7 +104,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
     elif live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
         confirm_envoy(live.envoy, files.config, live.replicas, plan.arm)
-    elif plan.arm.route != "direct":
+    elif plan.arm.has_proxy:
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
 
 
@@ -156,7 +161,12 @@ def confirm_clients(plan: CellPlan, folder: Path) -> None:
     arm, log = plan.arm, folder / "logs" / "load.log"
     policy = traits_of(arm.route, arm.policy, arm.options).channel_policy
     seen_by: dict[str, set[int]] = defaultdict(set)
-    for client in json.loads((folder / CHANNELS_FILE).read_text()):
+    clients = json.loads((folder / CHANNELS_FILE).read_text())
+    if arm.route == "xds":
+        from harness.proxy.xds import XdsFiles, confirm_xds
+
+        confirm_xds(arm, XdsFiles(folder / "xds"), [one["xds"] for one in clients if one["xds"]])
+    for client in clients:
         seen = seen_by[client.get("worker", "")]
         name, subchannels = f"client {client['client']}", set(client["subchannels"])
         if client["policy"] not in (policy, ""):  # "": not connected yet, which its calls will show

@@ -1,6 +1,7 @@
 """The record of a cell as it begins: what is known from the plan."""
 
 from harness.plan.cells import CellPlan, planned_in_window
+from harness.plan.rate_path import planned_rates
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import Manifest
 from harness.run.epoch import Epoch
@@ -23,6 +24,7 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         messages_per_stream=plan.workload.messages_per_stream,
         planned_rate_per_s=plan.load.rate_per_s,
         own_tasks=plan.workload.locustfile is not None,
+        planned_rates_per_s=planned_rates(plan.load, plan.workload.duration_s),
         epoch_unix_ns=epoch.unix_ns,
         attempt=manifest.cells[plan.order].attempts + 1,
     )

@@ -16,6 +16,7 @@ from harness.report.finding import finding_of
 from harness.report.setup_drawing import draw_setup
 from harness.report.story import lesson_of, on_aws
 from harness.report.tables import Table, figure_of
+from harness.report.what_if import what_if_of
 from harness.site.chosen import Choice
 from harness.site.exercise import answers_of
 from harness.site.formulas import formula_of
@@ -62,7 +63,9 @@ def lesson_page(
     assert teaching is not None
     prediction = prediction_of(facts) if facts is not None else None
     replay = facts.replay if facts is not None else None
+    what_if = what_if_of(facts.run, facts.summary) if facts is not None else None
     scripts = [module_script("replay_player.js")] if replay else []
+    scripts += [module_script("whatif_panel.js")] if what_if else []
     scripts += [site_script("lesson.js")] if prediction else []
     lesson = lesson_of(experiment)
     as_run = facts.run.experiment if facts is not None else experiment
@@ -78,7 +81,8 @@ def lesson_page(
         "meanings": [(in_words(name), _meaning(as_run, name)) for name in shown],
         "prediction": prediction,
         "replay": replay,
-        "replay_style": style("replay.css"),
+        "what_if": what_if,
+        "styles": (style("replay.css") if replay else "") + (style("whatif.css") if what_if else ""),
         "why": to_html("\n\n".join(lesson.why), ROOT),
         "on_alb": to_html("\n\n".join(lesson.on_aws), ROOT),
         "policies_on_alb": on_aws(as_run),

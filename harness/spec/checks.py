@@ -11,7 +11,8 @@ from harness.spec.expectation_checks import expectation_problems
 from harness.spec.locust_workload import locust_problems
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem
-from harness.spec.yaml_file import dotted
+from harness.spec.rate import RateShape, mean_per_s
+from harness.spec.yaml_file import Where, dotted
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
@@ -25,6 +26,7 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     yield from _loop_problems(experiment)
     yield from _trace_problems(experiment)
     yield from locust_problems(experiment)
+    yield from _rate_problems(experiment)
     yield from _repeat_problems(experiment)
     yield from _replica_problems(experiment)
     for name, arm in experiment.arms.items():
@@ -43,7 +45,7 @@ def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
         where=("events",) if arm.events is None else ("arms", name, "events"),
         replicas=experiment.replicas.names,
         ends_s=experiment.workload_of(arm).duration_s,
-        has_proxy=arm.route != "direct",
+        route=arm.route,
     )
 
 
@@ -55,12 +57,12 @@ def planned_requests(experiment: ExperimentModel) -> float:
 
 def _planned_requests_of_cell(experiment: ExperimentModel, variant: Variant) -> float:
     workload = experiment.workload_of(variant.arm)
-    rate_per_s = workload.rate_per_s
-    if rate_per_s is None:
+    mean, first = workload.mean_rate_per_s, workload.first_rate_per_s
+    if mean is None or first is None:
         think_ms = workload.think_time_ms or 0.0
         cycle_ms = think_ms + experiment.replicas.service_time_ms.mean
-        rate_per_s = workload.clients * 1000 / max(cycle_ms, MIN_CYCLE_MS)
-    return rate_per_s * (workload.warm_up_s + workload.duration_s)
+        mean = first = workload.clients * 1000 / max(cycle_ms, MIN_CYCLE_MS)
+    return first * workload.warm_up_s + mean * workload.duration_s
 
 
 def _loop_problems(experiment: ExperimentModel) -> Iterator[Problem]:
@@ -85,6 +87,29 @@ def _trace_problems(experiment: ExperimentModel) -> Iterator[Problem]:
                     path = ("arms", name, key)
                     told = f"{dotted(path)}: the workload plays a trace, which gives it; leave it out"
                     yield Problem((path,), told)
+
+
+def _rate_problems(experiment: ExperimentModel) -> Iterator[Problem]:
+    """Yield the problems of rates that change: too late, or to nothing; and of bursts without a rate."""
+    work = experiment.workload
+    if work.bursts is not None and (work.rate_per_s is None or work.trace is not None):
+        path: Where = ("workload", "bursts")
+        why = "a closed loop" if work.trace is None else "a trace"
+        yield Problem((path,), f"{dotted(path)}: {why} has no rate that could change; leave it out")
+    rates: list[tuple[Where, float | RateShape | None]] = [(("workload",), work.rate_per_s)]
+    rates += [(("arms", name), arm.rate_per_s) for name, arm in experiment.arms.items()]
+    for where, rate in rates:
+        if rate is None or isinstance(rate, int | float):
+            continue
+        path = (*where, "rate_per_s")
+        if rate.last_s > work.duration_s:
+            yield Problem(
+                (path, ("workload", "duration_s")),
+                f"{dotted(path)}: changes at {rate.last_s:g} s, after the end of the measured window "
+                f"({work.duration_s:g} s); expected changes within it",
+            )
+        elif not mean_per_s(rate, work.duration_s):
+            yield Problem((path,), f"{dotted(path)}: no requests at all; expected a rate above 0")
 
 
 def _repeat_problems(experiment: ExperimentModel) -> Iterator[Problem]:

@@ -44,10 +44,11 @@ def planned_of(experiment: ExperimentModel, variant: Variant) -> Planned:
         # Only a session's first answer is waited for otherwise: that is few calls, unless sessions are short.
         sent_on_time=not arm.await_each_answer and arm.session_lifetime_s is None,
         events=len(events),
-        proxied=arm.route != "direct",
+        proxied=arm.has_proxy,
         streams=bool(STREAMS & set(work.calls)),
         cache=experiment.replicas.cache is not None,
         target_groups=bool(traits.groups),
+        rate_changes=work.changes,
     )
 
 

@@ -24,8 +24,10 @@ from harness.spec.model import Expectation as Expectation
 from harness.spec.model import Replicas as Replicas
 from harness.spec.model import Workload as Workload
 from harness.spec.problems import WHOLE, Problem, first_problem
+from harness.spec.rate import changes_at_times
+from harness.spec.rate_file import fill_in_rates
 from harness.spec.traced_workload import REFUSED, fill_in_trace
-from harness.spec.yaml_file import Tree, Where, dump_tree, read_tree
+from harness.spec.yaml_file import Tree, Where, dotted, dump_tree, read_tree
 
 OPTIONS: dict[str, str] = {
     "replicas.count": "--replicas",
@@ -60,10 +62,15 @@ def quick_overrides(experiment: ExperimentModel) -> dict[str, float]:
     """Return the overrides of `--quick`: one repeat, half the time. This is enough for a test, not for
     figures.
 
-    With events the time stays, because events, health checks and time-outs need it. A trace has its own.
+    With events the time stays, because events, health checks and time-outs need it. A trace has its own, and
+    so has a rate that changes at given times.
     """
     work = experiment.workload
-    if any(experiment.events_of(arm) for arm in experiment.arms.values()) or work.trace is not None:
+    timed = any(
+        experiment.events_of(arm) or changes_at_times(experiment.workload_of(arm).rate_per_s)
+        for arm in experiment.arms.values()
+    )
+    if timed or work.trace is not None:
         return {"repeats": 1}
     return {
         "repeats": 1,
@@ -88,7 +95,8 @@ def changes_of_question(experiment: ExperimentModel, overrides: Mapping[str, obj
         for part in name.split("."):
             value = getattr(value, part)
         if name in overrides and value is not None and value != overrides[name]:
-            found.append(f"{_option(name)} {overrides[name]:g} instead of {value:g}")
+            was = f"{value:g}" if isinstance(value, int | float) else value.in_words
+            found.append(f"{_option(name)} {overrides[name]:g} instead of {was}")
     return tuple(found)
 
 
@@ -180,6 +188,8 @@ def _validated(
             f"{label}:{tree.line(('name',))}: unknown key 'name'; an experiment has the name of its file"
         )
     apply_overrides(tree.value, overrides)
+    for path, wrong in fill_in_rates(tree.value, folder):
+        raise UserError(_located(Problem((path,), f"{dotted(path)}: {wrong}"), tree, label, overrides))
     try:
         fill_in_locustfile(tree.value, folder, stored=stored)
         fill_in_trace(tree.value, folder)

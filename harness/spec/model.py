@@ -22,7 +22,6 @@ from harness.fields import (
     Messages,
     Milliseconds,
     Model,
-    Rate,
     ReplicaName,
     Skew,
     Text,
@@ -31,6 +30,7 @@ from harness.fields import (
 from harness.metrics.metric import SHOWN_UNITS
 from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
+from harness.spec.rate import Bursts, RateOverTime, first_per_s, mean_per_s, peak_per_s
 from lb.settings import MAX_PAYLOAD_BYTES
 from services.settings import ReplicaSettings, SettingsModel, WorkSettings
 
@@ -258,10 +258,16 @@ class Workload(Model):
         "(default: all at once)",
     )
     clients: Clients = Field(description="number of clients, each with its own connection and cookie jar")
-    rate_per_s: Rate | None = Field(
+    rate_per_s: RateOverTime | None = Field(
         default=None,
         description="requests per second of all clients together, sent at planned (Poisson) times "
-        "whether or not earlier answers have come: open loop",
+        "whether or not earlier answers have come: open loop. A number, or a mapping with `shape` where it "
+        "changes while it is measured: then the warm-up has the rate of the start",
+    )
+    bursts: Bursts | None = Field(
+        default=None,
+        description="times at which all clients send more, as often and long as chance has it (default: "
+        "none)",
     )
     think_time_ms: Milliseconds | None = Field(
         default=None,
@@ -296,6 +302,35 @@ class Workload(Model):
         gt=0, le=3600, allow_inf_nan=False, description="seconds that one cell is measured"
     )
     deadline_ms: Deadline = Field(default=10_000.0, description="deadline of one call (default 10000)")
+
+    @property
+    def mean_rate_per_s(self) -> float | None:
+        """Mean rate of the measured window; None in a closed loop. Bursts do not change it, but by chance."""
+        return None if self.rate_per_s is None else mean_per_s(self.rate_per_s, self.duration_s)
+
+    @property
+    def peak_rate_per_s(self) -> float | None:
+        """The highest rate of the measured window, that of bursts included; None in a closed loop."""
+        if self.rate_per_s is None:
+            return None
+        most = 1.0 if self.bursts is None else self.bursts.most
+        return most * peak_per_s(self.rate_per_s, self.duration_s)
+
+    @property
+    def first_rate_per_s(self) -> float | None:
+        """Rate of the warm-up, that of the start of measuring; None in a closed loop."""
+        return None if self.rate_per_s is None else first_per_s(self.rate_per_s, self.duration_s)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the rate changes while it is measured, as planned."""
+        return self.bursts is not None or not isinstance(self.rate_per_s, int | float | None)
+
+    @property
+    def changes_in_words(self) -> str:
+        """How the rate changes while it is measured; "" where it does not."""
+        shape = [] if isinstance(self.rate_per_s, int | float | None) else [self.rate_per_s.in_words]
+        return "; ".join([*shape, *([self.bursts.in_words] if self.bursts else [])])
 
 
 MAX_REPEATS = 100

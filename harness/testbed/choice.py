@@ -65,7 +65,7 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
             f"{experiment.name}: workload.locustfile: this file is not in the containers; use --testbed local"
         )
     if testbed == "docker":
-        return _too_short_for_roll(experiment)
+        return _without_control_plane(experiment) or _too_short_for_roll(experiment)
     if testbed == "simulated" or not events:
         return None
     need_containers = [event.do for event in events if kind_of(event.do).needs_containers]
@@ -76,6 +76,15 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
         reason = f"its events ({kinds}) change replicas or proxy, which this testbed does not control"
         return f"{experiment.name}: {reason}; run it with --testbed local or docker"
     return None
+
+
+def _without_control_plane(experiment: Experiment) -> str | None:
+    """Return one line if an arm follows the control plane, which listens on loopback only; else None."""
+    arm = next((name for name, arm in experiment.arms.items() if arm.route == "xds"), None)
+    if arm is None:
+        return None
+    reason = f"arm {arm} (route xds) follows a control plane on loopback, which containers cannot reach"
+    return f"{experiment.name}: {reason}; run it with --testbed local"
 
 
 def _too_short_for_roll(experiment: Experiment) -> str | None:

@@ -25,6 +25,7 @@ PLAIN_DATA = {
         "lb.ca_certificates",
         "lb.policies",
         "lb.plan",
+        "lb.rate_curve",
         "lb.rows",
         "lb.settings",
         "lb.source_address",

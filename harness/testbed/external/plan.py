@@ -65,7 +65,7 @@ def _omitted_arms(
     experiment: str, variants: Mapping[str, Variant], external: ExternalOptions
 ) -> dict[str, str]:
     """Return the arms that cannot be run: name -> reason."""
-    proxied = {name: variant for name, variant in variants.items() if variant.arm.route != "direct"}
+    proxied = {name: variant for name, variant in variants.items() if variant.arm.has_proxy}
     direct = {name: variant for name, variant in variants.items() if name not in proxied}
     omitted: dict[str, str] = {}
     if external.target is None:
@@ -77,6 +77,8 @@ def _omitted_arms(
         omitted |= dict.fromkeys(shared if external.tls else (), "gRPC clients share no connection over TLS")
     if not external.replicas:
         omitted |= dict.fromkeys(direct, "no --replica was named")
+    by_xds = [name for name, variant in direct.items() if variant.arm.route == "xds"]
+    omitted |= dict.fromkeys(by_xds, "it needs the lab's own control plane")
     by_dns = [name for name, variant in direct.items() if variant.arm.discovery == "dns"]
     return omitted | dict.fromkeys(by_dns, "it needs the lab's own name server")
 
@@ -127,7 +129,7 @@ def _target_settings(arm: Arm) -> dict[str, Any]:
 
 def _reduced(experiment: Experiment, omitted: Mapping[str, str], external: ExternalOptions) -> ExternalPlan:
     reduced, notes, not_judged = without_arms(experiment, omitted)
-    policies = {variant.arm.policy for variant in reduced.variants.values() if variant.arm.route != "direct"}
+    policies = {variant.arm.policy for variant in reduced.variants.values() if variant.arm.has_proxy}
     notes += [
         f"the policy {policy} of {external.target} was not confirmed: the proxy is not the lab's"
         for policy in policies

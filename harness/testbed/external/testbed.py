@@ -58,7 +58,7 @@ class ExternalTestbed(LoadOnThisMachine):
         live.key_prefix = f"load-{time.time_ns()}"
         if self._named_replicas is None:
             live.missing_ledgers["replica"] = "no --replica was named"
-        if plan.arm.route != "direct":
+        if plan.arm.has_proxy:
             assert self._target is not None
             live.envoy_address = self._target.address
             live.tls, live.authority = self._target.tls, self._target.authority

@@ -12,6 +12,7 @@ POLICIES = {
     "envoy": ("round_robin", "least_request", "random", "ring_hash", "maglev", "sticky", "weighted"),
     "envoy-l4": ("round_robin", "source_address_hash"),
     "direct": ("pick_first", "round_robin", "ring_hash"),
+    "xds": ("round_robin", "ring_hash"),
 }
 
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.events.schedule import new_replicas
+from harness.fields import PROXIED
 from harness.plan.cells import CellPlan
 from harness.policies.registry import options_of, traits_of
 from harness.spec.experiment import Experiment
@@ -70,7 +71,7 @@ def costs_of(route: str) -> Costs:
     """Return what client, network and proxy take besides queue and service, on a machine that is not busy."""
     from simulator.system import Costs
 
-    if route == "direct":
+    if route not in PROXIED:
         return Costs(to_replica_ns=800_000, back_ns=700_000)
     return Costs(to_balancer_ns=600_000, to_replica_ns=500_000, back_ns=300_000, to_client_ns=600_000)
 
@@ -104,7 +105,7 @@ def _policy(plan: CellPlan) -> Policy:
     name = arm.policy
     if arm.route == "envoy-l4":
         return Policy("connection", "maglev" if name == "source_address_hash" else "round_robin")
-    if arm.route == "direct":
+    if not arm.has_proxy:
         if name == "pick_first":
             return Policy("client", "pick_first", shuffle=options.shuffle)
         if name == "ring_hash":

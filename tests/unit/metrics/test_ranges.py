@@ -17,7 +17,7 @@ from harness.metrics.ranges import (
 from harness.metrics.registry import METRICS
 
 PLAIN = Planned(replicas=3)
-RICH = Planned(replicas=8, events=6, streams=True, cache=True, target_groups=True)
+RICH = Planned(replicas=8, events=6, streams=True, cache=True, target_groups=True, rate_changes=True)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ RICH = Planned(replicas=8, events=6, streams=True, cache=True, target_groups=Tru
         ("stream.purity", "the workload has no streams"),
         ("message_latency_ms.p99", "the workload has no streams"),
         ("affinity.group_purity", "the arm has no target groups"),
+        ("recovery_ms", "the rate does not change"),
+        ("knee_per_s", "the rate does not change"),
         (
             "endpoints.healthy_min",
             "healthy endpoints are watched only behind Envoy and where there are events",

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from harness.analysis.window_series import MAX_SESSIONS, MAX_STEPS, window_series_of
+from harness.analysis.window_series import MAX_SESSIONS, window_series_of
 from harness.events.registry import EVENT_KINDS
+from harness.metrics.metric import MAX_STEPS
 from harness.report.event_tables import lasts_until_s
 from harness.report.plots import PLOTS
 from harness.report.plots_events import ribbon_colours
