@@ -1,11 +1,13 @@
 """A Locust file of the user's own as the load of an experiment: every call in three ledgers."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_process import SMALL, StartLab
+from lab_process import SMALL, StartLab, free_port
+from test_web_page import ask
 
 from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
 
@@ -101,3 +103,19 @@ def test_it_runs_in_one_process(start_lab: StartLab, tmp_path: Path) -> None:
     assert (
         "--processes, --expect-workers: the users of a Locust file run in one process; leave them out" in err
     )
+
+
+def test_its_page_is_read_only_and_ctrl_c_ends_it(start_lab: StartLab, tmp_path: Path) -> None:
+    port = free_port()
+    path = experiment(tmp_path, TASKS, duration_s=60)
+    lab = start_lab("run", path, "--web", "--web-port", port)
+    lab.await_state("measure")
+    assert "127.0.0.1:" in ask(port)[2]  # the target, which is the users' `host`
+    assert ask(port, "/stop", "POST")[0] == 403
+    assert ask(port, "/swarm", "POST", "user_count=1&spawn_rate=1")[0] == 403
+    rows = json.loads(ask(port, "/stats/requests")[2])["stats"]
+    assert {row["method"] for row in rows} & {"AddVideo", "GetVideo"}
+    lab.process.send_signal(signal.SIGINT)
+    assert lab.end()[0] == 130
+    assert lab.manifest["status"] == "interrupted"
+    assert list(lab.run.glob("cells/*/requests.parquet"))
