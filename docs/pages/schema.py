@@ -31,9 +31,32 @@ def schema_text() -> str:
         for name, policy in policies.items()
     ]
     definitions["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
+    _relax(schema, definitions)
     definitions["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
     definitions["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
     return json.dumps(schema, indent=2) + "\n"
+
+
+def _relax(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Say which keys a file leaves out that plays a trace, or calls a service that is not the lab's."""
+    definitions["Workload"]["oneOf"].append({"required": ["trace"]})
+    for section, keys in (("Replicas", ("slots", "service_time_ms")), ("Workload", ("calls",))):
+        for key in keys:
+            definitions[section]["required"].remove(key)
+    own = {"required": ["service"]}
+    times = {"properties": {"service_times": {"const": "recorded"}}, "required": ["service_times"]}
+    recorded = {
+        "properties": {"workload": {"properties": {"trace": times}, "required": ["trace"]}},
+        "required": ["workload"],
+    }
+    needed = {"replicas": {"required": ["slots"]}, "workload": {"required": ["calls"]}}
+    schema["allOf"] = [
+        {"if": own, "else": {"properties": needed}},
+        {
+            "if": {"anyOf": [own, recorded]},
+            "else": {"properties": {"replicas": {"required": ["service_time_ms"]}}},
+        },
+    ]
 
 
 def _options(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from harness.cli.outlook import outlook
 from harness.events.schedule import planned_events
 from harness.metrics.metric import MIN_VALUES, percentile_of
 from harness.plan.capacity import AlikeReplicas, Utilisation, alike_replicas, utilisation_of
-from harness.plan.cells import load_of, plan_cells
+from harness.plan.cells import cells_at_least, cells_at_most, load_of, plan_cells
+from harness.plan.search import LEAST_CELLS
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import planned_requests
 from harness.spec.expectation_checks import BOUNDS
 from harness.spec.experiment import Arm, Event, Experiment, Workload
 from harness.spec.model import Expectation, Replicas, TraceSource
+from harness.spec.search import Search
 from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
 
@@ -64,6 +66,8 @@ def _cells(experiment: Experiment) -> Lines:
     arms = len(experiment.variants)
     repeats = experiment.repeats
     least = arms * repeats.min
+    if experiment.search is not None:
+        return _searched_cells(experiment, experiment.search)
     count = f"{least} ({arms} arms x {repeats.min} repeats), in this order"
     if repeats.max > repeats.min:
         count += f"; up to {repeats.max} repeats while an expectation is not decided"
@@ -74,6 +78,20 @@ def _cells(experiment: Experiment) -> Lines:
     ]
     problem = incompatibility(experiment, "local")
     return [*([("testbed", problem)] if problem else []), ("cells", count), *(("", line) for line in lines)]
+
+
+def _searched_cells(experiment: Experiment, search: Search) -> Lines:
+    arms, repeats = len(experiment.variants), experiment.repeats
+    width = max(map(len, experiment.variants))
+    each = f"{arms} arms x {repeats.in_words} repeats x {LEAST_CELLS} to {search.max_cells} cells"
+    problem = incompatibility(experiment, "local")
+    what = f"the highest {search.factor} with {search.condition.in_words()}, within {search.within}"
+    return [
+        *([("testbed", problem)] if problem else []),
+        ("search", f"{what}. It takes for granted that the condition fails above some rate"),
+        ("cells", f"{cells_at_least(experiment)} to {cells_at_most(experiment)} ({each})"),
+        *(("", f"  {name:<{width}}  {_arm(one.arm)}") for name, one in experiment.variants.items()),
+    ]
 
 
 def _arm(arm: Arm) -> str:
@@ -94,12 +112,12 @@ def _value(value: Any) -> str:
 
 def _requests(experiment: Experiment) -> Lines:
     work = experiment.workload
-    repeats = experiment.repeats
-    least = len(experiment.variants) * repeats.min
-    total = planned_requests(experiment) / repeats.max * repeats.min
+    least = cells_at_least(experiment)
+    times = cells_at_most(experiment) / least
+    total = planned_requests(experiment) / times
     seconds = work.warm_up_s + work.duration_s
     measured = total / least * work.duration_s / seconds
-    more = f"; up to {repeats.max / repeats.min:g} times that" if repeats.max > repeats.min else ""
+    more = f"; up to {times:g} times that" if times > 1 else ""
     about = "at most " if work.rate_per_s is None else "about "
     return [
         ("requests", f"{about}{measured:,.0f} measured in a cell, {total:,.0f} in all with warm-up"),
@@ -155,12 +173,14 @@ def _of_trace(trace: TraceSource, work: Workload) -> str:
     start_s, end_s = trace.edges
     return (
         f"{work.mean_rate_per_s:.4g}/s together, arrivals of a trace from {start_s:g} s to {end_s:g} s, "
-        f"speed {trace.speed:g}"
+        f"speed {trace.speed:g}{', recorded service times' if trace.service_times == 'recorded' else ''}"
     )
 
 
 def _capacity(experiment: Experiment, work: Workload) -> Lines:
     """Return what the replicas can serve, how much of it is planned, and a warning where that is too much."""
+    if experiment.service is not None:
+        return [("replicas", f"{experiment.replicas.count}, of {experiment.service.method}: not the lab's")]
     groups = alike_replicas(experiment.replicas, work)
     used = [
         (_names(group, groups), used) for group in groups if (used := utilisation_of(group, experiment, work))

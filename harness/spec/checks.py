@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
-from harness.spec.expectation_checks import expectation_problems
+from harness.spec.expectation_checks import expectation_problems, search_problems
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem
 from harness.spec.rate import RateShape, mean_per_s
@@ -33,6 +33,7 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     # From here on every arm is known to be one that can be run.
     yield from _name_problems(experiment)
     yield from _size_problems(experiment)
+    yield from search_problems(experiment)
     for index, expectation in enumerate(experiment.expect):
         yield from expectation_problems(index, expectation, experiment)
 
@@ -48,9 +49,13 @@ def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
 
 
 def planned_requests(experiment: ExperimentModel) -> float:
-    """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued."""
+    """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued.
+
+    A search: as if it made all of its cells at the rate of the workload.
+    """
     cells = sum(_planned_requests_of_cell(experiment, variant) for variant in experiment.variants.values())
-    return cells * experiment.repeats.max
+    searched = 1 if experiment.search is None else experiment.search.max_cells
+    return cells * experiment.repeats.max * searched
 
 
 def _planned_requests_of_cell(experiment: ExperimentModel, variant: Variant) -> float:
@@ -78,6 +83,10 @@ def _loop_problems(experiment: ExperimentModel) -> Iterator[Problem]:
 def _trace_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     if experiment.workload.trace is None:
         return
+    if experiment.workload.trace.service_times == "recorded" and "GetVideo" in experiment.workload.calls:
+        path = ("workload", "trace", "service_times")
+        told = "GetVideo takes a service time for each message, and the trace has one a request; leave it out"
+        yield Problem((path,), f"{dotted(path)}: {told}")
     for name, arm in experiment.arms.items():
         for variant in variants_of_arm(name, arm):
             for key in ("clients", "rate_per_s", "skew"):
