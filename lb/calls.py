@@ -29,8 +29,9 @@ TRUE_STATUS_TIMEOUT_MS = 1000  # the true status usually arrives within some ms
 class OutgoingCall(NamedTuple):
     """What the client passes to one call.
 
-    `video_id`: id of the video that AddVideo adds. `planned_ns`: monotonic. `on_headers`: a stream calls it
-    with its initial metadata when its first message has arrived.
+    `sequence`: number of the call in the client's plan. `video_id`: id of the video that AddVideo adds.
+    `planned_ns`: monotonic. `on_headers`: a stream calls it with its initial metadata when its first message
+    has arrived.
     """
 
     video_id: str
@@ -38,6 +39,7 @@ class OutgoingCall(NamedTuple):
     timeout_s: float
     planned_ns: int
     on_headers: Callable[[Any], None]
+    sequence: int = 0
 
 
 class Message(NamedTuple):

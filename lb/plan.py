@@ -16,6 +16,7 @@ from lb.rate_curve import RateCurve
 
 NS_PER_S = 1_000_000_000
 Phase = Literal["warm_up", "measure"]
+NOT_RECORDED = -1
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Load:
 
     `skew`: exponent of the Zipf law of the clients' rates; 0: all rates are equal. `calls`: method -> weight.
     `recorded`: phase -> for each client its arrivals, ns from the phase's start; None: arrivals are drawn.
+    `recorded_work`: likewise the service time of each arrival, ns, or NOT_RECORDED; None: replicas draw them.
     Recorded clients come in the order of their numbers of requests, the busiest first. `curve`: the rate of
     the measured phase over time, as a multiple of `rate_per_s`; None: it does not change.
     """
@@ -36,6 +38,7 @@ class Load:
     seed: int
     repeat: int
     recorded: Mapping[Phase, Sequence[Sequence[int]]] | None = None
+    recorded_work: Mapping[Phase, Sequence[Sequence[int]]] | None = None
     curve: RateCurve | None = None
 
     @property
@@ -45,10 +48,14 @@ class Load:
 
 
 class PlannedCall(NamedTuple):
-    """One planned call. `at_ns`: from the phase's start (open loop) or the last answer (closed loop)."""
+    """One planned call. `at_ns`: from the phase's start (open loop) or the last answer (closed loop).
+
+    `work_ns`: the recorded service time of the request; NOT_RECORDED: the replica draws one.
+    """
 
     at_ns: int
     method: str
+    work_ns: int = NOT_RECORDED
 
 
 def client_rate_per_s(load: Load, client: int) -> float:
@@ -114,8 +121,10 @@ def _recorded(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:
     assert load.recorded is not None
     rng = _generator(load, client, phase)
     methods, weights = list(load.calls), list(itertools.accumulate(load.calls.values()))
-    for at_ns in load.recorded[phase][client]:
-        yield PlannedCall(at_ns, rng.choices(methods, cum_weights=weights)[0])
+    arrivals = load.recorded[phase][client]
+    work = itertools.repeat(NOT_RECORDED) if load.recorded_work is None else load.recorded_work[phase][client]
+    for at_ns, work_ns in zip(arrivals, work, strict=False):
+        yield PlannedCall(at_ns, rng.choices(methods, cum_weights=weights)[0], work_ns)
 
 
 def closed_loop(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:

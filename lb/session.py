@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 from lb.calls import Metadata
 from lb.cookies import CookieJar
-from lb.plan import NS_PER_S
+from lb.plan import NOT_RECORDED, NS_PER_S
 from lb.settings import ClientSettings
 from lb.source_address import source_address
+from lb.trace_id import trace_headers
 
 
 class Session:
@@ -28,6 +29,7 @@ class Session:
         self._jar = CookieJar(secure=settings.tls) if settings.cookie_jar else None
         self._echo_header = settings.echo_header
         self._echo: str | None = None
+        self._trace_prefix = settings.trace_prefix
         self._fixed: Metadata = (("x-lab-session", f"{client}.{number}"),)
         if settings.headers:
             self._fixed = (*self._fixed, *settings.headers.items())
@@ -36,13 +38,17 @@ class Session:
         if settings.own_source_address:
             self._fixed = (*self._fixed, ("x-forwarded-for", source_address(client)))
 
-    def metadata(self, request_id: int) -> Metadata:
-        """Return the metadata of the session's next call."""
+    def metadata(self, request_id: int, work_ns: int = NOT_RECORDED) -> Metadata:
+        """Return the metadata of the session's next call. `work_ns`: see Client.call."""
         metadata = (("x-lab-request-id", str(request_id)), *self._fixed)
         if self._jar is not None and (cookies := self._jar.header()):
             metadata = (*metadata, ("cookie", cookies))
         if self._echo is not None and self._echo_header is not None:
             metadata = (*metadata, (self._echo_header, self._echo))
+        if work_ns != NOT_RECORDED:
+            metadata = (*metadata, ("x-lab-work-ns", str(work_ns)))
+        if self._trace_prefix:
+            metadata = (*metadata, *trace_headers(self._trace_prefix, request_id))
         return metadata
 
     def end_first_call(self, at_ns: int) -> None:

@@ -1,6 +1,6 @@
 """The settings of the clients of one arm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,6 +36,11 @@ class ClientSettings:
     `tls`: calls are encrypted. Channels then never share a connection, even with share_connections, because
     gRPC Python creates new credentials for each channel.
     `ca_certificates`: certificates to trust, as PEM text; None: gRPC's list of public authorities.
+    `trace_prefix`: begins the ids by which a load balancer's log names the requests: lb.trace_id; "": none.
+    `service`: "/package.Service/Method", the method of a service that is not the lab's; "": the lab's own.
+    `service_streams`: it answers with a stream. `service_requests`: serialised requests in base64. Client k
+    sends those of row k modulo the number of rows, in turn. `replica_key`: of an answer's metadata, initial
+    or trailing, that names the replica; "": nothing does.
     `headers`: name -> value of headers that every call has besides.
     """
 
@@ -62,4 +67,9 @@ class ClientSettings:
     payload_bytes: int = 0
     tls: bool = False
     ca_certificates: str | None = None
+    trace_prefix: str = ""
+    service: str = ""
+    service_streams: bool = False
+    service_requests: Sequence[Sequence[str]] = field(default_factory=list)
+    replica_key: str = "x-lab-replica"
     headers: Mapping[str, str] = field(default_factory=dict)

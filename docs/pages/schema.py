@@ -31,11 +31,35 @@ def schema_text() -> str:
         for name, policy in policies.items()
     ]
     definitions["Workload"]["oneOf"] = [
-        {"required": [key]} for key in ("rate_per_s", "think_time_ms", "trace", "locustfile")
+        {"required": [key]} for key in ("rate_per_s", "think_time_ms", "locustfile")
     ]
+    _relax(schema, definitions)
     definitions["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
     definitions["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
     return json.dumps(schema, indent=2) + "\n"
+
+
+def _relax(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Say which keys a file leaves out that plays a trace or a Locust file, or calls another service."""
+    definitions["Workload"]["oneOf"].append({"required": ["trace"]})
+    for section, keys in (("Replicas", ("slots", "service_time_ms")), ("Workload", ("calls",))):
+        for key in keys:
+            definitions[section]["required"].remove(key)
+    own = {"required": ["service"]}
+    times = {"properties": {"service_times": {"const": "recorded"}}, "required": ["service_times"]}
+    recorded = {
+        "properties": {"workload": {"properties": {"trace": times}, "required": ["trace"]}},
+        "required": ["workload"],
+    }
+    of_calls = {"if": {"required": ["locustfile"]}, "else": {"required": ["calls"]}}
+    needed = {"replicas": {"required": ["slots"]}, "workload": of_calls}
+    schema["allOf"] = [
+        {"if": own, "else": {"properties": needed}},
+        {
+            "if": {"anyOf": [own, recorded]},
+            "else": {"properties": {"replicas": {"required": ["service_time_ms"]}}},
+        },
+    ]
 
 
 def _options(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
     table = cell.requests()
     with table_errors(cell.folder, "request rows written by this lab"):
         window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
-        foreign_proxy = record.route == "envoy" and "envoy" in record.missing_ledgers
+        unread = "envoy" in record.missing_ledgers or cell.proxy_log is not None
+        foreign_proxy = record.route == "envoy" and unread
         if foreign_proxy:
             window = window.with_columns(_envoy_connection())
         counts = _counts(window)
@@ -65,6 +66,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
         attempts = attempts_of(cell, rows, answered, names)
         waits = answered if attempts is None else attempts
+        if record.service is not None:  # its replicas tell nothing of these
+            waits = waits.clear()
         return CellFacts(
             arm=record.arm,
             repeat=record.repeat,

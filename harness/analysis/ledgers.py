@@ -40,12 +40,14 @@ def reconcile(cell: Cell) -> Ledgers:
     if (replicas := cell.replica_ledger()) is not None:
         ledgers.append(_replica(replicas, numbers))
     if (proxy := cell.proxy_ledger()) is not None:
-        ledgers.append(_envoy(proxy, {address: numbers[name] for name, address in record.replicas.items()}))
+        targets = cell.proxy_targets.items()
+        addresses = {address: numbers[name] for address, name in targets if name in numbers}
+        ledgers.append(_envoy(proxy, addresses))
     queries = [_bytes(proxy)] if proxy is not None else []
     agreement = (
-        _once_each(through_envoy, record.incomplete_proxy, missing)
+        _once_each(through_envoy, not cell.whole_proxy, missing)
         if record.max_attempts == 1
-        else _after_attempts(record.max_attempts, through_envoy, record.incomplete_proxy, missing)
+        else _after_attempts(record.max_attempts, through_envoy, not cell.whole_proxy, missing)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
         # One call, so that the proxy's ledger is read once.

@@ -88,7 +88,7 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         changes=manifest.changes,
         invalid_reasons=verdict.invalid_reasons,
         replicas_differ=replicas_differ(experiment),
-        notes=manifest.notes,
+        notes=[*manifest.notes, *_log_notes(run)],
         **machine_fields(run, verdict.verdict),
         arms={
             name: _arm(
@@ -101,6 +101,20 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
             for name, variant in experiment.variants.items()
         },
     )
+
+
+def _log_notes(run: Run) -> list[str]:
+    """Return a note about the log of a load balancer that is not the lab's, if one was joined."""
+    logs = [cell.proxy_log.record for cell in run.cells if cell.proxy_log is not None]
+    if not logs:
+        return []
+    requests, missing = sum(log.requests for log in logs), sum(log.missing for log in logs)
+    lacking = f"; it lacks {missing:,} answered requests" if missing else ""
+    name = {"alb": "an ALB's", "envoy": "an Envoy's"}[logs[0].kind]
+    return [
+        f"the proxy's ledger is {name} access log ({requests:,} requests in {len(logs)} cells): whole "
+        f"milliseconds, no gRPC codes{lacking}"
+    ]
 
 
 def _arm(

@@ -164,12 +164,14 @@ def _of_trace(trace: TraceSource, work: Workload) -> str:
     start_s, end_s = trace.edges
     return (
         f"{work.mean_rate_per_s:.4g}/s together, arrivals of a trace from {start_s:g} s to {end_s:g} s, "
-        f"speed {trace.speed:g}"
+        f"speed {trace.speed:g}{', recorded service times' if trace.service_times == 'recorded' else ''}"
     )
 
 
 def _capacity(experiment: Experiment, work: Workload) -> Lines:
     """Return what the replicas can serve, how much of it is planned, and a warning where that is too much."""
+    if experiment.service is not None:
+        return [("replicas", f"{experiment.replicas.count}, of {experiment.service.method}: not the lab's")]
     groups = alike_replicas(experiment.replicas, work)
     used = [
         (_names(group, groups), used) for group in groups if (used := utilisation_of(group, experiment, work))

@@ -296,10 +296,25 @@ def report(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="A run's folder, as results/sticky/latest.")
     ],
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="More files of --proxy-log.")
+    ] = None,
+    *,
+    proxy_log: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE...", help="external: your load balancer's log (ALB, or Envoy's default)."),
+    ] = None,
     export: Exports = None,
 ) -> int:
-    """Rebuild summary, plots and report of a run from its folder alone."""
+    """Rebuild summary, plots and report of a run from its folder alone, or with its load balancer's log."""
     exports = _exports(export)
+    if more and not proxy_log:
+        raise UserError(f"report: expected one DIR, and {more[0]} besides; files of a log need --proxy-log")
+    if proxy_log:
+        from harness.record.run_directory import read_run
+        from harness.traces.proxy_ledger import join_proxy_log
+
+        say(join_proxy_log(read_run(directory), [*proxy_log, *(more or [])]))
     from harness.report.exports import EXPORTS, write_exports
     from harness.report.page import build_report
     from harness.run.otlp_sender import send_otlp

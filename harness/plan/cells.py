@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from harness.events.keys import PlannedEvent
 from harness.events.schedule import planned_events
@@ -68,14 +69,22 @@ def load_of(work: Workload, seed: int, repeat: int) -> Load:
         calls={str(name): weight for name, weight in work.calls.items()},
         seed=seed,
         repeat=repeat,
-        recorded=None if work.trace is None else _recorded(work.trace, work.warm_up_s),
+        **({} if work.trace is None else _recorded(work.trace, work.warm_up_s)),
         curve=rate_curve(work, seed, repeat),
     )
 
 
-def _recorded(trace: TraceSource, warm_up_s: float) -> dict[Phase, Sequence[Sequence[int]]]:
+class _Recorded(TypedDict, total=False):
+    recorded: dict[Phase, Sequence[Sequence[int]]]
+    recorded_work: dict[Phase, Sequence[Sequence[int]]]
+
+
+def _recorded(trace: TraceSource, warm_up_s: float) -> _Recorded:
     arrivals = recorded_of(trace, warm_up_s)
-    return {"warm_up": arrivals.warm_up, "measure": arrivals.measure}
+    found: _Recorded = {"recorded": {"warm_up": arrivals.warm_up, "measure": arrivals.measure}}
+    if arrivals.warm_up_work is not None and arrivals.measure_work is not None:
+        found["recorded_work"] = {"warm_up": arrivals.warm_up_work, "measure": arrivals.measure_work}
+    return found
 
 
 def planned_in_window(plan: CellPlan) -> int:

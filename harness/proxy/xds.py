@@ -79,7 +79,7 @@ class XdsControl:
 
     def _publish(self, resources: Mapping[str, Any]) -> None:
         for kind, message in resources.items():
-            self._files.of(kind).write_text(json.dumps(_as_dict(message), indent=1))
+            self._files.of(kind).write_text(json.dumps(as_dict(message), indent=1))
         self._plane.publish(resources.values())
 
 
@@ -144,10 +144,11 @@ def _live_resources(dump: bytes) -> dict[str, Any]:
                 raise LabError(f"a client refuses the {kind}: {entry.error_state.details}")
             message = MESSAGES[kind]()
             if entry.xds_config.Unpack(message):
-                found[kind] = _as_dict(message)
+                found[kind] = as_dict(message)
     return found
 
 
-def _as_dict(message: Any) -> dict[str, Any]:
+def as_dict(message: Any) -> dict[str, Any]:
+    """Return a message as JSON with the names of its fields in the proto."""
     fields: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     return fields

@@ -46,6 +46,10 @@ def _false(value: bool) -> bool:
     return not value
 
 
+def _nothing(value: str | None) -> bool:
+    return value is None
+
+
 class CellRecord(Record):
     """What is known of one cell, apart from its ledgers and events."""
 
@@ -95,6 +99,23 @@ class CellRecord(Record):
     )
     missing_ledgers: dict[Party, str] = Field(
         default={}, description="testbed `external`: unreadable ledgers (`envoy`, `replica`) -> reason"
+    )
+    trace_prefix: str | None = Field(
+        default=None,
+        exclude_if=_nothing,
+        description="testbed `external`: begins the ids of this cell's requests in the log of the load "
+        "balancer (`X-Amzn-Trace-Id`, `x-request-id`); left out where none were sent",
+    )
+    service: str | None = Field(
+        default=None,
+        exclude_if=_nothing,
+        description="testbed `external`: the method of a service that is not the lab's. Its replicas tell no "
+        "queue, service time or number in flight; those columns are 0. Left out for the lab's own service",
+    )
+    replica_from: str | None = Field(
+        default=None,
+        exclude_if=_nothing,
+        description="with `service`: how it is known who answered, as in the experiment",
     )
     load_workers: list[LoadWorkerRecord] = Field(
         default=[], description="processes that made the calls; empty for a single one without a master"

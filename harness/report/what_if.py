@@ -45,7 +45,7 @@ SLIDERS = {
 FIGURES = {"max_over_mean": "spread.max_over_mean", "p50_ms": "latency_ms.p50", "p99_ms": "latency_ms.p99"}
 _MODELLED = {"route", "policy", "options", *OWN_WORKLOAD} - {"calls", "messages_per_stream", "message_gap_ms"}
 _UNARY = {"AddVideo", "ListVideos"}
-_DOUBTS = "The lab does not count all cells of this run, so read its measured times with care."
+_DOUBTS = "The lab does not count all cells of this run. What they measured is left out here."
 
 
 @dataclass(frozen=True)
@@ -111,23 +111,25 @@ def _arms(experiment: Experiment, summary: Summary) -> Iterator[dict[str, Any]]:
     replicas = experiment.replicas
     for name, variant in experiment.variants.items():
         policy, work = policy_of(variant.arm), experiment.workload_of(variant.arm)
-        measured = summary.arms.get(name)
-        unlike = experiment.events_of(variant.arm) or work.trace is not None or not set(work.calls) <= _UNARY
-        if policy is None or unlike or not isinstance(work.rate_per_s, int | float) or measured is None:
+        measured, rate_per_s = summary.arms.get(name), work.mean_rate_per_s
+        changing = experiment.events_of(variant.arm) or work.changes or work.trace is not None
+        if policy is None or changing or rate_per_s is None or measured is None:
+            continue
+        if not set(work.calls) <= _UNARY:
             continue
         mean_ms = replicas.service_time_ms.mean * service_times_per_call(work)
         if not mean_ms or not _usable(measured, FIGURES["max_over_mean"]):
             continue
         settings = {
             "clients": work.clients,
-            "rate_per_s": work.rate_per_s,
+            "rate_per_s": rate_per_s,
             "skew": work.skew,
             "replicas": replicas.count,
             "slots": replicas.slots,
             "service_ms": mean_ms,
             "policy": policy,
         }
-        yield {"name": name, "settings": settings, "measured": _measured(measured, work.rate_per_s)}
+        yield {"name": name, "settings": settings, "measured": _measured(measured, rate_per_s)}
 
 
 def policy_of(arm: Arm) -> str | None:

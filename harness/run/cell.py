@@ -123,6 +123,7 @@ class CellRun:
         if live is not None:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
             record.own_clocks = not live.started_by_lab
+            record.trace_prefix = live.trace_prefix or None
             # Replicas that are not the lab's were not dealt out to groups as planned.
             if live.started_by_lab and record.route in PROXIED:
                 record.groups = group_of(self._plan.arm, list(live.replicas))

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
     """Settings of the clients that call the parts of `live`; instants count from `epoch_ns`."""
     arm, work = plan.arm, plan.workload
     echo_header = traits_of(arm.route, arm.policy, arm.options).echo_header
-    return ClientSettings(
+    settings = ClientSettings(
         target=live.target,
         service_config=_service_config(arm),
         cookie_jar=plan.cookies,
@@ -49,6 +50,16 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         key_prefix=live.key_prefix,
         tls=live.tls,
         ca_certificates=live.authority,
+        trace_prefix=live.trace_prefix,
+    )
+    if live.service is None:
+        return settings
+    return replace(
+        settings,
+        service=live.service.path,
+        service_streams=live.service.streams,
+        service_requests=live.service.requests,
+        replica_key=live.service.replica_key,
     )
 
 

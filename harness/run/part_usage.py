@@ -4,7 +4,7 @@ import csv
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class PartUsage:
         self._path, self._epoch_ns, self._proc = path, epoch_ns, proc
         self._tick_s = 1 / os.sysconf("SC_CLK_TCK")
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+        self._trees: dict[str, ProcessTrees] = {}
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -39,21 +40,24 @@ class PartUsage:
             self._thread.join()
 
     def _watch(self, pids: Mapping[str, int]) -> None:
-        trees: dict[str, ProcessTrees] = {}
         with self._path.open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(USAGE_COLUMNS)
+            ended = False
             while True:
-                for part, pid in list(pids.items()):
-                    tree = trees.setdefault(
-                        part, ProcessTrees(self._proc, partial(_one, pids, part), self._tick_s)
-                    )
-                    memory, cpu_s = self._memory(pid), tree.cpu_s()
-                    if memory is not None and cpu_s is not None:
-                        t_ns = time.monotonic_ns() - self._epoch_ns
-                        rows.writerow((t_ns, part, round(cpu_s * 1e9), memory))
-                if self._ending.wait(EVERY_S):
+                rows.writerows(self.samples(pids))
+                if ended:
                     return
+                ended = self._ending.wait(EVERY_S)
+
+    def samples(self, pids: Mapping[str, int]) -> Iterator[tuple[int, str, int, int]]:
+        """Yield a row of USAGE_COLUMNS for each part that runs. CPU time counts from its first sample."""
+        for part, pid in list(pids.items()):
+            if part not in self._trees:
+                self._trees[part] = ProcessTrees(self._proc, partial(_one, pids, part), self._tick_s)
+            memory, cpu_s = self._memory(pid), self._trees[part].cpu_s()
+            if memory is not None and cpu_s is not None:
+                yield time.monotonic_ns() - self._epoch_ns, part, round(cpu_s * 1e9), memory
 
     def _memory(self, pid: int) -> int | None:
         """Return the resident bytes of a process; None once it has ended (proc(5), statm)."""

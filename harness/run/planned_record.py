@@ -27,4 +27,6 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         planned_rates_per_s=planned_rates(plan.load, plan.workload.duration_s),
         epoch_unix_ns=epoch.unix_ns,
         attempt=manifest.cells[plan.order].attempts + 1,
+        service=None if experiment.service is None else experiment.service.method,
+        replica_from=None if experiment.service is None else experiment.service.replica_from,
     )

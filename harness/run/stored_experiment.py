@@ -30,7 +30,8 @@ def stored_experiment(experiment: Experiment) -> Iterator[tuple[str, Sequence[Pa
         return
     with tempfile.TemporaryDirectory() as scratch:
         part = Path(scratch) / TRACE_FILE
-        write_window(Path(trace.file), trace.edges, work.warm_up_s * trace.speed, part)
+        recorded = trace.service_times == "recorded"
+        write_window(Path(trace.file), trace.edges, work.warm_up_s * trace.speed, part, with_work=recorded)
         own = trace.model_copy(update={"file": TRACE_FILE, "sha256": file_digest(part)})
         stored = experiment.model_copy(update={"workload": work.model_copy(update={"trace": own})})
         yield experiment_yaml(stored), (part,)

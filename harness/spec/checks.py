@@ -80,6 +80,10 @@ def _loop_problems(experiment: ExperimentModel) -> Iterator[Problem]:
 def _trace_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     if experiment.workload.trace is None:
         return
+    if experiment.workload.trace.service_times == "recorded" and "GetVideo" in experiment.workload.calls:
+        path = ("workload", "trace", "service_times")
+        told = "GetVideo takes a service time for each message, and the trace has one a request; leave it out"
+        yield Problem((path,), f"{dotted(path)}: {told}")
     for name, arm in experiment.arms.items():
         for variant in variants_of_arm(name, arm):
             for key in ("clients", "rate_per_s", "skew"):

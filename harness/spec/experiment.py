@@ -23,6 +23,7 @@ from harness.spec.model import CHAPTERS, ExperimentModel
 from harness.spec.model import Expectation as Expectation
 from harness.spec.model import Replicas as Replicas
 from harness.spec.model import Workload as Workload
+from harness.spec.own_service import fill_in_service, without_filled_in
 from harness.spec.problems import WHOLE, Problem, first_problem
 from harness.spec.rate import changes_at_times
 from harness.spec.rate_file import fill_in_rates
@@ -168,8 +169,12 @@ def experiment_yaml(experiment: Experiment) -> str:
     What a trace or a Locust file gives to the workload is left out.
     """
     tree = experiment.model_dump(exclude={"name"}, exclude_none=True)
+    if experiment.service is not None:
+        tree = without_filled_in(tree)
     if experiment.workload.trace is not None:
         tree["workload"] = {key: value for key, value in tree["workload"].items() if key not in REFUSED}
+        if experiment.workload.trace.service_times == "recorded":
+            tree["replicas"].pop("service_time_ms", None)
     if experiment.workload.locustfile is not None:
         for key in REFUSED_WITH_LOCUSTFILE:
             tree["workload"].pop(key, None)
@@ -192,6 +197,7 @@ def _validated(
         raise UserError(_located(Problem((path,), f"{dotted(path)}: {wrong}"), tree, label, overrides))
     try:
         fill_in_locustfile(tree.value, folder, stored=stored)
+        fill_in_service(tree.value, folder)
         fill_in_trace(tree.value, folder)
     except UserError as error:
         key = tuple(str(error).partition(": ")[0].split("."))

@@ -30,6 +30,7 @@ from harness.fields import (
 from harness.metrics.metric import SHOWN_UNITS
 from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
+from harness.spec.own_service import OwnService
 from harness.spec.rate import Bursts, RateOverTime, first_per_s, mean_per_s, peak_per_s
 from lb.settings import MAX_PAYLOAD_BYTES
 from services.settings import ReplicaSettings, SettingsModel, WorkSettings
@@ -180,12 +181,11 @@ class Teaching(Model):
 
 def _trace_or_numbers(schema: dict[str, Any]) -> None:
     """Say in the JSON schema that a file with a trace or a Locust file leaves out what that gives."""
-    given = {"trace": ("clients", "duration_s"), "locustfile": ("clients", "calls")}
-    usual = schema["required"]
-    schema["required"] = [name for name in usual if not any(name in names for names in given.values())]
-    schema |= {"if": {"required": ["trace"]}, "then": {"required": ["calls"]}}
+    of_trace = ("clients", "duration_s")
+    schema["required"] = [name for name in schema["required"] if name not in of_trace]
     of_locust = {"if": {"required": ["locustfile"]}, "then": {"required": ["users", "duration_s"]}}
-    schema["else"] = {**of_locust, "else": {"required": usual}}
+    usual = {**of_locust, "else": {"required": list(of_trace)}}
+    schema |= {"if": {"not": {"required": ["trace"]}}, "then": usual}
 
 
 class TraceSource(Model):
@@ -208,6 +208,12 @@ class TraceSource(Model):
         le=1000,
         allow_inf_nan=False,
         description="seconds of the trace in one second: 0.1 plays it ten times slower (default 1)",
+    )
+    service_times: Literal["drawn", "recorded"] = Field(
+        default="drawn",
+        description="`recorded`: each request takes the time that its target took then, its queue there "
+        "included; replicas.service_time_ms is left out. `drawn`: as replicas.service_time_ms says (default "
+        "drawn)",
     )
     sha256: str | None = Field(
         default=None,
@@ -388,6 +394,11 @@ class ExperimentModel(Model):
         default=None, description="the experiment as a lesson (default: it is no lesson)"
     )
     replicas: Replicas = Field(description="the servers")
+    service: OwnService | None = Field(
+        default=None,
+        description="your own gRPC service, called with `--testbed external` (default: the lab's). "
+        "`replicas` then has `count` alone, and `workload` no calls",
+    )
     workload: Workload = Field(description="the load: clients, calls, rate and time")
     arms: dict[ArmName, Arm] = Field(
         min_length=1, max_length=16, description="the ways to balance, by name (a-z, 0-9, _)"
@@ -418,6 +429,8 @@ class ExperimentModel(Model):
     def workload_of(self, arm: Arm) -> Workload:
         """Return the workload of an arm: the experiment's, with the keys that the arm has of its own."""
         own = {field: value for field in OWN_WORKLOAD if (value := getattr(arm, field)) is not None}
+        if self.service is not None:
+            own["calls"] = {self.service.method_name: 1.0}
         return self.workload.model_copy(update=own)
 
     def events_of(self, arm: Arm) -> list[Event]:

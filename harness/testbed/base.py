@@ -1,5 +1,6 @@
 """The interface of all testbeds, and the description of a running cell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
@@ -12,6 +13,16 @@ from harness.record.cell_record import Party
 from harness.spec.experiment import Experiment
 from harness.testbed.processes import Process
 from lb.target import XDS
+
+
+@dataclass(frozen=True)
+class ServiceCalls:
+    """Calls of a service that is not the lab's, as lb.settings has them."""
+
+    path: str
+    streams: bool
+    requests: Sequence[Sequence[str]]
+    replica_key: str
 
 
 @dataclass
@@ -28,7 +39,9 @@ class LiveCell:
     started_by_lab: False on the testbed `external`. The other fields are for that testbed. missing_ledgers:
     the ledgers that it cannot read ("envoy", "replica") -> reason. tls: calls to envoy_address use TLS;
     authority: PEM text of the trusted CA certificates, None: those that come with gRPC. key_prefix: begins
-    the ids of the videos that clients add, because such replicas keep videos of earlier cells.
+    the ids of the videos that clients add, because such replicas keep videos of earlier cells. trace_prefix:
+    begins the ids by which the proxy's own log names the requests (lb.trace_id); "": none are sent. service:
+    what the clients call if the service is not the lab's.
     """
 
     folder: Path
@@ -46,6 +59,8 @@ class LiveCell:
     tls: bool = False
     authority: str | None = None
     key_prefix: str = "load"
+    trace_prefix: str = ""
+    service: ServiceCalls | None = None
 
     @property
     def target(self) -> str:

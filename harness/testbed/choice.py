@@ -59,6 +59,9 @@ def confirm_compatible(experiment: Experiment, testbed: str) -> None:
 
 def incompatibility(experiment: Experiment, testbed: str) -> str | None:
     """Return one line that says why `testbed` cannot carry out the experiment; None if it can."""
+    if experiment.service is not None and testbed != "external":
+        reason = f"its service ({experiment.service.method}) is not the lab's"
+        return f"{experiment.name}: {reason}; run it with --testbed external --target HOST:PORT"
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
     if experiment.workload.locustfile is not None and testbed == "docker":
         return (

@@ -57,7 +57,7 @@ def test_at_first_it_has_the_settings_of_the_run_and_what_was_measured(
     arm = measured(report)["sticky"]
     busiest = arm["spread"]["max_over_mean"]
     assert float(text(page, "measured-max_over_mean")) == pytest.approx(busiest, rel=0.005)
-    assert text(page, "measured-p99_ms") == "no figure"  # of so few requests
+    assert text(page, "measured-p99_ms") == "no usable figure"  # of so few requests
     assert (count(page, "measured"), count(page, "elsewhere")) == (4 + 2, 0)
     assert not page.page.locator("[data-what-if] [data-part=back]").is_visible()
 

@@ -135,6 +135,22 @@ def test_a_request_takes_as_long_as_a_replica_would_draw(tmp_path: Path) -> None
         assert service_ns == draw_ns(service_time, draws.service(call))
 
 
+def test_a_recorded_request_takes_as_long_as_it_took(tmp_path: Path) -> None:
+    times_ns = [5_000_000 + 1_000 * number for number in range(50)]
+    rows = {"time_unix_ns": [10**18 + 10**7 * n for n in range(50)], "client": [n % 3 for n in range(50)]}
+    pl.DataFrame(rows | {"target_time_ns": times_ns}).write_parquet(tmp_path / "t.parquet")
+    trace = {"file": "t.parquet", "window": [0, 0.5], "service_times": "recorded"}
+    tree = {
+        **{"title": "t", "question": "q", "lesson": "l", "repeats": 1},
+        "replicas": {"count": 2, "slots": 9},
+        "workload": {"trace": trace, "calls": {"AddVideo": 1}, "warm_up_s": 0},
+        "arms": {"a": {"route": "envoy", "policy": "round_robin"}},
+    }
+    (tmp_path / "e.yaml").write_text(json.dumps(tree))
+    run = simulated(load_experiment(str(tmp_path / "e.yaml")), tmp_path / "results")
+    assert run.cells[0].requests().collect().sort("planned_ns")["service_ns"].to_list() == times_ns
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

@@ -30,6 +30,7 @@ PLAIN_DATA = {
         "lb.settings",
         "lb.source_address",
         "lb.target",
+        "lb.trace_id",
         "load.order",
         "load.secret",
         "services.service_time",

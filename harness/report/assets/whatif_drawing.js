@@ -89,5 +89,6 @@ export function drawScale(svg, width, { low, median, high }, mark, log, text) {
 function show(svg, width, height, parts) {
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("height", height);
+  svg.setAttribute("preserveAspectRatio", "xMinYMin"); // on paper it is as wide as it was on the screen
   svg.innerHTML = parts.join("");
 }

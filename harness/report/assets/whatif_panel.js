@@ -116,7 +116,7 @@ class WhatIf {
 
 /** figure: {value, at_least}, or null where nothing was measured. */
 function measuredText(figure, text) {
-  if (!figure) return "no figure";
+  if (!figure) return "no usable figure";
   return `${figure.at_least ? "≥ " : ""}${text(figure.value)}`;
 }
 

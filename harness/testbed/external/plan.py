@@ -16,6 +16,7 @@ from harness.plan.run_options import ExternalOptions
 from harness.record.manifest import ExternalFields
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
 from harness.spec.experiment import Experiment
+from harness.spec.own_service import UPSTREAM_LOG, OwnService
 from harness.testbed.choice import confirm_compatible
 from harness.testbed.reduced import without_arms
 from lb.ca_certificates import read_ca_certificates
@@ -45,6 +46,8 @@ def plan_external(experiment: Experiment, external: ExternalOptions) -> External
     replicas is not that of the experiment.
     """
     _confirm_addresses(external)
+    if experiment.service is not None and external.replicas:
+        raise UserError("--replica: only the lab's own replicas can be asked; leave it out with `service`")
     variants = experiment.variants
     if all(experiment.events_of(variant.arm) for variant in variants.values()):
         confirm_compatible(experiment, "external")
@@ -134,13 +137,25 @@ def _reduced(experiment: Experiment, omitted: Mapping[str, str], external: Exter
         f"the policy {policy} of {external.target} was not confirmed: the proxy is not the lab's"
         for policy in policies
     ]
-    if not external.replicas:
+    if experiment.service is not None:
+        notes.append(_of_service(experiment.service))
+    elif not external.replicas:
         notes.append(
             "replicas are known only from their answers, and their settings were not confirmed: "
             "no --replica was named"
         )
     options = _arguments(external)
     return ExternalPlan(reduced, ExternalFields(testbed_options=options, notes=notes, not_judged=not_judged))
+
+
+def _of_service(service: OwnService) -> str:
+    known = "who answered is known only from the load balancer's log (report --proxy-log)"
+    if service.replica_from != UPSTREAM_LOG:
+        known = f"who answered is known from the {service.replica_from} of its answers"
+    return (
+        f"the service ({service.method}) is not the lab's: queue, service time and ledger of its replicas "
+        f"are not known; {known}"
+    )
 
 
 def _arguments(external: ExternalOptions) -> list[str]:

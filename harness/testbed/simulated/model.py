@@ -14,7 +14,7 @@ from harness.spec.experiment import Experiment
 from harness.testbed.simulated.codes import CODES
 from harness.testbed.simulated.proxy import proxy_of
 from harness.testbed.simulated.timeline import Happening, happenings_of
-from lb.plan import NS_PER_S, Phase, first_phase, open_loop
+from lb.plan import NOT_RECORDED, NS_PER_S, Phase, first_phase, open_loop
 from lb.policies import RING_SIZE_CAP
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.source_address import source_address
@@ -139,28 +139,30 @@ def calls_of(experiment: Experiment, plan: CellPlan) -> tuple[Calls, npt.NDArray
     from simulator.system import Calls
 
     arm, work, load = plan.arm, plan.workload, plan.load
-    rows: list[tuple[bool, int, int, int]] = []  # measured, planned_ns, client, number of its call
+    # measured, planned_ns, client, number of its call, recorded service time
+    rows: list[tuple[bool, int, int, int, int]] = []
     for one in range(load.clients):
         count = 0
         for phase, seconds in _phases(plan):
             opens = phase == first_phase(work.warm_up_s)
             for call in open_loop(load, one, phase, seconds, opens):
-                rows.append((phase == "measure", call.at_ns, one, count))
+                rows.append((phase == "measure", call.at_ns, one, count, call.work_ns))
                 count += 1
     rows.sort()
-    measured, planned_ns, client, number = np.array(rows, dtype=np.int64).reshape(-1, 4).T.copy()
+    measured, planned_ns, client, number, recorded = np.array(rows, dtype=np.int64).reshape(-1, 5).T.copy()
     request_id = client * REQUEST_IDS_PER_CLIENT + number
     connections = arm.connections if isinstance(arm.connections, int) else 1
     channel = client * connections + number % connections
     if arm.connections == "shared":
         channel = np.zeros_like(client)
+    drawn = _service_times(experiment.replicas.service_time_ms, load.draw, request_id)
     calls = Calls(
         client=client,
         session=client,
         channel=channel,
         measured=measured.astype(bool),
         planned_ns=planned_ns,
-        work_ns=_service_times(experiment.replicas.service_time_ms, load.draw, request_id),
+        work_ns=np.where(recorded == NOT_RECORDED, drawn, recorded),
         key=_keys(plan, channel, client, hash_keys),
         warm_up_ns=round(work.warm_up_s * NS_PER_S),
         waits="each" if arm.await_each_answer else "first" if arm.await_first_answer else "none",

@@ -1,6 +1,8 @@
 """Replicas and the lab's control plane, and clients of lb/ that follow it (route xds)."""
 
 import asyncio
+import itertools
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from clients import SETTINGS, run_clients
+from grpc._cython import cygrpc
 from replica_process import Server
 
 from harness.events.context import Endpoint
@@ -18,6 +21,8 @@ from load.channelz import read_client_channels
 
 Rows = list[dict[str, Any]]
 DEADLINE_S = 10
+
+_runs = itertools.count()
 
 
 class Proxyless(AbstractContextManager["Proxyless"]):
@@ -47,12 +52,19 @@ class Proxyless(AbstractContextManager["Proxyless"]):
             del endpoints[key]
             if endpoint is not None:
                 endpoints[key] = endpoint
+        self._named = sum(not endpoint.draining for endpoint in endpoints.values())
         self.control.publish(endpoints)
 
     async def accepted(self) -> None:
         """Wait until all clients have accepted the newest endpoints."""
         async with asyncio.timeout(DEADLINE_S):
             while not self.control.accepted():
+                await asyncio.sleep(0.005)
+
+    async def connected(self) -> None:
+        """Wait until each client has a connection to every replica that is named to them."""
+        async with asyncio.timeout(DEADLINE_S):
+            while any(_ready(channel) < self._named for channel in _channels()):
                 await asyncio.sleep(0.005)
 
     def draining(self, name: str) -> Endpoint:
@@ -67,8 +79,30 @@ class Proxyless(AbstractContextManager["Proxyless"]):
             await asyncio.gather(*(client.connect() for client in started))
             channels = read_client_channels(range(clients), 1)
             confirm_xds(self.arm, self.files, [channels[0].xds])
+            if self.arm.policy != "ring_hash":  # which connects when a call needs it
+                await self.connected()
             await script(started)
 
-        chosen = replace(SETTINGS, target=self.target, service_config=None, **settings)  # type: ignore[arg-type]
+        chosen = replace(
+            SETTINGS,
+            target=self.target,
+            service_config=None,
+            key_prefix=f"proxyless-{next(_runs)}",  # a replica refuses ids that it holds
+            **settings,  # type: ignore[arg-type]
+        )
         rows, _ = run_clients(chosen, clients, confirmed)
         return rows
+
+
+def _channels() -> list[dict[str, Any]]:
+    page = json.loads(cygrpc.channelz_get_top_channels(0))
+    return [one for one in page["channel"] if one["data"]["target"].startswith("xds:")]
+
+
+def _ready(channel: dict[str, Any]) -> int:
+    """Return how many connections a channel has."""
+    found = 0
+    for ref in channel["subchannelRef"]:
+        subchannel = json.loads(cygrpc.channelz_get_subchannel(int(ref["subchannelId"])))["subchannel"]
+        found += subchannel["data"]["state"]["state"] == "READY"
+    return found

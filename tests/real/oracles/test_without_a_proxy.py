@@ -5,35 +5,49 @@ import base64
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from http.cookies import SimpleCookie
 from pathlib import Path
 
 import pytest
-from behind_envoy import StartBalanced, on_one_connection, session
+import uvloop
+from behind_envoy import Answer, call, on_one_connection, session, start_balanced
 from chance import within_binomial
-from clients import calls
+from clients import SETTINGS, calls
 from envoy.extensions.load_balancing_policies.least_request.v3.least_request_pb2 import LeastRequest
 from envoy_process import arm_of
 from proxyless import Proxyless, Rows
-from replica_process import StartReplica, document
+from replica_process import Server, StartReplica, document, start_server
 
 from harness.errors import LabError
 from harness.proxy.xds import policy_resources
+from lb.channel import open_channel
 from lb.client import Client
+from services.video_service_pb2_grpc import VideoServiceStub
 
 Start = Callable[..., Proxyless]
 
 
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """Three replicas. With so many slots no call waits, so that only the policy decides."""
+    folder = tmp_path_factory.mktemp("replicas")
+    started = [start_server(folder, number, "--slots", "1000") for number in range(3)]
+    yield {f"replica-{number}": server for number, server in enumerate(started)}
+    for server in started:
+        server.channel.close()
+        server.process.kill()
+        server.process.communicate()
+
+
 @pytest.fixture
-def proxyless(tmp_path: Path, start_replica: StartReplica) -> Iterator[Start]:
-    """Starts replicas and a control plane. `replicas`: options of each; `settings`: keys of the arm."""
+def proxyless(tmp_path: Path, servers: dict[str, Server], start_replica: StartReplica) -> Iterator[Start]:
+    """Starts a control plane. `replicas`: options of each, instead of `servers`; `settings`: of the arm."""
     started: list[Proxyless] = []
 
-    def start(policy: str, replicas: Sequence[Sequence[str]] = ((),) * 3, **settings: object) -> Proxyless:
-        # With so many slots no call waits, so that only the policy decides.
-        servers = {
-            f"replica-{number}": start_replica("--slots", "1000", *own) for number, own in enumerate(replicas)
-        }
-        started.append(Proxyless(tmp_path, arm_of("xds", policy, **settings), servers))
+    def start(policy: str, replicas: Sequence[Sequence[str]] = (), **settings: object) -> Proxyless:
+        own = {f"replica-{number}": start_replica(*one) for number, one in enumerate(replicas)}
+        started.append(Proxyless(tmp_path, arm_of("xds", policy, **settings), own or servers))
         return started[-1]
 
     yield start
@@ -61,14 +75,13 @@ def test_each_client_takes_exact_turns(proxyless: Start) -> None:
         assert all(len(set(replicas[place : place + 3])) == 3 for place in range(58))
 
 
-def test_the_ring_is_that_of_envoy(proxyless: Start, balanced: StartBalanced) -> None:
+def test_the_ring_is_that_of_envoy(proxyless: Start, servers: dict[str, Server], tmp_path: Path) -> None:
     # Both hash the key, and "host:port_N" for the ring's points, with xxHash64: no exception.
-    envoy = balanced("ring_hash")
-    live = proxyless("ring_hash", [])
-    live.servers |= envoy.servers
-    live.publish()
+    live = proxyless("ring_hash")
     found = by_client(live.run(60, lambda clients: asyncio.gather(*(calls(one, 3) for one in clients))))
+    envoy = start_balanced(tmp_path, arm_of("envoy", "ring_hash"), servers)
     behind = on_one_connection(envoy.address, [session(number) for number in range(60)])
+    envoy.envoy.stop()
     assert {client: set(replicas) for client, replicas in found.items()} == {
         number: {answer.replica} for number, answer in enumerate(behind)
     }
@@ -89,18 +102,17 @@ def test_without_a_cookie_jar_sessions_take_turns(proxyless: Start) -> None:
 
 def test_the_cookie_names_the_address_and_its_lifetime(proxyless: Start) -> None:
     live = proxyless("sticky", options={"ttl_s": 7})
-    seen: list[str] = []
 
-    async def one_call(clients: list[Client]) -> None:
-        (client,) = clients
-        await calls(client, 1)
-        seen.append(str(client._session_at(0)._jar.header()))  # type: ignore[union-attr]
+    async def one_call() -> Answer:
+        channel = open_channel(replace(SETTINGS, target=live.target, service_config=None))
+        async with channel:
+            return await call(VideoServiceStub(channel))
 
-    (row,) = live.run(1, one_call, cookie_jar=True)
-    name, _, value = seen[0].partition("=")
-    named = base64.b64decode(value).decode()
-    assert name == "LABALB"
-    assert named.partition(";")[0] == live.servers[row["replica"]].address
+    answer = uvloop.run(one_call())
+    morsel = SimpleCookie(answer.header("set-cookie"))["LABALB"]
+    assert (morsel["max-age"], morsel["path"]) == ("7", "/")
+    named = base64.b64decode(morsel.value).decode()
+    assert named.partition(";")[0] == live.servers[answer.replica].address
 
 
 def test_a_new_endpoint_joins_the_turns_and_takes_no_session(proxyless: Start) -> None:
@@ -113,13 +125,12 @@ def test_a_new_endpoint_joins_the_turns_and_takes_no_session(proxyless: Start) -
             await sixty_each(clients)
             live.publish()
             await live.accepted()
-            await asyncio.gather(*(calls(client, 1) for client in clients))  # until the connection stands
-            await asyncio.sleep(0.2)
+            await live.connected()
             await sixty_each(clients)
 
         for replicas in by_client(live.run(3, script, cookie_jar=True)).values():
             assert "replica-2" not in replicas[:60]
-            after = Counter(replicas[61:])
+            after = Counter(replicas[60:])
             expected = dict.fromkeys(live.servers, 20) if policy == "round_robin" else {replicas[0]: 60}
             assert after == expected
 
@@ -142,6 +153,17 @@ def test_sessions_leave_a_draining_replica_unless_they_are_kept(keep: bool, prox
         assert len(after) == 1
         assert (home not in after) == moves
     assert keep or moved
+
+
+def test_clients_go_on_without_the_control_plane(proxyless: Start) -> None:
+    live = proxyless("round_robin")
+
+    async def script(clients: list[Client]) -> None:
+        live.control.close()
+        await sixty_each(clients)
+
+    for replicas in by_client(live.run(2, script)).values():
+        assert Counter(replicas) == dict.fromkeys(live.servers, 20)
 
 
 def test_an_endpoint_that_leaves_gets_nothing_and_no_call_fails(proxyless: Start) -> None:
@@ -193,7 +215,8 @@ def test_an_endpoint_whose_calls_fail_is_ejected(proxyless: Start) -> None:
     rows = live.run(2, script)
     for client in range(2):
         own = [row["code"] for row in rows if row["client"] == client]  # in the order of its calls
-        assert Counter(own[:60]) == {"OK": 40, "UNAVAILABLE": 20}
+        # A third, until the client has looked: on a slow machine that is before the sixtieth call.
+        assert 5 <= own[:60].count("UNAVAILABLE") <= 20
         assert set(own[60:]) == {"OK"}
 
 

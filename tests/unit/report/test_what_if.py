@@ -74,6 +74,8 @@ def test_the_settings_and_figures_are_those_of_the_run(golden):
     ("old", "new"),
     [
         ("rate_per_s: 600", "think_time_ms: 20"),
+        ("rate_per_s: 600", "rate_per_s: {shape: ramp, start_per_s: 80, end_per_s: 520}"),
+        ("rate_per_s: 600", "rate_per_s: 600\n  bursts: {factor: 4, mean_s: 0.2, every_s: 1}"),
         ("calls: {AddVideo: 3, ListVideos: 1}", "calls: {GetVideo: 1}"),
         ("mean: 8}}", "mean: 8}, cache: {sessions: 3, hit_factor: 0.5}}"),
         ("mean: 8}}", "mean: 8}, different: {replica-1: {slots: 9}}}"),
