@@ -37,9 +37,7 @@ def origin(words: str) -> dict[str, str]:
     parts = (f"{part} {found[part]}" for part in ("lb-lab", "python", "envoy", "grpcio"))
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": ", ".join(
-            filter(None, (f"{machine.cpus} cores", memory, machine.system, words))
-        ),
+        "machine": ", ".join(filter(None, (f"{machine.cpus} cores", memory, machine.system, words))),
         "versions": ", ".join((*parts, nghttp2.version())),
     }
 

@@ -117,7 +117,7 @@ def _arms(experiment: Experiment, summary: Summary) -> Iterator[dict[str, Any]]:
         changing = experiment.events_of(variant.arm) or work.changes or work.trace is not None
         if policy is None or changing or rate_per_s is None or measured is None:
             continue
-        if not set(work.calls) <= _UNARY:
+        if replicas.service_time_ms.dear or not set(work.calls) <= _UNARY:
             continue
         mean_ms = replicas.service_time_ms.mean * service_times_per_call(work)
         if not mean_ms or not _usable(measured, FIGURES["max_over_mean"]):
