@@ -31,10 +31,22 @@ from harness.record.run_directory import Cell
 COLUMN = "generator_ns"
 
 
+def first_over_connections(cell: Cell, clocks: CellClocks) -> pl.DataFrame:
+    """Return proxy_connection, connected_ns: when the first request came to the proxy over it."""
+    rows = proxy_rows(cell, clocks)
+    if rows is None:
+        return pl.DataFrame(schema={"proxy_connection": pl.Int32, "connected_ns": pl.Int64})
+    first = rows.group_by("proxy_connection").agg(pl.col("proxy_ns").min().alias("connected_ns"))
+    return first.collect(engine="streaming")
+
+
 def with_generator_share(
-    moments: pl.LazyFrame, cell: Cell, clocks: CellClocks, cut: Cut | None
+    moments: pl.LazyFrame, cell: Cell, cut: Cut | None, first: pl.DataFrame
 ) -> pl.LazyFrame:
-    """Return `moments` (see with_moments) with generator_ns: the generator's own share of done - planned."""
+    """Return `moments` (see with_moments) with generator_ns: the generator's own share of done - planned.
+
+    first: see first_over_connections, of the whole cell.
+    """
     late = _positive(pl.col("sent_ns") - pl.col("ready_ns"))
     if cut is None:
         return moments.with_columns(late.alias(COLUMN))
@@ -43,18 +55,15 @@ def with_generator_share(
         told = (pl.col("code") == "OK") & (pl.col("done_ns") < min(events, default=_NEVER_NS))
         back = pl.when(told).then(pl.col("done_ns") - pl.col("finished_ns"))
         return moments.with_columns((late + _positive(back)).alias(COLUMN))
-    rows = proxy_rows(cell, clocks)
-    assert rows is not None  # the proxy's stages are cut by them
-    first = rows.group_by("proxy_connection").agg(pl.col("proxy_ns").min().alias("_connected_ns"))
-    connected = pl.col("_connected_ns") <= pl.col("sent_ns")
+    connected = pl.col("connected_ns") <= pl.col("sent_ns")
     # A request that had ended before the proxy had it waited no longer than until its end.
     there = pl.min_horizontal("proxy_ns", "done_ns") - pl.max_horizontal("sent_ns", "stream_ns")
     there = pl.when(connected).then(there)
     back = pl.when(pl.col("proxy_code").is_not_null()).then(pl.col("done_ns") - pl.col("proxied_ns"))
     return (
-        moments.join(first, on="proxy_connection", how="left")
+        moments.join(first.lazy(), on="proxy_connection", how="left")
         .with_columns((late + _positive(there) + _positive(back)).alias(COLUMN))
-        .drop("_connected_ns")
+        .drop("connected_ns")
     )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from harness.analysis.clocks import CellClocks, clocks_of
-from harness.analysis.generator_share import with_generator_share
+from harness.analysis.generator_share import first_over_connections, with_generator_share
 from harness.analysis.ledger_join import cut_of, join_ledgers
+from harness.analysis.parts import parts_of
 from harness.analysis.request_rules import Allowances, Rule, request_rules
-from harness.analysis.stages import with_moments, with_stages
+from harness.analysis.stages import free_streams, with_moments, with_stages
 from harness.metrics.stages import Stage, stages_of
 from harness.record.joined_table import FOLDER, JOINED_COLUMNS, MAX_WRITTEN, STAGE_COLUMNS
 from harness.record.record_file import own_folder, whole_file
@@ -53,24 +54,32 @@ def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
     known = experiment is not None and cell.record.arm in experiment.variants
     rules = request_rules(cell, clocks, cut, Allowances.of(cell, experiment)) if known and experiment else []
     with table_errors(cell.folder, "ledgers written by this lab"):
-        moments = with_moments(join_ledgers(cell, clocks), cell, clocks)
-        cells = with_stages(with_generator_share(moments, cell, clocks, cut), stages)
-        rows = cells.select(
-            "request_id",
-            "in_window",
-            (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
-            (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
-            (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
-            (pl.col("code") == "OK").alias("ok"),
-            "generator_ns",
-            *(STAGE_COLUMNS[name] for name in stages),
-            _broken(rules),
-        ).collect(engine="streaming")
+        # Clients may share a connection, so these two are of the whole cell.
+        free, first = free_streams(cell, clocks), first_over_connections(cell, clocks)
+
+        def joined(part: Cell) -> pl.LazyFrame:
+            moments = with_moments(join_ledgers(part, clocks), free)
+            return with_stages(with_generator_share(moments, part, cut, first), stages)
+
+        columns = [*_ROWS, *(STAGE_COLUMNS[name] for name in stages), _broken(rules)]
+        rows = pl.concat(joined(part).select(columns).collect(engine="streaming") for part in parts_of(cell))
+        whole = joined(cell)
     absent = [
         pl.lit(None, pl.Int64).alias(column) for name, column in STAGE_COLUMNS.items() if name not in stages
     ]
-    table = cells.with_columns(absent).select(*JOINED_COLUMNS)
+    table = whole.with_columns(absent).select(*JOINED_COLUMNS)
     return JoinedCell(cell, clocks, stages, rules, table, rows)
+
+
+_ROWS = (
+    pl.col("request_id"),
+    pl.col("in_window"),
+    (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
+    (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
+    (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
+    (pl.col("code") == "OK").alias("ok"),
+    pl.col("generator_ns"),
+)
 
 
 def _broken(rules: Sequence[Rule]) -> pl.Expr:

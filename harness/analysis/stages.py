@@ -18,13 +18,12 @@ from harness.record.run_directory import Cell
 SLOWEST_SHARE = 0.01
 
 
-def with_moments(joined: pl.LazyFrame, cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
+def with_moments(joined: pl.LazyFrame, free: pl.DataFrame) -> pl.LazyFrame:
     """Return the joined ledgers (see join_ledgers) with stream_ns, retried_ns and started_ns.
 
-    proxy_ns becomes the moment at which the request first reached the proxy. Moments are null where nothing
+    free: see free_streams. proxy_ns becomes the moment at which the request first reached the proxy. Moments are null where nothing
     tells them: stream_ns where the request waited for no stream.
     """
-    free = _free_streams(cell, clocks)
     again = pl.when(pl.col("proxy_rows") > 1).then("proxy_ns")
     return (
         joined.join(free.lazy(), on="request_id", how="left")
@@ -38,7 +37,8 @@ def with_moments(joined: pl.LazyFrame, cell: Cell, clocks: CellClocks) -> pl.Laz
     )
 
 
-def _free_streams(cell: Cell, clocks: CellClocks) -> pl.DataFrame:
+def free_streams(cell: Cell, clocks: CellClocks) -> pl.DataFrame:
+    """Return the requests of a whole cell that waited for a stream: see stream_free."""
     rows = proxy_rows(cell, clocks)
     if rows is None or clocks.proxy_offset_ns is None:
         return stream_free(pl.DataFrame(schema=_NO_REQUESTS))
