@@ -17,7 +17,7 @@ from harness.spec.experiment import experiment_yaml, load_experiment
 from lb.rows import REQUEST_COLUMNS, REQUEST_IDS_PER_CLIENT
 
 CELL = "cells/round_robin.1"
-GROUPS = 25  # times as many clients; the rest are later requests of the same clients
+GROUPS = 5  # times as many clients; the rest are later requests of the same clients
 CONNECTIONS = 1_000  # more than a real cell has
 COUNTERS = "envoy/clusters.after.json"
 

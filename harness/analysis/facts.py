@@ -12,13 +12,11 @@ import polars as pl
 
 from harness.analysis.attempts import attempts_of
 from harness.analysis.event_effects import answered_between, event_effects_of
-from harness.analysis.generator_share import generator_share
 from harness.analysis.interruptions import interruptions_of
-from harness.analysis.joined import JoinedCell, join_cell
+from harness.analysis.joined import JoinedFigures, join_cell
 from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
-from harness.analysis.stages import stage_times
 from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import (
     healthy_replicas,
@@ -33,13 +31,15 @@ from harness.record.tables import table_errors
 from lb.rows import STREAM_METHODS
 
 
-def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell | None = None) -> CellFacts:
+def collect_facts(
+    cell: Cell, *, with_series: bool = False, joined: JoinedFigures | None = None
+) -> CellFacts:
     """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
 
-    `joined`: the cell's joined table, where the caller has it. The facts say nothing of contradictions.
+    `joined`: the figures of its joined ledgers, where the caller has them. The facts say nothing of contradictions.
     Raises UserError that names the file when one is missing or damaged.
     """
-    joined = join_cell(cell) if joined is None else joined
+    joined = JoinedFigures.of(join_cell(cell)) if joined is None else joined
     record = cell.record
     start, end = record.measure_start_ns, record.measure_end_ns
     window_s = max((end - start) / 1e9, 1e-9)
@@ -104,8 +104,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
             interruptions=interruptions_of(read_machine(cell.folder)),
-            stages=stage_times(joined.rows, joined.stages),
-            generator=generator_share(joined.rows),
+            stages=joined.stages,
+            generator=joined.generator,
         )
 
 

@@ -55,16 +55,15 @@ def with_generator_share(
         told = (pl.col("code") == "OK") & (pl.col("done_ns") < min(events, default=_NEVER_NS))
         back = pl.when(told).then(pl.col("done_ns") - pl.col("finished_ns"))
         return moments.with_columns((late + _positive(back)).alias(COLUMN))
-    connected = pl.col("connected_ns") <= pl.col("sent_ns")
+    connected_ns = pl.col("proxy_connection").replace_strict(
+        first["proxy_connection"], first["connected_ns"], default=None, return_dtype=pl.Int64
+    )
+    connected = connected_ns <= pl.col("sent_ns")
     # A request that had ended before the proxy had it waited no longer than until its end.
     there = pl.min_horizontal("proxy_ns", "done_ns") - pl.max_horizontal("sent_ns", "stream_ns")
     there = pl.when(connected).then(there)
     back = pl.when(pl.col("proxy_code").is_not_null()).then(pl.col("done_ns") - pl.col("proxied_ns"))
-    return (
-        moments.join(first.lazy(), on="proxy_connection", how="left")
-        .with_columns((late + _positive(there) + _positive(back)).alias(COLUMN))
-        .drop("connected_ns")
-    )
+    return moments.with_columns((late + _positive(there) + _positive(back)).alias(COLUMN))
 
 
 _NEVER_NS = 2**62

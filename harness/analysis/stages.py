@@ -25,9 +25,13 @@ def with_moments(joined: pl.LazyFrame, free: pl.DataFrame) -> pl.LazyFrame:
     tells them: stream_ns where the request waited for no stream.
     """
     again = pl.when(pl.col("proxy_rows") > 1).then("proxy_ns")
+    # A join copies every column, and in most cells no request waits for a stream.
+    if free.is_empty():
+        waited = joined.with_columns(pl.lit(None, pl.Int64).alias("free_ns"))
+    else:
+        waited = joined.join(free.lazy(), on="request_id", how="left")
     return (
-        joined.join(free.lazy(), on="request_id", how="left")
-        .with_columns(
+        waited.with_columns(
             pl.when(pl.col("free_ns") > pl.col("sent_ns")).then("free_ns").alias("stream_ns"),
             pl.max_horizontal("earlier_ended_ns", again).alias("retried_ns"),
             (pl.col("arrived_ns") + pl.col("queue_ns")).alias("started_ns"),
