@@ -43,7 +43,7 @@ def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
     joined = cell.requests().rename({name: f"told_{name}" for name in TOLD})
     once = record.max_attempts == 1
     sides = [_replica_side(cell, clocks, once=once), _proxy_side(cell, clocks, once=once)]
-    if once and _have_the_same_requests(cell):
+    if once and have_the_same_requests(cell):
         # A join would copy every column.
         joined = pl.concat([joined, *(side.drop("request_id") for side in sides)], how="horizontal")
     else:
@@ -57,18 +57,18 @@ def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
     )
 
 
-def _have_the_same_requests(cell: Cell) -> bool:
-    """Return whether each ledger has exactly the requests of the clients' one, once and in order of their ids."""
-    ledgers = (cell.requests(), cell.replica_ledger(), cell.proxy_ledger())
-    if any(ledger is None for ledger in ledgers):
-        return False
+def have_the_same_requests(cell: Cell) -> bool:
+    """Return whether proxy and replicas have exactly the client's requests, each once, in the order of ids."""
+    ledgers = [cell.requests(), cell.replica_ledger(), cell.proxy_ledger()]
     mine, *others = (
-        ledger.select("request_id").filter(pl.col("request_id") >= 0).collect(engine="streaming")
+        None if ledger is None else ledger.select("request_id").filter(pl.col("request_id") >= 0)
         for ledger in ledgers
-        if ledger is not None
     )
-    rising = mine.select((pl.col("request_id").diff() > 0).all()).item()
-    return rising and all(mine.equals(other) for other in others)
+    assert mine is not None
+    ids = mine.collect(engine="streaming")
+    if not ids.select((pl.col("request_id").diff() > 0).all()).item():
+        return False
+    return all(other is not None and ids.equals(other.collect(engine="streaming")) for other in others)
 
 
 def _replica_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from harness.analysis.ledger_join import have_the_same_requests
 from harness.analysis.parts import parts_of
 from harness.metrics.facts import Ledgers
 from harness.metrics.metric import NS_PER_MS
@@ -16,7 +17,7 @@ from harness.record.tables import table_errors
 from lb.rows import REQUEST_IDS_PER_CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 
 _PARTIES = ("client", "envoy", "replica")
@@ -67,8 +68,33 @@ def _by_request(part: Cell, agreement: _Agreement) -> pl.LazyFrame:
         ledgers.append(_replica(replicas, numbers))
     if (proxy := part.proxy_ledger()) is not None:
         ledgers.append(_envoy(proxy, {address: numbers[name] for name, address in record.replicas.items()}))
+    if record.max_attempts == 1 and have_the_same_requests(part):
+        return _side_by_side(ledgers)
     rows = pl.concat(ledgers)
     return rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.aggregates)
+
+
+def _side_by_side(ledgers: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Return what grouping by request gives where every ledger has one row of each, in the same order."""
+    client, *others = ledgers
+    replicas = [f"replica_number_{place}" for place in range(len(ledgers))]
+    rows = pl.concat(
+        [
+            client.select("request_id", "answered", pl.col("replica_number").alias(replicas[0])),
+            *(
+                ledger.select(pl.col("replica_number").alias(name))
+                for ledger, name in zip(others, replicas[1:], strict=True)
+            ),
+        ],
+        how="horizontal",
+    )
+    return rows.select(
+        "request_id",
+        *(pl.lit(1, pl.UInt32).alias(party) for party in _PARTIES),
+        "answered",
+        pl.min_horizontal(replicas).alias("lowest"),
+        pl.max_horizontal(replicas).alias("highest"),
+    )
 
 
 def _row_of(party: str, replica: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
