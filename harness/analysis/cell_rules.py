@@ -148,11 +148,13 @@ def _missing_numbers(ids: pl.Series, plan: CellPlan) -> Iterator[str]:
     client = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     gaps = (
         ids.to_frame()
+        .lazy()
         .select(client.alias("client"), number.alias("number"), half.alias("half"))
         .group_by("client", "half")
         .agg((pl.col("number").max() % CLOSED_LOOP_MEASURED + 1 - pl.len()).alias("missing"))
         .filter(pl.col("missing") > 0)
         .sort("client")
+        .collect(engine="streaming")
     )
     if gaps.height:
         missing, client = _requests(int(gaps["missing"].sum())), gaps["client"][0]

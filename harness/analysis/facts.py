@@ -24,7 +24,7 @@ from harness.analysis.window_series import (
     short_run_unfairness,
     window_series_of,
 )
-from harness.metrics.facts import CellFacts
+from harness.metrics.facts import CellFacts, EventEffects
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
@@ -53,14 +53,15 @@ def collect_facts(
         names = [*record.replicas, *sorted(set(counts["replica"]) - {"", *record.replicas})]
         counts = counts.with_columns(_replica_index(names))
         rows = _rows(window, names, start)
-        outages = session_outages(rows, end - start)
         sends = (
             table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
         )
         counts_answered = counts.filter(pl.col("replica").is_not_null())
-        answered = rows.filter(pl.col("replica").is_not_null())
+        # Where all were answered, a large cell's rows need not be copied.
+        answered = rows.filter(pl.col("replica").is_not_null()) if rows["replica"].has_nulls() else rows
         closed_loop = record.planned_rate_per_s is None
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
+        longest_ns, events = _outages_and_events(cell, rows, names, lost)
         attempts = attempts_of(cell, rows, answered, names)
         waits = answered if attempts is None else attempts
         return CellFacts(
@@ -97,16 +98,24 @@ def collect_facts(
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,
             answers_lost=None if "replica" in record.missing_ledgers else lost.height,
-            longest_outage_ns=longest_outage_ns(outages),
+            longest_outage_ns=longest_ns,
             initial_replicas=len(record.initial_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), record.initial_replicas, start, end),
-            events=event_effects_of(cell, rows, names, outages, lost),
+            events=events,
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
             interruptions=interruptions_of(read_machine(cell.folder)),
             stages=joined.stages,
             generator=joined.generator,
         )
+
+
+def _outages_and_events(
+    cell: Cell, rows: pl.DataFrame, names: Sequence[str], lost: pl.DataFrame
+) -> tuple[float | None, list[EventEffects]]:
+    """Return the longest outage (ns) and the effects of the events. Nothing else needs the outages."""
+    outages = session_outages(rows, cell.record.window_ns)
+    return longest_outage_ns(outages), event_effects_of(cell, rows, names, outages, lost)
 
 
 def _envoy_connection() -> pl.Expr:

@@ -23,7 +23,7 @@ from harness.analysis.clocks import CellClocks
 from harness.analysis.latency import latency_of
 from harness.analysis.ledger_join import proxy_rows
 from harness.analysis.statistics import reported_percentiles
-from harness.metrics.facts import CellFacts, GeneratorShare
+from harness.metrics.facts import CellFacts, GeneratorShare, Latency
 from harness.metrics.metric import NS_PER_MS
 from harness.metrics.stages import Cut
 from harness.record.run_directory import Cell
@@ -76,17 +76,16 @@ def _positive(duration: pl.Expr) -> pl.Expr:
 
 def generator_share(rows: pl.DataFrame) -> GeneratorShare:
     """Return the share in the requests of the measured window. rows: see harness.analysis.joined."""
-    own = pl.col(COLUMN)
-    less = rows.filter("in_window").select(
-        "ok",
-        COLUMN,
-        pl.col("latency_ns") - own,
-        pl.col("latency_from_send_ns") - (own - pl.col("late_ns")),
-    )
+    window, own = rows.lazy().filter("in_window"), pl.col(COLUMN)
+
+    def less(part: pl.Expr, column: str) -> Latency:
+        # One column at a time: large cells have many requests.
+        return latency_of(window.select("ok", pl.col(column) - part).collect(), column)
+
     return GeneratorShare(
-        reported_percentiles(less[COLUMN]),
-        latency_of(less, "latency_ns"),
-        latency_of(less, "latency_from_send_ns"),
+        reported_percentiles(window.select(own).collect()[COLUMN]),
+        less(own, "latency_ns"),
+        less(own - pl.col("late_ns"), "latency_from_send_ns"),
     )
 
 
