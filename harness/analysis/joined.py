@@ -70,7 +70,10 @@ def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
             return with_stages(with_generator_share(moments, part, cut, first), stages)
 
         columns = [*_ROWS, *(STAGE_COLUMNS[name] for name in stages), _broken(rules)]
-        rows = pl.concat(joined(part).select(columns).collect(engine="streaming") for part in parts_of(cell))
+        # Parts whose columns are in one piece each: others would be copied all together when they are read.
+        rows = pl.concat(
+            joined(part).select(columns).collect(engine="streaming").rechunk() for part in parts_of(cell)
+        )
     return JoinedCell(cell, clocks, stages, rules, joined, rows)
 
 
