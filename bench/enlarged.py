@@ -27,7 +27,7 @@ _EARLIER_NS = (pl.col("copy") * 7_919) % 100_003
 
 
 def write_enlarged(real: Path, requests: int, run_dir: Path) -> None:
-    """Write the run `run_dir`: its cell has about that many requests, and its ledgers are as parts write them.
+    """Write the run `run_dir`: a cell of about that many requests, with ledgers as the parts write them.
 
     real: a run of bench/generator.yaml. Every GROUPS-th copy of a request is of the same client, and later by
     the measured window; so the clients' plans have no gaps. The cell is not sealed.
@@ -35,15 +35,21 @@ def write_enlarged(real: Path, requests: int, run_dir: Path) -> None:
     run = read_run(real)
     (cell,) = run.cells
     record, work = cell.record, run.experiment.workload
+    assert work.rate_per_s is not None
+    assert record.planned_rate_per_s is not None
     later = max(1, round(requests / (record.planned_requests * GROUPS)))
-    shutil.copytree(real, run_dir, ignore=shutil.ignore_patterns("*.parquet", "*.html", "plots", "joined", "*.svg"))
+    shutil.copytree(
+        real, run_dir, ignore=shutil.ignore_patterns("*.parquet", "*.html", "plots", "joined", "*.svg")
+    )
     _write_ledgers(cell, later, run_dir / CELL)
     grown = {
         "workload.clients": work.clients * GROUPS,
         "workload.rate_per_s": work.rate_per_s * GROUPS,
         "workload.duration_s": work.duration_s * later,
     }
-    write_text(run_dir / EXPERIMENT_FILE, experiment_yaml(load_experiment(str(real / EXPERIMENT_FILE), grown)))
+    write_text(
+        run_dir / EXPERIMENT_FILE, experiment_yaml(load_experiment(str(real / EXPERIMENT_FILE), grown))
+    )
     run.manifest.experiment_seal = file_hash(run_dir / EXPERIMENT_FILE)
     write_record(run_dir / MANIFEST, run.manifest)
     planned = {
@@ -71,14 +77,19 @@ def _write_ledgers(cell: Cell, later: int, folder: Path) -> None:
         number = pl.col("request_id") % REQUEST_IDS_PER_CLIENT + _LATER * pl.col("plan")
         client = pl.col("client") + _GROUP * clients
         # Also durations differ from call to call.
-        durations = [pl.max_horizontal(pl.col(name) - _EARLIER_NS, 0) for name in rows.collect_schema().names() if name == "service_ns"]
+        durations = [
+            pl.max_horizontal(pl.col(name) - _EARLIER_NS, 0)
+            for name in rows.collect_schema().names()
+            if name == "service_ns"
+        ]
         return (
             copies.join(rows, how="cross", maintain_order="left_right")
             .filter(pl.col("measured") | (_LATER == 0))
             .with_columns(
                 (client.cast(pl.Int64) * REQUEST_IDS_PER_CLIENT + number).alias("request_id"),
                 client.alias("client"),
-                pl.col(*moments) + pl.when(_LATER > 0).then(_LATER * cell.record.window_ns - _EARLIER_NS).otherwise(0),
+                pl.col(*moments)
+                + pl.when(_LATER > 0).then(_LATER * cell.record.window_ns - _EARLIER_NS).otherwise(0),
                 *durations,
             )
         )
@@ -101,7 +112,17 @@ def _as_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("request_id").cast(pl.String),
         "path",
         (seconds + "." + rest).alias("start"),
-        *("duration_ms", "duration_us", "http", "grpc", "details", "flags", "cluster", "upstream", "attempts"),
+        *(
+            "duration_ms",
+            "duration_us",
+            "http",
+            "grpc",
+            "details",
+            "flags",
+            "cluster",
+            "upstream",
+            "attempts",
+        ),
         *("bytes_in", "bytes_out", "connection", "upstream_connection"),
     )
 
@@ -115,5 +136,7 @@ def _count_again(cell: Cell, requests: pl.LazyFrame, path: Path) -> None:
         at = host["address"]["socket_address"]
         for one in host["stats"]:
             if one["name"] == "rq_total":
-                one["value"] = int(one.get("value", 0)) + addresses.pop(f"{at['address']}:{at['port_value']}", 0)
+                one["value"] = int(one.get("value", 0)) + addresses.pop(
+                    f"{at['address']}:{at['port_value']}", 0
+                )
     path.write_text(json.dumps(before))

@@ -1,8 +1,8 @@
 """`python -m bench.judging REQUESTS ... --page PAGE`: size on disk and time to judge of large cells.
 
 Runs a real cell. Writes its ledgers many times, for other clients and later times, as the parts write them
-while a cell runs. Then a new process does what a run does when such a cell has ended: it turns the ledgers into
-tables, and derives summary.json from them. In PAGE it replaces the rows of the tables `disk` and `judging`.
+while a cell runs. Then new processes do what a run does when such a cell has ended: turn the ledgers into
+tables, and derive the summary from them. In PAGE it replaces the rows of the tables `disk` and `judging`.
 """
 
 import argparse
@@ -28,7 +28,6 @@ from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record, write_record
 from harness.record.run_directory import read_run
 from harness.record.seals import seal_of_cell
-from harness.record.summary import SUMMARY
 from harness.record.tables import store_rows
 from harness.run.provenance import versions
 from lb.rows import REQUEST_COLUMNS
@@ -45,7 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.judging", description=__doc__)
     parser.add_argument("requests", type=int, nargs="+", help="number of requests of a cell (approximately)")
     parser.add_argument("--page", type=Path, help="the file with the tables `disk` and `judging` to fill")
-    parser.add_argument("--keep", type=Path, help="a folder: keep the runs there, and use those that are there")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder: keep the runs there, and use those that are there"
+    )
     options = parser.parse_args()
     os.environ["POLARS_MAX_THREADS"] = CORES
     with tempfile.TemporaryDirectory() as scratch:
@@ -60,17 +61,16 @@ def main() -> None:
 def judging(found: list[dict[str, Any]]) -> Rows:
     """Return the rows of the table `judging`."""
     for one in found:
-        memory = f"{one['peak_mib'] / 1024:.2f} GiB"
-        seconds = (f"{one[f'{part}_s']:.1f}" for part in ("convert", "summary", "cpu"))
-        yield f"{one['requests']:,}", *seconds, memory, _origin()
+        size = sum(one["bytes"].values()) / 1e9
+        memory = f"{one['summary_mib'] / 1024:.2f} GiB"
+        seconds = (f"{one[name]:.1f}" for name in ("summary_s", "summary_cpu_s"))
+        yield f"{one['requests']:,}", f"{size:.2f} GB", *seconds, memory, _origin()
 
 
-def disk(sizes: dict[str, dict[str, int]], requests: int) -> Rows:
-    """Return the rows of the table `disk`. `sizes`: ledger -> bytes as written, and as a table."""
-    total = {when: sum(one[when] for one in sizes.values()) for when in ("written", "table")}
-    for ledger, size in (*sizes.items(), ("all", total)):
-        each = [f"{size[when] / requests:.0f}" for when in ("written", "table")]
-        yield ledger, *each, f"{size['written'] / requests * LARGE / 1e9:.1f} GB", _origin()
+def disk(sizes: dict[str, int], requests: int) -> Rows:
+    """Return the rows of the table `disk`. `sizes`: ledger -> bytes of its table."""
+    for ledger, size in (*sizes.items(), ("all", sum(sizes.values()))):
+        yield ledger, f"{size / requests:.0f}", f"{size / requests * LARGE / 1e9:.1f} GB", _origin()
 
 
 def _origin() -> str:
@@ -88,18 +88,15 @@ def measure(folder: Path, requests: int) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(large, work, copy_function=os.link)
     try:
-        # A new process, so that its memory is that of this work alone.
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(convert_and_judge, (work,))
+        # A process for each step, so that its peak of memory is its own.
+        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            return pool.apply(convert, (work,)) | pool.apply(judge, (work,))
     finally:
         shutil.rmtree(work)
 
 
-def convert_and_judge(run_dir: Path) -> dict[str, Any]:
-    """Do what a run does after its cell: convert the ledgers, seal them, derive the summary.
-
-    Returns its seconds, and this process's CPU seconds and peak memory.
-    """
+def convert(run_dir: Path) -> dict[str, Any]:
+    """Turn the ledgers into tables and seal them. Return seconds, CPU seconds, peak memory, and bytes."""
     folder = run_dir / CELL
     record = read_record(folder / CELL_FILE, CellRecord)
     files = {
@@ -111,44 +108,36 @@ def convert_and_judge(run_dir: Path) -> dict[str, Any]:
     started = _clock()
     store_rows(folder / "requests.csv", folder / "requests.parquet", REQUEST_COLUMNS)
     store_ledgers(folder, record.replicas, requests_logged=True)
-    converted, convert_mib = _clock(), _peak_mib()
     manifest = read_record(run_dir / MANIFEST, Manifest)
     manifest.cells[0].seals = seal_of_cell(folder)
+    used = _used("convert", started)
     write_record(run_dir / MANIFEST, manifest)
-    sealed = _clock()
+    tables = {ledger: _bytes(folder, table) for ledger, (_, table) in files.items()}
+    return used | {"written_bytes": written, "bytes": tables}
+
+
+def judge(run_dir: Path) -> dict[str, Any]:
+    """Derive the summary from the tables. Return requests, seconds, CPU seconds and peak memory."""
+    started = _clock()
     run = read_run(run_dir)
     facts = facts_of(run)
     summary = summarise(run, facts)
-    judged = _clock()
-    ((facts_of_cell,),) = facts.values()
-    if facts_of_cell.contradictions or not facts_of_cell.ledgers.reconciled:
+    used = _used("summary", started)
+    ((found,),) = facts.values()
+    if found.contradictions or not found.ledgers.reconciled:
         raise RuntimeError(f"the cell contradicts itself: {summary.invalid_reasons}")
-    write_record(run_dir / SUMMARY, summary)
-    return {
-        "requests": facts_of_cell.requests,
-        **_between("convert", started, converted),
-        **_between("seal", converted, sealed),
-        **_between("summary", sealed, judged),
-        "convert_mib": convert_mib,
-        "peak_mib": _peak_mib(),
-        "bytes": {
-            ledger: {"written": written[ledger], "table": _bytes(folder, table)}
-            for ledger, (_, table) in files.items()
-        },
-    }
+    return used | {"requests": found.requests}
 
 
 def _clock() -> tuple[float, float]:
     return time.monotonic(), time.process_time()
 
 
-def _between(what: str, begin: tuple[float, float], end: tuple[float, float]) -> dict[str, float]:
-    (begin_s, begin_cpu_s), (end_s, end_cpu_s) = begin, end
-    return {f"{what}_s": end_s - begin_s, f"{what}_cpu_s": end_cpu_s - begin_cpu_s}
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _used(step: str, begin: tuple[float, float]) -> dict[str, float]:
+    """Return what a step has taken since it began, and this process's peak memory."""
+    (begin_s, begin_cpu_s), (end_s, end_cpu_s) = begin, _clock()
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {f"{step}_s": end_s - begin_s, f"{step}_cpu_s": end_cpu_s - begin_cpu_s, f"{step}_mib": peak_mib}
 
 
 def _bytes(folder: Path, names: str) -> int:

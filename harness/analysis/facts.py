@@ -31,13 +31,11 @@ from harness.record.tables import table_errors
 from lb.rows import STREAM_METHODS
 
 
-def collect_facts(
-    cell: Cell, *, with_series: bool = False, joined: JoinedFigures | None = None
-) -> CellFacts:
+def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigures | None = None) -> CellFacts:
     """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
 
-    `joined`: the figures of its joined ledgers, where the caller has them. The facts say nothing of contradictions.
-    Raises UserError that names the file when one is missing or damaged.
+    `joined`: the figures of its joined ledgers, where the caller has them. The facts say nothing of
+    contradictions. Raises UserError that names the file when one is missing or damaged.
     """
     joined = JoinedFigures.of(join_cell(cell)) if joined is None else joined
     record = cell.record

@@ -29,8 +29,8 @@ BROKEN = "broken"
 class JoinedCell:
     """The joined table of one cell.
 
-    joined: returns the joined ledgers of the cell or of a part of it. rows: the columns that the facts need, in
-    no particular order: request_id, in_window, latency_ns (done - planned),
+    joined: returns the joined ledgers of the cell, or of a part of it. rows: the columns that the facts need,
+    in no particular order: request_id, in_window, latency_ns (done - planned),
     latency_from_send_ns (done - sent), late_ns (sent - ready), ok, generator_ns, the columns of `stages`, and
     `broken`: bit k is set if the request breaks rules[k]. stages: those into which its requests are cut; none
     where the replicas' ledgers cannot be read.

@@ -58,7 +58,7 @@ def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
 
 
 def have_the_same_requests(cell: Cell) -> bool:
-    """Return whether proxy and replicas have exactly the client's requests, each once, in the order of ids."""
+    """Return whether proxy and replicas have exactly the client's requests, each once, by rising ids."""
     ledgers = [cell.requests(), cell.replica_ledger(), cell.proxy_ledger()]
     mine, *others = (
         None if ledger is None else ledger.select("request_id").filter(pl.col("request_id") >= 0)

@@ -21,8 +21,8 @@ SLOWEST_SHARE = 0.01
 def with_moments(joined: pl.LazyFrame, free: pl.DataFrame) -> pl.LazyFrame:
     """Return the joined ledgers (see join_ledgers) with stream_ns, retried_ns and started_ns.
 
-    free: see free_streams. proxy_ns becomes the moment at which the request first reached the proxy. Moments are null where nothing
-    tells them: stream_ns where the request waited for no stream.
+    free: see free_streams. proxy_ns becomes the moment at which the request first reached the proxy. Moments
+    are null where nothing tells them: stream_ns where the request waited for no stream.
     """
     again = pl.when(pl.col("proxy_rows") > 1).then("proxy_ns")
     # A join copies every column, and in most cells no request waits for a stream.

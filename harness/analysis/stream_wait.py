@@ -55,8 +55,8 @@ def stream_free(requests: pl.DataFrame, limit: int = MAX_STREAMS) -> pl.DataFram
 def _has_at_once(requests: pl.DataFrame, count: int) -> bool:
     """Return whether the proxy had `count` requests at once, over all connections together.
 
-    Most cells never have so many. At a start, there are `count` if the end that has to come before it, so that
-    there are fewer, comes later. Moments that nobody knows count as never ended, and as begun before all.
+    Most cells never have so many. There are `count` at the k-th start (from 1) if fewer than k - count + 1
+    requests had ended by then. An unknown start counts as earlier than all, an unknown end as later.
     """
     starts = np.sort(requests["proxy_ns"].fill_null(_LEAST).to_numpy())
     ends = np.sort(requests["proxied_ns"].fill_null(_MOST).to_numpy())

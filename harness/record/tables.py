@@ -54,9 +54,7 @@ def sink_whole(
     temporary = parquet.with_name(f".{parquet.name}.{os.getpid()}.tmp")
     try:
         with table_errors(written[0] if len(written) == 1 else parquet.parent, expected):
-            frame.sink_parquet(
-                temporary, compression="zstd", compression_level=1, row_group_size=ROW_GROUP
-            )
+            frame.sink_parquet(temporary, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
         temporary.replace(parquet)
     finally:
         temporary.unlink(missing_ok=True)
