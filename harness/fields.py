@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.settings import Code as Code
 from services.settings import SlowFactor as SlowFactor
 
-Route = Literal["envoy", "envoy-l4", "direct"]
+Route = Literal["envoy", "envoy-l4", "direct", "xds"]
+PROXIED: tuple[Route, ...] = ("envoy", "envoy-l4")  # routes that have a proxy
 Status = Literal["completed", "interrupted", "failed"]  # how a run, or a cell of it, ended
 Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
 
@@ -33,7 +34,8 @@ Bound = Annotated[float, Field(allow_inf_nan=False)]
 Times = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Clients = Annotated[int, Field(ge=1, le=10_000)]
-Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+MAX_RATE_PER_S = 100_000
+Rate = Annotated[float, Field(gt=0, le=MAX_RATE_PER_S, allow_inf_nan=False)]
 Skew = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Calls = Annotated[dict[Method, Weight], Field(min_length=1)]
 Messages = Annotated[int, Field(ge=1, le=10_000)]
@@ -50,4 +52,4 @@ STATED_DEFAULT = re.compile(r" \(default[^()]*\)")
 class Model(BaseModel):
     """Base class of the models. It refuses unknown keys, and numbers in quotes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)

@@ -1,8 +1,15 @@
-"""The paths of the lab's own folders."""
+"""The paths of the lab's own folders: in a clone (or the image), or where a wheel of it is installed."""
 
 from pathlib import Path
 
+# The folder that has the lab's packages: the clone, or the one that pip installs into.
 ROOT = Path(__file__).resolve().parents[1]
-EXPERIMENTS = ROOT / "experiments"
-ENVOY_TEMPLATES = ROOT / "envoy"
-RESULTS = ROOT / "results"
+IN_CLONE = (ROOT / "run_experiment.py").is_file()
+# setup.py puts the clone's folders of data there.
+_DATA = ROOT if IN_CLONE else Path(__file__).with_name("data")
+EXPERIMENTS = _DATA / "experiments"
+ENVOY_TEMPLATES = _DATA / "envoy"
+# Where runs are kept: in the clone, or else in the folder from which the lab is called.
+RESULTS = ROOT / "results" if IN_CLONE else Path("results")
+# How the reader calls the lab.
+PROGRAM = "python run_experiment.py" if IN_CLONE else "lb-lab"

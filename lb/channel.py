@@ -1,33 +1,40 @@
 """Opens and connects gRPC channels as the client settings say."""
 
 import asyncio
+import os
 from contextlib import suppress
+from typing import Any
 
 import grpc
 
 from lb.settings import ClientSettings
-from lb.target import resolver_target
+from lb.target import resolver_target, xds_bootstrap
 
 COMPRESSION = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 CONNECT_TIMEOUT_S = 2.0
 FIRST_BACKOFF_MS = 1000  # gRPC's default
 IDLE_TIMEOUT_S = 0.2  # a channel that is idle for this long connects only when a call needs it
 TRACE_BYTES = 256 * 1024
+# gRPC reads it when the process begins to follow a control plane. A process can follow one at a time.
+BOOTSTRAP = "GRPC_XDS_BOOTSTRAP_CONFIG"
 READY, IDLE = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE
 
 
-def open_channel(settings: ClientSettings) -> grpc.aio.Channel:
-    """Return a new channel with these settings. Call this on the event loop that uses the channel.
+def open_channel(settings: ClientSettings, library: Any = grpc.aio) -> Any:
+    """Return a new channel with these settings, of grpc.aio, or of `grpc`: one that blocks.
 
+    Call it for grpc.aio on the event loop that uses the channel.
     Raises ValueError for a target that gRPC cannot resolve.
     """
     target, arguments = resolver_target(settings.target), _arguments(settings)
     compression = COMPRESSION.get(settings.compression)
+    if bootstrap := xds_bootstrap(settings.target):
+        os.environ[BOOTSTRAP] = bootstrap
     if not settings.tls:
-        return grpc.aio.insecure_channel(target, options=arguments, compression=compression)
+        return library.insecure_channel(target, options=arguments, compression=compression)
     trusted = None if settings.ca_certificates is None else settings.ca_certificates.encode("ascii")
     credentials = grpc.ssl_channel_credentials(trusted)
-    return grpc.aio.secure_channel(target, credentials, options=arguments, compression=compression)
+    return library.secure_channel(target, credentials, options=arguments, compression=compression)
 
 
 def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:
@@ -63,10 +70,13 @@ async def connect(channel: grpc.aio.Channel) -> None:
     """Connect the channel, so that no call's latency includes the handshake.
 
     Returns after CONNECT_TIMEOUT_S without a connection: calls will then report the error. Returns after
-    IDLE_TIMEOUT_S with a policy that connects only when a call picks an address (ring_hash).
+    IDLE_TIMEOUT_S with a policy that connects only when a call picks an address (ring_hash). Such a channel
+    leaves its first idle state, too, until it knows its addresses.
     """
+    started = False
     with suppress(TimeoutError):
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             while (state := channel.get_state(try_to_connect=True)) is not READY:
-                async with asyncio.timeout(IDLE_TIMEOUT_S if state is IDLE else None):
+                async with asyncio.timeout(IDLE_TIMEOUT_S if started and state is IDLE else None):
                     await channel.wait_for_state_change(state)
+                started = True

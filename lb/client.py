@@ -5,11 +5,15 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
 
 from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
-from lb.clock import sleep_until
-from lb.plan import NS_PER_S, PlannedCall
+from lb.clock import sleep_until, turn_at
+from lb.own_calls import OwnCalls
+from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.session import Session
 from lb.settings import ClientSettings
@@ -37,14 +41,19 @@ class Client:
         self._settings = settings
         self._rows = rows
         self._channels = [open_channel(settings) for _ in range(settings.connections)]
-        self._calls = [
-            VideoCalls(
-                channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes
-            ).by_method()
-            for channel in self._channels
-        ]
+        self._makers = [self._maker(channel) for channel in self._channels]
+        self._calls = [maker.by_method() for maker in self._makers]
         self._sequence = 0
         self._session: Session | None = None
+
+    def _maker(self, channel: grpc.aio.Channel) -> VideoCalls | OwnCalls:
+        """Return what makes the calls over a channel."""
+        settings = self._settings
+        if settings.service:
+            return OwnCalls(channel, settings, self._number)
+        return VideoCalls(
+            channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes
+        )
 
     async def connect(self) -> None:
         """Connect all channels: see lb.channel.connect."""
@@ -65,8 +74,8 @@ class Client:
         async with asyncio.TaskGroup() as calls:
             for call in plan:
                 planned_ns = start_ns + call.at_ns
-                await sleep_until(planned_ns)
-                calls.create_task(self.call(call.method, planned_ns))
+                await turn_at(planned_ns)
+                calls.create_task(self.call(call.method, planned_ns, work_ns=call.work_ns))
 
     async def _run_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
         deadline_ns = round(self._settings.deadline_s * NS_PER_S)
@@ -77,7 +86,7 @@ class Client:
             if end_ns is not None and time.monotonic_ns() > end_ns + deadline_ns:
                 self._sequence += 1 + sum(1 for _ in plan)  # calls that are not sent keep their numbers
                 return
-            answered_ns = await self.call(call.method, planned_ns, answered_ns)
+            answered_ns = await self.call(call.method, planned_ns, answered_ns, call.work_ns)
 
     async def run_closed_loop(
         self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int, first_number: int = 0
@@ -96,11 +105,14 @@ class Client:
             await self.call(call.method, planned_ns)
             planned_ns = time.monotonic_ns()
 
-    async def call(self, method: str, planned_ns: int, not_before_ns: int = 0) -> int:
+    async def call(
+        self, method: str, planned_ns: int, not_before_ns: int = 0, work_ns: int = NOT_RECORDED
+    ) -> int:
         """Make one call, planned for `planned_ns` (monotonic ns), record its row, and return when it ended.
 
         `not_before_ns`: when the answer came that the caller has waited for. Until then, and until the
         session's first answer, the call is not ready to be sent: that wait is no lag of the generator.
+        `work_ns`: the service time that the replica is asked for; NOT_RECORDED: it draws one.
         """
         session, sequence = self._session_at(planned_ns), self._sequence
         self._sequence += 1
@@ -113,10 +125,11 @@ class Client:
         request_id = self._number * REQUEST_IDS_PER_CLIENT + sequence
         outgoing = OutgoingCall(
             f"{self._settings.key_prefix}-{request_id}",
-            session.metadata(request_id),
+            session.metadata(request_id, work_ns),
             self._settings.deadline_s,
             planned_ns,
             session.update,
+            sequence,
         )
         sent_ns = time.monotonic_ns()
         try:
@@ -142,7 +155,10 @@ class Client:
     def _record(self, identity: Row, times_ns: tuple[int, int, int], answer: Answer) -> None:
         epoch_ns = self._settings.epoch_ns
         planned_ns, ready_ns, sent_ns = times_ns
-        code, done_ns, initial, trailing, messages, error = answer
+        code, done_ns, initial_pairs, trailing_pairs, messages, error = answer
+        # Of several values of a name the first counts.
+        initial: dict[str, Any] = dict(reversed(initial_pairs))
+        trailing: dict[str, Any] = dict(reversed(trailing_pairs))
         if code != "OK":
             self._rows.failures.append((code, error))
         self._rows.requests.append(
@@ -153,7 +169,7 @@ class Client:
                 sent_ns - epoch_ns,
                 done_ns - epoch_ns,
                 code,
-                initial.get("x-lab-replica") or trailing.get("x-lab-replica", ""),
+                _replica_of(self._settings.replica_key, initial, trailing),
                 int(trailing.get("x-lab-queue-ns", 0)),
                 int(trailing.get("x-lab-service-ns", 0)),
                 int(trailing.get("x-lab-in-flight", 0)),
@@ -168,4 +184,11 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections. Calls that are still open end with CANCELLED."""
+        for maker in self._makers:
+            maker.cancel_open_calls()
         await asyncio.gather(*(channel.close() for channel in self._channels))
+
+
+def _replica_of(key: str, initial: Any, trailing: Any) -> str:
+    """Return the replica that the metadata of an answer names; "" if none does."""
+    return str((initial.get(key) or trailing.get(key, "")) if key else "")

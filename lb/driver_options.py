@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,18 @@ from pydantic import ValidationError
 from lb.ca_certificates import read_ca_certificates
 from lb.calls import METHODS
 from lb.policies import MAX_ATTEMPTS, POLICIES, ClientRetries, service_config
-from lb.target import resolver_target
+from lb.target import XDS, resolver_target
 
+DEFAULT_POLICY = "pick_first"
 MAX_CALLS = 10_000_000
 MAX_MS = 86_400_000
-TARGETS = "HOST:PORT, or several: HOST:PORT,HOST:PORT,..., or dns://NAME_SERVER:PORT/NAME:PORT"
+MAX_RATE_PER_S, MAX_S = 1_000_000, 86_400
+DEFAULT_CALLS = 100
+OWN_HEADERS = "x-lab-"  # the driver sends these itself
+TARGETS = (
+    "HOST:PORT, or several: HOST:PORT,HOST:PORT,..., or dns://NAME_SERVER:PORT/NAME:PORT, "
+    "or xds://CONTROL_PLANE:PORT/NAME"
+)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -27,6 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     try:
         given.service_config = _service_config(given)
+        _check_amount(given)
         if given.ca is not None and not given.tls:
             raise ValueError("argument --ca: has no effect without --tls; give both, or neither")
     except ValueError as error:
@@ -37,7 +46,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lb.driver",
-        description="Make N calls to VideoService and print which replica answered how many.",
+        description="Make calls to VideoService and print which replica answered how many.",
         epilog=_policies_and_options(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--policy",
         choices=list(POLICIES),
-        default="pick_first",
+        default=DEFAULT_POLICY,
         help="how the client picks a replica (below)",
     )
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the policy (below)")
@@ -54,9 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         "-n",
         "--calls",
         type=_whole_number(1, MAX_CALLS),
-        default=100,
         metavar="N",
-        help="number of calls (default 100)",
+        help="number of calls (default: 100, or as many as --duration allows)",
     )
     add("--method", choices=METHODS, default="AddVideo", help="method to call (default AddVideo)")
     add(
@@ -83,9 +91,29 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--concurrency",
         type=_whole_number(1, 10_000),
-        default=1,
         metavar="N",
         help="calls at once (default 1)",
+    )
+    add(
+        "--rate",
+        type=_number(0, MAX_RATE_PER_S),
+        metavar="R",
+        help="calls per second, sent at planned (Poisson) times: an open loop (default: a closed loop)",
+    )
+    add(
+        "--duration",
+        type=_number(0, MAX_S),
+        metavar="S",
+        help="send calls for S seconds, but not more than -n",
+    )
+    add("--json", action="store_true", help="print one JSON object")
+    add(
+        "--header",
+        action="append",
+        default=[],
+        type=_header,
+        metavar="NAME:VALUE",
+        help="send this header with each call; may be repeated",
     )
     add("--tls", action="store_true", help="encrypt the calls")
     add(
@@ -123,6 +151,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_amount(given: argparse.Namespace) -> None:
+    """Fill in the number of calls. Raises ValueError for options that exclude each other."""
+    if given.rate is not None and given.concurrency is not None:
+        raise ValueError("argument --concurrency: has no effect with --rate; give one of them")
+    given.concurrency = given.concurrency or 1
+    if given.calls is None and given.duration is None:
+        given.calls = DEFAULT_CALLS
+
+
 def _policies_and_options() -> str:
     lines = ["policies and their options:"]
     for name, policy in POLICIES.items():
@@ -133,8 +170,15 @@ def _policies_and_options() -> str:
     return "\n".join(lines)
 
 
-def _service_config(given: argparse.Namespace) -> str:
-    """Return the service config as JSON. Raises ValueError with a message for the user for a bad option."""
+def _service_config(given: argparse.Namespace) -> str | None:
+    """Return the service config as JSON. Raises ValueError with a message for the user for a bad option.
+
+    None where a control plane says how to balance.
+    """
+    if given.target.startswith(XDS):
+        if given.policy != DEFAULT_POLICY or given.option:
+            raise ValueError("argument --policy: the control plane says how to balance; leave it out")
+        return None
     retries = ClientRetries(given.retries + 1) if given.retries else None
     options = dict(_option(given.policy, text) for text in given.option)
     try:
@@ -189,3 +233,29 @@ def _whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _number(above: float, maximum: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = above
+        if not above < value <= maximum:  # which NaN is not, either
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above {above:g}, at most {maximum:g}")
+        return value
+
+    return parse
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    name, value = name.strip().lower(), value.strip()
+    if not colon or not re.fullmatch(r"[0-9a-z_.-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:VALUE in ASCII")
+    if name.startswith(("grpc-", OWN_HEADERS)) or name.endswith("-bin"):
+        raise argparse.ArgumentTypeError(
+            f"{name!r} cannot be set: names with grpc- are gRPC's, those with {OWN_HEADERS} the driver's, "
+            "and those with -bin have bytes"
+        )
+    return name, value

@@ -12,8 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from lb.rate_curve import RateCurve
+
 NS_PER_S = 1_000_000_000
 Phase = Literal["warm_up", "measure"]
+NOT_RECORDED = -1
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Load:
 
     `skew`: exponent of the Zipf law of the clients' rates; 0: all rates are equal. `calls`: method -> weight.
     `recorded`: phase -> for each client its arrivals, ns from the phase's start; None: arrivals are drawn.
-    Recorded clients come in the order of their numbers of requests, the busiest first.
+    `recorded_work`: likewise the service time of each arrival, ns, or NOT_RECORDED; None: replicas draw them.
+    Recorded clients come in the order of their numbers of requests, the busiest first. `curve`: the rate of
+    the measured phase over time, as a multiple of `rate_per_s`; None: it does not change.
     """
 
     clients: int
@@ -33,6 +38,8 @@ class Load:
     seed: int
     repeat: int
     recorded: Mapping[Phase, Sequence[Sequence[int]]] | None = None
+    recorded_work: Mapping[Phase, Sequence[Sequence[int]]] | None = None
+    curve: RateCurve | None = None
 
     @property
     def draw(self) -> str:
@@ -41,10 +48,14 @@ class Load:
 
 
 class PlannedCall(NamedTuple):
-    """One planned call. `at_ns`: from the phase's start (open loop) or the last answer (closed loop)."""
+    """One planned call. `at_ns`: from the phase's start (open loop) or the last answer (closed loop).
+
+    `work_ns`: the recorded service time of the request; NOT_RECORDED: the replica draws one.
+    """
 
     at_ns: int
     method: str
+    work_ns: int = NOT_RECORDED
 
 
 def client_rate_per_s(load: Load, client: int) -> float:
@@ -80,6 +91,8 @@ def first_phase(warm_up_s: float) -> Phase:
 def open_loop(load: Load, client: int, phase: Phase, duration_s: float, opens: bool) -> Iterator[PlannedCall]:
     """Yield the client's Poisson arrivals in [0, duration_s): exponential gaps with the client's rate.
 
+    Where the rate changes, each arrival of the mean rate is moved to its moment: see RateCurve.moment. The
+    warm-up has the rate with which the measured phase begins.
     `opens`: the session opens in this phase, with one additional call at 0. Recorded arrivals are yielded as
     they are: a recorded session opens with its first request.
     """
@@ -87,22 +100,31 @@ def open_loop(load: Load, client: int, phase: Phase, duration_s: float, opens: b
         yield from _recorded(load, client, phase)
         return
     rate_per_s = client_rate_per_s(load, client)
+    moment = None
+    if load.curve is not None and phase == "warm_up":
+        rate_per_s *= load.curve.factor(0.0)
+    elif load.curve is not None:
+        moment = load.curve.moment
     rng = _generator(load, client, phase)
     methods, weights = list(load.calls), list(itertools.accumulate(load.calls.values()))
     if opens:
         yield PlannedCall(0, methods[0])
-    at_s = rng.expovariate(rate_per_s)
-    while at_s < duration_s:
+    if rate_per_s <= 0:
+        return
+    steady_s = rng.expovariate(rate_per_s)
+    while (at_s := steady_s if moment is None else moment(steady_s)) < duration_s:
         yield PlannedCall(int(at_s * NS_PER_S), rng.choices(methods, cum_weights=weights)[0])
-        at_s += rng.expovariate(rate_per_s)
+        steady_s += rng.expovariate(rate_per_s)
 
 
 def _recorded(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:
     assert load.recorded is not None
     rng = _generator(load, client, phase)
     methods, weights = list(load.calls), list(itertools.accumulate(load.calls.values()))
-    for at_ns in load.recorded[phase][client]:
-        yield PlannedCall(at_ns, rng.choices(methods, cum_weights=weights)[0])
+    arrivals = load.recorded[phase][client]
+    work = itertools.repeat(NOT_RECORDED) if load.recorded_work is None else load.recorded_work[phase][client]
+    for at_ns, work_ns in zip(arrivals, work, strict=False):
+        yield PlannedCall(at_ns, rng.choices(methods, cum_weights=weights)[0], work_ns)
 
 
 def closed_loop(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:

@@ -4,10 +4,11 @@ Source: channelz of gRPC C-core 1.85, which keeps a trace of events for every ch
 Python offers channelz as a service only (grpcio-channelz). This module calls the functions below it.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
@@ -22,12 +23,15 @@ class ClientChannels:
     `policy`: C-core's name of the policy in force (lb.policies: `grpc_name`); "" before an address is
     resolved; names joined by "+" when channels differ. `subchannels`: numbers of the subchannels that the
     policy holds now. Each has one TCP connection at most. Clients that share connections have the same ones.
+    `xds`: what a control plane has told this process, as gRPC's client status discovery service (CSDS) says,
+    in base64; only of the process's first client.
     """
 
     client: int
     channels: int
     policy: str
     subchannels: list[int]
+    xds: str = ""
 
 
 def read_client_channels(clients: Sequence[int], connections: int) -> list[ClientChannels]:
@@ -37,13 +41,18 @@ def read_client_channels(clients: Sequence[int], connections: int) -> list[Clien
     otherwise.
     """
     channels = sorted(_all_channels(), key=_channel_id)
+    # Besides those of the clients, gRPC opens a channel of its own to the control plane.
+    channels = [channel for channel in channels if channel["data"]["target"].startswith("xds:")] or channels
     if len(channels) != len(clients) * connections:
         expected = f"{len(clients)} clients of {connections} channels each"
         raise RuntimeError(f"expected {expected}, but gRPC has {len(channels)} channels in all")
-    return [
+    found = [
         _summarize(client, channels[place * connections : (place + 1) * connections])
         for place, client in enumerate(clients)
     ]
+    if found:
+        found[0] = replace(found[0], xds=base64.b64encode(cygrpc.dump_xds_configs()).decode())
+    return found
 
 
 def _summarize(client: int, channels: list[dict[str, Any]]) -> ClientChannels:

@@ -103,7 +103,10 @@ class Behaviour:
         factor = settings.slow_factor if call.slow_draw < settings.slow_share else 1.0
         if call.session_cached and settings.cache is not None:
             factor *= settings.cache.hit_factor
-        duration_ns = round(draw_ns(settings.service_time_ms, self._draws.service(call)) * factor)
+        work_ns = call.recorded_work_ns()
+        if work_ns is None:
+            work_ns = draw_ns(settings.service_time_ms, self._draws.service(call))
+        duration_ns = round(work_ns * factor)
         if settings.service_time_ms.burn_cpu:
             await burn(duration_ns)
         elif duration_ns:

@@ -17,6 +17,7 @@ Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 NO_REQUEST_ID = -1
 _INT64_DIGITS = 18  # every number of 18 digits fits into an int64
+MAX_WORK_NS = 60_000_000_000
 
 
 @dataclass(slots=True)
@@ -53,6 +54,18 @@ class Call:
             if key == "x-lab-session":
                 return str(value)
         return ""
+
+    def recorded_work_ns(self) -> int | None:
+        """Return the service time that a call of the lab's load asks for (`x-lab-work-ns`); None without one.
+
+        Times of more than MAX_WORK_NS count as that.
+        """
+        for key, value in self.metadata if self.identity else ():
+            if key == "x-lab-work-ns":
+                text = str(value)
+                if text.isascii() and text.isdigit() and len(text) <= _INT64_DIGITS:
+                    return min(int(text), MAX_WORK_NS)
+        return None
 
 
 # gRPC runs each call in its own task, so each call has its own value.

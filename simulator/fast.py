@@ -18,7 +18,11 @@ from simulator.randomness import below, mixed, next_state, unit
 from simulator.state import LEAST_REQUEST, RANDOM, ROUND_ROBIN
 
 FastRule = Literal["round_robin", "random", "least_request"]
+ServiceTimes = Literal["constant", "exponential", "lognormal"]
 RULES = {"round_robin": ROUND_ROBIN, "random": RANDOM, "least_request": LEAST_REQUEST}
+DISTRIBUTIONS = ("constant", "exponential", "lognormal")
+_EXPONENTIAL, _LOGNORMAL = 1, 2  # places in DISTRIBUTIONS
+LOGNORMAL_SIGMA = 1.0  # of the logarithm, as replicas draw: services/service_time.py
 CHUNK = 1 << 14  # requests that are drawn at once: their numbers stay in the processor's cache
 FIRST_ROOM = 16  # requests under way on one replica, to begin with
 NOBODY = -1
@@ -27,9 +31,10 @@ MAX_CLIENTS, MAX_REPLICAS, MAX_SLOTS, MAX_REQUESTS = 10**9, 10**7, 10**5, 10**12
 
 @dataclass(frozen=True)
 class Fleet:
-    """A fleet under Poisson arrivals, with exponential service times.
+    """A fleet under Poisson arrivals.
 
-    skew: client k sends in proportion to 1 / k ** skew. sticky: the rule picks once for each client.
+    distribution: of the service times. skew: client k sends in proportion to 1 / k ** skew. sticky: the rule
+    picks once for each client.
     """
 
     clients: int
@@ -42,6 +47,7 @@ class Fleet:
     rule: FastRule = "round_robin"
     sticky: bool = False
     seed: int = 0
+    distribution: ServiceTimes = "exponential"
 
     def __post_init__(self) -> None:
         """Raise ValueError that names field, value and what is expected."""
@@ -58,6 +64,10 @@ class Fleet:
             raise ValueError(f"skew is {self.skew}, expected 0 to 10")
         if self.rule not in RULES:
             raise ValueError(f"rule is {self.rule!r}, expected one of {', '.join(RULES)}")
+        if self.distribution not in DISTRIBUTIONS:
+            raise ValueError(
+                f"distribution is {self.distribution!r}, expected one of {', '.join(DISTRIBUTIONS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -132,24 +142,30 @@ class Draws:
         """Return the next `size` requests. The arrays are used again by the next call."""
         at_s, client, service_s = (column[:size] for column in self._chunk)
         own = self._fleet
-        rates = (1 / own.rate_per_s, own.mean_service_s)
-        self._now_s = _draw(
-            at_s, client, service_s, self._now_s, rates, self._keep, self._other, self._random
-        )
+        how = (1 / own.rate_per_s, own.mean_service_s, DISTRIBUTIONS.index(own.distribution))
+        self._now_s = _draw(at_s, client, service_s, self._now_s, how, self._keep, self._other, self._random)
         return at_s, client, service_s
 
 
 @compiled
 def _draw(
-    at_s: Any, client: Any, service_s: Any, now_s: float, means: Any, keep: Any, other: Any, random: Any
+    at_s: Any, client: Any, service_s: Any, now_s: float, how: Any, keep: Any, other: Any, random: Any
 ) -> float:
     state, clients = random[0], len(keep)
+    gap_s, mean_s, distribution = how
     for number in range(len(at_s)):
         state = next_state(state)
-        now_s -= math.log1p(-unit(mixed(state))) * means[0]
+        now_s -= math.log1p(-unit(mixed(state))) * gap_s
         at_s[number] = now_s
         state = next_state(state)
-        service_s[number] = -math.log1p(-unit(mixed(state))) * means[1]
+        service_s[number] = mean_s
+        if distribution == _EXPONENTIAL:
+            service_s[number] *= -math.log1p(-unit(mixed(state)))
+        elif distribution == _LOGNORMAL:
+            radius = math.sqrt(-2.0 * math.log1p(-unit(mixed(state))))
+            state = next_state(state)
+            normal = radius * math.cos(2.0 * math.pi * unit(mixed(state)))  # Box and Muller
+            service_s[number] *= math.exp(LOGNORMAL_SIGMA * (normal - LOGNORMAL_SIGMA / 2.0))
         state = next_state(state)
         bits = mixed(state)
         chosen = below(bits, clients)

@@ -54,6 +54,7 @@ $keys
 | `envoy`, `envoy-l4` | EDS, within about 10 ms | connections that break, health checks, ejection | health checks |
 | `direct`, `discovery: addresses` | never: the list is fixed | connections that break, GOAWAY | gRPC's next try: 1 s after the first failure, then 1.6 times as long each time, up to `reconnect_backoff_ms` if that is set |
 | `direct`, `discovery: dns` | gRPC asks the name server again when a connection ends (GOAWAY, `max_connection_age_s`), never by time, and at most every `dns_interval_ms` | as above | as above, and by asking again |
+| `xds` | the control plane tells the clients (EDS), within about 20 ms | connections that break, GOAWAY, ejection | as above |
 
 With `health_check: true`, direct clients also watch the replicas' health service (gRPC's `Watch`).
 
@@ -95,7 +96,7 @@ counts the requests that a replica finished while the client got an error.
 
 _CHANGES: dict[EndpointChange, str] = {
     "members": "the list of endpoints changes",
-    "weights": "the list of endpoints changes, for the proxy alone: DNS has no weights",
+    "weights": "the list of endpoints changes, for proxy and control plane: DNS has no weights",
 }
 _WORDS: dict[Membership, str] = {
     "unchanged": "stay",

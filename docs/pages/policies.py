@@ -29,6 +29,8 @@ ROUTES = {
     "envoy": "A proxy reads the HTTP/2 requests and picks a replica for each of them (layer 7, like an ALB).",
     "envoy-l4": "A proxy passes bytes on and picks a replica for each connection (layer 4, like an NLB).",
     "direct": "There is no proxy. The client knows all addresses and picks a replica for each call.",
+    "xds": "There is no proxy. A control plane tells clients endpoints and policy (xDS), as in a service "
+    "mesh without sidecars. Each client picks a replica for each call.",
 }
 
 MAX_EXAMPLES = 2  # of one policy

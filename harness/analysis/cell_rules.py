@@ -10,6 +10,7 @@ import polars as pl
 
 from harness.errors import UserError
 from harness.plan.cells import CellPlan, plan_cells
+from harness.plan.rate_path import planned_rates
 from harness.record.record_file import parse_json, there_is
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
@@ -60,6 +61,8 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         "awaits_answers": arm.await_each_answer,
         "messages_per_stream": plan.workload.messages_per_stream,
         "planned_rate_per_s": plan.load.rate_per_s,
+        "own_tasks": plan.workload.locustfile is not None,
+        "planned_rates_per_s": planned_rates(plan.load, plan.workload.duration_s),
     }
     for name, value in planned.items():
         found = getattr(record, name)

@@ -1,7 +1,8 @@
 """Puts the ledgers of one cell on one clock, and says how exact that is.
 
 Clients and replicas on this machine count nanoseconds from the cell's start on one monotonic clock. Envoy's
-ledger has the wall clock's times. Load workers on other machines have allowed for their clock's offset, with
+ledger has the wall clock's times, and so has the log of another load balancer, by its own wall clock. Load
+workers on other machines have allowed for their clock's offset, with
 an uncertainty. Replicas that the lab did not start count from starts of their own.
 """
 
@@ -38,13 +39,15 @@ class CellClocks:
 
     proxy_offset_ns: what to add to the proxy's wall clock times; None: they are of no use. proxy_ns,
     replica_ns: by how much the proxy's and the replicas' moments may be off against the clients'. replicas:
-    the replicas whose times count from a start of their own.
+    the replicas whose times count from a start of their own. log_impossible: no offset fits the times in the
+    log of a load balancer that is not the lab's.
     """
 
     proxy_offset_ns: int | None
     proxy_ns: int
     replica_ns: int
     replicas: Mapping[str, ReplicaClock] = field(default_factory=dict)
+    log_impossible: bool = False
 
     def replica_moment(self, column: str, replica: str = "replica") -> pl.Expr:
         """Return the column of a replica's moments on the cell's clock."""
@@ -61,12 +64,42 @@ def clocks_of(cell: Cell) -> CellClocks:
     replicas = _own_clocks(cell) if record.own_clocks else {}
     own_ns = max((clock.uncertainty_ns for clock in replicas.values()), default=0)
     moved_ns = record.wall_clock_moved_ns
+    log = _log_clock(cell)
+    proxy_ns = PROXY_CLOCK_NS + moved_ns + workers_ns
     return CellClocks(
-        -record.epoch_unix_ns if moved_ns <= MAX_MOVED_NS else None,
-        PROXY_CLOCK_NS + moved_ns + workers_ns,
+        log.offset_ns - record.epoch_unix_ns if moved_ns <= MAX_MOVED_NS else None,
+        proxy_ns if cell.proxy_log is None else proxy_ns + log.uncertainty_ns + own_ns,
         SAME_CLOCK_NS + workers_ns + own_ns,
         replicas,
+        log.impossible,
     )
+
+
+def _log_clock(cell: Cell) -> ReplicaClock:
+    """Return the clock of a load balancer's log beside this machine's wall clock; 0 for the lab's own Envoy.
+
+    It is estimated as those of replicas are. Such logs have whole milliseconds, so a row may have begun or
+    ended a millisecond earlier or later.
+    """
+    log = None if cell.proxy_log is None else cell.proxy_ledger()
+    if log is None:
+        return ReplicaClock(0, 0)
+    began = pl.col("start_unix_ns") - cell.record.epoch_unix_ns
+    answered = cell.requests().filter(pl.col("code") == "OK").select("request_id", "sent_ns", "done_ns")
+    bounds = (
+        log.select("request_id", began.alias("began"), (began + pl.col("duration_us") * 1000).alias("ended"))
+        .join(answered, on="request_id", how="inner")
+        .select(
+            (pl.col("sent_ns") - pl.col("began")).max().alias("least"),
+            (pl.col("done_ns") - pl.col("ended")).min().alias("most"),
+        )
+    )
+    with table_errors(cell.folder, "ledgers written by this lab"):
+        least, most = bounds.collect(engine="streaming").row(0)
+    if least is None or most is None:
+        return ReplicaClock(0, 0)
+    offset_ns, uncertainty_ns = (least + most) // 2, abs(most - least) // 2
+    return ReplicaClock(offset_ns, uncertainty_ns, impossible=least > most + 2 * PROXY_CLOCK_NS)
 
 
 def _own_clocks(cell: Cell) -> dict[str, ReplicaClock]:

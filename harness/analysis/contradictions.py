@@ -26,6 +26,11 @@ def contradictions_of(joined: JoinedCell, experiment: Experiment) -> tuple[str, 
         for name, clock in joined.clocks.replicas.items()
         if clock.impossible
     ]
+    if joined.clocks.log_impossible:
+        found.append(
+            "the times of the load balancer's log fit no clock: some requests would reach it before their "
+            "send, or leave it after their answer"
+        )
     return tuple(found)
 
 

@@ -23,11 +23,11 @@ from harness.analysis.sessions import (
     settled_sessions,
 )
 from harness.analysis.statistics import percentiles
-from harness.analysis.window_series import window_width_s
 from harness.errors import UserError
 from harness.events.kind import EventKind
 from harness.events.registry import kind_of
 from harness.metrics.facts import EventEffects, SessionMigration
+from harness.metrics.metric import window_width_s
 from harness.record.event_log import AskedEvent
 from harness.record.run_directory import Cell
 

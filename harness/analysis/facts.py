@@ -16,6 +16,7 @@ from harness.analysis.interruptions import interruptions_of
 from harness.analysis.joined import JoinedFigures, join_cell
 from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
+from harness.analysis.rate_effects import rate_effects_of
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
 from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import (
@@ -28,11 +29,12 @@ from harness.metrics.facts import CellFacts, EventEffects
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
+from harness.record.usage import USAGE_FILE, read_usage
 from lb.rows import STREAM_METHODS
 
 
 def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigures | None = None) -> CellFacts:
-    """Return the facts of one cell. `with_series`: with CellFacts.series, which plots of events need.
+    """Return the facts of one cell. `with_series`: with CellFacts.series, which plots over time need.
 
     `joined`: the figures of its joined ledgers, where the caller has them. The facts say nothing of
     contradictions. Raises UserError that names the file when one is missing or damaged.
@@ -44,7 +46,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
     table = cell.requests()
     with table_errors(cell.folder, "request rows written by this lab"):
         window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
-        foreign_proxy = record.route == "envoy" and "envoy" in record.missing_ledgers
+        unread = "envoy" in record.missing_ledgers or cell.proxy_log is not None
+        foreign_proxy = record.route == "envoy" and unread
         if foreign_proxy:
             window = window.with_columns(_envoy_connection())
         counts = _counts(window)
@@ -62,6 +65,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
         longest_ns, events = _outages_and_events(cell, rows, names, lost)
         attempts = attempts_of(cell, rows, answered, names)
         waits = answered if attempts is None else attempts
+        if record.service is not None:  # its replicas tell nothing of these
+            waits = waits.clear()
         return CellFacts(
             arm=record.arm,
             repeat=record.repeat,
@@ -91,20 +96,34 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
             # from its rate by 2 % by chance. That is not a fault of the generator.
             planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
-            streams=streams_of(cell.messages(), rows, record.messages_per_stream),
+            streams=streams_of(
+                cell.messages(), rows, None if record.own_tasks else record.messages_per_stream
+            ),
             replica_series=replica_series_of(answered, waits, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,
             answers_lost=None if "replica" in record.missing_ledgers else lost.height,
             longest_outage_ns=longest_ns,
+            rate=rate_effects_of(
+                rows["at_ns"].to_numpy(),
+                rows["latency_ns"].to_numpy(),
+                rows["ok"].to_numpy(),
+                record.planned_rates_per_s,
+                window_s,
+            ),
             initial_replicas=len(record.initial_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), record.initial_replicas, start, end),
             events=events,
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
             interruptions=interruptions_of(read_machine(cell.folder)),
+            disturbed=record.disturbed,
             stages=joined.stages,
             generator=joined.generator,
+            cpu_cores={
+                part: used.cpu_cores
+                for part, used in read_usage(cell.folder / USAGE_FILE, start, end).items()
+            },
         )
 
 

@@ -110,7 +110,7 @@ def proxy_rows(cell: Cell, clocks: CellClocks) -> pl.LazyFrame | None:
     ledger = cell.proxy_ledger()
     if ledger is None:
         return None
-    names = {address: name for name, address in cell.record.replicas.items()}
+    names = cell.proxy_targets
     started = pl.col("start_unix_ns") + pl.lit(clocks.proxy_offset_ns, pl.Int64)
     # Without its exact length, a request ended within the millisecond after.
     lasted = pl.coalesce(pl.col("duration_us") * 1000, pl.col("duration_ms").cast(pl.Int64) * 1_000_000)

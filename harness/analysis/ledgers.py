@@ -39,9 +39,9 @@ def reconcile(cell: Cell) -> Ledgers:
     through_envoy = record.route == "envoy" and "envoy" not in missing
     proxy = cell.proxy_ledger()
     agreement = (
-        _once_each(through_envoy, record.incomplete_proxy, missing)
+        _once_each(through_envoy, not cell.whole_proxy, missing)
         if record.max_attempts == 1
-        else _after_attempts(record.max_attempts, through_envoy, record.incomplete_proxy, missing)
+        else _after_attempts(record.max_attempts, through_envoy, not cell.whole_proxy, missing)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
         tally = pl.concat(
@@ -67,7 +67,9 @@ def _by_request(part: Cell, agreement: _Agreement) -> pl.LazyFrame:
     if (replicas := part.replica_ledger()) is not None:
         ledgers.append(_replica(replicas, numbers))
     if (proxy := part.proxy_ledger()) is not None:
-        ledgers.append(_envoy(proxy, {address: numbers[name] for name, address in record.replicas.items()}))
+        targets = part.proxy_targets.items()
+        addresses = {address: numbers[name] for address, name in targets if name in numbers}
+        ledgers.append(_envoy(proxy, addresses))
     if record.max_attempts == 1 and have_the_same_requests(part):
         return _side_by_side(ledgers)
     rows = pl.concat(ledgers)

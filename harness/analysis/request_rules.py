@@ -18,6 +18,7 @@ from harness.record.event_log import AskedEvent
 from harness.record.run_directory import Cell
 from harness.spec.arm import Retries
 from harness.spec.experiment import Experiment
+from harness.spec.own_service import UPSTREAM_LOG
 from lb.rows import REQUEST_IDS_PER_CLIENT
 
 # Ends that a client finds by itself, while the proxy and the replica may have another view of the call.
@@ -55,12 +56,14 @@ class Rule:
 class Allowances:
     """What explains, in this cell, that the parties see a request differently.
 
-    deadline_ns: of each call. proxy_breaks_ns, replica_breaks_ns: from when on the clients' connections to
+    deadline_ns: of each call; 0 where users of a Locust file choose it. gives_up: whether they may cancel
+    calls. proxy_breaks_ns, replica_breaks_ns: from when on the clients' connections to
     the proxy, and connections to replicas, may break under a call; _NEVER_NS: nothing breaks them. retries:
     of the arm, or None. whole_proxy: no row of the proxy is missing.
     """
 
     deadline_ns: int
+    gives_up: bool
     proxy_breaks_ns: int
     replica_breaks_ns: int
     retries: Retries | None
@@ -78,13 +81,15 @@ class Allowances:
         on_proxy, on_replicas = (
             _first_break(events, aims) for aims in (("proxy",), ("replicas", "new replicas"))
         )
-        through_proxy = arm.route != "direct"
+        through_proxy = arm.has_proxy
+        own_tasks = experiment.workload.locustfile is not None
         return cls(
-            round(experiment.workload_of(arm).deadline_ms * 1e6),
+            0 if own_tasks else round(experiment.workload_of(arm).deadline_ms * 1e6),
+            own_tasks,
             0 if through_proxy and (age or arm.idle_timeout_s is not None) else on_proxy,
             0 if outages or (age and arm.route != "envoy") else on_replicas,
             arm.retries,
-            not cell.record.incomplete_proxy,
+            cell.whole_proxy,
         )
 
 
@@ -101,9 +106,9 @@ def request_rules(cell: Cell, clocks: CellClocks, cut: Cut | None, allowed: Allo
     rules = [*_own_rows(cell), *_attempts(cell, allowed, proxied=proxied)]
     if cut is not None:
         rules += [*_order(clocks, cut, allowed), *_copies(cell, proxied=proxied)]
-        rules += _outcome_at_replica(allowed, proxied=proxied)
+        rules += _outcome_at_replica(allowed, proxied=proxied and cell.proxy_log is None)
     if proxied:
-        rules += _outcome_at_proxy(allowed)
+        rules += _outcome_at_proxy(allowed) if cell.proxy_log is None else _outcome_in_log()
     return rules
 
 
@@ -114,7 +119,10 @@ _AT_REPLICA = pl.col("replica_rows") > 0
 
 def _own_rows(cell: Cell) -> list[Rule]:
     """Return the rules about single rows."""
-    moments = ["planned_ns", "proxy_ns", *([] if cell.record.own_clocks else ["first_arrived_ns"])]
+    # Clocks of other machines are estimated: what they say is compared with the send.
+    ours = {"proxy_ns": cell.proxy_log is None, "first_arrived_ns": not cell.record.own_clocks}
+    moments = ["planned_ns", *(name for name, is_ours in ours.items() if is_ours)]
+    named = cell.record.replica_from != UPSTREAM_LOG  # otherwise no answer names its replica
     return [
         Rule("before_start", "began before the cell's start", pl.min_horizontal(moments) < 0),
         Rule(
@@ -126,7 +134,7 @@ def _own_rows(cell: Cell) -> list[Rule]:
         Rule(
             "nobody_answered",
             "ended with OK at the client, which names no replica",
-            _OK & (pl.col("replica") == ""),
+            _OK & (pl.col("replica") == "") & pl.lit(named),
         ),
         Rule(
             "another_client",
@@ -227,9 +235,10 @@ def _outcome_at_replica(allowed: Allowances, *, proxied: bool) -> list[Rule]:
 
 
 def _deadline_passed(allowed: Allowances) -> pl.Expr:
-    """Return whether the client gave up because its deadline had come."""
+    """Return whether the client gave up: its deadline had come, or it cancels calls on purpose."""
     waited_ns = pl.col("done_ns") - pl.col("sent_ns")
-    return (pl.col("code") == DEADLINE) & (waited_ns >= allowed.deadline_ns - DEADLINE_SLACK_NS)
+    late = (pl.col("code") == DEADLINE) & (waited_ns >= allowed.deadline_ns - DEADLINE_SLACK_NS)
+    return late | (pl.col("code") == CANCELLED) if allowed.gives_up else late
 
 
 def _given_up(code: pl.Expr, at_replica: pl.Expr) -> pl.Expr:
@@ -287,6 +296,12 @@ def _outcome_at_proxy(allowed: Allowances) -> list[Rule]:
     ]
 
 
+def _outcome_in_log() -> list[Rule]:
+    """Return the rule for the log of another balancer: it has HTTP statuses, no gRPC codes."""
+    words = "ended with OK at the client and with another HTTP status than 200 at the proxy"
+    return [Rule("ok_not_in_log", words, _OK & (pl.col("proxy_http") != 200))]
+
+
 def _attempts(cell: Cell, allowed: Allowances, *, proxied: bool) -> list[Rule]:
     """Return the rules about attempts: as many as the arm's retries allow, after codes that they name."""
     retries = allowed.retries
@@ -309,7 +324,8 @@ def _attempts(cell: Cell, allowed: Allowances, *, proxied: bool) -> list[Rule]:
                 pl.col("proxy_rows") > by_client,
             ),
         ]
-        if allowed.whole_proxy and "replica" not in cell.record.missing_ledgers:
+        counted = cell.proxy_log is None  # no log of another balancer counts attempts
+        if counted and allowed.whole_proxy and "replica" not in cell.record.missing_ledgers:
             more = pl.col("replica_rows") > pl.col("proxy_attempts")
             rules.append(
                 Rule("more_than_proxy_made", "had more attempts at replicas than the proxy made", more)

@@ -25,8 +25,10 @@ def stream_free(requests: pl.DataFrame, limit: int = MAX_STREAMS) -> pl.DataFram
     """Return request_id, free_ns: the last end of a request on its full connection before the proxy had it.
 
     requests: request_id, connection, proxy_ns, proxied_ns of the proxy's rows. Requests without such an end
-    are left out. A request with several rows has the one of its first.
+    are left out, and so are those whose connection the proxy's ledger does not tell. A request with several
+    rows has the one of its first.
     """
+    requests = requests.filter(pl.col("connection").is_not_null())
     crowded = requests.clear()
     if _has_at_once(requests, limit):
         crowded = requests.join(_may_be_full(requests, limit), on="connection", how="semi")

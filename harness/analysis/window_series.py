@@ -10,25 +10,14 @@ import numpy.typing as npt
 import polars as pl
 
 from harness.metrics.facts import Healthy, ReplicaSeries, WindowSeries
+from harness.metrics.metric import MAX_STEPS, window_width_s
 from harness.record.event_log import EndpointChange
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-MAX_WINDOWS = 30  # of ReplicaSeries
-MAX_STEPS = 80  # of WindowSeries
 MAX_SESSIONS = 24  # of WindowSeries
 REQUESTS_PER_ROUND = 3  # of each replica, in a round of `short_run_unfairness`
-
-
-def window_width_s(duration_s: float, max_windows: int = MAX_WINDOWS) -> float:
-    """Return the width (s) of time windows that cut `duration_s` into `max_windows` or less.
-
-    It is the smallest such number of ..., 0.1, 0.2, 0.5, 1, 2, 5, ...
-    """
-    smallest = duration_s / max_windows
-    power = 10.0 ** math.floor(math.log10(smallest))
-    return next(width for step in (1, 2, 5, 10) if (width := step * power) >= smallest * (1 - 1e-9))
 
 
 def replica_series_of(

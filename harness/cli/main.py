@@ -19,6 +19,8 @@ import typer
 from typer.exceptions import TyperException
 
 from harness.cli.arguments import with_overrides
+from harness.cli.completion import COMMAND, DefaultVerb, answer_shell, experiments_with
+from harness.cli.completion import OPTIONS as COMPLETION_OPTIONS
 from harness.errors import LabError, UserError, did_you_mean
 from harness.output.native import native_errors_hidden
 from harness.output.safe_text import first_unsafe, say
@@ -41,17 +43,19 @@ Exports = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KIND",
-        help="Write the metrics for other tools: csv, prometheus (OpenMetrics) or junit. May be repeated.",
+        help="Write metrics for other tools: csv, prometheus (OpenMetrics), otlp or junit. May be repeated.",
     ),
 ]
 _EXPERIMENT = typer.Argument(
-    metavar="NAME|FILE", help="An experiment's name (see list), or a YAML file (a path has a / or .yaml)."
+    metavar="NAME|FILE",
+    help="An experiment's name (see list), or a YAML file (a path has a / or .yaml).",
+    autocompletion=experiments_with,
 )
 BAD_USAGE, LAB_FAILED, INTERRUPTED, BROKEN_PIPE = 2, 4, 130, 141
 DEFAULT_WEB_PORT, LISTING_WIDTH = 8089, 80
 
 app = typer.Typer(
-    add_completion=False,
+    cls=DefaultVerb,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=False,
@@ -176,6 +180,18 @@ def run(
     return run_experiment(*_load(experiment, overrides, quick, options))
 
 
+@app.command()
+def init(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.yaml|FILE.py", help="An experiment, or a Locust file.")
+    ],
+) -> int:
+    """Write a small experiment (or Locust file) of your own, with comments, that runs as it is."""
+    from harness.cli.init import init_file
+
+    return init_file(file)
+
+
 @app.command(name="list")
 def list_() -> int:
     """Show the experiments with their questions."""
@@ -198,7 +214,11 @@ def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) 
 @app.command()
 def plan(
     file: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE]", help="Plan for this experiment's fleet and load.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]",
+            help="Plan for this experiment's fleet and load, or for a trace (a .parquet of observe).",
+        ),
     ] = None,
     *,
     clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
@@ -280,16 +300,34 @@ def report(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="A run's folder, as results/sticky/latest.")
     ],
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="More files of --proxy-log.")
+    ] = None,
+    *,
+    proxy_log: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE...", help="external: your load balancer's log (ALB, or Envoy's default)."),
+    ] = None,
     export: Exports = None,
 ) -> int:
-    """Rebuild summary, plots and report of a run from its folder alone."""
+    """Rebuild summary, plots and report of a run from its folder alone, or with its load balancer's log."""
     exports = _exports(export)
-    from harness.report.exports import write_exports
+    if more and not proxy_log:
+        raise UserError(f"report: expected one DIR, and {more[0]} besides; files of a log need --proxy-log")
+    if proxy_log:
+        from harness.record.run_directory import read_run
+        from harness.traces.proxy_ledger import join_proxy_log
+
+        say(join_proxy_log(read_run(directory), [*proxy_log, *(more or [])]))
+    from harness.report.exports import EXPORTS, write_exports
     from harness.report.page import build_report
+    from harness.run.otlp_sender import send_otlp
 
     page, summary = build_report(directory)
-    for path in write_exports(directory, summary, exports):
+    written = write_exports(directory, summary, exports)
+    for path in written:
         say(str(path))
+    send_otlp(written, EXPORTS["otlp"].file)
     say(str(page))
     return 0
 
@@ -344,6 +382,26 @@ def compare(
 
 
 @app.command()
+def history(
+    experiment: Annotated[str, _EXPERIMENT],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A metric; may be repeated (default: those that are expected)."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the runs are (default: results/).")
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the plot goes (default: beside the runs).")
+    ] = None,
+) -> int:
+    """Show all runs of an experiment over time, as table and plot, with versions and machines."""
+    from harness.cli.history import print_history
+
+    return print_history(experiment, results or RESULTS, metric or [], svg)
+
+
+@app.command()
 def observe(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Access logs, plain or gzip.")],
     *,
@@ -393,11 +451,12 @@ def observe(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: this process's) and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    answer_shell(app)
     _prepare_streams()
     try:
         _refuse_unsafe(words)
         debug = "--debug" in words
-        reads_files = words[:1] in (["report"], ["compare"], ["observe"], ["site"])
+        reads_files = words[:1] in (["report"], ["compare"], ["observe"], ["site"], ["history"])
         with native_errors_hidden() if reads_files and not debug else nullcontext():
             status = _invoke([word for word in words if word != "--debug"])
         sys.stdout.flush()
@@ -461,10 +520,13 @@ def _report_error(error: BaseException) -> int:
 
 
 def _invoke(words: list[str]) -> int:
-    command = typer.main.get_group(app)
+    command = typer.main.get_command(app)
+    assert isinstance(command, DefaultVerb)
     if not words:
         words = ["list"]
-    elif words[0] not in (*command.commands, "-h", "--help"):
+    elif words[0] in COMPLETION_OPTIONS and _program() != COMMAND:
+        raise UserError(f"{words[0]}: a shell completes the command {COMMAND}; type {COMMAND} {words[0]}")
+    elif words[0] not in (*command.commands, "-h", "--help", *COMPLETION_OPTIONS):
         words = ["run", *words]
     # Not command.main(): that turns a broken pipe into exit status 1, which means `refuted` here.
     with command.make_context(_program(), words) as context:

@@ -1,6 +1,5 @@
 """The command `plan`: its question, its answer on the terminal, its picture and its experiment."""
 
-import re
 import shlex
 import textwrap
 from collections.abc import Mapping
@@ -8,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.cli.new_file import as_path, confirm_new, experiment_name, write_file
 from harness.errors import UserError
 from harness.output.safe_console import SafeConsole
 from harness.output.safe_text import say
-from harness.paths import RESULTS
-from harness.plan.question import NAMES, FleetQuestion, question_of
-from harness.record.record_file import write_text
+from harness.paths import PROGRAM, RESULTS
+from harness.plan.question import NAMES, FleetQuestion, question_of, recorded_load
 from harness.spec.experiment import load_experiment
 
 WIDTH = 80
-RUN = "python run_experiment.py"
+TRACE = ".parquet"  # the end of a trace's name
 REQUIRED = ("clients", "rate_per_s", "targets", "service_ms")
 
 
@@ -28,7 +27,9 @@ def answer(name: str | None, given: Mapping[str, Any], svg: Path | None, write: 
     UserError, before anything is simulated, for what cannot be asked or written.
     """
     question = _question(name, given)
-    verifies = None if write is None else _experiment_name(write)
+    if write is not None and question.recorded is not None:
+        raise UserError("--write: an experiment that plays a trace is written by hand: docs/observe.md")
+    verifies = None if write is None else experiment_name(write, "--write")
     picture = svg or RESULTS / "plan" / f"{_picture_name(question)}.svg"
     for path, option in ((svg, "--svg"), (write, "--write")):
         if path is not None:
@@ -40,22 +41,46 @@ def answer(name: str | None, given: Mapping[str, Any], svg: Path | None, write: 
 
     found = plan_fleet(question)
     print_answer(found, SafeConsole())
-    _write(picture, plan_svg(found), "--svg")
+    write_file(picture, plan_svg(found), "--svg")
     say(f"\npicture: {picture}")
     if write is not None and verifies is not None:
         from harness.plan.verification import verification_of
 
         verification = verification_of(question, verifies)
-        _write(write, verification.text, "--write")
+        write_file(write, verification.text, "--write")
         for line in verification.scaled:
             say("\n".join(textwrap.wrap(f"scaled: {line}", WIDTH, subsequent_indent=" " * 8)))
-        say(f"experiment: {write}; run it: {RUN} {shlex.quote(_as_path(write))}")
+        say(f"experiment: {write}; run it: {PROGRAM} {shlex.quote(as_path(write))}")
     return 0
 
 
+def _of_trace(path: Path, given: Mapping[str, Any]) -> FleetQuestion:
+    """Return the question about the recorded load of a trace. Raises UserError for what else it needs."""
+    _confirm_of_trace(given)
+    missing = [NAMES[field] for field in ("targets", "service_ms") if field not in given]
+    if missing:
+        raise UserError(f"plan {path}: {' and '.join(missing)} missing, which a trace does not give")
+    load = recorded_load(path)
+    return FleetQuestion(
+        **{"rate_per_s": load.rate_per_s, **given}, clients=len(load.requests_of), skew=0.0, recorded=load
+    )
+
+
+def _confirm_of_trace(given: Mapping[str, Any]) -> None:
+    """Raise UserError for an option that the trace gives."""
+    for field in ("clients", "skew", "seconds"):
+        if field in given:
+            raise UserError(f"{NAMES[field]}: the trace gives it; leave it out (--rate plays it faster)")
+
+
 def _question(name: str | None, given: Mapping[str, Any]) -> FleetQuestion:
+    if name is not None and name.endswith(TRACE):
+        return _of_trace(Path(name), given)
     if name is not None:
-        return replace(question_of(load_experiment(name)), **given)
+        question = question_of(load_experiment(name))
+        if question.recorded is not None:
+            _confirm_of_trace(given)
+        return replace(question, **given)
     missing = [NAMES[field] for field in REQUIRED if field not in given]
     if missing:
         raise UserError(
@@ -68,29 +93,3 @@ def _question(name: str | None, given: Mapping[str, Any]) -> FleetQuestion:
 def _picture_name(question: FleetQuestion) -> str:
     own = question
     return f"{own.clients}-clients-{own.rate_per_s:g}-per-s-{own.targets}-targets"
-
-
-def _experiment_name(path: Path) -> str:
-    """Return the name of the experiment in a file. Raises UserError if no experiment can be called so."""
-    named = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,74}", path.stem)
-    if named is None or path.suffix not in (".yaml", ".yml"):
-        raise UserError(f"--write: {path}: expected a file name of A-Z a-z 0-9 _ . - that ends in .yaml")
-    return path.stem
-
-
-def _as_path(path: Path) -> str:
-    return str(path) if "/" in str(path) else f"./{path}"
-
-
-def confirm_new(path: Path, option: str) -> None:
-    """Raise UserError if there is something at a path that the user named: the lab overwrites nothing."""
-    if path.exists() or path.is_symlink():
-        raise UserError(f"{option}: {path} is there already; name another file, or remove it first")
-
-
-def _write(path: Path, text: str, option: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        raise UserError(f"{option}: {path}: cannot be written ({error.strerror})") from error

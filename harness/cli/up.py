@@ -31,7 +31,7 @@ def keep_running(experiment: Experiment, arm: str, port: int | None = None, as_j
     dies, after it has printed the end of its log; UserError when the arm has no proxy or the port is taken.
     """
     plan = next(plan for plan in plan_cells(experiment) if plan.arm_name == arm)
-    if port is not None and plan.arm.route == "direct":
+    if port is not None and not plan.arm.has_proxy:
         raise UserError(f"--port: the arm {arm} of {experiment.name} has no proxy; leave --port out")
     confirm_open_files([plan], experiment.replicas.count, LoadOptions())
     with one_interrupt(), scratch_folder("up") as folder:

@@ -34,7 +34,8 @@ class Fleet(Protocol):
     def start_new(self) -> str: ...  # one more replica starts; its name
     def running(self, name: str) -> bool: ...  # whether its process exists, paused or not
     def ready(self, name: str) -> bool: ...  # whether it serves, and LiveCell's replicas and controls have it
-    def publish(self, endpoints: dict[str, Endpoint]) -> None: ...  # to proxy and name server, if any
+    def publish(self, endpoints: dict[str, Endpoint]) -> None: ...  # to proxy, name server, control plane
+    def accepted(self) -> bool | None: ...  # whether all clients have the endpoints; None: none is told
     def stop_proxy(self) -> None: ...  # the proxy is asked to end
     def start_proxy(self) -> None: ...  # it starts again at its old address
     def proxy_running(self) -> bool: ...  # whether its process exists
@@ -184,6 +185,16 @@ class EventContext(ABC):
     def until_ended(self, planned: PlannedEvent, targets: Iterable[str]) -> Steps:
         """Wait until the process of each target has ended."""
         yield from self.until_each(planned, targets, lambda one: not self.fleet.running(one), "process ended")
+
+    def until_listed(self, planned: PlannedEvent, targets: Sequence[str], state: str) -> Steps:
+        """Wait until those who follow the list of endpoints have taken it over.
+
+        Proxy: it has each target in `state`. Control plane: all clients have accepted the endpoints.
+        """
+        if self.fleet.accepted() is not None:
+            accepted = "clients: endpoints accepted"
+            yield from self.until_each(planned, targets, lambda _: bool(self.fleet.accepted()), accepted)
+        yield from self.until_proxy_sees(planned, targets, state)
 
     def until_proxy_sees(self, planned: PlannedEvent, targets: Iterable[str], *states: str) -> Steps:
         """Wait until the proxy has each target in one of `states`; not at all where there is no proxy."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from harness.events.context import EventContext, Steps
 from harness.events.keys import PlannedEvent
+from harness.fields import PROXIED
 
 Action = Callable[[EventContext, PlannedEvent, Sequence[str]], Steps]
 
@@ -92,8 +93,10 @@ class EventKind:
 
 def _notification_of_change(change: EndpointChange, route: str, discovery: str) -> str:
     """Return how a change of the list of endpoints reaches those who use the list."""
-    if route != "direct":
+    if route in PROXIED:
         return "proxy: EDS"
+    if route == "xds":
+        return "clients: the control plane (EDS)"
     if discovery != "dns":
         return "clients: nobody tells them, their list is fixed"
     if change == "weights":

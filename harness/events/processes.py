@@ -45,7 +45,7 @@ def join(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -
     fleet = context.fleet
     ready = yield from context.until_each(planned, targets, fleet.ready, "process ready", fleet.running)
     context.publish_as_new(ready)
-    yield from context.until_proxy_sees(planned, ready, HEALTHY)
+    yield from context.until_listed(planned, ready, HEALTHY)
 
 
 KINDS = (

@@ -17,7 +17,7 @@ def _drain(context: EventContext, planned: PlannedEvent, targets: Sequence[str])
             context.endpoints[name] = replace(context.endpoints[name], draining=True)
         context.step(planned, "drain", name)
     context.publish()
-    yield from context.until_proxy_sees(planned, targets, DRAINING)
+    yield from context.until_listed(planned, targets, DRAINING)
     yield from context.wait(planned.event.delay_or_default_s)
     yield from _remove(context, planned, targets)
     for name in targets:
@@ -36,7 +36,7 @@ def _roll(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) 
 
 def _remove(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
     context.withdraw(targets)
-    yield from context.until_proxy_sees(planned, targets, ABSENT)
+    yield from context.until_listed(planned, targets, ABSENT)
 
 
 def _add(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
@@ -44,7 +44,7 @@ def _add(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -
         yield from join(context, planned, targets)
         return
     context.publish_as_new(targets)
-    yield from context.until_proxy_sees(planned, targets, HEALTHY)
+    yield from context.until_listed(planned, targets, HEALTHY)
 
 
 def _weight(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
@@ -55,6 +55,7 @@ def _weight(context: EventContext, planned: PlannedEvent, targets: Sequence[str]
     context.publish()
     proxy = context.proxy
     if proxy is None:
+        yield from context.until_listed(planned, targets, HEALTHY)
         return
 
     def in_force(name: str) -> bool:
@@ -85,9 +86,8 @@ def _drain_proxy(context: EventContext, planned: PlannedEvent, targets: Sequence
 KINDS = (
     EventKind(
         name="drain",
-        meaning="Envoy marks the endpoint as DRAINING, and the name server no longer names it; after "
-        "`delay_s` "
-        "the endpoint is removed and the process is stopped",
+        meaning="the endpoint becomes DRAINING (proxy, control plane), and the name server no longer names "
+        "it; after `delay_s` the endpoint is removed and the process is stopped",
         action=_drain,
         notification=f"{BY_HEALTH_SERVICE}, {BY_GOAWAY}",
         keys={"delay_s": DELAY_MEANING},

@@ -104,13 +104,14 @@ class Streams:
 
     count: streams. pure: streams whose messages all name one replica.
     message_latency_ns: percentiles of received - planned over their messages; empty without messages.
-    missing: messages of all streams that were sent, with an answer or without, which never came.
+    missing: messages of all streams that were sent, with an answer or without, which never came;
+    None: it is not known how many there were to be.
     """
 
     count: int = 0
     pure: int = 0
     message_latency_ns: dict[str, float] = field(default_factory=dict)
-    missing: int = 0
+    missing: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,27 @@ class WindowSeries:
     sessions: list[tuple[int, int]]
     replicas: Ints
     failures: Ints
+
+
+@dataclass(frozen=True)
+class RateEffects:
+    """What a rate that changes did to the requests, see harness.analysis.rate_effects.
+
+    planned_per_s: (steps,), the mean planned rate of all clients in each step of the measured window; the
+    steps are those of WindowSeries. width_s: their width.
+    usual_ns: the 95th percentile latency of the requests with OK of the first eighth of the window; None
+    without one. A request is late if it failed or took more than twice that. A step is late if a tenth of its
+    requests are, and so are those of the step before or after.
+    recovery_s: from the end of the last step that was planned to have more than the mean rate to the end of
+    the last late step after it; 0 when none was late. None where the window ends with such a rate.
+    knee_per_s: the planned rate of the first late step; None without one.
+    """
+
+    planned_per_s: Floats
+    width_s: float
+    usual_ns: float | None
+    recovery_s: float | None
+    knee_per_s: float | None
 
 
 @dataclass(frozen=True)
@@ -334,6 +356,7 @@ class CellFacts:
     answers_lost: requests that a replica finished with OK while the client got an error; None where the lab
     cannot read the replicas' ledgers.
     longest_outage_ns: see harness.analysis.sessions.session_outages; None without a request.
+    rate: None where the rate does not change.
     initial_replicas: number of replicas when measuring began. healthy: Envoy's view. events: by time.
     series: None where the caller did not ask for it, or the window has no request.
     lost_workers: one sentence for each load worker that was lost. interruptions: one clause for each time in
@@ -341,6 +364,8 @@ class CellFacts:
     stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
+    disturbed: why the machine has spoilt the cell, which was not measured again; None: it has not.
+    cpu_cores: part (replica-N, envoy, load) -> CPU cores that it used; empty where nobody counted them.
     """
 
     arm: str
@@ -373,6 +398,7 @@ class CellFacts:
     awaits_answers: bool = False
     answers_lost: int | None = 0
     longest_outage_ns: float | None = None
+    rate: RateEffects | None = None
     initial_replicas: int = 0
     healthy: Healthy = field(default_factory=Healthy)
     events: Sequence[EventEffects] = ()
@@ -382,3 +408,5 @@ class CellFacts:
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
+    disturbed: str | None = None
+    cpu_cores: Mapping[str, float] = field(default_factory=dict)

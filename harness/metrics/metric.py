@@ -85,6 +85,25 @@ def chi2_p(counts: Sequence[int]) -> Number:
     return chi2_survival(sum((count - mean) ** 2 for count in counts) / mean, len(counts) - 1)
 
 
+MAX_WINDOWS = 30  # of ReplicaSeries
+MAX_STEPS = 80  # of WindowSeries
+
+
+def window_width_s(duration_s: float, max_windows: int = MAX_WINDOWS) -> float:
+    """Return the width (s) of time windows that cut `duration_s` into `max_windows` or less.
+
+    It is the smallest such number of ..., 0.1, 0.2, 0.5, 1, 2, 5, ...
+    """
+    smallest = duration_s / max_windows
+    power = 10.0 ** math.floor(math.log10(smallest))
+    return next(width for step in (1, 2, 5, 10) if (width := step * power) >= smallest * (1 - 1e-9))
+
+
+def steps_of(duration_s: float) -> int:
+    """Return the number of steps of WindowSeries."""
+    return math.ceil(round(duration_s / window_width_s(duration_s, MAX_STEPS), 6))
+
+
 # Percentile -> the share of the values that are not larger.
 RANKS = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
 

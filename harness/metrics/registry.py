@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NAMED_REPLICAS = 8  # replicas whose share is a metric of its own
 COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")
+CAPACITY = "capacity_per_s"  # the metric of a search
 
 
 def _of_spread(function: Callable[[Sequence[int]], Number]) -> Compute:
@@ -110,6 +111,37 @@ def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
     return lambda facts: function(facts.units[unit])
 
 
+_CPU_PARTS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "clients": ("the load, which is all clients", lambda part: part == "load"),
+    "proxy": ("Envoy; 0 without a proxy", lambda part: part == "envoy"),
+    "replicas": ("all replicas", lambda part: part.startswith("replica-")),
+    "all": ("load, Envoy and replicas", lambda _part: True),
+}
+
+
+def _metrics_of_cpu() -> Iterator[tuple[str, Metric]]:
+    for name, (counted, belongs) in _CPU_PARTS.items():
+        yield (
+            f"cpu.{name}_us_per_request",
+            Metric(
+                "us",
+                f"CPU time of {counted}, while measuring / requests; null where nobody counted it",
+                _cpu_of(belongs),
+                headline=f"CPU time of {'all parts' if name == 'all' else f'the {name}'} for a request",
+            ),
+        )
+
+
+def _cpu_of(belongs: Callable[[str], bool]) -> Compute:
+    def compute(facts: CellFacts) -> Number:
+        if "load" not in facts.cpu_cores or not facts.requests:
+            return None
+        cores = sum(used for part, used in facts.cpu_cores.items() if belongs(part))
+        return cores * facts.window_s * 1e6 / facts.requests
+
+    return compute
+
+
 def _share_of(replica: str, counts_of: Callable[[CellFacts], Mapping[str, int]]) -> Compute:
     def compute(facts: CellFacts) -> Number:
         counts = counts_of(facts)
@@ -155,6 +187,14 @@ METRICS: dict[str, Metric] = {
         "Requests that ended with OK inside the measured window / its length. A later answer does not count",
         lambda f: f.good_answers / f.window_s,
         headline="goodput",
+    ),
+    CAPACITY: Metric(
+        "requests/s",
+        "Of an arm in one repeat, not of a cell: the highest rate at which the condition of `search` holds. "
+        "It lies in a bracket, from the highest rate at which the condition held to the lowest at which it "
+        "did not",
+        lambda _: None,
+        headline="capacity",
     ),
     "unsent_requests": Metric(
         "requests",
@@ -381,7 +421,7 @@ METRICS: dict[str, Metric] = {
     "stream.missing_messages": Metric(
         "messages",
         "Messages that streams were to have and that never came: requests that are streams x messages of a "
-        "stream - messages received; 0 without streams",
+        "stream - messages received; 0 without streams. Null with a Locust file",
         lambda f: f.streams.missing,
         headline="missing messages of streams",
         clause="{} of streams never came",
@@ -422,6 +462,27 @@ METRICS: dict[str, Metric] = {
         headline="longest gap of a session",
         clause="the longest time that a session waited for a good answer was {}",
     ),
+    "recovery_ms": Metric(
+        "ms",
+        "Where the rate changes: how long requests were late after the peak. It counts from the end of the "
+        "last step of time with more than the mean planned rate to the end of the last late step; 0 when "
+        "none was late, null where the window ends with such a rate. A step is late if a tenth of its "
+        "requests failed or took more than twice the usual latency, and so did a tenth of the step before "
+        "or after. The usual latency is the 95th percentile of the requests with OK of the first eighth of "
+        "the window. The steps are the smallest of ..., 0.1, 0.2, 0.5, 1, ... s that cut the window into 80 "
+        "or less",
+        lambda f: None if f.rate is None or f.rate.recovery_s is None else 1000 * f.rate.recovery_s,
+        headline="time until recovery after the peak",
+        clause="requests were late for {} after the peak",
+    ),
+    "knee_per_s": Metric(
+        "requests/s",
+        "Where the rate changes: the planned rate in the first late step of time, see `recovery_ms`; null "
+        "where no step was late",
+        lambda f: None if f.rate is None else f.rate.knee_per_s,
+        headline="rate at the knee",
+        clause="requests began to be late at {}",
+    ),
     "endpoints.healthy_min": Metric(
         "replicas",
         "Minimum number of replicas that were `healthy` in Envoy while measuring; only with events and Envoy",
@@ -438,6 +499,7 @@ METRICS: dict[str, Metric] = {
         "counts",
         headline="mean number of healthy replicas",
     ),
+    **dict(_metrics_of_cpu()),
     "planned_rate_per_s": Metric(
         "requests/s",
         "Sends planned in the measured window / its length, from the plan as drawn",

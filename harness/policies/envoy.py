@@ -19,25 +19,21 @@ from harness.policies.envoy_options import (
     TargetGroupsOptions,
     WeightedOptions,
 )
-from harness.policies.policy import Policy, Traits
+from harness.policies.policy import Policy, Traits, balancing_extension
 from lb import policies as client
 from lb.policies import NoOptions
 
 
-def _extension(name: str) -> frozenset[str]:
-    return frozenset({f"envoy.load_balancing_policies.{name}"})
-
-
 def _hash_traits(options: HashOptions, name: str) -> Traits:
     cookie = HASH_COOKIE if options.key == "cookie" else None
-    return Traits(hash_key=options.key, cookie=cookie, extensions=_extension(name))
+    return Traits(hash_key=options.key, cookie=cookie, extensions=balancing_extension(name))
 
 
 def _sticky_traits(options: StickyOptions) -> Traits:
     return Traits(
         cookie=STICKY_COOKIE if options.by == "cookie" else None,
         echo_header=STICKY_HEADER if options.by == "header" else None,
-        extensions=_extension(options.first_pick) | {SESSION_FILTER},
+        extensions=balancing_extension(options.first_pick) | {SESSION_FILTER},
     )
 
 
@@ -46,7 +42,7 @@ def _group_traits(options: TargetGroupsOptions) -> Traits:
         hash_key="header" if options.sticky_by == "header" else None,
         cookie=GROUP_COOKIE if options.sticky_by == "cookie" else None,
         groups={name: group.replicas for name, group in options.groups.items()},
-        extensions=_extension("round_robin"),
+        extensions=balancing_extension("round_robin"),
     )
 
 
@@ -73,7 +69,7 @@ LAYER_7: dict[str, Policy] = {
         "workers do. Its slow start lasts 30 to 900 s",
         options=RoundRobinOptions,
         alb_settings=alb_round_robin,
-        traits=lambda _: Traits(extensions=_extension("round_robin")),
+        traits=lambda _: Traits(extensions=balancing_extension("round_robin")),
         examples=({}, {"slow_start_s": 0.5}),
     ),
     "least_request": Policy(
@@ -83,7 +79,7 @@ LAYER_7: dict[str, Policy] = {
         "By default Envoy draws two",
         options=LeastRequestOptions,
         alb_settings=lambda _: algorithm("least_outstanding_requests", "Least outstanding requests"),
-        traits=lambda _: Traits(extensions=_extension("least_request")),
+        traits=lambda _: Traits(extensions=balancing_extension("least_request")),
         examples=({}, {"choices": 5}, {"full_scan": True, "slow_start_s": 30}),
     ),
     "random": Policy(
@@ -92,7 +88,7 @@ LAYER_7: dict[str, Policy] = {
         alb="weighted_random without its anomaly mitigation, which sends fewer requests to failing targets",
         options=NoOptions,
         alb_settings=lambda _: algorithm("weighted_random", "Weighted random"),
-        traits=lambda _: Traits(extensions=_extension("random")),
+        traits=lambda _: Traits(extensions=balancing_extension("random")),
     ),
     "ring_hash": Policy(
         template="policies/ring_hash.yaml.j2",
@@ -132,7 +128,9 @@ LAYER_7: dict[str, Policy] = {
         meaning="takes the replicas in turn, each as often as its weight says",
         alb="none for single targets: an ALB has weights on target groups only",
         options=WeightedOptions,
-        traits=lambda options: Traits(weights=tuple(options.weights), extensions=_extension("round_robin")),
+        traits=lambda options: Traits(
+            weights=tuple(options.weights), extensions=balancing_extension("round_robin")
+        ),
         replicas_problem=_weights_problem,
         examples=({"weights": [1, 2, 5, 5]},),
     ),
@@ -154,7 +152,9 @@ LAYER_7: dict[str, Policy] = {
         "utilisation",
         alb="none: an ALB does not read load reports",
         options=client.WeightedRoundRobinOptions,
-        traits=lambda _: Traits(load_reports=True, extensions=_extension("client_side_weighted_round_robin")),
+        traits=lambda _: Traits(
+            load_reports=True, extensions=balancing_extension("client_side_weighted_round_robin")
+        ),
         examples=({}, {"blackout_ms": 0, "weight_update_ms": 100.5}),
     ),
 }
@@ -166,7 +166,7 @@ LAYER_4: dict[str, Policy] = {
         alb="none. An NLB keeps one target for the life of a connection, too. It hashes the connection's "
         "addresses and ports instead of taking turns",
         options=NoOptions,
-        traits=lambda _: Traits(extensions=_extension("round_robin")),
+        traits=lambda _: Traits(extensions=balancing_extension("round_robin")),
     ),
     "source_address_hash": Policy(
         template="policies/l4_source_address_hash.yaml.j2",
@@ -174,6 +174,6 @@ LAYER_4: dict[str, Policy] = {
         alb="none. An NLB with source_ip stickiness does it: one target for all clients behind one address",
         options=NoOptions,
         alb_settings=lambda _: nlb_source_ip(),
-        traits=lambda _: Traits(hash_key="connection", extensions=_extension("maglev")),
+        traits=lambda _: Traits(hash_key="connection", extensions=balancing_extension("maglev")),
     ),
 }

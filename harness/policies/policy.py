@@ -2,13 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from lb.policies import PolicyOptions
 
 # `source_address`: the client's address, from x-forwarded-for where there is one; `connection`: the address
 # at the other end of the connection.
 HashKey = Literal["header", "cookie", "source_address", "connection"]
+
+
+class Locality(Protocol):
+    """A part of the endpoints, as a zone, in what a control plane tells."""
+
+    @property
+    def replicas(self) -> int: ...  # how many of them, in order
+    @property
+    def weight(self) -> int: ...  # its share of the calls, over the sum of all weights
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,7 @@ class Traits:
     load_reports: bool = False  # every replica must send load reports (ORCA)
     weights: tuple[int, ...] = ()  # the endpoints' weights, replica-0's first; (): all are alike
     groups: Mapping[str, int] = field(default_factory=dict)  # target group -> number of replicas, in order
+    localities: Mapping[str, Locality] = field(default_factory=dict)  # name -> its replicas and weight
     client_health_checks: bool = False  # the policy takes notice of the client's own health checks
     # Confirmed before measuring: gRPC's name of the policy that all clients' channels have in force, and
     # Envoy's load balancing policies and session filters in force.
@@ -54,7 +64,8 @@ class Policy:
     alb: str  # what it is in ALB terms, and where it is not an ALB
     options: type[PolicyOptions]  # the model of its options
     traits: Callable[[Any], Traits]  # options -> what the other parts must know
-    template: str | None = None  # the file below envoy/ that renders it; None: there is no proxy
+    # The file below envoy/ that renders Envoy, or what a control plane tells; None: the client alone.
+    template: str | None = None
     grpc_name: str | None = None  # its name in gRPC; None: the client does not carry it out
     # Options, number of replicas -> why they do not fit, or None.
     replicas_problem: Callable[[Any, int], str | None] = lambda _options, _replicas: None
@@ -66,9 +77,14 @@ class Policy:
     def source(self) -> str:
         """Where the policy is written down, in Markdown, seen from docs/."""
         if self.template is not None:
-            return f"Envoy's configuration: [envoy/{self.template}](../envoy/{self.template})"
+            return f"Configuration: [envoy/{self.template}](../envoy/{self.template})"
         return f"gRPC's name: `{self.grpc_name}`, in a service config: [lb/policies.py](../lb/policies.py)"
 
     def chosen(self, options: Mapping[str, object]) -> PolicyOptions:
         """Return the options as a model, with its defaults. Raises pydantic's ValidationError."""
         return self.options.model_validate(dict(options))
+
+
+def balancing_extension(name: str) -> frozenset[str]:
+    """Return the extensions of a policy that is one of Envoy's load balancing policies and nothing else."""
+    return frozenset({f"envoy.load_balancing_policies.{name}"})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from harness.policies.envoy import LAYER_4, LAYER_7
 from harness.policies.policy import Policy, Traits
+from harness.policies.xds import XDS
 from lb.policies import POLICIES, ClientPolicy, PolicyOptions
 
 
@@ -21,6 +22,7 @@ POLICIES_OF_ROUTE: Mapping[str, Mapping[str, Policy]] = {
     "envoy": LAYER_7,
     "envoy-l4": LAYER_4,
     "direct": {name: _in_client(policy) for name, policy in POLICIES.items()},
+    "xds": XDS,
 }
 
 

@@ -21,6 +21,7 @@ TIMEOUT_S = 5.0
 HEALTHY_WITHIN_S = 5.0
 SHOWN_LENGTH = 300  # maximum length of a value in an error message
 HIDDEN = "[redacted]"  # Envoy shows this in place of a secret
+ENVOY = "Envoy"
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?s?")
 ROUTER = "envoy.filters.http.router"  # the last filter of every listener
 # What an Envoy route hashes -> the policy's name for it.
@@ -141,8 +142,8 @@ def confirm_envoy(
     dump = admin.get_json("/config_dump")
     live = {kind: _live(dump, kind) for kind in ("clusters", "listeners")}
     for kind, entries in live.items():
-        _same_tree(kind, {entry["name"]: entry for entry in planned[kind]}, entries)
-    _confirm_policy(arm, live["clusters"], live["listeners"])
+        same_tree(kind, {entry["name"]: entry for entry in planned[kind]}, entries)
+    confirm_policy(arm, live["clusters"], live["listeners"])
     weights = {cluster["name"]: _planned_weights(cluster) for cluster in planned["clusters"]}
     _same("endpoints", sorted(addresses.values()), sorted(admin.endpoint_health()))
     _same("endpoints' weights", weights, admin.endpoint_weights())
@@ -160,27 +161,25 @@ def _sick_endpoints(admin: EnvoyAdmin, within_s: float) -> list[str]:
         time.sleep(0.05)
 
 
-def _confirm_policy(arm: Arm, clusters: dict[str, Any], listeners: dict[str, Any]) -> None:
-    """Compare the live Envoy's balancing extensions and hash key with those that the policy declares.
+def confirm_policy(
+    arm: Arm, clusters: Mapping[str, Any], listeners: Mapping[str, Any], whose: str = ENVOY
+) -> None:
+    """Compare the balancing extensions and the hash key in force with those that the policy declares.
 
     This also finds a template that renders a different policy than the arm names.
     """
     traits = traits_of(arm.route, arm.policy, arm.options)
-    balancing = {
-        policy["typed_extension_config"]["name"]
-        for cluster in clusters.values()
-        for policy in cluster["load_balancing_policy"]["policies"]
-    }
+    balancing = {entry["name"] for entry in _values(clusters, "typed_extension_config")}
     filters = {entry["name"] for found in _values(listeners, "http_filters") for entry in found} - {ROUTER}
-    _same(f"extensions of {arm.policy}", sorted(traits.extensions), sorted(balancing | filters))
+    _same(f"extensions of {arm.policy}", sorted(traits.extensions), sorted(balancing | filters), whose)
     specifiers = [entry for found in _values(listeners, "hash_policy") for entry in found]
     hashed = {HASH_KEYS[key] for entry in specifiers for key in entry}
-    _same(f"key that {arm.policy} hashes", [key for key in (traits.hash_key,) if key], sorted(hashed))
+    _same(f"key that {arm.policy} hashes", [key for key in (traits.hash_key,) if key], sorted(hashed), whose)
 
 
 def _values(tree: Any, key: str) -> Iterator[Any]:
     """Yield every value of `key` at any depth of a configuration."""
-    if isinstance(tree, dict):
+    if isinstance(tree, Mapping):
         for name, value in tree.items():
             if name == key:
                 yield value
@@ -190,23 +189,23 @@ def _values(tree: Any, key: str) -> Iterator[Any]:
             yield from _values(entry, key)
 
 
-def _same(what: str, planned: object, live: object) -> None:
+def _same(what: str, planned: object, live: object, whose: str = ENVOY) -> None:
     if planned != live:
         differ = f"planned {_short(planned)}, live {_short(live)}"
-        raise LabError(f"what is in force in Envoy is not as planned: {what}: {differ}")
+        raise LabError(f"what is in force in {whose} is not as planned: {what}: {differ}")
 
 
-def _same_tree(where: str, planned: Any, live: Any) -> None:
-    """Compare two configuration trees. Raises LabError that names the first different field."""
+def same_tree(where: str, planned: Any, live: Any, whose: str = ENVOY) -> None:
+    """Compare two configuration trees. Raises LabError that names `whose` and the first different field."""
     planned, live = _canonical(planned), _canonical(live)
     if isinstance(planned, dict) and isinstance(live, dict):
         for key in [*planned, *(key for key in live if key not in planned)]:
-            _same_tree(f"{where}.{key}", planned.get(key), live.get(key))
+            same_tree(f"{where}.{key}", planned.get(key), live.get(key), whose)
     elif isinstance(planned, list) and isinstance(live, list) and len(planned) == len(live):
         for number, (one, other) in enumerate(zip(planned, live, strict=True)):
-            _same_tree(f"{where}[{number}]", one, other)
+            same_tree(f"{where}[{number}]", one, other, whose)
     elif live != HIDDEN:
-        _same(where, planned, live)
+        _same(where, planned, live, whose)
 
 
 def _canonical(value: Any) -> Any:

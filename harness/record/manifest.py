@@ -9,7 +9,7 @@ from typing import TypedDict
 from pydantic import Field
 
 from harness.fields import Status
-from harness.record.record_file import Record
+from harness.record.record_file import Record, is_absent, is_empty
 
 MANIFEST = "manifest.json"
 # The note of a run on the testbed `simulated`.
@@ -24,10 +24,6 @@ def utc_now() -> str:
 def new_run_name() -> str:
     """Return a name that no other run has: the time in UTC and some random digits."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def _nothing(value: list[str]) -> bool:
-    return not value
 
 
 class Host(Record):
@@ -54,11 +50,21 @@ class DisturbedAttempt(Record):
     folder: str = Field(description="where it is kept, below the run's directory")
 
 
+class SearchedValue(Record):
+    """Which value of a search a cell is about."""
+
+    arm: str = Field(description="name of the arm in the experiment")
+    value: float = Field(gt=0, le=100_000, description="value of the factor that the search varies")
+
+
 class PlannedCell(Record):
     """One arm x one repeat of the plan."""
 
     arm: str = Field(description="name of the arm")
     repeat: int = Field(description="which repeat of the arm, from 1")
+    searched: SearchedValue | None = Field(
+        default=None, exclude_if=is_absent, description="of a search: what the cell is about; else left out"
+    )
     attempts: int = Field(default=0, description="how often it was measured to its end; 0: not yet")
     disturbed: list[DisturbedAttempt] = Field(default=[], description="earlier attempts that were disturbed")
     seals: dict[str, str] = Field(
@@ -94,7 +100,9 @@ class Manifest(Record):
     testbed: str = Field(default="local", description="`local`, `docker`, `external` or `simulated`")
     testbed_options: list[str] = Field(default=[], description="testbed `external`: words of its options")
     notes: list[str] = Field(
-        default=[], description="testbeds `external`, `simulated`: what was left out or not confirmed"
+        default=[],
+        description="testbeds `external`, `simulated`: what was left out or not confirmed; with a Locust "
+        "file: what a closed loop cannot show",
     )
     not_judged: list[str] = Field(default=[], description="expectations about arms that were not run")
     load: LoadProcesses = Field(
@@ -103,10 +111,15 @@ class Manifest(Record):
     overrides: dict[str, int | float] = Field(default={}, description="field -> value on the command line")
     changes: list[str] = Field(
         default=[],
-        exclude_if=_nothing,
+        exclude_if=is_empty,
         description="overrides that change the question, in words: the expectations were written for other "
         "settings, and are not judged; left out where there are none",
     )
     experiment_seal: str | None = Field(default=None, description="SHA-256 hash of experiment.yaml")
+    prediction_seal: str | None = Field(
+        default=None,
+        exclude_if=is_absent,
+        description="SHA-256 hash of prediction.json when it was made; left out where there is none",
+    )
     redo: int = Field(default=0, description="how often at most a disturbed cell was repeated (`--redo`)")
     cells: list[PlannedCell] = Field(description="the cells in the order in which they were run")

@@ -17,10 +17,13 @@ from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.record.ledger_files import scan_proxy, scan_replicas
 from harness.record.manifest import MANIFEST, Manifest, PlannedCell, utc_now
+from harness.record.prediction import PREDICTION
+from harness.record.proxy_log import ProxyLog, read_proxy_log, with_logged_replica
 from harness.record.record_file import read_record, there_is, write_record, write_text
 from harness.record.seals import EXPERIMENT_FILE, file_hash, seal_of_cell
 from harness.record.tables import scan_rows
-from harness.spec.experiment import Experiment, load_experiment
+from harness.spec.experiment import Experiment, load_experiment, with_searched_values
+from harness.spec.own_service import UPSTREAM_LOG
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -29,10 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm x one repeat of a stored run. Tables are polars LazyFrames, read when collected."""
+    """One arm x one repeat of a stored run. Tables are polars LazyFrames, read when collected.
+
+    proxy_log: the log of a load balancer that is not the lab's, where one was joined with the run. Then it is
+    the proxy's ledger, and record.missing_ledgers lacks it no more.
+    """
 
     folder: Path
     record: CellRecord
+    proxy_log: ProxyLog | None = None
 
     def events(self) -> list[AskedEvent]:
         """Return what was changed while measuring, in the order in which it was asked for."""
@@ -43,8 +51,14 @@ class Cell:
         return read_endpoint_changes(self.folder / EVENTS)
 
     def requests(self) -> pl.LazyFrame:
-        """Return one row per RPC: lb.rows.REQUEST_COLUMNS."""
-        return scan_rows(self.folder, "requests", REQUEST_COLUMNS)
+        """Return one row per RPC: lb.rows.REQUEST_COLUMNS.
+
+        Where only the load balancer's log says who answered, its target stands for the replica.
+        """
+        rows = scan_rows(self.folder, "requests", REQUEST_COLUMNS)
+        if self.proxy_log is None or self.record.replica_from != UPSTREAM_LOG:
+            return rows
+        return with_logged_replica(rows, self.proxy_log)
 
     def messages(self) -> pl.LazyFrame | None:
         """Return one row per stream message: lb.rows.MESSAGE_COLUMNS. None where there were no streams."""
@@ -57,12 +71,26 @@ class Cell:
         return scan_replicas(self.folder, self.record.replicas)
 
     def proxy_ledger(self) -> pl.LazyFrame | None:
-        """Return Envoy's ledger, PROXY_COLUMNS (see scan_proxy).
+        """Return the proxy's ledger, PROXY_COLUMNS: Envoy's (see scan_proxy), or the joined log.
 
-        None where Envoy keeps no ledger of requests: on the route direct, and on envoy-l4, whose access log
+        None where there is no ledger of requests: on the route direct, and on envoy-l4, whose access log
         is one of connections.
         """
+        if self.proxy_log is not None:
+            return self.proxy_log.rows()
         return scan_proxy(self.folder) if self.record.route == "envoy" else None
+
+    @property
+    def proxy_targets(self) -> dict[str, str]:
+        """Address in the proxy's ledger -> replica."""
+        if self.proxy_log is not None:
+            return self.proxy_log.record.targets
+        return {address: name for name, address in self.record.replicas.items()}
+
+    @property
+    def whole_proxy(self) -> bool:
+        """Whether no row of the proxy's ledger is missing."""
+        return not self.record.incomplete_proxy and not (self.proxy_log and self.proxy_log.record.missing)
 
 
 @dataclass(frozen=True)
@@ -100,13 +128,36 @@ def read_run(path: Path) -> Run:
     if not there_is(experiment_file):
         raise UserError(f"{experiment_file}: expected the experiment as run, no such file")
     experiment = load_experiment(str(experiment_file), name=manifest.experiment, stored=True)
+    experiment = with_searched_values(experiment, _searched_values(manifest))
     cells = []
     for planned in manifest.cells:
         folder = path / "cells" / f"{planned.arm}.{planned.repeat}"
         recorded = there_is(folder / CELL_FILE) and any(folder.glob("requests.*"))
         if recorded or manifest.status == "completed":
-            cells.append(Cell(folder, read_record(folder / CELL_FILE, CellRecord)))
+            cells.append(_read_cell(path, folder))
     return Run(path, manifest, experiment, cells)
+
+
+def _searched_values(manifest: Manifest) -> dict[str, list[float]]:
+    """Return arm in the experiment -> the values that its search has measured, or was about to."""
+    values: dict[str, list[float]] = {}
+    for planned in manifest.cells:
+        if planned.searched is not None:
+            values.setdefault(planned.searched.arm, []).append(planned.searched.value)
+    return values
+
+
+def _read_cell(run: Path, folder: Path) -> Cell:
+    """Return one cell, with the log of its load balancer if one was joined with the run."""
+    record = read_record(folder / CELL_FILE, CellRecord)
+    log = read_proxy_log(run, folder.name) if "envoy" in record.missing_ledgers else None
+    if log is not None:
+        lacking = {party: why for party, why in record.missing_ledgers.items() if party != "envoy"}
+        update: dict[str, object] = {"missing_ledgers": lacking}
+        if record.replica_from == UPSTREAM_LOG:
+            update |= {"replicas": log.record.targets, "initial_replicas": list(log.record.targets)}
+        record = record.model_copy(update=update)
+    return Cell(folder, record, log)
 
 
 class RunWriter:
@@ -152,9 +203,9 @@ class RunWriter:
             ) from error
         return cls(path, manifest)
 
-    def plan(self, cells: Iterable[tuple[str, int]]) -> None:
-        """Write into the manifest that these cells, (arm, repeat), come next."""
-        self.manifest.cells += [PlannedCell(arm=arm, repeat=repeat) for arm, repeat in cells]
+    def plan(self, cells: Iterable[PlannedCell]) -> None:
+        """Write into the manifest that these cells come next."""
+        self.manifest.cells += cells
         self.write_manifest()
 
     def cell(self, arm: str, repeat: int) -> Path:
@@ -166,6 +217,11 @@ class RunWriter:
     def write_cell(self, folder: Path, record: CellRecord) -> None:
         """Write (or replace) cell.json of one cell."""
         write_record(folder / CELL_FILE, record)
+
+    def seal_prediction(self) -> None:
+        """Seal prediction.json. It is not to be written after that."""
+        self.manifest.prediction_seal = file_hash(self.path / PREDICTION)
+        self.write_manifest()
 
     def seal_cell(self, order: int) -> None:
         """Seal the cell with that place in the run's order. Its files are not to be written after that."""

@@ -14,7 +14,7 @@ from harness.record.run_directory import Cell
 from harness.record.summary import Usage
 
 USAGE_FILE = "usage.csv"
-# ns from the cell's epoch; replica-N, envoy or load; CPU time since its start in ns; memory in bytes.
+# ns from the cell's epoch; replica-N, envoy or load; CPU time since a start in ns; memory in bytes.
 USAGE_COLUMNS = ("t_ns", "part", "cpu_ns", "memory_bytes")
 
 

@@ -1,12 +1,14 @@
-"""A finished run for other tools: metrics as CSV or OpenMetrics text, expectations as JUnit XML."""
+"""A finished run for other tools: metrics as CSV, OpenMetrics or OTLP, expectations as JUnit XML."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -18,6 +20,7 @@ from harness.record.summary import ArmSummary, Figure, Figures, Summary
 
 CSV_COLUMNS = ("experiment", "run", "arm", "repeat", "metric", "unit", "value", "at_least")
 PREFIX = "lb_lab_"
+VERDICTS = ("held", "refuted", "inconclusive", "measured")
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,74 @@ def openmetrics(summary: Summary) -> str:
     Source of the format: the OpenMetrics specification 1.0, which Prometheus reads.
     """
     lines: list[str] = []
-    names = dict.fromkeys(name for arm in summary.arms.values() for name in arm.metrics)
-    for name in names:
-        samples = [
-            (arm, value) for arm, one in summary.arms.items() if (value := one.metrics.get(name)) is not None
-        ]
-        if samples:
-            family = family_name(name)
-            lines += [f"# TYPE {family} gauge", f"# HELP {family} {_escaped(_help(name))}"]
-            lines += [f"{family}{_labels(summary, arm=arm)} {_number(value)}" for arm, value in samples]
+    for name, samples in _medians(summary):
+        family = family_name(name)
+        lines += [f"# TYPE {family} gauge", f"# HELP {family} {_escaped(_help(name))}"]
+        lines += [f"{family}{_labels(summary, arm=arm)} {_number(value)}" for arm, value in samples]
     lines += [f"# TYPE {PREFIX}verdict stateset"]
     lines += [
         f"{PREFIX}verdict{_labels(summary, **{f'{PREFIX}verdict': word})} {int(word == summary.verdict)}"
-        for word in ("held", "refuted", "inconclusive", "measured")
+        for word in VERDICTS
     ]
     return "\n".join([*lines, "# EOF", ""])
+
+
+def _medians(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int | float]]]]:
+    """Yield each metric that is defined in an arm: its name, and [(arm, median over the repeats)]."""
+    for name in dict.fromkeys(name for arm in summary.arms.values() for name in arm.metrics):
+        found = [
+            (arm, value) for arm, one in summary.arms.items() if (value := one.metrics.get(name)) is not None
+        ]
+        if found:
+            yield name, found
+
+
+def otlp(summary: Summary) -> str:
+    """Return the medians of each arm as one line of OTLP in JSON, one gauge for each metric.
+
+    It is the body of a request to a collector (POST /v1/metrics), and a line of a file that the collector's
+    receiver `otlpjsonfile` reads. Source of the format: the OpenTelemetry protocol 1.5, "JSON Protobuf
+    Encoding". A moment of 0 means unknown.
+    """
+    of_run = {"experiment": summary.experiment, "run": summary.run}
+    moment = _started_ns(summary.run)
+
+    def point(value: float, **own: str) -> dict[str, object]:
+        attributes = _attributes({**of_run, **own})
+        return {"attributes": attributes, "timeUnixNano": moment, "asDouble": _as_double(value)}
+
+    metrics = [
+        _gauge(name, _help(name), _unit(name), [point(value, arm=arm) for arm, value in samples])
+        for name, samples in _medians(summary)
+    ]
+    verdicts = [point(word == summary.verdict, verdict=word) for word in VERDICTS]
+    metrics.append(_gauge("verdict", "1: this is the verdict of the run", "1", verdicts))
+    scope = {"scope": {"name": "lb-lab"}, "metrics": metrics}
+    resource = {"attributes": _attributes({"service.name": "lb-lab"})}
+    return json.dumps({"resourceMetrics": [{"resource": resource, "scopeMetrics": [scope]}]}) + "\n"
+
+
+def _gauge(name: str, meaning: str, unit: str, points: list[dict[str, object]]) -> dict[str, object]:
+    gauge = {"dataPoints": points}
+    return {"name": f"lb_lab.{name}", "description": meaning, "unit": unit, "gauge": gauge}
+
+
+def _as_double(value: float) -> float | str:
+    """Return a number as protobuf's JSON has it."""
+    return float(value) if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _attributes(values: Mapping[str, str]) -> list[dict[str, object]]:
+    return [{"key": key, "value": {"stringValue": visible(value)}} for key, value in values.items()]
+
+
+def _started_ns(run: str) -> str:
+    """Return when a run began, from its name: nanoseconds since 1970, as OTLP writes them."""
+    try:
+        started = datetime.strptime(run.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return "0"
+    return str(round(started.timestamp()) * 1_000_000_000)
 
 
 def family_name(metric: str) -> str:
@@ -147,6 +203,7 @@ def _xml(text: str) -> str:
 EXPORTS: Mapping[str, Export] = {
     "csv": Export("metrics.csv", metrics_csv),
     "prometheus": Export("metrics.openmetrics.txt", openmetrics),
+    "otlp": Export("metrics.otlp.jsonl", otlp),
     "junit": Export("junit.xml", junit),
 }
 

@@ -43,7 +43,7 @@ MAX_NAMED_ARMS = 4  # arms: up to this number, ribbons are large enough for the 
 _WHITE = np.ones(3)
 _TINT = 0.45  # share of the replica's colour, where a session waits for its next answer
 _GOOD, _FAILED = "#77AADD", "#EE8866"
-_P50, _MAX = "#222222", "#882255"
+_P50, _MAX, _PLANNED = "#222222", "#882255", "#222222"
 _TIME: dict[Label, str] = {"name": "Time (s since the start of measuring)", "number": "Time (s)"}
 _PANELS = {
     "failed_requests": "Failed (requests)",
@@ -55,6 +55,11 @@ _PANELS = {
 def with_events(data: PlotData) -> bool:
     """Return whether an event happened while measuring."""
     return any(cell.events for cells in data.facts.values() for cell in cells)
+
+
+def changing(data: PlotData) -> bool:
+    """Return whether something changed while measuring: an event happened, or the rate changed."""
+    return with_events(data) or any(cell.rate for cells in data.facts.values() for cell in cells)
 
 
 def draw_over_time(data: PlotData) -> Figure:
@@ -99,7 +104,8 @@ def draw_over_time(data: PlotData) -> Figure:
 def _max_rate_per_s(cell: CellFacts) -> float:
     series = cell.series
     assert series is not None
-    return float((series.good + series.failed).max()) / series.width_s
+    planned = 0.0 if cell.rate is None else float(cell.rate.planned_per_s.max())
+    return max(planned, float((series.good + series.failed).max()) / series.width_s)
 
 
 def _draw_rates(axes: Axes, cell: CellFacts, label: Label) -> None:
@@ -109,6 +115,8 @@ def _draw_rates(axes: Axes, cell: CellFacts, label: Label) -> None:
     good, failed = series.good / series.width_s, series.failed / series.width_s
     axes.stairs(good, edges, fill=True, color=_GOOD, label="ended with OK")
     axes.stairs(good + failed, edges, baseline=good, fill=True, color=_FAILED, label="failed")
+    if cell.rate is not None:
+        axes.stairs(cell.rate.planned_per_s, edges, color=_PLANNED, linewidth=1.2, label="planned")
     axes.set_ylabel("Requests (per second)")
     mark_events(axes, cell, label=label)
     axes.set_xlim(0, max(cell.window_s, series.width_s))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from harness.fields import Route
+from harness.fields import PROXIED, Route
 from harness.metrics.metric import show
 from harness.report.setup_words import ROUTES, differences, policies_of_routes, setup_in_words
 from harness.spec.experiment import Experiment
@@ -145,14 +145,15 @@ def _draw_clients(work: Workload, height: int) -> Iterator[str]:
         y += 2 * radius + 4
     left = f" ({len(radii)} shown)" if len(radii) < work.clients else ""
     yield _text(2, y + _LINE, f"{work.clients} client{'s'[: work.clients > 1]}{left}")
-    if work.rate_per_s is not None:
-        yield _text(2, y + 2 * _LINE, f"{show(work.rate_per_s)} requests/s")
+    if work.mean_rate_per_s is not None:
+        most = f", {show(work.peak_rate_per_s)} at most" if work.changes else ""
+        yield _text(2, y + 2 * _LINE, f"{show(work.mean_rate_per_s)} requests/s{most}")
 
 
 def _draw_lanes(lanes: Sequence[_Lane], height: int) -> Iterator[str]:
     for lane, middle in zip(lanes, _middles([lane.height for lane in lanes], height), strict=True):
         y = middle - lane.height / 2
-        yield _box("none" if lane.route == "direct" else "box", _LANE_X, y, _LANE_W, lane.height)
+        yield _box("box" if lane.route in PROXIED else "none", _LANE_X, y, _LANE_W, lane.height)
         for place, line in enumerate(lane.lines):
             x, line_y = _LANE_X + _LANE_W / 2, y + 17 + place * _LINE
             yield _text(x, line_y, line, middle=True, strong=place == 0)

@@ -16,6 +16,10 @@ ROUTES: Mapping[Route, tuple[str, str]] = {
     "envoy": ("Envoy, layer 7", "Envoy picks a replica for each request"),
     "envoy-l4": ("Envoy, layer 4", "Envoy picks a replica for each connection"),
     "direct": ("no proxy", "Without a proxy, each client picks a replica by itself"),
+    "xds": (
+        "control plane",
+        "Without a proxy, each client picks a replica by itself, as a control plane tells it",
+    ),
 }
 _TARGETS = {"all": "all replicas", "any": "one replica", "most_loaded": "the most loaded replica"}
 
@@ -68,14 +72,18 @@ def _listed(names: Sequence[str]) -> str:
 
 def _clients(work: Workload) -> str:
     clients = "One client sends" if work.clients == 1 else f"{work.clients} clients send"
+    if work.locustfile is not None:
+        return f"{work.clients} users run the tasks of a Locust file and wait for each answer (closed loop)."
     if work.rate_per_s is None:
         return f"{clients} a request {show(work.think_time_ms, 'ms')} after each answer (closed loop)."
+    rate = show(work.mean_rate_per_s)
+    how = "" if not work.changes else f" on average ({work.changes_in_words})"
     if work.clients == 1:
-        return f"{clients} {show(work.rate_per_s)} requests per second."
+        return f"{clients} {rate} requests per second{how}."
     each = (
         f"some far more than others (Zipf, exponent {work.skew:g})" if work.skew else "all at the same rate"
     )
-    return f"{clients} {show(work.rate_per_s)} requests per second together, {each}."
+    return f"{clients} {rate} requests per second together{how}, {each}."
 
 
 def _room(experiment: Experiment) -> str:

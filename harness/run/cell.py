@@ -2,12 +2,15 @@
 
 import json
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from harness.errors import LabError, UserError
 from harness.events.context import PROXY
+from harness.fields import PROXIED
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
@@ -16,8 +19,10 @@ from harness.record.event_log import Collected, Confirmed, EventLog, LoadEnded, 
 from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import RunWriter
 from harness.record.tables import store_rows
+from harness.record.usage import USAGE_FILE
 from harness.run.epoch import read_epoch
 from harness.run.machine_watch import MachineWatch
+from harness.run.part_usage import PartUsage
 from harness.run.planned_record import planned_record
 from harness.run.progress import RunProgress
 from harness.run.wall_clock import WallClock
@@ -67,6 +72,9 @@ class CellRun:
         self._wall_clock = WallClock(epoch)
         self._log = EventLog(self._folder, self._epoch_ns)
         self._machine = MachineWatch(self._epoch_ns)
+        # Containers are counted by their engine.
+        local = options.testbed == "local"
+        self._usage = PartUsage(self._folder / USAGE_FILE, self._epoch_ns) if local else None
         self._live: LiveCell | None = None
         self._record = planned_record(experiment, plan, writer.manifest, epoch)
 
@@ -100,6 +108,8 @@ class CellRun:
             raise
         finally:
             self._machine.stop()
+            if self._usage is not None:
+                self._usage.stop()
             self._testbed.stop_load()
             self._testbed.stop_cell()
             self._collect()
@@ -113,8 +123,9 @@ class CellRun:
         if live is not None:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
             record.own_clocks = not live.started_by_lab
+            record.trace_prefix = live.trace_prefix or None
             # Replicas that are not the lab's were not dealt out to groups as planned.
-            if live.started_by_lab and record.route != "direct":
+            if live.started_by_lab and record.route in PROXIED:
                 record.groups = group_of(self._plan.arm, list(live.replicas))
         self._writer.write_cell(self._folder, record)
 
@@ -126,12 +137,16 @@ class CellRun:
         self._order(live).write(order)
         work = self._plan.workload
         patience_s = work.warm_up_s + work.duration_s + 4 * work.deadline_ms / 1000 + LOAD_GRACE_S
+        if work.spawn_rate is not None:
+            patience_s += work.clients / work.spawn_rate
         if self._options.load.expect_workers:
             patience_s += EXPECTED_WORKERS_TIMEOUT_S
         log = self._folder / "logs" / "load.log"
         started_s = time.monotonic()
         load = self._testbed.start_load(order, self._folder)
         self._machine.start(live.pids, live.pids.get("load", load.pid), live.paused)
+        if self._usage is not None:
+            self._usage.start(ChainMap(live.pids, {"load": load.pid}))
         self._log.write(LoadStarted())
         confirmed = False
         with self._events(live) as tick:
@@ -188,6 +203,8 @@ class CellRun:
             self._folder,
             web_port=self._options.web_port if self._options.web else None,
             title=self._title(),
+            locustfile=None if work.locustfile is None else Path(work.locustfile),
+            spawn_rate=work.spawn_rate,
             last=self._options.load.expect_workers > 0
             and self._plan.order + 1 == len(self._experiment.variants) * self._experiment.repeats.min,
             **asdict(self._options.load),

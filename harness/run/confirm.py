@@ -3,6 +3,7 @@
 import json
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
     """Settings of the clients that call the parts of `live`; instants count from `epoch_ns`."""
     arm, work = plan.arm, plan.workload
     echo_header = traits_of(arm.route, arm.policy, arm.options).echo_header
-    return ClientSettings(
+    settings = ClientSettings(
         target=live.target,
         service_config=_service_config(arm),
         cookie_jar=plan.cookies,
@@ -37,6 +38,7 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         connections=arm.connections if isinstance(arm.connections, int) else 1,
         share_connections=arm.connections == "shared",
         session_lifetime_s=arm.session_lifetime_s,
+        lifetimes_vary=arm.session_lifetimes == "exponential",
         echo_header=echo_header if arm.cookie_jar else None,
         own_source_address=arm.source_addresses == "own",
         compression=arm.compression,
@@ -49,11 +51,26 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         key_prefix=live.key_prefix,
         tls=live.tls,
         ca_certificates=live.authority,
+        trace_prefix=live.trace_prefix,
+    )
+    if live.service is None:
+        return settings
+    return replace(
+        settings,
+        service=live.service.path,
+        service_streams=live.service.streams,
+        service_requests=live.service.requests,
+        replica_key=live.service.replica_key,
     )
 
 
 def _service_config(arm: Arm) -> str | None:
-    """gRPC's own balancing on a direct route; behind a proxy only what was asked for besides."""
+    """gRPC's own balancing on a direct route; behind a proxy only what was asked for besides.
+
+    None where a control plane tells the clients.
+    """
+    if arm.route == "xds":
+        return None
     retries = None
     if arm.retries is not None and arm.retries.by == "client":
         retries = ClientRetries(
@@ -99,7 +116,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
     elif live.envoy is not None:
         files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
         confirm_envoy(live.envoy, files.config, live.replicas, plan.arm)
-    elif plan.arm.route != "direct":
+    elif plan.arm.has_proxy:
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
 
 
@@ -156,7 +173,12 @@ def confirm_clients(plan: CellPlan, folder: Path) -> None:
     arm, log = plan.arm, folder / "logs" / "load.log"
     policy = traits_of(arm.route, arm.policy, arm.options).channel_policy
     seen_by: dict[str, set[int]] = defaultdict(set)
-    for client in json.loads((folder / CHANNELS_FILE).read_text()):
+    clients = json.loads((folder / CHANNELS_FILE).read_text())
+    if arm.route == "xds":
+        from harness.proxy.xds import XdsFiles, confirm_xds
+
+        confirm_xds(arm, XdsFiles(folder / "xds"), [one["xds"] for one in clients if one["xds"]])
+    for client in clients:
         seen = seen_by[client.get("worker", "")]
         name, subchannels = f"client {client['client']}", set(client["subchannels"])
         if client["policy"] not in (policy, ""):  # "": not connected yet, which its calls will show

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.leftovers.scratch import scratch_folder
+from harness.paths import PROGRAM
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.spec.experiment import Experiment
 from load.secret import SECRET_VARIABLE, SecretError, new_secret, read_secret
@@ -70,7 +71,7 @@ def workers_to_start(given: LoadOptions, load: LoadOptions) -> str:
 
 def _command(load: LoadOptions) -> str:
     host = socket.getfqdn() if load.master_bind_host in ANY_ADDRESS else load.master_bind_host
-    command = f"python run_experiment.py worker --master-host {shlex.quote(host)}"
+    command = f"{PROGRAM} worker --master-host {shlex.quote(host)}"
     command += f" --master-port {load.master_bind_port}"
     if load.secret_file is None:
         return command
@@ -78,7 +79,10 @@ def _command(load: LoadOptions) -> str:
 
 
 def confirm_load(experiment: Experiment, options: RunOptions) -> None:
-    """Raise UserError for too many workers, a master out of their reach, a weak secret or a taken port."""
+    """Raise UserError for too many workers, a master out of their reach, a weak secret or a taken port.
+
+    Workers on other machines cannot play for a search.
+    """
     load = options.load
     host, port = load.master_bind_host, load.master_bind_port
     if not load.expect_workers:
@@ -92,11 +96,24 @@ def confirm_load(experiment: Experiment, options: RunOptions) -> None:
             f"--master-bind-host {host}: the parts of --testbed local listen on loopback, "
             "where load workers on other machines cannot call them; use --testbed external, or 127.0.0.1"
         )
+    _confirm_search(experiment, load)
+    if experiment.workload.locustfile is not None and load.distributed:
+        raise UserError(
+            "--processes, --expect-workers: the users of a Locust file run in one process; leave them out"
+        )
     _confirm_clients(experiment, load)
     if load.expect_workers:
         confirm_secret(load)
         where = f"--master-bind-host {host}, --master-bind-port {port}: cannot listen there"
         confirm_free(host, port, where, "expected an address of this machine and a free port")
+
+
+def _confirm_search(experiment: Experiment, load: LoadOptions) -> None:
+    if experiment.search is not None and load.expect_workers:
+        raise UserError(
+            f"--expect-workers: {experiment.name} searches, so nobody knows its last cell, with which the "
+            "workers would leave; use --processes"
+        )
 
 
 def _confirm_clients(experiment: Experiment, load: LoadOptions) -> None:

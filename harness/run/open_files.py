@@ -39,14 +39,14 @@ def open_files_needed(plan: CellPlan, replicas: int, load: LoadOptions, testbed:
     if testbed in ("docker", "simulated"):
         return needed
     channels = _channels(plan, load)
-    to_all = arm.route == "direct" and _policy(plan) != "pick_first"
+    to_all = not arm.has_proxy and _policy(plan) != "pick_first"
     addresses = replicas if to_all else 1
     several = load.processes + load.expect_workers > 1
     needed["the load"] = (LOAD_WORKER if several else LOAD) + max(channels) * addresses
     if testbed == "external":
         return needed
     accepted = sum(channels)
-    if arm.route == "direct":
+    if not arm.has_proxy:
         return needed | {"a replica": REPLICA + accepted}
     threads = arm.proxy_workers
     upstream = accepted if arm.route == "envoy-l4" else threads * replicas

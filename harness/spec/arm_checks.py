@@ -95,7 +95,7 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
     yield from _stream_problems(experiment, where, arm)
     yield from _server_problems(experiment, where, arm)
     if arm.retries is not None:
-        yield from _retry_problems((*where, "retries"), arm.retries)
+        yield from _retry_problems((*where, "retries"), arm.retries, arm.route)
     if traits.load_reports and not _reports_load(experiment):
         path = (*where, "policy")
         wrong = "needs load reports, and not every replica sends them; expected replicas.orca: measured"
@@ -106,8 +106,12 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
         yield Problem((path,), f"{dotted(path)}: {wrong}")
 
 
-def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
+def _retry_problems(where: Where, retries: Retries, route: str) -> Iterator[Problem]:
     """Yield the problems of retries that gRPC or Envoy cannot make."""
+    if route == "xds" and retries.budget_percent is not None:
+        path = (*where, "budget_percent")
+        wrong = "a control plane cannot give clients a budget; leave it out"
+        yield Problem((path,), f"{dotted(path)}: {wrong}")
     if retries.by == "client" and retries.backoff_ms < MIN_BACKOFF_MS:
         path = (*where, "backoff_ms")
         wrong = f"shorter waits make gRPC lose calls; expected {MIN_BACKOFF_MS} or more"
@@ -118,8 +122,9 @@ def _retry_problems(where: Where, retries: Retries) -> Iterator[Problem]:
         wrong = "works only with by: proxy and on: [UNAVAILABLE]"
         yield Problem((path,), f"{dotted(path)}: {wrong}")
     for index, code in enumerate(retries.on):
-        if retries.by == "proxy" and code not in RETRY_ON:
-            wrong = f"Envoy does not retry after {code}; expected {' or '.join(RETRY_ON)}"
+        if (retries.by == "proxy" or route == "xds") and code not in RETRY_ON:
+            who = "gRPC with a control plane" if route == "xds" else "Envoy"
+            wrong = f"{who} does not retry after {code}; expected {' or '.join(RETRY_ON)}"
             yield Problem(((*where, "on", index),), f"{dotted((*where, 'on', index))}: {wrong}")
 
 
@@ -154,21 +159,29 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     through = f"route '{arm.route}' with policy '{arm.policy}'"
     if not arm.cookie_jar and not traits.sets_cookie:
         yield "cookie_jar", f"{through} sets no cookie"
-    if arm.proxy_workers != 1 and arm.route == "direct":
-        yield "proxy_workers", "route 'direct' has no proxy"
+    if arm.proxy_workers != 1 and not arm.has_proxy:
+        yield "proxy_workers", f"route '{arm.route}' has no proxy"
     if arm.source_addresses == "own" and traits.hash_key != "source_address":
         yield "source_addresses", f"{through} does not hash it (route 'envoy' with key: source_address does)"
-    if arm.health_check and arm.route != "direct":
+    if arm.health_check and arm.has_proxy:
         yield "health_check", "the client sees only the proxy, which has health checks of its own"
+    elif arm.health_check and arm.route == "xds":
+        yield "health_check", "a control plane cannot ask clients for them; it drops endpoints itself"
     elif arm.health_check and not traits.client_health_checks:
         yield "health_check", f"gRPC's {arm.policy} ignores health checks"
     if arm.retries is not None and arm.retries.by == "proxy" and arm.route != "envoy":
         yield "retries", "only the proxy of route 'envoy' sees single calls; expected by: client"
+    if arm.wait_for_ready and arm.route == "xds":
+        yield "wait_for_ready", "it belongs to a service config, which the control plane replaces"
     yield from _proxy_keys_without_proxy(arm)
-    if arm.discovery == "dns" and arm.route != "direct":
+    if arm.discovery == "dns" and arm.has_proxy:
         yield "discovery", "the clients call the proxy's one address"
+    elif arm.discovery == "dns" and arm.route == "xds":
+        yield "discovery", "the control plane names the replicas"
     if arm.dns_interval_ms is not None and arm.discovery != "dns":
         yield "dns_interval_ms", "the clients do not use a name server; expected discovery: dns"
+    if arm.session_lifetimes != "constant" and arm.session_lifetime_s is None:
+        yield "session_lifetimes", "sessions do not end; expected session_lifetime_s, their mean"
     if arm.await_each_answer and experiment.workload.rate_per_s is None:
         yield "await_each_answer", "clients with think_time_ms wait for each answer anyway"
     calls = experiment.workload_of(arm).calls
@@ -179,9 +192,9 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
 
 def _proxy_keys_without_proxy(arm: Arm) -> Iterator[tuple[str, str]]:
     keys = ("proxy_health_check", "panic_threshold_percent", "idle_timeout_s")
-    for key in keys if arm.route == "direct" else ():
+    for key in keys if not arm.has_proxy else ():
         if getattr(arm, key) is not None:
-            yield key, "route 'direct' has no proxy"
+            yield key, f"route '{arm.route}' has no proxy"
     for key in ("outlier_detection", "circuit_breaker") if arm.route != "envoy" else ():
         if getattr(arm, key) is not None:
             yield key, "only the proxy of route 'envoy' sees single calls"

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
-from harness.spec.expectation_checks import expectation_problems
+from harness.spec.expectation_checks import expectation_problems, search_problems
+from harness.spec.locust_workload import locust_problems
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem
-from harness.spec.yaml_file import dotted
+from harness.spec.rate import RateShape, mean_per_s
+from harness.spec.yaml_file import Where, dotted
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
@@ -23,6 +25,8 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     """Everything that is wrong in the whole, in the order of the file."""
     yield from _loop_problems(experiment)
     yield from _trace_problems(experiment)
+    yield from locust_problems(experiment)
+    yield from _rate_problems(experiment)
     yield from _repeat_problems(experiment)
     yield from _replica_problems(experiment)
     for name, arm in experiment.arms.items():
@@ -31,6 +35,7 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     # From here on every arm is known to be one that can be run.
     yield from _name_problems(experiment)
     yield from _size_problems(experiment)
+    yield from search_problems(experiment)
     for index, expectation in enumerate(experiment.expect):
         yield from expectation_problems(index, expectation, experiment)
 
@@ -41,24 +46,28 @@ def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
         where=("events",) if arm.events is None else ("arms", name, "events"),
         replicas=experiment.replicas.names,
         ends_s=experiment.workload_of(arm).duration_s,
-        has_proxy=arm.route != "direct",
+        route=arm.route,
     )
 
 
 def planned_requests(experiment: ExperimentModel) -> float:
-    """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued."""
+    """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued.
+
+    A search: as if it made all of its cells at the rate of the workload.
+    """
     cells = sum(_planned_requests_of_cell(experiment, variant) for variant in experiment.variants.values())
-    return cells * experiment.repeats.max
+    searched = 1 if experiment.search is None else experiment.search.max_cells
+    return cells * experiment.repeats.max * searched
 
 
 def _planned_requests_of_cell(experiment: ExperimentModel, variant: Variant) -> float:
     workload = experiment.workload_of(variant.arm)
-    rate_per_s = workload.rate_per_s
-    if rate_per_s is None:
+    mean, first = workload.mean_rate_per_s, workload.first_rate_per_s
+    if mean is None or first is None:
         think_ms = workload.think_time_ms or 0.0
         cycle_ms = think_ms + experiment.replicas.service_time_ms.mean
-        rate_per_s = workload.clients * 1000 / max(cycle_ms, MIN_CYCLE_MS)
-    return rate_per_s * (workload.warm_up_s + workload.duration_s)
+        mean = first = workload.clients * 1000 / max(cycle_ms, MIN_CYCLE_MS)
+    return first * workload.warm_up_s + mean * workload.duration_s
 
 
 def _loop_problems(experiment: ExperimentModel) -> Iterator[Problem]:
@@ -76,6 +85,10 @@ def _loop_problems(experiment: ExperimentModel) -> Iterator[Problem]:
 def _trace_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     if experiment.workload.trace is None:
         return
+    if experiment.workload.trace.service_times == "recorded" and "GetVideo" in experiment.workload.calls:
+        path = ("workload", "trace", "service_times")
+        told = "GetVideo takes a service time for each message, and the trace has one a request; leave it out"
+        yield Problem((path,), f"{dotted(path)}: {told}")
     for name, arm in experiment.arms.items():
         for variant in variants_of_arm(name, arm):
             for key in ("clients", "rate_per_s", "skew"):
@@ -83,6 +96,29 @@ def _trace_problems(experiment: ExperimentModel) -> Iterator[Problem]:
                     path = ("arms", name, key)
                     told = f"{dotted(path)}: the workload plays a trace, which gives it; leave it out"
                     yield Problem((path,), told)
+
+
+def _rate_problems(experiment: ExperimentModel) -> Iterator[Problem]:
+    """Yield the problems of rates that change: too late, or to nothing; and of bursts without a rate."""
+    work = experiment.workload
+    if work.bursts is not None and (work.rate_per_s is None or work.trace is not None):
+        path: Where = ("workload", "bursts")
+        why = "a closed loop" if work.trace is None else "a trace"
+        yield Problem((path,), f"{dotted(path)}: {why} has no rate that could change; leave it out")
+    rates: list[tuple[Where, float | RateShape | None]] = [(("workload",), work.rate_per_s)]
+    rates += [(("arms", name), arm.rate_per_s) for name, arm in experiment.arms.items()]
+    for where, rate in rates:
+        if rate is None or isinstance(rate, int | float):
+            continue
+        path = (*where, "rate_per_s")
+        if rate.last_s > work.duration_s:
+            yield Problem(
+                (path, ("workload", "duration_s")),
+                f"{dotted(path)}: changes at {rate.last_s:g} s, after the end of the measured window "
+                f"({work.duration_s:g} s); expected changes within it",
+            )
+        elif not mean_per_s(rate, work.duration_s):
+            yield Problem((path,), f"{dotted(path)}: no requests at all; expected a rate above 0")
 
 
 def _repeat_problems(experiment: ExperimentModel) -> Iterator[Problem]:

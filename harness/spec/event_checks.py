@@ -8,6 +8,7 @@ from harness.events.keys import OWN_KEYS
 from harness.events.kind import NOT_ENDED, EventKind
 from harness.events.registry import EVENT_KINDS, kind_of
 from harness.events.schedule import Event, planned_events, starts_new
+from harness.fields import PROXIED, Route
 from harness.spec.problems import Problem
 from harness.spec.yaml_file import Where, dotted
 
@@ -17,14 +18,14 @@ class Timeline:
     """The events of one arm, and what their checks need.
 
     where: path of the list of events in the file. replicas: names of the replicas at the start.
-    ends_s: when measuring ends. has_proxy: whether the arm's route has a proxy.
+    ends_s: when measuring ends. route: of the arm.
     """
 
     events: Sequence[Event]
     where: Where
     replicas: Sequence[str]
     ends_s: float
-    has_proxy: bool
+    route: Route
 
 
 def event_problems(timeline: Timeline) -> Iterator[Problem]:
@@ -53,9 +54,9 @@ def _event_problems(timeline: Timeline, where: Where, event: Event) -> Iterator[
         undone = ", ".join(other.name for other in EVENT_KINDS.values() if other.opposite)
         yield _problem((*where, "for_s"), f"do: {event.do} has no opposite; expected it with {undone}")
     yield from _target_problems(where, event, kind)
-    if kind.aim == "proxy" and not timeline.has_proxy:
+    if kind.aim == "proxy" and timeline.route not in PROXIED:
         yield _problem(
-            (*where, "do"), f"{event.do}: route 'direct' has no proxy; expected events: of that arm"
+            (*where, "do"), f"{event.do}: route '{timeline.route}' has no proxy; expected events: of that arm"
         )
     yield from _time_problems(timeline.ends_s, where, event)
 

@@ -22,7 +22,6 @@ from harness.fields import (
     Messages,
     Milliseconds,
     Model,
-    Rate,
     ReplicaName,
     Skew,
     Text,
@@ -31,6 +30,9 @@ from harness.fields import (
 from harness.metrics.metric import SHOWN_UNITS
 from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
+from harness.spec.own_service import OwnService
+from harness.spec.rate import Bursts, RateOverTime, first_per_s, mean_per_s, peak_per_s
+from harness.spec.search import Search
 from lb.settings import MAX_PAYLOAD_BYTES
 from services.settings import ReplicaSettings, SettingsModel, WorkSettings
 
@@ -179,10 +181,13 @@ class Teaching(Model):
 
 
 def _trace_or_numbers(schema: dict[str, Any]) -> None:
-    """Say in the JSON schema that a file with a trace leaves out what the trace gives."""
-    of_trace = ("clients", "duration_s")
-    schema["required"] = [name for name in schema["required"] if name not in of_trace]
-    schema |= {"if": {"not": {"required": ["trace"]}}, "then": {"required": list(of_trace)}}
+    """Say in the JSON schema that a file with a trace or a Locust file leaves out what that gives."""
+    given = {"trace": ("clients", "duration_s"), "locustfile": ("clients", "calls")}
+    usual = schema["required"]
+    schema["required"] = [name for name in usual if not any(name in names for names in given.values())]
+    schema |= {"if": {"required": ["trace"]}, "then": {"required": ["calls"]}}
+    of_locust = {"if": {"required": ["locustfile"]}, "then": {"required": ["users", "duration_s"]}}
+    schema["else"] = {**of_locust, "else": {"required": usual}}
 
 
 class TraceSource(Model):
@@ -205,6 +210,12 @@ class TraceSource(Model):
         le=1000,
         allow_inf_nan=False,
         description="seconds of the trace in one second: 0.1 plays it ten times slower (default 1)",
+    )
+    service_times: Literal["drawn", "recorded"] = Field(
+        default="drawn",
+        description="`recorded`: each request takes the time that its target took then, its queue there "
+        "included; replicas.service_time_ms is left out. `drawn`: as replicas.service_time_ms says (default "
+        "drawn)",
     )
     sha256: str | None = Field(
         default=None,
@@ -237,11 +248,34 @@ class Workload(Model):
         description="recorded arrivals of recorded clients (default: none). The trace then gives clients, "
         "rate_per_s and duration_s, which are left out",
     )
+    locustfile: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="a Locust file of your own (docs/locust.md): its users' tasks are the load, a closed "
+        "loop; relative to this file's folder (default: none). `users` and the tasks then give what is "
+        "left out: clients, rate_per_s, think_time_ms, skew, calls and the keys of messages",
+    )
+    users: Clients | None = Field(default=None, description="with `locustfile`: number of Locust's users")
+    spawn_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="with `locustfile`: users that start per second, before the warm-up "
+        "(default: all at once)",
+    )
     clients: Clients = Field(description="number of clients, each with its own connection and cookie jar")
-    rate_per_s: Rate | None = Field(
+    rate_per_s: RateOverTime | None = Field(
         default=None,
         description="requests per second of all clients together, sent at planned (Poisson) times "
-        "whether or not earlier answers have come: open loop",
+        "whether or not earlier answers have come: open loop. A number, or a mapping with `shape` where it "
+        "changes while it is measured: then the warm-up has the rate of the start",
+    )
+    bursts: Bursts | None = Field(
+        default=None,
+        description="times at which all clients send more, as often and long as chance has it (default: "
+        "none)",
     )
     think_time_ms: Milliseconds | None = Field(
         default=None,
@@ -276,6 +310,35 @@ class Workload(Model):
         gt=0, le=3600, allow_inf_nan=False, description="seconds that one cell is measured"
     )
     deadline_ms: Deadline = Field(default=10_000.0, description="deadline of one call (default 10000)")
+
+    @property
+    def mean_rate_per_s(self) -> float | None:
+        """Mean rate of the measured window; None in a closed loop. Bursts do not change it, but by chance."""
+        return None if self.rate_per_s is None else mean_per_s(self.rate_per_s, self.duration_s)
+
+    @property
+    def peak_rate_per_s(self) -> float | None:
+        """The highest rate of the measured window, that of bursts included; None in a closed loop."""
+        if self.rate_per_s is None:
+            return None
+        most = 1.0 if self.bursts is None else self.bursts.most
+        return most * peak_per_s(self.rate_per_s, self.duration_s)
+
+    @property
+    def first_rate_per_s(self) -> float | None:
+        """Rate of the warm-up, that of the start of measuring; None in a closed loop."""
+        return None if self.rate_per_s is None else first_per_s(self.rate_per_s, self.duration_s)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the rate changes while it is measured, as planned."""
+        return self.bursts is not None or not isinstance(self.rate_per_s, int | float | None)
+
+    @property
+    def changes_in_words(self) -> str:
+        """How the rate changes while it is measured; "" where it does not."""
+        shape = [] if isinstance(self.rate_per_s, int | float | None) else [self.rate_per_s.in_words]
+        return "; ".join([*shape, *([self.bursts.in_words] if self.bursts else [])])
 
 
 MAX_REPEATS = 100
@@ -333,12 +396,22 @@ class ExperimentModel(Model):
         default=None, description="the experiment as a lesson (default: it is no lesson)"
     )
     replicas: Replicas = Field(description="the servers")
+    service: OwnService | None = Field(
+        default=None,
+        description="your own gRPC service, called with `--testbed external` (default: the lab's). "
+        "`replicas` then has `count` alone, and `workload` no calls",
+    )
     workload: Workload = Field(description="the load: clients, calls, rate and time")
     arms: dict[ArmName, Arm] = Field(
         min_length=1, max_length=16, description="the ways to balance, by name (a-z, 0-9, _)"
     )
     events: list[Event] = Field(
         default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured"
+    )
+    search: Search | None = Field(
+        default=None,
+        description="the highest value at which a condition holds is looked for in each arm (default: no "
+        "search)",
     )
     repeats: Repeats = Field(
         default=RepeatRange(min=3, max=9),
@@ -363,6 +436,8 @@ class ExperimentModel(Model):
     def workload_of(self, arm: Arm) -> Workload:
         """Return the workload of an arm: the experiment's, with the keys that the arm has of its own."""
         own = {field: value for field in OWN_WORKLOAD if (value := getattr(arm, field)) is not None}
+        if self.service is not None:
+            own["calls"] = {self.service.method_name: 1.0}
         return self.workload.model_copy(update=own)
 
     def events_of(self, arm: Arm) -> list[Event]:

@@ -1,5 +1,6 @@
 """Turns pydantic's errors into one line: field, value, what was expected, and a similar known name."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,26 +64,29 @@ def _rank(detail: Any) -> int:
 def _problem(detail: Any, schema: Schema, at: Where = ()) -> Problem:
     """Return the problem of an error. `at`: path of the model; paths in `detail` and `schema` begin there."""
     kind, value = detail["type"], detail["input"]
-    path = _without_branch(detail["loc"], schema)
+    tagged = _without_branch(detail["loc"], schema)
+    path = _without_tags(tagged, schema)
     here = (*at, *path)
     if kind == WHOLE:
         return Problem(tuple(map(tuple, detail["ctx"]["paths"])), detail["ctx"]["message"])
     if kind == "value_error":
         return Problem((here,), f"{_prefix(here)}{detail['ctx']['error']}")
     if kind == "extra_forbidden":
-        known = _properties(schema_at(schema, path[:-1]))
+        known = _properties(schema_at(schema, tagged[:-1]))
         reason = NO_SUCH_OPTION.get(str(path[-1]))
         hint = f"; {reason}" if reason else _hint(path[-1], known) or _known(known)
         return Problem((here,), f"{_prefix(here[:-1])}unknown key {shown(path[-1])}{hint}")
-    if kind == "missing" and path != detail["loc"]:
-        expected = in_words(schema_at(schema, path))
+    if kind == "union_tag_invalid":
+        return Problem((here,), _wrong_tag(here, value, detail["ctx"]["expected_tags"]))
+    if kind == "missing" and tagged != detail["loc"]:
+        expected = in_words(schema_at(schema, tagged))
         return Problem((here,), f"{_prefix(here)}key '{detail['loc'][-1]}' is missing; expected {expected}")
     if kind == "missing":
-        expected = in_words(schema_at(schema, path))
+        expected = in_words(schema_at(schema, tagged))
         return Problem((here,), f"{_prefix(here[:-1])}key '{path[-1]}' is missing; expected {expected}")
     if path[-1] == "[key]":
-        return Problem((here[:-1],), _prefix(here[:-2]) + _wrong_key(value, schema_at(schema, path[:-2])))
-    return Problem((here,), f"{_prefix(here)}{shown(value)} {_wrong(kind, value, schema_at(schema, path))}")
+        return Problem((here[:-1],), _prefix(here[:-2]) + _wrong_key(value, schema_at(schema, tagged[:-2])))
+    return Problem((here,), f"{_prefix(here)}{shown(value)} {_wrong(kind, value, schema_at(schema, tagged))}")
 
 
 def _known(keys: Mapping[str, Any]) -> str:
@@ -92,6 +96,21 @@ def _known(keys: Mapping[str, Any]) -> str:
 def _without_branch(path: Where, schema: Schema) -> Where:
     """Return `path` without pydantic's name of the alternative in an "anyOf"."""
     return path[:-1] if path and "anyOf" in schema_at(schema, path[:-1]) else path
+
+
+def _without_tags(path: Where, schema: Schema) -> Where:
+    """Return `path` without pydantic's names of the alternatives in a "oneOf"."""
+    return tuple(step for place, step in enumerate(path) if "oneOf" not in schema_at(schema, path[:place]))
+
+
+def _wrong_tag(here: Where, value: Any, expected: str) -> str:
+    """Say what is wrong with a mapping whose key `shape` says which keys it has."""
+    choices = re.findall(r"'(\w+)'", expected)
+    shapes = [choice for choice in choices if choice != "number"]
+    if "shape" not in value:
+        return f"{_prefix(here)}key 'shape' is missing; expected {_alternatives(shapes)}"
+    hint = _hint(value["shape"], shapes) or _expecting(_alternatives(shapes))
+    return f"{_prefix((*here, 'shape'))}{shown(value['shape'])} is not known here{hint}"
 
 
 def _wrong_key(key: object, mapping: Schema) -> str:
@@ -125,6 +144,9 @@ def in_words(schema: Schema) -> str:
     """Return what a schema accepts, in words."""
     if "anyOf" in schema:
         return " or ".join(in_words(choice) for choice in _choices(schema))
+    if "oneOf" in schema:
+        plain = [in_words(choice) for choice in schema["oneOf"] if "$ref" not in choice]
+        return " or ".join([*plain, "a mapping with `shape`"])
     if "const" in schema:
         return _alternatives([schema["const"]])
     if "enum" in schema:
@@ -162,7 +184,9 @@ def schema_at(schema: Schema, path: Where) -> Schema:
     here: Schema = schema
     for step in path:
         properties = _properties(here)
-        if isinstance(step, int):
+        if "oneOf" in here:
+            here = _tagged(here, step, schema)
+        elif isinstance(step, int):
             here = here.get("items", {})
         elif step in properties:
             here = properties[step]
@@ -171,6 +195,13 @@ def schema_at(schema: Schema, path: Where) -> Schema:
             here = next(iter(patterns.values()), here.get("additionalProperties", {}))
         here = _resolved(here if isinstance(here, Mapping) else {}, schema)
     return here
+
+
+def _tagged(union: Schema, tag: object, root: Schema) -> Schema:
+    """Return the alternative of a "oneOf" that pydantic calls `tag`: that shape's mapping, or no mapping."""
+    choices = [_resolved(choice, root) for choice in union["oneOf"]]
+    named = [one for one in choices if _properties(one).get("shape", {}).get("const") == tag]
+    return next(iter(named), next((one for one in choices if not _properties(one)), {}))
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:

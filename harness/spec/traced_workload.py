@@ -1,4 +1,4 @@
-"""Fills in what a trace gives to a workload: clients, rate and duration."""
+"""Fills in what a trace gives to an experiment: clients, rate and duration, and if wanted service times."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from harness.errors import UserError
 from harness.spec.model import TraceSource
 from harness.spec.trace_file import Recorded, file_digest, recorded_arrivals
 
+MAX_MEAN_MS = 60_000.0  # of an experiment file
 # Keys that a workload with a trace must not have -> why.
 REFUSED = {
     "clients": "the trace gives it",
@@ -51,7 +52,7 @@ def fill_in_trace(tree: dict[str, Any], folder: Path) -> None:
     if not isinstance(warm_up_s, int | float) or not 0 <= warm_up_s <= 600:
         return
     try:
-        recorded = recorded_arrivals(path, source.edges, source.speed, float(warm_up_s))
+        recorded = _arrivals(source.model_copy(update={"file": str(path)}), float(warm_up_s))
     except UserError as error:
         raise UserError(f"workload.trace: {error}") from None
     work.update(
@@ -60,8 +61,25 @@ def fill_in_trace(tree: dict[str, Any], folder: Path) -> None:
         duration_s=source.seconds,
         trace={**work["trace"], "file": str(path.absolute())},
     )
+    if source.service_times == "recorded":
+        _fill_in_service_time(tree, recorded)
+
+
+def _fill_in_service_time(tree: dict[str, Any], recorded: Recorded) -> None:
+    """Give the replicas the mean of the recorded service times; requests without one draw from it."""
+    replicas = tree.get("replicas")
+    if isinstance(replicas, dict):
+        if "service_time_ms" in replicas:
+            raise UserError("replicas.service_time_ms: the trace gives it (service_times); leave it out")
+        mean_ms = min(recorded.mean_work_ms, MAX_MEAN_MS)
+        replicas["service_time_ms"] = {"distribution": "exponential", "mean": mean_ms}
 
 
 def recorded_of(source: TraceSource, warm_up_s: float) -> Recorded:
     """Return the arrivals of a workload that has been filled in."""
-    return recorded_arrivals(Path(source.file), source.edges, source.speed, warm_up_s)
+    return _arrivals(source, warm_up_s)
+
+
+def _arrivals(source: TraceSource, warm_up_s: float) -> Recorded:
+    recorded = source.service_times == "recorded"
+    return recorded_arrivals(Path(source.file), source.edges, source.speed, warm_up_s, recorded)

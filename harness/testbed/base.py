@@ -1,5 +1,6 @@
 """The interface of all testbeds, and the description of a running cell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
@@ -7,9 +8,21 @@ from typing import Protocol, Self
 from harness.events.context import Fleet
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
+from harness.proxy.render import CLUSTER
 from harness.record.cell_record import Party
 from harness.spec.experiment import Experiment
 from harness.testbed.processes import Process
+from lb.target import XDS
+
+
+@dataclass(frozen=True)
+class ServiceCalls:
+    """Calls of a service that is not the lab's, as lb.settings has them."""
+
+    path: str
+    streams: bool
+    requests: Sequence[Sequence[str]]
+    replica_key: str
 
 
 @dataclass
@@ -20,12 +33,15 @@ class LiveCell:
     service LabControl; replicas_tls: name -> "host:port" for TLS, empty without TLS. envoy: None on a direct
     route. Envoy accepts clear text and TLS at envoy_address. pids: name -> process id on this machine, if
     known; paused: names of those that an event has stopped. name_server: "host:port" of the name server for
-    discovery by DNS; "" for the one that the operating system uses.
+    discovery by DNS; "" for the one that the operating system uses. control_plane: "host:port" of what tells
+    clients on route xds of policy and endpoints.
 
     started_by_lab: False on the testbed `external`. The other fields are for that testbed. missing_ledgers:
     the ledgers that it cannot read ("envoy", "replica") -> reason. tls: calls to envoy_address use TLS;
     authority: PEM text of the trusted CA certificates, None: those that come with gRPC. key_prefix: begins
-    the ids of the videos that clients add, because such replicas keep videos of earlier cells.
+    the ids of the videos that clients add, because such replicas keep videos of earlier cells. trace_prefix:
+    begins the ids by which the proxy's own log names the requests (lb.trace_id); "": none are sent. service:
+    what the clients call if the service is not the lab's.
     """
 
     folder: Path
@@ -37,15 +53,20 @@ class LiveCell:
     pids: dict[str, int] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
     name_server: str | None = None
+    control_plane: str | None = None
     started_by_lab: bool = True
     missing_ledgers: dict[Party, str] = field(default_factory=dict)
     tls: bool = False
     authority: str | None = None
     key_prefix: str = "load"
+    trace_prefix: str = ""
+    service: ServiceCalls | None = None
 
     @property
     def target(self) -> str:
-        """What clients connect to: the replicas' DNS name, Envoy's address, or all replicas' addresses."""
+        """What clients connect to: the control plane, the replicas' DNS name, Envoy, or all replicas."""
+        if self.control_plane is not None:
+            return f"{XDS}{self.control_plane}/{CLUSTER}"
         if self.name_server is not None:
             port = next(iter(self.replicas.values())).rpartition(":")[2]
             return f"dns://{self.name_server}/{REPLICAS_NAME}:{port}"

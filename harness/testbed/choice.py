@@ -59,9 +59,16 @@ def confirm_compatible(experiment: Experiment, testbed: str) -> None:
 
 def incompatibility(experiment: Experiment, testbed: str) -> str | None:
     """Return one line that says why `testbed` cannot carry out the experiment; None if it can."""
+    if experiment.service is not None and testbed != "external":
+        reason = f"its service ({experiment.service.method}) is not the lab's"
+        return f"{experiment.name}: {reason}; run it with --testbed external --target HOST:PORT"
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
+    if experiment.workload.locustfile is not None and testbed == "docker":
+        return (
+            f"{experiment.name}: workload.locustfile: this file is not in the containers; use --testbed local"
+        )
     if testbed == "docker":
-        return _too_short_for_roll(experiment)
+        return _without_control_plane(experiment) or _too_short_for_roll(experiment)
     if testbed == "simulated" or not events:
         return None
     need_containers = [event.do for event in events if kind_of(event.do).needs_containers]
@@ -72,6 +79,15 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
         reason = f"its events ({kinds}) change replicas or proxy, which this testbed does not control"
         return f"{experiment.name}: {reason}; run it with --testbed local or docker"
     return None
+
+
+def _without_control_plane(experiment: Experiment) -> str | None:
+    """Return one line if an arm follows the control plane, which listens on loopback only; else None."""
+    arm = next((name for name, arm in experiment.arms.items() if arm.route == "xds"), None)
+    if arm is None:
+        return None
+    reason = f"arm {arm} (route xds) follows a control plane on loopback, which containers cannot reach"
+    return f"{experiment.name}: {reason}; run it with --testbed local"
 
 
 def _too_short_for_roll(experiment: Experiment) -> str | None:

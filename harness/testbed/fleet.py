@@ -20,6 +20,7 @@ from harness.testbed.cell_context import CellContext
 
 if TYPE_CHECKING:
     from harness.proxy.name_server import NameServer
+    from harness.proxy.xds import XdsControl
 
 POLL_S = 0.005
 
@@ -30,10 +31,11 @@ class CellFleet(Fleet):
     def __init__(self, context: CellContext, admin_socket: Path | None = None) -> None:
         self.live = LiveCell(context.folder, replicas={}, controls={})
         self.context = context
-        self._has_proxy = context.plan.arm.route != "direct"
+        self._has_proxy = context.plan.arm.has_proxy
         self._files = EnvoyFiles(context.folder / "envoy", context.folder / "access.jsonl")
         self._admin_socket = admin_socket
         self._name_server: NameServer | None = None
+        self._control_plane: XdsControl | None = None
         self._closing = ExitStack()
         count = context.experiment.replicas.count + new_replicas(context.plan.events)
         self._names = [f"replica-{number}" for number in range(count)]  # with those that events add
@@ -55,6 +57,8 @@ class CellFleet(Fleet):
                 time.sleep(POLL_S)
 
         names = [self.start_new() for _ in self.context.experiment.replicas.names]
+        if self.context.plan.arm.route == "xds":
+            self._use_control_plane()  # while the replicas start: its messages take a while to import
         for name in names:
             wait(partial(self.ready, name), name)
         self.publish({name: Endpoint(self.live.replicas[name]) for name in names})
@@ -93,6 +97,11 @@ class CellFleet(Fleet):
             write_endpoints(self._files, endpoints, self.context.plan.arm)
         if self._name_server is not None:
             self._name_server.publish(named_hosts(endpoints))
+        if self._control_plane is not None:
+            self._control_plane.publish(endpoints)
+
+    def accepted(self) -> bool | None:
+        return None if self._control_plane is None else self._control_plane.accepted()
 
     def stop_proxy(self) -> None:
         self.stop(PROXY)
@@ -126,6 +135,14 @@ class CellFleet(Fleet):
 
         self._name_server = self._closing.enter_context(NameServer(host))
         self.live.name_server = self._name_server.address
+
+    def _use_control_plane(self) -> None:
+        # A local import, as above.
+        from harness.proxy.xds import XdsControl, XdsFiles
+
+        self._control_plane = XdsControl(self.context.plan.arm, XdsFiles(self.context.folder / "xds"))
+        self._closing.callback(self._control_plane.close)
+        self.live.control_plane = self._control_plane.address
 
     def _saved_log(self, name: str) -> Path:
         """Return the path of a component's log, which contains all output so far."""

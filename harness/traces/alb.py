@@ -21,31 +21,34 @@ FIRST_FIELDS = 12  # type time elb client target three times, two statuses, two 
 FIRST_LINE = re.compile(rb"(?:https?|h2|grpcs?|wss?) \d{4}-\d\d-\d\dT")
 
 # Pieces of a line between its quotes: the first twelve fields, request, what is between request and user
-# agent, ..., priority and creation time, ..., conn_trace_id.
-_FIRST, _REQUEST, _GAP, _GAP_2, _GAP_3, _CREATED, _CONNECTION = 0, 1, 2, 6, 8, 10, 24
+# agent, ..., trace_id, ..., priority and creation time, ..., conn_trace_id.
+_FIRST, _REQUEST, _GAP, _TRACE, _GAP_2, _GAP_3, _CREATED, _CONNECTION = 0, 1, 2, 5, 6, 8, 10, 24
 _PIECES = (_FIRST, _REQUEST, _GAP, _GAP_2, _GAP_3, _CREATED, _CONNECTION)
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_TEXT = r'(?:[^"\\]|\\.)*'
+_QUOTED = f'"{_TEXT}"'
 _LINE = (
-    rf'^(?:[^ "]* ){{{FIRST_FIELDS}}}"((?:[^"\\]|\\.)*)" {_QUOTED} [^ ]* [^ ]* [^ ]* {_QUOTED}'
-    rf"(?: {_QUOTED} {_QUOTED} [^ ]* ([^ ]*)"
-    rf"(?: {_QUOTED} {_QUOTED}(?: {_QUOTED} {_QUOTED} {_QUOTED} {_QUOTED} {_QUOTED} ([^ ]*))?)?)?"
+    rf'^(?:[^ "]* ){{{FIRST_FIELDS}}}"(?P<path>{_TEXT})" {_QUOTED} [^ ]* [^ ]* [^ ]* "(?P<request>{_TEXT})"'
+    rf"(?: {_QUOTED} {_QUOTED} [^ ]* (?P<created>[^ ]*)"
+    rf"(?: {_QUOTED} {_QUOTED}(?:(?: {_QUOTED}){{5}} (?P<connection>[^ ]*))?)?)?"
 )
 
 
 @dataclass(frozen=True)
 class AlbFields:
-    """Which fields are wanted beyond those of every trace."""
+    """Which fields are wanted beyond those of every trace: see parse_alb."""
 
     connection: bool = False
     path: bool = False
+    request: bool = False
 
 
 def parse_alb(data: bytes, wanted: AlbFields = AlbFields()) -> pl.DataFrame:
     """Return one row per line of `data`, with the columns of raw_lines.RAW; broken lines have no time_ns.
 
     client has address and port; of `wanted`, conn_trace_id is in the column connection, the request in path.
+    request: with two more columns, ended_ns (when the answer was sent) and request (the trace_id).
     """
-    pieces = quoted_parts(data, _PIECES)
+    pieces = quoted_parts(data, sorted((*_PIECES, _TRACE)) if wanted.request else _PIECES)
     fields = pl.col(f"p{_FIRST}").str.splitn(" ", FIRST_FIELDS + 1)
     first = pieces.select(
         fields.struct.rename_fields([f"f{n}" for n in range(FIRST_FIELDS + 1)]).alias("fields")
@@ -70,6 +73,11 @@ def parse_alb(data: bytes, wanted: AlbFields = AlbFields()) -> pl.DataFrame:
         pl.col("f10").cast(pl.Int64, strict=False).alias("bytes_received"),
         pl.col("f11").cast(pl.Int64, strict=False).alias("bytes_sent"),
         "path",
+        *(
+            [instant_ns(pl.col("f1"), TIME_FORMAT).alias("ended_ns"), pl.col("request")]
+            if wanted.request
+            else []
+        ),
     )
 
 
@@ -86,7 +94,7 @@ def _arrival(table: pl.DataFrame) -> pl.Series:
 
 
 def _rest(data: bytes, pieces: pl.DataFrame, wanted: AlbFields) -> pl.DataFrame:
-    """Return the columns created, connection and path of each line."""
+    """Return the columns created, connection, path and, if wanted, request of each line."""
     created = pl.col(f"p{_CREATED}").str.strip_chars(" ").str.splitn(" ", 2).struct.field("field_1")
     connection = pl.col(f"p{_CONNECTION}").str.strip_chars(" ").str.splitn(" ", 2).struct.field("field_0")
     nothing = pl.lit(None, pl.String)
@@ -94,6 +102,7 @@ def _rest(data: bytes, pieces: pl.DataFrame, wanted: AlbFields) -> pl.DataFrame:
         created.alias("created"),
         (connection if wanted.connection else nothing).alias("connection"),
         (pl.col(f"p{_REQUEST}") if wanted.path else nothing).alias("path"),
+        *([pl.col(f"p{_TRACE}").alias("request")] if wanted.request else []),
     )
     # Between two quoted fields is one space, unless a quote within a field has moved all that follows.
     moved = pieces.select(
@@ -111,13 +120,4 @@ def _with_matched(found: pl.DataFrame, lines: pl.Series, moved: pl.Series) -> pl
     """Return `found` with the fields of the lines in `moved` matched with the regular expression."""
     places = moved.arg_true()
     groups = lines.gather(places).str.extract_groups(_LINE).struct.unnest()
-    matched = groups.select(
-        pl.col("2").alias("created"),
-        (pl.col("3") if found["connection"].dtype == pl.String else pl.lit(None, pl.String)).alias(
-            "connection"
-        ),
-        pl.col("1").alias("path"),
-    )
-    return found.with_columns(
-        found[name].scatter(places, matched[name]) for name in ("created", "connection", "path")
-    )
+    return found.with_columns(found[name].scatter(places, groups[name]) for name in found.columns)

@@ -20,25 +20,28 @@ FIRST_LINE = re.compile(rb"\[\d{4}-\d\d-\d\dT[^\]]*\] \"")
 # Pieces of a line between its quotes.
 _TIME, _REQUEST, _FIGURES, _FORWARDED, _TARGET, _BEYOND = 0, 1, 2, 3, 11, 13
 _GAPS = (4, 6, 8, 10)
-_PIECES = tuple(sorted((_TIME, _REQUEST, _FIGURES, _FORWARDED, *_GAPS, _TARGET, _BEYOND)))
+_REQUEST_ID = 7
+_PIECES = tuple(sorted((_TIME, _REQUEST, _FIGURES, _FORWARDED, _REQUEST_ID, *_GAPS, _TARGET, _BEYOND)))
 # Envoy escapes no quotes, so that a user agent may have any number of them. What stands after it is found
 # from the end of the line.
 _LAST_QUOTED = r'"([^"]*)"\s*$'
 
 
-def parse_envoy(data: bytes, *, path: bool = False) -> pl.DataFrame:
+def parse_envoy(data: bytes, *, path: bool = False, request: bool = False) -> pl.DataFrame:
     """Return one row per line of `data`, with the columns of raw_lines.RAW; broken lines have no time_ns.
 
     client: the first address of X-Forwarded-For, which the client itself may have written. `path`: keep it.
+    request: with three more columns, ended_ns (start and duration), flags, and request (x-request-id).
     """
     pieces = quoted_parts(data, _PIECES)
     figures = pl.col(f"p{_FIGURES}").str.strip_chars(" ").str.splitn(" ", 7)
-    names = {"status": 0, "received": 2, "sent": 3, "duration": 4, "upstream": 5}
+    names = {"status": 0, "flags": 1, "received": 2, "sent": 3, "duration": 4, "upstream": 5}
     cut = pieces.select(
         pl.col(f"p{_TIME}").str.strip_chars("[] ").alias("time"),
         pl.col(f"p{_REQUEST}").alias("request"),
         pl.col(f"p{_FORWARDED}").str.splitn(",", 2).struct.field("field_0").alias("client"),
         _target(pieces, data).alias("target"),
+        pl.col(f"p{_REQUEST_ID}").alias("id"),
         *(figures.struct.field(f"field_{n}").alias(name) for name, n in names.items()),
     )
     status = pl.col("status").cast(pl.Int32, strict=False)
@@ -46,7 +49,9 @@ def parse_envoy(data: bytes, *, path: bool = False) -> pl.DataFrame:
     time_ns = instant_ns(pl.col("time"), TIME_FORMAT)
     # Envoy's own time of the upstream; where that header is missing, the duration of the whole request.
     served_ns = pl.coalesce(seconds_as_ns(pl.col("upstream"), 1e6), seconds_as_ns(pl.col("duration"), 1e6))
-    request = pl.col("request").str.extract(r"^\S+ (/[^ ?]*)")
+    asked_for = pl.col("request").str.extract(r"^\S+ (/[^ ?]*)")
+    lasted = seconds_as_ns(pl.col("duration"), 1e6)
+    more = [(time_ns + lasted).alias("ended_ns"), pl.col("flags"), pl.col("id").alias("request")]
     return cut.select(
         pl.when(status.is_not_null() & pl.col("duration").is_not_null()).then(time_ns).alias("time_ns"),
         text_or_null(pl.col("client").str.strip_chars(" ")).alias("client"),
@@ -57,7 +62,8 @@ def parse_envoy(data: bytes, *, path: bool = False) -> pl.DataFrame:
         pl.when(target.is_not_null()).then(served_ns).alias("target_time_ns"),
         pl.col("received").cast(pl.Int64, strict=False).alias("bytes_received"),
         pl.col("sent").cast(pl.Int64, strict=False).alias("bytes_sent"),
-        (request if path else pl.lit(None, pl.String)).alias("path"),
+        (asked_for if path else pl.lit(None, pl.String)).alias("path"),
+        *(more if request else []),
     )
 
 

@@ -16,9 +16,8 @@ import polars as pl
 
 from harness.analysis.sessions import sessions_of
 from harness.analysis.statistics import reported_percentiles
-from harness.analysis.window_series import window_width_s
 from harness.metrics.facts import Sessions
-from harness.metrics.metric import Number, max_over_mean, share
+from harness.metrics.metric import Number, max_over_mean, share, window_width_s
 from harness.traces.presence import Presence, presence_of, present_in
 from harness.traces.trace import Trace
 

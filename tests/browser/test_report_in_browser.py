@@ -170,6 +170,7 @@ def test_on_paper_the_moment_stands_still_in_light_colours(reports: Reports, ope
     page.page.emulate_media(media="print")
     assert not page.part("play").is_visible()
     assert not page.part("time").is_visible()
+    assert page.part("rows").locator("tr").count() == 2 * (1 + 4)
     assert page.picture() == light.picture()
     assert page.page.pdf().startswith(b"%PDF")
     page.page.emulate_media(media="screen")

@@ -127,6 +127,16 @@ def test_a_prediction_by_keys_is_compared_with_the_run(open_site: OpenSite, site
     assert re.search(r"In repeat 1, \d+ of \d+ clients suffered", said)
 
 
+def test_a_lesson_has_the_what_if_of_its_run(open_site: OpenSite) -> None:
+    page = open_site(LESSON, width=390)
+    assert not page.page.locator("[data-what-if]").is_visible()
+    page.predict()
+    assert page.part("state").inner_text() == "Simulated, and measured: arm sticky."
+    page.page.locator("#what-if-policy").select_option("least_request")
+    page.page.get_by_text("Simulated, not measured.").wait_for()
+    assert page.part("load").bounding_box()["width"] > 300
+
+
 def test_without_a_choice_it_asks_for_one(open_site: OpenSite) -> None:
     page = open_site(LESSON)
     page.part("submit").click()

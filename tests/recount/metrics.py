@@ -53,7 +53,39 @@ def _outcomes(cell: CellFiles, rows: Sequence[Row]) -> Figures:
         "planned_rate_per_s": None if planned is None else planned / cell.seconds,
         "achieved_rate_per_s": sent / cell.seconds,
         "longest_gap_ms": longest_gap_ms(rows, rows, cell.end_ns),
+        **_changing_rate(cell, rows),
     }
+
+
+def _changing_rate(cell: CellFiles, rows: Sequence[Row]) -> Figures:
+    """Return the knee and the recovery of a cell whose planned rate changes."""
+    rates = cell.record.get("planned_rates_per_s", [])
+    found: Figures = {"recovery_ms": None, "knee_per_s": None}
+    widths = (10.0**power * step for power in range(-3, 5) for step in (1, 2, 5))
+    width = next(one for one in widths if one * 80 >= cell.seconds * (1 - 1e-9))
+    if len(rates) != math.ceil(round(cell.seconds / width, 6)):
+        return found
+    since = {id(row): (row["planned_ns"] - cell.start_ns) / 1e9 for row in rows}
+    took = {id(row): row["done_ns"] - row["planned_ns"] for row in rows}
+    early = sorted(took[id(row)] for row in rows if row["code"] == "OK" and since[id(row)] < cell.seconds / 8)
+    if not early:
+        return found
+    usual = early[math.ceil(len(early) * 95 / 100) - 1]
+    counts, lates = Counter[int](), Counter[int]()
+    for row in rows:
+        step = min(int(since[id(row)] / width), len(rates) - 1)
+        counts[step] += 1
+        lates[step] += row["code"] != "OK" or took[id(row)] > 2 * usual
+    bad = {step for step in counts if lates[step] >= max(1, counts[step] / 10)}
+    bad = {step for step in bad if bad & {step - 1, step + 1}}
+    if bad:
+        found["knee_per_s"] = rates[min(bad)]
+    mean = sum(rates) / len(rates)
+    ends = max((step + 1 for step, rate in enumerate(rates) if rate > mean * (1 + 1e-9)), default=0)
+    if 0 < ends < len(rates):
+        after = [1000 * width * (step + 1 - ends) for step in bad if step >= ends]
+        found["recovery_ms"] = max(after, default=0)
+    return found
 
 
 def longest_gap_ms(waiting: Sequence[Row], answers: Sequence[Row], end_ns: int) -> float | None:

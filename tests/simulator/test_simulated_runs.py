@@ -17,8 +17,11 @@ from harness.plan.cells import plan_cells
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.record.manifest import MANIFEST, SIMULATED, Manifest
 from harness.record.run_directory import Run, RunWriter, read_run
+from harness.run.planned_record import planned_cell
 from harness.run.progress import RunProgress
 from harness.run.provenance import host
+from harness.run.repeats import Claims, Rounds
+from harness.run.search import SearchRounds
 from harness.run.simulated_cell import SimulatedCellRun
 from harness.spec.experiment import (
     Experiment,
@@ -47,12 +50,17 @@ def simulated(experiment: Experiment, folder: Path) -> Run:
         git_commit=None,
         testbed="simulated",
         **fields,
-        cells=[{"arm": plan.arm_name, "repeat": plan.repeat} for plan in plans],
+        cells=[],
     )
     writer = RunWriter.create(folder, manifest, experiment_yaml(experiment))
-    for plan in plans:
-        SimulatedCellRun(experiment, plan, writer).run(RunProgress(experiment, len(plans), quiet=True))
-        writer.seal_cell(plan.order)
+    rounds: Rounds = iter([plans])
+    if experiment.search is not None:
+        rounds = SearchRounds(experiment, writer.path, Claims(writer.path)).rounds(lambda: None)
+    for cells in rounds:
+        writer.plan(map(planned_cell, cells))
+        for plan in cells:
+            SimulatedCellRun(experiment, plan, writer).run(RunProgress(experiment, len(plans), quiet=True))
+            writer.seal_cell(plan.order)
     writer.finish("completed")
     return read_run(writer.path)
 
@@ -133,6 +141,22 @@ def test_a_request_takes_as_long_as_a_replica_would_draw(tmp_path: Path) -> None
     for request_id, service_ns in rows.select("request_id", "service_ns").iter_rows():
         call = Call(request_id, "AddVideo", "", 0, 1, identity=f"{run.experiment.seed}.1/{request_id}")
         assert service_ns == draw_ns(service_time, draws.service(call))
+
+
+def test_a_recorded_request_takes_as_long_as_it_took(tmp_path: Path) -> None:
+    times_ns = [5_000_000 + 1_000 * number for number in range(50)]
+    rows = {"time_unix_ns": [10**18 + 10**7 * n for n in range(50)], "client": [n % 3 for n in range(50)]}
+    pl.DataFrame(rows | {"target_time_ns": times_ns}).write_parquet(tmp_path / "t.parquet")
+    trace = {"file": "t.parquet", "window": [0, 0.5], "service_times": "recorded"}
+    tree = {
+        **{"title": "t", "question": "q", "lesson": "l", "repeats": 1},
+        "replicas": {"count": 2, "slots": 9},
+        "workload": {"trace": trace, "calls": {"AddVideo": 1}, "warm_up_s": 0},
+        "arms": {"a": {"route": "envoy", "policy": "round_robin"}},
+    }
+    (tmp_path / "e.yaml").write_text(json.dumps(tree))
+    run = simulated(load_experiment(str(tmp_path / "e.yaml")), tmp_path / "results")
+    assert run.cells[0].requests().collect().sort("planned_ns")["service_ns"].to_list() == times_ns
 
 
 @pytest.mark.parametrize(

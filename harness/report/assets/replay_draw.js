@@ -84,6 +84,7 @@ export class ArmDrawing {
     context.stroke();
     this.drawConnections(t);
     if (layout.route === "direct") return;
+    if (layout.route === "xds") return this.drawControlPlane();
     context.fillStyle = colours.faint;
     context.strokeStyle = colours.faint;
     const top = layout.top + 2;
@@ -93,6 +94,21 @@ export class ArmDrawing {
     context.font = "12px system-ui, sans-serif";
     context.textAlign = "center";
     context.fillText(layout.route === "envoy" ? "Envoy" : "Envoy, layer 4", layout.hubX, layout.height - 5);
+  }
+
+  /** No request passes the control plane: it stands beside the ways, and tells the clients of the replicas. */
+  drawControlPlane() {
+    const { context, layout, colours } = this;
+    context.strokeStyle = context.fillStyle = colours.faint;
+    context.setLineDash([3, 3]);
+    context.beginPath();
+    for (const y of layout.clientY) this.line(layout.clientX, y, layout.hubX - 44, layout.height - 12);
+    context.stroke();
+    context.strokeRect(layout.hubX - 44.5, layout.height - 19.5, 89, 17);
+    context.setLineDash([]);
+    context.font = "12px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.fillText("control plane", layout.hubX, layout.height - 7);
   }
 
   /** Layer 4: draws each connection that was used within the last second, or was the last to be used. */

@@ -207,6 +207,7 @@ class Player {
   }
 
   print(printing) {
+    this.printing = printing;
     this.root.classList.toggle("replay-printing", printing);
     this.layOut();
   }
@@ -270,7 +271,7 @@ class Player {
       return { record, counts };
     });
     this.part("time").ariaValueText = at;
-    if (this.part("figures").open) this.fillFigures(told);
+    if (this.part("figures").open || this.printing) this.fillFigures(told); // on paper all is unfolded
   }
 
   fillFigures(told) {

@@ -18,7 +18,7 @@ from docker.types import IPAMConfig, IPAMPool
 
 from harness.errors import LabError, UserError
 from harness.leftovers.owner import is_alive, owner
-from harness.paths import ROOT
+from harness.paths import IN_CLONE, ROOT
 from harness.testbed.docker.subnets import free_subnets, host_routes
 
 OWNER = "lb-lab.owner"  # label of everything that a run creates in the engine; its value is the owner's mark
@@ -51,7 +51,14 @@ class LabNetwork:
 
 
 def connect() -> docker.DockerClient:
-    """Return a client of the engine. Raises UserError if no engine answers or it runs on another machine."""
+    """Return a client of the engine. Raises UserError where the lab is installed without its
+    sources, if no engine answers, or if it runs on another machine.
+    """
+    if not IN_CLONE:
+        raise UserError(
+            "--testbed docker: its image is built from a clone of the lab; run it in one, "
+            "or leave --testbed out"
+        )
     try:
         client = docker.from_env()
         host = str(client.api.base_url)

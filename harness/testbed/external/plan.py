@@ -16,6 +16,7 @@ from harness.plan.run_options import ExternalOptions
 from harness.record.manifest import ExternalFields
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant
 from harness.spec.experiment import Experiment
+from harness.spec.own_service import UPSTREAM_LOG, OwnService
 from harness.testbed.choice import confirm_compatible
 from harness.testbed.reduced import without_arms
 from lb.ca_certificates import read_ca_certificates
@@ -25,6 +26,7 @@ from lb.target import resolver_target, split_address
 _CLIENT_SETTINGS = {
     *OWN_WORKLOAD,
     *("connections", "cookie_jar", "await_each_answer", "await_first_answer", "session_lifetime_s"),
+    "session_lifetimes",
     *("source_addresses", "wait_for_ready", "compression", "keepalive_ms", "reconnect_backoff_ms", "events"),
     *("retries", "sweep"),
 }
@@ -45,6 +47,8 @@ def plan_external(experiment: Experiment, external: ExternalOptions) -> External
     replicas is not that of the experiment.
     """
     _confirm_addresses(external)
+    if experiment.service is not None and external.replicas:
+        raise UserError("--replica: only the lab's own replicas can be asked; leave it out with `service`")
     variants = experiment.variants
     if all(experiment.events_of(variant.arm) for variant in variants.values()):
         confirm_compatible(experiment, "external")
@@ -65,7 +69,7 @@ def _omitted_arms(
     experiment: str, variants: Mapping[str, Variant], external: ExternalOptions
 ) -> dict[str, str]:
     """Return the arms that cannot be run: name -> reason."""
-    proxied = {name: variant for name, variant in variants.items() if variant.arm.route != "direct"}
+    proxied = {name: variant for name, variant in variants.items() if variant.arm.has_proxy}
     direct = {name: variant for name, variant in variants.items() if name not in proxied}
     omitted: dict[str, str] = {}
     if external.target is None:
@@ -77,6 +81,8 @@ def _omitted_arms(
         omitted |= dict.fromkeys(shared if external.tls else (), "gRPC clients share no connection over TLS")
     if not external.replicas:
         omitted |= dict.fromkeys(direct, "no --replica was named")
+    by_xds = [name for name, variant in direct.items() if variant.arm.route == "xds"]
+    omitted |= dict.fromkeys(by_xds, "it needs the lab's own control plane")
     by_dns = [name for name, variant in direct.items() if variant.arm.discovery == "dns"]
     return omitted | dict.fromkeys(by_dns, "it needs the lab's own name server")
 
@@ -127,18 +133,30 @@ def _target_settings(arm: Arm) -> dict[str, Any]:
 
 def _reduced(experiment: Experiment, omitted: Mapping[str, str], external: ExternalOptions) -> ExternalPlan:
     reduced, notes, not_judged = without_arms(experiment, omitted)
-    policies = {variant.arm.policy for variant in reduced.variants.values() if variant.arm.route != "direct"}
+    policies = {variant.arm.policy for variant in reduced.variants.values() if variant.arm.has_proxy}
     notes += [
         f"the policy {policy} of {external.target} was not confirmed: the proxy is not the lab's"
         for policy in policies
     ]
-    if not external.replicas:
+    if experiment.service is not None:
+        notes.append(_of_service(experiment.service))
+    elif not external.replicas:
         notes.append(
             "replicas are known only from their answers, and their settings were not confirmed: "
             "no --replica was named"
         )
     options = _arguments(external)
     return ExternalPlan(reduced, ExternalFields(testbed_options=options, notes=notes, not_judged=not_judged))
+
+
+def _of_service(service: OwnService) -> str:
+    known = "who answered is known only from the load balancer's log (report --proxy-log)"
+    if service.replica_from != UPSTREAM_LOG:
+        known = f"who answered is known from the {service.replica_from} of its answers"
+    return (
+        f"the service ({service.method}) is not the lab's: queue, service time and ledger of its replicas "
+        f"are not known; {known}"
+    )
 
 
 def _arguments(external: ExternalOptions) -> list[str]:

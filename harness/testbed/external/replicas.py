@@ -6,7 +6,7 @@ import csv
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,37 @@ class Target:
         return grpc.secure_channel(name, grpc.ssl_channel_credentials(trusted), OPTIONS)
 
 
-def replica_names_behind(target: Target, replicas: int) -> list[str]:
+def name_of_lab_replica(target: Target, number: int) -> str:
+    """Return the replica of this lab that answers a call. Raises UserError if the servers are others."""
+    metadata = (("x-lab-session", f"probe-{time.time_ns()}-{number}"),)
+    with target.channel() as channel:
+        stub: Any = VideoServiceStub(channel)  # type: ignore[no-untyped-call]
+        call = stub.ListVideos(pb.ListVideosRequest(limit=1), metadata=metadata, timeout=TIMEOUT_S)
+        try:
+            headers = dict(call.initial_metadata())
+            deque(call, maxlen=0)
+        except grpc.RpcError as error:
+            raise UserError(f"--target {target.address}: {failure(error)}{hint(target, error)}") from error
+    name = headers.get("x-lab-replica")
+    if not name:
+        raise UserError(
+            f"--target {target.address}: the answer has no replica name (header x-lab-replica); "
+            "expected replicas of this lab, and a load balancer that forwards their headers"
+        )
+    return str(name)
+
+
+def replica_names_behind(
+    target: Target, replicas: int, ask: Callable[[Target, int], str] = name_of_lab_replica
+) -> list[str]:
     """Return the sorted names of the replicas behind a load balancer.
 
-    Each call has its own connection and session. Raises UserError when a call fails, when the servers are not
-    replicas of this lab, and when their number seems not to be `replicas`.
+    ask(target, number): makes one call with a connection and session of its own, and returns who answered.
+    Raises UserError when a call fails, and when the number of replicas seems not to be `replicas`.
     """
     names: set[str] = set()
     for number in range(PROBES_PER_REPLICA * replicas):
-        names.add(_answering_replica(target, number))
+        names.add(ask(target, number))
         # A few calls more than needed find a replica too many, if the policy is round robin.
         if len(names) > replicas or (len(names) == replicas and number >= 2 * replicas):
             break
@@ -72,7 +94,7 @@ def replica_names_behind(target: Target, replicas: int) -> list[str]:
 
 def confirm_named(target: Target, named: Sequence[str]) -> None:
     """Make one call through a load balancer. Raises UserError if none of the replicas `named` answers."""
-    name = _answering_replica(target, 0)
+    name = name_of_lab_replica(target, 0)
     if name not in named:
         raise UserError(
             f"--replica: {name} answers behind --target and is none of those named ({', '.join(named)}); "
@@ -80,30 +102,13 @@ def confirm_named(target: Target, named: Sequence[str]) -> None:
         )
 
 
-def _answering_replica(target: Target, number: int) -> str:
-    metadata = (("x-lab-session", f"probe-{time.time_ns()}-{number}"),)
-    with target.channel() as channel:
-        stub: Any = VideoServiceStub(channel)  # type: ignore[no-untyped-call]
-        call = stub.ListVideos(pb.ListVideosRequest(limit=1), metadata=metadata, timeout=TIMEOUT_S)
-        try:
-            headers = dict(call.initial_metadata())
-            deque(call, maxlen=0)
-        except grpc.RpcError as error:
-            raise UserError(f"--target {target.address}: {_failure(error)}{_hint(target, error)}") from error
-    name = headers.get("x-lab-replica")
-    if not name:
-        raise UserError(
-            f"--target {target.address}: the answer has no replica name (header x-lab-replica); "
-            "expected replicas of this lab, and a load balancer that forwards their headers"
-        )
-    return str(name)
-
-
-def _failure(error: Any) -> str:
+def failure(error: Any) -> str:
+    """Return how a call ended, in words."""
     return f"a call ended with {error.code().name} ({' '.join(str(error.details()).split())[:300]})"
 
 
-def _hint(target: Target, error: Any) -> str:
+def hint(target: Target, error: Any) -> str:
+    """Return what may help with a call that ended so; "" if nothing is known."""
     if error.code() is not grpc.StatusCode.UNAVAILABLE:
         return ""
     return "; if it speaks TLS, add --tls" if not target.tls else "; check that --ca signed its certificate"
@@ -151,7 +156,7 @@ class ExternalReplicas:
             try:
                 last = deque(rows, maxlen=done[name] - before[name])
             except grpc.RpcError as error:
-                raise UserError(f"--replica {self.addresses[name]}: {_failure(error)}") from error
+                raise UserError(f"--replica {self.addresses[name]}: {failure(error)}") from error
             with (folder / f"{name}.csv").open("w", newline="") as file:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerow(REPLICA_COLUMNS)
@@ -167,8 +172,10 @@ def _identity(address: str, stub: Any) -> lab.Identity:
     try:
         identity: lab.Identity = stub.GetIdentity(lab.GetIdentityRequest(), timeout=TIMEOUT_S)
     except grpc.RpcError as error:
-        hint = "" if error.code() is not grpc.StatusCode.UNIMPLEMENTED else "; expected a replica of this lab"
-        raise UserError(f"--replica {address}: {_failure(error)}{hint}") from error
+        other = (
+            "" if error.code() is not grpc.StatusCode.UNIMPLEMENTED else "; expected a replica of this lab"
+        )
+        raise UserError(f"--replica {address}: {failure(error)}{other}") from error
     return identity
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -11,10 +12,18 @@ from harness.events.context import Fleet
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import ExternalOptions
 from harness.spec.experiment import Experiment
-from harness.testbed.base import LiveCell
-from harness.testbed.external.replicas import ExternalReplicas, Target, confirm_named, replica_names_behind
+from harness.spec.own_service import UPSTREAM_LOG
+from harness.testbed.base import LiveCell, ServiceCalls
+from harness.testbed.external.replicas import (
+    ExternalReplicas,
+    Target,
+    confirm_named,
+    replica_names_behind,
+)
+from harness.testbed.external.service import name_told_by_service, service_calls
 from harness.testbed.processes import LoadOnThisMachine
 from lb.ca_certificates import read_ca_certificates
+from lb.trace_id import new_prefix
 
 
 class ExternalTestbed(LoadOnThisMachine):
@@ -30,6 +39,8 @@ class ExternalTestbed(LoadOnThisMachine):
         self._target = Target(external.target, external.tls, authority) if external.target else None
         self._named_replicas: ExternalReplicas | None = None
         self._addresses_by_name: dict[str, str] = {}
+        self._found = False
+        self._service: ServiceCalls | None = None
         self._live: LiveCell | None = None
         self._calls_before: dict[str, int] = {}
 
@@ -49,20 +60,26 @@ class ExternalTestbed(LoadOnThisMachine):
         Raises UserError when a replica does not answer, or when their number is not the planned one.
         """
         (folder / "logs").mkdir(exist_ok=True)
-        if not self._addresses_by_name:
+        if not self._found:
             self._addresses_by_name = self._find_replicas(experiment)
+            self._found = True
         replicas = dict(self._addresses_by_name)
         controls = {} if self._named_replicas is None else dict(replicas)
         live = LiveCell(folder, replicas, controls, started_by_lab=False)
         # The replicas keep their videos after a cell, and refuse to add a video that they have.
         live.key_prefix = f"load-{time.time_ns()}"
-        if self._named_replicas is None:
+        live.service = self._service
+        if experiment.service is not None:
+            live.missing_ledgers["replica"] = "the service is not the lab's"
+        elif self._named_replicas is None:
             live.missing_ledgers["replica"] = "no --replica was named"
-        if plan.arm.route != "direct":
+        if plan.arm.has_proxy:
             assert self._target is not None
             live.envoy_address = self._target.address
             live.tls, live.authority = self._target.tls, self._target.authority
             live.missing_ledgers["envoy"] = "the proxy is not the lab's"
+            if plan.arm.route == "envoy":  # a balancer of connections logs no requests
+                live.trace_prefix = new_prefix(time.time_ns())
         if self._named_replicas is not None:
             self._calls_before = self._named_replicas.calls_done()
         self._live = live
@@ -76,7 +93,16 @@ class ExternalTestbed(LoadOnThisMachine):
                 confirm_named(self._target, list(self._named_replicas.addresses))
             return self._named_replicas.addresses
         assert self._target is not None
-        return dict.fromkeys(replica_names_behind(self._target, experiment.replicas.count), "")
+        count, service = experiment.replicas.count, experiment.service
+        if service is None:
+            return dict.fromkeys(replica_names_behind(self._target, count), "")
+        clients = max(experiment.workload_of(arm).clients for arm in experiment.arms.values())
+        self._service = calls = service_calls(service, self._target, clients)
+        ask = partial(name_told_by_service, calls, service)
+        if service.replica_from == UPSTREAM_LOG:
+            ask(self._target, 0)
+            return dict.fromkeys(experiment.replicas.names, "")  # until the log names them
+        return dict.fromkeys(replica_names_behind(self._target, count, ask), "")
 
     @property
     def fleet(self) -> Fleet:

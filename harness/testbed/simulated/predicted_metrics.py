@@ -7,13 +7,15 @@ here because a prediction has hundreds of cells and two seconds: writing and joi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.analysis.rate_effects import rate_effects_of
+from harness.metrics.facts import RateEffects
 from harness.metrics.metric import (
     NS_PER_MS,
     RANKS,
@@ -36,12 +38,16 @@ OK = CODES["OK"]
 
 @dataclass(frozen=True)
 class PredictedCell:
-    """One simulated cell: its calls, what became of them, and the length of its window."""
+    """One simulated cell: its calls, what became of them, and the length of its window.
+
+    planned_per_s: see harness.plan.rate_path.planned_rates.
+    """
 
     calls: Calls
     outcome: Outcome
     replicas: int
     window_s: float
+    planned_per_s: Sequence[float] = ()
 
     @cached_property
     def measured(self) -> Any:
@@ -87,6 +93,13 @@ class PredictedCell:
         """Percentiles of the latency of the requests that ended with OK."""
         latency_ms = (self.of("answered_ns") - self.of("planned_ns")) / NS_PER_MS
         return _percentiles(latency_ms[self.ok])
+
+    @cached_property
+    def rate(self) -> RateEffects | None:
+        """What the rate did; None where it does not change."""
+        latency_ns = self.of("answered_ns") - self.of("planned_ns")
+        at_ns = self.calls.planned_ns[self.measured]
+        return rate_effects_of(at_ns, latency_ns, self.ok, self.planned_per_s, self.window_s)
 
     @cached_property
     def queue_ms(self) -> dict[str, float]:
@@ -149,6 +162,11 @@ def _percentile(name: str, rank: str) -> Callable[[PredictedCell], Number]:
     return lambda cell: getattr(cell, name).get(rank)
 
 
+def _recovery_ms(cell: PredictedCell) -> Number:
+    found = None if cell.rate is None else cell.rate.recovery_s
+    return None if found is None else 1000 * found
+
+
 PREDICTED: Mapping[str, Callable[[PredictedCell], Number]] = {
     "error_share": lambda cell: float(1 - cell.ok.mean()) if len(cell.measured) else None,
     **{f"errors.{code}": _code_share(CODES[code]) for code in COUNTED_CODES},
@@ -162,6 +180,8 @@ PREDICTED: Mapping[str, Callable[[PredictedCell], Number]] = {
     "balance.max_off_fair_requests": lambda cell: max_off_fair(cell.replica_requests),
     "affinity.purity": _purity,
     "cache.hit_share": _hit_share,
+    "recovery_ms": _recovery_ms,
+    "knee_per_s": lambda cell: None if cell.rate is None else cell.rate.knee_per_s,
     **{
         f"{name}.{rank}": _percentile(name, rank)
         for name in ("latency_ms", "ok_latency_ms")

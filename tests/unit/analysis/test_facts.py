@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.facts import collect_facts
 from harness.analysis.statistics import percentiles
-from harness.analysis.window_series import MAX_WINDOWS, window_width_s
+from harness.metrics.metric import MAX_WINDOWS, window_width_s
 from harness.metrics.registry import METRICS
 from tests.unit.synthetic.handwritten_cell import MS, message, row, write_cell
 from tests.unit.thorough import examples

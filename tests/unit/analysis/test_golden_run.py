@@ -13,6 +13,8 @@ from harness.record.record_file import SCHEMA
 from harness.record.run_directory import read_run
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 SUMMARY = json.loads((GOLDEN / "summary.json").read_text())
 STATED_FIELDS = {
     "route": str,

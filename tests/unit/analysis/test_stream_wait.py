@@ -38,6 +38,11 @@ def test_other_connections_do_not_matter():
     assert free_of(rows, limit=2) == {}
 
 
+def test_requests_of_unknown_connections_are_left_out():
+    rows = [(0, None, 0, 10 * MS), (1, None, 1 * MS, 20 * MS), (2, None, 11 * MS, 30 * MS)]
+    assert free_of(rows, limit=2) == {}
+
+
 def test_a_stream_that_ends_as_another_begins_is_its_stream():
     assert free_of([(0, 1, 0, 10 * MS), (1, 1, 10 * MS, 20 * MS)], limit=1) == {1: 10 * MS}
 

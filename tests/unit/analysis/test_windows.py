@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from harness.analysis.sessions import fair_share_after
 from harness.analysis.statistics import percentiles, reported_percentiles
-from harness.analysis.window_series import healthy_replicas, replica_series_of, window_width_s
+from harness.analysis.window_series import healthy_replicas, replica_series_of
 from harness.metrics.facts import Healthy
+from harness.metrics.metric import window_width_s
 from tests.unit.synthetic.handwritten_cell import MS, endpoint
 
 

@@ -10,6 +10,7 @@ from harness.cli.run_all import Outcome, _print, exit_status
 from harness.output.safe_console import SafeConsole
 from harness.plan.run_options import RunOptions
 from harness.spec.experiment import experiment_names, load_experiment
+from harness.spec.rate import changes_at_times
 
 
 @pytest.mark.parametrize(
@@ -26,12 +27,13 @@ def test_the_worst_outcome_is_the_exit_status(verdicts: list[str], status: int) 
 
 
 @pytest.mark.parametrize("name", experiment_names())
-def test_quick_is_one_repeat_of_half_the_length_unless_events_need_it(name: str) -> None:
+def test_quick_is_one_repeat_of_half_the_length_unless_its_times_need_it(name: str) -> None:
     whole = load_experiment(name)
     quick, options = _load(name, {}, quick=True, options=RunOptions())
     assert quick.repeats.max == 1
     eventful = any(whole.events_of(arm) for arm in whole.arms.values())
-    assert quick.workload.duration_s == whole.workload.duration_s / (1 if eventful else 2)
+    timed = eventful or changes_at_times(whole.workload.rate_per_s)
+    assert quick.workload.duration_s == whole.workload.duration_s / (1 if timed else 2)
     assert load_experiment(name, options.overrides) == quick
     assert options.changes == ()
 

@@ -28,7 +28,10 @@ def text_of(name: str) -> str:
     keys = yaml.safe_load(text)
     teaching = keys["teaching"]
     return "\n\n".join(
-        [keys["title"], keys["question"], keys["lesson"], teaching["read"], teaching["exercise"]]
+        [
+            *(keys[name] for name in ("title", "question", "lesson")),
+            *(teaching[name] for name in ("read", "exercise", "answer") if name in teaching),
+        ]
     )
 
 

@@ -108,6 +108,9 @@ class ModelFleet:
         assert endpoints is self.state.endpoints
         self.did("publish")
 
+    def accepted(self) -> bool | None:
+        return None
+
     def stop_proxy(self) -> None:
         self.state.proxy = "ended"
         self.did("stop_proxy", PROXY)

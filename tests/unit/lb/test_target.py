@@ -1,8 +1,11 @@
 """Targets in gRPC's name syntax."""
 
+import json
+
 import pytest
 
-from lb.target import resolver_target
+from lb.driver_options import parse
+from lb.target import resolver_target, xds_bootstrap
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,7 @@ from lb.target import resolver_target
         ("[::1]:50051", "dns:///[::1]:50051"),
         ("dns://127.0.0.1:53/replicas.lab:50051", "dns://127.0.0.1:53/replicas.lab:50051"),
         ("dns:///replicas.lab:50051", "dns:///replicas.lab:50051"),
+        ("xds://127.0.0.1:18000/videos", "xds:///videos"),
     ],
 )
 def test_a_target_that_grpc_can_resolve(target: str, resolved: str) -> None:
@@ -41,8 +45,26 @@ def test_a_target_that_grpc_can_resolve(target: str, resolved: str) -> None:
         ("dns://127.0.0.1:53", "is not HOST:PORT"),
         ("dns://127.0.0.1:53/replicas.lab", "'replicas.lab' is not HOST:PORT"),
         ("dns://127.0.0.1/replicas.lab:1", "'127.0.0.1' is not HOST:PORT"),
+        ("xds:///videos", "'' is not HOST:PORT"),
+        ("xds://127.0.0.1:18000", "is not xds://HOST:PORT/NAME"),
+        ("xds://127.0.0.1:18000/", "is not xds://HOST:PORT/NAME"),
     ],
 )
 def test_a_target_that_grpc_cannot_resolve(target: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         resolver_target(target)
+
+
+def test_only_a_target_with_a_control_plane_has_a_bootstrap() -> None:
+    assert xds_bootstrap("127.0.0.1:50051") is None
+    found = json.loads(xds_bootstrap("xds://127.0.0.1:18000/videos") or "")
+    assert [server["server_uri"] for server in found["xds_servers"]] == ["127.0.0.1:18000"]
+
+
+def test_the_driver_leaves_the_policy_to_the_control_plane(capsys: pytest.CaptureFixture[str]) -> None:
+    target = "xds://127.0.0.1:18000/videos"
+    assert parse([target]).service_config is None
+    assert parse(["127.0.0.1:18000"]).service_config is not None
+    with pytest.raises(SystemExit):
+        parse(["--policy", "ring_hash", target])
+    assert "--policy: the control plane says how to balance; leave it out" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from harness.fields import PROXIED
 from harness.paths import ENVOY_TEMPLATES
 from harness.policies.policy import Policy
 from harness.policies.registry import POLICIES_OF_ROUTE, replicas_problem, traits_of
@@ -37,7 +38,7 @@ def test_every_policy_is_recognised_by_what_is_in_force(route: str, name: str, p
         else:
             assert (ENVOY_TEMPLATES / str(policy.template)).exists()
             assert traits.extensions
-            assert traits.channel_policy == "pick_first"
+            assert (traits.channel_policy == "pick_first") == (route in PROXIED)
 
 
 def test_every_template_is_of_a_policy() -> None:
@@ -58,6 +59,9 @@ def test_every_template_is_of_a_policy() -> None:
         ("envoy", "client_side_weighted_round_robin", {}, {"load_reports": True}),
         ("envoy", "weighted", {"weights": [3, 1]}, {"weights": (3, 1)}),
         ("envoy-l4", "source_address_hash", {}, {"hash_key": "connection"}),
+        ("xds", "round_robin", {}, {"cookie": None, "channel_policy": "round_robin"}),
+        ("xds", "ring_hash", {}, {"hash_key": "header", "channel_policy": "ring_hash_experimental"}),
+        ("xds", "sticky", {}, {"cookie": "LABALB", "channel_policy": "round_robin"}),
         ("direct", "weighted_round_robin", {}, {"load_reports": True, "client_health_checks": True}),
         ("direct", "pick_first", {}, {"client_health_checks": False, "channel_policy": "pick_first"}),
         ("direct", "ring_hash", {}, {"hash_key": "header", "channel_policy": "ring_hash_experimental"}),

@@ -15,6 +15,8 @@ from harness.report.terminal import print_summary
 from harness.spec.experiment import changes_of_question, load_experiment
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 CHANGE = "--skew 0 instead of 1"
 
 

@@ -1,6 +1,7 @@
 """Exports of finished runs: every metric, every expectation, and nothing that another tool would obey."""
 
 import csv
+import json
 import math
 import re
 from xml.etree import ElementTree as Xml
@@ -10,7 +11,16 @@ import pytest
 from harness.cli.main import main
 from harness.metrics.registry import METRICS
 from harness.record.summary import Summary
-from harness.report.exports import CSV_COLUMNS, EXPORTS, family_name, junit, metrics_csv, openmetrics
+from harness.report.exports import (
+    CSV_COLUMNS,
+    EXPORTS,
+    VERDICTS,
+    family_name,
+    junit,
+    metrics_csv,
+    openmetrics,
+    otlp,
+)
 from tests.unit.synthetic import stories
 
 pytestmark = pytest.mark.whole_run
@@ -125,3 +135,35 @@ def test_an_unknown_kind_is_one_line_before_anything_runs(words: list[str], caps
     error = capsys.readouterr().err
     assert "--export: 'junitt' is no kind of export; did you mean 'junit'" in error
     assert len(error.splitlines()) == 1
+
+
+def test_otlp_has_every_median_as_a_gauge(summary: Summary) -> None:
+    """Names and types are those of opentelemetry.proto in protobuf's JSON."""
+    (line,) = otlp(summary).splitlines()
+    (of_resource,) = json.loads(line)["resourceMetrics"]
+    (of_scope,) = of_resource["scopeMetrics"]
+    found = {}
+    for metric in of_scope["metrics"]:
+        assert set(metric) == {"name", "description", "unit", "gauge"}
+        for point in metric["gauge"]["dataPoints"]:
+            attributes = {one["key"]: one["value"]["stringValue"] for one in point["attributes"]}
+            assert (attributes["experiment"], attributes["run"]) == (summary.experiment, summary.run)
+            assert point["timeUnixNano"].isdecimal()
+            key = attributes.get("arm", attributes.get("verdict"))
+            found[metric["name"].removeprefix("lb_lab."), key] = float(point["asDouble"])
+    verdicts = {word: found.pop(("verdict", word)) for word in VERDICTS}
+    assert [word for word, value in verdicts.items() if value] == [summary.verdict]
+    assert found == {
+        (name, arm): value
+        for arm, one in summary.arms.items()
+        for name, value in one.metrics.items()
+        if value is not None
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "moment"), [("20261126T120000Z-abcdef", "1795694400000000000"), ("no time", "0")]
+)
+def test_otlp_has_the_time_of_the_run(run: str, moment: str, summaries) -> None:
+    summary = summaries["golden"].model_copy(update={"run": run})
+    assert f'"timeUnixNano": "{moment}"' in otlp(summary)

@@ -109,7 +109,7 @@ def test_an_event_is_named_once(summaries):
     text = finding_of(summary).text
     assert text.count("event 1") == 1
     assert text.startswith("After event 1 (kill replica-1), with sticky, ")
-    assert value_of(summary.arms["sticky"], "event1.failed_requests") is not None
+    assert value_of(summary, "sticky", "event1.failed_requests") is not None
     assert value_of(summary.arms["calm"], "event1.failed_requests") is None
 
 
@@ -120,7 +120,9 @@ def test_every_run_has_a_finding_or_says_why_not(summaries, story):
     assert text.endswith(".")
     assert not re.search(r"\b\w+_ms\.|spread\.|affinity\.|None|nan", text), text
     if not summary.expectations:
-        assert re.match(r"Nothing was expected\. (With \w+, |[A-Z][^.]*: from [\d.]+.* with \w+ to )", text), text
+        assert re.match(
+            r"Nothing was expected\. (With \w+, |[A-Z][^.]*: from [\d.]+.* with \w+ to )", text
+        ), text
 
 
 def test_a_simulated_run_says_so_in_its_first_word(summaries):

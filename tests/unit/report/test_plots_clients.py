@@ -16,6 +16,8 @@ from harness.report.plotting import PlotData
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import synthesise_run
 
+pytestmark = pytest.mark.whole_run
+
 PLOT = PLOTS["clients_on_replicas"]
 
 

@@ -12,6 +12,8 @@ from harness.record.run_directory import read_run
 from harness.report.page import render_report
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
@@ -40,6 +42,7 @@ def test_prediction_and_measurement_stand_side_by_side(run_dir: Path) -> None:
     assert "<strong>Surprise:</strong>" in section
     assert "60 (50-70)" in section
     assert "<td>surprise</td>" in section
+    assert f'<th scope="row">{first}, <abbr title="spread.max_over_mean">' in section
     assert f"{second} was not predicted; the simulator does not have: streams." in section
     assert "No costs are known." in section
     # A header without text has no name for people who hear the page.

@@ -14,6 +14,8 @@ from harness.report.page import render_report
 from harness.report.prediction_table import prediction_section
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 TOLD = "latency_ms.p90"  # the finding of the golden run is about it
 
 

@@ -91,16 +91,18 @@ def test_every_id_is_there_once_and_what_is_referred_to_is_there(page):
     assert {name for one in named for name in one} | set(links) | set(clips) <= set(ids)
 
 
-def test_the_page_runs_its_own_script_and_no_other(run, page):
+def test_the_page_runs_its_own_scripts_and_no_other(run, page):
     html = (run / "report.html").read_text()
-    script = module_script("replay_player.js")
+    scripts = [module_script("replay_player.js"), module_script("whatif_panel.js")]
+    hashes = " ".join(script.csp_hash for script in scripts)
     policies = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv")]
     assert policies == [
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; " + f"script-src {script.csp_hash}"
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; " + f"script-src {hashes}"
     ]
     kinds = [attrs for tag, attrs in page.tags if tag == "script"]
-    assert kinds == [{"type": "application/json"}, {"type": "module"}]
-    assert f'<script type="module">{script.text}</script>' in html
+    assert kinds == [{"type": "application/json"}] * 2 + [{"type": "module"}] * 2
+    for script in scripts:
+        assert f'<script type="module">{script.text}</script>' in html
     assert not [key for _, attrs in page.tags for key in attrs if key.startswith("on")]
 
 
@@ -154,6 +156,7 @@ def test_the_parts_stand_in_the_order_of_a_story(page):
         "request by request",
         "What was found",
         "Why it is so",
+        "What if?",
         "On a real AWS",
         "All figures",
     ]
@@ -161,8 +164,8 @@ def test_the_parts_stand_in_the_order_of_a_story(page):
     assert places == sorted(places)
     tables = [place for place, (tag, _) in enumerate(page.tags) if tag == "table"]
     story_ends = max(place for place, (tag, _) in enumerate(page.tags) if tag == "h2")
-    # Only the replay's table of the moment stands before; it is folded, too.
-    assert len([place for place in tables if place < story_ends]) == 1
+    # Only the replay's table of the moment stands before, which is folded, too, and that of the what-if.
+    assert len([place for place in tables if place < story_ends]) == 2
 
 
 def test_the_page_can_be_read_aloud(page):
@@ -204,7 +207,8 @@ def test_what_users_write_is_escaped(tmp_path):
     (run / "cells/sticky.1/cell.json").write_text(json.dumps(cell | {"missing_ledgers": {"envoy": EVIL}}))
     page = Page(rendered(run))
     assert "img" not in {tag for tag, _ in page.tags}
-    assert [attrs["type"] for tag, attrs in page.tags if tag == "script"] == ["application/json", "module"]
+    kinds = [attrs["type"] for tag, attrs in page.tags if tag == "script"]
+    assert kinds == ["application/json"] * 2 + ["module"] * 2
     assert page.text.count(EVIL) >= 11
 
 

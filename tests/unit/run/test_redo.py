@@ -19,6 +19,8 @@ from harness.spec.experiment import experiment_yaml, load_experiment
 from tests.unit.synthetic.handwritten_cell import MS, row, write_cell
 from tests.unit.synthetic.handwritten_machine import BUSY, machine
 
+pytestmark = pytest.mark.whole_run
+
 STICKY = load_experiment("sticky", {"repeats": 1})
 PLANS = plan_cells(STICKY)
 LATE_MS = 300

@@ -18,6 +18,8 @@ from lb.driver_options import parse
 from tests.unit.docs.prose import sentences, words
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 COMMANDS = sorted(
     set(re.findall(r"(?:^|`)(python -m lb\.driver [^`\n#]+?)\s*(?:`|$|#)", read_text("basics.md"), re.M))
 )

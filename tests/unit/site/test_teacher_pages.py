@@ -16,6 +16,8 @@ from harness.spec.experiment import catalogue
 from tests.unit.docs.prose import sentences, words
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def facts() -> RunFacts:

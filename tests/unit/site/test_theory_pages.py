@@ -25,6 +25,8 @@ from harness.site.theory_figures import (
 from tests.unit.docs.prose import sentences
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.whole_run
+
 MAX_WORDS = 30
 NAMES = list(FIGURES)
 

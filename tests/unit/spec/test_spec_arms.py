@@ -43,6 +43,7 @@ def load(tmp_path: Path) -> Load:
 
 ENVOY = {"route": "envoy", "policy": "round_robin"}
 DIRECT = {"route": "direct", "policy": "round_robin"}
+XDS = {"route": "xds", "policy": "round_robin"}
 STICKY = {"route": "envoy", "policy": "sticky"}
 STREAMS = {"calls": {"GetVideo": 1}}
 
@@ -53,7 +54,13 @@ NOTHING = [
     ),
     (STICKY | {"options": {"by": "header"}, "cookie_jar": False}, "cookie_jar: false changes nothing"),
     (DIRECT | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'direct' has no proxy"),
+    (XDS | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'xds' has no proxy"),
+    (XDS | {"idle_timeout_s": 2}, "idle_timeout_s: 2.0 changes nothing: route 'xds' has no proxy"),
+    (XDS | {"health_check": True}, "health_check: true changes nothing: a control plane cannot ask clients"),
+    (XDS | {"wait_for_ready": True}, "wait_for_ready: true changes nothing: it belongs to a service config"),
+    (XDS | {"discovery": "dns"}, "discovery: 'dns' changes nothing: the control plane names the replicas"),
     (ENVOY | {"source_addresses": "own"}, "source_addresses: 'own' changes nothing"),
+    (ENVOY | {"session_lifetimes": "exponential"}, "changes nothing: sessions do not end"),
     (ENVOY | {"health_check": True}, "health_check: true changes nothing: the client sees only the proxy"),
     (
         {"route": "direct", "policy": "pick_first", "health_check": True},
@@ -124,6 +131,26 @@ WRONG = [
     (
         {"policy": "round_robin", "retries": {"by": "proxy", "attempts": 2, "on": ["ABORTED"]}},
         "a.retries.on[0]: Envoy does not retry after ABORTED; expected CANCELLED or",
+    ),
+    (
+        XDS | {"retries": {"by": "client", "attempts": 2, "on": ["ABORTED"]}},
+        "a.retries.on[0]: gRPC with a control plane does not retry after ABORTED; expected CANCELLED or",
+    ),
+    (
+        XDS | {"retries": {"by": "client", "attempts": 2, "budget_percent": 20.0}},
+        "a.retries.budget_percent: a control plane cannot give clients a budget",
+    ),
+    (
+        XDS | {"policy": "localities", "options": {"localities": {"a": {"replicas": 3, "weight": 1}}}},
+        "a.options.localities: 3 replicas in all; expected 4",
+    ),
+    (
+        XDS | {"policy": "localities", "options": {"localities": {"a": {"replicas": 4, "weight": 0}}}},
+        "a.options: localities: all weights are 0; expected one above 0",
+    ),
+    (
+        XDS | {"policy": "least_request"},
+        "a.policy: route 'xds' has no policy 'least_request'; expected 'round_robin' or",
     ),
     (
         {"policy": "round_robin", "retries": {"by": "proxy", "attempts": 6}},
@@ -317,6 +344,9 @@ def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
     ):
         assert getattr(settings(ENVOY), name) in (None, "none")
         assert getattr(settings(ENVOY | {name: value}), name) == value
+    ends = ENVOY | {"session_lifetime_s": 2}
+    assert not settings(ends).lifetimes_vary
+    assert settings(ends | {"session_lifetimes": "exponential"}).lifetimes_vary
     hashed = ENVOY | {"policy": "ring_hash", "options": {"key": "source_address"}}
     for addresses in ("one", "own"):
         found = settings(hashed | {"source_addresses": addresses})

@@ -1,6 +1,7 @@
 """A workload that plays a trace: what the trace gives, and mistakes in one line."""
 
 import json
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,33 @@ from harness.plan.cells import plan_cells
 from harness.run.stored_experiment import stored_experiment
 from harness.spec.experiment import Experiment, experiment_yaml, load_experiment
 from harness.spec.trace_file import NS_PER_S, recorded_arrivals
-from lb.plan import Load, Phase, client_rate_per_s, open_loop, planned_requests, split_clients
+from lb.plan import NOT_RECORDED, Load, Phase, client_rate_per_s, open_loop, planned_requests, split_clients
 
 START_NS = 1_795_514_400 * NS_PER_S
 # Seconds after the first request -> client.
 ARRIVALS = [(0.0, 7), (9.5, 8), (10.0, 7), (10.5, 9), (11.0, 8), (12.0, 8), (13.9, 9), (14.0, 8), (30.0, 7)]
 
 
-def write_trace(folder: Path, arrivals: list[tuple[float, int | None]] = ARRIVALS) -> Path:
-    rows = {
+SERVICE = {"service_time_ms": {"distribution": "constant", "mean": 1}}
+# One for each of ARRIVALS.
+TIMES_MS = (1.0, 2.0, 3.0, None, 5.0, 6.0, 7.0, 8.0, 100_000.0)
+RECORDED = {"trace": {"file": "t.parquet", "window": [10, 14], "speed": 2, "service_times": "recorded"}}
+
+
+def write_trace(
+    folder: Path, arrivals: list[tuple[float, int | None]] = ARRIVALS, times_ms: Sequence[float | None] = ()
+) -> Path:
+    """Write a trace. times_ms: of the targets; none: the trace has no such column."""
+    rows: dict[str, list[Any]] = {
         "time_unix_ns": [START_NS + round(at * NS_PER_S) for at, _ in arrivals],
         "client": [client for _, client in arrivals],
     }
+    schema: dict[str, Any] = {"time_unix_ns": pl.Int64, "client": pl.UInt64}
+    if times_ms:
+        rows["target_time_ns"] = [None if ms is None else round(ms * 1e6) for ms in times_ms]
+        schema["target_time_ns"] = pl.Int64
     path = folder / "t.parquet"
-    pl.DataFrame(rows, schema={"time_unix_ns": pl.Int64, "client": pl.UInt64}).write_parquet(path)
+    pl.DataFrame(rows, schema=schema).write_parquet(path)
     return path
 
 
@@ -36,7 +50,7 @@ def write_experiment(folder: Path, **changes: Any) -> str:
     work = {"trace": {"file": "t.parquet", "window": [10, 14], "speed": 2}, "calls": {"AddVideo": 1}}
     tree = {
         "title": "t", "question": "q", "lesson": "l",
-        "replicas": {"count": 2, "slots": 1, "service_time_ms": {"distribution": "constant", "mean": 1}},
+        "replicas": {"count": 2, "slots": 1, **changes.pop("service", SERVICE)},
         "workload": {**work, "warm_up_s": 1, **changes.pop("workload", {})},
         "arms": {"a": {"route": "envoy", "policy": "round_robin"}},
         **changes,
@@ -123,6 +137,72 @@ def test_mistakes_are_one_line(tmp_path: Path, work: dict[str, Any], message: st
     with pytest.raises(UserError, match=message) as error:
         load_experiment(path)
     assert str(error.value).startswith(f"{path}:1: ")
+    assert "\n" not in str(error.value)
+
+
+def test_recorded_service_times_go_with_their_requests(tmp_path: Path) -> None:
+    write_trace(tmp_path, times_ms=TIMES_MS)
+    experiment = load_experiment(write_experiment(tmp_path, workload=RECORDED, service={}))
+    (plan, *_) = plan_cells(experiment)
+    played = {
+        call.at_ns: call.work_ns / 1e6
+        for client in range(plan.load.clients)
+        for call in open_loop(plan.load, client, "measure", 2.0, opens=False)
+    }
+    # The request without a time, at 10.5 s, has one that its replica draws.
+    assert played == {
+        0: 3.0,
+        250_000_000: NOT_RECORDED / 1e6,
+        500_000_000: 5.0,
+        10**9: 6.0,
+        1_950_000_000: 7.0,
+    }
+    # The replicas' mean is that of the trace, so plan and capacity are right.
+    assert experiment.replicas.service_time_ms.mean == pytest.approx((2 + 3 + 5 + 6 + 7) / 5)
+    again = tmp_path / "elsewhere" / "e.yaml"
+    again.parent.mkdir()
+    again.write_text(experiment_yaml(experiment))
+    assert load_experiment(str(again)) == experiment
+
+
+def test_a_run_stores_the_recorded_service_times(tmp_path: Path) -> None:
+    write_trace(tmp_path, times_ms=TIMES_MS)
+    experiment = load_experiment(write_experiment(tmp_path, workload=RECORDED, service={}))
+    with stored_experiment(experiment) as (text, (file,)):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "e.yaml").write_text(text)
+        (tmp_path / "run" / file.name).write_bytes(file.read_bytes())
+    stored = load_experiment(str(tmp_path / "run" / "e.yaml"))
+    assert plan_cells(stored)[0].load == plan_cells(experiment)[0].load
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "changes", "message"),
+    [
+        (
+            (),
+            {},
+            "workload.trace: .*t.parquet: has no times of targets .target_time_ns.; leave service_times out",
+        ),
+        ((None,) * 9, {}, "workload.trace: .*t.parquet: no request in the window has a time of its target"),
+        (
+            TIMES_MS,
+            {"service": SERVICE},
+            "replicas.service_time_ms: the trace gives it .service_times.; leave it",
+        ),
+        (
+            TIMES_MS,
+            {"workload": {**RECORDED, "calls": {"GetVideo": 1}}},
+            "workload.trace.service_times: GetVideo takes a service time for each message",
+        ),
+    ],
+)
+def test_service_times_that_cannot_be_played_are_one_line(
+    tmp_path: Path, times_ms: tuple[float | None, ...], changes: dict[str, Any], message: str
+) -> None:
+    write_trace(tmp_path, times_ms=times_ms)
+    with pytest.raises(UserError, match=rf"^\S+e.yaml:1: {message}") as error:
+        load_experiment(write_experiment(tmp_path, **{"workload": RECORDED, "service": {}, **changes}))
     assert "\n" not in str(error.value)
 
 

@@ -23,6 +23,12 @@ def test_the_docker_testbed_refuses_a_roll_that_takes_longer_than_the_measured_w
     assert incompatibility(longer, "docker") is None
 
 
+def test_the_docker_testbed_refuses_a_control_plane() -> None:
+    reason = incompatibility(load_experiment("sticky_without_proxy"), "docker")
+    where = "follows a control plane on loopback, which containers cannot reach; run it with --testbed local"
+    assert reason == f"sticky_without_proxy: arm cookie (route xds) {where}"
+
+
 def test_the_external_testbed_refuses_events() -> None:
     reason = incompatibility(load_experiment("drain"), "external")
     assert reason is not None
@@ -33,7 +39,7 @@ def test_the_external_testbed_refuses_events() -> None:
 
 @pytest.mark.parametrize(
     ("testbed", "refused"),
-    [("local", {"partition"}), ("docker", {"rolling_deploy"})],
+    [("local", {"partition"}), ("docker", {"rolling_deploy", "proxyless", "sticky_without_proxy"})],
     ids=str,
 )
 def test_a_testbed_accepts_all_other_experiments(testbed: str, refused: set[str]) -> None:

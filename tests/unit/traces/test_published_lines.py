@@ -108,6 +108,15 @@ def test_entries_of_2016_end_after_the_trace_id() -> None:
     assert row["client"] == "1.2.3.4:5"
 
 
+@pytest.mark.parametrize("agent", ["curl", 'a\\"b', 'a\\" \\"b'])
+def test_the_trace_id_is_found_where_it_is_wanted(agent: str) -> None:
+    line = f'{FIRST} "GET / HTTP/1.1" "{agent}" {REST.replace("Root=1-5", "Self=1-5;Root=1-7;lab=3")}'
+    (row,) = parse_alb(line.encode(), AlbFields(request=True)).to_dicts()
+    assert row["request"] == "Self=1-5;Root=1-7;lab=3"
+    assert (row["time_ns"], row["ended_ns"]) == (CREATED, 1_530_570_180_186_641_000)
+    assert "request" not in parse_alb(line.encode()).columns
+
+
 def test_no_target_and_negative_times() -> None:
     line = FIRST.replace("10.0.0.1:80 0.010 0.100 0.020 200 200", "- -1 -1 -1 400 -")
     row = one(f'{line} "- http://a.example:80- " "-" - - - "-" "-" "-" - 2018-07-02T22:22:48.364000Z "-" "-"')
