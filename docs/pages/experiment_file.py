@@ -12,7 +12,7 @@ from harness.spec.model import ReplicaOverrides, Teaching, TraceSource
 from harness.spec.problems import in_words, schema_at
 from harness.spec.rate import Bursts, PointsOfRate, Ramp, Sine, Spike, Steps
 from harness.spec.search import Condition, Search
-from services.settings import Outage, ServiceTime, SessionCache
+from services.settings import DearRequests, Outage, ServiceTime, SessionCache
 
 INTRODUCTION = """\
 # The experiment file
@@ -63,6 +63,13 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("`teaching`", "", Teaching, ""),
     ("`replicas`", "", Replicas, ""),
     ("`replicas.service_time_ms`", "", ServiceTime, ""),
+    (
+        "`replicas.service_time_ms.dear`",
+        "The same requests are dear in every arm. The simulator has them, too; the planner's forecast leaves "
+        "them out, and says so.",
+        DearRequests,
+        "",
+    ),
     ("`replicas.cache`", "Stickiness makes hits in the session cache likely.", SessionCache, ""),
     ("`replicas.outage`", "", Outage, ""),
     ("`replicas.different.replica-N`", "Settings of single replicas.", ReplicaOverrides, ""),

@@ -21,7 +21,6 @@ RUNS = ROOT / "build" / "pictures"
 # Picture below docs/images -> experiment and plot. capacity.png is made by `make capacity`.
 PICTURES: dict[str, tuple[str, str]] = {
     "sticky-share.png": ("sticky", "share_per_replica"),
-    "sticky-clients.png": ("sticky", "clients_on_replicas"),
     "few-vs-many-sweep.png": ("few_vs_many", "sweep"),
     "crash-ribbon.png": ("replica_crash", "session_ribbon"),
     "partition-ribbon.png": ("partition", "session_ribbon"),

@@ -60,6 +60,7 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         "awaits_answers": arm.await_each_answer,
         "messages_per_stream": plan.workload.messages_per_stream,
         "planned_rate_per_s": plan.load.rate_per_s,
+        "own_tasks": plan.workload.locustfile is not None,
         "planned_rates_per_s": planned_rates(plan.load, plan.workload.duration_s),
     }
     for name, value in planned.items():

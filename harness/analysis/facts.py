@@ -97,7 +97,9 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             # from its rate by 2 % by chance. That is not a fault of the generator.
             planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
-            streams=streams_of(cell.messages(), rows, record.messages_per_stream),
+            streams=streams_of(
+                cell.messages(), rows, None if record.own_tasks else record.messages_per_stream
+            ),
             replica_series=replica_series_of(answered, waits, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,

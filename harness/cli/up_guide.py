@@ -56,7 +56,7 @@ def guide(experiment: Experiment, plan: CellPlan, live: LiveCell, authority: Pat
         f"  grpcurl -proto {PROTO} -insecure -vv -d @ {tls_target} {SERVICE}/GetVideo",
         f"    and type ids: {ONE_ID}",
         *(session_lines(_traits(plan), target) if plan.arm.route == "envoy" else []),
-        "For the commands of README.md and docs/clients.md:",
+        "For the commands of docs/by-hand.md and docs/clients.md:",
         f"  export SERVER={target} TLS_SERVER={tls_target}",
         "Ctrl-C stops everything.",
     ]

@@ -268,6 +268,8 @@ def _left_out(experiment: Experiment) -> list[str]:
         notes.append("All targets are alike and healthy: slow, failing and caching ones are left out.")
     if (work := experiment.workload).changes:
         notes.append(f"The rate changes: this is for its peak. The mean is {work.mean_rate_per_s:,.4g}/s.")
+    if experiment.replicas.service_time_ms.dear is not None:
+        notes.append("All requests are alike: dear ones are left out, and with them the long waits.")
     if experiment.events:
         notes.append("Nothing happens meanwhile: the events are left out.")
     if list(experiment.workload.calls) != ["AddVideo"]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 
@@ -16,7 +17,7 @@ from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.prediction import Prediction, read_prediction
 from harness.record.summary import Summary
 from harness.report.finding import MAX_NAMED, finding_of
-from harness.report.tables import Table
+from harness.report.tables import Table, named
 from harness.report.terminal import entry
 
 SURPRISE = "surprise"
@@ -75,7 +76,7 @@ def _row(one: Comparison) -> list[str]:
     unit = METRICS[one.metric].unit
     word = SURPRISE if one.is_surprise else "costs not known yet" if one.costs_missing else ""
     return [
-        f"{one.arm}, {headline_of(one.metric)}",
+        Markup("{}, {}").format(one.arm, named(one.metric)),
         f"{show(one.median, unit)} ({show(one.low)}-{show(one.high)})",
         show(one.measured_median, unit),
         f"{one.inside} of {len(one.measured)}",

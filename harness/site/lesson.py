@@ -8,14 +8,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.metrics.headlines import headline_of
 from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.record.summary import ArmSummary
 from harness.report.assets import module_script, style
 from harness.report.finding import finding_of
 from harness.report.setup_drawing import draw_setup
 from harness.report.story import lesson_of, on_aws
-from harness.report.tables import Table, figure_of
+from harness.report.tables import Table, figure_of, named
 from harness.report.what_if import what_if_of
 from harness.site.chosen import Choice
 from harness.site.exercise import answers_of
@@ -113,7 +112,7 @@ def _meaning(experiment: Experiment, arm: str) -> Markup:
 def _evidence(facts: RunFacts) -> Table:
     arms = facts.summary.arms
     rows = [[in_words(name), f"{arm.requests:,}", *_figures(arm), _failed(arm)] for name, arm in arms.items()]
-    head = [f"{headline_of(metric)}{unit}" for metric, unit in _EVIDENCE.items()]
+    head = [Markup("{}{}").format(named(metric), unit) for metric, unit in _EVIDENCE.items()]
     return Table(["Arm", "requests", *head, "failed"], rows)
 
 

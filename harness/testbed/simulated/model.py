@@ -13,7 +13,7 @@ from harness.plan.cells import CellPlan
 from harness.policies.registry import options_of, traits_of
 from harness.spec.experiment import Experiment
 from harness.testbed.simulated.codes import CODES
-from harness.testbed.simulated.proxy import proxy_of
+from harness.testbed.simulated.proxy import keeps_draining, proxy_of
 from harness.testbed.simulated.timeline import Happening, happenings_of
 from lb.plan import NOT_RECORDED, NS_PER_S, Phase, first_phase, open_loop
 from lb.policies import RING_SIZE_CAP
@@ -53,7 +53,7 @@ def system_of(experiment: Experiment, plan: CellPlan) -> System:
         seed=int.from_bytes(seed[:6]),
         changes=tuple(changes),
         joining=new_replicas(plan.events),
-        **(proxy_of(arm) if arm.route == "envoy" else {}),
+        **(proxy_of(arm) if arm.route == "envoy" else {"keep_draining": keeps_draining(arm)}),
     )
 
 
@@ -112,6 +112,8 @@ def _policy(plan: CellPlan) -> Policy:
         if name == "ring_hash":
             size = (options.min_ring_size, min(options.max_ring_size, RING_SIZE_CAP))
             return Policy("client", "ring_hash", ring_size=size)
+        if name == "sticky":
+            return Policy("client", "round_robin", sticky=arm.cookie_jar)
         return Policy("client", "round_robin")
     if name == "sticky":
         return Policy("proxy", options.first_pick, sticky=arm.cookie_jar, strict=options.strict)

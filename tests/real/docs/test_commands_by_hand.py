@@ -1,4 +1,4 @@
-"""The commands in the part "By hand" of README.md work with the addresses that `up` prints."""
+"""The commands of docs/by-hand.md work with the addresses that `up` prints."""
 
 import re
 import signal
@@ -8,7 +8,7 @@ import pytest
 from lab_process import ROOT, StartLab, experiment_file
 from other_clients import path_with, shell
 
-PART = (ROOT / "README.md").read_text().partition("\n## By hand\n")[2]
+PART = (ROOT / "docs" / "by-hand.md").read_text()
 COMMANDS = PART.partition("```sh\n")[2].partition("```")[0].splitlines()
 TYPED = COMMANDS[-1]  # what the reader types into the last command
 
