@@ -46,7 +46,7 @@ class SettingsModel(BaseModel):
 class DearRequests(SettingsModel):
     """Some requests cost far more than the others."""
 
-    share: float = Field(gt=0, lt=1, description="share of the requests that are dear, drawn one by one")
+    share: float = Field(gt=0, le=0.99, description="share of the requests that are dear, drawn one by one")
     factor: float = Field(gt=1, le=1000, description="mean service time of dear requests / of the others")
 
 
