@@ -33,9 +33,10 @@ from locust import User, events
 
 from lb.channel import open_channel
 from lb.settings import ClientSettings
+from load.locust_adapter import CallFailedError
 from load.page_guard import guard_page
 from load.recorded_calls import CallLog, EndedCall, RecordedCalls
-from load.row_batches import NO_ANSWER, CallFailedError
+from load.row_batches import NO_ANSWER
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 

@@ -2,11 +2,13 @@
 
 from simulator.compiled import compiled
 from simulator.health import refresh
+from simulator.randomness import draw
 from simulator.replicas import CANCELLED_LATE, arrive, cancel, finish
 from simulator.state import (
     BACK_AT_BALANCER,
     BEHAVE,
     CHECK,
+    CLIENT,
     DONE,
     DOWN,
     DRAIN,
@@ -86,6 +88,10 @@ def _change_endpoint(s: State, number: int, kind: int) -> None:
             replica.passes, replica.fails = world.healthy_after - 1, 0
             if world.checks != NO_CHECKS:
                 push(s, 0, CHECK, number)
+    if world.balancer == CLIENT:
+        # With each list of endpoints gRPC begins its turns anew, at a replica drawn at random.
+        for channel in range(len(s.channels)):
+            s.channels[channel].turn = draw(world)
     refresh(s)
 
 

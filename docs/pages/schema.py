@@ -31,7 +31,7 @@ def schema_text() -> str:
         for name, policy in policies.items()
     ]
     definitions["Workload"]["oneOf"] = [
-        {"required": [key]} for key in ("rate_per_s", "think_time_ms", "locustfile")
+        {"required": [key]} for key in ("rate_per_s", "think_time_ms", "trace", "locustfile")
     ]
     _relax(schema, definitions)
     definitions["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
@@ -40,21 +40,22 @@ def schema_text() -> str:
 
 
 def _relax(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """Say which keys a file leaves out that plays a trace or a Locust file, or calls another service."""
-    definitions["Workload"]["oneOf"].append({"required": ["trace"]})
-    for section, keys in (("Replicas", ("slots", "service_time_ms")), ("Workload", ("calls",))):
-        for key in keys:
-            definitions[section]["required"].remove(key)
+    """Say which keys a file leaves out with a trace, a Locust file, or a service that is not the lab's."""
+    for key in ("slots", "service_time_ms"):
+        definitions["Replicas"]["required"].remove(key)
+    work = definitions["Workload"]
+    for usual in (work["then"]["required"], work["else"]["else"]["required"]):
+        usual.remove("calls")
     own = {"required": ["service"]}
     times = {"properties": {"service_times": {"const": "recorded"}}, "required": ["service_times"]}
     recorded = {
         "properties": {"workload": {"properties": {"trace": times}, "required": ["trace"]}},
         "required": ["workload"],
     }
-    of_calls = {"if": {"required": ["locustfile"]}, "else": {"required": ["calls"]}}
-    needed = {"replicas": {"required": ["slots"]}, "workload": of_calls}
+    locust = {"properties": {"workload": {"required": ["locustfile"]}}, "required": ["workload"]}
     schema["allOf"] = [
-        {"if": own, "else": {"properties": needed}},
+        {"if": own, "else": {"properties": {"replicas": {"required": ["slots"]}}}},
+        {"if": {"anyOf": [own, locust]}, "else": {"properties": {"workload": {"required": ["calls"]}}}},
         {
             "if": {"anyOf": [own, recorded]},
             "else": {"properties": {"replicas": {"required": ["service_time_ms"]}}},

@@ -118,6 +118,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
             interruptions=interruptions_of(read_machine(cell.folder)),
+            disturbed=record.disturbed,
             stages=stage_times(joined.rows, joined.stages),
             generator=generator_share(joined.rows),
             cpu_cores={

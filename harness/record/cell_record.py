@@ -42,12 +42,12 @@ class FailureRecord(Record):
     calls: int = Field(description="requests that ended so, warm-up included")
 
 
-def _false(value: bool) -> bool:
-    return not value
-
-
 def _nothing(value: str | None) -> bool:
     return value is None
+
+
+def _false(value: bool) -> bool:
+    return not value
 
 
 class CellRecord(Record):

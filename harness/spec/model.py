@@ -32,6 +32,7 @@ from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
 from harness.spec.own_service import OwnService
 from harness.spec.rate import Bursts, RateOverTime, first_per_s, mean_per_s, peak_per_s
+from harness.spec.search import Search
 from lb.settings import MAX_PAYLOAD_BYTES
 from services.settings import ReplicaSettings, SettingsModel, WorkSettings
 
@@ -181,11 +182,12 @@ class Teaching(Model):
 
 def _trace_or_numbers(schema: dict[str, Any]) -> None:
     """Say in the JSON schema that a file with a trace or a Locust file leaves out what that gives."""
-    of_trace = ("clients", "duration_s")
-    schema["required"] = [name for name in schema["required"] if name not in of_trace]
+    given = {"trace": ("clients", "duration_s"), "locustfile": ("clients", "calls")}
+    usual = schema["required"]
+    schema["required"] = [name for name in usual if not any(name in names for names in given.values())]
+    schema |= {"if": {"required": ["trace"]}, "then": {"required": ["calls"]}}
     of_locust = {"if": {"required": ["locustfile"]}, "then": {"required": ["users", "duration_s"]}}
-    usual = {**of_locust, "else": {"required": list(of_trace)}}
-    schema |= {"if": {"not": {"required": ["trace"]}}, "then": usual}
+    schema["else"] = {**of_locust, "else": {"required": usual}}
 
 
 class TraceSource(Model):
@@ -405,6 +407,11 @@ class ExperimentModel(Model):
     )
     events: list[Event] = Field(
         default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured"
+    )
+    search: Search | None = Field(
+        default=None,
+        description="the highest value at which a condition holds is looked for in each arm (default: no "
+        "search)",
     )
     repeats: Repeats = Field(
         default=RepeatRange(min=3, max=9),

@@ -143,6 +143,24 @@ def test_a_drained_replica_fails_nobody() -> None:
     assert share_of(moved, 0, 1001, 3000) == 0
 
 
+def test_no_replica_inherits_all_sessions_where_clients_pick() -> None:
+    # With each list of endpoints gRPC begins its turns anew, at random.
+    policy, calls = Policy("client", "round_robin", sticky=True), poisson(1200, 4 * EVEN, 10)
+    drained = fleet(4, policy, 50, changes=(change(1000, "drain"),))
+    found = simulate(drained, calls)
+    before, after = calls.planned_ns < 950 * MS, calls.planned_ns > 1050 * MS
+    homes = {
+        int(session): (set(found.replica[own & before]), set(found.replica[own & after]))
+        for session in np.unique(calls.session)
+        for own in [calls.session == session]
+    }
+    moved = [new for old, new in homes.values() if old == {0}]
+    assert len(moved) > 5
+    assert all(0 not in new for new in moved)
+    assert len(set.union(*moved)) > 1
+    assert all(new <= old for old, new in homes.values() if 0 not in old)
+
+
 def test_a_new_replica_gets_its_share_and_no_old_session() -> None:
     turns = run(change(1000, "join", 3), joining=1)
     assert states(turns, 3) == ["absent", "unhealthy", "healthy"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from harness.spec.arm import Arm
 from harness.spec.experiment import Experiment, Workload
-from harness.testbed.simulated.timeline import EFFECTS, WITHOUT_PROXY
+from harness.testbed.simulated.timeline import BY_CONTROL_PLANE, EFFECTS, WITHOUT_PROXY
 
 MAX_RING_THAT_CHANGES = 16_384  # points of a ring that is built anew when replicas come and go
 # Policies of each route that the simulator has.
@@ -12,8 +12,11 @@ POLICIES = {
     "envoy": ("round_robin", "least_request", "random", "ring_hash", "maglev", "sticky", "weighted"),
     "envoy-l4": ("round_robin", "source_address_hash"),
     "direct": ("pick_first", "round_robin", "ring_hash"),
-    "xds": ("round_robin", "ring_hash"),
+    "xds": ("round_robin", "ring_hash", "sticky"),
 }
+
+# Of other routes: WITHOUT_PROXY.
+MODELLED_EVENTS = {"envoy": tuple(EFFECTS), "xds": (*WITHOUT_PROXY, *BY_CONTROL_PLANE)}
 
 
 def not_modelled(experiment: Experiment, arm: Arm) -> list[str]:
@@ -36,7 +39,7 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield f"policy {arm.policy} on route {arm.route}"
     if arm.options.get("slow_start_s") is not None:
         yield "slow_start_s"
-    kinds = EFFECTS if arm.route == "envoy" else WITHOUT_PROXY
+    kinds = MODELLED_EVENTS.get(arm.route, WITHOUT_PROXY)
     events = experiment.events_of(arm)
     if others := list(dict.fromkeys(event.do for event in events if event.do not in kinds)):
         yield f"events ({', '.join(others)}) on route {arm.route}"

@@ -24,8 +24,13 @@ def proxy_of(arm: Arm) -> dict[str, Any]:
         "retries": _retries(arm),
         "panic_percent": PANIC_THRESHOLD_PERCENT if panic is None else panic,
         "max_active": 0 if breaker is None else breaker.max_requests,
-        "keep_draining": arm.policy == "sticky" and bool(arm.options.get("keep_draining")),
+        "keep_draining": keeps_draining(arm),
     }
+
+
+def keeps_draining(arm: Arm) -> bool:
+    """Return whether sessions stay on a replica that drains."""
+    return arm.policy == "sticky" and bool(arm.options.get("keep_draining"))
 
 
 def _checks(check: ProxyHealthCheck) -> HealthChecks | None:

@@ -39,6 +39,8 @@ EFFECTS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
 }
 # Those that need no proxy: nobody has to learn of them.
 WITHOUT_PROXY = ("slow", "fail", "heal", "pause", "resume")
+# Those of which a control plane tells the clients.
+BY_CONTROL_PLANE = ("drain", "remove", "add")
 
 
 @dataclass(frozen=True)

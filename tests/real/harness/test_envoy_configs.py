@@ -9,6 +9,7 @@ import pytest
 from envoy_process import EnvoyProcess, arm_of, endpoints_of, start_envoy_process
 
 from harness.errors import LabError
+from harness.fields import PROXIED
 from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.proxy.admin import confirm_envoy
 from harness.proxy.render import EnvoyFiles, envoy_program, group_of, render, write_endpoints
@@ -29,17 +30,17 @@ HEALTH: dict[str, Any] = {
     "circuit_breaker": {"max_requests": 7},
     "retries": {**RETRIES, "budget_percent": 12.5},
 }
-PROXIED = {route: policies for route, policies in POLICIES_OF_ROUTE.items() if route != "direct"}
+BEHIND_ENVOY = {route: POLICIES_OF_ROUTE[route] for route in PROXIED}
 
 
 def first_example(policy: str) -> dict[str, Any]:
-    return dict(PROXIED["envoy"][policy].examples[0])
+    return dict(BEHIND_ENVOY["envoy"][policy].examples[0])
 
 
 CASES = [
     *(
         arm_of(route, name, options)
-        for route, policies in PROXIED.items()
+        for route, policies in BEHIND_ENVOY.items()
         for name, policy in policies.items()
         for options in policy.examples
     ),

@@ -81,6 +81,7 @@ CASES: dict[str, dict[str, Any]] = {
     "layer 4": {"arm": {"route": "envoy-l4", "policy": "round_robin"}, "clients": 40},
     "direct": {"arm": DIRECT, "clients": 20},
     "direct to one": {"arm": {"route": "direct", "policy": "pick_first"}, "clients": 40},
+    "control plane": {"arm": {"route": "xds", "policy": "round_robin"}, "clients": 20},
     "by DNS": {"arm": DIRECT | {"discovery": "dns"}, "clients": 10},
     "events": {"arm": ENVOY, "clients": 3, "count": 10, "events": SLOW},
     "load processes": {"arm": DIRECT, "clients": 30, "processes": 3},

@@ -89,12 +89,13 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("arm", "servers"), [("sticky", 4), ("client", 3)])
+@pytest.mark.parametrize(("arm", "servers"), [("sticky", 4), ("client", 3), ("mesh", 3)])
 def test_the_printed_addresses_and_command_work(
     arm: str, servers: int, start_lab: StartLab, tmp_path: Path, temporary: Path
 ) -> None:
     arms = {
         "client": {"route": "direct", "policy": "round_robin"},
+        "mesh": {"route": "xds", "policy": "round_robin"},
         "sticky": {"route": "envoy", "policy": "sticky"},
     }
     lab = start_lab("up", experiment_file(tmp_path, arms=arms), "--arm", arm)

@@ -11,6 +11,7 @@ from harness.spec.yaml_file import dump_tree
 ROUTES: dict[str, dict[str, Any]] = {
     "envoy": {"route": "envoy", "policy": "round_robin"},
     "direct": {"route": "direct", "policy": "round_robin"},
+    "xds": {"route": "xds", "policy": "round_robin"},
     "dns": {"route": "direct", "policy": "round_robin", "discovery": "dns"},
 }
 DURATION_S = 10.0

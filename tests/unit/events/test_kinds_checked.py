@@ -109,9 +109,10 @@ def test_it_has_a_target_or_none(kind: EventKind, tmp_path: Path) -> None:
 
 
 @each_kind
-def test_it_needs_a_proxy_where_it_is_about_one(kind: EventKind, tmp_path: Path) -> None:
-    why = refusal(tmp_path, example_timeline(kind), "direct")
-    assert ("route 'direct' has no proxy" in why) == (kind.aim == "proxy")
+@pytest.mark.parametrize("route", ["direct", "xds"])
+def test_it_needs_a_proxy_where_it_is_about_one(kind: EventKind, route: str, tmp_path: Path) -> None:
+    why = refusal(tmp_path, example_timeline(kind), route)
+    assert (f"route '{route}' has no proxy" in why) == (kind.aim == "proxy")
 
 
 @each_kind

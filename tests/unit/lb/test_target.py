@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from lb.driver_options import parse
 from lb.target import resolver_target, xds_bootstrap
 
 
@@ -58,3 +59,12 @@ def test_only_a_target_with_a_control_plane_has_a_bootstrap() -> None:
     assert xds_bootstrap("127.0.0.1:50051") is None
     found = json.loads(xds_bootstrap("xds://127.0.0.1:18000/videos") or "")
     assert [server["server_uri"] for server in found["xds_servers"]] == ["127.0.0.1:18000"]
+
+
+def test_the_driver_leaves_the_policy_to_the_control_plane(capsys: pytest.CaptureFixture[str]) -> None:
+    target = "xds://127.0.0.1:18000/videos"
+    assert parse([target]).service_config is None
+    assert parse(["127.0.0.1:18000"]).service_config is not None
+    with pytest.raises(SystemExit):
+        parse(["--policy", "ring_hash", target])
+    assert "--policy: the control plane says how to balance; leave it out" in capsys.readouterr().err

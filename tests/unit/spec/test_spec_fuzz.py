@@ -67,6 +67,7 @@ SCALARS = st.one_of(
             "envoy",
             "envoy-l4",
             "direct",
+            "xds",
             "sticky",
             "weighted",
             "ring_hash",
