@@ -55,7 +55,8 @@ def fill_in_locustfile(tree: dict[str, Any], folder: Path, *, stored: bool) -> N
         return
     if tree.get("service") is not None:
         raise UserError(
-            "workload.locustfile: its users call the lab's own service; leave out `service`, or the Locust file"
+            "workload.locustfile: its users call the lab's own service; leave out `service`, or "
+            "the Locust file"
         )
     for key, why in REFUSED_WITH_LOCUSTFILE.items():
         if key in work:

@@ -132,7 +132,5 @@ def test_a_service_of_ones_own_has_no_locust_file(tmp_path: Path) -> None:
     service = {"proto": "reflection", "method": "a.B/C", "requests": {}, "replica_from": "header x"}
     tree = {**BASE, "replicas": {"count": 2}, "service": service}
     (tmp_path / "own.yaml").write_text(json.dumps(tree))
-    with pytest.raises(
-        UserError, match="workload.locustfile: its users call the lab's own service; leave out"
-    ):
+    with pytest.raises(UserError, match="its users call the lab's own service; leave out"):
         load_experiment(str(tmp_path / "own.yaml"))
