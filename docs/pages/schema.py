@@ -43,9 +43,6 @@ def _relax(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
     """Say which keys a file leaves out with a trace, a Locust file, or a service that is not the lab's."""
     for key in ("slots", "service_time_ms"):
         definitions["Replicas"]["required"].remove(key)
-    work = definitions["Workload"]
-    for usual in (work["then"]["required"], work["else"]["else"]["required"]):
-        usual.remove("calls")
     own = {"required": ["service"]}
     times = {"properties": {"service_times": {"const": "recorded"}}, "required": ["service_times"]}
     recorded = {
