@@ -53,6 +53,11 @@ def fill_in_locustfile(tree: dict[str, Any], folder: Path, *, stored: bool) -> N
             if key in work:
                 raise UserError(f"workload.{key}: only with `locustfile`; expected clients and a rate")
         return
+    if tree.get("service") is not None:
+        raise UserError(
+            "workload.locustfile: its users call the lab's own service; leave out `service`, or "
+            "the Locust file"
+        )
     for key, why in REFUSED_WITH_LOCUSTFILE.items():
         if key in work:
             raise UserError(f"workload.{key}: {why}; leave it out")
@@ -89,10 +94,6 @@ def locust_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     work = experiment.workload
     if work.locustfile is None:
         return
-    if experiment.service is not None:
-        own = ("workload", "locustfile")
-        told = "its users call the lab's own service; leave out `service`, or the Locust file"
-        yield Problem((own, ("service",)), f"{dotted(own)}: {told}")
     seconds = work.clients / (work.spawn_rate or work.clients)
     if seconds > MAX_SPAWN_S:
         path = ("workload", "spawn_rate")

@@ -125,3 +125,12 @@ def test_the_schema_for_editors_takes_it(tmp_path: Path) -> None:
         assert not schema.is_valid({**BASE, "workload": work})
     assert not schema.is_valid({**BASE, "workload": {**BASE["workload"], "rate_per_s": 3}})
     assert not schema.is_valid({**BASE, "workload": {"rate_per_s": 3, "duration_s": 2, "clients": 3}})
+
+
+def test_a_service_of_ones_own_has_no_locust_file(tmp_path: Path) -> None:
+    load(tmp_path)
+    service = {"proto": "reflection", "method": "a.B/C", "requests": {}, "replica_from": "header x"}
+    tree = {**BASE, "replicas": {"count": 2}, "service": service}
+    (tmp_path / "own.yaml").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match="its users call the lab's own service; leave out"):
+        load_experiment(str(tmp_path / "own.yaml"))
