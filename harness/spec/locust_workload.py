@@ -89,6 +89,10 @@ def locust_problems(experiment: ExperimentModel) -> Iterator[Problem]:
     work = experiment.workload
     if work.locustfile is None:
         return
+    if experiment.service is not None:
+        own = ("workload", "locustfile")
+        told = "its users call the lab's own service; leave out `service`, or the Locust file"
+        yield Problem((own, ("service",)), f"{dotted(own)}: {told}")
     seconds = work.clients / (work.spawn_rate or work.clients)
     if seconds > MAX_SPAWN_S:
         path = ("workload", "spawn_rate")

@@ -4,6 +4,10 @@ Each reason stands at the override (load/locust_adapter.py, load/encrypted_socke
 these tests fail if it names a method of its own as one of the lab's, or calls an overridden one no more.
 """
 
+# Imported first: it sets the variable without which Locust changes the standard library of this process.
+import load.main  # noqa: F401
+
+# isort: split
 import inspect
 from typing import Any
 

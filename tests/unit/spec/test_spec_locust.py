@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from harness.errors import UserError
+from harness.paths import EXPERIMENTS
 from harness.plan.cells import plan_cells
 from harness.run.stored_experiment import stored_experiment
 from harness.spec.experiment import Experiment, load_experiment
@@ -111,3 +113,15 @@ def test_where_it_cannot_run(tmp_path: Path) -> None:
     assert incompatibility(experiment, "local") is None
     assert "this file is not in the containers" in str(incompatibility(experiment, "docker"))
     assert "locustfile (the tasks of its users)" in not_modelled(experiment, experiment.arms["sticky"])
+
+
+def test_the_schema_for_editors_takes_it(tmp_path: Path) -> None:
+    """As the models do: with a Locust file, clients and calls are left out and users are needed."""
+    schema = jsonschema.Draft202012Validator(json.loads((EXPERIMENTS / "schema.json").read_text()))
+    assert schema.is_valid(BASE)
+    load(tmp_path)
+    for missing in ("users", "duration_s"):
+        work = {key: value for key, value in BASE["workload"].items() if key != missing}
+        assert not schema.is_valid({**BASE, "workload": work})
+    assert not schema.is_valid({**BASE, "workload": {**BASE["workload"], "rate_per_s": 3}})
+    assert not schema.is_valid({**BASE, "workload": {"rate_per_s": 3, "duration_s": 2, "clients": 3}})
