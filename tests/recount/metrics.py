@@ -32,7 +32,34 @@ def recount_cell(cell: CellFiles) -> Figures:
     figures |= _latencies(cell, rows)
     figures |= _stages(cell)
     figures |= _endpoints(cell)
+    figures |= _cpu(cell, len(rows))
     return figures
+
+
+def _cpu(cell: CellFiles, requests: int) -> Figures:
+    """Return the CPU time a request of the parts, in microseconds."""
+    cores: dict[str, float] = {}
+    for part in {row["part"] for row in cell.usage}:
+        moments = [(int(row["t_ns"]), int(row["cpu_ns"])) for row in cell.usage if row["part"] == part]
+        sooner = max((n for n, (at, _) in enumerate(moments) if at <= cell.start_ns), default=0)
+        later = next((n for n, (at, _) in enumerate(moments) if at >= cell.end_ns), len(moments) - 1)
+        seen = moments[sooner : later + 1]
+        if len(seen) > 1 and seen[-1][0] > seen[0][0]:
+            used = sum(max(0, two[1] - one[1]) for one, two in pairwise(seen))
+            cores[part] = used / (seen[-1][0] - seen[0][0])
+
+    def each(*parts: str) -> float | None:
+        if "load" not in cores or not requests:
+            return None
+        return sum(cores[part] for part in parts) * cell.seconds * 1e6 / requests
+
+    replicas = [part for part in cores if part.startswith("replica-")]
+    return {
+        "cpu.clients_us_per_request": each("load"),
+        "cpu.proxy_us_per_request": each(*({"envoy"} & cores.keys())),
+        "cpu.replicas_us_per_request": each(*replicas),
+        "cpu.all_us_per_request": each(*cores),
+    }
 
 
 def _outcomes(cell: CellFiles, rows: Sequence[Row]) -> Figures:

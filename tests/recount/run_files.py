@@ -22,6 +22,7 @@ class CellFiles:
     proxy: pl.DataFrame | None
     events: list[Row]
     machine: Row | None
+    usage: list[Row]
 
     @property
     def start_ns(self) -> int:
@@ -81,6 +82,7 @@ def _read_cell(folder: Path) -> CellFiles:
         proxy=_table(folder / "proxy.parquet"),
         events=[json.loads(line) for line in log.read_text().splitlines()] if log.exists() else [],
         machine=_json(machine) if machine.exists() else None,
+        usage=_usage(folder / "usage.csv"),
     )
 
 
@@ -91,3 +93,11 @@ def _json(path: Path) -> Row:
 
 def _table(path: Path) -> pl.DataFrame | None:
     return pl.read_parquet(path) if path.exists() else None
+
+
+def _usage(path: Path) -> list[Row]:
+    """Return the whole lines of usage.csv: its last one may be cut off."""
+    if not path.exists():
+        return []
+    head, *lines = [line.split(",") for line in path.read_text().splitlines()]
+    return [dict(zip(head, line, strict=True)) for line in lines if len(line) == len(head) and line[-1]]

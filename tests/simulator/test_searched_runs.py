@@ -2,13 +2,15 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 import tests.simulator.kernels  # noqa: F401
 from harness.analysis.compare import compare, differences
-from harness.analysis.summary import summarise
+from harness.analysis.summary import facts_of, summarise
 from harness.cli.main import main
 from harness.metrics.registry import CAPACITY
 from harness.output.safe_console import SafeConsole
@@ -17,6 +19,8 @@ from harness.record.prediction import PREDICTION, ArmPrediction, Band, Predictio
 from harness.record.record_file import write_record
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY
+from harness.report.plots import PLOTS
+from harness.report.plotting import NARROW_IN, RC, PlotData, lay_out
 from harness.report.terminal import print_summary
 from harness.run.repeats import Claims
 from harness.run.search import SearchRounds
@@ -53,6 +57,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
     return read_run(folder)
+
+
+def test_its_plot_fits_a_phone(run: Run) -> None:
+    facts = facts_of(run)
+    with mpl.rc_context(RC):
+        search = summarise(run, facts).search
+        data = replace(PlotData.of(run.experiment, facts, search), narrow=True)
+        assert PLOTS["search"].applies(data)
+        figure = PLOTS["search"].draw(data)
+        lay_out(figure)
+    assert figure.get_figwidth() == NARROW_IN
+    boxes = [axes.get_tightbbox() for axes in figure.axes] + [
+        one.get_window_extent() for one in figure.legends
+    ]
+    assert all(box.x0 >= -2 and box.x1 <= figure.bbox.x1 + 2 for box in boxes if box is not None)
 
 
 def test_each_cell_is_an_arm_at_its_value(run: Run) -> None:
