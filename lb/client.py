@@ -57,7 +57,7 @@ class Client:
 
     async def connect(self) -> None:
         """Connect all channels: see lb.channel.connect."""
-        await asyncio.gather(*(connect(channel) for channel in self._channels))
+        await asyncio.gather(*(connect(channel, self._settings.target) for channel in self._channels))
 
     async def run_open_loop(
         self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None = None

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from harness.analysis.contradictions import contradictions_of
 from harness.analysis.facts import collect_facts
 from harness.analysis.failed_cells import failed_arms
-from harness.analysis.joined import join_cell, write_joined
+from harness.analysis.joined import JoinedFigures, join_cell, write_joined
 from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.replica_ranks import replicas_differ, shares_by_rank
@@ -58,9 +58,11 @@ def facts_of(run: Run, *, write_tables: bool = False) -> dict[str, list[CellFact
         joined = join_cell(cell, run.experiment)
         if write_tables:
             write_joined(joined, run.path)
-        found = collect_facts(cell, with_series=eventful, joined=joined)
-        facts[cell.folder.name] = replace(found, contradictions=contradictions_of(joined, run.experiment))
+        sentences, figures = contradictions_of(joined, run.experiment), JoinedFigures.of(joined)
         fingerprints[cell.folder.name] = fingerprint(joined.rows)
+        del joined  # the rows of a large cell fill a gigabyte
+        found = collect_facts(cell, with_series=eventful, joined=figures)
+        facts[cell.folder.name] = replace(found, contradictions=sentences)
     of_run = run_contradictions(run, fingerprints)
     for name, sentences in of_run.items():
         facts[name] = replace(facts[name], contradictions=(*sentences, *facts[name].contradictions))

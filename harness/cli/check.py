@@ -1,6 +1,7 @@
 """The plan of an experiment in words and figures, as `check` prints it."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,12 +18,14 @@ from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import planned_requests
 from harness.spec.expectation_checks import BOUNDS
 from harness.spec.experiment import Arm, Event, Experiment, Workload
+from harness.spec.locust_workload import CLOSED_LOOP_NOTE
 from harness.spec.model import Expectation, Replicas, TraceSource
 from harness.spec.search import Search
 from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
 
 WARNING = "warning"  # label of lines about a plan that overloads a replica
+NOTE_WIDTH = 90
 
 Lines = list[tuple[str, str]]
 
@@ -147,6 +150,12 @@ def _workload(experiment: Experiment, work: Workload) -> Lines:
 
 
 def _clients(experiment: Experiment, work: Workload) -> Lines:
+    if work.locustfile is not None:
+        pace = "at once" if work.spawn_rate is None else f"{work.spawn_rate:g}/s"
+        users = f"{work.clients} users of {work.locustfile}, started {pace}: a closed loop"
+        note = textwrap.wrap(CLOSED_LOOP_NOTE, NOTE_WIDTH)
+        told = [("clients", users), ("calls", "what their tasks call"), ("note", note[0])]
+        return [*told, *(("", line) for line in note[1:])]
     mix = ", ".join(f"{name} {weight / sum(work.calls.values()):.0%}" for name, weight in work.calls.items())
     if work.rate_per_s is None:
         rates = f"closed loop, {work.think_time_ms:g} ms of think time after each answer"

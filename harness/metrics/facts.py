@@ -104,13 +104,14 @@ class Streams:
 
     count: streams. pure: streams whose messages all name one replica.
     message_latency_ns: percentiles of received - planned over their messages; empty without messages.
-    missing: messages of all streams that were sent, with an answer or without, which never came.
+    missing: messages of all streams that were sent, with an answer or without, which never came;
+    None: it is not known how many there were to be.
     """
 
     count: int = 0
     pure: int = 0
     message_latency_ns: dict[str, float] = field(default_factory=dict)
-    missing: int = 0
+    missing: int | None = 0
 
 
 @dataclass(frozen=True)

@@ -421,7 +421,7 @@ METRICS: dict[str, Metric] = {
     "stream.missing_messages": Metric(
         "messages",
         "Messages that streams were to have and that never came: requests that are streams x messages of a "
-        "stream - messages received; 0 without streams",
+        "stream - messages received; 0 without streams. Null with a Locust file",
         lambda f: f.streams.missing,
         headline="missing messages of streams",
         clause="{} of streams never came",

@@ -79,13 +79,13 @@ def next_value(outcomes: Outcomes, guess: float, within: float, first_step: floa
     undecided = sorted(
         value for value, held in outcomes.items() if held is None and bracket.low < value < bracket.high
     )
-    growth = 1 + first_step * 2 ** (len(outcomes) - 1)
     if not bracket.is_closed and len(undecided) >= MAX_UNDECIDED:
         return None
-    if math.isinf(bracket.high):
-        return _usable(max(outcomes) * growth, outcomes)
-    if not bracket.low:
-        return _usable(min(outcomes) / growth, outcomes)
+    if not bracket.is_closed:
+        end = max(outcomes) if math.isinf(bracket.high) else min(outcomes)
+        # Beyond a value that no cell could judge, steps do not grow: perhaps the machine is at its end.
+        growth = 1 + first_step * (2 ** (len(outcomes) - 1) if outcomes[end] is not None else 1)
+        return _usable(end * growth if math.isinf(bracket.high) else end / growth, outcomes)
     gaps = [Bracket(bracket.low, bracket.high)]
     if undecided:
         gaps = [Bracket(bracket.low, undecided[0]), Bracket(undecided[-1], bracket.high)]

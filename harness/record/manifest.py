@@ -100,7 +100,9 @@ class Manifest(Record):
     testbed: str = Field(default="local", description="`local`, `docker`, `external` or `simulated`")
     testbed_options: list[str] = Field(default=[], description="testbed `external`: words of its options")
     notes: list[str] = Field(
-        default=[], description="testbeds `external`, `simulated`: what was left out or not confirmed"
+        default=[],
+        description="testbeds `external`, `simulated`: what was left out or not confirmed; with a Locust "
+        "file: what a closed loop cannot show",
     )
     not_judged: list[str] = Field(default=[], description="expectations about arms that were not run")
     load: LoadProcesses = Field(

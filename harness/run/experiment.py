@@ -28,6 +28,7 @@ from harness.run.repeats import Claims, Rounds, by_repeat, planned_rounds
 from harness.run.simulated_cell import SimulatedCellRun
 from harness.run.stored_experiment import stored_experiment
 from harness.spec.experiment import Experiment
+from harness.spec.locust_workload import CLOSED_LOOP_NOTE
 from harness.testbed.choice import FoundTestbed, find_testbed
 
 Judged = Callable[[Path, Summary], None]
@@ -191,6 +192,8 @@ def _manifest(
     found: FoundTestbed,
     external: ExternalFields,
 ) -> Manifest:
+    if experiment.workload.locustfile is not None:
+        external["notes"] = [*external.get("notes", []), CLOSED_LOOP_NOTE]
     return Manifest(
         experiment=experiment.name,
         seed=experiment.seed,

@@ -30,6 +30,7 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         planned_requests=planned_in_window(plan),
         messages_per_stream=plan.workload.messages_per_stream,
         planned_rate_per_s=plan.load.rate_per_s,
+        own_tasks=plan.workload.locustfile is not None,
         planned_rates_per_s=planned_rates(plan.load, plan.workload.duration_s),
         epoch_unix_ns=epoch.unix_ns,
         attempt=manifest.cells[plan.order].attempts + 1,

@@ -8,6 +8,7 @@ from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
 from harness.spec.expectation_checks import expectation_problems, search_problems
+from harness.spec.locust_workload import locust_problems
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem
 from harness.spec.rate import RateShape, mean_per_s
@@ -24,6 +25,7 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     """Everything that is wrong in the whole, in the order of the file."""
     yield from _loop_problems(experiment)
     yield from _trace_problems(experiment)
+    yield from locust_problems(experiment)
     yield from _rate_problems(experiment)
     yield from _repeat_problems(experiment)
     yield from _replica_problems(experiment)

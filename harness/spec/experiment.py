@@ -18,6 +18,7 @@ from harness.events.schedule import Event as Event
 from harness.paths import EXPERIMENTS, PROGRAM
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
+from harness.spec.locust_workload import REFUSED_WITH_LOCUSTFILE, fill_in_locustfile
 from harness.spec.model import CHAPTERS, ExperimentModel
 from harness.spec.model import Expectation as Expectation
 from harness.spec.model import Replicas as Replicas
@@ -150,7 +151,7 @@ def load_experiment(
     label = str(path) if _is_path(name_or_path) else f"experiments/{path.name}"
     tree = read_tree(path, label, stored=stored)
     name = name if name is not None else path.stem
-    return _validated(tree, label, name, overrides or {}, path.parent)
+    return _validated(tree, label, name, overrides or {}, path.parent, stored=stored)
 
 
 def find_experiment(name_or_path: str) -> Path:
@@ -195,7 +196,7 @@ def as_asked(experiment: Experiment) -> Experiment:
 def experiment_yaml(experiment: Experiment) -> str:
     """Return the experiment as YAML text. It loads as an equal experiment; the file gives the name.
 
-    What a trace gives to the workload is left out.
+    What a trace or a Locust file gives to the workload is left out.
     """
     tree = experiment.model_dump(exclude={"name"}, exclude_none=True)
     if experiment.service is not None:
@@ -204,6 +205,9 @@ def experiment_yaml(experiment: Experiment) -> str:
         tree["workload"] = {key: value for key, value in tree["workload"].items() if key not in REFUSED}
         if experiment.workload.trace.service_times == "recorded":
             tree["replicas"].pop("service_time_ms", None)
+    if experiment.workload.locustfile is not None:
+        for key in REFUSED_WITH_LOCUSTFILE:
+            tree["workload"].pop(key, None)
     return dump_tree(tree)
 
 
@@ -212,7 +216,7 @@ def _is_path(name_or_path: str) -> bool:
 
 
 def _validated(
-    tree: Tree, label: str, name: str, overrides: Mapping[str, object], folder: Path
+    tree: Tree, label: str, name: str, overrides: Mapping[str, object], folder: Path, *, stored: bool
 ) -> Experiment:
     if "name" in tree.value:
         raise UserError(
@@ -223,6 +227,7 @@ def _validated(
         raise UserError(_located(Problem((path,), f"{dotted(path)}: {wrong}"), tree, label, overrides))
     try:
         fill_in_service(tree.value, folder)
+        fill_in_locustfile(tree.value, folder, stored=stored)
         fill_in_trace(tree.value, folder)
     except UserError as error:
         key = tuple(str(error).partition(": ")[0].split("."))

@@ -156,9 +156,9 @@ def test_no_replica_inherits_all_sessions_where_clients_pick() -> None:
     }
     moved = [new for old, new in homes.values() if old == {0}]
     assert len(moved) > 5
-    assert all(len(new) == 1 and 0 not in new for new in moved)
+    assert all(0 not in new for new in moved)
     assert len(set.union(*moved)) > 1
-    assert all(old == new for old, new in homes.values() if old != {0})
+    assert all(new <= old for old, new in homes.values() if 0 not in old)
 
 
 def test_a_new_replica_gets_its_share_and_no_old_session() -> None:

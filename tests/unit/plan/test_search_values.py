@@ -38,7 +38,7 @@ def test_the_limit_lies_in_a_bracket_as_narrow_as_asked(limit, guess, within, st
     assert bracket.low <= bracket.middle <= bracket.high
 
 
-@given(limit=RATES, within=st.floats(0.05, 0.5), error=st.floats(-0.45, 0.45))
+@given(limit=RATES, within=st.floats(0.1, 0.5), error=st.floats(-0.3, 0.3))
 def test_a_good_guess_takes_two_cells(limit, within, error):
     guess = limit * (1 + within) ** error
     assert len(searched(limit, guess, within, within)) <= 3  # values are rounded to three digits
@@ -64,6 +64,14 @@ def test_undecided_values_stay_in_the_bracket(limit, guess, width):
         # Nothing between the ends and the undecided values is left to look at.
         assert edges[1] <= edges[0] * 1.06
         assert edges[-1] <= edges[-2] * 1.06
+
+
+def test_steps_grow_only_from_values_that_were_judged():
+    assert next_value({100.0: True, 150.0: True}, 100.0, 0.05, 0.5) == 300.0
+    assert next_value({100.0: True, 150.0: None}, 100.0, 0.05, 0.5) == 225.0
+    assert next_value({100.0: False, 66.7: False}, 100.0, 0.05, 0.5) == 33.4
+    assert next_value({100.0: False, 66.7: None}, 100.0, 0.05, 0.5) == 44.5
+    assert next_value({100.0: True, 150.0: None, 225.0: None}, 100.0, 0.05, 0.5) is None
 
 
 def test_what_no_cell_can_say_ends_the_search():

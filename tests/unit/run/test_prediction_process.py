@@ -74,3 +74,4 @@ def test_a_run_without_machine_code_has_it_made_afterwards(
     while not told.exists():
         time.sleep(0.01)
     assert told.read_text() == "-m simulator.compile_now at 19\n"
+    prediction._IN_BACKGROUND.pop().wait()
