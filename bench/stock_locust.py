@@ -1,8 +1,9 @@
 """Locust's usual gRPC user on gevent, as in its documentation. The lab's generator is compared with it.
 
-`python -m bench.stock_locust TARGET LOAD.json SECONDS closed|open` prints one JSON object.
-closed: the documented user (one interceptor, no records), paced by `constant_throughput`.
-open: the lab's own plan; a new greenlet sends each call at its planned time.
+`python -m bench.stock_locust TARGET LOAD.json SECONDS SENT.json` makes calls. With a rate in LOAD.json they
+follow the lab's own plan: a new greenlet sends each call at its planned time. Without one each user makes one
+call after another, as in the documentation. SENT.json then has the planned time of each call and how late it
+was sent, ns.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 import gevent
 import grpc
 from grpc.experimental import gevent as grpc_gevent
-from locust import User, constant_throughput, task
+from locust import User, constant, task
 from locust.env import Environment
 
 from lb.plan import NS_PER_S, Load, open_loop
@@ -22,7 +23,6 @@ from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
 grpc_gevent.init_gevent()
-SETTLE_S = 1.0
 
 
 class LocustInterceptor(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
@@ -73,9 +73,10 @@ class GrpcUser(User):
 
 
 class ClosedUser(GrpcUser):
-    """The documented user: it makes one call after another at a steady pace."""
+    """The documented user: it makes one call after another, here without a pause."""
 
     abstract = True
+    wait_time = constant(0)
 
     @task
     def call(self) -> None:
@@ -89,46 +90,39 @@ class OpenUser(GrpcUser):
     abstract = True
     load: Load
     seconds: float
-    lags_ns: list[int]
+    lates: list[tuple[int, int]]  # of each call: its planned time, how late it was sent; ns
 
     @task
     def play(self) -> None:
         """Send the whole plan once."""
         start_ns = time.monotonic_ns()
-        for call in open_loop(self.load, self.number, "measure", self.seconds + SETTLE_S, opens=False):
+        for call in open_loop(self.load, self.number, "measure", self.seconds, opens=False):
             planned_ns = start_ns + call.at_ns
             gevent.sleep(max(0.0, (planned_ns - time.monotonic_ns()) / NS_PER_S))
-            self.lags_ns.append(time.monotonic_ns() - planned_ns)
-            gevent.spawn(self.add_video)
+            gevent.spawn(self.call_planned, call.at_ns, planned_ns)
         gevent.sleep(60)
+
+    def call_planned(self, at_ns: int, planned_ns: int) -> None:
+        """Make a call whose time has come."""
+        self.lates.append((at_ns, time.monotonic_ns() - planned_ns))
+        self.add_video()
 
 
 def main() -> None:
-    """Settle for a second, then measure for SECONDS and print the figures."""
-    target, load_path, seconds, loop = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
+    """Make the calls, and write how late each was sent. Exits with status 1 if some failed."""
+    target, load_path, seconds, sent_path = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
     load = Load(**json.loads(Path(load_path).read_text()))
-    user: type[GrpcUser]
-    if loop == "open":
-        fields: dict[str, Any] = {"load": load, "seconds": seconds, "lags_ns": [], "abstract": False}
-        user = type("OpenLoad", (OpenUser,), fields)
-    else:
-        pace = constant_throughput(load.rate_per_s / load.clients)
-        user = type("ClosedLoad", (ClosedUser,), {"wait_time": pace, "abstract": False})
-    environment = Environment(user_classes=[user], host=target)
+    user: type[GrpcUser] = ClosedUser if load.rate_per_s is None else OpenUser
+    lates: list[tuple[int, int]] = []
+    fields: dict[str, Any] = {"load": load, "seconds": seconds, "lates": lates, "abstract": False}
+    environment = Environment(user_classes=[type("StockUser", (user,), fields)], host=target)
     runner = environment.create_local_runner()
     runner.start(load.clients, spawn_rate=load.clients)
-    gevent.sleep(SETTLE_S)
-    lags_before = len(getattr(user, "lags_ns", []))
-    calls, cpu_s = environment.stats.total.num_requests, time.process_time()
     gevent.sleep(seconds)
-    result: dict[str, object] = {
-        "calls": environment.stats.total.num_requests - calls,
-        "cpu_s": time.process_time() - cpu_s,
-        "failures": environment.stats.total.num_failures,
-        "lags_ns": getattr(user, "lags_ns", [])[lags_before:],
-    }
-    print(json.dumps(result), flush=True)
+    Path(sent_path).write_text(json.dumps(lates))
+    failures = environment.stats.total.num_failures
     runner.quit()
+    sys.exit(f"{failures} calls failed" if failures else 0)
 
 
 if __name__ == "__main__":

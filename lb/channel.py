@@ -66,14 +66,14 @@ def _arguments(settings: ClientSettings) -> list[tuple[str, object]]:
     return arguments
 
 
-async def connect(channel: grpc.aio.Channel) -> None:
+async def connect(channel: grpc.aio.Channel, target: str) -> None:
     """Connect the channel, so that no call's latency includes the handshake.
 
     Returns after CONNECT_TIMEOUT_S without a connection: calls will then report the error. Returns after
-    IDLE_TIMEOUT_S with a policy that connects only when a call picks an address (ring_hash). Such a channel
-    leaves its first idle state, too, until it knows its addresses.
+    IDLE_TIMEOUT_S with a policy that connects only when a call picks an address (ring_hash). Where a control
+    plane gives the addresses, the channel is idle until it knows them: that does not count.
     """
-    started = False
+    started = xds_bootstrap(target) is None
     with suppress(TimeoutError):
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             while (state := channel.get_state(try_to_connect=True)) is not READY:

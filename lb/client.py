@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import grpc
 
 from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
-from lb.clock import sleep_until
+from lb.clock import sleep_until, turn_at
 from lb.own_calls import OwnCalls
 from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
 from lb.rows import REQUEST_IDS_PER_CLIENT
@@ -41,22 +41,23 @@ class Client:
         self._settings = settings
         self._rows = rows
         self._channels = [open_channel(settings) for _ in range(settings.connections)]
-        self._calls = [self._calls_of(channel) for channel in self._channels]
+        self._makers = [self._maker(channel) for channel in self._channels]
+        self._calls = [maker.by_method() for maker in self._makers]
         self._sequence = 0
         self._session: Session | None = None
 
-    def _calls_of(self, channel: grpc.aio.Channel) -> dict[str, Callable[[OutgoingCall], Awaitable[Answer]]]:
-        """Return the calls over a channel by their methods."""
+    def _maker(self, channel: grpc.aio.Channel) -> VideoCalls | OwnCalls:
+        """Return what makes the calls over a channel."""
         settings = self._settings
         if settings.service:
-            return OwnCalls(channel, settings, self._number).by_method()
+            return OwnCalls(channel, settings, self._number)
         return VideoCalls(
             channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes
-        ).by_method()
+        )
 
     async def connect(self) -> None:
         """Connect all channels: see lb.channel.connect."""
-        await asyncio.gather(*(connect(channel) for channel in self._channels))
+        await asyncio.gather(*(connect(channel, self._settings.target) for channel in self._channels))
 
     async def run_open_loop(
         self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None = None
@@ -73,7 +74,7 @@ class Client:
         async with asyncio.TaskGroup() as calls:
             for call in plan:
                 planned_ns = start_ns + call.at_ns
-                await sleep_until(planned_ns)
+                await turn_at(planned_ns)
                 calls.create_task(self.call(call.method, planned_ns, work_ns=call.work_ns))
 
     async def _run_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
@@ -154,7 +155,10 @@ class Client:
     def _record(self, identity: Row, times_ns: tuple[int, int, int], answer: Answer) -> None:
         epoch_ns = self._settings.epoch_ns
         planned_ns, ready_ns, sent_ns = times_ns
-        code, done_ns, initial, trailing, messages, error = answer
+        code, done_ns, initial_pairs, trailing_pairs, messages, error = answer
+        # Of several values of a name the first counts.
+        initial: dict[str, Any] = dict(reversed(initial_pairs))
+        trailing: dict[str, Any] = dict(reversed(trailing_pairs))
         if code != "OK":
             self._rows.failures.append((code, error))
         self._rows.requests.append(
@@ -180,6 +184,8 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections. Calls that are still open end with CANCELLED."""
+        for maker in self._makers:
+            maker.cancel_open_calls()
         await asyncio.gather(*(channel.close() for channel in self._channels))
 
 

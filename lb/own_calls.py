@@ -34,8 +34,11 @@ class OwnCalls:
                 pass  # the call's code, read below, says it
         code = await call.code()
         done_ns = time.monotonic_ns()
-        initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
+        initial, trailing = tuple(await call.initial_metadata()), tuple(await call.trailing_metadata())
         return Answer(code.name, done_ns, initial, trailing, [], await call.details() or "")
+
+    def cancel_open_calls(self) -> None:
+        """Do nothing: closing the channel ends these calls."""
 
     def by_method(self) -> dict[str, Callable[[OutgoingCall], Awaitable[Answer]]]:
         """Return the call by the method's own name."""

@@ -1,6 +1,7 @@
 """A session: calls of one client with the same identity. Sticky policies keep a session on one replica."""
 
 import asyncio
+import random
 from collections.abc import Iterable
 
 from lb.calls import Metadata
@@ -22,6 +23,9 @@ class Session:
     def __init__(self, client: int, number: int, opens_ns: int, settings: ClientSettings) -> None:
         self.number = number
         lifetime_s = settings.session_lifetime_s
+        if lifetime_s is not None and settings.lifetimes_vary:
+            drawn = random.Random(f"lifetime/{settings.draw}/{client}.{number}")
+            lifetime_s = drawn.expovariate(1 / lifetime_s)
         self.ends_ns = None if lifetime_s is None else opens_ns + round(lifetime_s * NS_PER_S)
         self.first_call_sent = False
         self.first_call_ended = asyncio.Event()

@@ -23,7 +23,8 @@ class ClientSettings:
     it is the same in every arm; "": replicas draw in the order in which calls arrive.
     `connections`: channels of a client. It uses them in turn, call by call; each has its own TCP connections.
     `share_connections`: all clients of a process share the same connections instead.
-    `session_lifetime_s`: after this time a client opens a new session; None: never.
+    `session_lifetime_s`: after this time a client opens a new session; None: never. `lifetimes_vary`: that is
+    the mean, and each session has a lifetime of its own (exponential), drawn from `draw` and the session.
     `echo_header`: a header of answers that the session's next calls send back.
     `own_source_address`: each client sends its own address in x-forwarded-for.
     `compression`: of requests. `keepalive_ms`: gRPC sends a PING after this time without data; None: never.
@@ -56,6 +57,7 @@ class ClientSettings:
     connections: int = 1
     share_connections: bool = False
     session_lifetime_s: float | None = None
+    lifetimes_vary: bool = False
     echo_header: str | None = None
     own_source_address: bool = False
     compression: Compression = "none"

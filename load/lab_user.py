@@ -17,8 +17,13 @@ on_start, workers, shapes, the web page, --headless, --otel. gRPC runs on Locust
 
 import itertools
 import os
+
+# Set before gRPC is imported: otherwise ring_hash reads no key from a header, and calls end with INTERNAL.
+os.environ.setdefault("GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY", "true")
+
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import gevent
 import gevent.monkey
@@ -28,9 +33,10 @@ from locust import User, events
 
 from lb.channel import open_channel
 from lb.settings import ClientSettings
+from load.locust_adapter import CallFailedError
 from load.page_guard import guard_page
 from load.recorded_calls import CallLog, EndedCall, RecordedCalls
-from load.row_batches import NO_ANSWER, CallFailedError
+from load.row_batches import NO_ANSWER
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
@@ -42,7 +48,18 @@ if not gevent.monkey.is_module_patched("threading"):
     raise RuntimeError("load.lab_user needs Locust's gevent; do not set LOCUST_SKIP_MONKEY_PATCH")
 init_gevent()  # before any channel: otherwise a call that waits would stop all users
 
-_numbers = itertools.count()
+
+class _Numbers(Iterator[int]):
+    """0, 1, 2, ... `given`: how many so far."""
+
+    given = 0
+
+    def __next__(self) -> int:
+        self.given += 1
+        return self.given - 1
+
+
+_numbers = _Numbers()
 
 
 def _prepare(environment: Any, **_: object) -> None:
@@ -85,6 +102,8 @@ class LabUser(User):
     `host`, as Locust has it (--host, or in the class): HOST:PORT of a proxy or a replica, or several replicas
     with commas between them. `stub`: the gRPC stub of VideoService. Each of its calls is counted by Locust
     under its method and the replica that answered. A failed call raises grpc.RpcError, as gRPC does.
+
+    In an experiment (`workload.locustfile`) the arm decides the settings below, `deadline_ms` the deadline.
     """
 
     abstract = True
@@ -96,27 +115,35 @@ class LabUser(User):
     ca_certificates: str | None = None  # authorities to trust, as PEM text; None: those of gRPC
 
     stub: Any
+    _cell: ClassVar[tuple[ClientSettings, CallLog] | None] = None
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         worker: int = getattr(environment.runner, "worker_index", 0)
         self.client_number = max(0, worker) * NUMBERS_PER_WORKER + next(_numbers)
         self._ids = itertools.count()
-        self._settings = self._client_settings()
+        self._settings, log = self._cell or (self._client_settings(), StatisticsLog(environment))
         self._channel: Any = open_channel(self._settings, grpc)
-        calls = RecordedCalls(self.client_number, self._settings, self._call_log())
+        calls = RecordedCalls(self.client_number, self._settings, log)
         self.stub = VideoServiceStub(grpc.intercept_channel(self._channel, calls))  # type: ignore[no-untyped-call]
 
     def new_id(self) -> str:
         """Return an id for a video to add. Replicas refuse ids that they have."""
         return f"{self._settings.key_prefix}-{self.client_number}-{next(self._ids)}"
 
+    @staticmethod
+    def run_in_cell(settings: ClientSettings, log: CallLog) -> None:
+        """Give all users of this process the settings of a cell, and record their calls in `log`."""
+        LabUser._cell = (settings, log)
+
+    @staticmethod
+    def numbers_given() -> range:
+        """Return the numbers of the users that this process has made."""
+        return range(_numbers.given)
+
     def on_stop(self) -> None:
         """Close the connection. Call it from your own on_stop."""
         self._channel.close()
-
-    def _call_log(self) -> CallLog:
-        return StatisticsLog(self.environment)
 
     def _client_settings(self) -> ClientSettings:
         return ClientSettings(

@@ -20,7 +20,8 @@ class LoadOrder:
     workers from elsewhere, the load process is their master and makes no calls. For workers from elsewhere it
     listens on `master_bind_host`:`master_bind_port`, otherwise on a free port of loopback. `secret_file`: has
     the secret that they must know; None: it is in the environment (load.secret). `last`: no other cell of the
-    run follows.
+    run follows. `locustfile`: the Locust file whose users make the load, `load.clients` of them,
+    started at `spawn_rate` per second (None: at once); None: the load engine makes it.
     """
 
     load: Load
@@ -36,6 +37,8 @@ class LoadOrder:
     secret_file: Path | None = None
     last: bool = True
     title: str = ""
+    locustfile: Path | None = None
+    spawn_rate: float | None = None
 
     @property
     def first_phase(self) -> Phase:
@@ -58,24 +61,24 @@ class LoadOrder:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as a dict that JSON and Locust's messages can carry."""
-        secret_file = None if self.secret_file is None else str(self.secret_file)
-        return asdict(self) | {"folder": str(self.folder), "secret_file": secret_file}
+        paths = {name: getattr(self, name) for name in _PATHS}
+        texts = {name: None if path is None else str(path) for name, path in paths.items()}
+        return asdict(self) | texts
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "LoadOrder":
         """Return the order that `as_dict` turned into `raw`."""
         raw = dict(raw)
-        secret_file = raw.pop("secret_file")
         load = dict(raw.pop("load"))
         curve = load.pop("curve")
         return cls(
             load=Load(**load, curve=None if curve is None else RateCurve(**curve)),
             settings=ClientSettings(**raw.pop("settings")),
-            folder=Path(raw.pop("folder")),
-            secret_file=None if secret_file is None else Path(secret_file),
-            **raw,
+            **(raw | {name: None if raw[name] is None else Path(raw[name]) for name in _PATHS}),
         )
 
+
+_PATHS = ("folder", "secret_file", "locustfile")  # fields of a LoadOrder
 
 # Files that the load process writes.
 LoadState = Literal["starting", "waiting", "warm_up", "measure", "done", "stopped", "failed"]

@@ -5,13 +5,14 @@ import io
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from lb.client import Row, Rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.engine import Progress
+from load.locust_adapter import FinishedCall, add_calls
 from load.order import FAILURES_FILE, MESSAGES_FILE, REQUESTS_FILE, LoadStatus
 
 BATCH_INTERVAL_S = 0.2  # between two batches while measuring
@@ -42,14 +43,10 @@ class RowBatch(NamedTuple):
     failures: list[tuple[str, str, int]]
 
 
-class CallFailedError(Exception):
-    """A failed call in Locust's statistics; the text is the gRPC code."""
-
-
 class RowCollector:
-    """Passes finished rows to `deliver`, and fires Locust's request event for each finished call.
+    """Passes finished rows to `deliver`, and adds the finished calls to Locust's statistics.
 
-    So Locust's page has a row for each method and replica.
+    Locust's page has a row for each method and replica.
     """
 
     def __init__(self, environment: Any, rows: Rows, deliver: Callable[[RowBatch], None]) -> None:
@@ -67,19 +64,13 @@ class RowCollector:
             counted = [(code, message, calls) for (code, message), calls in failures.items()]
             texts = _csv_text(messages), _csv_text(requests)
             self._deliver(RowBatch(*texts, len(requests), measured, counted))
-        for row in requests:
-            self._fire_request_event(row)
+        add_calls(self._environment.stats, _finished_calls(requests))
 
-    def _fire_request_event(self, row: Row) -> None:
-        code = str(row[_CODE])
-        self._environment.events.request.fire(
-            request_type=row[_METHOD],
-            name=row[_REPLICA] or NO_ANSWER,
-            response_time=(int(row[_DONE]) - int(row[_PLANNED])) / 1e6,
-            response_length=0,
-            exception=None if code == "OK" else CallFailedError(code),
-            context={},
-        )
+
+def _finished_calls(requests: list[Row]) -> Iterator[FinishedCall]:
+    for row in requests:
+        took_ms = (int(row[_DONE]) - int(row[_PLANNED])) / 1e6
+        yield FinishedCall(str(row[_METHOD]), str(row[_REPLICA]) or NO_ANSWER, took_ms, str(row[_CODE]))
 
 
 def _count_measured(requests: list[Row], start_ns: int) -> int:

@@ -20,7 +20,7 @@ def draw_ns(service_time: ServiceTime, draw: float) -> int:
     It is the distribution's quantile (inverse transform sampling), so a larger draw means a longer time in
     every distribution: arms whose replicas differ serve the same requests as the long ones.
     """
-    mean_ms = service_time.mean
+    mean_ms, draw = _kind(service_time, draw)
     if mean_ms == 0:
         return 0
     if service_time.distribution == "exponential":
@@ -32,6 +32,22 @@ def draw_ns(service_time: ServiceTime, draw: float) -> int:
     else:
         ms = mean_ms
     return round(ms * 1e6)
+
+
+def _kind(service_time: ServiceTime, draw: float) -> tuple[float, float]:
+    """Return the mean service time (ms) of the request's kind, and a draw that is uniform in (0, 1) again.
+
+    The highest draws belong to dear requests.
+    """
+    dear = service_time.dear
+    if dear is None:
+        return service_time.mean, draw
+    cheap_ms = service_time.mean / (1 + dear.share * (dear.factor - 1))
+    cheap_share = 1 - dear.share
+    if draw < cheap_share:
+        return cheap_ms, draw / cheap_share
+    # The number of bits is finite: the draw must stay above 0 and below 1.
+    return dear.factor * cheap_ms, min(max((draw - cheap_share) / dear.share, 2**-53), 1 - 2**-53)
 
 
 class Sleeper:

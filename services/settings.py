@@ -43,6 +43,13 @@ class SettingsModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class DearRequests(SettingsModel):
+    """Some requests cost far more than the others."""
+
+    share: float = Field(gt=0, le=0.99, description="share of the requests that are dear, drawn one by one")
+    factor: float = Field(gt=1, le=1000, description="mean service time of dear requests / of the others")
+
+
 class ServiceTime(SettingsModel):
     """How long one request occupies one slot of a replica."""
 
@@ -51,6 +58,11 @@ class ServiceTime(SettingsModel):
     )
     mean: float = Field(
         ge=0, le=60_000, description="mean service time, milliseconds; 0: requests take no time"
+    )
+    dear: DearRequests | None = Field(
+        default=None,
+        description="requests that cost more than the others: `mean` is that of all, `distribution` that of "
+        "either kind (default: none)",
     )
     burn_cpu: bool = Field(
         default=False, description="burn CPU for the service time instead of sleeping (default false)"

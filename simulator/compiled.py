@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-WITHOUT_KERNELS = ("simulation.py",)  # no kernel uses anything of these
+WITHOUT_KERNELS = ("simulation.py", "compile_now.py")  # no kernel uses anything of these
 KEPT_VERSIONS = 5  # whose machine code stays on disk
 _FOLDER = "lb-lab-simulator"
 

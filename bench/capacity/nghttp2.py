@@ -39,7 +39,7 @@ def answerers(count: int, method: str, reply: Message, folder: Path) -> Iterator
     """Run several nghttpd that answer calls of one method. Yields address ("host:port") -> process id."""
     file = folder / "htdocs" / method
     file.parent.mkdir(parents=True)
-    file.write_bytes(_on_the_wire(reply))
+    file.write_bytes(on_the_wire(reply))
     argv = ["setpriv", "--pdeathsig=KILL", "nghttpd", "--no-tls", "--address=127.0.0.1"]
     argv += [f"--htdocs={folder / 'htdocs'}", *(f"--trailer={trailer}" for trailer in TRAILERS)]
     with ExitStack() as stack:
@@ -67,7 +67,7 @@ def call(
     h2load sees HTTP statuses only. A gRPC call that fails has status 200: look for those in the ledgers.
     """
     body, log = folder / "request", folder / "h2load.log"
-    body.write_bytes(_on_the_wire(request))
+    body.write_bytes(on_the_wire(request))
     pace = [f"--rps={rate_per_s / connections}", f"-m{MAX_IN_FLIGHT}"] if rate_per_s else [f"-m{DEPTH}"]
     headers = [f"--header={header}" for header in HEADERS]
     argv = ["h2load", f"-c{connections}", f"-D{round((2 * SETTLE_S + MEASURED_S) * 1000)}ms", *pace, *headers]
@@ -92,7 +92,7 @@ def _calls_per_s(log: Path, usage: Usage) -> float:
     return round(calls.filter(in_window).height / usage.seconds, 1)
 
 
-def _on_the_wire(message: Message) -> bytes:
+def on_the_wire(message: Message) -> bytes:
     """Return the message as gRPC sends it: a byte that says "not compressed", its length, the message."""
     body = message.SerializeToString()
     return b"\0" + len(body).to_bytes(4, "big") + body

@@ -33,13 +33,11 @@ def origin(words: str) -> dict[str, str]:
 
     `words`: more about the machine."""
     machine, found = host(), versions()
-    memory = f"{int(str(machine['memory_bytes'])) / 2**30:.0f} GiB"
+    memory = f"{machine.memory_bytes / 2**30:.0f} GiB"
     parts = (f"{part} {found[part]}" for part in ("lb-lab", "python", "envoy", "grpcio"))
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": ", ".join(
-            filter(None, (f"{machine['cpus']} cores", memory, str(machine["system"]), words))
-        ),
+        "machine": ", ".join(filter(None, (f"{machine.cpus} cores", memory, machine.system, words))),
         "versions": ", ".join((*parts, nghttp2.version())),
     }
 

@@ -11,7 +11,8 @@ from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Work
 from harness.spec.model import ReplicaOverrides, Teaching, TraceSource
 from harness.spec.problems import in_words, schema_at
 from harness.spec.rate import Bursts, PointsOfRate, Ramp, Sine, Spike, Steps
-from services.settings import Outage, ServiceTime, SessionCache
+from harness.spec.search import Condition, Search
+from services.settings import DearRequests, Outage, ServiceTime, SessionCache
 
 INTRODUCTION = """\
 # The experiment file
@@ -33,11 +34,42 @@ A key without effect is refused, with the reason. Examples: `cookie_jar: false` 
 `deadline_ms`).
 """
 
+SEARCH = """\
+An experiment with `search` has no fixed rate. Each repeat looks for the capacity of each arm: the highest
+rate at which the condition holds.
+
+```yaml
+search: {factor: rate_per_s, while: {metric: latency_ms.p99, at_most: 100}, within: 5 %}
+```
+
+- **Where it begins.** The simulator predicts the capacity. The first two cells lie on both sides of it. A
+  later repeat begins where the repeat before has ended. If nothing is predicted, the search begins at the
+  workload's `rate_per_s`.
+- **How it goes on.** In growing steps, until the condition has held at one rate and failed at a higher one.
+  Then it bisects between them, on a log scale. The arms take turns, one cell each.
+- **What it takes for granted.** Above some rate the condition fails. If cells contradict that, the report
+  says so.
+- **Which cells count.** A disturbed cell is measured again, as in any run. It is not judged if it stays
+  disturbed, if it has too few requests for the metric, or if the generator's own lag decides. The search
+  then narrows the gaps below and above its rate.
+- **What comes out.** The metric `capacity_per_s` of each arm, with a bracket. The bracket goes from the
+  highest rate at which the condition held to the lowest at which it did not. An expectation is decided if
+  both ends of the brackets, over all repeats, say the same. No other metric can be expected, because nobody
+  knows the cells before.
+"""
+
 SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("The file", "", Experiment, ""),
     ("`teaching`", "", Teaching, ""),
     ("`replicas`", "", Replicas, ""),
     ("`replicas.service_time_ms`", "", ServiceTime, ""),
+    (
+        "`replicas.service_time_ms.dear`",
+        "The same requests are dear in every arm. The simulator has them, too; the planner's forecast leaves "
+        "them out, and says so.",
+        DearRequests,
+        "",
+    ),
     ("`replicas.cache`", "Stickiness makes hits in the session cache likely.", SessionCache, ""),
     ("`replicas.outage`", "", Outage, ""),
     ("`replicas.different.replica-N`", "Settings of single replicas.", ReplicaOverrides, ""),
@@ -70,6 +102,8 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
         SWEEP,
     ),
     ("`arms.NAME.retries`", "", Retries, ""),
+    ("`search`", "", Search, SEARCH),
+    ("`search.while`", "Exactly one of the bounds is given.", Condition, ""),
     ("`expect[]`", "Metrics: [results/README.md](../results/README.md).", Expectation, ""),
 )
 

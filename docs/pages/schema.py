@@ -30,7 +30,9 @@ def schema_text() -> str:
         for route, policies in POLICIES_OF_ROUTE.items()
         for name, policy in policies.items()
     ]
-    definitions["Workload"]["oneOf"] = [{"required": ["rate_per_s"]}, {"required": ["think_time_ms"]}]
+    definitions["Workload"]["oneOf"] = [
+        {"required": [key]} for key in ("rate_per_s", "think_time_ms", "trace", "locustfile")
+    ]
     _relax(schema, definitions)
     definitions["Expectation"]["oneOf"] = [{"required": [bound]} for bound in BOUNDS]
     definitions["Expectation"]["properties"]["metric"]["enum"] = list(METRICS)
@@ -38,20 +40,19 @@ def schema_text() -> str:
 
 
 def _relax(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """Say which keys a file leaves out that plays a trace, or calls a service that is not the lab's."""
-    definitions["Workload"]["oneOf"].append({"required": ["trace"]})
-    for section, keys in (("Replicas", ("slots", "service_time_ms")), ("Workload", ("calls",))):
-        for key in keys:
-            definitions[section]["required"].remove(key)
+    """Say which keys a file leaves out with a trace, a Locust file, or a service that is not the lab's."""
+    for key in ("slots", "service_time_ms"):
+        definitions["Replicas"]["required"].remove(key)
     own = {"required": ["service"]}
     times = {"properties": {"service_times": {"const": "recorded"}}, "required": ["service_times"]}
     recorded = {
         "properties": {"workload": {"properties": {"trace": times}, "required": ["trace"]}},
         "required": ["workload"],
     }
-    needed = {"replicas": {"required": ["slots"]}, "workload": {"required": ["calls"]}}
+    locust = {"properties": {"workload": {"required": ["locustfile"]}}, "required": ["workload"]}
     schema["allOf"] = [
-        {"if": own, "else": {"properties": needed}},
+        {"if": own, "else": {"properties": {"replicas": {"required": ["slots"]}}}},
+        {"if": {"anyOf": [own, locust]}, "else": {"properties": {"workload": {"required": ["calls"]}}}},
         {
             "if": {"anyOf": [own, recorded]},
             "else": {"properties": {"replicas": {"required": ["service_time_ms"]}}},

@@ -35,11 +35,12 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
         return
     yield from _unlike_the_plan(cell, plan)
     with table_errors(cell.folder, "ledgers written by this lab"):
-        yield from _one_row_each(cell, rows)
+        ids = rows["request_id"].sort().unique()  # sorted, they need no table of those already seen
+        yield from _one_row_each(cell, rows.height, len(ids))
         yield from _foreign_rows(cell)
         yield from _messages(cell)
         if cell.record.status == "completed" and not cell.record.lost_clients:
-            yield from _missing_numbers(rows, plan)
+            yield from _missing_numbers(ids, plan)
             yield from _planned(cell, rows, plan)
             yield from _counted_by_envoy(cell, plan)
 
@@ -60,6 +61,7 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         "awaits_answers": arm.await_each_answer,
         "messages_per_stream": plan.workload.messages_per_stream,
         "planned_rate_per_s": plan.load.rate_per_s,
+        "own_tasks": plan.workload.locustfile is not None,
         "planned_rates_per_s": planned_rates(plan.load, plan.workload.duration_s),
     }
     for name, value in planned.items():
@@ -75,14 +77,16 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         yield f"the measured window is {lasted:g} s, planned were {planned_s:g} s"
 
 
-def _one_row_each(cell: Cell, rows: pl.DataFrame) -> Iterator[str]:
-    """A request has one row in the clients' ledger; without retries at most one in each other ledger."""
-    requests = cell.requests().select(pl.len(), pl.col("request_id").n_unique().alias("ids")).collect()
-    count, ids = requests.row(0)
+def _one_row_each(cell: Cell, joined: int, ids: int) -> Iterator[str]:
+    """A request has one row in the clients' ledger; without retries at most one in each other ledger.
+
+    joined: number of joined rows. ids: number of different requests among them.
+    """
+    count = cell.requests().select(pl.len()).collect().item()
     if count != ids:
         yield f"{_requests(count - ids)} more than once in the clients' ledger"
-    elif rows.height != count:
-        more = _requests(rows.height - count)
+    elif joined != count:
+        more = _requests(joined - count)
         yield f"{more} more than once in the ledger of the proxy or of a replica"
 
 
@@ -135,10 +139,10 @@ def _messages(cell: Cell) -> Iterator[str]:
             yield f"{found.height:,} stream{plural} had {words}, {example(found)}"
 
 
-def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
+def _missing_numbers(ids: pl.Series, plan: CellPlan) -> Iterator[str]:
     """Each client numbers its requests from 0 without a gap, in a closed loop those of each phase.
 
-    With `await_each_answer` a client does not send all that it has planned.
+    With `await_each_answer` a client does not send all that it has planned. ids: of all requests, each once.
     """
     if plan.arm.await_each_answer:
         return
@@ -146,13 +150,14 @@ def _missing_numbers(rows: pl.DataFrame, plan: CellPlan) -> Iterator[str]:
     half = pl.lit(0, pl.Int64) if plan.load.rate_per_s is not None else number // CLOSED_LOOP_MEASURED
     client = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     gaps = (
-        rows.select(client.alias("client"), number.alias("number"), half.alias("half"))
+        ids.to_frame()
+        .lazy()
+        .select(client.alias("client"), number.alias("number"), half.alias("half"))
         .group_by("client", "half")
-        .agg(
-            (pl.col("number").max() % CLOSED_LOOP_MEASURED + 1 - pl.col("number").n_unique()).alias("missing")
-        )
+        .agg((pl.col("number").max() % CLOSED_LOOP_MEASURED + 1 - pl.len()).alias("missing"))
         .filter(pl.col("missing") > 0)
         .sort("client")
+        .collect(engine="streaming")
     )
     if gaps.height:
         missing, client = _requests(int(gaps["missing"].sum())), gaps["client"][0]

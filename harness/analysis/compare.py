@@ -14,14 +14,16 @@ from rich.table import Table
 
 from harness.analysis.claims import interval_in_words
 from harness.analysis.judge import median
+from harness.analysis.search import search_summary
 from harness.analysis.statistics import FEWEST, Interval, ratio_interval
 from harness.analysis.summary import facts_of
 from harness.analysis.validity import CellResult, measure
 from harness.errors import UserError
 from harness.metrics.metric import Number, show
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Run
+from harness.spec.experiment import as_asked
 
 SHOWN = (
     *("spread.max_over_mean", "affinity.purity", "error_share"),
@@ -73,7 +75,8 @@ class Change:
 def compare(before: Run, after: Run) -> list[Change]:
     """Return the changes of the metrics SHOWN in every arm that both runs have.
 
-    A repeat whose record does not allow the metric is left out. The interval is that of one comparison: of
+    Of a search it is the capacity of every arm. A repeat whose record does not allow the metric is left out.
+    The interval is that of one comparison: of
     twenty that compare what did not change, one shows a difference.
     Raises UserError for runs of different experiments, or without a common arm.
     """
@@ -82,11 +85,34 @@ def compare(before: Run, after: Run) -> list[Change]:
             f"{before.path} is a run of {before.name!r} and {after.path} one of {after.name!r}: "
             "expected two runs of the same experiment"
         )
+    if before.experiment.search is not None:
+        return _capacities_compared(before, after)
     arms = [arm for arm in before.experiment.variants if arm in after.experiment.variants]
     if not arms:
         raise UserError(f"{before.path} and {after.path} have no arm in common")
     left, right = _results(before), _results(after)
     return [_change(arm, metric, left[arm], right[arm]) for arm in arms for metric in SHOWN]
+
+
+def _capacities_compared(before: Run, after: Run) -> list[Change]:
+    old, new = (_capacities(run) for run in (before, after))
+    return [
+        Change(
+            *(arm, CAPACITY, median(old[arm]), median(new[arm]), (len(old[arm]), len(new[arm]))),
+            *(ratio_interval(old[arm], new[arm]), old[arm] == new[arm]),
+        )
+        for arm in old
+        if arm in new
+    ]
+
+
+def _capacities(run: Run) -> dict[str, list[float]]:
+    """Return arm -> the middle of the bracket of each repeat that has both ends."""
+    search = search_summary(run.experiment, _results(run))
+    return {
+        name: [math.sqrt(one.low * one.high) for one in arm.repeats if one.low and one.high]
+        for name, arm in (search.arms if search else {}).items()
+    }
 
 
 def differences(before: Run, after: Run) -> list[tuple[str, str, str]]:
@@ -132,7 +158,7 @@ def _described(run: Run) -> dict[str, str]:
     words = {"name", "title", "question", "lesson"}
     fields = {"status", "versions", "host", "git_commit", "testbed", "load"}
     known = {
-        "experiment": run.experiment.model_dump(mode="json", exclude=words),
+        "experiment": as_asked(run.experiment).model_dump(mode="json", exclude=words),
         **run.manifest.model_dump(mode="json", include=fields),
         "machine": _machine(run),
     }

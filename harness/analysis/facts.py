@@ -12,14 +12,12 @@ import polars as pl
 
 from harness.analysis.attempts import attempts_of
 from harness.analysis.event_effects import answered_between, event_effects_of
-from harness.analysis.generator_share import generator_share
 from harness.analysis.interruptions import interruptions_of
-from harness.analysis.joined import JoinedCell, join_cell
+from harness.analysis.joined import JoinedFigures, join_cell
 from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
 from harness.analysis.rate_effects import rate_effects_of
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
-from harness.analysis.stages import stage_times
 from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import (
     healthy_replicas,
@@ -27,7 +25,7 @@ from harness.analysis.window_series import (
     short_run_unfairness,
     window_series_of,
 )
-from harness.metrics.facts import CellFacts
+from harness.metrics.facts import CellFacts, EventEffects
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
@@ -35,13 +33,13 @@ from harness.record.usage import USAGE_FILE, read_usage
 from lb.rows import STREAM_METHODS
 
 
-def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell | None = None) -> CellFacts:
+def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigures | None = None) -> CellFacts:
     """Return the facts of one cell. `with_series`: with CellFacts.series, which plots over time need.
 
-    `joined`: the cell's joined table, where the caller has it. The facts say nothing of contradictions.
-    Raises UserError that names the file when one is missing or damaged.
+    `joined`: the figures of its joined ledgers, where the caller has them. The facts say nothing of
+    contradictions. Raises UserError that names the file when one is missing or damaged.
     """
-    joined = join_cell(cell) if joined is None else joined
+    joined = JoinedFigures.of(join_cell(cell)) if joined is None else joined
     record = cell.record
     start, end = record.measure_start_ns, record.measure_end_ns
     window_s = max((end - start) / 1e9, 1e-9)
@@ -56,14 +54,15 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
         names = [*record.replicas, *sorted(set(counts["replica"]) - {"", *record.replicas})]
         counts = counts.with_columns(_replica_index(names))
         rows = _rows(window, names, start)
-        outages = session_outages(rows, end - start)
         sends = (
             table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
         )
         counts_answered = counts.filter(pl.col("replica").is_not_null())
-        answered = rows.filter(pl.col("replica").is_not_null())
+        # Where all were answered, a large cell's rows need not be copied.
+        answered = rows.filter(pl.col("replica").is_not_null()) if rows["replica"].has_nulls() else rows
         closed_loop = record.planned_rate_per_s is None
         lost = lost_answers(cell, rows.filter(~pl.col("ok")).select("request_id"))
+        longest_ns, events = _outages_and_events(cell, rows, names, lost)
         attempts = attempts_of(cell, rows, answered, names)
         waits = answered if attempts is None else attempts
         if record.service is not None:  # its replicas tell nothing of these
@@ -97,12 +96,14 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             # from its rate by 2 % by chance. That is not a fault of the generator.
             planned_rate_per_s=None if closed_loop else record.planned_requests / window_s,
             achieved_rate_per_s=sends.item() / window_s,
-            streams=streams_of(cell.messages(), rows, record.messages_per_stream),
+            streams=streams_of(
+                cell.messages(), rows, None if record.own_tasks else record.messages_per_stream
+            ),
             replica_series=replica_series_of(answered, waits, len(names), window_s),
             ledgers=reconcile(cell),
             awaits_answers=record.awaits_answers,
             answers_lost=None if "replica" in record.missing_ledgers else lost.height,
-            longest_outage_ns=longest_outage_ns(outages),
+            longest_outage_ns=longest_ns,
             rate=rate_effects_of(
                 rows["at_ns"].to_numpy(),
                 rows["latency_ns"].to_numpy(),
@@ -112,17 +113,26 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedCell |
             ),
             initial_replicas=len(record.initial_replicas),
             healthy=healthy_replicas(cell.endpoint_changes(), record.initial_replicas, start, end),
-            events=event_effects_of(cell, rows, names, outages, lost),
+            events=events,
             series=window_series_of(rows, window_s) if with_series and rows.height else None,
             lost_workers=lost_workers(cell),
             interruptions=interruptions_of(read_machine(cell.folder)),
-            stages=stage_times(joined.rows, joined.stages),
-            generator=generator_share(joined.rows),
+            disturbed=record.disturbed,
+            stages=joined.stages,
+            generator=joined.generator,
             cpu_cores={
                 part: used.cpu_cores
                 for part, used in read_usage(cell.folder / USAGE_FILE, start, end).items()
             },
         )
+
+
+def _outages_and_events(
+    cell: Cell, rows: pl.DataFrame, names: Sequence[str], lost: pl.DataFrame
+) -> tuple[float | None, list[EventEffects]]:
+    """Return the longest outage (ns) and the effects of the events. Nothing else needs the outages."""
+    outages = session_outages(rows, cell.record.window_ns)
+    return longest_outage_ns(outages), event_effects_of(cell, rows, names, outages, lost)
 
 
 def _envoy_connection() -> pl.Expr:

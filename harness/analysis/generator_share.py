@@ -23,7 +23,7 @@ from harness.analysis.clocks import CellClocks
 from harness.analysis.latency import latency_of
 from harness.analysis.ledger_join import proxy_rows
 from harness.analysis.statistics import reported_percentiles
-from harness.metrics.facts import CellFacts, GeneratorShare
+from harness.metrics.facts import CellFacts, GeneratorShare, Latency
 from harness.metrics.metric import NS_PER_MS
 from harness.metrics.stages import Cut
 from harness.record.run_directory import Cell
@@ -31,10 +31,22 @@ from harness.record.run_directory import Cell
 COLUMN = "generator_ns"
 
 
+def first_over_connections(cell: Cell, clocks: CellClocks) -> pl.DataFrame:
+    """Return proxy_connection, connected_ns: when the first request came to the proxy over it."""
+    rows = proxy_rows(cell, clocks)
+    if rows is None:
+        return pl.DataFrame(schema={"proxy_connection": pl.Int32, "connected_ns": pl.Int64})
+    first = rows.group_by("proxy_connection").agg(pl.col("proxy_ns").min().alias("connected_ns"))
+    return first.collect(engine="streaming")
+
+
 def with_generator_share(
-    moments: pl.LazyFrame, cell: Cell, clocks: CellClocks, cut: Cut | None
+    moments: pl.LazyFrame, cell: Cell, cut: Cut | None, first: pl.DataFrame
 ) -> pl.LazyFrame:
-    """Return `moments` (see with_moments) with generator_ns: the generator's own share of done - planned."""
+    """Return `moments` (see with_moments) with generator_ns: the generator's own share of done - planned.
+
+    first: see first_over_connections, of the whole cell.
+    """
     late = _positive(pl.col("sent_ns") - pl.col("ready_ns"))
     if cut is None:
         return moments.with_columns(late.alias(COLUMN))
@@ -43,19 +55,15 @@ def with_generator_share(
         told = (pl.col("code") == "OK") & (pl.col("done_ns") < min(events, default=_NEVER_NS))
         back = pl.when(told).then(pl.col("done_ns") - pl.col("finished_ns"))
         return moments.with_columns((late + _positive(back)).alias(COLUMN))
-    rows = proxy_rows(cell, clocks)
-    assert rows is not None  # the proxy's stages are cut by them
-    first = rows.group_by("proxy_connection").agg(pl.col("proxy_ns").min().alias("_connected_ns"))
-    connected = pl.col("_connected_ns") <= pl.col("sent_ns")
+    connected_ns = pl.col("proxy_connection").replace_strict(
+        first["proxy_connection"], first["connected_ns"], default=None, return_dtype=pl.Int64
+    )
+    connected = connected_ns <= pl.col("sent_ns")
     # A request that had ended before the proxy had it waited no longer than until its end.
     there = pl.min_horizontal("proxy_ns", "done_ns") - pl.max_horizontal("sent_ns", "stream_ns")
     there = pl.when(connected).then(there)
     back = pl.when(pl.col("proxy_code").is_not_null()).then(pl.col("done_ns") - pl.col("proxied_ns"))
-    return (
-        moments.join(first, on="proxy_connection", how="left")
-        .with_columns((late + _positive(there) + _positive(back)).alias(COLUMN))
-        .drop("_connected_ns")
-    )
+    return moments.with_columns((late + _positive(there) + _positive(back)).alias(COLUMN))
 
 
 _NEVER_NS = 2**62
@@ -68,17 +76,16 @@ def _positive(duration: pl.Expr) -> pl.Expr:
 
 def generator_share(rows: pl.DataFrame) -> GeneratorShare:
     """Return the share in the requests of the measured window. rows: see harness.analysis.joined."""
-    own = pl.col(COLUMN)
-    less = rows.filter("in_window").select(
-        "ok",
-        COLUMN,
-        pl.col("latency_ns") - own,
-        pl.col("latency_from_send_ns") - (own - pl.col("late_ns")),
-    )
+    window, own = rows.lazy().filter("in_window"), pl.col(COLUMN)
+
+    def less(part: pl.Expr, column: str) -> Latency:
+        # One column at a time: large cells have many requests.
+        return latency_of(window.select("ok", pl.col(column) - part).collect(), column)
+
     return GeneratorShare(
-        reported_percentiles(less[COLUMN]),
-        latency_of(less, "latency_ns"),
-        latency_of(less, "latency_from_send_ns"),
+        reported_percentiles(window.select(own).collect()[COLUMN]),
+        less(own, "latency_ns"),
+        less(own - pl.col("late_ns"), "latency_from_send_ns"),
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from harness.analysis.clocks import CellClocks, clocks_of
-from harness.analysis.generator_share import with_generator_share
+from harness.analysis.generator_share import first_over_connections, generator_share, with_generator_share
 from harness.analysis.ledger_join import cut_of, join_ledgers
+from harness.analysis.parts import parts_of
 from harness.analysis.request_rules import Allowances, Rule, request_rules
-from harness.analysis.stages import with_moments, with_stages
+from harness.analysis.stages import free_streams, stage_times, with_moments, with_stages
+from harness.metrics.facts import GeneratorShare, StageTimes
 from harness.metrics.stages import Stage, stages_of
 from harness.record.joined_table import FOLDER, JOINED_COLUMNS, MAX_WRITTEN, STAGE_COLUMNS
 from harness.record.record_file import own_folder, whole_file
@@ -27,8 +29,8 @@ BROKEN = "broken"
 class JoinedCell:
     """The joined table of one cell.
 
-    table: JOINED_COLUMNS of every request in the clients' ledger, read when collected. rows: the columns that
-    the facts need, in no particular order: request_id, in_window, latency_ns (done - planned),
+    joined: returns the joined ledgers of the cell, or of a part of it. rows: the columns that the facts need,
+    in no particular order: request_id, in_window, latency_ns (done - planned),
     latency_from_send_ns (done - sent), late_ns (sent - ready), ok, generator_ns, the columns of `stages`, and
     `broken`: bit k is set if the request breaks rules[k]. stages: those into which its requests are cut; none
     where the replicas' ledgers cannot be read.
@@ -38,8 +40,15 @@ class JoinedCell:
     clocks: CellClocks
     stages: Mapping[str, Stage]
     rules: Sequence[Rule]
-    table: pl.LazyFrame
+    joined: Callable[[Cell], pl.LazyFrame]
     rows: pl.DataFrame
+
+    @property
+    def table(self) -> pl.LazyFrame:
+        """JOINED_COLUMNS of every request in the clients' ledger, read when collected."""
+        absent = [column for name, column in STAGE_COLUMNS.items() if name not in self.stages]
+        nothing = [pl.lit(None, pl.Int64).alias(column) for column in absent]
+        return self.joined(self.cell).with_columns(nothing).select(*JOINED_COLUMNS)
 
 
 def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
@@ -53,24 +62,30 @@ def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
     known = experiment is not None and cell.record.arm in experiment.variants
     rules = request_rules(cell, clocks, cut, Allowances.of(cell, experiment)) if known and experiment else []
     with table_errors(cell.folder, "ledgers written by this lab"):
-        moments = with_moments(join_ledgers(cell, clocks), cell, clocks)
-        cells = with_stages(with_generator_share(moments, cell, clocks, cut), stages)
-        rows = cells.select(
-            "request_id",
-            "in_window",
-            (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
-            (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
-            (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
-            (pl.col("code") == "OK").alias("ok"),
-            "generator_ns",
-            *(STAGE_COLUMNS[name] for name in stages),
-            _broken(rules),
-        ).collect(engine="streaming")
-    absent = [
-        pl.lit(None, pl.Int64).alias(column) for name, column in STAGE_COLUMNS.items() if name not in stages
-    ]
-    table = cells.with_columns(absent).select(*JOINED_COLUMNS)
-    return JoinedCell(cell, clocks, stages, rules, table, rows)
+        # Clients may share a connection, so these two are of the whole cell.
+        free, first = free_streams(cell, clocks), first_over_connections(cell, clocks)
+
+        def joined(part: Cell) -> pl.LazyFrame:
+            moments = with_moments(join_ledgers(part, clocks), free)
+            return with_stages(with_generator_share(moments, part, cut, first), stages)
+
+        columns = [*_ROWS, *(STAGE_COLUMNS[name] for name in stages), _broken(rules)]
+        # Parts whose columns are in one piece each: others would be copied all together when they are read.
+        rows = pl.concat(
+            joined(part).select(columns).collect(engine="streaming").rechunk() for part in parts_of(cell)
+        )
+    return JoinedCell(cell, clocks, stages, rules, joined, rows)
+
+
+_ROWS = (
+    pl.col("request_id"),
+    pl.col("in_window"),
+    (pl.col("done_ns") - pl.col("planned_ns")).alias("latency_ns"),
+    (pl.col("done_ns") - pl.col("sent_ns")).alias("latency_from_send_ns"),
+    (pl.col("sent_ns") - pl.col("ready_ns")).alias("late_ns"),
+    (pl.col("code") == "OK").alias("ok"),
+    pl.col("generator_ns"),
+)
 
 
 def _broken(rules: Sequence[Rule]) -> pl.Expr:
@@ -78,6 +93,19 @@ def _broken(rules: Sequence[Rule]) -> pl.Expr:
         rule.broken.fill_null(value=False).cast(pl.Int64) * (1 << place) for place, rule in enumerate(rules)
     ]
     return pl.sum_horizontal(pl.lit(0, pl.Int64), *bits).alias(BROKEN)
+
+
+@dataclass(frozen=True)
+class JoinedFigures:
+    """What the facts need of the joined ledgers: each stage's times, and the generator's own share."""
+
+    stages: Mapping[str, StageTimes]
+    generator: GeneratorShare
+
+    @classmethod
+    def of(cls, joined: JoinedCell) -> JoinedFigures:
+        """Return the figures of a joined cell."""
+        return cls(stage_times(joined.rows, joined.stages), generator_share(joined.rows))
 
 
 def write_joined(joined: JoinedCell, run: Path) -> Path | None:

@@ -5,17 +5,18 @@ claims.py decides one claim from one value a repeat; validity.py says which cell
 
 from __future__ import annotations
 
-import itertools
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.claims import ByRepeat, Claim, Decision, decide, decide_times, shown_apart
+from harness.analysis.search import Searches, bracket_of_arm, decide_capacity, searches_of
 from harness.analysis.statistics import Repeats
 from harness.analysis.validity import CellResult
 from harness.metrics.metric import MIN_VALUES, Number, percentile_of, show
 from harness.metrics.ranges import range_of, range_of_times
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.summary import Finding, VerdictWord
 from harness.spec.expectation_checks import planned_of
 from harness.spec.experiment import Experiment
@@ -45,20 +46,23 @@ def judge(
     `all_left_out`: there were expectations, but all are about arms that were not run. `changes`: what changes
     the question; where something does, no expectation is judged, and the verdict is `measured` at best.
     """
-    reasons = list(
-        itertools.chain.from_iterable(
-            _reasons_of_arm(arm, results.get(arm, ()), experiment.repeats.min) for arm in experiment.variants
-        )
-    )
-    incomplete = any(len(results.get(arm, ())) < experiment.repeats.min for arm in experiment.variants)
+    searches = searches_of(experiment, results)
+    recorded = _recorded_repeats(experiment, results, searches)
+    reasons = [*_reasons_of_cells(experiment, results), *_missing(recorded, experiment.repeats.min)]
+    incomplete = any(count < experiment.repeats.min for count in recorded.values())
     wrong_record = any(cell.record_is_wrong for cells in results.values() for cell in cells)
     if all_left_out:
         reasons.append("the run: not usable, because every expectation is about an arm that was not run")
-    decisions = [_decide(expectation, experiment, results) for expectation in experiment.expect]
+    decisions = [
+        decide_capacity(expectation, experiment, searches)
+        if expectation.metric == CAPACITY
+        else _decide(expectation, experiment, results)
+        for expectation in experiment.expect
+    ]
     if changes:
         decisions = [_not_judged(decision) for decision in decisions]
     findings = [
-        _finding(expectation, decision, results)
+        _finding(expectation, decision, results, searches)
         for expectation, decision in zip(experiment.expect, decisions, strict=True)
     ]
     words = {finding.verdict for finding in findings}
@@ -83,11 +87,23 @@ def median(values: Sequence[Number]) -> Number:
     return statistics.median(defined) if defined else None
 
 
-def _reasons_of_arm(arm: str, cells: Sequence[CellResult], least: int) -> Iterator[str]:
-    for cell in cells:
-        yield from (f"{arm}, repeat {cell.repeat}: {reason.in_words}" for reason in cell.invalid_reasons)
-    if len(cells) < least:
-        yield f"{arm}: not usable, because {len(cells)} of {least} repeats were recorded"
+def _recorded_repeats(experiment: Experiment, results: Results, searches: Searches) -> dict[str, int]:
+    """Return how many repeats were recorded of each arm; of a searched arm, in how many it was searched."""
+    if searches:
+        return {arm: len(repeats) for arm, repeats in searches.items()}
+    return {arm: len(results.get(arm, ())) for arm in experiment.variants}
+
+
+def _reasons_of_cells(experiment: Experiment, results: Results) -> Iterator[str]:
+    for arm in experiment.variants:
+        for cell in results.get(arm, ()):
+            yield from (f"{arm}, repeat {cell.repeat}: {reason.in_words}" for reason in cell.invalid_reasons)
+
+
+def _missing(recorded: Mapping[str, int], least: int) -> Iterator[str]:
+    for arm, count in recorded.items():
+        if count < least:
+            yield f"{arm}: not usable, because {count} of {least} repeats were recorded"
 
 
 def _decide(expectation: Expectation, experiment: Experiment, results: Results) -> Decision:
@@ -142,11 +158,18 @@ def _both(decision: Decision, punctual: Decision, cells: Sequence[CellResult], m
     return replace(decision, verdict="inconclusive", reason=reason, more_repeats_help=help_)
 
 
-def _finding(expectation: Expectation, decision: Decision, results: Results) -> Finding:
+def _median_of(arm: str, metric: str, results: Results, searches: Searches) -> Number:
+    if metric == CAPACITY:
+        found = bracket_of_arm(searches, arm)
+        return None if found is None or math.isinf(found.middle) else found.middle
+    return median([cell.values[metric] for cell in results.get(arm, ())])
+
+
+def _finding(expectation: Expectation, decision: Decision, results: Results, searches: Searches) -> Finding:
     bound, _ = expectation.bound
     unit = METRICS[expectation.metric].unit
     medians = [
-        median([cell.values[expectation.metric] for cell in results.get(arm, ())])
+        _median_of(arm, expectation.metric, results, searches)
         for arm in (expectation.arm, expectation.of)
         if arm is not None
     ]

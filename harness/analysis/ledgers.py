@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from harness.analysis.ledger_join import have_the_same_requests
+from harness.analysis.parts import parts_of
 from harness.metrics.facts import Ledgers
 from harness.metrics.metric import NS_PER_MS
 from harness.record.cell_record import CellRecord, LoadWorkerRecord
@@ -15,7 +17,7 @@ from harness.record.tables import table_errors
 from lb.rows import REQUEST_IDS_PER_CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 
 _PARTIES = ("client", "envoy", "replica")
@@ -35,33 +37,66 @@ def reconcile(cell: Cell) -> Ledgers:
     record = cell.record
     missing = set(record.missing_ledgers)
     through_envoy = record.route == "envoy" and "envoy" not in missing
-    numbers = {name: number for number, name in enumerate(record.replicas)}
-    ledgers = [_client(cell.requests(), numbers, record.incomplete_replicas)]
-    if (replicas := cell.replica_ledger()) is not None:
-        ledgers.append(_replica(replicas, numbers))
-    if (proxy := cell.proxy_ledger()) is not None:
-        targets = cell.proxy_targets.items()
-        addresses = {address: numbers[name] for address, name in targets if name in numbers}
-        ledgers.append(_envoy(proxy, addresses))
-    queries = [_bytes(proxy)] if proxy is not None else []
+    proxy = cell.proxy_ledger()
     agreement = (
         _once_each(through_envoy, not cell.whole_proxy, missing)
         if record.max_attempts == 1
         else _after_attempts(record.max_attempts, through_envoy, not cell.whole_proxy, missing)
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
-        # One call, so that the proxy's ledger is read once.
-        tally, *totals = pl.collect_all(
-            [_tally(pl.concat(ledgers), agreement, record.lost_clients), *queries], engine="streaming"
+        tally = pl.concat(
+            _tally(_by_request(part, agreement), agreement, record.lost_clients).collect(engine="streaming")
+            for part in parts_of(cell)
         )
-    requests = dict(zip(tally["kind"], tally["requests"], strict=True))
+        envoy_bytes = None if proxy is None else _bytes(proxy).collect(engine="streaming").item()
+    requests = dict(tally.group_by("kind").agg(pl.col("requests").sum()).iter_rows())
     counts = {party: int(tally[party].sum()) for party in _PARTIES}
     counts |= {kind: int(requests.get(kind, 0)) for kind in _KINDS}
     unknown = {name for party in missing for name in (party, f"only_{party}")}
     if "replica" in missing and not through_envoy:
         unknown |= {"matched", "only_client"}
     known: dict[str, Any] = {name: None if name in unknown else count for name, count in counts.items()}
-    return Ledgers(**known, envoy_bytes=totals[0].item() if totals else None)
+    return Ledgers(**known, envoy_bytes=envoy_bytes)
+
+
+def _by_request(part: Cell, agreement: _Agreement) -> pl.LazyFrame:
+    """Return one row a request: its rows in each ledger, `answered`, and the aggregates of the agreement."""
+    record = part.record
+    numbers = {name: number for number, name in enumerate(record.replicas)}
+    ledgers = [_client(part.requests(), numbers, record.incomplete_replicas)]
+    if (replicas := part.replica_ledger()) is not None:
+        ledgers.append(_replica(replicas, numbers))
+    if (proxy := part.proxy_ledger()) is not None:
+        targets = part.proxy_targets.items()
+        addresses = {address: numbers[name] for address, name in targets if name in numbers}
+        ledgers.append(_envoy(proxy, addresses))
+    if record.max_attempts == 1 and have_the_same_requests(part):
+        return _side_by_side(ledgers)
+    rows = pl.concat(ledgers)
+    return rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.aggregates)
+
+
+def _side_by_side(ledgers: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Return what grouping by request gives where every ledger has one row of each, in the same order."""
+    client, *others = ledgers
+    replicas = [f"replica_number_{place}" for place in range(len(ledgers))]
+    rows = pl.concat(
+        [
+            client.select("request_id", "answered", pl.col("replica_number").alias(replicas[0])),
+            *(
+                ledger.select(pl.col("replica_number").alias(name))
+                for ledger, name in zip(others, replicas[1:], strict=True)
+            ),
+        ],
+        how="horizontal",
+    )
+    return rows.select(
+        "request_id",
+        *(pl.lit(1, pl.UInt32).alias(party) for party in _PARTIES),
+        "answered",
+        pl.min_horizontal(replicas).alias("lowest"),
+        pl.max_horizontal(replicas).alias("highest"),
+    )
 
 
 def _row_of(party: str, replica: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
@@ -155,9 +190,8 @@ def _after_attempts(
     )
 
 
-def _tally(rows: pl.LazyFrame, agreement: _Agreement, lost_clients: Collection[int]) -> pl.LazyFrame:
+def _tally(by_request: pl.LazyFrame, agreement: _Agreement, lost_clients: Collection[int]) -> pl.LazyFrame:
     """Return one row per kind of agreement: its requests, and their rows in each ledger."""
-    by_request = rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.aggregates)
     client, envoy, replica, answered = (pl.col(name) for name in (*_PARTIES, "answered"))
     caller = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     kind = (

@@ -56,12 +56,14 @@ class Rule:
 class Allowances:
     """What explains, in this cell, that the parties see a request differently.
 
-    deadline_ns: of each call. proxy_breaks_ns, replica_breaks_ns: from when on the clients' connections to
+    deadline_ns: of each call; 0 where users of a Locust file choose it. gives_up: whether they may cancel
+    calls. proxy_breaks_ns, replica_breaks_ns: from when on the clients' connections to
     the proxy, and connections to replicas, may break under a call; _NEVER_NS: nothing breaks them. retries:
     of the arm, or None. whole_proxy: no row of the proxy is missing.
     """
 
     deadline_ns: int
+    gives_up: bool
     proxy_breaks_ns: int
     replica_breaks_ns: int
     retries: Retries | None
@@ -80,8 +82,10 @@ class Allowances:
             _first_break(events, aims) for aims in (("proxy",), ("replicas", "new replicas"))
         )
         through_proxy = arm.has_proxy
+        own_tasks = experiment.workload.locustfile is not None
         return cls(
-            round(experiment.workload_of(arm).deadline_ms * 1e6),
+            0 if own_tasks else round(experiment.workload_of(arm).deadline_ms * 1e6),
+            own_tasks,
             0 if through_proxy and (age or arm.idle_timeout_s is not None) else on_proxy,
             0 if outages or (age and arm.route != "envoy") else on_replicas,
             arm.retries,
@@ -231,9 +235,10 @@ def _outcome_at_replica(allowed: Allowances, *, proxied: bool) -> list[Rule]:
 
 
 def _deadline_passed(allowed: Allowances) -> pl.Expr:
-    """Return whether the client gave up because its deadline had come."""
+    """Return whether the client gave up: its deadline had come, or it cancels calls on purpose."""
     waited_ns = pl.col("done_ns") - pl.col("sent_ns")
-    return (pl.col("code") == DEADLINE) & (waited_ns >= allowed.deadline_ns - DEADLINE_SLACK_NS)
+    late = (pl.col("code") == DEADLINE) & (waited_ns >= allowed.deadline_ns - DEADLINE_SLACK_NS)
+    return late | (pl.col("code") == CANCELLED) if allowed.gives_up else late
 
 
 def _given_up(code: pl.Expr, at_replica: pl.Expr) -> pl.Expr:

@@ -121,12 +121,15 @@ def longest_outage_ns(outages: pl.DataFrame) -> float | None:
     return float(outages["outage_ns"].to_numpy().max()) if outages.height else None
 
 
-def streams_of(messages: pl.LazyFrame | None, measured: pl.DataFrame, messages_per_stream: int) -> Streams:
+def streams_of(
+    messages: pl.LazyFrame | None, measured: pl.DataFrame, messages_per_stream: int | None
+) -> Streams:
     """Return the counts of the streams among the `measured` requests (request_id, streamed).
 
-    messages: lb.rows.MESSAGE_COLUMNS, or None without any. messages_per_stream: that each was to have.
+    messages: lb.rows.MESSAGE_COLUMNS, or None without any. messages_per_stream: that each was to have;
+    None: nobody planned that.
     """
-    planned = int(measured["streamed"].sum()) * messages_per_stream
+    planned = None if messages_per_stream is None else int(measured["streamed"].sum()) * messages_per_stream
     if messages is None:
         return Streams(missing=planned)
     rows = (
@@ -140,7 +143,7 @@ def streams_of(messages: pl.LazyFrame | None, measured: pl.DataFrame, messages_p
         streams.height,
         int(streams["pure"].sum()),
         reported_percentiles(rows["latency_ns"]),
-        missing=planned - rows.height,
+        missing=None if planned is None else planned - rows.height,
     )
 
 

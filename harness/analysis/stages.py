@@ -18,17 +18,20 @@ from harness.record.run_directory import Cell
 SLOWEST_SHARE = 0.01
 
 
-def with_moments(joined: pl.LazyFrame, cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
+def with_moments(joined: pl.LazyFrame, free: pl.DataFrame) -> pl.LazyFrame:
     """Return the joined ledgers (see join_ledgers) with stream_ns, retried_ns and started_ns.
 
-    proxy_ns becomes the moment at which the request first reached the proxy. Moments are null where nothing
-    tells them: stream_ns where the request waited for no stream.
+    free: see free_streams. proxy_ns becomes the moment at which the request first reached the proxy. Moments
+    are null where nothing tells them: stream_ns where the request waited for no stream.
     """
-    free = _free_streams(cell, clocks)
     again = pl.when(pl.col("proxy_rows") > 1).then("proxy_ns")
+    # A join copies every column, and in most cells no request waits for a stream.
+    if free.is_empty():
+        waited = joined.with_columns(pl.lit(None, pl.Int64).alias("free_ns"))
+    else:
+        waited = joined.join(free.lazy(), on="request_id", how="left")
     return (
-        joined.join(free.lazy(), on="request_id", how="left")
-        .with_columns(
+        waited.with_columns(
             pl.when(pl.col("free_ns") > pl.col("sent_ns")).then("free_ns").alias("stream_ns"),
             pl.max_horizontal("earlier_ended_ns", again).alias("retried_ns"),
             (pl.col("arrived_ns") + pl.col("queue_ns")).alias("started_ns"),
@@ -38,7 +41,8 @@ def with_moments(joined: pl.LazyFrame, cell: Cell, clocks: CellClocks) -> pl.Laz
     )
 
 
-def _free_streams(cell: Cell, clocks: CellClocks) -> pl.DataFrame:
+def free_streams(cell: Cell, clocks: CellClocks) -> pl.DataFrame:
+    """Return the requests of a whole cell that waited for a stream: see stream_free."""
     rows = proxy_rows(cell, clocks)
     if rows is None or clocks.proxy_offset_ns is None:
         return stream_free(pl.DataFrame(schema=_NO_REQUESTS))

@@ -12,11 +12,13 @@ counts as the way to the proxy.
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from harness.spec.arm import MAX_STREAMS
 
 BUCKET_NS = 50_000_000
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 def stream_free(requests: pl.DataFrame, limit: int = MAX_STREAMS) -> pl.DataFrame:
@@ -27,10 +29,8 @@ def stream_free(requests: pl.DataFrame, limit: int = MAX_STREAMS) -> pl.DataFram
     rows has the one of its first.
     """
     requests = requests.filter(pl.col("connection").is_not_null())
-    # Most cells never have so many requests at once, over all connections together.
-    everyone = requests.with_columns(pl.lit(0, requests["connection"].dtype).alias("connection"))
     crowded = requests.clear()
-    if not _may_be_full(everyone, limit).is_empty():
+    if _has_at_once(requests, limit):
         crowded = requests.join(_may_be_full(requests, limit), on="connection", how="semi")
     if crowded.is_empty():
         return pl.DataFrame(schema={"request_id": pl.Int64, "free_ns": pl.Int64})
@@ -52,6 +52,17 @@ def stream_free(requests: pl.DataFrame, limit: int = MAX_STREAMS) -> pl.DataFram
         .unique("request_id", keep="first", maintain_order=True)
         .select("request_id", "free_ns")
     )
+
+
+def _has_at_once(requests: pl.DataFrame, count: int) -> bool:
+    """Return whether the proxy had `count` requests at once, over all connections together.
+
+    Most cells never have so many. There are `count` at the k-th start (from 1) if fewer than k - count + 1
+    requests had ended by then. An unknown start counts as earlier than all, an unknown end as later.
+    """
+    starts = np.sort(requests["proxy_ns"].fill_null(_LEAST).to_numpy())
+    ends = np.sort(requests["proxied_ns"].fill_null(_MOST).to_numpy())
+    return bool((ends[: max(0, len(ends) - count + 1)] > starts[count - 1 :]).any())
 
 
 def _may_be_full(requests: pl.DataFrame, limit: int) -> pl.DataFrame:

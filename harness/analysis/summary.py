@@ -12,16 +12,17 @@ from typing import Any, TypeVar
 from harness.analysis.contradictions import contradictions_of
 from harness.analysis.facts import collect_facts
 from harness.analysis.failed_cells import failed_arms
-from harness.analysis.joined import join_cell, write_joined
+from harness.analysis.joined import JoinedFigures, join_cell, write_joined
 from harness.analysis.judge import judge, median
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.replica_ranks import replicas_differ, shares_by_rank
 from harness.analysis.run_rules import fingerprint, run_contradictions
+from harness.analysis.search import search_summary
 from harness.analysis.validity import CellResult, measure
 from harness.metrics.event_metrics import EVENT_METRICS, event_metric
 from harness.metrics.facts import CellFacts, EventEffects, Ledgers
 from harness.metrics.metric import Number
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell, Run
 from harness.record.summary import (
@@ -57,9 +58,11 @@ def facts_of(run: Run, *, write_tables: bool = False) -> dict[str, list[CellFact
         joined = join_cell(cell, run.experiment)
         if write_tables:
             write_joined(joined, run.path)
-        found = collect_facts(cell, with_series=eventful, joined=joined)
-        facts[cell.folder.name] = replace(found, contradictions=contradictions_of(joined, run.experiment))
+        sentences, figures = contradictions_of(joined, run.experiment), JoinedFigures.of(joined)
         fingerprints[cell.folder.name] = fingerprint(joined.rows)
+        del joined  # the rows of a large cell fill a gigabyte
+        found = collect_facts(cell, with_series=eventful, joined=figures)
+        facts[cell.folder.name] = replace(found, contradictions=sentences)
     of_run = run_contradictions(run, fingerprints)
     for name, sentences in of_run.items():
         facts[name] = replace(facts[name], contradictions=(*sentences, *facts[name].contradictions))
@@ -89,6 +92,7 @@ def summarise(run: Run, facts: Facts | None = None) -> Summary:
         invalid_reasons=verdict.invalid_reasons,
         replicas_differ=replicas_differ(experiment),
         notes=[*manifest.notes, *_log_notes(run)],
+        search=search_summary(experiment, results),
         **machine_fields(run, verdict.verdict),
         arms={
             name: _arm(
@@ -154,9 +158,12 @@ def _repeat(cell: CellFacts, result: CellResult) -> RepeatSummary:
 def _figures(cells: Sequence[CellFacts], metrics: Mapping[str, Number]) -> Figures:
     """Return the figures of `cells`: counts are totals. `metrics` holds the cell's, or the arm's medians.
 
-    Metrics that repeat a count or belong to one event are left out.
+    Metrics that repeat a count, or belong to one event or to a search, are left out.
     """
-    kept = {name: value for name, value in metrics.items() if name != "requests" and not event_metric(name)}
+    elsewhere = ("requests", CAPACITY)
+    kept = {
+        name: value for name, value in metrics.items() if name not in elsewhere and not event_metric(name)
+    }
     return Figures(
         requests=sum(cell.requests for cell in cells),
         errors=_total(cell.errors for cell in cells),
@@ -254,11 +261,11 @@ def machine_fields(run: Run, verdict: VerdictWord) -> dict[str, Any]:
             for cell in run.cells
             if (machine := read_machine(cell.folder))
         ],
-        "advice": _advice(disturbed, run.manifest.redo) if disturbed and verdict == "inconclusive" else None,
+        "advice": _advice(disturbed, run) if disturbed and verdict == "inconclusive" else None,
     }
 
 
-def _advice(disturbed: Sequence[DisturbedCell], redo: int) -> str:
+def _advice(disturbed: Sequence[DisturbedCell], run: Run) -> str:
     """Return what would help the user to a verdict."""
     (cause, _), *_ = Counter(one.cause for one in disturbed).most_common(1)
     rate = max(one.planned_rate_per_s or 0.0 for one in disturbed)
@@ -266,13 +273,15 @@ def _advice(disturbed: Sequence[DisturbedCell], redo: int) -> str:
     what, less = (
         (f"{rate:g} calls/s", f"--rate {half}") if rate else ("this load", "--clients with fewer clients")
     )
-    again = "" if redo else "--redo 2, "
-    once_more = "again" if redo else "--redo 2"
+    again = "" if run.manifest.redo else "--redo 2, "
+    once_more = "again" if run.manifest.redo else "--redo 2"
     other = f"{less} asks another question: it shows figures, and judges nothing."
     if cause == "stopped":
         return f"A signal (SIGSTOP) or a debugger stopped parts of the lab. Try {once_more}."
     if cause == "asleep":
         return f"This machine slept or was paused. Keep it awake, and try {once_more}."
+    if run.experiment.search is not None:
+        return f"This machine is too busy or too slow for {what}. Close other programs, and try {once_more}."
     if cause == "load":
         return (
             f"The load processes are too slow for {what}. Try more of them (--processes), or {less}. {other}"

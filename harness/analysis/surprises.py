@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.validity import is_unspoiled
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.prediction import ArmPrediction, Band, Prediction
 from harness.record.summary import ArmSummary, Summary
 
@@ -64,6 +64,7 @@ class Comparison:
 def comparisons(prediction: Prediction, summary: Summary) -> Iterator[Comparison]:
     """Yield every shown metric that was predicted and measured, arm by arm."""
     expected = {finding.metric for finding in summary.expectations}
+    yield from _of_capacity(prediction, summary)
     for name, arm in summary.arms.items():
         predicted = prediction.arms.get(name)
         if predicted is None:
@@ -71,6 +72,18 @@ def comparisons(prediction: Prediction, summary: Summary) -> Iterator[Comparison
         for metric in METRICS:
             if metric in predicted.metrics and (metric in CORE or metric in expected):
                 yield from _comparison(name, metric, predicted, arm, summary)
+
+
+def _of_capacity(prediction: Prediction, summary: Summary) -> Iterator[Comparison]:
+    """Yield the capacity of each arm that a search has found, and that was predicted."""
+    for name, arm in {} if summary.search is None else summary.search.arms.items():
+        predicted = prediction.arms.get(name)
+        found = [math.sqrt(one.low * one.high) for one in arm.repeats if one.low and one.high]
+        if predicted is not None and CAPACITY in predicted.metrics and found:
+            low, median, high = ends_of(predicted.metrics[CAPACITY])
+            costs_missing = not predicted.calibrated
+            one = Comparison(name, CAPACITY, low, median, high, found, costs_missing, "")
+            yield replace(one, reason="Not explained.") if one.is_surprise else one
 
 
 def _comparison(

@@ -73,7 +73,7 @@ class CellResult:
     """The values of one cell's metrics by name, and what is wrong with the cell.
 
     lag_ms: rank -> the generator's lag. one_event: metric -> by how much a single event would have moved it.
-    own_ms: metric -> how much of it the lab itself caused.
+    own_ms: metric -> how much of it the lab itself caused. disturbed: as in CellFacts.
     """
 
     repeat: int
@@ -82,6 +82,7 @@ class CellResult:
     lag_ms: Mapping[str, float] = field(default_factory=dict)
     one_event: Mapping[str, float] = field(default_factory=dict)
     own_ms: Mapping[str, float] = field(default_factory=dict)
+    disturbed: str | None = None
 
     @property
     def record_is_wrong(self) -> bool:
@@ -120,6 +121,7 @@ def measure(facts: CellFacts) -> CellResult:
         {rank: lag_ns / NS_PER_MS for rank, lag_ns in facts.lag_ns.items()},
         steps,
         {name: part_ms for name in METRICS if (part_ms := own_part_ms(facts, name)) is not None},
+        facts.disturbed,
     )
 
 

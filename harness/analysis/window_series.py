@@ -31,8 +31,13 @@ def replica_series_of(
     width_s = window_width_s(window_s)
     windows = math.ceil(round(window_s / width_s, 6))
     window = (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).alias("window")
-    answers = answered.group_by(window, "replica").agg(pl.len().alias("requests"))
-    waits = attempts.group_by(window, "replica").agg(pl.col("queue_ns").max(), pl.col("in_flight").mean())
+    answers, waits = pl.collect_all(
+        [
+            answered.lazy().group_by(window, "replica").agg(pl.len().alias("requests")),
+            attempts.lazy().group_by(window, "replica").agg(pl.max("queue_ns"), pl.mean("in_flight")),
+        ],
+        engine="streaming",
+    )
 
     def table_of(grouped: pl.DataFrame, column: str, missing: float) -> Floats:
         table = np.full((windows, replicas), missing)
@@ -129,9 +134,9 @@ def short_run_unfairness(answered: pl.DataFrame, replicas: int) -> float | None:
     rounds = answered.height // size
     if not rounds:
         return None
-    in_order = answered.select("at_ns", "replica").sort("at_ns")["replica"].to_numpy()[: rounds * size]
-    bins = in_order + replicas * np.repeat(np.arange(rounds), size)
-    counts = np.bincount(bins, minlength=rounds * replicas).reshape(rounds, replicas)
+    in_order = answered["replica"].to_numpy()[np.argsort(answered["at_ns"].to_numpy())][: rounds * size]
+    bins = in_order.reshape(rounds, size) + replicas * np.arange(rounds)[:, None]
+    counts = np.bincount(bins.ravel(), minlength=rounds * replicas).reshape(rounds, replicas)
     return float(np.abs(counts - REQUESTS_PER_ROUND).max(axis=1).mean())
 
 

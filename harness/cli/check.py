@@ -1,6 +1,7 @@
 """The plan of an experiment in words and figures, as `check` prints it."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,16 +12,20 @@ from harness.cli.outlook import outlook
 from harness.events.schedule import planned_events
 from harness.metrics.metric import MIN_VALUES, percentile_of
 from harness.plan.capacity import AlikeReplicas, Utilisation, alike_replicas, utilisation_of
-from harness.plan.cells import load_of, plan_cells
+from harness.plan.cells import cells_at_least, cells_at_most, load_of, plan_cells
+from harness.plan.search import LEAST_CELLS
 from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.checks import planned_requests
 from harness.spec.expectation_checks import BOUNDS
 from harness.spec.experiment import Arm, Event, Experiment, Workload
+from harness.spec.locust_workload import CLOSED_LOOP_NOTE
 from harness.spec.model import Expectation, Replicas, TraceSource
+from harness.spec.search import Search
 from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
 
 WARNING = "warning"  # label of lines about a plan that overloads a replica
+NOTE_WIDTH = 90
 
 Lines = list[tuple[str, str]]
 
@@ -64,6 +69,8 @@ def _cells(experiment: Experiment) -> Lines:
     arms = len(experiment.variants)
     repeats = experiment.repeats
     least = arms * repeats.min
+    if experiment.search is not None:
+        return _searched_cells(experiment, experiment.search)
     count = f"{least} ({arms} arms x {repeats.min} repeats), in this order"
     if repeats.max > repeats.min:
         count += f"; up to {repeats.max} repeats while an expectation is not decided"
@@ -74,6 +81,20 @@ def _cells(experiment: Experiment) -> Lines:
     ]
     problem = incompatibility(experiment, "local")
     return [*([("testbed", problem)] if problem else []), ("cells", count), *(("", line) for line in lines)]
+
+
+def _searched_cells(experiment: Experiment, search: Search) -> Lines:
+    arms, repeats = len(experiment.variants), experiment.repeats
+    width = max(map(len, experiment.variants))
+    each = f"{arms} arms x {repeats.in_words} repeats x {LEAST_CELLS} to {search.max_cells} cells"
+    problem = incompatibility(experiment, "local")
+    what = f"the highest {search.factor} with {search.condition.in_words()}, within {search.within}"
+    return [
+        *([("testbed", problem)] if problem else []),
+        ("search", f"{what}. It takes for granted that the condition fails above some rate"),
+        ("cells", f"{cells_at_least(experiment)} to {cells_at_most(experiment)} ({each})"),
+        *(("", f"  {name:<{width}}  {_arm(one.arm)}") for name, one in experiment.variants.items()),
+    ]
 
 
 def _arm(arm: Arm) -> str:
@@ -94,12 +115,12 @@ def _value(value: Any) -> str:
 
 def _requests(experiment: Experiment) -> Lines:
     work = experiment.workload
-    repeats = experiment.repeats
-    least = len(experiment.variants) * repeats.min
-    total = planned_requests(experiment) / repeats.max * repeats.min
+    least = cells_at_least(experiment)
+    times = cells_at_most(experiment) / least
+    total = planned_requests(experiment) / times
     seconds = work.warm_up_s + work.duration_s
     measured = total / least * work.duration_s / seconds
-    more = f"; up to {repeats.max / repeats.min:g} times that" if repeats.max > repeats.min else ""
+    more = f"; up to {times:g} times that" if times > 1 else ""
     about = "at most " if work.rate_per_s is None else "about "
     return [
         ("requests", f"{about}{measured:,.0f} measured in a cell, {total:,.0f} in all with warm-up"),
@@ -129,6 +150,12 @@ def _workload(experiment: Experiment, work: Workload) -> Lines:
 
 
 def _clients(experiment: Experiment, work: Workload) -> Lines:
+    if work.locustfile is not None:
+        pace = "at once" if work.spawn_rate is None else f"{work.spawn_rate:g}/s"
+        users = f"{work.clients} users of {work.locustfile}, started {pace}: a closed loop"
+        note = textwrap.wrap(CLOSED_LOOP_NOTE, NOTE_WIDTH)
+        told = [("clients", users), ("calls", "what their tasks call"), ("note", note[0])]
+        return [*told, *(("", line) for line in note[1:])]
     mix = ", ".join(f"{name} {weight / sum(work.calls.values()):.0%}" for name, weight in work.calls.items())
     if work.rate_per_s is None:
         rates = f"closed loop, {work.think_time_ms:g} ms of think time after each answer"
@@ -168,9 +195,10 @@ def _capacity(experiment: Experiment, work: Workload) -> Lines:
         (_names(group, groups), used) for group in groups if (used := utilisation_of(group, experiment, work))
     ]
     labels = ("utilisation", *[""] * len(used))
+    when = "at the highest rate: " if work.changes else ""
     return [
         ("replicas", _capacities_in_words(experiment.replicas, groups)),
-        *zip(labels, (_used_in_words(names, one, len(groups)) for names, one in used), strict=False),
+        *zip(labels, (when + _used_in_words(names, one, len(groups)) for names, one in used), strict=False),
         *((WARNING, text) for names, one in used for text in _overloads(names, one, work)),
     ]
 
@@ -181,6 +209,8 @@ def _capacities_in_words(replicas: Replicas, groups: Sequence[AlikeReplicas]) ->
     line += (
         f"service time {time_ms.mean:g} ms ({time_ms.distribution})" if time_ms.mean else "no service time"
     )
+    if time_ms.dear is not None:
+        line += f", {time_ms.dear.share:.3g} of the requests {time_ms.dear.factor:g} times dearer"
     each = [_calls(group.capacity_per_s) for group in groups]
     if len(groups) > 1:
         of_groups = [f"{_names(group, groups)} {calls}" for group, calls in zip(groups, each, strict=True)]

@@ -214,7 +214,11 @@ def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) 
 @app.command()
 def plan(
     file: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE]", help="Plan for this experiment's fleet and load.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]",
+            help="Plan for this experiment's fleet and load, or for a trace (a .parquet of observe).",
+        ),
     ] = None,
     *,
     clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,

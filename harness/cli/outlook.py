@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
+from harness.metrics.metric import show
+from harness.metrics.registry import CAPACITY
 from harness.paths import PROGRAM
-from harness.plan.capacity import CELL_CALLS_PER_CORE_S
+from harness.plan.capacity import needed_cores
 from harness.plan.placements import RARE
 from harness.plan.question import duration, question_of
 from harness.record.machine_costs import read_costs
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SIMULATIONS = (19,)  # the fewest that have a band of 90 %
 P99 = "latency_ms.p99"
 ENDLESS = "a failed request"  # which counts as longer than any answer
+NEARLY_ALL = 0.8  # of the cores: above it a process waits for a core now and then
 BAD, PLAIN, WARNING = "bold red", "", "bold yellow"
 
 Line = tuple[str, str, str]  # label, text, style
@@ -46,15 +49,23 @@ def outlook(experiment: Experiment) -> Iterator[Line]:
 
 def _machine(experiment: Experiment) -> Iterator[Line]:
     cores = os.cpu_count() or 1
-    carried = CELL_CALLS_PER_CORE_S * cores
-    rates = [experiment.workload_of(one.arm).peak_rate_per_s or 0 for one in experiment.variants.values()]
-    if max(rates) > carried:
+    needed = max(_needed_cores(experiment, variant.arm) for variant in experiment.variants.values())
+    if needed > NEARLY_ALL * cores:
         yield (
             "warning",
-            f"{max(rates):,.4g} calls/s are more than {cores} cores carry, about {carried:,.0f}/s with all "
-            "parts on this machine (docs/capacity.md).",
+            f"A cell takes about {needed:.1f} cores with all parts on this machine, which has {cores} "
+            "(docs/capacity.md). The load generator will probably send late. Use fewer replicas, clients or "
+            "calls.",
             WARNING,
         )
+
+
+def _needed_cores(experiment: Experiment, arm: Arm) -> float:
+    work = experiment.workload_of(arm)
+    rate_per_s = work.peak_rate_per_s or 0  # of a closed loop it is not known
+    return needed_cores(
+        experiment.replicas.count, work.clients, rate_per_s, proxied=arm.route.startswith("envoy")
+    )
 
 
 def _of_arms(prediction: Prediction) -> Iterator[Line]:
@@ -71,6 +82,11 @@ def _style(overload: float | None) -> str:
 def _arm(arm: ArmPrediction) -> str:
     if arm.not_modelled:
         return f"not simulated, not modelled: {', '.join(arm.not_modelled)}"
+    if CAPACITY in arm.metrics:
+        found = arm.metrics[CAPACITY]
+        low, median, high = map(show, (found.low, found.median, found.high))
+        share = f"90% of {arm.simulations} simulated searches"
+        return f"capacity {median} requests/s ({low} to {high} in {share})"
     band = arm.metrics.get(P99)
     if band is None:
         latency = "too few requests for a p99"

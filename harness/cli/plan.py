@@ -12,10 +12,11 @@ from harness.errors import UserError
 from harness.output.safe_console import SafeConsole
 from harness.output.safe_text import say
 from harness.paths import PROGRAM, RESULTS
-from harness.plan.question import NAMES, FleetQuestion, question_of
+from harness.plan.question import NAMES, FleetQuestion, question_of, recorded_load
 from harness.spec.experiment import load_experiment
 
 WIDTH = 80
+TRACE = ".parquet"  # the end of a trace's name
 REQUIRED = ("clients", "rate_per_s", "targets", "service_ms")
 
 
@@ -26,6 +27,8 @@ def answer(name: str | None, given: Mapping[str, Any], svg: Path | None, write: 
     UserError, before anything is simulated, for what cannot be asked or written.
     """
     question = _question(name, given)
+    if write is not None and question.recorded is not None:
+        raise UserError("--write: an experiment that plays a trace is written by hand: docs/observe.md")
     verifies = None if write is None else experiment_name(write, "--write")
     picture = svg or RESULTS / "plan" / f"{_picture_name(question)}.svg"
     for path, option in ((svg, "--svg"), (write, "--write")):
@@ -51,9 +54,33 @@ def answer(name: str | None, given: Mapping[str, Any], svg: Path | None, write: 
     return 0
 
 
+def _of_trace(path: Path, given: Mapping[str, Any]) -> FleetQuestion:
+    """Return the question about the recorded load of a trace. Raises UserError for what else it needs."""
+    _confirm_of_trace(given)
+    missing = [NAMES[field] for field in ("targets", "service_ms") if field not in given]
+    if missing:
+        raise UserError(f"plan {path}: {' and '.join(missing)} missing, which a trace does not give")
+    load = recorded_load(path)
+    return FleetQuestion(
+        **{"rate_per_s": load.rate_per_s, **given}, clients=len(load.requests_of), skew=0.0, recorded=load
+    )
+
+
+def _confirm_of_trace(given: Mapping[str, Any]) -> None:
+    """Raise UserError for an option that the trace gives."""
+    for field in ("clients", "skew", "seconds"):
+        if field in given:
+            raise UserError(f"{NAMES[field]}: the trace gives it; leave it out (--rate plays it faster)")
+
+
 def _question(name: str | None, given: Mapping[str, Any]) -> FleetQuestion:
+    if name is not None and name.endswith(TRACE):
+        return _of_trace(Path(name), given)
     if name is not None:
-        return replace(question_of(load_experiment(name)), **given)
+        question = question_of(load_experiment(name))
+        if question.recorded is not None:
+            _confirm_of_trace(given)
+        return replace(question, **given)
     missing = [NAMES[field] for field in REQUIRED if field not in given]
     if missing:
         raise UserError(

@@ -10,7 +10,7 @@ from rich.text import Text
 from harness.plan.advice import LABELS, MEANINGS, Plan, assumptions, changes, recommendation
 from harness.plan.fleet_forecast import Answer, Band
 from harness.plan.placements import RARE, heaviest_per_s
-from harness.plan.question import duration
+from harness.plan.question import FleetQuestion, duration
 
 WIDTH = 80
 BAD, GOOD = "bold red", "green"
@@ -47,10 +47,16 @@ def print_answer(plan: Plan, console: Console) -> None:
     _section(console, "Assumptions", " ".join(assumptions(plan.question)))
 
 
+def _rates(own: FleetQuestion) -> str:
+    if own.recorded is None:
+        return f"skew {own.skew:g}"
+    return f"{len(own.recorded.at_s):,} requests of a trace"
+
+
 def _fleet(plan: Plan) -> Iterator[str]:
     own = plan.question
     yield (
-        f"{own.clients:,} clients send {own.rate_per_s:,.5g} requests/s (skew {own.skew:g}); the busiest one "
+        f"{own.clients:,} clients send {own.rate_per_s:,.5g} requests/s ({_rates(own)}); the busiest one "
         f"{heaviest_per_s(own):,.4g}/s."
     )
     yield (

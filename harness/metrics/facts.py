@@ -104,13 +104,14 @@ class Streams:
 
     count: streams. pure: streams whose messages all name one replica.
     message_latency_ns: percentiles of received - planned over their messages; empty without messages.
-    missing: messages of all streams that were sent, with an answer or without, which never came.
+    missing: messages of all streams that were sent, with an answer or without, which never came;
+    None: it is not known how many there were to be.
     """
 
     count: int = 0
     pure: int = 0
     message_latency_ns: dict[str, float] = field(default_factory=dict)
-    missing: int = 0
+    missing: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -363,6 +364,7 @@ class CellFacts:
     stages: stage -> its times, see harness.metrics.stages; empty where the replicas' ledgers cannot be read.
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
+    disturbed: why the machine has spoilt the cell, which was not measured again; None: it has not.
     cpu_cores: part (replica-N, envoy, load) -> CPU cores that it used; empty where nobody counted them.
     """
 
@@ -406,4 +408,5 @@ class CellFacts:
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
+    disturbed: str | None = None
     cpu_cores: Mapping[str, float] = field(default_factory=dict)

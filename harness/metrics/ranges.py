@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from harness.metrics.metric import show
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Planned:
     placements there are, where all requests of a client, session or connection go to one replica; None where
     requests are spread one by one. deadline_ms: no call takes longer, from its send; None: there is none.
     sent_on_time: sends do not wait for answers, so that the same is true from the planned send. events: their
-    number. proxied: Envoy sees requests. streams, cache, target_groups: whether there are any.
+    number. proxied: Envoy sees requests. streams, cache, target_groups: whether there are any. searched:
+    whether the experiment searches the arm's capacity.
     """
 
     replicas: int
@@ -44,6 +45,7 @@ class Planned:
     streams: bool = False
     cache: bool = False
     target_groups: bool = False
+    searched: bool = False
     rate_changes: bool = False
 
 
@@ -59,6 +61,8 @@ def why_undefined(metric: str, planned: Planned) -> str | None:
         return f"the arm has {told}, and no event {number}"
     if group == "endpoints" and not (planned.events and planned.proxied):
         return "healthy endpoints are watched only behind Envoy and where there are events"
+    if metric == CAPACITY and not planned.searched:
+        return "the experiment has no `search`"
     lacking = {
         "cache": (planned.cache, "the replicas have no cache"),
         "stream": (planned.streams, "the workload has no streams"),

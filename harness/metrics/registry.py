@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NAMED_REPLICAS = 8  # replicas whose share is a metric of its own
 COUNTED_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED")
+CAPACITY = "capacity_per_s"  # the metric of a search
 
 
 def _of_spread(function: Callable[[Sequence[int]], Number]) -> Compute:
@@ -186,6 +187,14 @@ METRICS: dict[str, Metric] = {
         "Requests that ended with OK inside the measured window / its length. A later answer does not count",
         lambda f: f.good_answers / f.window_s,
         headline="goodput",
+    ),
+    CAPACITY: Metric(
+        "requests/s",
+        "Of an arm in one repeat, not of a cell: the highest rate at which the condition of `search` holds. "
+        "It lies in a bracket, from the highest rate at which the condition held to the lowest at which it "
+        "did not",
+        lambda _: None,
+        headline="capacity",
     ),
     "unsent_requests": Metric(
         "requests",
@@ -412,7 +421,7 @@ METRICS: dict[str, Metric] = {
     "stream.missing_messages": Metric(
         "messages",
         "Messages that streams were to have and that never came: requests that are streams x messages of a "
-        "stream - messages received; 0 without streams",
+        "stream - messages received; 0 without streams. Null with a Locust file",
         lambda f: f.streams.missing,
         headline="missing messages of streams",
         clause="{} of streams never came",

@@ -161,6 +161,8 @@ def changes(plan: Plan) -> list[tuple[str, str]]:
     rare = f"bring the probability of overload below {RARE:.0%}"
     lines = [("clients", _clients(plan, rare)), ("targets", _targets(plan, rare))]
     lasting, now = duration(question.duration_s * 1000), duration(plan.answers["sticky"].p99_ms.median)
+    if question.recorded is not None:
+        del lines[0]  # other clients than those of the trace would send differently
     for length_s, outlook in plan.shorter.items():
         p99 = duration(outlook.p99_ms.median)
         text = f"Sessions of {duration(length_s * 1000)} instead of {lasting}: p99 {p99} instead of {now}."
@@ -198,9 +200,10 @@ def _targets(plan: Plan, rare: str) -> str:
 
 def assumptions(question: FleetQuestion) -> Sequence[str]:
     """Return what the answer takes for granted, each in a sentence."""
+    arrivals = "at random (Poisson)" if question.recorded is None else "as in the trace"
     slots = f"{question.slots} requests at once" if question.slots > 1 else "one request at a time"
     return (
-        f"Requests arrive at random (Poisson), service times are {question.distribution}.",
+        f"Requests arrive {arrivals}, service times are {question.distribution}.",
         f"Each target works on {slots} and queues the rest, first come, first served.",
         "Sessions begin in random order and stay for the whole load, "
         f"{duration(question.duration_s * 1000)}. "

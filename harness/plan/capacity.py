@@ -14,6 +14,34 @@ CELL_CALLS_PER_CORE_S = 800.0
 
 
 @dataclass(frozen=True)
+class Law:
+    """The CPU of one process in a cell. See the table of laws on docs/capacity.md."""
+
+    idle_cores: float
+    call_us: float
+    client_us: float  # for each client and second
+
+    def cores(self, calls_per_s: float, clients: float) -> float:
+        """Return the cores that it uses. `clients`: those with a connection to it."""
+        return self.idle_cores + (self.call_us * calls_per_s + self.client_us * clients) / 1e6
+
+
+LAWS = {
+    "load process": Law(0.110, 246, 44),
+    "Envoy, one worker": Law(0.093, 208, 22),
+    "replica (asyncio)": Law(0.010, 796, 32),
+}
+
+
+def needed_cores(replicas: int, clients: int, calls_per_s: float, proxied: bool) -> float:
+    """Return about how many cores the parts of a cell use. `proxied`: with Envoy."""
+    load, envoy, replica = LAWS.values()
+    each = replica.cores(calls_per_s / replicas, 1 if proxied else clients)
+    proxy = envoy.cores(calls_per_s, clients) if proxied else 0
+    return load.cores(calls_per_s, clients) + proxy + replicas * each
+
+
+@dataclass(frozen=True)
 class AlikeReplicas:
     """Replicas with the same capacity: their names, and what one of them can serve. None: without limit."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.metrics.metric import RANKS
-from harness.plan.placements import busiest_shares, client_shares, deal, hashed
+from harness.plan.placements import busiest_shares, deal, hashed, shares_of
 from harness.plan.question import MAX_REQUESTS, MAX_TARGETS, FleetQuestion, Objective
 from services.service_time import LOGNORMAL_SIGMA
 from simulator.bounded import BYTES_PER_REQUEST, serve_bounded
@@ -145,10 +145,13 @@ def _few(question: FleetQuestion, least: int) -> int:
 
 def _most_rate(question: FleetQuestion) -> float:
     """Return the highest rate that a search tries: what all targets can serve, if that can be simulated."""
-    return min(question.targets * question.target_per_s, MAX_REQUESTS / question.duration_s)
+    served = question.targets * question.target_per_s
+    return served if question.recorded is not None else min(served, MAX_REQUESTS / question.duration_s)
 
 
 def _drawn_requests(question: FleetQuestion) -> int:
+    if question.recorded is not None:
+        return len(question.recorded.at_s)
     most = max(question.rate_per_s, _most_rate(question)) * question.duration_s
     return math.ceil(most + 6 * math.sqrt(most)) + 1
 
@@ -200,7 +203,7 @@ class FleetForecast:
         """
         own = self.question
         if rule in PLACED:
-            shares = busiest_shares(own.clients, own.skew, own.targets, own.seed, dealt=rule == "sticky")
+            shares = busiest_shares(shares_of(own), own.targets, own.seed, dealt=rule == "sticky")
         else:
             shares = np.array([one.requests.max() / one.requests.sum() for one in found])
         overloaded = float(np.mean(shares * own.rate_per_s > own.target_per_s))
@@ -292,8 +295,9 @@ class FleetForecast:
 
 def _draw(question: FleetQuestion, count: int, number: int) -> Drawn:
     random = np.random.default_rng([question.seed, number])
-    edges = np.cumsum(client_shares(question.clients, question.skew))
-    client = np.minimum(np.searchsorted(edges, random.random(count)), question.clients - 1)
+    if question.recorded is None:
+        edges = np.cumsum(shares_of(question))
+        client = np.minimum(np.searchsorted(edges, random.random(count)), question.clients - 1)
     mean_s = question.service_ms / 1000
     if question.distribution == "exponential":
         service_s = random.exponential(mean_s, count)
@@ -302,7 +306,10 @@ def _draw(question: FleetQuestion, count: int, number: int) -> Drawn:
         service_s = random.lognormal(math.log(mean_s) - sigma**2 / 2, sigma, count)
     else:
         service_s = np.full(count, mean_s)
-    at = np.cumsum(random.standard_exponential(count))
+    if question.recorded is None:
+        at = np.cumsum(random.standard_exponential(count))
+    else:
+        at, client = question.recorded.at_s * question.recorded.rate_per_s, question.recorded.client
     return Drawn(at, client.astype(np.int32), service_s, question.seed * 1_000 + number)
 
 

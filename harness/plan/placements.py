@@ -31,6 +31,15 @@ def client_shares(clients: int, skew: float) -> Floats:
     return shares
 
 
+def shares_of(question: FleetQuestion) -> Floats:
+    """Return each client's share of the requests, (clients,), largest first: the trace's, or Zipf's law."""
+    if question.recorded is None:
+        return client_shares(question.clients, question.skew)
+    counts = question.recorded.requests_of
+    shares: Floats = np.sort(counts)[::-1] / counts.sum()
+    return shares
+
+
 def deal(clients: int, targets: int, random: np.random.Generator) -> Places:
     """Return the target of each client, (clients,), when the balancer takes turns over new sessions.
 
@@ -45,14 +54,16 @@ def hashed(clients: int, targets: int, random: np.random.Generator) -> Places:
 
 
 def busiest_shares(
-    clients: int, skew: float, targets: int, seed: int, *, dealt: bool, placements: int = PLACEMENTS
+    shares: Floats, targets: int, seed: int, *, dealt: bool, placements: int = PLACEMENTS
 ) -> Floats:
     """Return the busiest target's share of all requests in each of some placements, (placements,).
 
+    shares: of the clients, largest first.
     dealt: as `deal`, else as `hashed`. The largest NAMED_CLIENTS clients are placed one by one. Many small
     ones are added as a normal distribution with the same mean and variance.
     """
-    shares, random = client_shares(clients, skew), np.random.default_rng([seed, clients, targets])
+    clients = len(shares)
+    random = np.random.default_rng([seed, clients, targets])
     named, rest = shares[:NAMED_CLIENTS], shares[NAMED_CLIENTS:]
     rest_each = rest.sum() / targets
     spread = np.sqrt((rest**2).sum() * (1 / targets) * (1 - 1 / targets))
@@ -72,13 +83,13 @@ def overload_probability(
 ) -> float:
     """Return the share of placements in which some target gets more than it can serve."""
     own = question
-    busiest = busiest_shares(own.clients, own.skew, own.targets, own.seed, dealt=dealt, placements=placements)
+    busiest = busiest_shares(shares_of(own), own.targets, own.seed, dealt=dealt, placements=placements)
     return float(np.mean(busiest * own.rate_per_s > own.target_per_s))
 
 
 def heaviest_per_s(question: FleetQuestion) -> float:
     """Return the rate of the client that sends most."""
-    return float(client_shares(question.clients, question.skew)[0]) * question.rate_per_s
+    return float(shares_of(question)[0]) * question.rate_per_s
 
 
 def clients_for_rare_overload(question: FleetQuestion) -> int | None:
@@ -101,9 +112,8 @@ def targets_for_rare_overload(question: FleetQuestion) -> int | None:
 
 
 def _with_clients(question: FleetQuestion, clients: int) -> float:
-    busiest = busiest_shares(
-        clients, question.skew, question.targets, question.seed, dealt=True, placements=_SEARCHED
-    )
+    shares = client_shares(clients, question.skew)
+    busiest = busiest_shares(shares, question.targets, question.seed, dealt=True, placements=_SEARCHED)
     return float(np.mean(busiest * question.rate_per_s > question.target_per_s))
 
 

@@ -1,14 +1,23 @@
 """The planner's question: clients, rate and targets of a fleet, and the objective that it is to keep."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from harness.errors import UserError, did_you_mean
 from harness.metrics.metric import RANKS
 from harness.plan.capacity import service_times_per_call
 from harness.spec.experiment import Experiment, Replicas
+from harness.spec.model import TraceSource
+from harness.spec.trace_file import requests_of_trace
 from services.settings import Distribution
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 MAX_CLIENTS, MAX_TARGETS, MAX_SLOTS, MAX_SLOTS_IN_ALL = 1_000_000, 10_000, 10_000, 1_000_000
 MAX_SKEW, MAX_RATE_PER_S = 10.0, 1e9
@@ -43,12 +52,35 @@ class Objective:
         return f"{self.percentile} at most {duration(self.at_most_ms)}"
 
 
+@dataclass(frozen=True, eq=False)
+class RecordedLoad:
+    """The arrivals of a trace, by time. at_s: seconds from the first one, (requests,). client: who sent it,
+    (requests,); clients are numbered from the busiest.
+    """
+
+    at_s: npt.NDArray[np.float64]
+    client: npt.NDArray[np.int32]
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests per second, all clients together."""
+        return len(self.at_s) / float(self.at_s[-1])
+
+    @property
+    def requests_of(self) -> npt.NDArray[np.int64]:
+        """Requests of each client, (clients,), the most first."""
+        import numpy as np
+
+        return np.bincount(self.client)
+
+
 @dataclass(frozen=True)
 class FleetQuestion:
     """A fleet and its load, as the planner sees it.
 
     skew: client k sends in proportion to 1 / k ** skew. service_ms: mean time for which a request holds one
-    of a target's `slots`. seconds: how long the load lasts. notes: what of an experiment the planner leaves
+    of a target's `slots`. seconds: how long the load lasts. recorded: the arrivals of a trace, which are then
+    played at the rate; None: clients send at random. notes: what of an experiment the planner leaves
     out, each in a sentence.
     """
 
@@ -63,6 +95,7 @@ class FleetQuestion:
     seconds: float | None = None
     seed: int = 1
     notes: tuple[str, ...] = ()
+    recorded: RecordedLoad | None = None
 
     def __post_init__(self) -> None:
         """Raise UserError, one line, for a value that cannot be answered."""
@@ -91,6 +124,8 @@ class FleetQuestion:
     @property
     def duration_s(self) -> float:
         """How long the load lasts, in seconds: as asked, or a minute, less where requests are too many."""
+        if self.recorded is not None:
+            return len(self.recorded.at_s) / self.rate_per_s
         if self.seconds is not None:
             return self.seconds
         most = max(LEAST_SECONDS, MAX_REQUESTS / self.rate_per_s)
@@ -111,7 +146,7 @@ class FleetQuestion:
         """The objective; without one, p99 at most DEFAULT_OBJECTIVE mean service times."""
         return self.objective or Objective("p99", DEFAULT_OBJECTIVE * self.service_ms)
 
-    def with_targets(self, targets: int) -> "FleetQuestion":
+    def with_targets(self, targets: int) -> FleetQuestion:
         """Return the same question for another number of targets."""
         return replace(self, targets=targets)
 
@@ -185,9 +220,10 @@ def question_of(experiment: Experiment) -> FleetQuestion:
             f"{experiment.name}: replicas.service_time_ms.mean is 0, so no target can be overloaded; "
             "expected more than 0"
         )
+    recorded = None if work.trace is None else recorded_load(Path(work.trace.file), work.trace)
     return FleetQuestion(
-        clients=work.clients,
-        rate_per_s=peak,
+        clients=work.clients if recorded is None else len(recorded.requests_of),
+        rate_per_s=peak if recorded is None else recorded.rate_per_s,
         skew=work.skew,
         targets=replicas.count,
         service_ms=mean_ms,
@@ -195,7 +231,29 @@ def question_of(experiment: Experiment) -> FleetQuestion:
         distribution=replicas.service_time_ms.distribution,
         seed=experiment.seed,
         notes=tuple(_left_out(experiment)),
+        recorded=recorded,
     )
+
+
+def recorded_load(path: Path, source: TraceSource | None = None) -> RecordedLoad:
+    """Return the arrivals of a trace: those of the source's window, at its speed; None: all of them.
+
+    Of more than MAX_REQUESTS it is that many in a row, where they come fastest. Raises UserError for a file
+    that is no trace, and for less than two requests.
+    """
+    import numpy as np
+
+    at_s, client = requests_of_trace(path, None if source is None else source.edges)
+    if len(at_s) > MAX_REQUESTS:
+        first = int(np.argmin(at_s[MAX_REQUESTS - 1 :] - at_s[: len(at_s) - MAX_REQUESTS + 1]))
+        at_s, client = at_s[first : first + MAX_REQUESTS], client[first : first + MAX_REQUESTS]
+    if len(at_s) < 2 or at_s[-1] <= at_s[0]:
+        raise UserError(f"{path}: {len(at_s)} requests; expected two at least, at different times")
+    _, number, counts = np.unique(client, return_inverse=True, return_counts=True)
+    rank = np.empty(len(counts), np.int32)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts), dtype=np.int32)
+    speed = 1.0 if source is None else source.speed
+    return RecordedLoad((at_s - at_s[0]) / speed, rank[number])
 
 
 def has_alike_replicas(replicas: Replicas) -> bool:
@@ -210,6 +268,8 @@ def _left_out(experiment: Experiment) -> list[str]:
         notes.append("All targets are alike and healthy: slow, failing and caching ones are left out.")
     if (work := experiment.workload).changes:
         notes.append(f"The rate changes: this is for its peak. The mean is {work.mean_rate_per_s:,.4g}/s.")
+    if experiment.replicas.service_time_ms.dear is not None:
+        notes.append("All requests are alike: dear ones are left out, and with them the long waits.")
     if experiment.events:
         notes.append("Nothing happens meanwhile: the events are left out.")
     if list(experiment.workload.calls) != ["AddVideo"]:

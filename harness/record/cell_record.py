@@ -46,6 +46,10 @@ def _nothing(value: str | None) -> bool:
     return value is None
 
 
+def _false(value: bool) -> bool:
+    return not value
+
+
 class CellRecord(Record):
     """What is known of one cell, apart from its ledgers and events."""
 
@@ -66,6 +70,12 @@ class CellRecord(Record):
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
     messages_per_stream: int = Field(description="messages that each stream was to have")
     planned_rate_per_s: float | None = Field(description="planned requests/s; null in a closed loop")
+    own_tasks: bool = Field(
+        default=False,
+        exclude_if=_false,
+        description="whether the tasks of a Locust file made the calls, so that nothing of them was planned; "
+        "left out where they did not",
+    )
     planned_rates_per_s: list[float] = Field(
         default=[],
         exclude_if=is_empty,

@@ -14,6 +14,7 @@ from harness.record.record_file import there_is
 from harness.record.tables import (
     REPLICA_COLUMNS,
     Columns,
+    by_request,
     scan_csv,
     scan_json_lines,
     scan_rows,
@@ -67,10 +68,11 @@ def store_ledgers(folder: Path, replicas: Iterable[str], *, requests_logged: boo
     csvs = [replica_csv(folder, name) for name in replicas if there_is(replica_csv(folder, name))]
     if csvs:
         names = [path.stem for path in csvs]
-        sink_whole(_written_by_replicas(folder, names), folder / f"{REPLICAS_STEM}.parquet", csvs)
+        rows = by_request(_written_by_replicas(folder, names))
+        sink_whole(rows, folder / f"{REPLICAS_STEM}.parquet", csvs)
     log = folder / ACCESS_LOG
     if requests_logged and there_is(log):
-        sink_whole(_written_by_proxy(log), folder / f"{PROXY_STEM}.parquet", [log])
+        sink_whole(by_request(_written_by_proxy(log)), folder / f"{PROXY_STEM}.parquet", [log])
 
 
 def scan_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame | None:

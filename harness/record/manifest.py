@@ -9,7 +9,7 @@ from typing import TypedDict
 from pydantic import Field
 
 from harness.fields import Status
-from harness.record.record_file import Record, is_empty
+from harness.record.record_file import Record, is_absent, is_empty
 
 MANIFEST = "manifest.json"
 # The note of a run on the testbed `simulated`.
@@ -50,11 +50,21 @@ class DisturbedAttempt(Record):
     folder: str = Field(description="where it is kept, below the run's directory")
 
 
+class SearchedValue(Record):
+    """Which value of a search a cell is about."""
+
+    arm: str = Field(description="name of the arm in the experiment")
+    value: float = Field(gt=0, le=100_000, description="value of the factor that the search varies")
+
+
 class PlannedCell(Record):
     """One arm x one repeat of the plan."""
 
     arm: str = Field(description="name of the arm")
     repeat: int = Field(description="which repeat of the arm, from 1")
+    searched: SearchedValue | None = Field(
+        default=None, exclude_if=is_absent, description="of a search: what the cell is about; else left out"
+    )
     attempts: int = Field(default=0, description="how often it was measured to its end; 0: not yet")
     disturbed: list[DisturbedAttempt] = Field(default=[], description="earlier attempts that were disturbed")
     seals: dict[str, str] = Field(
@@ -90,7 +100,9 @@ class Manifest(Record):
     testbed: str = Field(default="local", description="`local`, `docker`, `external` or `simulated`")
     testbed_options: list[str] = Field(default=[], description="testbed `external`: words of its options")
     notes: list[str] = Field(
-        default=[], description="testbeds `external`, `simulated`: what was left out or not confirmed"
+        default=[],
+        description="testbeds `external`, `simulated`: what was left out or not confirmed; with a Locust "
+        "file: what a closed loop cannot show",
     )
     not_judged: list[str] = Field(default=[], description="expectations about arms that were not run")
     load: LoadProcesses = Field(
@@ -104,5 +116,10 @@ class Manifest(Record):
         "settings, and are not judged; left out where there are none",
     )
     experiment_seal: str | None = Field(default=None, description="SHA-256 hash of experiment.yaml")
+    prediction_seal: str | None = Field(
+        default=None,
+        exclude_if=is_absent,
+        description="SHA-256 hash of prediction.json when it was made; left out where there is none",
+    )
     redo: int = Field(default=0, description="how often at most a disturbed cell was repeated (`--redo`)")
     cells: list[PlannedCell] = Field(description="the cells in the order in which they were run")

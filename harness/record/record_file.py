@@ -100,6 +100,11 @@ def write_record(path: Path, record: Record) -> None:
     write_json(path, {"schema": SCHEMA, **record.model_dump(mode="json")})
 
 
+def is_absent(value: object) -> bool:
+    """Return whether a field has no value: for fields that a writer leaves out then (`exclude_if`)."""
+    return value is None
+
+
 def is_empty(value: list[Any]) -> bool:
     """Return whether a list has nothing: for fields that a writer leaves out then (`exclude_if`)."""
     return not value

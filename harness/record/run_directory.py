@@ -17,11 +17,12 @@ from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.event_log import EVENTS, AskedEvent, EndpointChange, read_endpoint_changes, read_events
 from harness.record.ledger_files import scan_proxy, scan_replicas
 from harness.record.manifest import MANIFEST, Manifest, PlannedCell, utc_now
+from harness.record.prediction import PREDICTION
 from harness.record.proxy_log import ProxyLog, read_proxy_log, with_logged_replica
 from harness.record.record_file import read_record, there_is, write_record, write_text
 from harness.record.seals import EXPERIMENT_FILE, file_hash, seal_of_cell
 from harness.record.tables import scan_rows
-from harness.spec.experiment import Experiment, load_experiment
+from harness.spec.experiment import Experiment, load_experiment, with_searched_values
 from harness.spec.own_service import UPSTREAM_LOG
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 
@@ -127,6 +128,7 @@ def read_run(path: Path) -> Run:
     if not there_is(experiment_file):
         raise UserError(f"{experiment_file}: expected the experiment as run, no such file")
     experiment = load_experiment(str(experiment_file), name=manifest.experiment, stored=True)
+    experiment = with_searched_values(experiment, _searched_values(manifest))
     cells = []
     for planned in manifest.cells:
         folder = path / "cells" / f"{planned.arm}.{planned.repeat}"
@@ -134,6 +136,15 @@ def read_run(path: Path) -> Run:
         if recorded or manifest.status == "completed":
             cells.append(_read_cell(path, folder))
     return Run(path, manifest, experiment, cells)
+
+
+def _searched_values(manifest: Manifest) -> dict[str, list[float]]:
+    """Return arm in the experiment -> the values that its search has measured, or was about to."""
+    values: dict[str, list[float]] = {}
+    for planned in manifest.cells:
+        if planned.searched is not None:
+            values.setdefault(planned.searched.arm, []).append(planned.searched.value)
+    return values
 
 
 def _read_cell(run: Path, folder: Path) -> Cell:
@@ -192,9 +203,9 @@ class RunWriter:
             ) from error
         return cls(path, manifest)
 
-    def plan(self, cells: Iterable[tuple[str, int]]) -> None:
-        """Write into the manifest that these cells, (arm, repeat), come next."""
-        self.manifest.cells += [PlannedCell(arm=arm, repeat=repeat) for arm, repeat in cells]
+    def plan(self, cells: Iterable[PlannedCell]) -> None:
+        """Write into the manifest that these cells come next."""
+        self.manifest.cells += cells
         self.write_manifest()
 
     def cell(self, arm: str, repeat: int) -> Path:
@@ -206,6 +217,11 @@ class RunWriter:
     def write_cell(self, folder: Path, record: CellRecord) -> None:
         """Write (or replace) cell.json of one cell."""
         write_record(folder / CELL_FILE, record)
+
+    def seal_prediction(self) -> None:
+        """Seal prediction.json. It is not to be written after that."""
+        self.manifest.prediction_seal = file_hash(self.path / PREDICTION)
+        self.write_manifest()
 
     def seal_cell(self, order: int) -> None:
         """Seal the cell with that place in the run's order. Its files are not to be written after that."""

@@ -1,17 +1,19 @@
-"""Seals: SHA-256 hashes of experiment.yaml and of the files of every finished cell, kept in manifest.json.
+"""Seals: SHA-256 hashes of experiment.yaml, of prediction.json and of every finished cell's files.
 
-A seal shows that a file was changed after the run, by accident or by an edit. Who changes a file and its seal
-is noticed only if the contents contradict each other: see harness.analysis.contradictions.
+They are in manifest.json. A seal shows that a file was changed after the run, by accident or by an edit. Who
+changes a file and its seal is noticed only if the contents contradict each other: see
+harness.analysis.contradictions.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.errors import UserError
 from harness.record.manifest import Manifest
+from harness.record.prediction import PREDICTION
 from harness.record.record_file import there_is
 
 EXPERIMENT_FILE = "experiment.yaml"
@@ -39,7 +41,9 @@ def broken_seals(run_dir: Path, manifest: Manifest) -> dict[str, tuple[str, ...]
     cannot be read.
     """
     finished = manifest.status == "completed"
-    found = {"": tuple(_of_experiment(run_dir, manifest.experiment_seal, must_be=finished))}
+    of_run = [*_of_file(run_dir / EXPERIMENT_FILE, manifest.experiment_seal, must_be=finished)]
+    of_run += _of_file(run_dir / PREDICTION, manifest.prediction_seal, must_be=False)
+    found = {"": tuple(of_run)}
     for planned in manifest.cells:
         folder = run_dir / "cells" / f"{planned.arm}.{planned.repeat}"
         if planned.seals:
@@ -49,12 +53,14 @@ def broken_seals(run_dir: Path, manifest: Manifest) -> dict[str, tuple[str, ...]
     return {name: sentences for name, sentences in found.items() if sentences}
 
 
-def _of_experiment(run_dir: Path, seal: str | None, *, must_be: bool) -> list[str]:
+def _of_file(path: Path, seal: str | None, *, must_be: bool) -> Iterator[str]:
+    """Yield what is wrong with the seal of a file of the run itself."""
     if seal is None:
-        return [f"{EXPERIMENT_FILE} has no seal in manifest.json"] if must_be else []
-    if _hash(run_dir / EXPERIMENT_FILE) == seal:
-        return []
-    return [f"the seal of {EXPERIMENT_FILE} is broken: the file was changed after the run"]
+        if must_be:
+            yield f"{path.name} has no seal in manifest.json"
+    elif (found := _hash(path)) != seal:
+        what = "is missing" if found is None else "was changed after the run"
+        yield f"the seal of {path.name} is broken: the file {what}"
 
 
 def _of_cell(folder: Path, seals: Mapping[str, str]) -> list[str]:

@@ -18,7 +18,7 @@ from pydantic import (
 from harness.fields import Route, Status
 from harness.record.cell_record import DisturbanceCause, MachineRecord
 from harness.record.manifest import DisturbedAttempt
-from harness.record.record_file import Record
+from harness.record.record_file import Record, is_absent
 
 SUMMARY = "summary.json"
 
@@ -35,10 +35,6 @@ def _written(value: Any) -> Any:
 Figure = Annotated[
     int | Annotated[float, Field(allow_inf_nan=True)] | None, PlainSerializer(_written, when_used="json")
 ]
-
-
-def _absent(value: object) -> bool:
-    return value is None
 
 
 class Finding(Record):
@@ -107,7 +103,9 @@ class EventSummary(Record):
     at_s: float = Field(description="when it was asked for, seconds from the start of measuring")
     length_s: float = Field(description="length of its interval")
     effects: list[EffectSeen] | None = Field(
-        default=None, exclude_if=_absent, description="what was seen of it, by time; only of a single repeat"
+        default=None,
+        exclude_if=is_absent,
+        description="what was seen of it, by time; only of a single repeat",
     )
     errors: dict[str, int] = Field(description="failed requests of the interval by gRPC code, all repeats")
     metrics: dict[str, Figure] = Field(
@@ -214,15 +212,66 @@ class ArmSummary(Figures):
 
     route: Route = Field(description="`envoy`, `envoy-l4`, `direct` or `xds`")
     policy: str = Field(description="how requests were balanced")
-    base: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: the file's arm")
-    factor: str | None = Field(default=None, exclude_if=_absent, description="of a swept arm: what is swept")
-    value: Figure = Field(default=None, exclude_if=_absent, description="of a swept arm: the factor's value")
+    base: str | None = Field(default=None, exclude_if=is_absent, description="of a swept arm: the file's arm")
+    factor: str | None = Field(
+        default=None, exclude_if=is_absent, description="of a swept arm: what is swept"
+    )
+    value: Figure = Field(
+        default=None, exclude_if=is_absent, description="of a swept arm: the factor's value"
+    )
     bounds: dict[str, list[float]] = Field(
         description="metric -> the bounds that are expected of it in this arm; tables show a figure with the "
         "digits that tell it from them"
     )
     usage: dict[str, Usage] = Field(description="testbed `docker`: container -> what it used; `{}` elsewhere")
     repeats: list[RepeatSummary] = Field(description="the same for each cell, by repeat")
+
+
+class SearchedCell(Record):
+    """One cell of a search."""
+
+    arm: str = Field(description="name of the arm as run; its figures are in `arms`")
+    value: float = Field(description="value of the factor in it")
+    measured: Figure = Field(description="the condition's metric; null: not measured, or infinity")
+    held: bool | None = Field(description="whether the condition held; null: the cell cannot say")
+    reason: str = Field(description="why it cannot say; else empty")
+
+
+class RepeatSearch(Record):
+    """The search of one arm in one repeat. The capacity lies between `low` and `high`."""
+
+    repeat: int = Field(description="which repeat, from 1")
+    low: float | None = Field(description="highest value at which the condition held; null: it held nowhere")
+    high: float | None = Field(
+        description="lowest value above at which it did not hold; null: none was found"
+    )
+    is_found: bool = Field(description="whether the two are as close as `within` asks")
+    cells: list[SearchedCell] = Field(description="the cells, by value")
+
+
+class ArmSearch(Record):
+    """The search of one arm."""
+
+    low: float | None = Field(description="median of `low` over the repeats; null: it held nowhere")
+    high: float | None = Field(description="median of `high` over the repeats; null: none was found")
+    capacity_per_s: Figure = Field(
+        description="halfway between the two, on a log scale; if there is only one, this one; null: neither"
+    )
+    repeats: list[RepeatSearch] = Field(description="the search in each repeat")
+    contradictions: list[str] = Field(
+        description="where the condition failed at a value and held at a higher one, in words"
+    )
+
+
+class SearchSummary(Record):
+    """What a search has found. It takes for granted that the condition fails above some value."""
+
+    factor: str = Field(description="what was varied")
+    metric: str = Field(description="the condition's metric")
+    bound: float = Field(description="the condition's bound")
+    condition: str = Field(description="the condition in words")
+    within: float = Field(description="how far `low` and `high` may be apart, as a share")
+    arms: dict[str, ArmSearch] = Field(description="name of the arm in the experiment -> what was found")
 
 
 class RepeatedCell(DisturbedAttempt):
@@ -295,6 +344,9 @@ class Summary(Record):
     replicas_differ: bool = Field(
         description="whether the experiment tells its replicas apart: by settings of their own, weights, "
         "target groups or events. Otherwise tables rank them"
+    )
+    search: SearchSummary | None = Field(
+        default=None, exclude_if=is_absent, description="of an experiment with `search`; else left out"
     )
     advice: str | None = Field(description="what helps where the machine prevented a verdict; else null")
     arms: dict[str, ArmSummary] = Field(description="name of the arm as run -> its figures")

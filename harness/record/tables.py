@@ -29,6 +29,7 @@ REPLICA_COLUMNS: Columns = {
     "messages": int,
     "code": str,
 }
+ROW_GROUP = 250_000  # rows that are read together
 WIDE = ("request_id", "bytes_in", "bytes_out", "duration_us")  # 64 bits, as are times; other numbers have 32
 
 
@@ -38,7 +39,8 @@ def store_rows(csv: Path, parquet: Path, columns: Columns) -> None:
     A last line without its line end was cut off by a kill and is dropped. The parquet file appears whole or
     not at all. Raises UserError when the CSV does not hold `columns`.
     """
-    sink_whole(scan_csv(csv, columns), parquet, [csv], f"rows of {','.join(columns)}")
+    rows = by_request(scan_csv(csv, columns))
+    sink_whole(rows, parquet, [csv], f"rows of {','.join(columns)}")
 
 
 def sink_whole(
@@ -52,12 +54,22 @@ def sink_whole(
     temporary = parquet.with_name(f".{parquet.name}.{os.getpid()}.tmp")
     try:
         with table_errors(written[0] if len(written) == 1 else parquet.parent, expected):
-            frame.sink_parquet(temporary, compression="zstd", compression_level=1)
+            frame.sink_parquet(temporary, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
         temporary.replace(parquet)
     finally:
         temporary.unlink(missing_ok=True)
     for path in written:
         path.unlink()
+
+
+def by_request(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return rows in the order of their request ids, rows of the same id in the order in which they came."""
+    import polars as pl
+    import polars.selectors as cs
+
+    # Categories take a third of the memory of texts while ten million rows are sorted.
+    coded = rows.with_columns(cs.string().cast(pl.Categorical)).sort("request_id", maintain_order=True)
+    return coded.with_columns(cs.categorical().cast(pl.String))
 
 
 def column_types(columns: Columns) -> dict[str, pl.DataType]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from harness.events.registry import kind_of
 from harness.metrics.event_metrics import event_metric
 from harness.metrics.headlines import clause_of, digits_of, figure_in_words, headline_of
+from harness.metrics.registry import CAPACITY
 from harness.record.manifest import SIMULATED
 from harness.record.summary import ArmSummary, EventSummary, Figure, Finding, Summary
 
@@ -48,9 +49,10 @@ def _finding(summary: Summary) -> Told:
     if not any(arm.repeats for arm in summary.arms.values()):
         return Told("Nothing was measured.")
     if not summary.expectations:
-        text = _measured_alone(summary)
+        metrics = _WITHOUT_EXPECTATION if summary.search is None else (CAPACITY,)
+        text = " ".join(filter(None, (contrast_in_words(summary, metric) for metric in metrics)))
         open_ = f"{_UNDECIDED} " if summary.verdict == "inconclusive" else "Nothing was expected. "
-        return Told(open_ + text, _WITHOUT_EXPECTATION)
+        return Told(open_ + text, metrics)
     if summary.changes:
         return _of_another_question(summary)
     if summary.verdict == "inconclusive":
@@ -134,7 +136,7 @@ def _rank(summary: Summary, finding: Finding) -> tuple[int, float]:
     other = _contrast(summary, finding)
     if other is None or finding.basis == "every repeat":
         return 0, 0.0
-    mine, theirs = (value_of(summary.arms[arm], finding.metric) for arm in (finding.arm, other))
+    mine, theirs = (value_of(summary, arm, finding.metric) for arm in (finding.arm, other))
     return 1, _distance((mine or 0.0) / theirs if theirs else math.inf)
 
 
@@ -144,7 +146,7 @@ def _distance(ratio: float) -> float:
 
 def _contrast(summary: Summary, finding: Finding) -> str | None:
     """Return the arm furthest away with the same verdict on the same metric; None without one."""
-    mine = value_of(summary.arms[finding.arm], finding.metric)
+    mine = value_of(summary, finding.arm, finding.metric)
     others = {
         one.arm: value
         for one in summary.expectations
@@ -152,7 +154,7 @@ def _contrast(summary: Summary, finding: Finding) -> str | None:
         and one.of is None
         and one.arm != finding.arm
         and one.verdict == finding.verdict
-        and (value := value_of(summary.arms[one.arm], one.metric)) is not None
+        and (value := value_of(summary, one.arm, one.metric)) is not None
     }
     if mine is None or not others:
         return None
@@ -199,17 +201,31 @@ def _when(summary: Summary, finding: Finding) -> str:
 
 def _figure(summary: Summary, arm: str, metric: str, finding: Finding | None = None) -> str:
     """Return the arm's median in words; what it is at least where it falls on failed requests."""
+    if metric == CAPACITY:
+        return capacity_in_words(summary, arm)
     of_arm = summary.arms[arm]
     where, name = _holder(of_arm, metric)
     if where is not None and name in where.at_least:
         return f"at least {figure_in_words(metric, where.at_least[name])} (it falls on failed requests)"
     bounds = [] if finding is None or finding.of is not None else [finding.bound]
-    return figure_in_words(metric, value_of(of_arm, metric), [*bounds, *of_arm.bounds.get(metric, ())])
+    return figure_in_words(metric, value_of(summary, arm, metric), [*bounds, *of_arm.bounds.get(metric, ())])
 
 
-def value_of(arm: ArmSummary, metric: str) -> Figure:
-    """Return the arm's median of any metric, those of events too; None where it has none."""
-    where, name = _holder(arm, metric)
+def capacity_in_words(summary: Summary, arm: str) -> str:
+    """Return the capacity of a searched arm in words: "205 requests/s", "at least 400 requests/s"."""
+    assert summary.search is not None
+    found = summary.search.arms[arm]
+    if found.low is None and found.high is None:
+        return "not found"
+    words = figure_in_words(CAPACITY, found.capacity_per_s)
+    return f"at least {words}" if found.high is None else f"less than {words}" if found.low is None else words
+
+
+def value_of(summary: Summary, arm: str, metric: str) -> Figure:
+    """Return the arm's median of any metric, of events and searches too; None where it has none."""
+    if metric == CAPACITY:
+        return None if summary.search is None else summary.search.arms[arm].capacity_per_s
+    where, name = _holder(summary.arms[arm], metric)
     return None if where is None else where.metrics.get(name)
 
 
@@ -228,7 +244,9 @@ def contrast_in_words(summary: Summary, metric: str) -> str:
     Up to MAX_NAMED arms are all named, of more the two between which the others lie.
     """
     values = {
-        name: value for name, arm in summary.arms.items() if (value := value_of(arm, metric)) is not None
+        name: value
+        for name in (summary.search.arms if metric == CAPACITY and summary.search else summary.arms)
+        if (value := value_of(summary, name, metric)) is not None
     }
     if not values:
         return ""
@@ -241,8 +259,3 @@ def contrast_in_words(summary: Summary, metric: str) -> str:
     first, *rest = names
     text = f"With {first}, {clause_of(metric, _figure(summary, first, metric))}"
     return text + "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest) + "."
-
-
-def _measured_alone(summary: Summary) -> str:
-    """Return figures of the arms for a run of which nothing was expected."""
-    return " ".join(filter(None, (contrast_in_words(summary, metric) for metric in _WITHOUT_EXPECTATION)))

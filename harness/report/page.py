@@ -26,6 +26,7 @@ from harness.report.inline_svg import inline_svg
 from harness.report.plots import PLOTS, draw_narrow, draw_plots, main_plot
 from harness.report.prediction_table import prediction_section
 from harness.report.replay import believed, replay_of
+from harness.report.search_tables import capacities_table, search_lines, trials_table
 from harness.report.setup_drawing import draw_setup
 from harness.report.share_tables import names_table, where_table
 from harness.report.stage_tables import stages_table
@@ -39,7 +40,7 @@ from harness.report.story import (
 )
 from harness.report.what_if import what_if_of
 from harness.spec.arm import OWN_WORKLOAD
-from harness.spec.experiment import OPTIONS, Arm, Experiment
+from harness.spec.experiment import OPTIONS, Arm, Experiment, as_asked
 
 
 def build_report(
@@ -59,10 +60,10 @@ def build_report(
     if judged is not None:
         judged(run_dir, summary)
     with _writable(run_dir):
-        plots = draw_plots(run.experiment, facts, folder)
+        plots = draw_plots(run.experiment, facts, folder, summary.search)
         main = main_plot(finding_of(summary).metrics, plots)
-        drawn = Drawn(main, draw_narrow(run.experiment, facts, main)) if main else None
-        page = render_report(run, summary, plots, believed(run, facts), drawn)
+        drawn = Drawn(main, draw_narrow(run.experiment, facts, main, summary.search)) if main else None
+        page = render_report(run, summary, plots, believed(run, facts, summary.search), drawn)
         write_text(run_dir / "report.html", visible(page))
     return run_dir / "report.html", summary
 
@@ -103,7 +104,7 @@ def render_report(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["expectation"] = expectation
-    experiment = run.experiment
+    experiment = as_asked(run.experiment)
     replay, what_if = replay_of(replayed or run), what_if_of(run, summary)
     scripts = [module_script("replay_player.js")] if replay else []
     scripts += [module_script("whatif_panel.js")] if what_if else []
@@ -130,6 +131,7 @@ def render_report(
         repeated=tables.repeated_in_words(summary),
         repeated_lines=tables.repeated_lines(summary),
         unsent=tables.unsent_lines(summary),
+        searched=list(search_lines(summary.search)) if summary.search else [],
         plots=[
             _embedded(name, path.read_text(encoding="utf-8"), summary)
             for name, path in plots.items()
@@ -148,6 +150,8 @@ def _tables(run: Run, summary: Summary) -> dict[str, Any]:
     arms = summary.arms
     missing = {party: why for cell in run.cells for party, why in cell.record.missing_ledgers.items()}
     return {
+        "capacities": capacities_table(summary),
+        "trials": summary.search and trials_table(summary.search),
         "where": where_table(summary),
         "names": names_table(summary),
         "units": tables.units_table(arms),

@@ -13,7 +13,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from harness.metrics.facts import CellFacts
+from harness.metrics.registry import CAPACITY
 from harness.record.record_file import whole_file
+from harness.record.summary import SearchSummary
 from harness.report.plots_clients import draw_clients_on_replicas, with_uneven_clients
 from harness.report.plots_events import (
     changing,
@@ -30,6 +32,7 @@ from harness.report.plots_outcome import (
     with_errors,
     with_sweep,
 )
+from harness.report.plots_search import draw_search, with_search
 from harness.report.plots_share import (
     draw_clients_by_replica,
     draw_share_over_time,
@@ -69,14 +72,17 @@ class Plot:
 
 
 def draw_plots(
-    experiment: Experiment, facts: Mapping[str, Sequence[CellFacts]], folder: Path
+    experiment: Experiment,
+    facts: Mapping[str, Sequence[CellFacts]],
+    folder: Path,
+    search: SearchSummary | None = None,
 ) -> dict[str, Path]:
     """Draw every plot that applies, as <name>.png and <name>.svg in `folder`; return name -> path of the SVG.
 
     Arms and cells without an answered request are left out. If no cell has one, nothing is drawn. Older plots
     in the folder are removed.
     """
-    data = PlotData.of(experiment, facts)
+    data = PlotData.of(experiment, facts, search)
     for stale in [*folder.glob("*.png"), *folder.glob("*.svg")]:
         stale.unlink()
     drawn = {}
@@ -93,12 +99,17 @@ def draw_plots(
     return drawn
 
 
-def draw_narrow(experiment: Experiment, facts: Mapping[str, Sequence[CellFacts]], name: str) -> str | None:
+def draw_narrow(
+    experiment: Experiment,
+    facts: Mapping[str, Sequence[CellFacts]],
+    name: str,
+    search: SearchSummary | None = None,
+) -> str | None:
     """Return the SVG of one plot, drawn to stand beside text and on a phone.
 
     None where many arms below each other would make it higher than MAX_NARROW_IN.
     """
-    data = replace(PlotData.of(experiment, facts), narrow=True)
+    data = replace(PlotData.of(experiment, facts, search), narrow=True)
     with mpl.rc_context(RC):
         figure = PLOTS[name].draw(data)
         if figure.get_figheight() > MAX_NARROW_IN:
@@ -122,6 +133,15 @@ def main_plot(metrics: Sequence[str], drawn: Collection[str]) -> str | None:
 
 
 PLOTS: dict[str, Plot] = {
+    "search": Plot(
+        draw_search,
+        "The cells of the search: a filled marker where the condition held, a hollow one where it did not, a "
+        "cross where the cell cannot say. The horizontal line is the bound. Each arm's shade is its bracket: "
+        "the capacity lies in it (medians over the repeats).",
+        with_search,
+        states=CAPACITY,
+        answers=(CAPACITY,),
+    ),
     "over_time": Plot(
         draw_over_time,
         "Requests that ended with OK and requests that failed, by planned send, and the latency of those "

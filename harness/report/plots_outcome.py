@@ -169,8 +169,8 @@ Point = tuple[float, Floats]
 
 
 def with_sweep(data: PlotData) -> bool:
-    """Return whether an arm sweeps a factor."""
-    return bool(_factors(data))
+    """Return whether an arm sweeps a factor. What a search has tried is no sweep."""
+    return data.experiment.search is None and bool(_factors(data))
 
 
 def draw_sweep(data: PlotData) -> Figure:

@@ -15,9 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.analysis.search import arms_at_the_ends
 from harness.analysis.window_series import Floats
 from harness.metrics.facts import CellFacts
 from harness.metrics.registry import METRICS
+from harness.record.summary import SearchSummary
 
 if TYPE_CHECKING:
     from harness.spec.experiment import Experiment
@@ -82,21 +84,34 @@ class PlotData:
     """An experiment and the facts of its recorded cells.
 
     facts: arm as run -> its cells by repeat. Arms and cells without an answered request are left out.
-    narrow: drawn to be read beside text and on a phone: panels stand below each other.
+    narrow: drawn to be read beside text and on a phone: panels stand below each other. search: what it found;
+    facts are then of the cells at the ends of its brackets.
     """
 
     experiment: Experiment
     facts: Mapping[str, Sequence[CellFacts]]
     narrow: bool = False
+    search: SearchSummary | None = None
 
     @classmethod
-    def of(cls, experiment: Experiment, facts: Mapping[str, Sequence[CellFacts]]) -> PlotData:
-        """Return the cells in `facts` that have an answered request."""
+    def of(
+        cls,
+        experiment: Experiment,
+        facts: Mapping[str, Sequence[CellFacts]],
+        search: SearchSummary | None = None,
+    ) -> PlotData:
+        """Return the cells in `facts` that have an answered request.
+
+        Of a search: those at the ends of its brackets.
+        """
+        if search is not None:
+            ends = arms_at_the_ends(search)
+            facts = {arm: cells for arm, cells in facts.items() if arm in ends}
         answered = {
             arm: [cell for cell in cells if any(cell.replica_requests.values())]
             for arm, cells in facts.items()
         }
-        return cls(experiment, {arm: cells for arm, cells in answered.items() if cells})
+        return cls(experiment, {arm: cells for arm, cells in answered.items() if cells}, search=search)
 
     @property
     def width_in(self) -> float:

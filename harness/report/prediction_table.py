@@ -6,17 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 
-from harness.analysis.surprises import Comparison, comparisons
+from harness.analysis.surprises import Comparison, comparisons, ends_of
 from harness.metrics.headlines import figure_in_words, headline_of
 from harness.metrics.metric import show
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.prediction import Prediction, read_prediction
 from harness.record.summary import Summary
 from harness.report.finding import MAX_NAMED, finding_of
-from harness.report.tables import Table
+from harness.report.tables import Table, named
 from harness.report.terminal import entry
 
 SURPRISE = "surprise"
@@ -75,7 +76,7 @@ def _row(one: Comparison) -> list[str]:
     unit = METRICS[one.metric].unit
     word = SURPRISE if one.is_surprise else "costs not known yet" if one.costs_missing else ""
     return [
-        f"{one.arm}, {headline_of(one.metric)}",
+        Markup("{}, {}").format(one.arm, named(one.metric)),
         f"{show(one.median, unit)} ({show(one.low)}-{show(one.high)})",
         show(one.measured_median, unit),
         f"{one.inside} of {len(one.measured)}",
@@ -110,11 +111,22 @@ def print_prediction(run: Path, summary: Summary, console: Console) -> None:
         console.print(entry(f"[{colour}]{word}[/]", escape(text)))
 
 
+def _capacities(prediction: Prediction) -> Iterator[str]:
+    """Yield the band of the capacity of each searched arm."""
+    for name, arm in prediction.arms.items():
+        if CAPACITY in arm.metrics:
+            low, median, high = ends_of(arm.metrics[CAPACITY])
+            words = figure_in_words(CAPACITY, median)
+            share = f"{prediction.band_share:.0%} of the simulated searches"
+            yield f"{name}: {words} ({show(low)} to {show(high)} in {share})"
+
+
 def _lines(prediction: Prediction, summary: Summary) -> Iterator[tuple[str, str]]:
     if prediction.skipped is not None:
         yield "predicted", f"nothing: {prediction.skipped}"
         return
     found = [one for one in comparisons(prediction, summary) if not one.costs_missing]
+    yield from (("predicted", line) for line in _capacities(prediction))
     if not found:
         return
     inside = sum(not one.is_surprise for one in found)

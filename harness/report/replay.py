@@ -16,11 +16,13 @@ from markupsafe import Markup
 
 from harness.analysis.clocks import clocks_of
 from harness.analysis.moments import UNARY, Moments, moments_of
+from harness.analysis.search import arms_at_the_ends
 from harness.analysis.summary import Facts
 from harness.events.registry import kind_of
 from harness.metrics.metric import show
 from harness.record.event_log import AskedEvent
 from harness.record.run_directory import Cell, Run
+from harness.record.summary import SearchSummary
 from harness.record.tables import table_errors
 from harness.report.event_tables import lasts_until_s
 from harness.report.replay_data import QUANTUM_NS, pack
@@ -59,10 +61,16 @@ class _Part:
     to_ns: int | None
 
 
-def believed(run: Run, facts: Facts) -> Run:
-    """Return the run without the cells whose records contradict themselves."""
+def believed(run: Run, facts: Facts, search: SearchSummary | None = None) -> Run:
+    """Return the run without the cells whose records contradict themselves.
+
+    Of a search: only the cells at the ends of each arm's bracket.
+    """
     wrong = {(cell.arm, cell.repeat) for cells in facts.values() for cell in cells if cell.contradictions}
     cells = [cell for cell in run.cells if (cell.record.arm, cell.record.repeat) not in wrong]
+    if search is not None:
+        ends = arms_at_the_ends(search)
+        cells = [cell for cell in cells if cell.record.arm in ends]
     return replace(run, cells=cells)
 
 
@@ -173,9 +181,12 @@ def _compared(experiment: Experiment, arms: Sequence[str]) -> list[str]:
     """Return the two arms that the expectations compare; else the first two that they name, or that ran."""
     named = [{one.arm, one.of} for one in experiment.expect if one.of is not None]
     named += [{one.arm} for one in experiment.expect]
+    # Expectations about a search name the arms of the file. The first cell of each of them is shown.
+    called = {arm: experiment.variants[arm].base if experiment.search else arm for arm in arms}
+    first = [arm for number, arm in enumerate(arms) if called[arm] not in map(called.get, arms[:number])]
     chosen: list[str] = []
-    for group in [*named, set(arms)]:
-        chosen += [arm for arm in arms if arm in group and arm not in chosen]
+    for group in [*named, set(called.values())]:
+        chosen += [arm for arm in first if called[arm] in group and arm not in chosen]
         if len(chosen) > 1:
             break
     return sorted(chosen[:2], key=arms.index)

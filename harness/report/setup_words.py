@@ -72,6 +72,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _clients(work: Workload) -> str:
     clients = "One client sends" if work.clients == 1 else f"{work.clients} clients send"
+    if work.locustfile is not None:
+        return f"{work.clients} users run the tasks of a Locust file and wait for each answer (closed loop)."
     if work.rate_per_s is None:
         return f"{clients} a request {show(work.think_time_ms, 'ms')} after each answer (closed loop)."
     rate = show(work.mean_rate_per_s)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from harness.metrics.headlines import headline_of
 from harness.policies.policy import AlbSettings
 from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.record.summary import Finding
+from harness.report.tables import named
 from harness.spec.experiment import Experiment, command_of
 
 # How the paragraphs of a lesson begin that are about a real load balancer.
@@ -80,8 +80,7 @@ def expectation(finding: Finding) -> Markup:
     before, _, after = finding.text.partition(finding.metric)
     if not after:
         return escape(finding.text)
-    words = Markup('{}<abbr title="{}">{}</abbr>{}')
-    return words.format(before, finding.metric, headline_of(finding.metric), after)
+    return Markup("{}{}{}").format(before, named(finding.metric), after)
 
 
 def counts_in_words(verdicts: Sequence[str]) -> str:

@@ -6,10 +6,13 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from harness.analysis.claims import shown_apart
 from harness.analysis.ledgers import COUNTS as LEDGER_COUNTS
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.validity import MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
+from harness.metrics.headlines import headline_of
 from harness.metrics.metric import MIN_VALUES, show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import Party
@@ -37,6 +40,11 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+
+
+def named(metric: str, words: str = "") -> Markup:
+    """Return `words`, or else the metric's name for people; the metric's own name shows when pointed at."""
+    return Markup('<abbr title="{}">{}</abbr>').format(metric, words or headline_of(metric))
 
 
 def figure(value: Figure, bounds: Iterable[float] = ()) -> str:

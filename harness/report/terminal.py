@@ -12,8 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.record.summary import Summary
+from harness.report import tables
 from harness.report.event_tables import event_line
 from harness.report.finding import expectation_in_words, finding_of, verdict_in_words, word_of
+from harness.report.search_tables import capacities_table, search_lines
 from harness.report.share_tables import OF_MANY, purely_ranked, where_table
 from harness.report.tables import Table as ReportTable
 from harness.report.tables import (
@@ -54,7 +56,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     verdict = summary.verdict
     console.print(f"[dim]{escape(summary.question)}[/]", highlight=False)
     console.print(f"[bold]{escape(finding_of(summary).text)}[/]\n", highlight=False)
-    console.print(_where(summary, console.width))
+    searched = capacities_table(summary)
+    console.print(_where(summary, console.width) if searched is None else _searched(searched))
     for name, arm in summary.arms.items():
         if arm.events:
             console.print(entry(f"[bold]{escape(name)}[/]", escape(event_line(arm)), NAME_ROOM))
@@ -93,6 +96,8 @@ def _lines(summary: Summary) -> Iterator[tuple[str, str]]:
     yield from (("[dim]not judged[/]", escape(text)) for text in not_judged_lines(summary))
     yield from (("[dim]note[/]", escape(note)) for note in summary.notes)
     yield from (("[dim]not sent[/]", escape(line)) for line in unsent_lines(summary))
+    if summary.search is not None:
+        yield from (("[dim]search[/]", escape(line)) for line in search_lines(summary.search))
     yield from (("[yellow]invalid[/]", escape(reason)) for reason in summary.invalid_reasons)
     if again := repeated_in_words(summary):
         yield "[dim]repeated[/]", again
@@ -141,6 +146,17 @@ def _fits_as_columns(columns: Sequence[Sequence[str]], width: int) -> bool:
     """Return whether no arm's name and no figure is broken where the arms are columns."""
     widths = [max(map(len, row)) for row in zip(*columns, strict=True)]
     return sum(widths) + 3 * len(widths) + 1 <= width
+
+
+def _searched(table: tables.Table) -> Table:
+    """Return the capacities as the terminal shows them."""
+    shown = _table("Highest rate at which the condition holds")
+    shown.add_column("", overflow="fold")
+    for heading in table.head[1:]:
+        shown.add_column(heading, justify="right")
+    for row in table.rows:
+        shown.add_row(*map(escape, row))
+    return shown
 
 
 def _room(columns: Sequence[Sequence[str]], width: int, *, whole_headings: bool = False) -> int:

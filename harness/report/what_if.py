@@ -16,13 +16,13 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from harness.analysis.validity import is_unspoiled
-from harness.metrics.headlines import headline_of
 from harness.metrics.metric import show
 from harness.plan.capacity import service_times_per_call
 from harness.plan.question import has_alike_replicas
 from harness.record.machine_costs import MachineCosts, RunCosts, known_costs, with_run
 from harness.record.run_directory import Run
 from harness.record.summary import ArmSummary, RepeatSummary, Summary
+from harness.report.tables import named
 from harness.spec.arm import OWN_WORKLOAD, Arm
 from harness.spec.experiment import Experiment
 
@@ -71,9 +71,9 @@ class WhatIf:
         return SLIDERS
 
     @property
-    def figures(self) -> Mapping[str, tuple[str, str]]:
-        """Name of a figure -> (its metric, the metric's name for people)."""
-        return {name: (metric, headline_of(metric)) for name, metric in FIGURES.items()}
+    def figures(self) -> Mapping[str, Markup]:
+        """Name of a figure -> the name of its metric for people."""
+        return {name: named(metric) for name, metric in FIGURES.items()}
 
     @property
     def script_data(self) -> Markup:
@@ -83,6 +83,8 @@ class WhatIf:
 
 def what_if_of(run: Run, summary: Summary) -> WhatIf | None:
     """Return the what-if of a run; None where no arm of it can be simulated by the page."""
+    if summary.search is not None:
+        return None  # the page has no search, and there is no one rate to begin with
     experiment = run.experiment
     if run.manifest.testbed == "external" or not has_alike_replicas(experiment.replicas):
         return None
@@ -115,7 +117,7 @@ def _arms(experiment: Experiment, summary: Summary) -> Iterator[dict[str, Any]]:
         changing = experiment.events_of(variant.arm) or work.changes or work.trace is not None
         if policy is None or changing or rate_per_s is None or measured is None:
             continue
-        if not set(work.calls) <= _UNARY:
+        if replicas.service_time_ms.dear or not set(work.calls) <= _UNARY:
             continue
         mean_ms = replicas.service_time_ms.mean * service_times_per_call(work)
         if not mean_ms or not _usable(measured, FIGURES["max_over_mean"]):

@@ -6,6 +6,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from harness.errors import LabError, UserError
 from harness.events.context import PROXY
@@ -136,6 +137,8 @@ class CellRun:
         self._order(live).write(order)
         work = self._plan.workload
         patience_s = work.warm_up_s + work.duration_s + 4 * work.deadline_ms / 1000 + LOAD_GRACE_S
+        if work.spawn_rate is not None:
+            patience_s += work.clients / work.spawn_rate
         if self._options.load.expect_workers:
             patience_s += EXPECTED_WORKERS_TIMEOUT_S
         log = self._folder / "logs" / "load.log"
@@ -200,6 +203,8 @@ class CellRun:
             self._folder,
             web_port=self._options.web_port if self._options.web else None,
             title=self._title(),
+            locustfile=None if work.locustfile is None else Path(work.locustfile),
+            spawn_rate=work.spawn_rate,
             last=self._options.load.expect_workers > 0
             and self._plan.order + 1 == len(self._experiment.variants) * self._experiment.repeats.min,
             **asdict(self._options.load),

@@ -38,6 +38,7 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         connections=arm.connections if isinstance(arm.connections, int) else 1,
         share_connections=arm.connections == "shared",
         session_lifetime_s=arm.session_lifetime_s,
+        lifetimes_vary=arm.session_lifetimes == "exponential",
         echo_header=echo_header if arm.cookie_jar else None,
         own_source_address=arm.source_addresses == "own",
         compression=arm.compression,

@@ -10,7 +10,7 @@ from harness.fields import Status
 from harness.interrupt import one_interrupt
 from harness.leftovers.scratch import remove_abandoned
 from harness.output.safe_text import say
-from harness.plan.cells import CellPlan, plan_cells
+from harness.plan.cells import CellPlan, cells_at_least, plan_cells
 from harness.plan.run_options import RunOptions
 from harness.record.machine_costs import remember_costs
 from harness.record.manifest import ExternalFields, LoadProcesses, Manifest
@@ -19,14 +19,16 @@ from harness.record.summary import Summary
 from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
 from harness.run.open_files import confirm_open_files
-from harness.run.prediction import PREDICTED_TESTBEDS, Predictor
+from harness.run.planned_record import planned_cell
+from harness.run.prediction import PREDICTED_TESTBEDS, Predictor, compile_when_idle
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
-from harness.run.repeats import Claims, by_repeat
+from harness.run.repeats import Claims, Rounds, by_repeat, planned_rounds
 from harness.run.simulated_cell import SimulatedCellRun
 from harness.run.stored_experiment import stored_experiment
 from harness.spec.experiment import Experiment
+from harness.spec.locust_workload import CLOSED_LOOP_NOTE
 from harness.testbed.choice import FoundTestbed, find_testbed
 
 Judged = Callable[[Path, Summary], None]
@@ -42,6 +44,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> int:
     from harness.report.terminal import print_report
 
     print_report(summary, report, SafeConsole())
+    compile_when_idle(report.parent)
     return EXIT_STATUS[summary.verdict]
 
 
@@ -77,12 +80,12 @@ def measure_and_report(
         from harness.testbed.simulated.plan import plan_simulated
 
         experiment, external = plan_simulated(experiment, options)
-    rounds = by_repeat(plan_cells(experiment))
+    repeats = by_repeat(plan_cells(experiment))
     if options.load.expect_workers:
         # Load workers on other machines leave with the last planned cell.
-        del rounds[experiment.repeats.min :]
+        del repeats[experiment.repeats.min :]
     confirm_load(experiment, options)
-    confirm_open_files(rounds[0], experiment.replicas.count, options.load, options.testbed)
+    confirm_open_files(repeats[0], experiment.replicas.count, options.load, options.testbed)
     found = find_testbed(experiment, options)
     if options.web:
         problem = f"--web-port: port {options.web_port} of 127.0.0.1 cannot be had"
@@ -102,6 +105,7 @@ def measure_and_report(
             )
         with _recorded(writer), Predictor(writer, options.prediction) as predictor:
             runs = _cell_runs(experiment, found, writer, options, predictor)
+            rounds = _rounds(experiment, repeats, writer, predictor)
             _measure(experiment, rounds, runs, writer, options)
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
@@ -137,24 +141,33 @@ def _cell_runs(
         yield lambda plan: CellRun(experiment, plan, testbed, writer, options, predictor.finish)
 
 
+def _rounds(
+    experiment: Experiment, repeats: Sequence[Sequence[CellPlan]], writer: RunWriter, predictor: Predictor
+) -> Rounds:
+    """Return the cells of the run, round by round. repeats: by_repeat."""
+    claims = Claims(writer.path)
+    if experiment.search is None:
+        return planned_rounds(repeats, experiment.repeats.min, claims)
+    from harness.run.search import SearchRounds
+
+    return SearchRounds(experiment, writer.path, claims).rounds(predictor.finish)
+
+
 def _measure(
     experiment: Experiment,
-    rounds: Sequence[Sequence[CellPlan]],
+    rounds: Rounds,
     runs: AbstractContextManager[NewRun],
     writer: RunWriter,
     options: RunOptions,
 ) -> None:
-    """Run the cells of one repeat after the other, until no claim needs another one. rounds: by_repeat.
+    """Run the cells of one round after the other.
 
     runs: yields a function that makes the run of a planned cell.
     """
-    claims = Claims(writer.path)
-    sure, further = rounds[: experiment.repeats.min], rounds[experiment.repeats.min :]
-    planned = [plan for cells in sure for plan in cells]
-    writer.plan((plan.arm_name, plan.repeat) for plan in planned)
-    redo = Redo(planned, writer, options)
+    redo = Redo((), writer, options)
     computed = options.testbed == "simulated"
-    with runs as new_run, RunProgress(experiment, len(planned), options.quiet, computed) as progress:
+    count = cells_at_least(experiment)
+    with runs as new_run, RunProgress(experiment, count, options.quiet, computed) as progress:
 
         def run(plan: CellPlan) -> None:
             progress.cell(plan)
@@ -165,12 +178,8 @@ def _measure(
             writer.seal_cell(plan.order)
             progress.cell_done(plan, answered)
 
-        for plan in planned:
-            run(plan)
-        for cells in further:
-            if not claims.want_more_repeats():
-                break
-            writer.plan((plan.arm_name, plan.repeat) for plan in cells)
+        for cells in rounds:
+            writer.plan(map(planned_cell, cells))
             redo.more(cells)
             progress.more(len(cells))
             for plan in cells:
@@ -183,6 +192,8 @@ def _manifest(
     found: FoundTestbed,
     external: ExternalFields,
 ) -> Manifest:
+    if experiment.workload.locustfile is not None:
+        external["notes"] = [*external.get("notes", []), CLOSED_LOOP_NOTE]
     return Manifest(
         experiment=experiment.name,
         seed=experiment.seed,

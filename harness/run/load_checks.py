@@ -79,7 +79,10 @@ def _command(load: LoadOptions) -> str:
 
 
 def confirm_load(experiment: Experiment, options: RunOptions) -> None:
-    """Raise UserError for too many workers, a master out of their reach, a weak secret or a taken port."""
+    """Raise UserError for too many workers, a master out of their reach, a weak secret or a taken port.
+
+    Workers on other machines cannot play for a search.
+    """
     load = options.load
     host, port = load.master_bind_host, load.master_bind_port
     if not load.expect_workers:
@@ -93,11 +96,24 @@ def confirm_load(experiment: Experiment, options: RunOptions) -> None:
             f"--master-bind-host {host}: the parts of --testbed local listen on loopback, "
             "where load workers on other machines cannot call them; use --testbed external, or 127.0.0.1"
         )
+    _confirm_search(experiment, load)
+    if experiment.workload.locustfile is not None and load.distributed:
+        raise UserError(
+            "--processes, --expect-workers: the users of a Locust file run in one process; leave them out"
+        )
     _confirm_clients(experiment, load)
     if load.expect_workers:
         confirm_secret(load)
         where = f"--master-bind-host {host}, --master-bind-port {port}: cannot listen there"
         confirm_free(host, port, where, "expected an address of this machine and a free port")
+
+
+def _confirm_search(experiment: Experiment, load: LoadOptions) -> None:
+    if experiment.search is not None and load.expect_workers:
+        raise UserError(
+            f"--expect-workers: {experiment.name} searches, so nobody knows its last cell, with which the "
+            "workers would leave; use --processes"
+        )
 
 
 def _confirm_clients(experiment: Experiment, load: LoadOptions) -> None:

@@ -1,11 +1,18 @@
-"""The record of a cell as it begins: what is known from the plan."""
+"""The records of a cell that come from its plan: its entry in the manifest, and cell.json as it begins."""
 
 from harness.plan.cells import CellPlan, planned_in_window
 from harness.plan.rate_path import planned_rates
 from harness.record.cell_record import CellRecord
-from harness.record.manifest import Manifest
+from harness.record.manifest import Manifest, PlannedCell, SearchedValue
 from harness.run.epoch import Epoch
 from harness.spec.experiment import Experiment
+
+
+def planned_cell(plan: CellPlan) -> PlannedCell:
+    """Return the entry of a cell that comes next in the manifest."""
+    own = plan.searched
+    searched = None if own is None else SearchedValue(arm=own.name, value=own.value)
+    return PlannedCell(arm=plan.arm_name, repeat=plan.repeat, searched=searched)
 
 
 def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, epoch: Epoch) -> CellRecord:
@@ -23,6 +30,7 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         planned_requests=planned_in_window(plan),
         messages_per_stream=plan.workload.messages_per_stream,
         planned_rate_per_s=plan.load.rate_per_s,
+        own_tasks=plan.workload.locustfile is not None,
         planned_rates_per_s=planned_rates(plan.load, plan.workload.duration_s),
         epoch_unix_ns=epoch.unix_ns,
         attempt=manifest.cells[plan.order].attempts + 1,

@@ -1,18 +1,52 @@
 """Has a run predicted by a child process, which ends before the first cell begins."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from harness.leftovers.parent import end_with_parent
+from harness.output.safe_text import say
 from harness.paths import ROOT
-from harness.record.prediction import PREDICTION, Prediction
+from harness.record.prediction import NOT_COMPILED, PREDICTION, Prediction, read_prediction
 from harness.record.record_file import write_record
 from harness.record.run_directory import RunWriter
 
 PREDICTED_TESTBEDS = ("local", "docker")
 PATIENCE_S = 10.0  # for start, imports and two seconds of simulation, on a busy machine
+
+# Python complains of a process that is forgotten while it runs.
+_IN_BACKGROUND: list[subprocess.Popen[bytes]] = []
+
+
+def compile_when_idle(run: Path) -> None:
+    """Have the simulator compiled by a process of its own, if the run had no prediction for want of that.
+
+    It goes on when this process has ended, takes a core only while nobody else wants it, and ends by itself.
+    """
+    prediction = read_prediction(run)
+    if prediction is None or prediction.skipped != NOT_COMPILED:
+        return
+    _IN_BACKGROUND.append(
+        subprocess.Popen(
+            [sys.executable, "-m", "simulator.compile_now"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_yield_to_others,  # noqa: PLW1509 - it calls the kernel, and nothing else
+        )
+    )
+    say("The simulator is compiled in the background, once: the next run is predicted.", error=True)
+
+
+def _yield_to_others() -> None:
+    os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 class Predictor:
@@ -57,6 +91,7 @@ class Predictor:
         self._end()
         if skipped is not None:
             write_record(self._writer.path / PREDICTION, Prediction(skipped=skipped))
+        self._writer.seal_prediction()
 
     def _end(self) -> None:
         process, self._process = self._process, None

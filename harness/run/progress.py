@@ -7,6 +7,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from harness.output.safe_console import SafeConsole
 from harness.plan.cells import CellPlan
+from harness.plan.search import LEAST_CELLS
 from harness.spec.experiment import Experiment
 from load.order import LoadStatus
 
@@ -14,7 +15,10 @@ OVERHEAD_S = 1.0  # of a cell besides its load, for the estimate on the bar
 
 
 class RunProgress:
-    """Shows which cell runs and how far it is. `quiet` shows nothing. `computed`: cells take no time."""
+    """Shows which cell runs and how far it is.
+
+    `cells`: how many there are at least. `quiet` shows nothing. `computed`: cells take no time.
+    """
 
     def __init__(self, experiment: Experiment, cells: int, quiet: bool, computed: bool = False) -> None:
         self._console = SafeConsole(stderr=True)
@@ -22,7 +26,10 @@ class RunProgress:
         self._lines = not self._console.is_terminal and not quiet
         self._cells = cells
         self._computed = computed
+        self._planned = 0
         self._most_cells = cells // experiment.repeats.min * experiment.repeats.max
+        if experiment.search is not None:
+            self._most_cells = self._most_cells // LEAST_CELLS * experiment.search.max_cells
         work = experiment.workload
         self._cell_s = work.warm_up_s + work.duration_s + OVERHEAD_S
         note = TextColumn("{task.fields[note]}")
@@ -56,8 +63,9 @@ class RunProgress:
         self._bar.update(self._task, completed=done_s, note=note)
 
     def more(self, cells: int) -> None:
-        """More cells are planned: another repeat."""
-        self._cells += cells
+        """More cells come next. They may be more than there were to be at least."""
+        self._planned += cells
+        self._cells = max(self._cells, self._planned)
         self._bar.update(self._task, total=self._cells * self._cell_s + self._again_s)
 
     def again(self, plan: CellPlan, reason: str) -> None:

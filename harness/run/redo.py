@@ -22,13 +22,16 @@ class Redo:
         self._writer = writer
         self._redo = options.redo
         self._left_s = 0.0
-        # Load workers on other machines leave with the last planned cell.
-        self._without = plans[-1] if options.load.expect_workers and plans else None
+        self._expects_workers = options.load.expect_workers > 0
+        self._without: CellPlan | None = None
         self.more(plans)
 
     def more(self, plans: Sequence[CellPlan]) -> None:
         """Allow for these planned cells, which come next."""
         self._left_s += MAX_EXTRA_LOAD * sum(_load_s(plan) for plan in plans)
+        if self._expects_workers and plans:
+            # Load workers on other machines leave with the last planned cell.
+            self._without = plans[-1]
 
     def set_aside(self, plan: CellPlan) -> str | None:
         """Move a disturbed cell away so that it can be measured again, and return the reason.

@@ -1,4 +1,4 @@
-"""What a run stores of its experiment: the file, and the part of a trace that the run plays."""
+"""What a run stores of its experiment: the file, and the part of a trace or the Locust file that it plays."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ def stored_experiment(experiment: Experiment) -> Iterator[tuple[str, Sequence[Pa
     The text has the hash of the trace's part, so that the seal of experiment.yaml is one of the trace, too.
     """
     work, trace = experiment.workload, experiment.workload.trace
+    if work.locustfile is not None:
+        file = Path(work.locustfile)
+        renamed = experiment.model_copy(
+            update={"workload": work.model_copy(update={"locustfile": file.name})}
+        )
+        yield experiment_yaml(renamed), (file,)
+        return
     if trace is None:
         yield experiment_yaml(experiment), ()
         return

@@ -10,7 +10,7 @@ from harness.analysis.summary import summarise
 from harness.errors import UserError
 from harness.record.run_directory import read_run
 from harness.record.summary import ArmSummary
-from harness.report.tables import Table, figure_of
+from harness.report.tables import Table, figure_of, named
 from harness.site.chosen import Choice, StoredRun
 from harness.site.prediction import in_words
 from harness.site.run_facts import RunFacts
@@ -69,7 +69,7 @@ def _table(facts: RunFacts, run: StoredRun, options: str) -> Table | None:
         rows.append([f"{in_words(name)}, as it is", *_figures(arm)])
         if name in changed:
             rows.append([f"{in_words(name)}, {options}", *_figures(changed[name])])
-    return Table(["", *_FIGURES], rows)
+    return Table(["", *(named(metric, words) for words, metric in _FIGURES.items())], rows)
 
 
 def _figures(arm: ArmSummary) -> Sequence[str]:

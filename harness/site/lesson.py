@@ -8,14 +8,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.metrics.headlines import headline_of
 from harness.policies.registry import POLICIES_OF_ROUTE
 from harness.record.summary import ArmSummary
 from harness.report.assets import module_script, style
 from harness.report.finding import finding_of
 from harness.report.setup_drawing import draw_setup
 from harness.report.story import lesson_of, on_aws
-from harness.report.tables import Table, figure_of
+from harness.report.tables import Table, figure_of, named
 from harness.report.what_if import what_if_of
 from harness.site.chosen import Choice
 from harness.site.exercise import answers_of
@@ -25,7 +24,7 @@ from harness.site.markdown import to_html
 from harness.site.pages import render, site_script
 from harness.site.prediction import in_words, prediction_of
 from harness.site.run_facts import RunFacts
-from harness.spec.experiment import Experiment, command_of
+from harness.spec.experiment import Experiment, as_asked, command_of
 
 ROOT = "../"
 _EVIDENCE = {
@@ -77,7 +76,7 @@ def lesson_page(
         "experiment": experiment,
         "minutes": lesson_minutes(experiment, teaching),
         "command": command_of(experiment),
-        "setup": draw_setup(as_run, ours=facts is None or facts.run.manifest.testbed != "external"),
+        "setup": draw_setup(as_asked(as_run), ours=facts is None or facts.run.manifest.testbed != "external"),
         "meanings": [(in_words(name), _meaning(as_run, name)) for name in shown],
         "prediction": prediction,
         "replay": replay,
@@ -85,7 +84,7 @@ def lesson_page(
         "styles": (style("replay.css") if replay else "") + (style("whatif.css") if what_if else ""),
         "why": to_html("\n\n".join(lesson.why), ROOT),
         "on_alb": to_html("\n\n".join(lesson.on_aws), ROOT),
-        "policies_on_alb": on_aws(as_run),
+        "policies_on_alb": on_aws(as_asked(as_run)),
         "read": to_html(teaching.read, ROOT),
         "exercise": to_html(teaching.exercise, ROOT),
         "answer_text": to_html(teaching.answer or "", ROOT),
@@ -113,7 +112,7 @@ def _meaning(experiment: Experiment, arm: str) -> Markup:
 def _evidence(facts: RunFacts) -> Table:
     arms = facts.summary.arms
     rows = [[in_words(name), f"{arm.requests:,}", *_figures(arm), _failed(arm)] for name, arm in arms.items()]
-    head = [f"{headline_of(metric)}{unit}" for metric, unit in _EVIDENCE.items()]
+    head = [Markup("{}{}").format(named(metric), unit) for metric, unit in _EVIDENCE.items()]
     return Table(["Arm", "requests", *head, "failed"], rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from harness.plan.cells import cells_at_least
 from harness.site.chosen import Choice
 from harness.site.markdown import to_html
 from harness.spec.experiment import Experiment, command_of
@@ -76,7 +77,7 @@ def run_seconds(experiment: Experiment) -> int:
     """Return about how many seconds a run takes, with the fewest repeats."""
     work = experiment.workload
     cell_s = work.warm_up_s + work.duration_s + START_S
-    return math.ceil(len(experiment.variants) * experiment.repeats.min * cell_s)
+    return math.ceil(cells_at_least(experiment) * cell_s)
 
 
 def lesson_minutes(experiment: Experiment, teaching: Teaching) -> int:

@@ -35,5 +35,5 @@ def read_facts(stored: StoredRun) -> RunFacts:
     facts = facts_of(run)
     summary = summarise(run, facts)
     predicted = prediction_section(run.path, summary)
-    replay = replay_of(believed(run, facts))
+    replay = replay_of(believed(run, facts, summary.search))
     return RunFacts(stored, run, summary, replay, predicted.told if predicted else ())

@@ -187,6 +187,12 @@ class Arm(Model):
         description="seconds after which a client begins a new session and drops its cookies "
         "(default: never)",
     )
+    session_lifetimes: Literal["constant", "exponential"] = Field(
+        default="constant",
+        description="constant (default): all sessions last session_lifetime_s, and those that opened "
+        "together end together; exponential: that is the mean, and each session's own time is drawn, the "
+        "same in every arm",
+    )
     source_addresses: Literal["one", "own"] = Field(
         default="one",
         description="one (default): all clients have one source address; own: each client sends an address "

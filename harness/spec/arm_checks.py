@@ -180,6 +180,8 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
         yield "discovery", "the control plane names the replicas"
     if arm.dns_interval_ms is not None and arm.discovery != "dns":
         yield "dns_interval_ms", "the clients do not use a name server; expected discovery: dns"
+    if arm.session_lifetimes != "constant" and arm.session_lifetime_s is None:
+        yield "session_lifetimes", "sessions do not end; expected session_lifetime_s, their mean"
     if arm.await_each_answer and experiment.workload.rate_per_s is None:
         yield "await_each_answer", "clients with think_time_ms wait for each answer anyway"
     calls = experiment.workload_of(arm).calls

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
-from harness.spec.expectation_checks import expectation_problems
+from harness.spec.expectation_checks import expectation_problems, search_problems
+from harness.spec.locust_workload import locust_problems
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem
 from harness.spec.rate import RateShape, mean_per_s
@@ -24,6 +25,7 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     """Everything that is wrong in the whole, in the order of the file."""
     yield from _loop_problems(experiment)
     yield from _trace_problems(experiment)
+    yield from locust_problems(experiment)
     yield from _rate_problems(experiment)
     yield from _repeat_problems(experiment)
     yield from _replica_problems(experiment)
@@ -33,6 +35,7 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     # From here on every arm is known to be one that can be run.
     yield from _name_problems(experiment)
     yield from _size_problems(experiment)
+    yield from search_problems(experiment)
     for index, expectation in enumerate(experiment.expect):
         yield from expectation_problems(index, expectation, experiment)
 
@@ -48,9 +51,13 @@ def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
 
 
 def planned_requests(experiment: ExperimentModel) -> float:
-    """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued."""
+    """Requests of all cells, warm-up included. Closed loop: at most, as if the replicas never queued.
+
+    A search: as if it made all of its cells at the rate of the workload.
+    """
     cells = sum(_planned_requests_of_cell(experiment, variant) for variant in experiment.variants.values())
-    return cells * experiment.repeats.max
+    searched = 1 if experiment.search is None else experiment.search.max_cells
+    return cells * experiment.repeats.max * searched
 
 
 def _planned_requests_of_cell(experiment: ExperimentModel, variant: Variant) -> float:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from harness.errors import did_you_mean
 from harness.events.schedule import new_replicas, planned_events
 from harness.metrics.ranges import Planned, range_of, range_of_times, why_undefined, why_vacuous
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.policies.policy import Traits
 from harness.policies.registry import traits_of
 from harness.spec.arm import Arm, Variant
 from harness.spec.arm_checks import STREAMS
 from harness.spec.model import Expectation, ExperimentModel
 from harness.spec.problems import Problem, shown
+from harness.spec.search import Search
 from harness.spec.yaml_file import dotted
 
 BOUNDS = ["at_most", "at_least", "at_most_times", "at_least_times"]
@@ -27,8 +28,61 @@ def expectation_problems(
     where, arms = ("expect", index), experiment.variants
     unknown = [*_unknown_names(where, expectation, list(arms)), *_bound_problems(where, expectation)]
     yield from unknown
-    if not unknown:
+    if not unknown and experiment.search is not None and expectation.metric != CAPACITY:
+        path = (*where, "metric")
+        told = f"{shown(expectation.metric)}: nobody knows the cells of a search before; expected {CAPACITY}"
+        yield Problem((path,), f"{dotted(path)}: {told}")
+    elif not unknown:
         yield from _empty_claims(where, expectation, experiment)
+
+
+def search_problems(experiment: ExperimentModel) -> Iterator[Problem]:
+    """Yield what is wrong with `search`: no rate to vary, an arm with a rate of its own, a bad condition."""
+    if experiment.search is None:
+        return
+    work, factor = experiment.workload, ("search", "factor")
+    if work.trace is not None:
+        yield Problem((factor,), f"{dotted(factor)}: the workload plays a trace, which gives its rate")
+    elif work.changes:
+        told = "the rate changes while it is measured, and a search takes a steady one; expected a number"
+        yield Problem((("workload", "rate_per_s"), factor), f"{dotted(factor)}: {told}")
+    elif work.rate_per_s is None:
+        told = "a closed loop has no rate to vary; expected workload.rate_per_s, where the search may begin"
+        yield Problem((factor,), f"{dotted(factor)}: {told}")
+    for name, arm in experiment.arms.items():
+        own = {"rate_per_s": "the search varies it", "sweep": "an arm that is searched sweeps nothing"}
+        for key, why in own.items():
+            if getattr(arm, key) is not None:
+                path = ("arms", name, key)
+                yield Problem((path,), f"{dotted(path)}: {why}; leave it out")
+    yield from _condition_problems(("search", "while"), experiment.search, experiment)
+
+
+def _condition_problems(
+    where: tuple[str | int, ...], search: Search, experiment: ExperimentModel
+) -> Iterator[Problem]:
+    """Yield why the condition of a search says nothing, the most basic first."""
+    condition = search.condition
+    if condition.metric not in METRICS or condition.metric == CAPACITY:
+        known = [metric for metric in METRICS if metric != CAPACITY]
+        yield _unknown((*where, "metric"), condition.metric, "metric of a cell", known)
+        return
+    given = [key for key in BOUNDS[:2] if getattr(condition, key) is not None]
+    if len(given) != 1:
+        told = " and ".join(given) or "no bound"
+        yield Problem(
+            (where,), f"{dotted(where)}: {told} given; expected exactly one of {', '.join(BOUNDS[:2])}"
+        )
+        return
+    for name, variant in experiment.variants.items():
+        plan = planned_of(experiment, variant)
+        reason = why_undefined(condition.metric, plan)
+        if reason is not None:
+            reason = f"{shown(condition.metric)} has no value in arm '{name}': {reason}"
+        else:
+            reason = why_vacuous(*condition.bound, range_of(condition.metric, plan))
+        if reason is not None:
+            yield Problem((where,), f"{dotted(where)}: {reason}")
 
 
 def planned_of(experiment: ExperimentModel, variant: Variant) -> Planned:
@@ -48,6 +102,7 @@ def planned_of(experiment: ExperimentModel, variant: Variant) -> Planned:
         streams=bool(STREAMS & set(work.calls)),
         cache=experiment.replicas.cache is not None,
         target_groups=bool(traits.groups),
+        searched=experiment.search is not None,
         rate_changes=work.changes,
     )
 

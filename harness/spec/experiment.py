@@ -18,6 +18,7 @@ from harness.events.schedule import Event as Event
 from harness.paths import EXPERIMENTS, PROGRAM
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
+from harness.spec.locust_workload import REFUSED_WITH_LOCUSTFILE, fill_in_locustfile
 from harness.spec.model import CHAPTERS, ExperimentModel
 from harness.spec.model import Expectation as Expectation
 from harness.spec.model import Replicas as Replicas
@@ -58,22 +59,28 @@ def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> No
         mapping[last] = value
 
 
+QUICK_CELLS = 2  # of each arm in the search of a quick run
+
+
 def quick_overrides(experiment: ExperimentModel) -> dict[str, float]:
     """Return the overrides of `--quick`: one repeat, half the time. This is enough for a test, not for
     figures.
 
     With events the time stays, because events, health checks and time-outs need it. A trace has its own, and
     so has a rate that changes at given times.
+    A search tries few values.
     """
+    few = {} if experiment.search is None else {"search.max_cells": QUICK_CELLS}
     work = experiment.workload
     timed = any(
         experiment.events_of(arm) or changes_at_times(experiment.workload_of(arm).rate_per_s)
         for arm in experiment.arms.values()
     )
     if timed or work.trace is not None:
-        return {"repeats": 1}
+        return {"repeats": 1, **few}
     return {
         "repeats": 1,
+        **few,
         "workload.warm_up_s": work.warm_up_s / 2,
         "workload.duration_s": work.duration_s / 2,
     }
@@ -91,6 +98,8 @@ def changes_of_question(experiment: ExperimentModel, overrides: Mapping[str, obj
     """
     found = []
     for name in OF_THE_QUESTION:
+        if name == "workload.rate_per_s" and experiment.search is not None:
+            continue  # where a search begins changes nothing in what it asks
         value: Any = experiment
         for part in name.split("."):
             value = getattr(value, part)
@@ -142,7 +151,7 @@ def load_experiment(
     label = str(path) if _is_path(name_or_path) else f"experiments/{path.name}"
     tree = read_tree(path, label, stored=stored)
     name = name if name is not None else path.stem
-    return _validated(tree, label, name, overrides or {}, path.parent)
+    return _validated(tree, label, name, overrides or {}, path.parent, stored=stored)
 
 
 def find_experiment(name_or_path: str) -> Path:
@@ -162,10 +171,32 @@ def experiment_names() -> list[str]:
     return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
 
 
+def with_searched_values(experiment: Experiment, values: Mapping[str, Sequence[float]]) -> Experiment:
+    """Return the experiment with each arm as a sweep over the values that its search has measured.
+
+    values: arm in the file -> values of the search's factor. An arm without any stays as it is. So what a
+    search has measured has the names, tables and records of a sweep.
+    """
+    if experiment.search is None:
+        return experiment
+    factor = experiment.search.factor
+    swept = {name: {factor: sorted(set(own))} for name, own in values.items() if own}
+    arms = {name: arm.model_copy(update={"sweep": swept.get(name)}) for name, arm in experiment.arms.items()}
+    return experiment.model_copy(update={"arms": arms})
+
+
+def as_asked(experiment: Experiment) -> Experiment:
+    """Return the experiment as its file has it: `with_searched_values` undone."""
+    if experiment.search is None:
+        return experiment
+    arms = {name: arm.model_copy(update={"sweep": None}) for name, arm in experiment.arms.items()}
+    return experiment.model_copy(update={"arms": arms})
+
+
 def experiment_yaml(experiment: Experiment) -> str:
     """Return the experiment as YAML text. It loads as an equal experiment; the file gives the name.
 
-    What a trace gives to the workload is left out.
+    What a trace or a Locust file gives to the workload is left out.
     """
     tree = experiment.model_dump(exclude={"name"}, exclude_none=True)
     if experiment.service is not None:
@@ -174,6 +205,9 @@ def experiment_yaml(experiment: Experiment) -> str:
         tree["workload"] = {key: value for key, value in tree["workload"].items() if key not in REFUSED}
         if experiment.workload.trace.service_times == "recorded":
             tree["replicas"].pop("service_time_ms", None)
+    if experiment.workload.locustfile is not None:
+        for key in REFUSED_WITH_LOCUSTFILE:
+            tree["workload"].pop(key, None)
     return dump_tree(tree)
 
 
@@ -182,7 +216,7 @@ def _is_path(name_or_path: str) -> bool:
 
 
 def _validated(
-    tree: Tree, label: str, name: str, overrides: Mapping[str, object], folder: Path
+    tree: Tree, label: str, name: str, overrides: Mapping[str, object], folder: Path, *, stored: bool
 ) -> Experiment:
     if "name" in tree.value:
         raise UserError(
@@ -193,6 +227,7 @@ def _validated(
         raise UserError(_located(Problem((path,), f"{dotted(path)}: {wrong}"), tree, label, overrides))
     try:
         fill_in_service(tree.value, folder)
+        fill_in_locustfile(tree.value, folder, stored=stored)
         fill_in_trace(tree.value, folder)
     except UserError as error:
         key = tuple(str(error).partition(": ")[0].split("."))

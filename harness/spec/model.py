@@ -32,6 +32,7 @@ from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
 from harness.spec.own_service import OwnService
 from harness.spec.rate import Bursts, RateOverTime, first_per_s, mean_per_s, peak_per_s
+from harness.spec.search import Search
 from lb.settings import MAX_PAYLOAD_BYTES
 from services.settings import ReplicaSettings, SettingsModel, WorkSettings
 
@@ -180,10 +181,12 @@ class Teaching(Model):
 
 
 def _trace_or_numbers(schema: dict[str, Any]) -> None:
-    """Say in the JSON schema that a file with a trace leaves out what the trace gives."""
-    of_trace = ("clients", "duration_s")
-    schema["required"] = [name for name in schema["required"] if name not in of_trace]
-    schema |= {"if": {"not": {"required": ["trace"]}}, "then": {"required": list(of_trace)}}
+    """Say in the JSON schema that a file with a trace or a Locust file leaves out what that gives."""
+    # docs/pages/schema.py says who needs `calls`: that hangs on a key beside `workload`.
+    usual = [name for name in schema["required"] if name != "calls"]
+    schema["required"] = []
+    of_locust = {"if": {"required": ["locustfile"]}, "then": {"required": ["users", "duration_s"]}}
+    schema |= {"if": {"required": ["trace"]}, "else": {**of_locust, "else": {"required": usual}}}
 
 
 class TraceSource(Model):
@@ -243,6 +246,23 @@ class Workload(Model):
         default=None,
         description="recorded arrivals of recorded clients (default: none). The trace then gives clients, "
         "rate_per_s and duration_s, which are left out",
+    )
+    locustfile: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="a Locust file of your own (docs/locust.md): its users' tasks are the load, a closed "
+        "loop; relative to this file's folder (default: none). `users` and the tasks then give what is "
+        "left out: clients, rate_per_s, think_time_ms, skew, calls and the keys of messages",
+    )
+    users: Clients | None = Field(default=None, description="with `locustfile`: number of Locust's users")
+    spawn_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="with `locustfile`: users that start per second, before the warm-up "
+        "(default: all at once)",
     )
     clients: Clients = Field(description="number of clients, each with its own connection and cookie jar")
     rate_per_s: RateOverTime | None = Field(
@@ -386,6 +406,11 @@ class ExperimentModel(Model):
     )
     events: list[Event] = Field(
         default=[], max_length=MAX_EVENTS, description="what changes while a cell is measured"
+    )
+    search: Search | None = Field(
+        default=None,
+        description="the highest value at which a condition holds is looked for in each arm (default: no "
+        "search)",
     )
     repeats: Repeats = Field(
         default=RepeatRange(min=3, max=9),

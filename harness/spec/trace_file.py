@@ -18,11 +18,14 @@ from lb.plan import NOT_RECORDED
 
 if TYPE_CHECKING:
     # Functions import polars when they use it: only an experiment with a trace needs it.
+    import numpy as np
+    import numpy.typing as npt
     import polars as pl
 
 TRACE_FILE = "trace.parquet"  # beside experiment.yaml in a run directory
 MAX_CLIENTS, MAX_REQUESTS = 10_000, 1_000_000
 NS_PER_S = 1_000_000_000
+MAX_TRACE_S = 1e9  # that a trace may last
 MAX_WORK_NS = 60 * NS_PER_S  # longer times are cut: replicas take none (services.call)
 _COLUMNS = ("time_unix_ns", "client")
 _WORK = "target_time_ns"
@@ -123,6 +126,18 @@ def recorded_arrivals(
         warm_up_work=[times[:n] for times, n in zip(work, before, strict=True)],
         measure_work=[times[n:] for times, n in zip(work, before, strict=True)],
     )
+
+
+def requests_of_trace(
+    path: Path, window: tuple[float, float] | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint64]]:
+    """Return when each request came, seconds, and its client's hash: (requests,) each, by time.
+
+    window: seconds after the trace's first request; None: all. Raises UserError for a file that is no trace.
+    """
+    rows = _window_rows(path, *(window or (0.0, MAX_TRACE_S)), with_work=False).sort("at_ns")
+    # Requests without a client are those of one.
+    return rows["at_ns"].to_numpy() / NS_PER_S, rows["client"].fill_null(0).to_numpy()
 
 
 def write_window(

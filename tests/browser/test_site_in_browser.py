@@ -152,7 +152,9 @@ def test_a_prediction_is_kept_shown_on_the_map_and_can_be_forgotten(open_site: O
     page.page.wait_for_selector("[data-lesson][data-ready]")
     assert "You gave the busiest replica 35 %" in page.part("findings").inner_text()
     page.page.get_by_role("link", name="Map").first.click()
-    assert page.part("progress").inner_text() == "You have predicted 1 of 31 lessons."
+    lessons = page.page.locator(".stop[data-lesson]").count()
+    assert lessons > 30
+    assert page.part("progress").inner_text() == f"You have predicted 1 of {lessons} lessons."
     assert page.page.locator("#sticky [data-part=done]").is_visible()
     page.part("forget").click()
     assert page.part("progress").inner_text() == ""
@@ -207,17 +209,18 @@ def test_without_scripts_nothing_is_hidden(browser: Any, site: Path) -> None:
 
 def test_slides_turn_by_keys_and_buttons(open_site: OpenSite) -> None:
     page = open_site(SLIDES)
-    assert page.part("place").inner_text() == "1 of 62"
+    count = page.page.locator(".slide").count()
+    assert page.part("place").inner_text() == f"1 of {count}"
     page.page.keyboard.press("ArrowRight")
     page.part("on").click()
-    assert page.part("place").inner_text() == "3 of 62"
+    assert page.part("place").inner_text() == f"3 of {count}"
     strip, third = page.part("slides").bounding_box(), page.page.locator(".slide").nth(2).bounding_box()
     assert abs(third["x"] - strip["x"]) < 3
     page.page.keyboard.press("End")
-    assert page.part("place").inner_text() == "62 of 62"
+    assert page.part("place").inner_text() == f"{count} of {count}"
     page.page.keyboard.press("ArrowRight")
     page.page.keyboard.press("ArrowLeft")
-    assert page.part("place").inner_text() == "61 of 62"
+    assert page.part("place").inner_text() == f"{count - 1} of {count}"
 
 
 def test_on_paper_a_sheet_is_a_page(open_site: OpenSite) -> None:

@@ -59,7 +59,7 @@ def _outcomes(cell: CellFiles, rows: Sequence[Row]) -> Figures:
 
 def _changing_rate(cell: CellFiles, rows: Sequence[Row]) -> Figures:
     """Return the knee and the recovery of a cell whose planned rate changes."""
-    rates = cell.record["planned_rates_per_s"]
+    rates = cell.record.get("planned_rates_per_s", [])
     found: Figures = {"recovery_ms": None, "knee_per_s": None}
     widths = (10.0**power * step for power in range(-3, 5) for step in (1, 2, 5))
     width = next(one for one in widths if one * 80 >= cell.seconds * (1 - 1e-9))

@@ -1,13 +1,17 @@
 """Whether the simulator is compiled is asked of this copy of it: Numba compiles each copy anew."""
 
+import fcntl
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import tests.simulator.kernels  # noqa: F401
 from harness.paths import ROOT
-from simulator.compiled import is_compiled
+from simulator import compile_now
+from simulator.compiled import cache_folder, is_compiled
 
 ASK = "from simulator.compiled import is_compiled; print(is_compiled('engine.run'))"
 
@@ -19,3 +23,15 @@ def test_a_copy_at_another_place_is_not_compiled(tmp_path: Path) -> None:
         [sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_only_one_process_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = []
+    monkeypatch.setattr(compile_now, "simulate", lambda *_: simulated.append(1))
+    with (cache_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        compile_now.main()
+    assert simulated == []
+    monkeypatch.undo()
+    compile_now.main()  # the kernels of all tests are those of this call
+    assert is_compiled("engine.run")

@@ -45,11 +45,13 @@ def test_a_large_experiment_is_answered_as_the_planner_does(monkeypatch: pytest.
     assert style == BAD
 
 
-def test_a_rate_that_the_machine_cannot_carry_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    monkeypatch.setattr(module, "CELL_CALLS_PER_CORE_S", 100.0)
-    label, text, _ = next(iter(outlook(load_experiment("sticky", SHORT))))
-    assert (label, text.partition(" are more")[0]) == ("warning", "600 calls/s")
+def test_a_load_that_the_machine_cannot_carry_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    large = SHORT | {"replicas.count": 64, "workload.clients": 1000}
+    label, text, style = next(iter(outlook(load_experiment("sticky", large))))
+    assert (label, style) == ("warning", module.WARNING)
+    assert text.startswith("A cell takes about 1.7 cores with all parts on this machine, which has 2 ")
+    assert "warning" not in {label for label, _, _ in outlook(load_experiment("sticky", SHORT))}
 
 
 def test_without_machine_code_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import tests.simulator.kernels  # noqa: F401
 from harness.analysis.facts import collect_facts
 from harness.metrics.registry import METRICS
 from harness.plan.cells import plan_cells
+from harness.plan.rate_path import planned_rates
 from harness.record.machine_costs import MachineCosts, RunCosts
 from harness.record.prediction import BAND_SHARE
 from harness.spec.experiment import load_experiment
@@ -26,7 +27,7 @@ SHORT = {"workload.duration_s": 1.0, "workload.warm_up_s": 0.2, "repeats": 1}  #
 COSTS = MachineCosts(seen={"local/envoy": [RunCosts(to_proxy=1.0, to_replica=2.0, way_back=4.0)]})
 
 
-@pytest.mark.parametrize("name", ["sticky", "sticky_vs_cache", "black_hole"])
+@pytest.mark.parametrize("name", ["sticky", "sticky_vs_cache", "black_hole", "ramp_to_the_knee"])
 def test_a_predicted_metric_is_that_of_a_run(name: str, tmp_path: Path) -> None:
     """The metrics are computed twice, by two programs: from arrays here, from ledgers there."""
     experiment = load_experiment(name, SHORT)
@@ -36,7 +37,9 @@ def test_a_predicted_metric_is_that_of_a_run(name: str, tmp_path: Path) -> None:
             continue
         facts = collect_facts(cells[plan.arm_name])
         system, (calls, _) = system_of(experiment, plan), calls_of(experiment, plan)
-        cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), plan.workload.duration_s)
+        window_s = plan.workload.duration_s
+        planned = planned_rates(plan.load, window_s)
+        cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), window_s, planned)
         found = predicted_metrics(cell)
         assert len(found) > 20
         for metric, value in found.items():
@@ -56,6 +59,17 @@ def test_sticky_is_predicted_with_a_band_for_each_arm() -> None:
     assert 1.2 < float(busiest.low or 0) < float(busiest.median or 0) < float(busiest.high or 0) < 3.5
     assert turns.metrics["spread.max_over_mean"].high == pytest.approx(1, abs=0.02)
     assert sticky.metrics["affinity.purity"].low == 1
+
+
+def test_a_rate_that_changes_is_predicted_by_its_peak() -> None:
+    """On average the fleet of the ramp has capacity to spare; at the end it has not."""
+    slow = {"workload.rate_per_s": {"shape": "ramp", "start_per_s": 80, "end_per_s": 300}}
+    ramp, short = (
+        predict(load_experiment("ramp_to_the_knee", SHORT | rate), "local", MachineCosts()).arms
+        for rate in ({}, slow)
+    )
+    assert (ramp["least_request"].overload, short["least_request"].overload) == (1, 0)
+    assert "knee_per_s" not in short["least_request"].metrics
 
 
 def test_known_costs_make_every_latency_longer() -> None:

@@ -17,8 +17,11 @@ from harness.plan.cells import plan_cells
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.record.manifest import MANIFEST, SIMULATED, Manifest
 from harness.record.run_directory import Run, RunWriter, read_run
+from harness.run.planned_record import planned_cell
 from harness.run.progress import RunProgress
 from harness.run.provenance import host
+from harness.run.repeats import Claims, Rounds
+from harness.run.search import SearchRounds
 from harness.run.simulated_cell import SimulatedCellRun
 from harness.spec.experiment import (
     Experiment,
@@ -47,12 +50,17 @@ def simulated(experiment: Experiment, folder: Path) -> Run:
         git_commit=None,
         testbed="simulated",
         **fields,
-        cells=[{"arm": plan.arm_name, "repeat": plan.repeat} for plan in plans],
+        cells=[],
     )
     writer = RunWriter.create(folder, manifest, experiment_yaml(experiment))
-    for plan in plans:
-        SimulatedCellRun(experiment, plan, writer).run(RunProgress(experiment, len(plans), quiet=True))
-        writer.seal_cell(plan.order)
+    rounds: Rounds = iter([plans])
+    if experiment.search is not None:
+        rounds = SearchRounds(experiment, writer.path, Claims(writer.path)).rounds(lambda: None)
+    for cells in rounds:
+        writer.plan(map(planned_cell, cells))
+        for plan in cells:
+            SimulatedCellRun(experiment, plan, writer).run(RunProgress(experiment, len(plans), quiet=True))
+            writer.seal_cell(plan.order)
     writer.finish("completed")
     return read_run(writer.path)
 

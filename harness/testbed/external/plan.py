@@ -26,6 +26,7 @@ from lb.target import resolver_target, split_address
 _CLIENT_SETTINGS = {
     *OWN_WORKLOAD,
     *("connections", "cookie_jar", "await_each_answer", "await_first_answer", "session_lifetime_s"),
+    "session_lifetimes",
     *("source_addresses", "wait_for_ready", "compression", "keepalive_ms", "reconnect_backoff_ms", "events"),
     *("retries", "sweep"),
 }

@@ -29,7 +29,9 @@ def not_modelled(experiment: Experiment, arm: Arm) -> list[str]:
 
 def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
     replicas = experiment.replicas
-    if work.rate_per_s is None:
+    if work.locustfile is not None:
+        yield "locustfile (the tasks of its users)"
+    elif work.rate_per_s is None:
         yield "think_time_ms (a closed loop)"
     if streams := [str(name) for name in work.calls if name != "AddVideo"]:
         yield f"streams ({', '.join(streams)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,47 +131,79 @@ def _policy(plan: CellPlan) -> Policy:
     return Policy("proxy", "random" if name == "random" else "round_robin")
 
 
-def calls_of(experiment: Experiment, plan: CellPlan) -> tuple[Calls, npt.NDArray[np.int64]]:
-    """Return the calls of a cell, and the request id of each, (calls,).
+@dataclass(frozen=True)
+class DrawnCalls:
+    """The calls of a load, (calls,), by phase and planned time. All arms with the same workload have them.
 
-    They are the calls of a real run: the same times, the same ids, the same service times.
+    number: which of its client's calls it is, from 0. The rest as in simulator.system.Calls.
     """
+
+    measured: npt.NDArray[np.bool_]
+    planned_ns: npt.NDArray[np.int64]
+    client: npt.NDArray[np.int64]
+    number: npt.NDArray[np.int64]
+    work_ns: npt.NDArray[np.int64]
+
+    @property
+    def request_id(self) -> npt.NDArray[np.int64]:
+        """The id of each request, (calls,)."""
+        return self.client * REQUEST_IDS_PER_CLIENT + self.number
+
+
+def draw_calls(experiment: Experiment, plan: CellPlan) -> DrawnCalls:
+    """Return the calls of a cell: the same times, ids and service times as in a real run."""
     import numpy as np
 
-    from simulator.hashing import hash_keys
-    from simulator.system import Calls
-
-    arm, work, load = plan.arm, plan.workload, plan.load
+    load = plan.load
     # measured, planned_ns, client, number of its call, recorded service time
     rows: list[tuple[bool, int, int, int, int]] = []
     for one in range(load.clients):
         count = 0
         for phase, seconds in _phases(plan):
-            opens = phase == first_phase(work.warm_up_s)
+            opens = phase == first_phase(plan.workload.warm_up_s)
             for call in open_loop(load, one, phase, seconds, opens):
                 rows.append((phase == "measure", call.at_ns, one, count, call.work_ns))
                 count += 1
     rows.sort()
     measured, planned_ns, client, number, recorded = np.array(rows, dtype=np.int64).reshape(-1, 5).T.copy()
     request_id = client * REQUEST_IDS_PER_CLIENT + number
+    own = _service_times(experiment.replicas.service_time_ms, load.draw, request_id)
+    work_ns = np.where(recorded == NOT_RECORDED, own, recorded)
+    return DrawnCalls(measured.astype(bool), planned_ns, client, number, work_ns)
+
+
+def calls_of(
+    experiment: Experiment, plan: CellPlan, drawn: DrawnCalls | None = None
+) -> tuple[Calls, npt.NDArray[np.int64]]:
+    """Return the calls of a cell, and the request id of each, (calls,).
+
+    drawn: draw_calls of the cell, or of another one with the same workload and repeat; None: they are drawn.
+    """
+    import numpy as np
+
+    from simulator.hashing import hash_keys
+    from simulator.system import Calls
+
+    arm, work = plan.arm, plan.workload
+    drawn = draw_calls(experiment, plan) if drawn is None else drawn
+    client = drawn.client
     connections = arm.connections if isinstance(arm.connections, int) else 1
-    channel = client * connections + number % connections
+    channel = client * connections + drawn.number % connections
     if arm.connections == "shared":
         channel = np.zeros_like(client)
-    drawn = _service_times(experiment.replicas.service_time_ms, load.draw, request_id)
     calls = Calls(
         client=client,
         session=client,
         channel=channel,
-        measured=measured.astype(bool),
-        planned_ns=planned_ns,
-        work_ns=np.where(recorded == NOT_RECORDED, drawn, recorded),
+        measured=drawn.measured,
+        planned_ns=drawn.planned_ns,
+        work_ns=drawn.work_ns,
         key=_keys(plan, channel, client, hash_keys),
         warm_up_ns=round(work.warm_up_s * NS_PER_S),
         waits="each" if arm.await_each_answer else "first" if arm.await_first_answer else "none",
         give_up_ns=round((work.duration_s + work.deadline_ms / 1000) * NS_PER_S),
     )
-    return calls, request_id
+    return calls, drawn.request_id
 
 
 def _phases(plan: CellPlan) -> list[tuple[Phase, float]]:

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.paths import PROGRAM
+from harness.metrics.registry import CAPACITY
 from harness.plan.capacity import capacity_per_s
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.plan.rate_path import planned_rates
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
-from harness.record.prediction import BAND_SHARE, PREDICTION, ArmPrediction, Band, Prediction
+from harness.record.prediction import BAND_SHARE, NOT_COMPILED, PREDICTION, ArmPrediction, Band, Prediction
 from harness.record.record_file import write_record
 from harness.record.run_directory import read_run
-from harness.spec.experiment import Experiment
+from harness.spec.experiment import Experiment, Workload
 from harness.testbed.simulated.limits import not_modelled
-from harness.testbed.simulated.model import calls_of, system_of
-from harness.testbed.simulated.predicted_metrics import PredictedCell, predicted_metrics
+from harness.testbed.simulated.model import DrawnCalls, calls_of, draw_calls, system_of
+from harness.testbed.simulated.predicted_capacity import predicted_capacity
+from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
 
 if TYPE_CHECKING:
     from simulator.system import Calls, Costs, System
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 # With so many cells the ends of the band are the k-th smallest and largest: k = 2 of 39, 1 of 19.
 SIMULATIONS = (39, 19)
 CALLS_IN_BUDGET = 200_000  # two seconds of one core, with 10 us to draw and simulate a call
+SEARCHED_CALLS_IN_BUDGET = 300_000  # three seconds: the cells of a search share their calls
 PORTS = (32_768, 60_999)  # replicas get their ports from here, and ports decide where hashed keys go
+# Of what all replicas serve, the highest rate that is tried: a short cell may keep its objective above that.
+MAX_TIMES_SERVED = 1.25
+MAX_TIMES_RATE = 4.0  # of the workload's rate: the highest that is tried where replicas can serve any rate
 
 
 def main(run: Path) -> None:
@@ -46,10 +51,7 @@ def main(run: Path) -> None:
     if is_compiled("engine.run"):
         prediction = predict(stored.experiment, stored.manifest.testbed, read_costs())
     else:
-        prediction = Prediction(
-            skipped="the simulator is not compiled yet, which takes about 30 s; "
-            f"`{PROGRAM} {stored.name} --testbed simulated` does it, once for each version"
-        )
+        prediction = Prediction(skipped=NOT_COMPILED)
     write_record(run / PREDICTION, prediction)
 
 
@@ -60,12 +62,18 @@ def predict(
 
     counts: how many simulations of each arm there may be, the most first.
     """
+    if experiment.search is not None:
+        metric = experiment.search.condition.metric
+        if metric not in PREDICTED:
+            return Prediction(skipped=f"the simulator does not predict {metric}, which the search looks at")
+        experiment = at_the_highest_rate(experiment)
     first = {plan.arm_name: plan for plan in plan_cells(experiment) if plan.repeat == 1}
     plans = {name: first[name] for name in experiment.variants}
     reasons = {name: not_modelled(experiment, plan.arm) for name, plan in plans.items()}
     modelled = {name: plan for name, plan in plans.items() if not reasons[name]}
     calls = sum(map(_calls, modelled.values()))
-    count = simulations_for(calls, counts)
+    budget = CALLS_IN_BUDGET if experiment.search is None else SEARCHED_CALLS_IN_BUDGET
+    count = simulations_for(calls, counts, budget)
     if modelled and count is None:
         return Prediction(
             skipped=f"a repeat has about {calls:,.0f} calls, and {SIMULATIONS[-1]} simulations of it take "
@@ -78,7 +86,7 @@ def predict(
             not_modelled=reasons[name],
             simulations=(count or 0) if name in modelled else 0,
             calibrated=own.get(name) is not None,
-            overload=float(np.mean([cell.overloaded for cell in cells[name]])) if name in modelled else None,
+            overload=_overload(cells[name]) if name in modelled else None,
             metrics=bands_of([cell.metrics for cell in cells[name]]) if name in modelled else {},
         )
         for name in plans
@@ -86,9 +94,20 @@ def predict(
     return Prediction(costs=_where_costs_are_from(arms), arms=arms)
 
 
-def simulations_for(calls: float, counts: Sequence[int] = SIMULATIONS) -> int | None:
+def at_the_highest_rate(experiment: Experiment) -> Experiment:
+    """Return a searched experiment at the highest rate that is tried: more than its replicas serve."""
+    work, replicas = experiment.workload, experiment.replicas
+    served = [capacity_per_s(replicas.work_of(name), work) for name in replicas.names]
+    known = [one for one in served if one is not None]
+    rate = MAX_TIMES_SERVED * math.fsum(known) if known else MAX_TIMES_RATE * (work.mean_rate_per_s or 1.0)
+    return experiment.model_copy(update={"workload": work.model_copy(update={"rate_per_s": rate})})
+
+
+def simulations_for(
+    calls: float, counts: Sequence[int] = SIMULATIONS, budget: int = CALLS_IN_BUDGET
+) -> int | None:
     """Return how many simulations of a repeat with so many calls fit into the budget; None: too few."""
-    return next((count for count in counts if count * calls <= CALLS_IN_BUDGET), None)
+    return next((count for count in counts if count * calls <= budget), None)
 
 
 def _calls(plan: CellPlan) -> float:
@@ -119,10 +138,18 @@ def _costs(costs: MachineCosts, testbed: str, route: str) -> Costs | None:
 
 @dataclass(frozen=True)
 class SimulatedOutlook:
-    """What one simulated cell says: its metrics, and whether a replica got more than it can serve."""
+    """What one simulated cell says: its metrics, and whether a replica got more than it can serve.
+
+    Of a search it is what its cells say together, and overloaded is None.
+    """
 
     metrics: Mapping[str, float]
-    overloaded: bool
+    overloaded: bool | None
+
+
+def _overload(cells: Sequence[SimulatedOutlook]) -> float | None:
+    found = [cell.overloaded for cell in cells if cell.overloaded is not None]
+    return float(np.mean(found)) if found else None
 
 
 def _cells(
@@ -131,16 +158,29 @@ def _cells(
     """Return arm -> `count` simulated repeats: each has arrivals and placements of its own."""
     cells: dict[str, list[SimulatedOutlook]] = {name: [] for name in plans}
     for repeat in range(1, count + 1):
+        drawn: list[tuple[Workload, DrawnCalls]] = []
         for name, plan in plans.items():
             own = replace(plan, repeat=repeat, load=load_of(plan.workload, experiment.seed, repeat))
-            system, calls = _simulated(experiment, own, costs[name], repeat)
-            cells[name].append(_outlook(experiment, system, calls, own))
+            system = _system(experiment, own, costs[name], repeat)
+            calls, _ = calls_of(experiment, own, _drawn(experiment, own, drawn))
+            if experiment.search is None:
+                cells[name].append(_outlook(experiment, system, calls, own))
+            else:
+                found = predicted_capacity(experiment.search, system, calls, own)
+                cells[name].append(SimulatedOutlook({} if found is None else {CAPACITY: found}, None))
     return cells
 
 
-def _simulated(
-    experiment: Experiment, plan: CellPlan, costs: Costs | None, repeat: int
-) -> tuple[System, Calls]:
+def _drawn(experiment: Experiment, plan: CellPlan, known: list[tuple[Workload, DrawnCalls]]) -> DrawnCalls:
+    """Return the calls of a cell. known: those of this repeat that are drawn already; a new one is added."""
+    found = next((drawn for workload, drawn in known if workload == plan.workload), None)
+    if found is None:
+        found = draw_calls(experiment, plan)
+        known.append((plan.workload, found))
+    return found
+
+
+def _system(experiment: Experiment, plan: CellPlan, costs: Costs | None, repeat: int) -> System:
     from simulator.system import Costs
 
     system = system_of(experiment, plan)
@@ -149,7 +189,7 @@ def _simulated(
     replicas = tuple(
         replace(one, address=f"127.0.0.1:{port}") for one, port in zip(system.replicas, ports, strict=True)
     )
-    return replace(system, replicas=replicas, costs=costs or Costs()), calls_of(experiment, plan)[0]
+    return replace(system, replicas=replicas, costs=costs or Costs())
 
 
 def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:

@@ -79,5 +79,5 @@ def test_recorded_clients_send_what_they_sent(start_lab: StartLab, tmp_path: Pat
         pairs = cell.requests().collect().join(wanted, on="request_id")
         assert pairs.height == wanted.height
         assert (pairs["service_ns"] - pairs["work_ns"]).min() > -2_000_000
-        assert pairs.select(pl.corr("service_ns", "work_ns")).item() > 0.9
+        assert pairs.select(pl.corr("service_ns", "work_ns")).item() > 0.5  # drawn times: about 0
     assert pl.read_parquet(lab.run / "trace.parquet").height < trace.table.height

@@ -1,5 +1,6 @@
 """Clients with client-side balancing: which replicas answer, over which connections, and the rows."""
 
+import asyncio
 import time
 from collections import Counter
 from dataclasses import replace
@@ -170,3 +171,24 @@ def test_a_session_opens_with_one_answered_call(start_cell: StartCell) -> None:
 
     assert sent_after_first_answer(True) == [True, True]
     assert sent_after_first_answer(False) == [False, False]
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_closing_a_client_ends_its_open_call(connected: bool, start_cell: StartCell) -> None:
+    live = start_cell(
+        "direct", "pick_first", count=1, service_time_ms={"distribution": "constant", "mean": 60_000}
+    )
+    target = live.target if connected else "127.0.0.1:9"  # nobody listens there, and the call waits for it
+    waits = service_config("pick_first", wait_for_ready=True)
+
+    async def script(clients: list[Client]) -> None:
+        call = asyncio.ensure_future(clients[0].call("AddVideo", time.monotonic_ns()))
+        await asyncio.sleep(0.1)
+        assert not call.done()
+        await clients[0].close()
+        await call
+
+    settings = replace(SETTINGS, target=target, service_config=waits, deadline_s=60)
+    (row,), _ = run_clients(settings, 1, script)
+    assert row["code"] == "CANCELLED"
+    assert row["done_ns"] - row["sent_ns"] < 30e9

@@ -1,14 +1,16 @@
 """Locust files, run by Locust's own command: no flag, no variable, workers as ever."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
 from lab_process import ROOT, StartCell
+
+SKIP = "LOCUST_SKIP_MONKEY_PATCH"
 
 OWN_FILE = """
 import grpc
@@ -32,9 +34,12 @@ class Mine(LabUser):
 """
 
 
-def locust(file: Path | str, host: str, *words: str) -> subprocess.CompletedProcess[str]:
+def locust(file: Path | str, host: str, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "locust", "-f", str(file), "--host", host, "--headless", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    environment = {key: value for key, value in os.environ.items() if key != SKIP}  # other tests may set it
+    return subprocess.run(
+        command, cwd=ROOT, env=environment | more, capture_output=True, text=True, timeout=60
+    )
 
 
 def requests_by_replica(live) -> Counter[str]:
@@ -81,13 +86,11 @@ def test_a_file_of_ones_own_with_workers_and_failures(start_cell: StartCell, tmp
     assert {int(client) // 1_000_000 for client in clients} == {0, 1}
     assert "refused INVALID_ARGUMENT" in done.stdout or "refused ALREADY_EXISTS" in done.stdout
     assert done.returncode == 1  # Locust's: some requests failed
-    assert re.search(
-        r"AddVideo +replica-0 +\d+ +\d+\(50\.|AddVideo +replica-0 +\d+ +\d+\(4\d\.", done.stderr + done.stdout
-    )
+    found = re.search(r"^AddVideo +replica-0 +(\d+) +(\d+)\(", done.stdout + done.stderr, re.M)
+    assert found, done.stdout + done.stderr
+    assert 0 < int(found[2]) <= int(found[1])
 
 
-@pytest.mark.parametrize("variable", ["1"])
-def test_without_locusts_gevent_it_says_why(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCUST_SKIP_MONKEY_PATCH", variable)
-    done = locust("load/locustfile.py", "127.0.0.1:1", "-t", "1s")
+def test_without_locusts_gevent_it_says_why() -> None:
+    done = locust("load/locustfile.py", "127.0.0.1:1", "-t", "1s", **{SKIP: "1"})
     assert "load.lab_user needs Locust's gevent; do not set LOCUST_SKIP_MONKEY_PATCH" in done.stderr

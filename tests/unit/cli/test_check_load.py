@@ -74,6 +74,14 @@ def test_a_client_that_is_too_much_for_a_replica(tmp_path: Path) -> None:
     ]
 
 
+def test_a_rate_that_changes_is_told_by_its_peak() -> None:
+    lines = plan_text(load_experiment("flash_crowd")).splitlines()
+    assert below(lines, "rate") == ["220/s, and 600/s from 0.8 s to 1.4 s; at most 600/s"]
+    assert below(lines, "clients")[0].startswith("24: 265.6/s together on average, open loop, ")
+    assert below(lines, "utilisation")[0].startswith("at the highest rate: 188% of each replica when spread")
+    assert below(lines, "warning")[0].endswith("each queue grows for as long as such a rate lasts.")
+
+
 def test_an_arm_with_a_workload_of_its_own_is_warned_of_by_name(tmp_path: Path) -> None:
     text = stories.experiment(
         {"few": "route: envoy, policy: sticky, clients: 2", "many": "route: envoy, policy: sticky"}

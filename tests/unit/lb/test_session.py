@@ -53,6 +53,18 @@ def test_only_what_the_settings_name_is_kept(settings: ClientSettings, kept: set
     assert set(carried(session)) - {"x-lab-request-id", "x-lab-session"} == kept
 
 
+def test_lifetimes_that_vary_are_exponential_and_the_same_for_the_same_session() -> None:
+    settings = replace(SETTINGS, session_lifetime_s=2.0, lifetimes_vary=True, draw="1.1")
+    ends_ns = [Session(client, 0, 5, settings).ends_ns for client in range(2000)]
+    assert ends_ns == [Session(client, 0, 5, settings).ends_ns for client in range(2000)]
+    assert ends_ns != [Session(client, 1, 5, settings).ends_ns for client in range(2000)]
+    lasted_s = [((end_ns or 0) - 5) / 1e9 for end_ns in ends_ns]
+    mean = sum(lasted_s) / len(lasted_s)
+    assert mean == pytest.approx(2, rel=0.15)
+    # Of an exponential time, half is longer than mean x ln 2.
+    assert sum(one > 2 * 0.6931 for one in lasted_s) / len(lasted_s) == pytest.approx(0.5, abs=0.07)
+
+
 def test_a_session_ends_its_lifetime_after_it_opened() -> None:
     assert Session(0, 0, 5, SETTINGS).ends_ns is None
     assert Session(0, 0, 5, replace(SETTINGS, session_lifetime_s=0.25)).ends_ns == 250_000_005

@@ -14,7 +14,7 @@ from harness.metrics.ranges import (
     why_undefined,
     why_vacuous,
 )
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 
 PLAIN = Planned(replicas=3)
 RICH = Planned(replicas=8, events=6, streams=True, cache=True, target_groups=True, rate_changes=True)
@@ -27,6 +27,7 @@ RICH = Planned(replicas=8, events=6, streams=True, cache=True, target_groups=Tru
         ("share.replica-3", "there is no replica-3; expected replica-0 to replica-2"),
         ("event1.breaks", "the arm has no events, and no event 1"),
         ("cache.hit_share", "the replicas have no cache"),
+        ("capacity_per_s", "the experiment has no `search`"),
         ("stream.purity", "the workload has no streams"),
         ("message_latency_ms.p99", "the workload has no streams"),
         ("affinity.group_purity", "the arm has no target groups"),
@@ -40,7 +41,7 @@ RICH = Planned(replicas=8, events=6, streams=True, cache=True, target_groups=Tru
 )
 def test_a_metric_that_the_plan_cannot_have(metric: str, reason: str) -> None:
     assert why_undefined(metric, PLAIN) == reason
-    assert why_undefined(metric, RICH) is None
+    assert why_undefined(metric, replace(RICH, searched=True)) is None
 
 
 def test_events_and_replicas_are_counted() -> None:
@@ -63,7 +64,7 @@ def test_only_the_proxy_counts_bytes() -> None:
 
 def test_every_metric_has_a_range() -> None:
     for metric in METRICS:
-        assert why_undefined(metric, RICH) is None
+        assert why_undefined(metric, replace(RICH, searched=metric == CAPACITY)) is None
         possible = range_of(metric, RICH)
         assert 0 <= possible.low < possible.high
 

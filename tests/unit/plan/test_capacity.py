@@ -1,5 +1,6 @@
 """What replicas can serve, and how much of it the plan asks of them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.plan.capacity import alike_replicas, capacity_per_s, utilisation_of
+from harness.plan.capacity import LAWS, alike_replicas, capacity_per_s, needed_cores, utilisation_of
 from harness.spec.experiment import Experiment, Workload, load_experiment
 from services.settings import WorkSettings
 from tests.unit.synthetic import stories
@@ -93,3 +94,21 @@ def test_a_closed_loop_plans_no_utilisation(load: Load) -> None:
     closed = experiment.workload.model_copy(update={"rate_per_s": None, "think_time_ms": 5.0})
     (group,) = alike_replicas(experiment.replicas, closed)
     assert utilisation_of(group, experiment, closed) is None
+
+
+def test_the_laws_are_those_of_the_page_that_explains_them() -> None:
+    """`make capacity` measures them anew."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "capacity.md").read_text()
+    for name, law in LAWS.items():
+        (row,) = re.findall(
+            rf"^\| {re.escape(name)}, in a cell \| [^|]* \|(.*?)\|(.*?)\|(.*?)\|", page, re.MULTILINE
+        )
+        assert tuple(map(float, row)) == (law.idle_cores, law.call_us, law.client_us)
+
+
+@given(st.integers(1, 200), st.integers(1, 2000), st.floats(0, 5000), st.booleans())
+def test_more_of_anything_takes_more_cores(replicas: int, clients: int, rate: float, proxied: bool) -> None:
+    cores = needed_cores(replicas, clients, rate, proxied)
+    assert needed_cores(replicas + 1, clients, rate, proxied) > cores
+    assert needed_cores(replicas, clients + 1, rate, proxied) > cores
+    assert needed_cores(replicas, clients, rate + 1, proxied) > cores

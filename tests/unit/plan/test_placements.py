@@ -36,20 +36,20 @@ def test_dealt_sessions_differ_by_one_at_most(clients: int, targets: int, seed: 
 
 @given(clients=st.integers(1, 300), targets=st.integers(1, 40), dealt=st.booleans())
 def test_the_busiest_has_a_fair_share_at_least(clients: int, targets: int, dealt: bool) -> None:
-    shares = busiest_shares(clients, 0.7, targets, 1, dealt=dealt, placements=20)
+    shares = busiest_shares(client_shares(clients, 0.7), targets, 1, dealt=dealt, placements=20)
     assert ((shares >= 1 / targets - 1e-9) & (shares <= 1 + 1e-9)).all()
 
 
 def test_two_equal_clients_on_two_targets_meet_half_the_time() -> None:
-    shares = busiest_shares(2, 0.0, 2, 1, dealt=False)
+    shares = busiest_shares(client_shares(2, 0.0), 2, 1, dealt=False)
     assert np.mean(shares == 1) == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / len(shares)))
-    assert (busiest_shares(2, 0.0, 2, 1, dealt=True) == 0.5).all()
+    assert (busiest_shares(client_shares(2, 0.0), 2, 1, dealt=True) == 0.5).all()
 
 
 def test_small_clients_together_are_as_uneven_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    together = busiest_shares(4000, 0.5, 6, 1, dealt=False, placements=400)
+    together = busiest_shares(client_shares(4000, 0.5), 6, 1, dealt=False, placements=400)
     monkeypatch.setattr("harness.plan.placements.NAMED_CLIENTS", 4000)
-    one_by_one = busiest_shares(4000, 0.5, 6, 1, dealt=False, placements=400)
+    one_by_one = busiest_shares(client_shares(4000, 0.5), 6, 1, dealt=False, placements=400)
     for share in (0.1, 0.5, 0.9):
         assert np.quantile(together, share) == pytest.approx(np.quantile(one_by_one, share), rel=0.01)
 

@@ -82,6 +82,11 @@ def test_an_objective_is_a_percentile_and_a_time() -> None:
 def test_an_experiment_file_is_a_question() -> None:
     found = question_of(load_experiment("sticky"))
     assert (found.clients, found.targets, found.target_per_s, found.utilisation) == (12, 4, 200, 0.75)
+    (note,) = question_of(load_experiment("unequal_requests")).notes
+    assert note == "All requests are alike: dear ones are left out, and with them the long waits."
+    crowd = question_of(load_experiment("flash_crowd"))
+    assert crowd.rate_per_s == 600
+    assert crowd.notes[0] == "The rate changes: this is for its peak. The mean is 265.6/s."
     with pytest.raises(UserError, match="closed loop"):
         question_of(
             load_experiment("retry_storm", {"workload.rate_per_s": None, "workload.think_time_ms": 1})

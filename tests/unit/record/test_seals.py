@@ -6,7 +6,9 @@ import shutil
 import pytest
 
 from harness.analysis.summary import summarise
-from harness.record.run_directory import read_run
+from harness.record.prediction import PREDICTION, Prediction
+from harness.record.record_file import write_record
+from harness.record.run_directory import RunWriter, read_run
 from harness.record.seals import broken_seals, file_hash, seal_of_cell
 from harness.report.page import build_report
 from tests.unit.synthetic.edited_run import edit
@@ -34,6 +36,20 @@ def test_a_run_as_it_was_has_whole_seals(run):
         assert planned["seals"] == seal_of_cell(folder)
         assert {"cell.json", "requests.parquet", "replicas.parquet", "proxy.parquet"} <= set(planned["seals"])
     assert manifest["experiment_seal"] == file_hash(run / "experiment.yaml")
+
+
+def test_a_prediction_has_a_seal(run):
+    manifest = read_run(run).manifest
+    writer = RunWriter(run, manifest)
+    write_record(run / PREDICTION, Prediction(skipped="it is a test"))
+    assert broken(run) == {}  # a prediction of a run without that seal
+    writer.seal_prediction()
+    assert broken(run) == {}
+    write_record(run / PREDICTION, Prediction(skipped="it was no test"))
+    assert broken(run) == {"": ("the seal of prediction.json is broken: the file was changed after the run",)}
+    (run / PREDICTION).unlink()
+    assert broken(run) == {"": ("the seal of prediction.json is broken: the file is missing",)}
+    assert summarise(read_run(run)).verdict == "inconclusive"
 
 
 def test_the_hash_is_sha_256(tmp_path):

@@ -109,7 +109,7 @@ def test_an_event_is_named_once(summaries):
     text = finding_of(summary).text
     assert text.count("event 1") == 1
     assert text.startswith("After event 1 (kill replica-1), with sticky, ")
-    assert value_of(summary.arms["sticky"], "event1.failed_requests") is not None
+    assert value_of(summary, "sticky", "event1.failed_requests") is not None
     assert value_of(summary.arms["calm"], "event1.failed_requests") is None
 
 

@@ -65,6 +65,22 @@ def test_it_is_much_smaller_and_has_no_style_of_its_own(drawn):
     assert "<metadata" not in inline
 
 
+def test_marks_that_look_alike_share_their_style():
+    red, blue = (
+        f'<use xlink:href="#m" x="{{}}" y="1" style="fill: {colour}"/>' for colour in ("red", "blue")
+    )
+    marks = "".join([red.format(1), red.format(2), blue.format(3), red.format(4)])
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 1 1"><defs><path id="m" d="M 0 0"/></defs>{marks}</svg>'
+    )
+    assert inline_svg("a", svg, "T", "D").endswith(
+        '<defs><path id="a-0" d="M 0 0"/></defs>'
+        '<g fill="red"><use href="#a-0" x="1" y="1"/><use href="#a-0" x="2" y="1"/></g>'
+        '<use href="#a-0" x="3" y="1" fill="blue"/><use href="#a-0" x="4" y="1" fill="red"/></svg>'
+    )
+
+
 @given(st.text(), st.text())
 def test_titles_are_escaped(title, description):
     svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'

@@ -1,11 +1,14 @@
 """Plots of events: drawn if there are events, and they show what was recorded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
 from harness.analysis.window_series import MAX_SESSIONS, window_series_of
 from harness.events.registry import EVENT_KINDS
+from harness.metrics.facts import RateEffects
 from harness.metrics.metric import MAX_STEPS
 from harness.report.event_tables import lasts_until_s
 from harness.report.plots import PLOTS
@@ -37,6 +40,21 @@ def dashed_at(axes):
 def test_only_where_something_was_changed(told, name):
     assert not PLOTS[name].applies(told["golden"])
     assert PLOTS[name].applies(told["killed"])
+
+
+def test_the_planned_rate_is_drawn_where_it_changes(told):
+    data = told["killed"]
+    arm, cell = next(iter(data.first_cells().items()))
+    rates = np.linspace(50, 500, len(cell.series.good))
+    changed = replace(cell, rate=RateEffects(rates, cell.series.width_s, None, None, None))
+    figure = PLOTS["over_time"].draw(replace(data, facts={arm: [changed]}))
+    panel = figure.axes[0]
+    planned = next(patch for patch in panel.patches if patch.get_label() == "planned")
+    assert planned.get_data().values.tolist() == rates.tolist()
+    assert panel.get_ylim()[1] >= 500
+    calm = replace(changed, events=(), series=cell.series)
+    assert PLOTS["over_time"].applies(replace(data, facts={arm: [calm]}))
+    assert not PLOTS["session_ribbon"].applies(replace(data, facts={arm: [calm]}))
 
 
 def test_a_run_without_events_gathers_no_course(told):

@@ -42,6 +42,7 @@ def test_prediction_and_measurement_stand_side_by_side(run_dir: Path) -> None:
     assert "<strong>Surprise:</strong>" in section
     assert "60 (50-70)" in section
     assert "<td>surprise</td>" in section
+    assert f'<th scope="row">{first}, <abbr title="spread.max_over_mean">' in section
     assert f"{second} was not predicted; the simulator does not have: streams." in section
     assert "No costs are known." in section
     # A header without text has no name for people who hear the page.

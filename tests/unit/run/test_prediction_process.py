@@ -1,14 +1,18 @@
 """The process that predicts: which testbeds have one, and that its failure is a reason and no more."""
 
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from harness.record.manifest import Manifest
-from harness.record.prediction import read_prediction
+from harness.record.prediction import NOT_COMPILED, PREDICTION, Prediction, read_prediction
+from harness.record.record_file import write_record
 from harness.record.run_directory import RunWriter
+from harness.record.seals import file_hash
 from harness.run import prediction
-from harness.run.prediction import Predictor
+from harness.run.prediction import Predictor, compile_when_idle
 from harness.run.provenance import host
 from harness.spec.experiment import experiment_yaml, load_experiment
 
@@ -37,6 +41,7 @@ def test_a_prediction_that_fails_is_skipped_with_its_reason(tmp_path: Path) -> N
     assert found is not None and found.skipped is not None
     assert found.skipped.startswith("the prediction failed: ")
     assert "experiment.yaml" in found.skipped
+    assert writer.manifest.prediction_seal == file_hash(writer.path / PREDICTION)
 
 
 def test_a_prediction_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +53,25 @@ def test_a_prediction_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: 
     assert process is not None and process.poll() is not None
     found = read_prediction(writer.path)
     assert found is not None and found.skipped == "the prediction took more than 0 s"
+
+
+def test_a_run_without_machine_code_has_it_made_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, told = tmp_path / "python", tmp_path / "told"
+    program.write_text(f'#!/bin/sh\necho "$* at $(nice)" > {told}.new && mv {told}.new {told}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    for other in (None, "the prediction took more than 10 s"):
+        write_record(tmp_path / PREDICTION, Prediction(skipped=other))
+        compile_when_idle(tmp_path)
+    assert capsys.readouterr().err == ""
+    write_record(tmp_path / PREDICTION, Prediction(skipped=NOT_COMPILED))
+    compile_when_idle(tmp_path)
+    assert capsys.readouterr().err == (
+        "The simulator is compiled in the background, once: the next run is predicted.\n"
+    )
+    while not told.exists():
+        time.sleep(0.01)
+    assert told.read_text() == "-m simulator.compile_now at 19\n"
+    prediction._IN_BACKGROUND.pop().wait()

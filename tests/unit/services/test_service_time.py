@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.draws import uniform
 from services.service_time import Sleeper, burn, draw_ns
-from services.settings import Distribution, ServiceTime
+from services.settings import DearRequests, Distribution, ServiceTime
 from tests.unit.thorough import examples
 
 DISTRIBUTIONS = get_args(Distribution)
@@ -55,6 +55,37 @@ def test_a_larger_draw_takes_longer(distribution: Distribution, first: float, se
         draw_ns(ServiceTime(distribution=distribution, mean=10), draw) for draw in sorted((first, second))
     )
     assert short <= long
+
+
+DEAR = DearRequests(share=0.05, factor=50)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_dear_requests_keep_the_mean_of_all(distribution: Distribution) -> None:
+    service_time = ServiceTime(distribution=distribution, mean=12, dear=DEAR)
+    draws = [uniform(f"3/{number}") for number in range(100_000)]
+    times = [draw_ns(service_time, draw) for draw in draws]
+    assert statistics.fmean(times) == pytest.approx(12e6, rel=0.04)
+    # By hand: 12 = 0.95 x + 0.05 * 50 x, so x is 3.478 ms.
+    dear = [took for took, draw in zip(times, draws, strict=True) if draw >= 0.95]
+    cheap = [took for took, draw in zip(times, draws, strict=True) if draw < 0.95]
+    assert statistics.fmean(cheap) == pytest.approx(3.478e6, rel=0.02)
+    assert statistics.fmean(dear) == pytest.approx(173.9e6, rel=0.05)
+
+
+def test_dear_requests_are_the_same_whatever_the_distribution() -> None:
+    kinds = []
+    for distribution in ("constant", "lognormal"):
+        service_time = ServiceTime(distribution=distribution, mean=12, dear=DEAR)
+        times = [draw_ns(service_time, uniform(f"4/{number}")) for number in range(2000)]
+        kinds.append(sorted(range(2000), key=times.__getitem__)[-20:])
+    assert all(uniform(f"4/{number}") >= 0.95 for kind in kinds for number in kind)
+
+
+@pytest.mark.parametrize("draw", [2**-53, 0.95, 1 - 2**-53])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_ends_of_a_dear_draw_have_a_finite_time(distribution: Distribution, draw: float) -> None:
+    assert 0 <= draw_ns(ServiceTime(distribution=distribution, mean=60_000, dear=DEAR), draw) < 2**63
 
 
 def test_sleeps_of_parts_of_a_millisecond_add_up() -> None:

@@ -95,6 +95,7 @@ def test_a_lesson_with_a_run_asks_before_it_shows(pages: dict[str, str]) -> None
     assert order == sorted(order)
     assert page.index('<div class="after">') < page.index("data-replay")
     assert '<a href="../reports/sticky.html">' in page
+    assert '<th scope="col"><abbr title="latency_ms.p99">p99 latency</abbr>, ms</th>' in page
 
 
 def test_the_simulators_prediction_stands_beside_the_learners(tmp_path: Path) -> None:
@@ -162,6 +163,6 @@ def test_a_site_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_the_command_names_what_is_missing(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["site", "--results", str(results)]) == 0
     out = capsys.readouterr().out
-    assert "Not run yet, 30 of 31 experiments:" in out
+    assert "Not run yet, 36 of 37 experiments:" in out
     assert "\n  python run_experiment.py pick_first\n" in out
     assert out.rstrip().endswith("site/index.html")

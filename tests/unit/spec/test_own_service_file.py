@@ -113,6 +113,7 @@ def test_the_documented_example_is_an_experiment(tmp_path: Path) -> None:
 RECORDED = {"file": "t.parquet", "window": [0, 1], "service_times": "recorded"}
 LAB = {"count": 3, "slots": 2, "service_time_ms": {"distribution": "constant", "mean": 1}}
 CALLS = {"calls": {"AddVideo": 1}}
+LOCUST = {"locustfile": "l.py", "users": 3, "duration_s": 1}
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,8 @@ CALLS = {"calls": {"AddVideo": 1}}
         ({}, True),
         ({"service": None, "replicas": LAB, "workload": {**WORK, **CALLS}}, True),
         ({"service": None, "replicas": LAB}, False),  # no calls
+        ({"service": None, "replicas": LAB, "workload": LOCUST}, True),
+        ({"service": None, "replicas": LAB, "workload": {"locustfile": "l.py"}}, False),  # no users
         ({"service": None, "workload": {**WORK, **CALLS}}, False),  # no slots
         ({"service": None, "replicas": LAB, "workload": {**CALLS, "trace": RECORDED}}, True),
         (

@@ -40,7 +40,8 @@ def values(schema: Schema, beyond: bool) -> st.SearchStrategy[Any]:
         return st.booleans()
     if schema["type"] == "null":
         return st.none()
-    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema["maximum"]
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
     whole = schema["type"] == "integer"
     step: float = 1 if whole else 1e-9
     edges = [low, low + step, high - step, high, *([low - step, high + step] if beyond else [])]

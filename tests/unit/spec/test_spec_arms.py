@@ -60,6 +60,7 @@ NOTHING = [
     (XDS | {"wait_for_ready": True}, "wait_for_ready: true changes nothing: it belongs to a service config"),
     (XDS | {"discovery": "dns"}, "discovery: 'dns' changes nothing: the control plane names the replicas"),
     (ENVOY | {"source_addresses": "own"}, "source_addresses: 'own' changes nothing"),
+    (ENVOY | {"session_lifetimes": "exponential"}, "changes nothing: sessions do not end"),
     (ENVOY | {"health_check": True}, "health_check: true changes nothing: the client sees only the proxy"),
     (
         {"route": "direct", "policy": "pick_first", "health_check": True},
@@ -343,6 +344,9 @@ def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
     ):
         assert getattr(settings(ENVOY), name) in (None, "none")
         assert getattr(settings(ENVOY | {name: value}), name) == value
+    ends = ENVOY | {"session_lifetime_s": 2}
+    assert not settings(ends).lifetimes_vary
+    assert settings(ends | {"session_lifetimes": "exponential"}).lifetimes_vary
     hashed = ENVOY | {"policy": "ring_hash", "options": {"key": "source_address"}}
     for addresses in ("one", "own"):
         found = settings(hashed | {"source_addresses": addresses})
