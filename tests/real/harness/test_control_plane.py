@@ -139,7 +139,7 @@ def test_events_reach_the_clients_and_the_record_says_when(tmp_path: Path, start
             {"at_s": 1.6, "do": "kill", "target": "replica-1"},
         ],
     )
-    lab = start_lab("run", path)
+    lab = start_lab("run", path, "--redo", 0)
     status, out, err = lab.end()
     assert status == 0, (out, err)
     cell = lab.cell("turns")
