@@ -40,7 +40,7 @@ def test_the_external_testbed_refuses_events() -> None:
 @pytest.mark.parametrize(
     ("testbed", "refused"),
     [("local", {"partition"}), ("docker", {"rolling_deploy", "proxyless", "sticky_without_proxy"})],
-    ids=str,
+    ids=["local", "docker"],
 )
 def test_a_testbed_accepts_all_other_experiments(testbed: str, refused: set[str]) -> None:
     reasons = {name: incompatibility(load_experiment(name), testbed) for name in experiment_names()}
