@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.analysis.window_series import Floats, Ints
 from harness.metrics.facts import RateEffects
 from harness.metrics.metric import MAX_STEPS, steps_of, window_width_s
+
+if TYPE_CHECKING:
+    from harness.metrics.facts import Floats, Ints
 
 USUAL_PART = 8  # the first part of the measured window, one of so many, says which latency is usual
 LATE_TIMES = 2  # times its 95th percentile

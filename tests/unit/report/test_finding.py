@@ -110,7 +110,7 @@ def test_an_event_is_named_once(summaries):
     assert text.count("event 1") == 1
     assert text.startswith("After event 1 (kill replica-1), with sticky, ")
     assert value_of(summary, "sticky", "event1.failed_requests") is not None
-    assert value_of(summary.arms["calm"], "event1.failed_requests") is None
+    assert value_of(summary, "calm", "event1.failed_requests") is None
 
 
 @pytest.mark.parametrize("story", ["lonely", "swept", "cached", "crowded", "killed", "golden", "stormy"])
