@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +41,8 @@ class PartUsage:
             self._thread.join()
 
     def _watch(self, pids: Mapping[str, int]) -> None:
-        with self._path.open("w", newline="") as file:
+        # A full disk ends the rows here. The files that a verdict needs fail as well, and say so.
+        with suppress(OSError), self._path.open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(USAGE_COLUMNS)
             ended = False

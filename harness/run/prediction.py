@@ -25,9 +25,10 @@ def compile_when_idle(run: Path) -> None:
     """Have the simulator compiled by a process of its own, if the run had no prediction for want of that.
 
     It goes on when this process has ended, takes a core only while nobody else wants it, and ends by itself.
+    Only somebody at a terminal gets it: a script is to leave no process behind.
     """
     prediction = read_prediction(run)
-    if prediction is None or prediction.skipped != NOT_COMPILED:
+    if prediction is None or prediction.skipped != NOT_COMPILED or not sys.stderr.isatty():
         return
     _IN_BACKGROUND.append(
         subprocess.Popen(

@@ -62,10 +62,16 @@ def test_a_run_without_machine_code_has_it_made_afterwards(
     program.write_text(f'#!/bin/sh\necho "$* at $(nice)" > {told}.new && mv {told}.new {told}\n')
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    for other in (None, "the prediction took more than 10 s"):
-        write_record(tmp_path / PREDICTION, Prediction(skipped=other))
+    for at_a_terminal, skipped in (
+        (True, None),
+        (True, "the prediction took more than 10 s"),
+        (False, NOT_COMPILED),
+    ):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda answer=at_a_terminal: answer)
+        write_record(tmp_path / PREDICTION, Prediction(skipped=skipped))
         compile_when_idle(tmp_path)
     assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     write_record(tmp_path / PREDICTION, Prediction(skipped=NOT_COMPILED))
     compile_when_idle(tmp_path)
     assert capsys.readouterr().err == (
