@@ -13,7 +13,7 @@ from lb.plan import NS_PER_S
 NS_PER_MS = 1_000_000
 
 # <sys/timerfd.h>. Python has these calls from 3.13 on.
-TFD_NONBLOCK, TFD_CLOEXEC, TFD_TIMER_ABSTIME = os.O_NONBLOCK, os.O_CLOEXEC, 1
+TFD_NONBLOCK, TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 
 
 class _TimerSpec(ctypes.Structure):
@@ -78,12 +78,14 @@ class Alarm:
         A timer for a past instant would do the same, but the process would sleep and wait for a core.
         """
         first_ns = self._sleepers[0][0] if self._sleepers else 0
-        if self._sleepers and first_ns <= time.monotonic_ns():
+        now_ns = time.monotonic_ns()
+        if self._sleepers and first_ns <= now_ns:
             self._next_turn = self._next_turn or asyncio.get_running_loop().call_soon(self._ring)
             first_ns = 0
         if first_ns != self._set_ns:  # setting the timer also ends that its descriptor is readable
-            spec = _TimerSpec(0, 0, *divmod(first_ns, NS_PER_S))
-            self._set_timer(self._fd, TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
+            # From now on, and not at an instant: libfaketime takes every instant for one of the wall clock.
+            spec = _TimerSpec(0, 0, *divmod(first_ns and first_ns - now_ns, NS_PER_S))
+            self._set_timer(self._fd, 0, ctypes.byref(spec), None)
             self._set_ns = first_ns
 
 
