@@ -52,8 +52,9 @@ def test_the_policy_in_force_is_read_back(policy: str, start_replica: StartRepli
     found = channels_of(replace(SETTINGS, target=target, service_config=config), call=False)
     assert [one["client"] for one in found] == [0, 1, 2, 3]
     assert {one["policy"] for one in found} == {POLICIES[policy].grpc_name}
-    held = {"pick_first": 1, "round_robin": 3, "weighted_round_robin": 3, "ring_hash": 0}
-    assert {len(one["subchannels"]) for one in found} == {held[policy]}
+    # pick_first tries a second address as well where the first takes more than 250 ms (RFC 8305).
+    held = {"pick_first": {1, 2}, "round_robin": {3}, "weighted_round_robin": {3}, "ring_hash": {0}}
+    assert {len(one["subchannels"]) for one in found} <= held[policy]
 
 
 def test_the_default_policy_is_pick_first(start_replica: StartReplica) -> None:
