@@ -63,4 +63,5 @@ def test_the_table_fits_80_columns_and_cuts_no_word(tmp_path: Path) -> None:
     assert all(len(line) <= 80 for line in table)
     assert f"│ {name} │ held         │  5/5 │" in out.getvalue()
     assert " ".join(out.getvalue().split()).count(reason) == 1
-    assert place == f"Reports: {report.parents[2]}/EXPERIMENT/latest/report.html"
+    assert place.startswith("Reports: ")  # the shorter of the full path and that from here
+    assert place.endswith(f"/{report.parents[2].name}/EXPERIMENT/latest/report.html")
