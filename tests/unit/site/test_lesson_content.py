@@ -1,6 +1,7 @@
 """What a lesson asks, computes and answers, from a synthetic run."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -107,6 +108,13 @@ def test_what_an_exercise_changes_is_a_valid_experiment(name: str) -> None:
             for option, value in zip(words[::2], words[1::2], strict=True)
         }
         assert load_experiment(name, overrides) != load_experiment(name), "it changes something"
+
+
+@pytest.mark.parametrize("name", [one.name for one in catalogue()])
+def test_an_exercise_has_an_answer_with_what_was_measured(name: str) -> None:
+    (experiment,) = (one for one in catalogue() if one.name == name)
+    assert experiment.teaching is not None and experiment.teaching.answer is not None
+    assert re.search(r"\d|none|no\b", experiment.teaching.answer, re.IGNORECASE)
 
 
 def test_most_exercises_are_options_of_the_command_line() -> None:
