@@ -2,8 +2,8 @@
 
 Clients and replicas on this machine count nanoseconds from the cell's start on one monotonic clock. Envoy's
 ledger has the wall clock's times, and so has the log of another load balancer, by its own wall clock. Load
-workers on other machines have allowed for their clock's offset, with
-an uncertainty. Replicas that the lab did not start count from starts of their own.
+workers on other machines have allowed for their clock's offset, with an uncertainty. Replicas that the lab
+did not start count from starts of their own.
 """
 
 from __future__ import annotations
@@ -25,12 +25,21 @@ MAX_MOVED_NS = 20_000_000
 
 
 @dataclass(frozen=True)
-class ReplicaClock:
-    """What to add to a replica's times, and how exact that is. impossible: nothing fits all rows."""
+class OtherClock:
+    """What to add to the times of another clock, and how exact that is. impossible: nothing fits all rows."""
 
     offset_ns: int
     uncertainty_ns: int
     impossible: bool = False
+
+    @classmethod
+    def between(cls, least_ns: int, most_ns: int, slack_ns: int = 0) -> OtherClock:
+        """Return the clock whose offset lies between two bounds, whose times are off by up to slack_ns.
+
+        A request arrives after its send and ends before its answer, so the offset lies between the largest
+        (sent - arrived) and the smallest (done - ended). The middle is taken (as in RFC 5905, section 8).
+        """
+        return cls((least_ns + most_ns) // 2, abs(most_ns - least_ns) // 2, least_ns > most_ns + 2 * slack_ns)
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class CellClocks:
     proxy_offset_ns: int | None
     proxy_ns: int
     replica_ns: int
-    replicas: Mapping[str, ReplicaClock] = field(default_factory=dict)
+    replicas: Mapping[str, OtherClock] = field(default_factory=dict)
     log_impossible: bool = False
 
     def replica_moment(self, column: str, replica: str = "replica") -> pl.Expr:
@@ -75,57 +84,46 @@ def clocks_of(cell: Cell) -> CellClocks:
     )
 
 
-def _log_clock(cell: Cell) -> ReplicaClock:
+def _log_clock(cell: Cell) -> OtherClock:
     """Return the clock of a load balancer's log beside this machine's wall clock; 0 for the lab's own Envoy.
 
-    It is estimated as those of replicas are. Such logs have whole milliseconds, so a row may have begun or
-    ended a millisecond earlier or later.
+    Such logs have whole milliseconds, so a row may have begun or ended a millisecond earlier or later.
     """
     log = None if cell.proxy_log is None else cell.proxy_ledger()
     if log is None:
-        return ReplicaClock(0, 0)
+        return OtherClock(0, 0)
     began = pl.col("start_unix_ns") - cell.record.epoch_unix_ns
-    answered = cell.requests().filter(pl.col("code") == "OK").select("request_id", "sent_ns", "done_ns")
-    bounds = (
-        log.select("request_id", began.alias("began"), (began + pl.col("duration_us") * 1000).alias("ended"))
-        .join(answered, on="request_id", how="inner")
-        .select(
-            (pl.col("sent_ns") - pl.col("began")).max().alias("least"),
-            (pl.col("done_ns") - pl.col("ended")).min().alias("most"),
-        )
+    rows = log.select(
+        "request_id",
+        pl.lit("log").alias("clock"),
+        began.alias("arrived_ns"),
+        (began + pl.col("duration_us") * 1000).alias("ended_ns"),
     )
-    with table_errors(cell.folder, "ledgers written by this lab"):
-        least, most = bounds.collect(engine="streaming").row(0)
-    if least is None or most is None:
-        return ReplicaClock(0, 0)
-    offset_ns, uncertainty_ns = (least + most) // 2, abs(most - least) // 2
-    return ReplicaClock(offset_ns, uncertainty_ns, impossible=least > most + 2 * PROXY_CLOCK_NS)
+    return _estimated(cell, rows, PROXY_CLOCK_NS).get("log", OtherClock(0, 0))
 
 
-def _own_clocks(cell: Cell) -> dict[str, ReplicaClock]:
-    """Estimate each replica's clock from the requests that it answered with OK.
-
-    A request arrives after its send and ends before its answer, so the offset lies between the largest
-    (sent - arrived) and the smallest (done - ended). The middle is taken (as in RFC 5905, section 8).
-    """
+def _own_clocks(cell: Cell) -> dict[str, OtherClock]:
+    """Return each replica's clock, by the requests that it answered with OK."""
     ledger = cell.replica_ledger()
     if ledger is None:
         return {}
+    ended = ledger.filter(pl.col("code") == "OK")
+    clock, ended_ns = pl.col("replica").alias("clock"), pl.col("done_ns").alias("ended_ns")
+    return _estimated(cell, ended.select("request_id", clock, "arrived_ns", ended_ns))
+
+
+def _estimated(cell: Cell, rows: pl.LazyFrame, slack_ns: int = 0) -> dict[str, OtherClock]:
+    """Return name -> its clock. rows: request_id, `clock` (the name), and arrived_ns and ended_ns on it."""
     answered = cell.requests().filter(pl.col("code") == "OK").select("request_id", "sent_ns", "done_ns")
-    ended = ledger.filter(pl.col("code") == "OK").select(
-        "request_id", "replica", "arrived_ns", pl.col("done_ns").alias("ended_ns")
-    )
     bounds = (
-        ended.join(answered, on="request_id", how="inner")
-        .group_by("replica")
+        rows.join(answered, on="request_id", how="inner")
+        .group_by("clock")
         .agg(
             (pl.col("sent_ns") - pl.col("arrived_ns")).max().alias("least"),
             (pl.col("done_ns") - pl.col("ended_ns")).min().alias("most"),
         )
+        .drop_nulls()
     )
     with table_errors(cell.folder, "ledgers written by this lab"):
-        rows = bounds.collect(engine="streaming")
-    return {
-        name: ReplicaClock((least + most) // 2, abs(most - least) // 2, impossible=least > most)
-        for name, least, most in rows.iter_rows()
-    }
+        found = bounds.collect(engine="streaming")
+    return {name: OtherClock.between(least, most, slack_ns) for name, least, most in found.iter_rows()}

@@ -52,9 +52,8 @@ def _table(history: History, metric: str) -> Table:
     for arm in history.arms:
         table.add_column(escape(arm), justify="right")
     for past in history.runs:
-        started = past.run.manifest.started_utc[:16].replace("T", " ")
         verdict = f"[{COLOURS[past.summary.verdict]}]{past.summary.verdict}[/]"
         arms = past.summary.arms
         values = [figure_of(arms[arm], metric) if arm in arms else "" for arm in history.arms]
-        table.add_row(started, past.where, verdict, *values)
+        table.add_row(past.run.started, past.where, verdict, *values)
     return table

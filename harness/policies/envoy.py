@@ -18,6 +18,7 @@ from harness.policies.envoy_options import (
     StickyOptions,
     TargetGroupsOptions,
     WeightedOptions,
+    dealt_problem,
 )
 from harness.policies.policy import Policy, Traits, balancing_extension
 from lb import policies as client
@@ -50,13 +51,6 @@ def _weights_problem(options: WeightedOptions, replicas: int) -> str | None:
     if len(options.weights) == replicas:
         return None
     return f"weights: {len(options.weights)} for {replicas} replicas; expected one for each"
-
-
-def _groups_problem(options: TargetGroupsOptions, replicas: int) -> str | None:
-    dealt = sum(group.replicas for group in options.groups.values())
-    if dealt == replicas:
-        return None
-    return f"groups: {dealt} replicas in all; expected {replicas}, as many as there are"
 
 
 _BLUE_GREEN = {"blue": {"replicas": 3, "weight": 90}, "green": {"replicas": 1, "weight": 10}}
@@ -143,7 +137,7 @@ LAYER_7: dict[str, Policy] = {
         options=TargetGroupsOptions,
         alb_settings=alb_groups,
         traits=_group_traits,
-        replicas_problem=_groups_problem,
+        replicas_problem=lambda options, replicas: dealt_problem("groups", options.groups, replicas),
         examples=tuple({"groups": _BLUE_GREEN, "sticky_by": by} for by in ("none", "cookie", "header")),
     ),
     "client_side_weighted_round_robin": Policy(

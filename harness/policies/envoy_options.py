@@ -3,6 +3,7 @@
 If an option has no default here, Envoy's own applies.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -23,6 +24,13 @@ SlowStart = Annotated[
         description="seconds until a replica that joins or is healthy again gets its full share "
         "(default: at once)"
     ),
+]
+
+
+CookieLifeS = Annotated[int, Field(ge=1, le=604_800)]
+KeepDraining = Annotated[
+    bool,
+    Field(description="a session stays on its replica while the replica drains, instead of moving at once"),
 ]
 
 
@@ -105,20 +113,15 @@ class StickyOptions(PolicyOptions):
         default=False,
         description="answer UNAVAILABLE when the session's replica is away, instead of picking another",
     )
-    ttl_s: int = Field(
+    ttl_s: CookieLifeS = Field(
         default=86_400,
-        ge=1,
-        le=604_800,
         description="how long the cookie is valid after it was set (by cookie only; default a day, as an "
         "ALB's)",
     )
     first_pick: Literal["round_robin", "random", "least_request"] = Field(
         default="round_robin", description="what picks a new session's replica"
     )
-    keep_draining: bool = Field(
-        default=False,
-        description="a session stays on its replica while the replica drains, instead of moving at once",
-    )
+    keep_draining: KeepDraining = False
 
     @model_validator(mode="after")
     def _life_of_a_cookie(self) -> Self:
@@ -160,9 +163,22 @@ class TargetGroupsOptions(PolicyOptions):
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
-        if not any(group.weight for group in self.groups.values()):
-            raise ValueError("groups: all weights are 0; expected one above 0")
+        confirm_some_weight("groups", self.groups)
         return self
+
+
+def confirm_some_weight(option: str, groups: Mapping[str, TargetGroup]) -> None:
+    """Raise ValueError if no group, of the option so called, has a weight."""
+    if not any(group.weight for group in groups.values()):
+        raise ValueError(f"{option}: all weights are 0; expected one above 0")
+
+
+def dealt_problem(option: str, groups: Mapping[str, TargetGroup], replicas: int) -> str | None:
+    """Return what is wrong if the groups of an option have not as many replicas as there are; else None."""
+    dealt = sum(group.replicas for group in groups.values())
+    if dealt == replicas:
+        return None
+    return f"{option}: {dealt} replicas in all; expected {replicas}, as many as there are"
 
 
 def _is_prime(number: int) -> bool:

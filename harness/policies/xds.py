@@ -8,7 +8,16 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness.policies.envoy_options import SESSION_FILTER, STICKY_COOKIE, GroupName, TargetGroup
+from harness.policies.envoy_options import (
+    SESSION_FILTER,
+    STICKY_COOKIE,
+    CookieLifeS,
+    GroupName,
+    KeepDraining,
+    TargetGroup,
+    confirm_some_weight,
+    dealt_problem,
+)
 from harness.policies.policy import Policy, Traits, balancing_extension
 from lb import policies as client
 from lb.policies import NoOptions, PolicyOptions
@@ -19,16 +28,11 @@ ROUND_ROBIN, RING_HASH = client.POLICIES["round_robin"].grpc_name, client.POLICI
 class StickyOptions(PolicyOptions):
     """Options of sticky."""
 
-    ttl_s: int = Field(
+    ttl_s: CookieLifeS = Field(
         default=86_400,
-        ge=1,
-        le=604_800,
         description="how long the cookie is valid after it was set (default a day, as an ALB's)",
     )
-    keep_draining: bool = Field(
-        default=False,
-        description="a session stays on its replica while the replica drains, instead of moving at once",
-    )
+    keep_draining: KeepDraining = False
 
 
 class OutlierOptions(PolicyOptions):
@@ -76,16 +80,8 @@ class LocalitiesOptions(PolicyOptions):
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
-        if not any(one.weight for one in self.localities.values()):
-            raise ValueError("localities: all weights are 0; expected one above 0")
+        confirm_some_weight("localities", self.localities)
         return self
-
-
-def _localities_problem(options: LocalitiesOptions, replicas: int) -> str | None:
-    dealt = sum(one.replicas for one in options.localities.values())
-    if dealt == replicas:
-        return None
-    return f"localities: {dealt} replicas in all; expected {replicas}, as many as there are"
 
 
 _ZONES = {"near": {"replicas": 3, "weight": 80}, "far": {"replicas": 1, "weight": 20}}
@@ -158,7 +154,7 @@ XDS: dict[str, Policy] = {
             channel_policy=ROUND_ROBIN,
             extensions=balancing_extension("wrr_locality") | balancing_extension("round_robin"),
         ),
-        replicas_problem=_localities_problem,
+        replicas_problem=lambda options, replicas: dealt_problem("localities", options.localities, replicas),
         examples=({"localities": _ZONES},),
     ),
 }

@@ -30,6 +30,11 @@ class StoredRun:
         return {name: value for name, value in self.manifest.overrides.items() if name in OF_THE_QUESTION}
 
     @property
+    def started(self) -> str:
+        """When it began (UTC), to the minute: "2026-11-26 22:04"."""
+        return self.manifest.started_utc[:16].replace("T", " ")
+
+    @property
     def age(self) -> tuple[str, str]:
         """What orders runs by time."""
         return self.manifest.started_utc, self.manifest.run

@@ -61,13 +61,6 @@ def _draw_changes(axes: Any, history: History) -> None:
 def _label_runs(axes: Any, history: History) -> None:
     every = -(-len(history.runs) // _MAX_LABELS)
     shown = range(0, len(history.runs), every)
-    labels = [
-        f"{_day(history.runs[place].run.manifest.started_utc)}  {history.runs[place].where}"
-        for place in shown
-    ]
+    labels = [f"{history.runs[place].run.started}  {history.runs[place].where}" for place in shown]
     axes.set_xticks(list(shown), labels, rotation=40, ha="right")
     axes.set_xlabel("Run: start (UTC), machine and versions; dashed: machine or versions changed")
-
-
-def _day(started_utc: str) -> str:
-    return started_utc[:16].replace("T", " ")

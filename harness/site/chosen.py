@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.record.stored_runs import StoredRun as StoredRun
-from harness.record.stored_runs import stored_runs
+from harness.record.stored_runs import StoredRun, stored_runs
 from harness.spec.experiment import Experiment, catalogue
 
 

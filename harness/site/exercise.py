@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from harness.analysis.summary import summarise
 from harness.errors import UserError
 from harness.record.run_directory import read_run
+from harness.record.stored_runs import StoredRun
 from harness.record.summary import ArmSummary
 from harness.report.tables import Table, figure_of, named
-from harness.site.chosen import Choice, StoredRun
+from harness.site.chosen import Choice
 from harness.site.prediction import in_words
 from harness.site.run_facts import RunFacts
 from harness.spec.experiment import OPTIONS, command_of

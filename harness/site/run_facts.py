@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from harness.analysis.summary import facts_of, summarise
 from harness.record.run_directory import Run, read_run
+from harness.record.stored_runs import StoredRun
 from harness.record.summary import ArmSummary, Summary
 from harness.report.prediction_table import prediction_section
 from harness.report.replay import Replay, believed, replay_of
-from harness.site.chosen import StoredRun
 
 
 @dataclass(frozen=True)

@@ -273,11 +273,6 @@ def curve_of(rate: float | RateShape, duration_s: float) -> RateCurve | None:
     return RateCurve([(at_s, value / mean) for at_s, value in line.points])
 
 
-def rate_in_words(rate: float | RateShape) -> str:
-    """Return the rate in words: "600/s", or how it changes."""
-    return f"{rate:g}/s" if isinstance(rate, int | float) else rate.in_words
-
-
 def _line(rate: RateShape, duration_s: float) -> RateCurve:
     return RateCurve(rate.points(duration_s))
 

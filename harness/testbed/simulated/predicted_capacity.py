@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.claims import Claim
 from harness.plan.cells import CellPlan
 from harness.plan.search import UNKNOWN_STEP, bracket_of, next_value
 from harness.spec.search import Search
@@ -30,7 +31,7 @@ def predicted_capacity(search: Search, system: System, calls: Calls, plan: CellP
     most = plan.load.rate_per_s
     assert most is not None
     compute = PREDICTED[search.condition.metric]
-    bound, is_least = search.condition.bound
+    claim = Claim(*search.condition.bound)
     outcomes: dict[float, bool | None] = {}
     while len(outcomes) < MAX_CELLS:
         rate = next_value(outcomes, most / (1 + UNKNOWN_STEP), search.within_share, UNKNOWN_STEP)
@@ -38,7 +39,7 @@ def predicted_capacity(search: Search, system: System, calls: Calls, plan: CellP
         if rate is None or rate in outcomes:
             break
         measured = compute(_cell(system, _further_apart(calls, most / rate, plan), plan))
-        outcomes[rate] = None if measured is None else measured >= bound if is_least else measured <= bound
+        outcomes[rate] = None if measured is None else claim.met_by(measured)
     found = bracket_of(outcomes).middle
     return found if math.isfinite(found) else None
 

@@ -9,8 +9,9 @@ import pytest
 from harness.paths import ROOT
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record
+from harness.record.stored_runs import StoredRun
 from harness.site.basics import basics_page
-from harness.site.chosen import StoredRun, choose_runs
+from harness.site.chosen import choose_runs
 from harness.site.run_facts import RunFacts, read_facts
 from harness.site.sequence import METHODS, Exchange, exchanges_from
 from harness.site.texts import read_text

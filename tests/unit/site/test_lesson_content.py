@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record
-from harness.site.chosen import Choice, StoredRun
+from harness.record.stored_runs import StoredRun
+from harness.site.chosen import Choice
 from harness.site.exercise import answers_of
 from harness.site.formulas import formula_of
 from harness.site.prediction import MAX_BARS, _bars, prediction_of, time_in_words

@@ -15,9 +15,9 @@ from harness.output.safe_text import visible
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.prediction import PREDICTION, ArmPrediction, Band, Prediction
 from harness.record.record_file import read_record, write_record
+from harness.record.stored_runs import StoredRun
 from harness.report.finding import finding_of
 from harness.site.build import Site, build_site
-from harness.site.chosen import StoredRun
 from harness.site.run_facts import read_facts
 from harness.spec.experiment import catalogue, command_of
 from harness.spec.model import CHAPTERS

@@ -8,7 +8,8 @@ import pytest
 
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record
-from harness.site.chosen import Choice, StoredRun, choose_runs
+from harness.record.stored_runs import StoredRun
+from harness.site.chosen import Choice, choose_runs
 from harness.site.run_facts import RunFacts, read_facts
 from harness.site.teacher import ANSWERS, SHEETS, SLIDES, TEACHER, taught, teacher_pages
 from harness.site.texts import read_text

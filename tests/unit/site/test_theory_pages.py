@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from harness.record.manifest import MANIFEST, Manifest
 from harness.record.record_file import read_record
-from harness.site.chosen import StoredRun, choose_runs
+from harness.record.stored_runs import StoredRun
+from harness.site.chosen import choose_runs
 from harness.site.run_facts import read_facts
 from harness.site.theory import theories, theory_pages
 from harness.site.theory_figures import (
