@@ -43,6 +43,17 @@ Gap = Annotated[int, Field(ge=0, le=600_000)]  # whole milliseconds, as the prot
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
 Deadline = Annotated[float, Field(gt=0, le=3_600_000, allow_inf_nan=False)]
 Lifetime = Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)]
+# Of passive health checks, by Envoy as well as by gRPC's clients.
+LookInterval = Annotated[int, Field(ge=10, le=300_000)]  # milliseconds
+EjectionTime = Annotated[
+    int,
+    Field(
+        ge=10,
+        le=3_600_000,
+        description="duration of the first ejection; each further one is longer (default 30000)",
+    ),
+]
+EjectedPercent = Annotated[int, Field(ge=0, le=100)]
 
 
 # What a description says of its default. Pages have a column for the default.

@@ -14,7 +14,7 @@ from lb.channel import connect, open_channel
 from lb.clock import sleep_until, turn_at
 from lb.own_calls import OwnCalls
 from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
-from lb.rows import REQUEST_IDS_PER_CLIENT
+from lb.rows import REQUEST_IDS_PER_CLIENT, answer_columns
 from lb.session import Session
 from lb.settings import ClientSettings
 
@@ -168,14 +168,7 @@ class Client:
                 ready_ns - epoch_ns,
                 sent_ns - epoch_ns,
                 done_ns - epoch_ns,
-                code,
-                _replica_of(self._settings.replica_key, initial, trailing),
-                int(trailing.get("x-lab-queue-ns", 0)),
-                int(trailing.get("x-lab-service-ns", 0)),
-                int(trailing.get("x-lab-in-flight", 0)),
-                len(messages) if messages else int(code == "OK"),
-                initial.get("x-lab-connection", ""),
-                trailing.get("x-lab-cache", ""),
+                *answer_columns(code, len(messages), initial, trailing, self._settings.replica_key),
             )
         )
         for number, (*instants_ns, replica) in enumerate(messages):
@@ -187,8 +180,3 @@ class Client:
         for maker in self._makers:
             maker.cancel_open_calls()
         await asyncio.gather(*(channel.close() for channel in self._channels))
-
-
-def _replica_of(key: str, initial: Any, trailing: Any) -> str:
-    """Return the replica that the metadata of an answer names; "" if none does."""
-    return str((initial.get(key) or trailing.get(key, "")) if key else "")

@@ -4,6 +4,9 @@ Column name -> Python type. Instants (`*_ns`) are nanoseconds from the cell's ep
 results/README.md explains every column.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 # request_id = client * REQUEST_IDS_PER_CLIENT + number of the request in the client's plan, warm-up first.
 # So a request has the same id in every arm of a repeat. How many calls the warm-up of a closed loop makes
 # depends on the answers; there the measured requests are numbered from CLOSED_LOOP_MEASURED.
@@ -30,6 +33,28 @@ REQUEST_COLUMNS: dict[str, type[int] | type[str]] = {
     "connection": str,
     "cache": str,
 }
+
+
+def answer_columns(
+    code: str, messages: int, initial: Mapping[str, Any], trailing: Mapping[str, Any], replica_key: str
+) -> tuple[int | str, ...]:
+    """Return the columns from `code` on, of a call that has ended.
+
+    initial, trailing: the metadata of its answer. messages: how many came on a stream. replica_key: the
+    metadata that names the replica; "": none does.
+    """
+    replica = str(initial.get(replica_key) or trailing.get(replica_key, "")) if replica_key else ""
+    return (
+        code,
+        replica,
+        int(trailing.get("x-lab-queue-ns", 0)),
+        int(trailing.get("x-lab-service-ns", 0)),
+        int(trailing.get("x-lab-in-flight", 0)),
+        messages or int(code == "OK"),
+        initial.get("x-lab-connection", ""),
+        trailing.get("x-lab-cache", ""),
+    )
+
 
 MESSAGE_COLUMNS: dict[str, type[int] | type[str]] = {
     "request_id": int,

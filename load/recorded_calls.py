@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import grpc
 
 from lb.client import Row
-from lb.rows import REQUEST_COLUMNS, REQUEST_IDS_PER_CLIENT
+from lb.rows import REQUEST_COLUMNS, REQUEST_IDS_PER_CLIENT, answer_columns
 from lb.session import Session
 from lb.settings import ClientSettings
 
@@ -61,6 +61,7 @@ class OpenCall:
         self._client = client
         self._session = session
         self._epoch_ns = settings.epoch_ns
+        self._replica_key = settings.replica_key
         self._log: CallLog | None = log
         self._method = ""
         self._ended_ns: int | None = None
@@ -120,25 +121,10 @@ class OpenCall:
         self._session.update(trailing.items())
         code = "CANCELLED" if given_up else call.code().name
         sent_ns = self.sent_ns - self._epoch_ns
-        row: dict[str, int | str] = {
-            "request_id": self.request_id,
-            "client": self._client,
-            "session": self._session.number,
-            "method": self._method,
-            "planned_ns": sent_ns,  # a user of Locust plans nothing
-            "ready_ns": sent_ns,
-            "sent_ns": sent_ns,
-            "done_ns": done_ns,
-            "code": code,
-            "replica": initial.get("x-lab-replica") or trailing.get("x-lab-replica", ""),
-            "queue_ns": int(trailing.get("x-lab-queue-ns", 0)),
-            "service_ns": int(trailing.get("x-lab-service-ns", 0)),
-            "in_flight": int(trailing.get("x-lab-in-flight", 0)),
-            "messages": len(self._messages) or int(code == "OK"),
-            "connection": initial.get("x-lab-connection", ""),
-            "cache": trailing.get("x-lab-cache", ""),
-        }
-        assert row.keys() == REQUEST_COLUMNS.keys()
+        identity = (self.request_id, self._client, self._session.number, self._method)
+        moments = (sent_ns, sent_ns, sent_ns, done_ns)  # a user of Locust plans nothing
+        told = answer_columns(code, len(self._messages), initial, trailing, self._replica_key)
+        row = dict(zip(REQUEST_COLUMNS, (*identity, *moments, *told), strict=True))
         log.end(EndedCall(row, self._messages, "" if code == "OK" or given_up else call.details() or ""))
 
 

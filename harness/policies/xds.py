@@ -8,6 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from harness.fields import EjectedPercent, EjectionTime, LookInterval
 from harness.policies.envoy_options import (
     SESSION_FILTER,
     STICKY_COOKIE,
@@ -51,19 +52,12 @@ class OutlierOptions(PolicyOptions):
         description="calls of one client to an endpoint in an interval, without which it is not ejected "
         "(default 50, gRPC's)",
     )
-    interval_ms: int = Field(
-        default=10_000, ge=10, le=300_000, description="time between two looks at the calls (default 10000)"
+    interval_ms: LookInterval = Field(
+        default=10_000, description="time between two looks at the calls (default 10000)"
     )
-    ejection_ms: int = Field(
-        default=30_000,
-        ge=10,
-        le=3_600_000,
-        description="duration of the first ejection; each further one is longer (default 30000)",
-    )
-    max_ejection_percent: int = Field(
+    ejection_ms: EjectionTime = 30_000
+    max_ejection_percent: EjectedPercent = Field(
         default=10,
-        ge=0,
-        le=100,
         description="maximum share of the endpoints that are ejected at once (default 10, gRPC's)",
     )
 

@@ -10,9 +10,9 @@ from harness.record.record_file import Record, read_record, there_is
 from harness.record.summary import Figure
 
 PREDICTION = "prediction.json"
-# Why a run has no prediction, where the next one will have: see harness.run.prediction.compile_when_idle.
+# Why a run has no prediction. At a terminal the next one has: see harness.run.prediction.compile_when_idle.
 NOT_COMPILED = (
-    "the simulator is not compiled yet; that is done in the background after the run, once for each version"
+    "the simulator is not compiled yet; a run with `--testbed simulated` does it, once for each version"
 )
 BAND_SHARE = 0.9  # of the simulated cells that lie in a band
 

@@ -14,8 +14,11 @@ from harness.fields import (
     Clients,
     Code,
     Deadline,
+    EjectedPercent,
+    EjectionTime,
     Gap,
     Lifetime,
+    LookInterval,
     Messages,
     Model,
     Route,
@@ -118,22 +121,12 @@ class OutlierDetection(Model):
     consecutive_errors: int = Field(
         default=5, ge=1, le=1000, description="successive errors that eject a replica (default 5, Envoy's)"
     )
-    interval_ms: int = Field(
-        default=10_000,
-        ge=10,
-        le=300_000,
-        description="time between two checks of the ejections (default 10000)",
+    interval_ms: LookInterval = Field(
+        default=10_000, description="time between two checks of the ejections (default 10000)"
     )
-    ejection_ms: int = Field(
-        default=30_000,
-        ge=10,
-        le=3_600_000,
-        description="duration of the first ejection; each further one is longer (default 30000)",
-    )
-    max_ejection_percent: int = Field(
+    ejection_ms: EjectionTime = 30_000
+    max_ejection_percent: EjectedPercent = Field(
         default=10,
-        ge=0,
-        le=100,
         description="maximum share of the replicas that are ejected at once (default 10, Envoy's)",
     )
 
