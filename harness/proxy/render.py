@@ -1,5 +1,7 @@
 """Everything that one Envoy is started with: its configuration, its endpoints (EDS), its arguments."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ from harness.plan.cells import CellPlan
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.tls import TlsFiles
+from harness.record.ledger_files import access_log_name
 from harness.spec.arm import MAX_STREAMS, RETRY_ON, Arm, ProxyHealthCheck
 
 LISTENER = "lab"
@@ -31,6 +34,11 @@ class EnvoyFiles:
 
     folder: Path
     access_log: Path
+
+    @classmethod
+    def of(cls, cell: Path, node: str) -> EnvoyFiles:
+        """Return the files of a node of the proxy, in the folder of its cell."""
+        return cls(cell / node, cell / access_log_name(node))
 
     @property
     def config(self) -> Path:
@@ -51,12 +59,14 @@ def render(
     tls: TlsFiles | None = None,
     listen: str = ANY_ADDRESS,
     admin_socket: Path | None = None,
+    connection_prefix: str = "",
 ) -> str:
     """Return Envoy's whole configuration for an arm on route envoy or envoy-l4, as YAML text.
 
     `listen`: the "host:port" that clients call; with `tls` it accepts TLS as well as clear text.
-    `admin_socket`: the Unix socket of the admin interface; None: a free port of 127.0.0.1. Raises KeyError
-    for a policy that the route does not have or a code that Envoy does not retry, and ValueError for bad
+    `admin_socket`: the Unix socket of the admin interface; None: a free port of 127.0.0.1.
+    `connection_prefix`: stands before the number of its connection that a client is told. Raises KeyError for
+    a policy that the route does not have or a code that Envoy does not retry, and ValueError for bad
     options. The experiment's checks exclude both.
     """
     host, _, port = listen.rpartition(":")
@@ -73,6 +83,7 @@ def render(
         admin_socket=admin_socket and str(admin_socket),
         access_log=str(files.access_log),
         endpoints_folder=str(files.endpoints_folder),
+        connection_prefix=connection_prefix,
         tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},
     )
 

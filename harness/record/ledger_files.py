@@ -6,10 +6,11 @@ replicas.parquet and proxy.parquet. A run that was killed keeps the files as wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.fields import PROXY
 from harness.record.record_file import there_is
 from harness.record.tables import (
     REPLICA_COLUMNS,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 ACCESS_LOG = "access.jsonl"
+NODE = "proxy"  # the column of proxy.parquet that names the node, where the proxy has several
 PROXY_STEM, REPLICAS_STEM = "proxy", "replicas"
 
 REPLICAS_COLUMNS: Columns = {"replica": str, **REPLICA_COLUMNS}
@@ -59,20 +61,25 @@ def replica_csv(folder: Path, replica: str) -> Path:
     return folder / f"{replica}.csv"
 
 
-def store_ledgers(folder: Path, replicas: Iterable[str], *, requests_logged: bool) -> None:
+def access_log_name(node: str) -> str:
+    """Return the name of the access log that a node of the proxy writes."""
+    return ACCESS_LOG if node == PROXY else f"access.{node}.jsonl"
+
+
+def store_ledgers(folder: Path, replicas: Iterable[str], nodes: Sequence[str] | None) -> None:
     """Turn the finished ledgers of a cell into tables, and remove the files as written.
 
-    `requests_logged`: whether the proxy's log is one of requests; one of connections stays as it is. Raises
-    UserError naming the file that does not hold what it should.
+    `nodes`: of a proxy that has several; None: it logs no requests. Its log of connections stays as it is.
+    Raises UserError naming the file that does not hold what it should.
     """
     csvs = [replica_csv(folder, name) for name in replicas if there_is(replica_csv(folder, name))]
     if csvs:
         names = [path.stem for path in csvs]
         rows = by_request(_written_by_replicas(folder, names))
         sink_whole(rows, folder / f"{REPLICAS_STEM}.parquet", csvs)
-    log = folder / ACCESS_LOG
-    if requests_logged and there_is(log):
-        sink_whole(by_request(_written_by_proxy(log)), folder / f"{PROXY_STEM}.parquet", [log])
+    logs = {} if nodes is None else _access_logs(folder, nodes)
+    if logs:
+        sink_whole(by_request(_written_by_proxy(logs)), folder / f"{PROXY_STEM}.parquet", list(logs.values()))
 
 
 def scan_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame | None:
@@ -83,16 +90,24 @@ def scan_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame | None:
     return _written_by_replicas(folder, written) if written else None
 
 
-def scan_proxy(folder: Path) -> pl.LazyFrame | None:
+def scan_proxy(folder: Path, nodes: Sequence[str] = ()) -> pl.LazyFrame | None:
     """Return PROXY_COLUMNS of the proxy's log of requests; None where there is none.
+
+    nodes: of a proxy that has several. Then the column NODE names the node, too.
 
     request_id: null for a call that the lab did not send. upstream: "host:port", or null. grpc: null where
     the proxy gave no gRPC status. duration_us: null where the answer was not sent to its end.
     """
     if there_is(folder / f"{PROXY_STEM}.parquet"):
-        return scan_rows(folder, PROXY_STEM, PROXY_COLUMNS)
-    log = folder / ACCESS_LOG
-    return _written_by_proxy(log) if there_is(log) else None
+        return scan_rows(folder, PROXY_STEM, {**PROXY_COLUMNS, NODE: str} if nodes else PROXY_COLUMNS)
+    logs = _access_logs(folder, nodes)
+    return _written_by_proxy(logs) if logs else None
+
+
+def _access_logs(folder: Path, nodes: Sequence[str]) -> dict[str, Path]:
+    """Return node -> its access log, of those that there are."""
+    logs = {node: folder / access_log_name(node) for node in nodes or [PROXY]}
+    return {node: log for node, log in logs.items() if there_is(log)}
 
 
 def _written_by_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame:
@@ -106,7 +121,15 @@ def _written_by_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame:
     )
 
 
-def _written_by_proxy(log: Path) -> pl.LazyFrame:
+def _written_by_proxy(logs: Mapping[str, Path]) -> pl.LazyFrame:
+    import polars as pl
+
+    if PROXY in logs:
+        return _logged_by(logs[PROXY])
+    return pl.concat(_logged_by(log).with_columns(pl.lit(node).alias(NODE)) for node, log in logs.items())
+
+
+def _logged_by(log: Path) -> pl.LazyFrame:
     import polars as pl
 
     # "%s.%9f": without its point, the number of nanoseconds.

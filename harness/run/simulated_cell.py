@@ -1,6 +1,7 @@
 """The story of one simulated cell: plan, compute, write the ledgers. Nothing is started."""
 
 from harness.errors import UserError
+from harness.fields import proxy_names
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan
 from harness.record.event_log import EVENTS, CellStarted, Collected, Line, LoadEnded, LoadStarted, line_text
@@ -44,11 +45,14 @@ class SimulatedCellRun:
         }
         record.measure_start_ns = outcome.measure_start_ns
         record.measure_end_ns = outcome.measure_start_ns + round(plan.workload.duration_s * 1e9)
+        if plan.arm.proxies > 1:
+            record.proxies = dict.fromkeys(proxy_names(plan.arm.proxies), "")
         cell = SimulatedCell(
             *(calls, outcome, request_ids, system.costs),
             replicas=record.replicas,
             route=record.route,
             epoch_unix_ns=record.epoch_unix_ns,
+            nodes=list(record.proxies),
         )
         made = write_ledgers(cell, self._folder)
         events = happenings(experiment, plan, system.replicas)

@@ -29,6 +29,7 @@ from services.settings import ReplicaSettings, Server
 
 # Streams that a connection to the proxy may have at once on route envoy: an ALB's limit.
 MAX_STREAMS = 128
+MAX_PROXIES = 16  # nodes of a proxy
 
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
@@ -154,6 +155,18 @@ class Arm(Model):
     options: dict[str, Any] = Field(default={}, description="the policy's own options")
     proxy_workers: int = Field(
         default=1, ge=1, le=64, description="worker threads of the proxy (default 1); each balances alone"
+    )
+    proxies: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_PROXIES,
+        description="nodes of the proxy (default 1), each an Envoy with this configuration; clients find "
+        "several by one name, as they find an ALB's nodes; each node balances alone",
+    )
+    proxy_use: Literal["stay", "spread"] = Field(
+        default="stay",
+        description="how a client uses several nodes; stay (default): it connects to one that chance picks; "
+        " spread: it connects to all and takes them in turn, call by call",
     )
     connections: Connections = Field(
         default="own",
@@ -296,6 +309,13 @@ class Arm(Model):
         return self.route in PROXIED
 
     @property
+    def node_policy(self) -> tuple[str, dict[str, Any]] | None:
+        """The policy of gRPC, with its options, by which clients use several nodes; None: there is one."""
+        if self.proxies == 1:
+            return None
+        return ("round_robin", {}) if self.proxy_use == "spread" else ("pick_first", {"shuffle": True})
+
+    @property
     def replica_connection_age_ms(self) -> int | None:
         """Age (ms) at which the replicas close a connection; None where clients do not connect to them."""
         if self.max_connection_age_s is None or self.route == "envoy":
@@ -308,7 +328,14 @@ OPTIONS_PREFIX = "options."
 # Numeric keys of an arm: these can be swept, and stand on the horizontal axis of a plot.
 FACTORS = (
     *("clients", "rate_per_s", "skew", "messages_per_stream", "message_gap_ms", "deadline_ms"),
-    *("proxy_workers", "connections", "session_lifetime_s", "keepalive_ms", "max_connection_age_s"),
+    *(
+        "proxy_workers",
+        "proxies",
+        "connections",
+        "session_lifetime_s",
+        "keepalive_ms",
+        "max_connection_age_s",
+    ),
 )
 
 

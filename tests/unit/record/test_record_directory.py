@@ -319,7 +319,7 @@ def test_ledgers_that_a_killed_run_left_as_written_are_read(golden, cut_off):
     assert_frame_equal(cell.replica_ledger().collect(), replicas, check_row_order=False)
     assert cell.proxy_ledger().collect().equals(proxy)
     names = {path.name for path in cell.folder.iterdir()}
-    store_ledgers(cell.folder, cell.record.replicas, requests_logged=True)
+    store_ledgers(cell.folder, cell.record.replicas, [])
     assert_frame_equal(cell.replica_ledger().collect(), replicas.sort("request_id"))
     assert_frame_equal(cell.proxy_ledger().collect(), proxy.sort("request_id"))
     gone = names - {path.name for path in cell.folder.iterdir()}
@@ -329,7 +329,7 @@ def test_ledgers_that_a_killed_run_left_as_written_are_read(golden, cut_off):
 def test_a_log_of_connections_stays_as_it_is(golden):
     (cell, *_) = read_run(golden).cells_of("sticky")
     as_written(cell)
-    store_ledgers(cell.folder, cell.record.replicas, requests_logged=False)
+    store_ledgers(cell.folder, cell.record.replicas, None)
     assert (cell.folder / "access.jsonl").exists()
     assert not (cell.folder / "proxy.parquet").exists()
 
