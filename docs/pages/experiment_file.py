@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from docs.pages.policies import default_in_words
 from harness.fields import STATED_DEFAULT
-from harness.spec.arm import FACTORS, AdaptiveConcurrency, AdmissionControl, Retries
+from harness.spec.arm import FACTORS, AdaptiveConcurrency, AdmissionControl, Retries, Subsetting
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
 from harness.spec.model import ReplicaOverrides, Teaching, TraceSource
 from harness.spec.problems import in_words, schema_at
@@ -102,6 +102,14 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
         SWEEP,
     ),
     ("`arms.NAME.retries`", "", Retries, ""),
+    (
+        "`arms.NAME.subsetting`",
+        'Both ways are those of "Site Reliability Engineering" (O\'Reilly 2016), chapter 20: lb/subsets.py. '
+        "A replica that joins later is in no subset. *In ALB terms:* none, the balancer's nodes connect to "
+        "all targets.",
+        Subsetting,
+        "",
+    ),
     (
         "`arms.NAME.shedding`",
         "At least one of the two is given. An answer RESOURCE_EXHAUSTED has no response headers: clients and "

@@ -25,6 +25,7 @@ from harness.fields import (
     Skew,
 )
 from harness.spec.rate import RateOverTime
+from lb.settings import SubsetBy
 from services.settings import ReplicaSettings, Server, Shedding
 
 # Streams that a connection to the proxy may have at once on route envoy: an ALB's limit.
@@ -128,6 +129,17 @@ class OutlierDetection(Model):
     max_ejection_percent: EjectedPercent = Field(
         default=10,
         description="maximum share of the replicas that are ejected at once (default 10, Envoy's)",
+    )
+
+
+class Subsetting(Model):
+    """Each client connects to some of the replicas only."""
+
+    size: int = Field(ge=1, le=256, description="number of replicas that a client connects to")
+    by: SubsetBy = Field(
+        default="deterministic",
+        description="deterministic (default): clients are dealt out so that all replicas have equally many; "
+        "random: each client draws its replicas",
     )
 
 
@@ -279,6 +291,10 @@ class Arm(Model):
         ge=0,
         le=3_600_000,
         description="discovery dns: minimum time between two DNS queries (default: gRPC's 30000)",
+    )
+    subsetting: Subsetting | None = Field(
+        default=None,
+        description="each client connects to some of the replicas only (default: to all); route direct",
     )
     compression: Literal["none", "gzip", "deflate"] = Field(
         default="none", description="compression of the clients' messages (default none)"

@@ -67,6 +67,7 @@ NOTHING = [
         "health_check: true changes nothing: gRPC's pick_first ignores health checks",
     ),
     (DIRECT | {"retries": {"by": "proxy", "attempts": 2}}, "retries: this changes nothing: only the proxy"),
+    (ENVOY | {"subsetting": {"size": 2}}, "subsetting: this changes nothing: only the clients of route"),
     (DIRECT | {"adaptive_concurrency": {}}, "adaptive_concurrency: this changes nothing: only the proxy"),
     (DIRECT | {"admission_control": {}}, "admission_control: this changes nothing: only the proxy"),
     (
@@ -92,6 +93,7 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(STICKY | {"cookie_jar": False})
     load(ENVOY | {"proxy_workers": 2})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
+    load(DIRECT | {"subsetting": {"size": 3, "by": "random"}})
     load(ENVOY | {"adaptive_concurrency": {}, "admission_control": {}})
     load(DIRECT | {"health_check": True, "retries": {"by": "client", "attempts": 5, "on": ["ABORTED"]}})
     load(ENVOY | {"messages_per_stream": 9, "message_gap_ms": 9}, workload=STREAMS)
@@ -154,6 +156,18 @@ WRONG = [
     (
         XDS | {"policy": "least_request"},
         "a.policy: route 'xds' has no policy 'least_request'; expected 'round_robin' or",
+    ),
+    (
+        DIRECT | {"subsetting": {"size": 4}},
+        "a.subsetting.size: 4: expected fewer than there are replicas, which is 4",
+    ),
+    (
+        DIRECT | {"subsetting": {"size": 2}, "discovery": "dns"},
+        "a.subsetting: a name server gives clients all addresses; leave one out",
+    ),
+    (
+        DIRECT | {"subsetting": {"size": 2}, "connections": "shared"},
+        "a.subsetting: clients with subsets share no connection; leave one out",
     ),
     (
         {"policy": "round_robin", "retries": {"by": "proxy", "attempts": 6}},
