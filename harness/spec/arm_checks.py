@@ -195,7 +195,8 @@ def _proxy_keys_without_proxy(arm: Arm) -> Iterator[tuple[str, str]]:
     for key in keys if not arm.has_proxy else ():
         if getattr(arm, key) is not None:
             yield key, f"route '{arm.route}' has no proxy"
-    for key in ("outlier_detection", "circuit_breaker") if arm.route != "envoy" else ():
+    of_calls = ("outlier_detection", "circuit_breaker", "adaptive_concurrency", "admission_control")
+    for key in of_calls if arm.route != "envoy" else ():
         if getattr(arm, key) is not None:
             yield key, "only the proxy of route 'envoy' sees single calls"
 

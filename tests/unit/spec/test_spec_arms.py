@@ -67,6 +67,8 @@ NOTHING = [
         "health_check: true changes nothing: gRPC's pick_first ignores health checks",
     ),
     (DIRECT | {"retries": {"by": "proxy", "attempts": 2}}, "retries: this changes nothing: only the proxy"),
+    (DIRECT | {"adaptive_concurrency": {}}, "adaptive_concurrency: this changes nothing: only the proxy"),
+    (DIRECT | {"admission_control": {}}, "admission_control: this changes nothing: only the proxy"),
     (
         ENVOY | {"messages_per_stream": 9},
         "messages_per_stream: 9 changes nothing: there are no streaming calls",
@@ -90,6 +92,7 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(STICKY | {"cookie_jar": False})
     load(ENVOY | {"proxy_workers": 2})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
+    load(ENVOY | {"adaptive_concurrency": {}, "admission_control": {}})
     load(DIRECT | {"health_check": True, "retries": {"by": "client", "attempts": 5, "on": ["ABORTED"]}})
     load(ENVOY | {"messages_per_stream": 9, "message_gap_ms": 9}, workload=STREAMS)
     load(ENVOY | {"calls": {"GetVideo": 1.0}, "messages_per_stream": 9})
@@ -305,6 +308,11 @@ def test_an_experiment_with_everything_is_written_and_read_again_alike(load: Loa
             },
             **{"connections": 3, "cookie_jar": False, "session_lifetime_s": 1.5, "wait_for_ready": True},
             **{"retries": {"by": "client", "attempts": 3}, "compression": "gzip", "keepalive_ms": 1500},
+            **{
+                "shedding": {"max_queue": 2},
+                "adaptive_concurrency": {},
+                "admission_control": {"window_s": 2},
+            },
             **{"max_connection_age_s": 2, "sweep": {"proxy_workers": [1, 2]}, "calls": {"GetVideo": 2}},
         },
         replicas={
