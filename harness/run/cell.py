@@ -241,7 +241,7 @@ class CellRun:
         try:
             # Replicas that joined while measuring are in the live cell only.
             names = self._live.replicas if self._live else ()
-            store_ledgers(self._folder, names, requests_logged=record.route == "envoy")
+            store_ledgers(self._folder, names)
         except UserError as error:
             # A cell that has failed says why. Its ledgers stay as they were written.
             if record.status != "failed":

@@ -118,7 +118,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
                 f"there are: {', '.join(live.replicas)}"
             )
     elif live.envoy is not None:
-        files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
+        files = EnvoyFiles.of_cell(live.folder, plan.arm)
         confirm_envoy(live.envoy, files.config, live.replicas, plan.arm)
     elif plan.arm.has_proxy:
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")

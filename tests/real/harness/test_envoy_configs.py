@@ -91,7 +91,7 @@ def validate(files: EnvoyFiles, config: str) -> subprocess.CompletedProcess[str]
 
 
 def test_envoy_refuses_a_wrong_configuration(tmp_path: Path) -> None:
-    files, arm = EnvoyFiles(tmp_path, tmp_path / "access.jsonl"), arm_of("envoy", "round_robin")
+    files, arm = EnvoyFiles(tmp_path, tmp_path / "access.log"), arm_of("envoy", "round_robin")
     write_endpoints(files, endpoints_of(REPLICAS), arm)
     assert validate(files, render(arm, files)).returncode == 0
     done = validate(files, render(arm, files).replace("round_robin.v3.RoundRobin", "no.v3.Policy"))
