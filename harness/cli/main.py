@@ -322,7 +322,13 @@ def report(
     *,
     proxy_log: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE...", help="external: your load balancer's log (ALB, or Envoy's default)."),
+        typer.Option(
+            metavar="FILE...", help="external: your load balancer's log (ALB, Envoy's default or JSON)."
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="JSON lines of --proxy-log: what its fields are, as time=ts,request_id=id."),
     ] = None,
     export: Exports = None,
 ) -> int:
@@ -330,11 +336,15 @@ def report(
     exports = _exports(export)
     if more and not proxy_log:
         raise UserError(f"report: expected one DIR, and {more[0]} besides; files of a log need --proxy-log")
+    if columns is not None and not proxy_log:
+        raise UserError("--columns: only with --proxy-log FILE; expected a log of JSON lines")
     if proxy_log:
         from harness.record.run_directory import read_run
+        from harness.traces.named_columns import LEDGER_KEYS, parse_mapping
         from harness.traces.proxy_ledger import join_proxy_log
 
-        say(join_proxy_log(read_run(directory), [*proxy_log, *(more or [])]))
+        named = None if columns is None else parse_mapping(columns, LEDGER_KEYS)
+        say(join_proxy_log(read_run(directory), [*proxy_log, *(more or [])], named))
     from harness.report.exports import EXPORTS, write_exports
     from harness.report.page import build_report
     from harness.run.otlp_sender import send_otlp
