@@ -10,7 +10,7 @@ import polars as pl
 from harness.analysis.clocks import CellClocks
 from harness.fields import node_number
 from harness.metrics.stages import Cut
-from harness.record.ledger_files import NODE
+from harness.record.access_log import NODE
 from harness.record.run_directory import Cell
 
 # What the client says of the answering replica's row. Here the names without `told_` are the replica's own.

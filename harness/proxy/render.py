@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from harness.events.context import Endpoint
 from harness.events.schedule import delays_kept_by
+from harness.fields import PROXY
 from harness.paths import ENVOY_TEMPLATES
 from harness.plan.cells import CellPlan
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.tls import TlsFiles
-from harness.record.ledger_files import access_log_name
+from harness.record.access_log import json_log_format, log_format, log_name
 from harness.spec.arm import MAX_STREAMS, RETRY_ON, Arm, ProxyHealthCheck
 
 LISTENER = "lab"
@@ -30,15 +31,19 @@ MAX_REQUESTS = 100_000  # so high that it never limits
 
 @dataclass(frozen=True)
 class EnvoyFiles:
-    """The files of one Envoy: all in `folder`, except the access log."""
+    """The files of one Envoy: all in `folder`, except the access log.
+
+    log_as_json: whether the access log of requests has JSON objects, for other programs than the lab.
+    """
 
     folder: Path
     access_log: Path
+    log_as_json: bool = False
 
     @classmethod
-    def of(cls, cell: Path, node: str) -> EnvoyFiles:
-        """Return the files of a node of the proxy, in the folder of its cell."""
-        return cls(cell / node, cell / access_log_name(node))
+    def of_cell(cls, folder: Path, arm: Arm, node: str = PROXY) -> Self:
+        """Return the files of a node of a cell's proxy, with the cell's folder."""
+        return cls(folder / node, folder / log_name(node, of_requests=arm.route == "envoy"))
 
     @property
     def config(self) -> Path:
@@ -77,11 +82,14 @@ def render(
         **_health(arm),
         idle_timeout_s=arm.idle_timeout_s or IDLE_TIMEOUT_S[arm.route],
         max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
+        adaptive=arm.adaptive_concurrency,
+        admission=arm.admission_control,
         max_streams=MAX_STREAMS,
         max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
         listen={"host": host, "port": int(port)},
         admin_socket=admin_socket and str(admin_socket),
         access_log=str(files.access_log),
+        log_format=json_log_format() if files.log_as_json else log_format(),
         endpoints_folder=str(files.endpoints_folder),
         connection_prefix=connection_prefix,
         tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},

@@ -18,7 +18,7 @@ from harness.record.record_file import there_is
 
 EXPERIMENT_FILE = "experiment.yaml"
 # Files that the analysis would read. One that the run did not write is no part of its record.
-_READ = ("*.json", "*.jsonl", "*.parquet", "*.csv")
+_READ = ("*.json", "*.jsonl", "*.parquet", "*.csv", "access*.log")
 
 
 def file_hash(path: Path) -> str:

@@ -112,7 +112,7 @@ class CellFleet(Fleet):
 
     def files_of(self, node: str) -> EnvoyFiles:
         """Return the files of a node of the proxy."""
-        return EnvoyFiles.of(self.context.folder, node)
+        return EnvoyFiles.of_cell(self.context.folder, self.context.plan.arm, node)
 
     def stop_proxy(self, node: str) -> None:
         self.stop(node)

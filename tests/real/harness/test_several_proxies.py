@@ -64,7 +64,7 @@ def test_a_node_with_other_endpoints_is_refused_by_its_name(tmp_path: Path) -> N
         live = testbed.start_cell(experiment, plan, tmp_path, time.monotonic_ns())
         confirm_cell(experiment, plan, live)
         fewer = {name: Endpoint(address) for name, address in list(live.replicas.items())[1:]}
-        write_endpoints(EnvoyFiles.of(tmp_path, "envoy-1"), fewer, plan.arm)
+        write_endpoints(EnvoyFiles.of_cell(tmp_path, plan.arm, "envoy-1"), fewer, plan.arm)
         while len(live.admins["envoy-1"].endpoint_health()) == 3:
             time.sleep(0.01)
         with pytest.raises(LabError, match=r"^envoy-1: .* is not as planned: endpoints: planned"):

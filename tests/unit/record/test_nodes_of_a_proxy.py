@@ -1,6 +1,5 @@
 """The logs of several proxy nodes become one ledger, which names the node of each request."""
 
-import json
 from pathlib import Path
 
 import polars as pl
@@ -8,28 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.fields import connection_prefix, is_proxy, node_number, proxy_names
-from harness.record.ledger_files import NODE, access_log_name, scan_proxy, store_ledgers
+from harness.record.access_log import NODE, log_name
+from harness.record.ledger_files import scan_proxy, store_ledgers
+from tests.unit.synthetic.access_lines import access_line
 
 
 @given(count=st.integers(1, 300))
 def test_names_of_nodes_are_different_and_known_as_proxies(count: int) -> None:
     names = proxy_names(count)
-    assert len(set(names)) == len(set(map(access_log_name, names))) == count
+    assert len(set(names)) == len(set(map(log_name, names))) == count
     assert [node_number(name) for name in names] == list(range(count))
     assert all(map(is_proxy, names))
     assert len({connection_prefix(name) for name in names}) == count
     assert not any(map(is_proxy, ("replica-0", "load", "envoys")))
 
 
-def log_line(request_id: int, connection: int) -> str:
-    line = {"request_id": str(request_id), "start": "1.000000001", "connection": connection, "http": 200}
-    return json.dumps(line) + "\n"
-
-
 def test_the_logs_of_nodes_become_one_ledger(tmp_path: Path) -> None:
     nodes = ["envoy-0", "envoy-1", "envoy-2"]
-    (tmp_path / "access.envoy-0.jsonl").write_text(log_line(3, 1) + log_line(1, 2))
-    (tmp_path / "access.envoy-1.jsonl").write_text(log_line(2, 1) + log_line(4, 1)[:9])  # it was killed
+    lines = access_line(request_id=3, connection=1) + access_line(request_id=1, connection=2)
+    (tmp_path / "access.envoy-0.log").write_text(lines)
+    killed = access_line(request_id=2, connection=1) + access_line(request_id=4)[:9]
+    (tmp_path / "access.envoy-1.log").write_text(killed)
     expected = [(1, 2, "envoy-0"), (2, 1, "envoy-1"), (3, 1, "envoy-0")]  # the third node has no log
 
     def found() -> list[tuple[int, int, str]]:
