@@ -42,8 +42,8 @@ test test-fast test-browser test-docker: export PYTHONDONTWRITEBYTECODE =
 
 test: export LB_LAB_THOROUGH ?= 1
 test: setup ## run all tests
-	@# Two at a time take half the time. Tests that another test would disturb come after them.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker and not browser"
+	@# Many of them wait: three processes keep two cores busy. Tests that others would disturb come after them.
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not alone and not docker and not browser"
 	$(BIN)/python -m pytest -m "alone and not docker and not browser"
 	$(MAKE) test-browser
 	$(MAKE) test-docker
