@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from harness.record.ledger_files import PROXY_COLUMNS
+from harness.record.access_log import PROXY_COLUMNS
 from harness.record.record_file import Record, own_folder, read_record, there_is, whole_file, write_record
 from harness.record.tables import scan_rows
 
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 FOLDER = "proxy-log"
 
-LogKind = Literal["alb", "envoy"]
+LogKind = Literal["alb", "envoy", "json"]
 
 
 class ProxyLogRecord(Record):
     """What is known of the load balancer's log of one cell."""
 
-    kind: LogKind = Field(description="format of the log: `alb` or `envoy` (its default text)")
+    kind: LogKind = Field(
+        description="format of the log: `alb`, `envoy` (its default text) or `json` (Envoy's, JSON lines)"
+    )
     files: list[str] = Field(description="names of the log files that were read, without their folders")
     requests: int = Field(description="rows of the log that are requests of this cell")
     missing: int = Field(description="requests that ended with OK and that the log lacks")

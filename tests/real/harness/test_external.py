@@ -1,22 +1,24 @@
 """Runs of the testbed `external` against replicas and an Envoy that already run, with and without TLS."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from lab_process import StartLab, experiment_file
+from lab_process import ROOT, StartLab, experiment_file
 
 from harness.analysis.summary import facts_of, summarise
 from harness.metrics.stages import stages_of
 from harness.plan.cells import plan_cells
-from harness.plan.run_options import ExternalOptions, RunOptions
+from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions
 from harness.proxy.tls import TlsFiles, make_certificate
+from harness.record.access_log import scan_access_log
 from harness.record.run_directory import Run, read_run
 from harness.run.experiment import measure_and_report
 from harness.spec.experiment import Experiment, load_experiment
@@ -143,17 +145,32 @@ def test_a_run_with_named_replicas_has_their_ledgers_and_then_the_balancers_log(
     assert after.arms["turns"].metrics["stage_ms.to_proxy.p50"] is not None
 
 
+def test_a_locust_file_in_two_processes_against_what_runs_already(turns: ExternalLab, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "load" / "locustfile.py", tmp_path / "mine.py")
+    tree = json.loads(experiment_file(tmp_path, arms={"turns": ARMS["turns"]}).read_text())
+    tree["workload"] = {"locustfile": "mine.py", "users": 4, "duration_s": 2}
+    (tmp_path / "own.yaml").write_text(json.dumps(tree))
+    options = turns.options(target=turns.target, replicas=turns.replicas)
+    _, summary = measure_and_report(
+        load_experiment(str(tmp_path / "own.yaml")), replace(options, load=LoadOptions(processes=2))
+    )
+    arm = summary.arms["turns"]
+    assert (summary.invalid_reasons, arm.errors) == ([], {})
+    assert arm.ledgers.reconciled is True
+    assert arm.ledgers.matched == arm.ledgers.client == arm.ledgers.replica > 0
+
+
 def alb_lines(lab: ExternalLab, run: Run) -> Iterator[str]:
     """Yield what an ALB would have logged of the run: from what Envoy has logged, in whole milliseconds."""
-    logged = [json.loads(line) for line in (lab.folder / "running" / "access.jsonl").read_text().splitlines()]
+    logged = scan_access_log(lab.folder / "running" / "access.log").collect().to_dicts()
     for cell in run.cells:
         epoch_ns, prefix = cell.record.epoch_unix_ns, cell.record.trace_prefix
         assert prefix is not None
         sent = cell.requests().select("request_id", "sent_ns", "done_ns").collect().rows()
         spans = {number: (sent_ns + epoch_ns, done_ns + epoch_ns) for number, sent_ns, done_ns in sent}
         for row in logged:
-            began_ns = int(row["start"].replace(".", ""))
-            number = int(row["request_id"] or -1)
+            began_ns = row["start_unix_ns"]
+            number = -1 if row["request_id"] is None else row["request_id"]
             first_ns, last_ns = spans.get(number, (0, 0))
             if first_ns - 10**7 <= began_ns <= last_ns + 10**7:  # the log has other runs and cells, too
                 (_, trace), _ = trace_headers(prefix, number)

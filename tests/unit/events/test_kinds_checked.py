@@ -167,7 +167,7 @@ def test_the_part_that_keeps_the_delay_is_started_with_it(kind: EventKind, tmp_p
     plan = cell(found)
     context = CellContext(found, plan, tmp_path, 0, None)
     replica = replica_args(context, "replica-0", "127.0.0.1:1")
-    proxy = envoy_args(plan, EnvoyFiles(tmp_path, tmp_path / "access.jsonl"))
+    proxy = envoy_args(plan, EnvoyFiles(tmp_path, tmp_path / "access.log"))
     grace = replica[replica.index("--grace-s") + 1] if "--grace-s" in replica else None
     drain = proxy[proxy.index("--drain-time-s") + 1] if "--drain-time-s" in proxy else None
     expected = {"replica": ("6.5", None), "proxy": (None, "7"), None: (None, None)}
