@@ -9,6 +9,8 @@ IN_CLONE = (ROOT / "run_experiment.py").is_file()
 _DATA = ROOT if IN_CLONE else Path(__file__).with_name("data")
 EXPERIMENTS = _DATA / "experiments"
 ENVOY_TEMPLATES = _DATA / "envoy"
+# What the image of --testbed docker is built with, besides the packages.
+IMAGE_FILES = ROOT if IN_CLONE else _DATA / "image"
 # Where runs are kept: in the clone, or else in the folder from which the lab is called.
 RESULTS = ROOT / "results" if IN_CLONE else Path("results")
 # How the reader calls the lab.

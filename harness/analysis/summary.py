@@ -114,7 +114,7 @@ def _log_notes(run: Run) -> list[str]:
         return []
     requests, missing = sum(log.requests for log in logs), sum(log.missing for log in logs)
     lacking = f"; it lacks {missing:,} answered requests" if missing else ""
-    name = {"alb": "an ALB's", "envoy": "an Envoy's"}[logs[0].kind]
+    name = {"alb": "an ALB's", "envoy": "an Envoy's", "json": "an Envoy's"}[logs[0].kind]
     return [
         f"the proxy's ledger is {name} access log ({requests:,} requests in {len(logs)} cells): whole "
         f"milliseconds, no gRPC codes{lacking}"

@@ -125,5 +125,5 @@ def _reason(found: Comparison, arm: ArmSummary, summary: Summary) -> str:
         return "The band has the medians of the costs of proxy and network, and not their spread."
     beyond = max(found.low - found.measured_median, found.measured_median - found.high)
     if len(found.measured) == 1 and beyond <= (found.high - found.low) / 2:
-        return "One repeat, just outside of its band: one of ten lies outside by chance."
+        return "One repeat, outside by at most half the width of its band: one of ten lies outside by chance."
     return "Not explained."

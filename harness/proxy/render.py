@@ -77,6 +77,8 @@ def render(
         **_health(arm),
         idle_timeout_s=arm.idle_timeout_s or IDLE_TIMEOUT_S[arm.route],
         max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
+        adaptive=arm.adaptive_concurrency,
+        admission=arm.admission_control,
         max_streams=MAX_STREAMS,
         max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
         listen={"host": host, "port": int(port)},

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 FOLDER = "proxy-log"
 
-LogKind = Literal["alb", "envoy"]
+LogKind = Literal["alb", "envoy", "json"]
 
 
 class ProxyLogRecord(Record):
     """What is known of the load balancer's log of one cell."""
 
-    kind: LogKind = Field(description="format of the log: `alb` or `envoy` (its default text)")
+    kind: LogKind = Field(
+        description="format of the log: `alb`, `envoy` (its default text) or `json` (Envoy's, JSON lines)"
+    )
     files: list[str] = Field(description="names of the log files that were read, without their folders")
     requests: int = Field(description="rows of the log that are requests of this cell")
     missing: int = Field(description="requests that ended with OK and that the log lacks")

@@ -185,6 +185,9 @@ def _sentence(summary: Summary, finding: Finding) -> str:
     if finding.measured is None or math.isinf(finding.measured):
         return f"{text}; with {finding.of}, {theirs}."
     times = digits_of(finding.measured, [finding.bound])
+    if len(summary.arms[arm].repeats) > 1:
+        # The two figures are medians of the repeats. Their ratio is not the median of the repeats' ratios.
+        return f"{text}; with {finding.of}, {theirs}. In the median repeat, that is {times} times as much."
     return f"{text}. That is {times} times that of {finding.of} ({theirs})."
 
 

@@ -5,6 +5,7 @@ One repeat of each arm is packed. If the run has more requests than a page can h
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from harness.analysis.search import arms_at_the_ends
 from harness.analysis.summary import Facts
 from harness.events.registry import kind_of
 from harness.metrics.metric import show
+from harness.plan.rate_path import rate_curve
 from harness.record.event_log import AskedEvent
 from harness.record.run_directory import Cell, Run
 from harness.record.summary import SearchSummary
@@ -31,6 +33,8 @@ from harness.spec.experiment import Experiment
 MAX_ROWS = 30_000  # requests and messages on a page, of all arms together: about 250 KB
 _BINS = 200  # in which the busiest moment is looked for
 _BEFORE_EVENT = 0.25  # share of the part shown that lies before the first event
+
+Points = list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,14 @@ def replay_of(run: Run) -> Replay | None:
     clients = [client for client, _ in Counter(together["client"].to_list()).most_common()]
     methods = [UNARY, *sorted(set(together["method"]) - {UNARY})]
     codes = ["OK", *sorted(set(together["code"]) - {"OK"})]
+    rates: list[Points] = []
     arms = []
     for name, cell in cells.items():
         packed = pack(moments[name], clients, methods, codes)
         end_ns = part.to_ns if part.to_ns is not None else _last_moment_ns(moments[name]) + QUANTUM_NS
         end = {"end": end_ns // QUANTUM_NS}
-        arms.append({"name": name, **end, **_described(run, cell), **vars(packed)})
+        rate = _place_in(rates, _planned_rate(run.experiment, cell, part))
+        arms.append({"name": name, **end, "rate": rate, **_described(run, cell), **vars(packed)})
     data = {
         "quantum_us": QUANTUM_NS // 1000,
         "from": part.from_ns // QUANTUM_NS,
@@ -103,6 +109,7 @@ def replay_of(run: Run) -> Replay | None:
         "clients": clients,
         "methods": methods,
         "codes": codes,
+        "rates": rates,
         "shown": _compared(run.experiment, list(cells)),
         "arms": arms,
     }
@@ -211,6 +218,29 @@ def _described(run: Run, cell: Cell) -> dict[str, Any]:
             if change.replica in names
         ],
     }
+
+
+def _planned_rate(experiment: Experiment, cell: Cell, part: _Part) -> Points | None:
+    """Return (quantum, requests/s) of the part shown, straight lines in between; None: a steady rate."""
+    work = experiment.workload_of(experiment.variants[cell.record.arm].arm)
+    curve, mean_per_s = rate_curve(work, experiment.seed, cell.record.repeat), work.mean_rate_per_s
+    if curve is None or mean_per_s is None:
+        return None
+    window_ns = cell.record.window_ns
+    from_s, to_s = part.from_ns / 1e9, min(window_ns, part.to_ns or window_ns) / 1e9
+    last = curve.factor(math.nextafter(to_s, 0))  # a jump at the very end is none of the window
+    inside = [(at_s, factor) for at_s, factor in curve.points if from_s < at_s < to_s]
+    lines = [(from_s, curve.factor(from_s)), *inside, (to_s, last)]
+    return [(round(at_s * 1e9) // QUANTUM_NS, round(factor * mean_per_s, 3)) for at_s, factor in lines]
+
+
+def _place_in(rates: list[Points], rate: Points | None) -> int | None:
+    """Return the place of `rate` in `rates`, to which a new one is added: mostly all arms have the same."""
+    if rate is None:
+        return None
+    if rate not in rates:
+        rates.append(rate)
+    return rates.index(rate)
 
 
 def _quantum(cell: Cell, t_ns: int) -> int:

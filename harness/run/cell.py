@@ -154,7 +154,7 @@ class CellRun:
                 elapsed_s = time.monotonic() - started_s
                 status = LoadStatus.read(self._folder)
                 if not confirmed and status.state in PLAYING:
-                    confirm_clients(self._plan, self._folder)
+                    confirm_clients(self._plan, live)
                     confirmed = True
                 progress.load(elapsed_s, status)
                 self._wall_clock.look()

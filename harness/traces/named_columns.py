@@ -27,6 +27,15 @@ KEYS: Mapping[str, str] = {
     "bytes_sent": "bytes of the answer",
     "path": "the path, kept only with --keep-paths",
 }
+# More keys, of a log that is joined with a run: report --proxy-log.
+LEDGER_KEYS: Mapping[str, str] = {
+    **KEYS,
+    "request_id": "x-request-id or X-Amzn-Trace-Id, as the clients have sent it",
+    "duration_s": "from the first byte of the request to the last one of the answer, in seconds",
+    "duration_ms": "the same in milliseconds",
+    "duration_ns": "the same in nanoseconds",
+    "flags": "Envoy's response flags",
+}
 # Names in Istio's default JSON log of Envoy; any other log needs --columns.
 JSON_DEFAULT: Mapping[str, str] = {
     "time": "start_time",
@@ -38,25 +47,40 @@ JSON_DEFAULT: Mapping[str, str] = {
     "bytes_sent": "bytes_sent",
     "path": "path",
 }
+LEDGER_JSON_DEFAULT: Mapping[str, str] = {
+    **JSON_DEFAULT,
+    "request_id": "request_id",
+    "duration_ms": "duration",
+    "flags": "response_flags",
+}
 # The columns of a trace that this lab has saved.
 TRACE_COLUMNS: Mapping[str, str] = {
     "time": "time_unix_ns",
     **{name: name for name in ("client", "session", "target", "status", "target_time_ns")},
     **{name: name for name in ("bytes_received", "bytes_sent", "path")},
 }
-_UNITS_NS = {"target_time_s": 1e9, "target_time_ms": 1e6, "target_time_ns": 1.0}
+_UNITS_NS = {"s": 1e9, "ms": 1e6, "ns": 1.0}
+# Three more columns of a parser's result for a log that is joined with a run.
+LEDGER_COLUMNS: Mapping[str, pl.DataType] = {
+    "ended_ns": pl.Int64(),
+    "flags": pl.String(),
+    "request": pl.String(),
+}
 _DATES = ("%+", "%Y-%m-%d %H:%M:%S%.f%#z", "%d/%b/%Y:%H:%M:%S %z")
 _DATES_UTC = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f UTC")
 
 
-def parse_mapping(text: str) -> dict[str, str]:
-    """Return the mapping that --columns gives: "time=ts,client=ip". Raises UserError in one line."""
+def parse_mapping(text: str, keys: Mapping[str, str] = KEYS) -> dict[str, str]:
+    """Return the mapping that --columns gives: "time=ts,client=ip". Raises UserError in one line.
+
+    keys: KEYS, or LEDGER_KEYS for a log that is joined with a run.
+    """
     found: dict[str, str] = {}
     for part in text.split(","):
         key, equals, column = part.strip().partition("=")
-        if key not in KEYS:
-            hint = did_you_mean(key, KEYS) or f"; expected one of {', '.join(KEYS)}"
-            raise UserError(f"--columns: {key[:80]!r} is no field of a trace{hint}")
+        if key not in keys:
+            hint = did_you_mean(key, keys) or f"; expected one of {', '.join(keys)}"
+            raise UserError(f"--columns: {key[:80]!r} is no field of a log{hint}")
         if not equals or not column:
             raise UserError(f"--columns: {key} names no column; expected {key}=NAME")
         if key in found:
@@ -64,7 +88,20 @@ def parse_mapping(text: str) -> dict[str, str]:
         found[key] = column
     if "time" not in found:
         raise UserError("--columns: time is missing; expected time=NAME, the column of the arrival")
+    if keys is LEDGER_KEYS:
+        _confirm_ledger(found)
     return found
+
+
+def _confirm_ledger(mapping: Mapping[str, str]) -> None:
+    """Raise UserError for a mapping without a column that every ledger needs."""
+    for key in ("request_id", "target"):
+        if key not in mapping:
+            raise UserError(
+                f"--columns: {key} is missing; expected {key}=NAME, the column of {LEDGER_KEYS[key]}"
+            )
+    if not any(f"duration_{unit}" in mapping for unit in _UNITS_NS):
+        raise UserError("--columns: duration_ms is missing; expected it, duration_s or duration_ns")
 
 
 def parse_csv(data: bytes, header: Sequence[str], mapping: Mapping[str, str]) -> pl.DataFrame:
@@ -131,7 +168,10 @@ def _found(value: Any, name: str) -> str | None:
 
 
 def from_table(table: pl.DataFrame, mapping: Mapping[str, str]) -> pl.DataFrame:
-    """Return the columns of raw_lines.RAW from a table with the columns that `mapping` names."""
+    """Return the columns of raw_lines.RAW from a table with the columns that `mapping` names.
+
+    If it names request_id: with LEDGER_COLUMNS, too.
+    """
 
     def text(key: str) -> pl.Expr:
         if key not in mapping:
@@ -141,20 +181,32 @@ def from_table(table: pl.DataFrame, mapping: Mapping[str, str]) -> pl.DataFrame:
     def number(key: str, kind: pl.DataType) -> pl.Expr:
         return text(key).cast(pl.Float64, strict=False).cast(kind, strict=False)
 
-    unit = next((key for key in _UNITS_NS if key in mapping), None)
-    time = pl.lit(None, pl.Int64) if unit is None else seconds_as_ns(text(unit), _UNITS_NS[unit])
+    def took_ns(name: str) -> pl.Expr:
+        unit = next((one for one in _UNITS_NS if f"{name}_{one}" in mapping), None)
+        return (
+            pl.lit(None, pl.Int64) if unit is None else seconds_as_ns(text(f"{name}_{unit}"), _UNITS_NS[unit])
+        )
+
+    time_ns = _time_ns(table.schema[mapping["time"]], mapping["time"])
+    columns = dict(RAW)
+    more = []
+    if "request_id" in mapping:
+        columns |= LEDGER_COLUMNS
+        ended_ns = time_ns + took_ns("duration")
+        more = [ended_ns.alias("ended_ns"), text("flags").alias("flags"), text("request_id").alias("request")]
     return table.select(
-        _time_ns(table.schema[mapping["time"]], mapping["time"]).alias("time_ns"),
+        time_ns.alias("time_ns"),
         text("client").alias("client"),
         text("session").alias("session"),
         pl.lit(None, pl.String).alias("connection"),
         text("target").str.strip_prefix("tcp://").alias("target"),
         number("status", pl.Int32()).alias("status"),
-        time.alias("target_time_ns"),
+        took_ns("target_time").alias("target_time_ns"),
         number("bytes_received", pl.Int64()).alias("bytes_received"),
         number("bytes_sent", pl.Int64()).alias("bytes_sent"),
         text("path").str.extract(r"^([^?]*)").alias("path"),
-    ).cast(dict(RAW))  # type: ignore[arg-type]
+        *more,
+    ).cast(columns)  # type: ignore[arg-type]
 
 
 def _time_ns(kind: pl.DataType, name: str) -> pl.Expr:

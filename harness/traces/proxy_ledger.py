@@ -7,7 +7,7 @@ part of the requests would pass for those of all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from harness.traces.alb import AlbFields, parse_alb
 from harness.traces.envoy import parse_envoy
 from harness.traces.line_batches import line_batches
 from harness.traces.log_format import format_of
+from harness.traces.named_columns import LEDGER_JSON_DEFAULT, parse_json_lines
 from lb.trace_id import PREFIX_DIGITS, VERSION_DIGIT
 
 MAX_MISSING_SHARE = 0.01
@@ -35,11 +36,16 @@ _UUID = r"^([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12}
 
 @dataclass
 class _Reading:
-    """What was read. rows: those with an id of the run's. first_ns, last_ns: of all requests, or None."""
+    """What was read. rows: those with an id of the run's. named: requests with any id that could be one.
+
+    first_ns, last_ns: of all requests, or None. columns: see join_proxy_log.
+    """
 
     kind: LogKind
+    columns: Mapping[str, str]
     lines: int = 0
     broken: int = 0
+    named: int = 0
     first_ns: int | None = None
     last_ns: int | None = None
     rows: list[pl.DataFrame] = field(default_factory=list)
@@ -64,8 +70,10 @@ class _CellRows:
         return self.rows.height > 0 and self.missing <= MAX_MISSING_SHARE * self.answered
 
 
-def join_proxy_log(run: Run, files: Sequence[Path]) -> str:
+def join_proxy_log(run: Run, files: Sequence[Path], columns: Mapping[str, str] | None = None) -> str:
     """Write the logs' rows of the run's cells into the run's directory; return one line that says how many.
+
+    columns: mapping of named_columns.LEDGER_KEYS to the names in JSON lines; None: Istio's.
 
     Raises UserError, in one line with counts, if a file cannot be read, if no request of the run is in the
     logs, or if of each cell too many are missing. Then nothing is written.
@@ -76,7 +84,7 @@ def join_proxy_log(run: Run, files: Sequence[Path]) -> str:
             f"--proxy-log: the clients of {run.path} sent no ids that a load balancer would log; only those "
             "of --testbed external do, in arms of the route envoy"
         )
-    reading = _read(files, [prefix for prefix in cells if prefix])
+    reading = _read(files, [prefix for prefix in cells if prefix], columns)
     found = [_rows_of(cell, str(prefix), reading) for prefix, cell in cells.items()]
     if not any(one.rows.height for one in found):
         raise UserError(_nothing_in_words(files, reading, list(cells.values())))
@@ -100,25 +108,28 @@ def join_proxy_log(run: Run, files: Sequence[Path]) -> str:
     return _joined_in_words(files, reading, found)
 
 
-def _read(files: Sequence[Path], prefixes: Sequence[str]) -> _Reading:
+def _read(files: Sequence[Path], prefixes: Sequence[str], columns: Mapping[str, str] | None) -> _Reading:
     """Return the requests in the files whose ids begin with one of the prefixes."""
-    kinds: dict[str, Path] = {}
+    kinds: dict[LogKind, Path] = {}
     for path in files:
         kind = format_of(path)
-        if kind not in ("alb", "envoy"):
+        if kind == "csv" or kind == "parquet":
             raise UserError(
-                f"--proxy-log: {path} is a log of {kind}; expected an ALB's, or Envoy's default text"
+                f"--proxy-log: {path} is a log of {kind}; expected an ALB's, or Envoy's as text or JSON"
             )
+        if columns is not None and kind != "json":
+            raise UserError(f"--columns: {path} is a log of {kind}, whose columns are known; leave it out")
         kinds.setdefault(kind, path)
     if len(kinds) > 1:
         raise UserError(f"--proxy-log: {' and '.join(map(str, kinds.values()))} have different formats")
-    reading = _Reading("alb" if "alb" in kinds else "envoy")
+    reading = _Reading(next(iter(kinds)), columns or LEDGER_JSON_DEFAULT)
     for path in files:
         for batch in line_batches(path):
-            rows = _parsed(batch.data, reading.kind)
+            rows = _parsed(batch.data, reading)
             good = rows.filter(pl.col("time_ns").is_not_null() & pl.col("ended_ns").is_not_null())
             reading.lines += rows.height
             reading.broken += rows.height - good.height
+            reading.named += good["prefix"].count()
             if good.height:
                 times = [*filter(None, (reading.first_ns, reading.last_ns)), *_edges(good)]
                 reading.first_ns, reading.last_ns = min(times), max(times)
@@ -131,28 +142,32 @@ def _edges(rows: pl.DataFrame) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _parsed(data: bytes, kind: LogKind) -> pl.DataFrame:
+def _parsed(data: bytes, reading: _Reading) -> pl.DataFrame:
     """Return one row per line of text, with two columns of the id: prefix, request_id; null without one."""
-    if kind == "alb":
+    if reading.kind == "alb":
         rows = parse_alb(data, AlbFields(path=True, request=True))
         rows = rows.with_columns(pl.lit(None, pl.String).alias("flags"))
-        pattern = _ROOT
+    elif reading.kind == "envoy":
+        rows = parse_envoy(data, path=True, request=True)
     else:
-        rows, pattern = parse_envoy(data, path=True, request=True), _UUID
+        rows = parse_json_lines(data, reading.columns)
     digits = pl.col("digits")
     after = digits.str.slice(VERSION_DIGIT + 1, PREFIX_DIGITS - VERSION_DIGIT - 1)
-    return rows.with_columns(
-        pl.concat_str(pl.col("request").str.extract_groups(pattern).struct.unnest()).alias("digits")
-    ).with_columns(
+    return rows.with_columns(pl.coalesce(_digits(_UUID), _digits(_ROOT)).alias("digits")).with_columns(
         pl.concat_str(digits.str.slice(0, VERSION_DIGIT), pl.lit("4"), after).alias("prefix"),
         digits.str.slice(PREFIX_DIGITS).str.to_integer(base=16, strict=False).alias("request_id"),
     )
 
 
+def _digits(pattern: str) -> pl.Expr:
+    """Return the digits of an id in the column `request`; null where it has another form."""
+    return pl.concat_str(pl.col("request").str.extract_groups(pattern).struct.unnest())
+
+
 def _rows_of(cell: Cell, prefix: str, reading: _Reading) -> _CellRows:
     own = pl.concat([rows.filter(prefix=prefix) for rows in reading.rows]).unique(maintain_order=True)
     took_us = (pl.col("ended_ns") - pl.col("time_ns")) // 1000
-    of_envoy = reading.kind == "envoy"
+    of_envoy = reading.kind != "alb"
     nothing = pl.lit(None, pl.String)
     rows = own.sort("time_ns").select(
         pl.col("request_id"),
@@ -169,7 +184,7 @@ def _rows_of(cell: Cell, prefix: str, reading: _Reading) -> _CellRows:
         # An ALB counts headers, too. The lab's figures are of bodies.
         (pl.col("bytes_received") if of_envoy else pl.lit(None)).alias("bytes_in"),
         (pl.col("bytes_sent") if of_envoy else pl.lit(None)).alias("bytes_out"),
-        # Each port of the client is a connection. Envoy's default log has no ports.
+        # Each port of the client is a connection. Envoy's logs need not have ports.
         (pl.lit(None) if of_envoy else pl.col("client").rank("dense")).alias("connection"),
         pl.lit(None).alias("upstream_connection"),
         pl.col("time_ns").alias("start_unix_ns"),
@@ -208,15 +223,28 @@ def _nothing_in_words(files: Sequence[Path], reading: _Reading, cells: Sequence[
     ran = f"this run, whose load ran from {_utc(first_ns)} to {_utc(last_ns)} UTC"
     requests = reading.lines - reading.broken
     if reading.first_ns is None or reading.last_ns is None:
-        return f"--proxy-log: none of the {reading.lines:,} lines in {_names(files)} is a request with a time"
+        return (
+            f"--proxy-log: none of the {reading.lines:,} lines in {_names(files)} is a request with a time"
+            f"{_columns_in_words(reading)}"
+        )
     there = f"{_utc(reading.first_ns)} to {_utc(reading.last_ns)} UTC"
     other_time = reading.last_ns < first_ns - _SLACK_NS or reading.first_ns > last_ns + _SLACK_NS
     hint = (
         "name the log of that time"
         if other_time
+        else f"none has an id of the lab's form{_columns_in_words(reading)}"
+        if reading.kind == "json" and not reading.named
         else "is it another load balancer's log, or does something before it replace X-Amzn-Trace-Id?"
     )
     return f"--proxy-log: none of the {requests:,} requests in {_names(files)} ({there}) is of {ran}; {hint}"
+
+
+def _columns_in_words(reading: _Reading) -> str:
+    """Return which fields of JSON lines were looked at; "" for other logs, whose fields are known."""
+    if reading.kind != "json":
+        return ""
+    fields = ", ".join(f"{key}={name}" for key, name in reading.columns.items())
+    return f"; the fields were {fields[:400]}: say with --columns what yours are called"
 
 
 def _joined_in_words(files: Sequence[Path], reading: _Reading, found: Sequence[_CellRows]) -> str:

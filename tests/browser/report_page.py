@@ -13,7 +13,7 @@ from tests.unit.synthetic import stories
 from tests.unit.synthetic.synthetic_run import EXPERIMENT, synthesise_run
 
 QUANTA_PER_S = 10_000
-STORIES = {**stories.BY_NAME, "golden": EXPERIMENT}
+STORIES = {**stories.BY_NAME, "golden": EXPERIMENT, "spiked": stories.SPIKED}
 WITH_PLOTS = ("golden", "killed")  # drawing them takes most of the time
 
 

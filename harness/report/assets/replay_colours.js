@@ -10,7 +10,7 @@ export const COLOURS = HOT_CLIENTS + 3;
 /** Returns the colour of a client. Clients are numbered by their requests, the busiest first. */
 export const colourOfClient = (client) => Math.min(client, REST);
 
-const NAMES = ["text", "faint", "line", "page", "soft", "alarm", "event", "left", "right"];
+const NAMES = ["text", "faint", "line", "page", "soft", "alarm", "event", "left", "right", "rate"];
 
 /** Returns name -> colour, and `dots`: one colour for each number above, as the page has them now. */
 export function readColours(root) {

@@ -5,8 +5,8 @@ import { ArmDrawing } from "./replay_draw.js";
 import { shortestWay } from "./replay_journey.js";
 import { Layout, clientNodes, heightFor } from "./replay_layout.js";
 import { ArmRecord } from "./replay_record.js";
-import { curveOf, drawTimeline, tellingMoment } from "./replay_timeline.js";
-import { armTitle, seconds, sentence } from "./replay_words.js";
+import { curveOf, drawTimeline, highestRate, rateAt, ratesOf, tellingMoment } from "./replay_timeline.js";
+import { armTitle, rateWords, seconds, sentence } from "./replay_words.js";
 
 const SPEEDS = [0.05, 0.1, 0.25, 0.5, 1];
 const STEP_MS = 50;
@@ -57,7 +57,8 @@ class Player {
     const records = this.chosen.map((name) => this.records.get(name));
     const { from, load_end: loadEnd } = this.data;
     const to = Math.max(...records.map((record) => record.arm.end));
-    this.shown = { records, from, to, loadEnd, curves: records.map((record) => curveOf(record, from, to)) };
+    const curves = records.map((record) => curveOf(record, from, to));
+    this.shown = { records, from, to, loadEnd, curves, rates: ratesOf(records, this.data.rates) };
   }
 
   listen() {
@@ -270,8 +271,19 @@ class Player {
       Object.assign(canvas.dataset, placed); // so that a test can compare the drawing with the figures
       return { record, counts };
     });
-    this.part("time").ariaValueText = at;
+    const planned = this.plannedWords();
+    this.part("rate").textContent = planned;
+    this.part("rate").dataset.of = this.shown.rates.every(({ record }) => record === null) ? "all" : "each";
+    this.part("time").ariaValueText = [at, planned].filter(Boolean).join(". ");
     if (this.part("figures").open || this.printing) this.fillFigures(told); // on paper all is unfolded
+  }
+
+  /** Says what rate is planned at this moment; "" where it never changes. */
+  plannedWords() {
+    const { rates } = this.shown;
+    if (!rates.length) return "";
+    const now = rates.map(({ line, record }) => ({ record, rate: rateAt(line, this.t) }));
+    return rateWords(now, highestRate(rates));
   }
 
   fillFigures(told) {

@@ -7,6 +7,7 @@ import { countBefore } from "./replay_record.js";
 const POINTS = 300;
 const MUCH = 15; // waiting requests, in the mean over some time
 const ERROR_ROW = 5; // height of an arm's row of errors
+const RATE_DOT = 4; // radius of the mark at the moment shown
 
 /** Returns what an arm's part of the strip shows, at POINTS + 1 moments: requests under way, errors since the last. */
 export function curveOf(record, from, to) {
@@ -42,6 +43,27 @@ function smooth(values) {
   });
 }
 
+/**
+ * Returns the planned rates of the arms that are shown, each once: its line, its colour, and its record (null: it is that
+ * of all of them). A line is [[time, rate in requests/s], ...], straight in between.
+ */
+export function ratesOf(records, rates) {
+  const lines = records.map((record) => (record.arm.rate === null ? null : rates[record.arm.rate]));
+  if (lines.every((line) => line === lines[0])) return lines[0] ? [{ line: lines[0], colour: "rate", record: null }] : [];
+  return lines.flatMap((line, side) => (line ? [{ line, colour: side ? "right" : "left", record: records[side] }] : []));
+}
+
+/** Returns the planned rate of a line at t, in requests/s; null after the load. */
+export function rateAt(line, t) {
+  if (t > line[line.length - 1][0]) return null;
+  const place = Math.max(0, line.findLastIndex(([time]) => time <= t));
+  const [[time, rate], [nextTime, nextRate]] = [line[place], line[Math.min(place + 1, line.length - 1)]];
+  return nextTime > time ? rate + ((nextRate - rate) * (t - time)) / (nextTime - time) : rate;
+}
+
+/** Returns the highest of the planned rates, where the scale of all of them ends. */
+export const highestRate = (rates) => Math.max(Number.MIN_VALUE, ...rates.flatMap(({ line }) => line.map(([, rate]) => rate)));
+
 /** Returns the events of the arms that are shown, those with the same name and about the same time once. */
 function eventsOf(records, close) {
   const events = [];
@@ -54,9 +76,9 @@ function eventsOf(records, close) {
   return events;
 }
 
-/** Draws the strip. shown: {records, curves, from, to, loadEnd}, times in quanta. */
+/** Draws the strip. shown: {records, curves, rates, from, to, loadEnd}, times in quanta. */
 export function drawTimeline(context, width, height, shown, t, colours) {
-  const { records, curves, from, to, loadEnd } = shown;
+  const { records, curves, rates, from, to, loadEnd } = shown;
   const x = (time) => ((time - from) / (to - from)) * width;
   const bottom = height - 15;
   context.clearRect(0, 0, width, height);
@@ -68,6 +90,7 @@ export function drawTimeline(context, width, height, shown, t, colours) {
     drawCurve(context, curve.underWay, width, floor, most, side ? colours.right : colours.left);
     if (floor < bottom) drawErrors(context, curve.errors, width, floor + side * ERROR_ROW, colours);
   });
+  drawRates(context, x, floor, rates, colours);
   drawSeconds(context, x, height, shown, colours);
   if (loadEnd > from && loadEnd < to) {
     context.strokeStyle = context.fillStyle = colours.faint;
@@ -81,6 +104,7 @@ export function drawTimeline(context, width, height, shown, t, colours) {
   context.moveTo(x(t), 0);
   context.lineTo(x(t), bottom);
   context.stroke();
+  markRates(context, x(t), floor, rates, t, colours);
 }
 
 function drawEvents(context, x, bottom, events, colours, width, to) {
@@ -112,8 +136,40 @@ function dashed(context, x, bottom) {
   context.setLineDash([]);
 }
 
+/** Returns how high a value stands on the strip; `most` stands at the top. */
+const heightOf = (value, most, bottom) => bottom - (value / most) * (bottom - 14);
+
+/** Draws the planned rates as dashed lines. They have a scale of their own, from 0 to the highest of them. */
+function drawRates(context, x, bottom, rates, colours) {
+  const most = highestRate(rates);
+  context.lineWidth = 2;
+  context.setLineDash([6, 3]);
+  for (const { line, colour } of rates) {
+    context.strokeStyle = colours[colour];
+    context.beginPath();
+    for (const [time, rate] of line) context.lineTo(x(time), heightOf(rate, most, bottom));
+    context.stroke();
+  }
+  context.setLineDash([]);
+}
+
+/** Marks the planned rates of the moment on their lines. */
+function markRates(context, at, bottom, rates, t, colours) {
+  const most = highestRate(rates);
+  context.strokeStyle = colours.page;
+  for (const { line, colour } of rates) {
+    const rate = rateAt(line, t);
+    if (rate === null) continue;
+    context.fillStyle = colours[colour];
+    context.beginPath();
+    context.arc(at, heightOf(rate, most, bottom), RATE_DOT, 0, 2 * Math.PI);
+    context.fill();
+    context.stroke();
+  }
+}
+
 function drawCurve(context, curve, width, bottom, most, colour) {
-  const y = (value) => bottom - (value / most) * (bottom - 14);
+  const y = (value) => heightOf(value, most, bottom);
   context.beginPath();
   curve.forEach((value, point) => context.lineTo((point / POINTS) * width, y(value)));
   context.strokeStyle = colour;

@@ -56,3 +56,10 @@ function longest(replicas, key) {
   const number = replicas.findIndex((replica) => replica[key] === most);
   return { most, number, name: replicas[number].name };
 }
+
+/** Says what rates are planned. now: [{record, rate}], record null: of all arms; rate null: the load has ended. */
+export function rateWords(now, most) {
+  const shown = (rate) => rate.toLocaleString("en", { maximumFractionDigits: rate < 10 ? 1 : 0 });
+  const parts = now.map(({ record, rate }) => `${record ? `${armTitle(record.name)} ` : ""}${rate === null ? "none" : `${shown(rate)}/s`} now`);
+  return `Planned rate: ${parts.join(", ")}, at most ${shown(most)}/s`;
+}

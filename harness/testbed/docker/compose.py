@@ -10,10 +10,10 @@ from typing import Any
 
 from harness.errors import LabError, UserError
 from harness.leftovers.owner import owner
-from harness.paths import ROOT
+from harness.paths import IMAGE_FILES
 from harness.testbed.docker.engine import OWNER, LabNetwork
 
-FILE = ROOT / "docker-compose.yml"
+FILE = IMAGE_FILES / "docker-compose.yml"
 TIMEOUT_S = 120.0
 VERSION_TIMEOUT_S = 10.0
 

@@ -3,9 +3,10 @@
 import hashlib
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
@@ -18,13 +19,15 @@ from docker.types import IPAMConfig, IPAMPool
 
 from harness.errors import LabError, UserError
 from harness.leftovers.owner import is_alive, owner
-from harness.paths import IN_CLONE, ROOT
+from harness.leftovers.scratch import scratch_folder
+from harness.paths import IMAGE_FILES, IN_CLONE, ROOT
 from harness.testbed.docker.subnets import free_subnets, host_routes
 
 OWNER = "lb-lab.owner"  # label of everything that a run creates in the engine; its value is the owner's mark
 IMAGE = "lb-lab"
-IN_THE_IMAGE = ("Dockerfile", "requirements.txt", "run_experiment.py")
-FOLDERS_IN_THE_IMAGE = ("services", "lb", "load", "simulator", "harness", "envoy", "experiments")
+BUILT_WITH = ("Dockerfile", ".dockerignore", "requirements.txt", "LICENSE")
+PACKAGES = ("services", "lb", "load", "simulator", "harness")
+ONLY_IN_A_CLONE = ("run_experiment.py", "envoy", "experiments")  # a wheel has the last two in harness/data
 BASE = "LB_LAB_BASE"  # environment variable: the base image
 BUILD_NETWORK = "LB_LAB_BUILD_NETWORK"  # environment variable: the network for the build, such as `host`
 KEPT_IMAGES = 4  # a machine may have several clones of the lab
@@ -51,14 +54,7 @@ class LabNetwork:
 
 
 def connect() -> docker.DockerClient:
-    """Return a client of the engine. Raises UserError where the lab is installed without its
-    sources, if no engine answers, or if it runs on another machine.
-    """
-    if not IN_CLONE:
-        raise UserError(
-            "--testbed docker: its image is built from a clone of the lab; run it in one, "
-            "or leave --testbed out"
-        )
+    """Return a client of the engine. Raises UserError if no engine answers, or if it runs elsewhere."""
     try:
         client = docker.from_env()
         host = str(client.api.base_url)
@@ -86,16 +82,28 @@ def rootless(client: docker.DockerClient) -> bool:
 def source_digest() -> str:
     """Return 12 hex digits of a hash over the files of the image."""
     digest = hashlib.sha256(os.environ.get(BASE, "").encode())
-    for path in _sources():
-        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    for name, path in _sources():
+        digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
-def _sources() -> Iterator[Path]:
-    yield from (ROOT / name for name in IN_THE_IMAGE)
-    for folder in FOLDERS_IN_THE_IMAGE:
-        paths = sorted((ROOT / folder).rglob("*"))
-        yield from (path for path in paths if path.is_file() and "__pycache__" not in path.parts)
+def _sources() -> Iterator[tuple[str, Path]]:
+    """Yield the files with which the image is built, always in the same order: name in its context, path."""
+    yield from ((name, IMAGE_FILES / name) for name in BUILT_WITH)
+    for name in (*PACKAGES, *(ONLY_IN_A_CLONE if IN_CLONE else ())):
+        paths = [ROOT / name, *sorted((ROOT / name).rglob("*"))]
+        found = (path for path in paths if path.is_file() and "__pycache__" not in path.parts)
+        yield from ((str(path.relative_to(ROOT)), path) for path in found)
+
+
+@contextmanager
+def _build_context() -> Iterator[Path]:
+    """Give a folder with the files of the image, from a clone or from the packages that pip has installed."""
+    with scratch_folder("image") as folder:
+        for name, path in _sources():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / name)
+        yield folder
 
 
 def ensure_image(client: docker.DockerClient, report: Callable[[str], object]) -> str:
@@ -126,9 +134,15 @@ def _build(client: docker.DockerClient, tag: str) -> None:
     arguments = {"BASE": os.environ[BASE]} if BASE in os.environ else {}
     network = os.environ.get(BUILD_NETWORK)
     try:
-        client.images.build(
-            path=str(ROOT), tag=tag, buildargs=arguments, network_mode=network, rm=True, forcerm=True
-        )
+        with _build_context() as context:
+            client.images.build(
+                path=str(context),
+                tag=tag,
+                buildargs=arguments,
+                network_mode=network,
+                rm=True,
+                forcerm=True,
+            )
     except BuildError as error:
         lines = [line["stream"].strip() for line in error.build_log if line.get("stream", "").strip()]
         raise LabError(

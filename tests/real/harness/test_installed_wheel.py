@@ -3,40 +3,23 @@
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from lab_wheel import build_wheel, pip, tracked_files
 
-from harness.paths import ROOT
 from harness.spec.experiment import experiment_names
 
 PACKAGES = ("services", "lb", "load", "simulator", "harness")
 DATA = {"experiments": "harness/data/experiments", "envoy": "harness/data/envoy"}
+IMAGE_FILES = ("Dockerfile", ".dockerignore", "docker-compose.yml", "requirements.txt", "LICENSE")
 
 
 @pytest.fixture(scope="module")
-def tracked() -> list[str]:
-    """The files of the clone, as git has them."""
-    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
-
-
-@pytest.fixture(scope="module")
-def wheel(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of a copy of the clone: a build writes into its sources. Needs no network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for name in tracked:
-        copied = folder / "clone" / name
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copied)
-    pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder), str(folder / "clone"))
-    (path,) = folder.glob("*.whl")
-    return path
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +28,6 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed") / "site-packages"
     pip("install", "--target", str(folder), str(wheel))
     return folder
-
-
-def pip(*words: str) -> None:
-    command = [sys.executable, "-m", "pip", words[0], "--quiet", "--no-deps", "--no-index", *words[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
 
 
 def lab(site: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -65,10 +42,12 @@ def lab(site: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_every_file_of_the_packages_and_of_the_data_is_in_the_wheel(wheel: Path, tracked: list[str]) -> None:
+def test_every_file_of_the_packages_and_of_the_data_is_in_the_wheel(wheel: Path) -> None:
+    tracked = tracked_files()
     wanted = {name for name in tracked if name.startswith(tuple(f"{package}/" for package in PACKAGES))}
     for folder, place in DATA.items():
         wanted |= {place + name.removeprefix(folder) for name in tracked if name.startswith(f"{folder}/")}
+    wanted |= {f"harness/data/image/{name}" for name in IMAGE_FILES}
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == wanted
 

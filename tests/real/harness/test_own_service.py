@@ -61,6 +61,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return binary
 
 
+# Names of our own in Envoy's second access log.
+JSON_FIELDS = {
+    "begun": "%START_TIME%",
+    "took": "%DURATION%",
+    "trace": {"id": "%REQ(X-REQUEST-ID)%"},
+    "host": "%UPSTREAM_HOST%",
+    "code": "%RESPONSE_CODE%",
+    "rpc": "%REQ(:PATH)%",
+    "flags": "%RESPONSE_FLAGS%",
+    "in": "%BYTES_RECEIVED%",
+    "out": "%BYTES_SENT%",
+}
+
+
 @pytest.fixture(scope="module")
 def greeters(server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Greeters]:
     folder = tmp_path_factory.mktemp("greeters")
@@ -113,7 +127,15 @@ def envoy_config(ports: list[int], log: Path) -> dict[str, Any]:
             {
                 "name": "file",
                 "typed_config": typed("access_loggers.file.v3.FileAccessLog", path=str(log)),
-            }
+            },
+            {
+                "name": "file",
+                "typed_config": typed(
+                    "access_loggers.file.v3.FileAccessLog",
+                    path=str(log.with_suffix(".json")),
+                    log_format={"json_format": JSON_FIELDS},
+                ),
+            },
         ],
         route_config={
             "virtual_hosts": [
@@ -186,6 +208,15 @@ def test_a_unary_method_by_reflection_and_then_the_balancers_log(
     ledgers = summary["arms"]["turns"]["ledgers"]
     assert (ledgers["matched"], ledgers["envoy"], ledgers["reconciled"]) == (rows.height, rows.height, True)
     assert not [one for one in summary["invalid_reasons"] if "contradict" in one or "reconcile" in one]
+
+    # The same requests in another form: JSON lines with names of our own.
+    json_log = str(greeters.log.with_suffix(".json"))
+    columns = "time=begun,request_id=trace.id,duration_ms=took,target=host,status=code,path=rpc,flags=flags,"
+    columns += "bytes_received=in,bytes_sent=out"
+    assert main(["report", str(lab.run), "--proxy-log", json_log, "--columns", columns]) == 0
+    assert capsys.readouterr().out.startswith(f"proxy log: {rows.height:,} requests of 1 of 1 cells joined; ")
+    again = json.loads((lab.run / "summary.json").read_text())
+    assert again["arms"] == summary["arms"]
 
 
 @pytest.mark.alone

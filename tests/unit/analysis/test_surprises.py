@@ -107,7 +107,7 @@ def test_one_repeat_just_outside_may_be_chance(summary: Summary) -> None:
         value = found(predicted(ANY, metric, repeats), repeats).measured_median
         band = Band(low=value + beyond, median=value + beyond, high=value + beyond + 1)
         reason = found(predicted(band, metric, repeats), repeats).reason
-        assert reason.startswith("One repeat, just outside" if told else "Not explained.")
+        assert reason.startswith("One repeat, outside by at most half" if told else "Not explained.")
 
 
 def test_a_latency_without_known_costs_is_no_surprise(summary: Summary) -> None:

@@ -59,16 +59,24 @@ def test_a_ratio_between_arms_tells_most_and_what_explains_it_comes_first(tell):
     told = tell([EVEN, PURE, SPREAD, RATIO])
     assert told.text == (
         "With sticky, the busiest replica got 1.66 times its fair share; with round_robin, 1.002. "
-        "With sticky, the p99 latency was 1,130 ms. That is 14.2 times that of round_robin (79.5 ms)."
+        "With sticky, the p99 latency was 1,130 ms; with round_robin, 79.5 ms. "
+        "In the median repeat, that is 14.2 times as much."
     )
     assert told.metrics == ["spread.max_over_mean", "latency_ms.p99"]
+
+
+def test_a_ratio_of_one_repeat_is_that_of_its_two_figures(summaries):
+    summary = summaries["golden"].model_copy(deep=True, update={"expectations": [RATIO], "verdict": "held"})
+    for arm in summary.arms.values():
+        arm.repeats = arm.repeats[:1]
+    assert "That is 14.2 times that of round_robin" in finding_of(summary).text
 
 
 def test_a_refuted_expectation_is_the_finding_and_is_named(tell):
     wrong = RATIO.model_copy(update={"verdict": "refuted", "measured": 2.9999})
     told = tell([EVEN, SPREAD, wrong], "refuted")
     assert told.metrics == ["latency_ms.p99"]
-    assert "2.9999 times that of round_robin" in told.text, "it must not read like the bound"
+    assert "2.9999 times as much" in told.text, "it must not read like the bound"
     assert told.text.endswith(
         "This refutes what was expected, “sticky: p99 latency at least 3 times that of round_robin”."
     )

@@ -246,3 +246,27 @@ def test_no_text_in_the_data_ends_the_script():
     html = f'<script type="application/json">{replay.script_data}</script>'
     (text,) = Text(html).data
     assert json.loads(text) == {"arms": [{"name": evil}]}
+
+
+def test_a_planned_rate_that_changes_is_there_once_for_arms_that_have_it(tmp_path):
+    replay = replay_of(read_run(synthesise_run(tmp_path, stories.SPIKED, requests=190)))
+    assert [arm["rate"] for arm in replay.data["arms"]] == [0, 0]
+    (line,) = replay.data["rates"]
+    assert line == [(0, 100), (3000, 100), (3000, 400), (6000, 400), (6000, 100), (10_000, 100)]
+
+
+def test_of_a_part_only_its_planned_rate_is_there(tmp_path, monkeypatch):
+    run = read_run(synthesise_run(tmp_path, stories.SPIKED, requests=190))
+    monkeypatch.setattr(replay_module, "MAX_ROWS", 190)
+    replay = replay_of(run)
+    (line,) = replay.data["rates"]
+    begins, ends = line[0][0], line[-1][0]
+    assert (begins, ends) == (replay.data["from"], replay.data["arms"][0]["end"])
+    assert 0 < ends - begins < 10_000
+    assert {rate for _, rate in line} <= {100, 400}
+
+
+def test_a_steady_rate_is_left_out():
+    replay = replay_of(read_run(GOLDEN))
+    assert replay.data["rates"] == []
+    assert {arm["rate"] for arm in replay.data["arms"]} == {None}

@@ -1,5 +1,6 @@
 """A stored run as if its load balancer was not the lab's, and what that wrote into its access log."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,8 @@ def _lines(cell: Cell, prefix: str, kind: LogKind) -> Iterator[str]:
         ended_ns = began_ns + row["duration_us"] * 1000
         if kind == "envoy":
             yield _envoy_line(began_ns, ended_ns, target, uuid, row["path"])
+        elif kind == "json":
+            yield _json_line(began_ns, ended_ns, target, uuid, row["path"])
         else:
             yield alb_line(began_ns, ended_ns, target, trace, row["path"], 40_000 + row["connection"])
 
@@ -68,6 +71,28 @@ def _envoy_line(began_ns: int, ended_ns: int, target: str, uuid: str, path: str)
         f'[{_moment(began_ms * 10**6)[:-4]}Z] "POST {path} HTTP/2" 200 - 30 12 {took_ms} {took_ms} "-" '
         f'"grpc-python-asyncio/1.85.1" "{uuid}" "lb.example.com" "{target}"\n'
     )
+
+
+def _json_line(began_ns: int, ended_ns: int, target: str, uuid: str, path: str) -> str:
+    """Return the line of Envoy in Istio's JSON; its times are cut to whole milliseconds."""
+    began_ms, took_ms = began_ns // 10**6, (ended_ns - began_ns) // 10**6
+    line = {
+        "start_time": f"{_moment(began_ms * 10**6)[:-4]}Z",
+        "method": "POST",
+        "path": path,
+        "protocol": "HTTP/2",
+        "response_code": 200,
+        "response_flags": "-",
+        "bytes_received": 30,
+        "bytes_sent": 12,
+        "duration": took_ms,
+        "upstream_service_time": str(took_ms),
+        "x_forwarded_for": None,
+        "request_id": uuid,
+        "upstream_host": target,
+        "downstream_remote_address": "203.0.113.7:40000",
+    }
+    return f"{json.dumps(line)}\n"
 
 
 def _moment(unix_ns: int) -> str:

@@ -17,12 +17,13 @@ def experiment(
     repeats: int = 1,
     expect: str = "[]",
     events: str = "[]",
+    rate: str = "600",
 ) -> str:
     """An experiment file. arms: name -> its fields; replicas: more fields of theirs."""
     lines = "".join(f"  {name}: {{{fields}}}\n" for name, fields in arms.items())
     return (
         f"{_HEAD}replicas: {{{_REPLICAS.format(count=count)}{replicas}}}\n"
-        f"workload: {{clients: {clients}, rate_per_s: 600, skew: 0.5, calls: {{{calls}}}, warm_up_s: 0.2, "
+        f"workload: {{clients: {clients}, rate_per_s: {rate}, skew: 0.5, calls: {{{calls}}}, warm_up_s: 0.2, "
         f"duration_s: 1}}\narms:\n{lines}repeats: {repeats}\nexpect: {expect}\nevents: {events}\n"
     )
 
@@ -102,6 +103,12 @@ STORMY = experiment(
     },
     events="[{at_s: 0.2, do: kill, target: replica-1, for_s: 0.2}, {at_s: 0.22, do: slow, factor: 4, "
     "target: replica-2, for_s: 0.4}, {at_s: 0.5, do: pause, target: 0.5, for_s: 0.1}, {at_s: 0.7, do: add}]",
+)
+
+# A flash crowd: the planned rate jumps up and down, and the two arms have the same plan.
+SPIKED = experiment(
+    {"sticky": "route: envoy, policy: sticky", "round_robin": "route: envoy, policy: round_robin"},
+    rate="{shape: spike, base_per_s: 100, peak_per_s: 400, at_s: 0.3, for_s: 0.3}",
 )
 
 BY_NAME = {"crowded": CROWDED, "swept": SWEPT, "cached": CACHED, "twelve": TWELVE, "lonely": LONELY}

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from harness.plan.cells import load_of
+from harness.plan.rate_path import planned_rates
 from harness.record.cell_record import CellRecord
 from harness.record.manifest import MANIFEST, Host, Manifest, PlannedCell
 from harness.record.record_file import write_record
@@ -109,6 +110,7 @@ def _synthesise_cell(
         planned_requests=planned,
         messages_per_stream=experiment.workload.messages_per_stream,
         planned_rate_per_s=load.rate_per_s,
+        planned_rates_per_s=planned_rates(load, work.duration_s),
         measure_start_ns=cell.start_ns,
         measure_end_ns=cell.end_ns,
         epoch_unix_ns=epoch_unix_ns,

@@ -4,15 +4,18 @@ LB_LAB_FUZZED_LOGS sets the number of examples: 10,000 take some minutes.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from docs.examples.alb_log import Traffic, line_of, requests_of
 from harness.errors import UserError
+from harness.record.run_directory import read_run
 from harness.report.trace_tables import (
     balance_lines,
     change_lines,
@@ -29,8 +32,11 @@ from harness.traces.figures import client_counts, figures_of
 from harness.traces.log_format import FORMATS
 from harness.traces.model import model_of
 from harness.traces.presence import presence_of
+from harness.traces.proxy_ledger import join_proxy_log
 from harness.traces.read import ReadOptions, read_trace
 from harness.traces.zipf import MAX_SKEW, fit_zipf
+from tests.unit.synthetic.foreign_log import as_external
+from tests.unit.synthetic.synthetic_run import GOLDEN
 from tests.unit.thorough import examples
 
 EXAMPLES = int(os.environ.get("LB_LAB_FUZZED_LOGS", examples(120)))
@@ -151,3 +157,36 @@ def test_presence_has_every_request_in_it(requests: list[tuple[int, int]]) -> No
 def test_counts_of_clients_come_sorted() -> None:
     table = pl.DataFrame({"client": [3, 3, 1, None, 3]}, schema={"client": pl.UInt64})
     assert client_counts(table).tolist() == [3, 1]
+
+
+LEDGER = (
+    b'{"start_time":"2026-09-21T14:13:21.000Z","response_code":200,"duration":1,"upstream_host":"10.0.0.1:1",'
+    b'"request_id":"6ab1c2d0-3f2a-4b5c-0000-0000000003e9","path":"/a/B"}\n'
+)
+
+
+@pytest.fixture(scope="module")
+def external_run(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("external") / "run"
+    shutil.copytree(GOLDEN, run)
+    as_external(run)
+    return run
+
+
+@settings(max_examples=max(20, EXAMPLES // 4), suppress_health_check=list(HealthCheck))
+@given(data=logs() | st.binary(max_size=200), cuts=st.lists(cut, max_size=4), named=st.booleans())
+def test_any_bytes_joined_with_a_run_are_one_error(
+    external_run: Path, data: bytes, cuts, named: bool
+) -> None:
+    """No cell has enough of its requests in them, so nothing is written."""
+    ledger = LEDGER
+    for first, second, piece in cuts:
+        start, end = sorted((int(first * len(ledger)), int(second * len(ledger))))
+        ledger = ledger[:start] + piece + ledger[end:]
+    path = external_run.parent / "fuzzed.log"
+    path.write_bytes(ledger + data)
+    columns = {"time": "start_time", "request_id": "path", "duration_s": "duration", "target": "b.c"}
+    with pytest.raises(UserError) as error:
+        join_proxy_log(read_run(external_run), [path], columns if named else None)
+    assert "\n" not in str(error.value)
+    assert not (external_run / "proxy-log").exists()

@@ -97,7 +97,7 @@ def test_what_a_log_says_does_no_harm(harmful_log: Path, tmp_path: Path, capsys:
     [
         (["--client", "cookie"], "--client: 'cookie'; expected ip"),
         (["--format", "albb"], "--format: 'albb' is no format of logs; did you mean 'alb'"),
-        (["--columns", "tim=a"], "--columns: 'tim' is no field of a trace; did you mean 'time'"),
+        (["--columns", "tim=a"], "--columns: 'tim' is no field of a log; did you mean 'time'"),
         (["--max-broken", "2"], "max-broken"),
         (["--write", "my.txt"], "--write: my.txt: expected a file NAME.yaml"),
         (["--write", "nowhere/my.yaml"], "there is no folder nowhere"),

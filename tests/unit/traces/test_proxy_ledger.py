@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_ids_of_a_request_are_those_that_aws_and_envoy_expect() -> None:
 
 
 @pytest.mark.whole_run
-@pytest.mark.parametrize("kind", ["alb", "envoy"])
+@pytest.mark.parametrize("kind", ["alb", "envoy", "json"])
 def test_a_log_gives_all_ledgers_and_stages(run: Path, log: Log, kind: LogKind) -> None:
     before = facts_of(read_run(run))
     lines = as_external(run, kind)
@@ -81,7 +82,7 @@ def test_a_log_gives_all_ledgers_and_stages(run: Path, log: Log, kind: LogKind) 
                 assert times.mean == pytest.approx(as_it_was.stages[name].mean, abs=1.2e6), name
     summary = summarise(read_run(run), facts)
     assert summary.arms["sticky"].ledgers.reconciled is True
-    owner = {"alb": "ALB", "envoy": "Envoy"}[kind]
+    owner = {"alb": "ALB", "envoy": "Envoy", "json": "Envoy"}[kind]
     assert any(note.startswith(f"the proxy's ledger is an {owner}'s access log") for note in summary.notes)
 
 
@@ -229,7 +230,7 @@ def test_the_command_takes_several_files_and_keeps_what_it_joined(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a,b\n1,2\n", "is a log of csv; expected an ALB's, or Envoy's default text"),
+        ("a,b\n1,2\n", "is a log of csv; expected an ALB's, or Envoy's as text or JSON"),
         ("", "the file is empty; expected an access log"),
         (None, "cannot be read (No such file or directory)"),
     ],
@@ -244,6 +245,73 @@ def test_a_file_that_is_no_such_log_is_refused_in_one_line(
     told = capsys.readouterr().err
     assert problem in told
     assert told.count("\n") == 1
+
+
+OWN_NAMES = {"response_code": "code", "upstream_host": "backend", "path": "rpc"}
+OWN_COLUMNS = "time=at.unix,request_id=trace,duration_s=took,target=backend,status=code,path=rpc"
+
+
+def with_own_names(line: str) -> str:
+    """Return Istio's line with other names: nested, seconds since 1970, and the id of X-Amzn-Trace-Id."""
+    fields = json.loads(line)
+    moment = datetime.fromisoformat(fields["start_time"])
+    digits = fields["request_id"].replace("-", "")
+    own = {
+        "at": {"unix": moment.timestamp()},
+        "trace": f"Self=1-2-3;Root=1-{digits[:8]}-{digits[8:]};lab=1",
+        "took": fields["duration"] / 1000,
+        **{name: fields[theirs] for theirs, name in OWN_NAMES.items()},
+    }
+    return f"{json.dumps(own)}\n"
+
+
+@pytest.mark.whole_run
+def test_json_lines_with_other_names_need_a_mapping(
+    run: Path, log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [with_own_names(line) for line in as_external(run, "json")]
+    files = [str(path) for path in log([*lines, '{"at": 3}\n', "{no json\n"])]
+    words = ["report", str(run), "--proxy-log", *files]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert (
+        "is a request with a time; the fields were time=start_time, client=downstream_remote_address" in told
+    )
+    assert told.endswith(": say with --columns what yours are called\n")
+    assert told.count("\n") == 1
+    assert main([*words, "--columns", OWN_COLUMNS.replace("request_id=trace", "request_id=took")]) == 2
+    assert "; none has an id of the lab's form; the fields were time=at.unix" in capsys.readouterr().err
+    assert main([*words, "--columns", OWN_COLUMNS]) == 0
+    told = capsys.readouterr().out
+    assert f"{len(lines):,} requests of 6 of 6 cells joined; 2 files (json)" in told
+    assert f"{len(lines):,} requests of this run, 0 others and 2 broken lines" in told
+    facts = facts_of(read_run(run))
+    assert {cell.ledgers.reconciled for cells in facts.values() for cell in cells} == {True}
+    assert {cell.contradictions for cells in facts.values() for cell in cells} == {()}
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ("time=a,target=b,duration_ms=c", "--columns: request_id is missing; expected request_id=NAME"),
+        ("time=a,request_id=b,duration_ms=c", "--columns: target is missing; expected target=NAME"),
+        ("time=a,request_id=b,target=c", "--columns: duration_ms is missing; expected it, duration_s or"),
+        ("time=a,requestid=b", "--columns: 'requestid' is no field of a log; did you mean 'request_id'"),
+        (OWN_COLUMNS, "is a log of alb, whose columns are known; leave it out"),
+    ],
+)
+def test_a_mapping_that_cannot_be_meant_is_one_line(
+    run: Path, log: Log, columns: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = log(as_external(run), files=1)
+    assert main(["report", str(run), "--proxy-log", str(path), "--columns", columns]) == 2
+    told = capsys.readouterr().err
+    assert problem in told
+    assert told.count("\n") == 1
+    assert main(["report", str(run), "--columns", columns]) == 2
+    assert capsys.readouterr().err == (
+        "error: --columns: only with --proxy-log FILE; expected a log of JSON lines\n"
+    )
 
 
 def test_a_second_folder_is_no_log(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

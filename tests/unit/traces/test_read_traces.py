@@ -224,7 +224,7 @@ def test_a_file_counts_once(write: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tme=a", "'tme' is no field of a trace; did you mean 'time'"),
+        ("tme=a", "'tme' is no field of a log; did you mean 'time'"),
         ("time=a,client", "client names no column"),
         ("time=a,time=b", "time is given twice"),
         ("client=a", "time is missing"),
