@@ -37,6 +37,9 @@ demo: $(RUN) ## run the experiment `sticky`
 site: setup ## make web pages of the lessons from your runs: results/site/index.html
 	$(BIN)/python run_experiment.py site
 
+# Tests start hundreds of processes. Each one would compile the lab's modules again if Python did not keep them.
+test test-fast test-browser test-docker: export PYTHONDONTWRITEBYTECODE =
+
 test: export LB_LAB_THOROUGH ?= 1
 test: setup ## run all tests
 	@# Two at a time take half the time. Tests that another test would disturb come after them.
@@ -45,7 +48,7 @@ test: setup ## run all tests
 	$(MAKE) test-browser
 	$(MAKE) test-docker
 
-test-fast: setup ## run the unit tests without those of whole runs: less than a minute
+test-fast: setup ## run the unit tests without those of whole runs: about half a minute
 	@# Two processes with one thread each: the tables here are too small for more.
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not whole_run" tests/unit
 

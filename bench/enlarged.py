@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
+from harness.record.access_log import ACCESS_LOG, PROXY_COLUMNS, SEPARATOR
 from harness.record.cell_record import CELL_FILE
-from harness.record.ledger_files import ACCESS_LOG, replica_csv
+from harness.record.ledger_files import replica_csv
 from harness.record.manifest import MANIFEST
 from harness.record.record_file import write_record, write_text
 from harness.record.run_directory import Cell, read_run
@@ -100,31 +101,9 @@ def _write_ledgers(cell: Cell, later: int, folder: Path) -> None:
     at_replicas = enlarged(replicas, ("arrived_ns", "done_ns"))
     for name in cell.record.replicas:
         at_replicas.filter(replica=name).select(*REPLICA_COLUMNS).sink_csv(replica_csv(folder, name))
-    _as_logged(enlarged(proxy, ("start_unix_ns",)).with_columns(connection)).sink_ndjson(folder / ACCESS_LOG)
+    logged = enlarged(proxy, ("start_unix_ns",)).with_columns(connection).select(*PROXY_COLUMNS)
+    logged.sink_csv(folder / ACCESS_LOG, include_header=False, separator=SEPARATOR, quote_style="never")
     _count_again(cell, of_client, folder / COUNTERS)
-
-
-def _as_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return rows of the proxy's table as Envoy logs them."""
-    start = pl.col("start_unix_ns")
-    seconds, rest = (start // 10**9).cast(pl.String), (start % 10**9).cast(pl.String).str.zfill(9)
-    return rows.select(
-        pl.col("request_id").cast(pl.String),
-        "path",
-        (seconds + "." + rest).alias("start"),
-        *(
-            "duration_ms",
-            "duration_us",
-            "http",
-            "grpc",
-            "details",
-            "flags",
-            "cluster",
-            "upstream",
-            "attempts",
-        ),
-        *("bytes_in", "bytes_out", "connection", "upstream_connection"),
-    )
 
 
 def _count_again(cell: Cell, requests: pl.LazyFrame, path: Path) -> None:

@@ -22,7 +22,7 @@ from bench.generator_page import Found, write_page
 from bench.peers import PEERS, ROOT, SENT_FILE, Ask, Peer, build, lab_in
 from bench.usage import Usage
 from harness.plan.cells import plan_cells
-from harness.record.ledger_files import ACCESS_LOG
+from harness.record.access_log import ACCESS_LOG, scan_access_log
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
@@ -54,10 +54,10 @@ class Bench:
             access_log.seek(0, io.SEEK_END)
             usage = _run(peer, ask, access_log, self._live.pids)
             time.sleep(FLUSH_S)
-            calls = pl.read_ndjson(io.BytesIO(access_log.read()))
+            calls = scan_access_log(access_log.read()).collect()
         start_s, end_s = usage.times_s
         # Envoy reads the wall clock, the lab the monotonic one.
-        at_s = pl.col("start").cast(pl.Float64) - (time.time() - time.monotonic())
+        at_s = pl.col("start_unix_ns") / 1e9 - (time.time() - time.monotonic())
         calls = calls.with_columns(at_s.alias("at_s")).filter(pl.col("at_s").is_between(start_s, end_s))
         late_ms = _late_ms(folder, start_s, end_s, calls)
         calls = calls.filter(pl.col("grpc") == "OK")
@@ -114,7 +114,7 @@ def _late_ms(folder: Path, start_s: float, end_s: float, calls: pl.DataFrame) ->
         # The lab counts from the monotonic clock's zero here.
         planned_s = pl.col("planned_ns") / 1e9
         own = pl.read_csv(rows).filter(planned_s.is_between(start_s, end_s))
-        seen = own.join(calls.select(pl.col("request_id").cast(pl.Int64), "at_s"), on="request_id")
+        seen = own.join(calls.select("request_id", "at_s"), on="request_id")
         found = _percentiles("", own.select(pl.col("sent_ns") - pl.col("ready_ns")).to_series() / 1e6)
         ready_s = pl.col("ready_ns") / 1e9
         found |= _percentiles("envoy_", seen.select((pl.col("at_s") - ready_s) * 1e3).to_series())

@@ -107,7 +107,7 @@ def convert(run_dir: Path) -> dict[str, Any]:
     written = {ledger: _bytes(folder, names) for ledger, (names, _) in files.items()}
     started = _clock()
     store_rows(folder / "requests.csv", folder / "requests.parquet", REQUEST_COLUMNS)
-    store_ledgers(folder, record.replicas, requests_logged=True)
+    store_ledgers(folder, record.replicas)
     manifest = read_record(run_dir / MANIFEST, Manifest)
     manifest.cells[0].seals = seal_of_cell(folder)
     used = _used("convert", started)

@@ -17,6 +17,7 @@ from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
 from lb.rows import REQUEST_IDS_PER_CLIENT, answer_columns
 from lb.session import Session
 from lb.settings import ClientSettings
+from lb.subsets import settings_of_client
 
 Row = tuple[int | str, ...]
 
@@ -38,7 +39,7 @@ class Client:
 
     def __init__(self, number: int, settings: ClientSettings, rows: Rows) -> None:
         self._number = number
-        self._settings = settings
+        self._settings = settings = settings_of_client(settings, number)
         self._rows = rows
         self._channels = [open_channel(settings) for _ in range(settings.connections)]
         self._makers = [self._maker(channel) for channel in self._channels]

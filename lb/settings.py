@@ -7,6 +7,7 @@ from typing import Literal
 MAX_PAYLOAD_BYTES = 2500  # size of the text fields of a video, without the id
 
 Compression = Literal["none", "gzip", "deflate"]
+SubsetBy = Literal["deterministic", "random"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class ClientSettings:
     `compression`: of requests. `keepalive_ms`: gRPC sends a PING after this time without data; None: never.
     `message_gap_ms`: message k of a stream is planned k gaps after the stream's start.
     `await_each_answer`: a call waits until the client's call before it has ended.
+    `subset_size`: to how many of the target's addresses a client connects, see lb.subsets; 0: to all.
+    `subset_by`: how its subset is chosen.
     `dns_interval_ms`: minimum time between two queries of gRPC's DNS resolver; None: gRPC's default, 30 s.
     `reconnect_backoff_ms`: longest wait before gRPC connects again, at least 100; None: gRPC's default, 1 s
     and 1.6 times more after each failure, up to 120 s.
@@ -64,6 +67,8 @@ class ClientSettings:
     keepalive_ms: float | None = None
     message_gap_ms: float = 0
     await_each_answer: bool = False
+    subset_size: int = 0
+    subset_by: SubsetBy = "deterministic"
     dns_interval_ms: float | None = None
     reconnect_backoff_ms: float | None = None
     payload_bytes: int = 0

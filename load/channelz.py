@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
@@ -24,7 +24,7 @@ class ClientChannels:
     resolved; names joined by "+" when channels differ. `subchannels`: numbers of the subchannels that the
     policy holds now. Each has one TCP connection at most. Clients that share connections have the same ones.
     `xds`: what a control plane has told this process, as gRPC's client status discovery service (CSDS) says,
-    in base64; only of the process's first client.
+    in base64; only of the process's first client. `targets`: what the channels connect to, as gRPC has it.
     """
 
     client: int
@@ -32,6 +32,7 @@ class ClientChannels:
     policy: str
     subchannels: list[int]
     xds: str = ""
+    targets: list[str] = field(default_factory=list)
 
 
 def read_client_channels(clients: Sequence[int], connections: int) -> list[ClientChannels]:
@@ -58,7 +59,8 @@ def read_client_channels(clients: Sequence[int], connections: int) -> list[Clien
 def _summarize(client: int, channels: list[dict[str, Any]]) -> ClientChannels:
     policies = sorted({_policy(channel) for channel in channels})
     subchannels = {int(ref["subchannelId"]) for channel in channels for ref in channel["subchannelRef"]}
-    return ClientChannels(client, len(channels), "+".join(policies), sorted(subchannels))
+    targets = sorted({str(channel["data"]["target"]) for channel in channels})
+    return ClientChannels(client, len(channels), "+".join(policies), sorted(subchannels), targets=targets)
 
 
 def _all_channels() -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from services.call import Call
 from services.draws import Draws
 from services.errors import RpcStatusError
 from services.load_report import LoadMeter, fixed_report
+from services.load_shedding import LoadShedding, TimeLeft
 from services.service_time import Sleeper, burn, draw_ns
 from services.session_cache import SessionCache
 from services.settings import LoadReport, ReplicaSettings
@@ -23,6 +24,7 @@ class Behaviour:
     def __init__(self, settings: ReplicaSettings, seed: str) -> None:
         self.settings = settings
         self.slots = Slots(settings.slots)
+        self._shedding = LoadShedding()
         self._sleeper = Sleeper()
         self._draws = Draws(seed)
         self._cache: SessionCache | None = None
@@ -53,11 +55,11 @@ class Behaviour:
         elif self._meter is None:
             self._meter = LoadMeter(time.monotonic_ns())
 
-    def admit(self, call: Call) -> None:
+    def admit(self, call: Call, time_left_s: TimeLeft = lambda: None) -> None:
         """Decide whether an arriving call fails, is slow, and hits the session cache; store that in the call.
 
         For fail_share of the calls, raises RpcStatusError with fail_code. With fail_after_work, stores it in
-        the call instead: work() raises it at its end.
+        the call instead: work() raises it at its end. Load shedding raises RESOURCE_EXHAUSTED.
         """
         settings = self.settings
         if settings.fail_share and self._draws.failure(call) < settings.fail_share:
@@ -67,6 +69,10 @@ class Behaviour:
             if not settings.fail_after_work:
                 raise error
             call.error = error
+        if settings.shedding is not None:
+            reason = self._shedding.reason_to_refuse(settings.shedding, self.slots, time_left_s)
+            if reason:
+                raise RpcStatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"refused: {reason}")
         if settings.slow_share < 1:
             call.slow_draw = self._draws.slowness(call)
         if self._cache is not None and (session := call.session()):
@@ -89,6 +95,7 @@ class Behaviour:
             meter.enter(started_ns)
         try:
             await self._serve(call)
+            self._shedding.learn(time.monotonic_ns() - started_ns)
         finally:
             self.slots.release()
             done_ns = time.monotonic_ns()

@@ -234,7 +234,7 @@ class BehaviourInterceptor(VideoServiceInterceptor):
 
         async def handle(request: Any, context: Context) -> Any:
             call = CALL.get()
-            self._behaviour.admit(call)
+            self._behaviour.admit(call, context.time_remaining)
             if method.request_streaming:
                 request = self._work_after(request)
             else:
@@ -248,7 +248,7 @@ class BehaviourInterceptor(VideoServiceInterceptor):
 
         async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
             call = CALL.get()
-            self._behaviour.admit(call)
+            self._behaviour.admit(call, context.time_remaining)
             if method.request_streaming:
                 request = self._work_each(request)
             else:

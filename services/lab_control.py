@@ -71,6 +71,7 @@ class LabControl(LabControlServicer):
             settings_json=settings.to_json(),
             calls_started=self._calls.started,
             calls_done=self._calls.done,
+            ledger_end=self._ledger.end,
         )
         now.MergeFrom(self._identity)
         return now
@@ -101,9 +102,13 @@ class LabControl(LabControlServicer):
 
     async def GetLedger(  # noqa: N802
         self,
-        request: GetLedgerRequest,  # noqa: ARG002
-        context: Context,  # noqa: ARG002
+        request: GetLedgerRequest,
+        context: Context,
     ) -> AsyncIterator[LedgerRow]:
-        """Send the rows of the ledger that are written so far, oldest first."""
-        for row in self._ledger.rows():
+        """Send the rows of the ledger that were written after a position, oldest first."""
+        try:
+            rows = self._ledger.rows(request.after)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.OUT_OF_RANGE, str(error))
+        for row in rows:
             yield row

@@ -10,7 +10,7 @@ class GetIdentityRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Identity(_message.Message):
-    __slots__ = ("name", "pid", "serving", "behaviour", "calls_started", "calls_done", "max_connection_age_ms", "server", "settings_json")
+    __slots__ = ("name", "pid", "serving", "behaviour", "calls_started", "calls_done", "max_connection_age_ms", "server", "settings_json", "ledger_end")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     SERVING_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class Identity(_message.Message):
     MAX_CONNECTION_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_JSON_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_END_FIELD_NUMBER: _ClassVar[int]
     name: str
     pid: int
     serving: bool
@@ -29,7 +30,8 @@ class Identity(_message.Message):
     max_connection_age_ms: int
     server: str
     settings_json: str
-    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ..., max_connection_age_ms: _Optional[int] = ..., server: _Optional[str] = ..., settings_json: _Optional[str] = ...) -> None: ...
+    ledger_end: int
+    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., serving: _Optional[bool] = ..., behaviour: _Optional[_Union[Behaviour, _Mapping]] = ..., calls_started: _Optional[int] = ..., calls_done: _Optional[int] = ..., max_connection_age_ms: _Optional[int] = ..., server: _Optional[str] = ..., settings_json: _Optional[str] = ..., ledger_end: _Optional[int] = ...) -> None: ...
 
 class Behaviour(_message.Message):
     __slots__ = ("slots", "distribution", "mean_ms", "slow_factor", "fail_share", "fail_code", "burn_cpu", "slow_share", "cache_sessions", "cache_hit_factor", "orca", "outage_every_s", "outage_for_ms", "fail_after_headers", "fail_after_work")
@@ -76,8 +78,10 @@ class SetServingReply(_message.Message):
     def __init__(self) -> None: ...
 
 class GetLedgerRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("after",)
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    after: int
+    def __init__(self, after: _Optional[int] = ...) -> None: ...
 
 class LedgerRow(_message.Message):
     __slots__ = ("request_id", "method", "peer", "arrived_ns", "done_ns", "queue_ns", "service_ns", "in_flight", "messages", "code")

@@ -83,7 +83,7 @@ class LabControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetLedger(self, request, context):
-        """The replica's own ledger so far, oldest call first.
+        """The replica's own ledger so far, oldest call first; without what stood there at the position that is given.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

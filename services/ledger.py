@@ -22,6 +22,7 @@ COLUMNS = (
     "code",
 )
 
+_HEADER = (",".join(COLUMNS) + "\n").encode()
 _TEXT = frozenset({"method", "peer", "code"})
 _CHUNK_BYTES = 1 << 16
 
@@ -37,7 +38,7 @@ class Ledger:
         self._fd = _open(path)
         _drop_incomplete_row(self._fd)
         if os.fstat(self._fd).st_size == 0:
-            os.write(self._fd, (",".join(COLUMNS) + "\n").encode())
+            os.write(self._fd, _HEADER)
 
     def append(self, call: Call, done_ns: int, code: str) -> None:
         """Write the row of a call that has ended. `done_ns`: from the epoch. `code`: a gRPC code name."""
@@ -47,15 +48,28 @@ class Ledger:
         )
         os.write(self._fd, row.encode())
 
-    def rows(self) -> Iterator[LedgerRow]:
-        """Yield the rows in the file, oldest first."""
-        offset, rest, header = 0, b"", True
+    @property
+    def end(self) -> int:
+        """The position at which the next row will be written."""
+        return os.fstat(self._fd).st_size
+
+    def rows(self, after: int = 0) -> Iterator[LedgerRow]:
+        """Return the rows in the file, oldest first. after: an earlier `end`: only what was written later.
+
+        Raises ValueError for a position at which no row begins.
+        """
+        offset = max(after, len(_HEADER))
+        if offset > self.end or os.pread(self._fd, 1, offset - 1) != b"\n":
+            raise ValueError(f"no row of the ledger begins at {after}")
+        return self._rows_from(offset)
+
+    def _rows_from(self, offset: int) -> Iterator[LedgerRow]:
+        rest = b""
         while chunk := os.pread(self._fd, _CHUNK_BYTES, offset):
             offset += len(chunk)
             *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines[header:]:
+            for line in lines:
                 yield _parse(line.decode())
-            header = header and not lines
 
     def close(self) -> None:
         """Close the file. No row can be written after that."""

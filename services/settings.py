@@ -4,9 +4,9 @@ The keys are those of `replicas` in an experiment file. These models check exper
 with one of their documents, which is JSON, and shows the document in force.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 # What a gRPC server or proxy may answer instead of OK.
@@ -34,7 +34,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 SlowFactor = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 LoadReport = Literal["measured"] | Annotated[float, Field(gt=0, le=10)]
 
-ASYNCIO_ONLY = ("outage", "cache", "orca")
+ASYNCIO_ONLY = ("outage", "cache", "orca", "shedding")
 
 
 class SettingsModel(BaseModel):
@@ -103,6 +103,28 @@ class SessionCache(SettingsModel):
     )
 
 
+class Shedding(SettingsModel):
+    """Which calls a replica refuses when they arrive. At least one of the two is set."""
+
+    max_queue: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="calls that may wait for a slot of a replica; it refuses one more (default: any number)",
+    )
+    deadline_aware: bool = Field(
+        default=False,
+        description="whether a replica refuses a call whose deadline would pass before its answer is ready, "
+        "by the number of calls before it and the recent service times (default false)",
+    )
+
+    @model_validator(mode="after")
+    def _refuses_something(self) -> Self:
+        if self.max_queue is None and not self.deadline_aware:
+            raise ValueError("it would refuse nothing; expected max_queue, or deadline_aware: true")
+        return self
+
+
 class WorkSettings(SettingsModel):
     """How a replica works on calls: the settings that an experiment file may have."""
 
@@ -150,6 +172,11 @@ class ReplicaSettings(WorkSettings):
         le=86_400_000,
         description="age at which connections are closed; their calls may finish (default: never)",
     )
+    shedding: Shedding | None = Field(
+        default=None,
+        description="load shedding: the calls that replicas refuse on arrival, with RESOURCE_EXHAUSTED "
+        "(default: none)",
+    )
     server: Server = Field(
         default="asyncio",
         description="asyncio (default); threads: one thread for each slot, and health checks wait in the "
@@ -175,6 +202,7 @@ NESTED: dict[str | int, type[SettingsModel]] = {
     "service_time_ms": ServiceTime,
     "outage": Outage,
     "cache": SessionCache,
+    "shedding": Shedding,
 }
 
 

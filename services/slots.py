@@ -13,6 +13,16 @@ class Slots:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     @property
+    def count(self) -> int:
+        """Number of slots."""
+        return self._count
+
+    @property
+    def full(self) -> bool:
+        """Whether the next caller must wait."""
+        return self._held >= self._count
+
+    @property
     def held(self) -> int:
         """Number of slots in use. After a resize to fewer slots it may exceed the count for a while."""
         return self._held
@@ -29,7 +39,7 @@ class Slots:
 
     async def acquire(self) -> None:
         """Wait for a slot and take it. A cancelled caller leaves the queue without a slot."""
-        if self._held < self._count:  # then the queue is empty
+        if not self.full:  # then the queue is empty
             self._held += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -49,7 +59,7 @@ class Slots:
         self._grant_slots()
 
     def _grant_slots(self) -> None:
-        while self._queue and self._held < self._count:
+        while self._queue and not self.full:
             turn = self._queue.popleft()
             if not turn.done():
                 self._held += 1

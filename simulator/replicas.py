@@ -17,11 +17,12 @@ from simulator.state import (
     UP,
     State,
 )
-from simulator.system import UNAVAILABLE
+from simulator.system import RESOURCE_EXHAUSTED, UNAVAILABLE
 from simulator.timeline import join_line, leave_line, push
 
 _FAILS, _IS_SLOW = 1, 2  # what is drawn for an attempt
 CANCELLED_LATE = 2  # it was given up while its replica was frozen, and learns that later
+_GAIN = 1 / 8  # weight of the latest service time: services/load_shedding.py
 
 
 @compiled
@@ -47,6 +48,10 @@ def arrive(s: State, number: int) -> None:
             attempt.started_ns = world.now_ns
             _end(s, number, attempt.fails)
             return
+    if _is_refused(s, number):
+        attempt.started_ns = world.now_ns
+        _end(s, number, RESOURCE_EXHAUSTED)
+        return
     if world.has_cache:
         attempt.cache = _look_up(s, attempt.replica, s.calls[attempt.call].session)
     if replica.held < replica.slots:
@@ -54,6 +59,23 @@ def arrive(s: State, number: int) -> None:
     else:
         attempt.state = QUEUED
         join_line(replica, s.attempts, number)
+
+
+@compiled
+def _is_refused(s: State, number: int) -> bool:
+    """Return whether load shedding refuses an attempt that has just arrived: see services.load_shedding."""
+    attempt, world = s.attempts[number], s.world[0]
+    replica = s.replicas[attempt.replica]
+    is_full = replica.held >= replica.slots
+    waiting = replica.in_flight - 1 - replica.held
+    if is_full and 0 <= world.max_queue <= waiting:
+        return True
+    if not world.deadline_aware or replica.mean_ns <= 0:
+        return False
+    turns = waiting + 1 if is_full else 0
+    left_ns = s.calls[attempt.call].sent_ns + world.deadline_ns - world.now_ns
+    needed_ns: float = replica.mean_ns * (turns / replica.slots + 1)
+    return needed_ns > left_ns
 
 
 @compiled
@@ -74,6 +96,9 @@ def finish(s: State, number: int) -> None:
         attempt.late = max(attempt.late, 1)
         return
     attempt.service_ns = s.world[0].now_ns - attempt.started_ns
+    replica = s.replicas[attempt.replica]
+    gain = _GAIN if replica.mean_ns > 0 else 1.0
+    replica.mean_ns += gain * (attempt.service_ns - replica.mean_ns)
     _end(s, number, attempt.fails)  # OK, mostly
     _release(s, attempt.replica)
 

@@ -225,6 +225,8 @@ def _world(system: System, calls: Calls) -> Records:
         "bounded_percent": policy.bounded_load_percent or 0,
         "panic_percent": system.panic_percent,
         "max_active": system.max_active,
+        "max_queue": NONE if system.max_queue is None else system.max_queue,
+        "deadline_aware": system.deadline_aware,
         "keep_draining": system.keep_draining,
         "changing": _changing(system),
         "max_tries": _tries(system),

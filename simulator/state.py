@@ -72,6 +72,7 @@ REPLICA = np.dtype(
         *((name, np.int32) for name in ("passes", "fails", "errors", "ejections")),
         ("ejected_ns", np.int64),
         ("deadline", np.float64),  # of weighted turns
+        ("mean_ns", np.float64),  # recent service time; 0: none yet
     ]
 )
 # Calls that wait in line: for a stream of a channel, or for an answer.
@@ -109,8 +110,8 @@ WORLD = np.dtype(
             for name in ("eject_after", "eject_look_ns", "ejection_ns", "max_ejected_percent")
         ),
         *((name, np.int64) for name in ("max_tries", "backoff_ns", "attempt_timeout_ns", "max_active")),
-        *((name, np.int64) for name in ("retry_codes", "ring_size", "min_ring", "max_ring")),
-        *((name, np.int8) for name in ("keep_draining", "changing")),
+        *((name, np.int64) for name in ("retry_codes", "ring_size", "min_ring", "max_ring", "max_queue")),
+        *((name, np.int8) for name in ("keep_draining", "changing", "deadline_aware")),
         *((name, np.int8) for name in ("sticky", "strict", "has_cache", "measuring")),
         *((name, np.float64) for name in ("hit_factor", "virtual_time")),
         *((name, np.uint64) for name in ("random", "seed")),

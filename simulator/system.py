@@ -11,16 +11,8 @@ import numpy.typing as npt
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 
-OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS = (
-    0,
-    1,
-    2,
-    4,
-    12,
-    13,
-    14,
-    15,
-)
+OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 0, 1, 2, 4, 8, 12
+INTERNAL, UNAVAILABLE, DATA_LOSS = 13, 14, 15
 
 Rule = Literal[
     "round_robin",
@@ -160,8 +152,10 @@ class System:
 
     workers: threads of the proxy, each with turns of its own. first_turn: the replica at which the turns of
     every worker begin; None: drawn, as Envoy does. stream_limit: calls that one connection carries at once;
-    0: no limit. max_active: of the circuit breaker, 0: none. joining: the last replicas, which are not there
-    until a change lets them join. keep_draining: sessions stay on a replica that drains.
+    0: no limit. max_active: of the circuit breaker, 0: none. max_queue: calls that may wait at a replica,
+    which refuses one more; None: any number. deadline_aware: replicas refuse what they could not answer in
+    time: see services.load_shedding. joining: the last replicas, which are not there until a change lets them
+    join. keep_draining: sessions stay on a replica that drains.
     """
 
     replicas: tuple[Replica, ...]
@@ -178,6 +172,8 @@ class System:
     retries: Retries | None = None
     panic_percent: int = 1
     max_active: int = 0
+    max_queue: int | None = None
+    deadline_aware: bool = False
     keep_draining: bool = False
     changes: tuple[Change, ...] = ()
     joining: int = 0

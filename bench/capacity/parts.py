@@ -14,6 +14,7 @@ from bench.capacity.points import Point
 from bench.load_run import run_load
 from harness.plan.cells import CellPlan, plan_cells
 from harness.proxy.render import Endpoint
+from harness.record.access_log import ACCESS_LOG, scan_access_log
 from harness.run.confirm import client_settings
 from harness.run.provenance import host, versions
 from harness.spec.experiment import load_experiment
@@ -104,6 +105,6 @@ def _run_load(plan: CellPlan, testbed: LocalTestbed, live: LiveCell, pids: dict[
 def check_ledgers(folder: Path) -> None:
     """Raise RuntimeError if calls failed."""
     codes = {code for path in folder.glob("replica-*.csv") for code in pl.read_csv(path)["code"]}
-    codes |= {code for path in folder.glob("access.jsonl") for code in pl.read_ndjson(path)["grpc"]}
+    codes |= {code for path in folder.glob(ACCESS_LOG) for code in scan_access_log(path).collect()["grpc"]}
     if failed := codes - {"OK", "CANCELLED", None}:  # h2load ends while calls are in flight
         raise RuntimeError(f"calls of h2load failed: {failed}")

@@ -6,13 +6,13 @@ from pydantic import BaseModel
 
 from docs.pages.policies import default_in_words
 from harness.fields import STATED_DEFAULT
-from harness.spec.arm import FACTORS, Retries
+from harness.spec.arm import FACTORS, AdaptiveConcurrency, AdmissionControl, Retries, Subsetting
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
 from harness.spec.model import ReplicaOverrides, Teaching, TraceSource
 from harness.spec.problems import in_words, schema_at
 from harness.spec.rate import Bursts, PointsOfRate, Ramp, Sine, Spike, Steps
 from harness.spec.search import Condition, Search
-from services.settings import DearRequests, Outage, ServiceTime, SessionCache
+from services.settings import DearRequests, Outage, ServiceTime, SessionCache, Shedding
 
 INTRODUCTION = """\
 # The experiment file
@@ -102,6 +102,41 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
         SWEEP,
     ),
     ("`arms.NAME.retries`", "", Retries, ""),
+    (
+        "`arms.NAME.subsetting`",
+        'Both ways are those of "Site Reliability Engineering" (O\'Reilly 2016), chapter 20: lb/subsets.py. '
+        "A replica that joins later is in no subset. *In ALB terms:* none, the balancer's nodes connect to "
+        "all targets.",
+        Subsetting,
+        "",
+    ),
+    (
+        "`arms.NAME.shedding`",
+        "At least one of the two is given. An answer RESOURCE_EXHAUSTED has no response headers: clients and "
+        "proxies may try it again (`retries.on`). Outlier detection does not count it. A stream is refused "
+        "when it begins, or not at all. *In ALB terms:* none, the target does it.",
+        Shedding,
+        "",
+    ),
+    (
+        "`arms.NAME.adaptive_concurrency`",
+        "Envoy's gradient controller. It measures the minimum latency with few requests in flight. Then it "
+        "raises its limit while the median latency is near that minimum, and lowers it otherwise. It refuses "
+        "more requests with UNAVAILABLE. The first measurement begins with the warm-up. *In ALB terms:* "
+        "none.",
+        AdaptiveConcurrency,
+        "",
+    ),
+    (
+        "`arms.NAME.admission_control`",
+        'Client-side throttling, as chapter 21 of "Site Reliability Engineering" (O\'Reilly 2016) has it, '
+        "in the proxy. With n requests in the window, of which k succeeded, it refuses a share of "
+        "((n - k / success) / (n + 1)) ^ (1 / aggression) with UNAVAILABLE. UNAVAILABLE, "
+        "RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, INTERNAL, ABORTED and DATA_LOSS count as failures. "
+        "*In ALB terms:* none.",
+        AdmissionControl,
+        "",
+    ),
     ("`search`", "", Search, SEARCH),
     ("`search.while`", "Exactly one of the bounds is given.", Condition, ""),
     ("`expect[]`", "Metrics: [results/README.md](../results/README.md).", Expectation, ""),

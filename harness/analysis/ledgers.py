@@ -49,9 +49,10 @@ def reconcile(cell: Cell) -> Ledgers:
             for part in parts_of(cell)
         )
         envoy_bytes = None if proxy is None else _bytes(proxy).collect(engine="streaming").item()
-    requests = dict(tally.group_by("kind").agg(pl.col("requests").sum()).iter_rows())
+    numbers = dict(tally.group_by("kind").agg(pl.col("requests").sum()).iter_rows())
+    requests = {kind: numbers.get(number, 0) for number, kind in enumerate(_KINDS)}
     counts = {party: int(tally[party].sum()) for party in _PARTIES}
-    counts |= {kind: int(requests.get(kind, 0)) for kind in _KINDS}
+    counts |= requests
     unknown = {name for party in missing for name in (party, f"only_{party}")}
     if "replica" in missing and not through_envoy:
         unknown |= {"matched", "only_client"}
@@ -191,25 +192,33 @@ def _after_attempts(
 
 
 def _tally(by_request: pl.LazyFrame, agreement: _Agreement, lost_clients: Collection[int]) -> pl.LazyFrame:
-    """Return one row per kind of agreement: its requests, and their rows in each ledger."""
+    """Return one row per kind of agreement: its place in _KINDS, its requests, their rows in each ledger.
+
+    Requests that are none of these kinds are those of lost load workers.
+    """
     client, envoy, replica, answered = (pl.col(name) for name in (*_PARTIES, "answered"))
     caller = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     kind = (
         pl.when(client == 0, caller.is_in(list(lost_clients)))
-        .then(pl.lit("lost_worker"))
+        .then(_kind(None))
         .when(answered == 0, client == 1)
-        .then(pl.lit("unanswered"))
+        .then(_kind("unanswered"))
         .when(answered == 1, *agreement.predicates)
-        .then(pl.lit("matched"))
+        .then(_kind("matched"))
         .when(client == 1, envoy == 0, replica == 0)
-        .then(pl.lit("only_client"))
+        .then(_kind("only_client"))
         .when(client == 0, replica == 0)
-        .then(pl.lit("only_envoy"))
+        .then(_kind("only_envoy"))
         .when(client == 0, envoy == 0)
-        .then(pl.lit("only_replica"))
-        .otherwise(pl.lit("disagree"))
+        .then(_kind("only_replica"))
+        .otherwise(_kind("disagree"))
     )
     return by_request.group_by(kind.alias("kind")).agg(pl.len().alias("requests"), pl.col(*_PARTIES).sum())
+
+
+def _kind(name: str | None) -> pl.Expr:
+    # Numbers are grouped in a fraction of the time of texts.
+    return pl.lit(len(_KINDS) if name is None else _KINDS.index(name), pl.UInt8)
 
 
 def lost_answers(cell: Cell, failed: pl.DataFrame) -> pl.DataFrame:

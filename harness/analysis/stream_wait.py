@@ -13,12 +13,12 @@ counts as the way to the proxy.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from harness.spec.arm import MAX_STREAMS
 
-BUCKET_NS = 50_000_000
-_LEAST, _MOST = -(2**63), 2**63 - 1
+_MOST = 2**63 - 1
 
 
 def stream_free(requests: pl.DataFrame, limit: int = MAX_STREAMS) -> pl.DataFrame:
@@ -29,9 +29,7 @@ def stream_free(requests: pl.DataFrame, limit: int = MAX_STREAMS) -> pl.DataFram
     rows has the one of its first.
     """
     requests = requests.filter(pl.col("connection").is_not_null())
-    crowded = requests.clear()
-    if _has_at_once(requests, limit):
-        crowded = requests.join(_may_be_full(requests, limit), on="connection", how="semi")
+    crowded = requests.filter(pl.col("connection").is_in(_full_connections(requests, limit).tolist()))
     if crowded.is_empty():
         return pl.DataFrame(schema={"request_id": pl.Int64, "free_ns": pl.Int64})
     starts = crowded.select("connection", "request_id", pl.col("proxy_ns").alias("at_ns"), step=pl.lit(1))
@@ -54,29 +52,27 @@ def stream_free(requests: pl.DataFrame, limit: int = MAX_STREAMS) -> pl.DataFram
     )
 
 
-def _has_at_once(requests: pl.DataFrame, count: int) -> bool:
-    """Return whether the proxy had `count` requests at once, over all connections together.
+def _full_connections(requests: pl.DataFrame, limit: int) -> npt.NDArray[np.int64]:
+    """Return the connections that had `limit` requests at once.
 
-    Most cells never have so many. There are `count` at the k-th start (from 1) if fewer than k - count + 1
-    requests had ended by then. An unknown start counts as earlier than all, an unknown end as later.
+    The k-th start of a connection (from 0) makes it `limit` requests at once if end number k - limit + 1
+    comes later. Numbers made of connection and moment sort all connections at once: an end and a start of
+    two connections are then in the order of the connections. An unknown start counts as earlier than all,
+    an unknown end as later.
     """
-    starts = np.sort(requests["proxy_ns"].fill_null(_LEAST).to_numpy())
-    ends = np.sort(requests["proxied_ns"].fill_null(_MOST).to_numpy())
-    return bool((ends[: max(0, len(ends) - count + 1)] > starts[count - 1 :]).any())
-
-
-def _may_be_full(requests: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """Return the connections that may have had `limit` requests at once, without sorting all requests.
-
-    In no bucket of time had a connection more requests at once than were open at its start or began in it.
-    """
-    steps = [
-        requests.select(
-            "connection", (pl.col(moment) // BUCKET_NS).alias("bucket"), began=began, ended=1 - began
-        )
-        for moment, began in (("proxy_ns", 1), ("proxied_ns", 0))
-    ]
-    counts = pl.concat(steps).group_by("connection", "bucket").agg(pl.col("began", "ended").sum())
-    open_before = (pl.col("began") - pl.col("ended")).cum_sum().shift(fill_value=0).over("connection")
-    most = counts.sort("connection", "bucket").with_columns((open_before + pl.col("began")).alias("most"))
-    return most.filter(pl.col("most") >= limit).select("connection").unique()
+    connection = requests["connection"].to_numpy().astype(np.int64)
+    if len(connection) < limit:
+        return connection[:0]
+    both = ("proxy_ns", "proxied_ns")
+    first, last = requests.select(
+        pl.min_horizontal(pl.min(*both)).fill_null(0),
+        pl.max_horizontal(pl.max(*both)).fill_null(0).alias("last"),
+    ).row(0)
+    if (int(connection.max()) + 1) * (last - first + 1) > _MOST:
+        return np.unique(connection)
+    least = connection * (last - first + 1)
+    begun = np.sort(least + requests["proxy_ns"].fill_null(first).to_numpy() - first)
+    ended = np.sort(least + requests["proxied_ns"].fill_null(last).to_numpy() - first)
+    crowded = ended[: len(ended) - limit + 1] > begun[limit - 1 :]
+    found: npt.NDArray[np.int64] = np.unique(begun[limit - 1 :][crowded] // (last - first + 1))
+    return found

@@ -46,6 +46,13 @@ Exports = Annotated[
         help="Write metrics for other tools: csv, prometheus (OpenMetrics), otlp or junit. May be repeated.",
     ),
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Simulate on a dask cluster with this scheduler, as 127.0.0.1:8786; the result is the same.",
+    ),
+]
 _EXPERIMENT = typer.Argument(
     metavar="NAME|FILE",
     help="An experiment's name (see list), or a YAML file (a path has a / or .yaml).",
@@ -140,6 +147,7 @@ def run(
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
     export: Exports = None,
+    dask: Dask = None,
 ) -> int:
     """Run an experiment, or all of them: measure, judge, print the table, write the report."""
     if all_ == (experiment is not None):
@@ -150,7 +158,7 @@ def run(
         )
     exports = _exports(export)
     external = ExternalOptions(target, tls, ca, tuple(replica or ()), arm)
-    confirm_testbed(testbed, external)
+    confirm_testbed(testbed, external, dask)
     if web_port is not None and not web:
         raise UserError("--web-port: there is no web page without --web; give both or neither")
     if secret_file:
@@ -169,6 +177,7 @@ def run(
         load=load,
         external=external,
         exports=exports,
+        dask=dask,
     )
     if experiment is None:
         loaded = [_load(one.name, overrides, quick, options) for one in catalogue()]
@@ -241,16 +250,23 @@ def plan(
     write: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="Write the experiment that verifies the plan.")
     ] = None,
+    placements: Annotated[
+        int | None,
+        typer.Option(help="Placements to simulate (default: as many as a few seconds allow, 8 to 40)."),
+    ] = None,
+    dask: Dask = None,
 ) -> int:
     """Simulate a fleet: what does each policy cost, how many targets does it need? Starts nothing."""
     from harness.cli.plan import answer
     from harness.plan.question import parse_duration_ms, parse_objective
 
     given: dict[str, object] = {"clients": clients, "rate_per_s": rate, "skew": skew, "targets": targets}
-    given |= {"slots": slots, "seconds": seconds, "objective": None if slo is None else parse_objective(slo)}
+    given |= {"slots": slots, "seconds": seconds, "placements": placements}
+    given |= {"objective": None if slo is None else parse_objective(slo)}
     if service_time is not None:
         given["service_ms"] = parse_duration_ms(service_time, "--service-time")
-    return answer(file, {name: value for name, value in given.items() if value is not None}, svg, write)
+    fields = {name: value for name, value in given.items() if value is not None}
+    return answer(file, fields, svg, write, dask)
 
 
 @app.command()

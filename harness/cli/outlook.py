@@ -136,6 +136,8 @@ def _rule_of(arm: Arm) -> "Rule | None":
     """Return the planner's policy that an arm has; None if it has none like it."""
     if arm.route == "envoy-l4" or arm.retries is not None or arm.options.get("full_scan"):
         return None
+    if any((arm.subsetting, arm.shedding, arm.adaptive_concurrency, arm.admission_control)):
+        return None
     bounded = arm.options.get("bounded_load_percent")
     if arm.policy in ("ring_hash", "maglev"):
         from harness.plan.fleet_forecast import BOUND_PERCENT

@@ -20,11 +20,18 @@ TRACE = ".parquet"  # the end of a trace's name
 REQUIRED = ("clients", "rate_per_s", "targets", "service_ms")
 
 
-def answer(name: str | None, given: Mapping[str, Any], svg: Path | None, write: Path | None) -> int:
+def answer(
+    name: str | None,
+    given: Mapping[str, Any],
+    svg: Path | None,
+    write: Path | None,
+    dask: str | None = None,
+) -> int:
     """Answer the question that the options ask, or an experiment with the options that differ from it.
 
-    given: fields of FleetQuestion. Prints the answer, and writes the picture and the experiment. Raises
-    UserError, before anything is simulated, for what cannot be asked or written.
+    given: fields of FleetQuestion. dask: the scheduler of a cluster that simulates. Prints the answer, and
+    writes the picture and the experiment. Raises UserError, before anything is simulated, for what cannot be
+    asked or written.
     """
     question = _question(name, given)
     if write is not None and question.recorded is not None:
@@ -38,8 +45,10 @@ def answer(name: str | None, given: Mapping[str, Any], svg: Path | None, write: 
     from harness.cli.plan_answer import print_answer
     from harness.cli.plan_picture import plan_svg
     from harness.plan.advice import plan_fleet
+    from harness.plan.dask_pool import pool_at
 
-    found = plan_fleet(question)
+    with pool_at(dask) as pool:
+        found = plan_fleet(question, pool)
     print_answer(found, SafeConsole())
     write_file(picture, plan_svg(found), "--svg")
     say(f"\npicture: {picture}")

@@ -1,7 +1,6 @@
 """What follows from a forecast, in words: the recommendation, its assumptions, and what would change it."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from harness.plan.fleet_forecast import BOUND_PERCENT, RULES, Answer, FleetForecast, Outlook, Rule
@@ -11,6 +10,7 @@ from harness.plan.placements import (
     heaviest_per_s,
     targets_for_rare_overload,
 )
+from harness.plan.pool import Pool, ThisMachine, wait_for
 from harness.plan.question import FleetQuestion, duration
 
 LABELS: dict[Rule, str] = {
@@ -30,7 +30,6 @@ MEANINGS: dict[Rule, str] = {
 SHORTER = (6, 60)  # sessions are also tried at the load's time divided by these
 OTHERS: tuple[Rule, ...] = ("bounded_hash", "least_request")  # instead of sticky sessions
 CLOSE = 0.95  # of the best capacity: as good
-WORKERS = 2  # threads that simulate; the kernels run side by side
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,23 @@ class Plan:
     targets: int | None
 
 
-def plan_fleet(question: FleetQuestion) -> Plan:
-    """Answer a question. Raises UserError if the answer does not fit into memory."""
-    forecast = FleetForecast(question)
+def plan_fleet(question: FleetQuestion, pool: Pool | None = None) -> Plan:
+    """Answer a question; pool: where placements are simulated, None: on this machine.
+
+    Raises UserError if the answer does not fit into memory.
+    """
+    pool = pool or ThisMachine()
+    forecast = FleetForecast(question, pool=pool)
     lengths = [question.duration_s / part for part in SHORTER]
-    with ThreadPoolExecutor(WORKERS) as workers:
-        shorter = workers.map(forecast.with_sessions, lengths)
-        answers = workers.map(forecast.answer, reversed(RULES))  # the longest to simulate comes first
-        found = dict(zip(reversed(RULES), answers, strict=True))
+    with pool.threads() as threads:
+        shorter = {length_s: threads.submit(forecast.with_sessions, length_s) for length_s in lengths}
+        # The longest to simulate comes first.
+        answers = {rule: threads.submit(forecast.answer, rule) for rule in reversed(RULES)}
+        wait_for([*shorter.values(), *answers.values()])
         return Plan(
             question,
-            {rule: found[rule] for rule in RULES},
-            dict(zip(lengths, shorter, strict=True)),
+            {rule: answers[rule].result() for rule in RULES},
+            {length_s: outlook.result() for length_s, outlook in shorter.items()},
             clients_for_rare_overload(question),
             targets_for_rare_overload(question),
         )

@@ -5,7 +5,7 @@ requests closer together or further apart, so that a search over rates compares 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 from harness.errors import UserError
 from harness.metrics.metric import RANKS
 from harness.plan.placements import busiest_shares, deal, hashed, shares_of
+from harness.plan.pool import Pool, ThisMachine
 from harness.plan.question import MAX_REQUESTS, MAX_TARGETS, FleetQuestion, Objective
 from services.service_time import LOGNORMAL_SIGMA
 from simulator.bounded import BYTES_PER_REQUEST, serve_bounded
@@ -102,13 +103,13 @@ class Simulated:
         return quantile_s(self.latencies, RANKS[percentile]) * 1000
 
 
-def memory_bytes(question: FleetQuestion) -> int:
-    """Return the memory that an answer takes at most.
+def memory_bytes(question: FleetQuestion, placements: int | None = None) -> int:
+    """Return the memory that an answer takes at most. placements: that are drawn here; None: all.
 
     28 bytes for each drawn request of each placement, 12 for each that one simulation may have under way, 64
     for each client, 272 + 8 x slots for each target.
     """
-    drawn = _drawn_requests(question) * _placements(question)
+    drawn = _drawn_requests(question) * (placements or _placements(question))
     targets = max(question.targets, _most_targets(question))
     return (
         BYTES_PER_DRAWN * drawn
@@ -118,22 +119,34 @@ def memory_bytes(question: FleetQuestion) -> int:
     )
 
 
-def confirm_memory(question: FleetQuestion, limit_bytes: int | None = None) -> None:
-    """Raise UserError if the answer would take more than `limit_bytes` (None: what is free)."""
-    needed, limit = memory_bytes(question), free_bytes() if limit_bytes is None else limit_bytes
+def confirm_memory(
+    question: FleetQuestion, limit_bytes: int | None = None, placements: int | None = None
+) -> None:
+    """Raise UserError if the answer would take more than `limit_bytes` (None: what is free).
+
+    placements: that are drawn here; None: all.
+    """
+    needed, limit = memory_bytes(question, placements), free_bytes() if limit_bytes is None else limit_bytes
     if needed > limit:
+        expected = "a smaller fleet or rate" + (
+            "" if question.placements is None else ", or fewer --placements"
+        )
         raise UserError(
             f"--clients {question.clients:,}, --targets {question.targets:,}: the answer takes "
-            f"{needed / 1e9:.2g} GB, and {limit / 1e9:.2g} GB are free; expected a smaller fleet or rate"
+            f"{needed / 1e9:.2g} GB, and {limit / 1e9:.2g} GB are free; expected {expected}"
         )
 
 
 def _placements(question: FleetQuestion) -> int:
+    if question.placements is not None:
+        return question.placements
     wanted = REQUESTS_FOR_BANDS / (question.rate_per_s * question.duration_s)
     return max(LEAST_PLACEMENTS, min(MOST_PLACEMENTS, int(wanted)))
 
 
 def _searched(question: FleetQuestion) -> int:
+    if question.placements is not None:
+        return question.placements
     wanted = REQUESTS_FOR_SEARCH / (question.rate_per_s * question.duration_s)
     return max(LEAST_SEARCHED, min(MOST_SEARCHED, int(wanted)))
 
@@ -161,18 +174,66 @@ def _most_targets(question: FleetQuestion) -> int:
     return min(MAX_TARGETS, max(question.targets, MAX_TIMES_TARGETS * needed))
 
 
-class FleetForecast:
-    """Answers a question, policy by policy. Draws the requests once; `draws`: those of each placement."""
+def simulate(
+    question: FleetQuestion,
+    rule: Rule,
+    drawn: Drawn,
+    rate_per_s: float | None = None,
+    targets: int | None = None,
+    session_s: float | None = None,
+) -> Simulated:
+    """Simulate a placement, at the question's rate and targets or at others.
 
-    def __init__(self, question: FleetQuestion, placements: int | None = None) -> None:
+    session_s: how long a session lasts before its client begins a new one; None: as long as the load.
+    """
+    own = question
+    rate, count = rate_per_s or own.rate_per_s, targets or own.targets
+    at_s = drawn.at / rate
+    size = int(np.searchsorted(at_s, own.duration_s))
+    at_s, client, service_s = at_s[:size], drawn.client[:size], drawn.service_s[:size]
+    sessions, session = own.clients, client
+    if session_s is not None:
+        sessions, session = _renewed(own.clients, client, at_s, session_s, drawn.seed)
+    random = np.random.default_rng([drawn.seed, count])
+    if rule == "bounded_hash":
+        return _bounded(at_s, session, service_s, hashed(sessions, count, random), count, own.slots)
+    fleet = Fleet(
+        *(sessions, count, max(1, size), rate, own.service_ms / 1000),
+        slots=own.slots,
+        rule="least_request" if rule == "least_request" else "round_robin",
+        sticky=rule in PLACED,
+        seed=drawn.seed,
+    )
+    machine = FastMachine(fleet)
+    if fleet.sticky:
+        machine.place((deal if rule == "sticky" else hashed)(sessions, count, random))
+    try:
+        machine.serve(at_s, session, service_s)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    outcome = machine.outcome()
+    return Simulated(outcome.replica_requests, outcome.latencies)
+
+
+class FleetForecast:
+    """Answers a question, policy by policy. Draws the requests once; `draws`: those of each placement, or
+    what stands for them in the pool.
+    """
+
+    def __init__(
+        self, question: FleetQuestion, placements: int | None = None, pool: Pool | None = None
+    ) -> None:
         """Draw the requests. Raises UserError for a fleet that does not fit into memory.
 
-        placements: how many are drawn; None: as many as are simulated in a few seconds.
+        placements: how many are drawn; None: as many as are simulated in a few seconds. pool: where; None:
+        on this machine.
         """
-        confirm_memory(question)
+        self._pool = pool or ThisMachine()
+        confirm_memory(question, placements=1 if self._pool.is_elsewhere else placements)
         self.question = question
-        count = _drawn_requests(question)
-        self.draws = [_draw(question, count, number) for number in range(placements or _placements(question))]
+        self._shared = self._pool.share(question)
+        numbers = range(placements or _placements(question))
+        self.draws = self._pool.keep(draw_placement, [self._shared] * len(numbers), numbers)
 
     def answer(self, rule: Rule) -> Answer:
         """Simulate one policy, and search its capacity and the targets that it needs."""
@@ -182,15 +243,28 @@ class FleetForecast:
     def outlook(self, rule: Rule) -> Outlook:
         """Simulate one policy at the asked rate."""
         own = self.draws if rule in PLACED else self.draws[: _few(self.question, FEW_PLACEMENTS)]
-        found = [self.simulate(rule, drawn) for drawn in own]
+        found = list(self._simulated(rule, own))
         return Outlook(*self._busiest(rule, found), *self._latencies(found))
 
     def with_sessions(self, session_s: float) -> Outlook:
         """Simulate sticky sessions that last so many seconds, after which their client begins a new one."""
         searched = self.draws[: _searched(self.question)]
-        found = [self.simulate("sticky", drawn, session_s=session_s) for drawn in searched]
+        found = list(self._simulated("sticky", searched, session_s=session_s))
         # No placement stays: what counts is what each target got during the whole load.
         return Outlook(*self._busiest("round_robin", found), *self._latencies(found))
+
+    def _simulated(
+        self,
+        rule: Rule,
+        draws: Sequence[Any],
+        rate_per_s: float | None = None,
+        targets: int | None = None,
+        session_s: float | None = None,
+    ) -> Iterator[Simulated]:
+        """Yield the simulation of each placement. draws: some of `self.draws`; the rest as in `simulate`."""
+        common = ((value,) * len(draws) for value in (rate_per_s, targets, session_s))
+        of_each = ((self._shared,) * len(draws), (rule,) * len(draws), draws, *common)
+        return self._pool.map(simulate, *of_each)
 
     def _latencies(self, found: Sequence[Simulated]) -> list[Band]:
         names = ("p50", "p99", self.question.goal.percentile)
@@ -209,46 +283,6 @@ class FleetForecast:
         overloaded = float(np.mean(shares * own.rate_per_s > own.target_per_s))
         return Band.of((shares * own.targets).tolist()), overloaded
 
-    def simulate(
-        self,
-        rule: Rule,
-        drawn: Drawn,
-        rate_per_s: float | None = None,
-        targets: int | None = None,
-        session_s: float | None = None,
-    ) -> Simulated:
-        """Simulate a placement, at the question's rate and targets or at others.
-
-        session_s: how long a session lasts before its client begins a new one; None: as long as the load.
-        """
-        own = self.question
-        rate, count = rate_per_s or own.rate_per_s, targets or own.targets
-        at_s = drawn.at / rate
-        size = int(np.searchsorted(at_s, own.duration_s))
-        at_s, client, service_s = at_s[:size], drawn.client[:size], drawn.service_s[:size]
-        sessions, session = own.clients, client
-        if session_s is not None:
-            sessions, session = _renewed(own.clients, client, at_s, session_s, drawn.seed)
-        random = np.random.default_rng([drawn.seed, count])
-        if rule == "bounded_hash":
-            return _bounded(at_s, session, service_s, hashed(sessions, count, random), count, own.slots)
-        fleet = Fleet(
-            *(sessions, count, max(1, size), rate, own.service_ms / 1000),
-            slots=own.slots,
-            rule="least_request" if rule == "least_request" else "round_robin",
-            sticky=rule in PLACED,
-            seed=drawn.seed,
-        )
-        machine = FastMachine(fleet)
-        if fleet.sticky:
-            machine.place((deal if rule == "sticky" else hashed)(sessions, count, random))
-        try:
-            machine.serve(at_s, session, service_s)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        outcome = machine.outcome()
-        return Simulated(outcome.replica_requests, outcome.latencies)
-
     def _holds(self, rule: Rule, goal: Objective, rate_per_s: float, targets: int) -> bool:
         """Return whether the objective holds in all searched placements but one in twenty."""
         count = _searched(self.question)
@@ -256,8 +290,8 @@ class FleetForecast:
             count = min(count, _few(self.question, LEAST_SEARCHED))
         searched = self.draws[:count]
         allowed = math.floor(len(searched) * 0.05 + 0.5)
-        for drawn in searched:
-            if self.simulate(rule, drawn, rate_per_s, targets).latency_ms(goal.percentile) > goal.at_most_ms:
+        for found in self._simulated(rule, searched, rate_per_s, targets):
+            if found.latency_ms(goal.percentile) > goal.at_most_ms:
                 allowed -= 1
                 if allowed < 0:
                     return False
@@ -293,7 +327,9 @@ class FleetForecast:
         return {"targets": high, "targets_tried": most}
 
 
-def _draw(question: FleetQuestion, count: int, number: int) -> Drawn:
+def draw_placement(question: FleetQuestion, number: int) -> Drawn:
+    """Return the requests of one placement, for the highest rate that is tried."""
+    count = _drawn_requests(question)
     random = np.random.default_rng([question.seed, number])
     if question.recorded is None:
         edges = np.cumsum(shares_of(question))

@@ -26,6 +26,7 @@ DEFAULT_SECONDS, LEAST_SECONDS, MAX_SECONDS = 60.0, 5.0, 86_400.0
 LEAST_REQUESTS = 2_000  # of the default time: a p99 of fewer requests says little
 DEFAULT_OBJECTIVE = 10  # the objective without --slo: p99 at most so many mean service times
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "min": 60_000.0}
+LEAST_PLACEMENTS, MAX_PLACEMENTS = 8, 100_000  # that --placements may ask for
 PERCENTILES = tuple(name for name in RANKS if name != "max")
 
 # What bad input is called: by the command's options, or by the keys of an experiment file.
@@ -37,6 +38,7 @@ NAMES = {
     "slots": "--slots",
     "service_ms": "--service-time",
     "seconds": "--seconds",
+    "placements": "--placements",
 }
 
 
@@ -81,7 +83,7 @@ class FleetQuestion:
     skew: client k sends in proportion to 1 / k ** skew. service_ms: mean time for which a request holds one
     of a target's `slots`. seconds: how long the load lasts. recorded: the arrivals of a trace, which are then
     played at the rate; None: clients send at random. notes: what of an experiment the planner leaves
-    out, each in a sentence.
+    out, each in a sentence. placements: how many are simulated; None: as many as a few seconds allow.
     """
 
     clients: int
@@ -96,6 +98,7 @@ class FleetQuestion:
     seed: int = 1
     notes: tuple[str, ...] = ()
     recorded: RecordedLoad | None = None
+    placements: int | None = None
 
     def __post_init__(self) -> None:
         """Raise UserError, one line, for a value that cannot be answered."""
@@ -108,6 +111,8 @@ class FleetQuestion:
             raise UserError(f"--skew: {self.skew:g}: expected 0 to {MAX_SKEW:g}")
         if self.seconds is not None:
             _confirm("seconds", self.seconds, 0, MAX_SECONDS)
+        if self.placements is not None:
+            _confirm_whole("placements", self.placements, MAX_PLACEMENTS, LEAST_PLACEMENTS)
         if self.targets * self.slots > MAX_SLOTS_IN_ALL:
             raise UserError(
                 f"--targets {self.targets:,}, --slots {self.slots:,}: {self.targets * self.slots:,} slots in "
@@ -151,9 +156,9 @@ class FleetQuestion:
         return replace(self, targets=targets)
 
 
-def _confirm_whole(name: str, value: int, most: int) -> None:
-    if not 1 <= value <= most:
-        raise UserError(f"{NAMES[name]}: {value}: expected a whole number from 1 to {most:,}")
+def _confirm_whole(name: str, value: int, most: int, least: int = 1) -> None:
+    if not least <= value <= most:
+        raise UserError(f"{NAMES[name]}: {value}: expected a whole number from {least} to {most:,}")
 
 
 def _confirm(name: str, value: float, above: float, most: float) -> None:

@@ -52,7 +52,8 @@ class RunOptions:
     experiment; here they are for the run's manifest. `changes`: those of them that change the question, in
     words; its expectations are then not judged. `testbed`: one of TESTBEDS. `external`: only for the
     testbed `external`. `redo`: how often at most a disturbed cell is measured again. `prediction`: whether
-    the simulator predicts the run. `exports`: kinds of harness.report.exports.
+    the simulator predicts the run. `exports`: kinds of harness.report.exports. `dask`: the scheduler of the
+    cluster that simulates; only for the testbed `simulated`.
     """
 
     results: Path = Path("results")
@@ -67,9 +68,10 @@ class RunOptions:
     load: LoadOptions = field(default_factory=LoadOptions)
     external: ExternalOptions = field(default_factory=ExternalOptions)
     exports: tuple[str, ...] = ()
+    dask: str | None = None
 
 
-def confirm_testbed(testbed: str, external: ExternalOptions) -> None:
+def confirm_testbed(testbed: str, external: ExternalOptions, dask: str | None = None) -> None:
     """Raise UserError for an unknown testbed, or for options that do not belong to it."""
     if testbed not in TESTBEDS:
         known = ", ".join(TESTBEDS) + did_you_mean(testbed, TESTBEDS)
@@ -79,5 +81,7 @@ def confirm_testbed(testbed: str, external: ExternalOptions) -> None:
     option = next((option for option, value in given.items() if value), None)
     if option and testbed != "external":
         raise UserError(f"{option}: only --testbed external takes it, not {testbed}; give both, or neither")
+    if dask is not None and testbed != "simulated":
+        raise UserError(f"--dask: only --testbed simulated takes it, not {testbed}; give both, or neither")
     if testbed == "external" and not external.target and not external.replicas:
         raise UserError("--testbed external: expected --target HOST:PORT, --replica HOST:PORT or both")

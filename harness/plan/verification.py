@@ -127,7 +127,7 @@ def _tree(scaled: FleetQuestion, name: str) -> dict[str, Any]:
 
 def _expectations(scaled: FleetQuestion) -> list[dict[str, Any]]:
     """Return what the plan predicts clearly enough that a measurement should show it."""
-    forecast = FleetForecast(scaled)
+    forecast = FleetForecast(replace(scaled, placements=None))  # bands need no more
     sticky, turns = forecast.outlook("sticky"), forecast.outlook("round_robin")
     expected: list[dict[str, Any]] = [
         {

@@ -31,6 +31,7 @@ HASH_KEYS: dict[str, HashKey] = {
     "connection_properties": "source_address",
     "source_ip": "connection",
 }
+OVERLOAD_FILTERS = ("adaptive_concurrency", "admission_control")  # keys of an arm, and names in Envoy
 HEALTHY_IN_EDS = ("HEALTHY", "UNKNOWN")  # UNKNOWN: EDS says nothing about the endpoint
 
 EndpointState = Literal["healthy", "unhealthy", "ejected", "draining"]
@@ -171,10 +172,16 @@ def confirm_policy(
     traits = traits_of(arm.route, arm.policy, arm.options)
     balancing = {entry["name"] for entry in _values(clusters, "typed_extension_config")}
     filters = {entry["name"] for found in _values(listeners, "http_filters") for entry in found} - {ROUTER}
-    _same(f"extensions of {arm.policy}", sorted(traits.extensions), sorted(balancing | filters), whose)
+    planned = traits.extensions | _overload_filters(arm)
+    _same(f"extensions of {arm.policy}", sorted(planned), sorted(balancing | filters), whose)
     specifiers = [entry for found in _values(listeners, "hash_policy") for entry in found]
     hashed = {HASH_KEYS[key] for entry in specifiers for key in entry}
     _same(f"key that {arm.policy} hashes", [key for key in (traits.hash_key,) if key], sorted(hashed), whose)
+
+
+def _overload_filters(arm: Arm) -> set[str]:
+    """Return the names of the HTTP filters by which the arm's proxy refuses requests."""
+    return {f"envoy.filters.http.{key}" for key in OVERLOAD_FILTERS if getattr(arm, key) is not None}
 
 
 def _values(tree: Any, key: str) -> Iterator[Any]:

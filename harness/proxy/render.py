@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from harness.events.context import Endpoint
 from harness.events.schedule import delays_kept_by
@@ -15,6 +15,7 @@ from harness.plan.cells import CellPlan
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.tls import TlsFiles
+from harness.record.access_log import ACCESS_LOG, CONNECTION_LOG, json_log_format, log_format
 from harness.spec.arm import MAX_STREAMS, RETRY_ON, Arm, ProxyHealthCheck
 
 LISTENER = "lab"
@@ -27,10 +28,19 @@ MAX_REQUESTS = 100_000  # so high that it never limits
 
 @dataclass(frozen=True)
 class EnvoyFiles:
-    """The files of one Envoy: all in `folder`, except the access log."""
+    """The files of one Envoy: all in `folder`, except the access log.
+
+    log_as_json: whether the access log of requests has JSON objects, for other programs than the lab.
+    """
 
     folder: Path
     access_log: Path
+    log_as_json: bool = False
+
+    @classmethod
+    def of_cell(cls, folder: Path, arm: Arm) -> Self:
+        """Return the files of a cell's Envoy, with the cell's folder."""
+        return cls(folder / "envoy", folder / (ACCESS_LOG if arm.route == "envoy" else CONNECTION_LOG))
 
     @property
     def config(self) -> Path:
@@ -67,11 +77,14 @@ def render(
         **_health(arm),
         idle_timeout_s=arm.idle_timeout_s or IDLE_TIMEOUT_S[arm.route],
         max_requests=arm.circuit_breaker.max_requests if arm.circuit_breaker else MAX_REQUESTS,
+        adaptive=arm.adaptive_concurrency,
+        admission=arm.admission_control,
         max_streams=MAX_STREAMS,
         max_connection_age_s=arm.max_connection_age_s or MAX_CONNECTION_AGE_S,
         listen={"host": host, "port": int(port)},
         admin_socket=admin_socket and str(admin_socket),
         access_log=str(files.access_log),
+        log_format=json_log_format() if files.log_as_json else log_format(),
         endpoints_folder=str(files.endpoints_folder),
         tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},
     )

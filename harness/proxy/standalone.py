@@ -87,7 +87,7 @@ def _serve(given: argparse.Namespace, folder: Path) -> NoReturn:
     """Run Envoy and update its endpoints. Raises KeyboardInterrupt after a signal, LabError if Envoy ends."""
     plan = proxy_plan(load_experiment(given.experiment), given.arm)
     tls = make_certificate(folder / "tls")
-    files = EnvoyFiles(folder / "envoy", given.access_log)
+    files = EnvoyFiles(folder / "envoy", given.access_log, log_as_json=True)
     updater = _EndpointUpdater(given.replicas, files, plan)
     updater.update()
     files.config.write_text(render(plan.arm, files, tls, given.listen))
@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("/dev/null"),
         metavar="FILE",
-        help="one JSON line a request, as in a run's access.jsonl (default: none)",
+        help="one JSON object a request, with the fields of a run's proxy.parquet (default: none)",
     )
     return parser
 

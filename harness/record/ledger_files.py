@@ -1,7 +1,8 @@
 """The ledgers of proxy and replicas: as written while measuring, and as one table each once a cell has ended.
 
-While a cell runs, each replica appends to a CSV file and Envoy to a JSON log. When it has ended, they become
-replicas.parquet and proxy.parquet. A run that was killed keeps the files as written; both read the same.
+While a cell runs, each replica appends to a CSV file and Envoy to its access log. When it has ended, they
+become replicas.parquet and proxy.parquet. A run that was killed keeps the files as written; both read the
+same.
 """
 
 from __future__ import annotations
@@ -10,48 +11,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import UserError
+from harness.record.access_log import ACCESS_LOG, CONNECTION_LOG, PROXY_COLUMNS, scan_access_log
 from harness.record.record_file import there_is
 from harness.record.tables import (
     REPLICA_COLUMNS,
     Columns,
-    by_request,
     scan_csv,
-    scan_json_lines,
     scan_rows,
-    sink_whole,
+    store_by_request,
 )
 
 if TYPE_CHECKING:
     import polars as pl
 
-ACCESS_LOG = "access.jsonl"
 PROXY_STEM, REPLICAS_STEM = "proxy", "replicas"
 
 REPLICAS_COLUMNS: Columns = {"replica": str, **REPLICA_COLUMNS}
-
-# Of envoy/proxy.yaml.j2, in its order. `request_id` and `start` are text there.
-_LOGGED: Columns = {
-    "request_id": str,
-    "path": str,
-    "start": str,
-    "duration_ms": int,
-    "duration_us": int,
-    "http": int,
-    "grpc": str,
-    "details": str,
-    "flags": str,
-    "cluster": str,
-    "upstream": str,
-    "attempts": int,
-    "bytes_in": int,
-    "bytes_out": int,
-    "connection": int,
-    "upstream_connection": int,
-}
-PROXY_COLUMNS: Columns = {
-    **{name: int if name == "request_id" else kind for name, kind in _LOGGED.items() if name != "start"},
-    "start_unix_ns": int,
-}
 
 
 def replica_csv(folder: Path, replica: str) -> Path:
@@ -59,20 +35,18 @@ def replica_csv(folder: Path, replica: str) -> Path:
     return folder / f"{replica}.csv"
 
 
-def store_ledgers(folder: Path, replicas: Iterable[str], *, requests_logged: bool) -> None:
+def store_ledgers(folder: Path, replicas: Iterable[str]) -> None:
     """Turn the finished ledgers of a cell into tables, and remove the files as written.
 
-    `requests_logged`: whether the proxy's log is one of requests; one of connections stays as it is. Raises
-    UserError naming the file that does not hold what it should.
+    A log of connections stays as it is. Raises UserError naming the file that does not hold what it should.
     """
     csvs = [replica_csv(folder, name) for name in replicas if there_is(replica_csv(folder, name))]
     if csvs:
         names = [path.stem for path in csvs]
-        rows = by_request(_written_by_replicas(folder, names))
-        sink_whole(rows, folder / f"{REPLICAS_STEM}.parquet", csvs)
+        store_by_request(_written_by_replicas(folder, names), folder / f"{REPLICAS_STEM}.parquet", csvs)
     log = folder / ACCESS_LOG
-    if requests_logged and there_is(log):
-        sink_whole(by_request(_written_by_proxy(log)), folder / f"{PROXY_STEM}.parquet", [log])
+    if there_is(log):
+        store_by_request(scan_access_log(log), folder / f"{PROXY_STEM}.parquet", [log])
 
 
 def scan_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame | None:
@@ -84,15 +58,21 @@ def scan_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame | None:
 
 
 def scan_proxy(folder: Path) -> pl.LazyFrame | None:
-    """Return PROXY_COLUMNS of the proxy's log of requests; None where there is none.
+    """Return the proxy's ledger of requests (see scan_access_log); None where there is none.
 
-    request_id: null for a call that the lab did not send. upstream: "host:port", or null. grpc: null where
-    the proxy gave no gRPC status. duration_us: null where the answer was not sent to its end.
+    Raises UserError for a log that an earlier version has not turned into a table.
     """
     if there_is(folder / f"{PROXY_STEM}.parquet"):
         return scan_rows(folder, PROXY_STEM, PROXY_COLUMNS)
-    log = folder / ACCESS_LOG
-    return _written_by_proxy(log) if there_is(log) else None
+    log, earlier = folder / ACCESS_LOG, folder / CONNECTION_LOG
+    if there_is(log):
+        return scan_access_log(log)
+    if there_is(earlier):
+        raise UserError(
+            f"{earlier}: an access log of a cell that lb-lab 0.3.0 has not finished; install lb-lab 0.3.0 to "
+            "read it, or run the experiment again"
+        )
+    return None
 
 
 def _written_by_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame:
@@ -103,16 +83,4 @@ def _written_by_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame:
             pl.lit(name).alias("replica"), *REPLICA_COLUMNS
         )
         for name in replicas
-    )
-
-
-def _written_by_proxy(log: Path) -> pl.LazyFrame:
-    import polars as pl
-
-    # "%s.%9f": without its point, the number of nanoseconds.
-    start = pl.col("start").str.replace(".", "", literal=True).cast(pl.Int64, strict=False)
-    return (
-        scan_json_lines(log, _LOGGED)
-        .with_columns(pl.col("request_id").cast(pl.Int64, strict=False), start.alias("start_unix_ns"))
-        .select(*PROXY_COLUMNS)
     )

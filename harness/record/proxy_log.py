@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from harness.record.ledger_files import PROXY_COLUMNS
+from harness.record.access_log import PROXY_COLUMNS
 from harness.record.record_file import Record, own_folder, read_record, there_is, whole_file, write_record
 from harness.record.tables import scan_rows
 

@@ -13,13 +13,18 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from harness.errors import UserError, did_you_mean
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.output.safe_text import visible
+from harness.plan.search import Bracket
 from harness.record.record_file import write_text
-from harness.record.summary import ArmSummary, Figure, Figures, Summary
+from harness.record.summary import Figure, Summary
 
 CSV_COLUMNS = ("experiment", "run", "arm", "repeat", "metric", "unit", "value", "at_least")
 PREFIX = "lb_lab_"
+BRACKET = {
+    f"{CAPACITY}.low": "The highest rate at which the condition of the search held",
+    f"{CAPACITY}.high": "The lowest rate above it at which the condition did not hold",
+}
 VERDICTS = ("held", "refuted", "inconclusive", "measured")
 
 
@@ -34,30 +39,55 @@ class Export:
 def metrics_csv(summary: Summary) -> str:
     """Return one row for each metric of each arm, and of each of its repeats.
 
-    repeat is empty for the median over the repeats. value is empty where the metric is not defined; at_least
-    then says what it is at least, if that is known.
+    Of a search, the arms as run come first, then the arms of the file with their capacities. repeat is empty
+    for the median over the repeats. value is empty where the metric is not defined; at_least then says what
+    it is at least, if that is known.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for arm, measured in summary.arms.items():
-        for repeat, figures in _with_repeats(measured):
-            for name, value in figures.metrics.items():
-                shown = "" if value is None or math.isinf(value) else repr(value)
-                least = figures.at_least.get(name)
-                known = "" if least is None else repr(least)
-                of = (summary.experiment, summary.run, arm, repeat, name, _unit(name))
-                writer.writerow([*of, shown, known])
+    for figures in _figures(summary):
+        for name, value in figures.metrics.items():
+            shown = "" if value is None or math.isinf(value) else repr(value)
+            least = figures.at_least.get(name)
+            known = "" if least is None else repr(least)
+            of = (summary.experiment, summary.run, figures.arm, figures.repeat, name, _unit(name))
+            writer.writerow([*of, shown, known])
     return out.getvalue()
 
 
-def _with_repeats(arm: ArmSummary) -> Iterator[tuple[str, Figures]]:
-    yield "", arm
-    for one in arm.repeats:
-        yield str(one.repeat), one
+@dataclass(frozen=True)
+class _Figures:
+    """The metrics of an arm: medians over the repeats, or those of one. repeat: empty of medians."""
+
+    arm: str
+    repeat: str
+    metrics: Mapping[str, Figure]
+    at_least: Mapping[str, float]
+
+
+def _figures(summary: Summary) -> Iterator[_Figures]:
+    """Yield those of the arms as run, then those of the arms of a search, each with its repeats."""
+    for arm, measured in summary.arms.items():
+        yield _Figures(arm, "", measured.metrics, measured.at_least)
+        for one in measured.repeats:
+            yield _Figures(arm, str(one.repeat), one.metrics, one.at_least)
+    for arm, found in () if summary.search is None else summary.search.arms.items():
+        yield _capacity(arm, "", found.low, found.high)
+        for search in found.repeats:
+            yield _capacity(arm, str(search.repeat), search.low, search.high)
+
+
+def _capacity(arm: str, repeat: str, low: float | None, high: float | None) -> _Figures:
+    """Return the capacity and its bracket. The capacity is known where both ends are."""
+    bracket = Bracket(low or 0.0, math.inf if high is None else high)
+    ends: dict[str, Figure] = dict(zip(BRACKET, (low, high), strict=True))
+    middle = bracket.middle if bracket.is_closed else None
+    return _Figures(arm, repeat, {CAPACITY: middle, **ends}, {} if low is None or middle else {CAPACITY: low})
 
 
 def _unit(metric: str) -> str:
+    metric = CAPACITY if metric in BRACKET else metric
     return METRICS[metric].unit if metric in METRICS else ""
 
 
@@ -81,12 +111,12 @@ def openmetrics(summary: Summary) -> str:
 
 def _medians(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int | float]]]]:
     """Yield each metric that is defined in an arm: its name, and [(arm, median over the repeats)]."""
-    for name in dict.fromkeys(name for arm in summary.arms.values() for name in arm.metrics):
-        found = [
-            (arm, value) for arm, one in summary.arms.items() if (value := one.metrics.get(name)) is not None
-        ]
-        if found:
-            yield name, found
+    found: dict[str, list[tuple[str, int | float]]] = {}
+    for figures in _figures(summary):
+        for name, value in figures.metrics.items():
+            if not figures.repeat and value is not None:
+                found.setdefault(name, []).append((figures.arm, value))
+    yield from found.items()
 
 
 def otlp(summary: Summary) -> str:
@@ -143,9 +173,10 @@ def family_name(metric: str) -> str:
 
 
 def _help(metric: str) -> str:
-    if metric not in METRICS:
+    if metric not in METRICS and metric not in BRACKET:
         return metric
-    return f"{METRICS[metric].meaning} ({METRICS[metric].unit}). Median over the repeats"
+    meaning = BRACKET[metric] if metric in BRACKET else METRICS[metric].meaning
+    return f"{meaning} ({_unit(metric)}). Median over the repeats"
 
 
 def _labels(summary: Summary, **own: str) -> str:

@@ -154,7 +154,7 @@ class CellRun:
                 elapsed_s = time.monotonic() - started_s
                 status = LoadStatus.read(self._folder)
                 if not confirmed and status.state in PLAYING:
-                    confirm_clients(self._plan, self._folder)
+                    confirm_clients(self._plan, live)
                     confirmed = True
                 progress.load(elapsed_s, status)
                 self._wall_clock.look()
@@ -241,7 +241,7 @@ class CellRun:
         try:
             # Replicas that joined while measuring are in the live cell only.
             names = self._live.replicas if self._live else ()
-            store_ledgers(self._folder, names, requests_logged=record.route == "envoy")
+            store_ledgers(self._folder, names)
         except UserError as error:
             # A cell that has failed says why. Its ledgers stay as they were written.
             if record.status != "failed":

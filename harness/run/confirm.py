@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +18,8 @@ from harness.spec.experiment import Arm, Experiment
 from harness.testbed.base import LiveCell
 from lb.policies import ClientRetries, service_config
 from lb.settings import ClientSettings
+from lb.subsets import settings_of_client
+from lb.target import resolver_target
 from load.order import CHANNELS_FILE
 from services import lab_control_pb2 as lab
 from services.lab_control_pb2_grpc import LabControlStub
@@ -45,6 +47,8 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         keepalive_ms=arm.keepalive_ms,
         message_gap_ms=work.message_gap_ms,
         await_each_answer=arm.await_each_answer,
+        subset_size=arm.subsetting.size if arm.subsetting else 0,
+        subset_by=arm.subsetting.by if arm.subsetting else "deterministic",
         dns_interval_ms=arm.dns_interval_ms,
         reconnect_backoff_ms=arm.reconnect_backoff_ms,
         payload_bytes=work.payload_bytes,
@@ -114,7 +118,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
                 f"there are: {', '.join(live.replicas)}"
             )
     elif live.envoy is not None:
-        files = EnvoyFiles(live.folder / "envoy", live.folder / "access.jsonl")
+        files = EnvoyFiles.of_cell(live.folder, plan.arm)
         confirm_envoy(live.envoy, files.config, live.replicas, plan.arm)
     elif plan.arm.has_proxy:
         raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
@@ -164,13 +168,14 @@ def _first_difference(planned: dict[str, Any], live: dict[str, Any], place: str 
     return None
 
 
-def confirm_clients(plan: CellPlan, folder: Path) -> None:
+def confirm_clients(plan: CellPlan, live: LiveCell) -> None:
     """Compare what the load processes read back from gRPC after connecting, before the first call.
 
     Each process numbers its own subchannels. Raises LabError naming the first client whose policy or
     connections are not the planned ones.
     """
-    arm, log = plan.arm, folder / "logs" / "load.log"
+    arm, folder = plan.arm, live.folder
+    log = folder / "logs" / "load.log"
     policy = traits_of(arm.route, arm.policy, arm.options).channel_policy
     seen_by: dict[str, set[int]] = defaultdict(set)
     clients = json.loads((folder / CHANNELS_FILE).read_text())
@@ -178,6 +183,8 @@ def confirm_clients(plan: CellPlan, folder: Path) -> None:
         from harness.proxy.xds import XdsFiles, confirm_xds
 
         confirm_xds(arm, XdsFiles(folder / "xds"), [one["xds"] for one in clients if one["xds"]])
+    if arm.subsetting is not None:
+        _confirm_subsets(plan, live, clients)
     for client in clients:
         seen = seen_by[client.get("worker", "")]
         name, subchannels = f"client {client['client']}", set(client["subchannels"])
@@ -188,3 +195,19 @@ def confirm_clients(plan: CellPlan, folder: Path) -> None:
         if arm.connections == "shared" and seen and subchannels and not seen & subchannels:
             raise LabError(f"{name} has connections of its own, planned: shared ones; see {log}")
         seen |= subchannels
+
+
+def _confirm_subsets(plan: CellPlan, live: LiveCell, clients: Sequence[dict[str, Any]]) -> None:
+    """Compare the addresses to which the clients' channels connect with the planned subsets.
+
+    All together: gRPC does not number the channels in the order in which clients opened them.
+    """
+    settings = replace(client_settings(plan, live, 0), draw=plan.load.draw)
+    planned = Counter(resolver_target(settings_of_client(settings, one["client"]).target) for one in clients)
+    found = Counter(target for one in clients for target in one["targets"])
+    if missing := planned - found:
+        other = next(iter(found - planned), "nothing else")
+        where = live.folder / "logs" / "load.log"
+        raise LabError(
+            f"no client connects to the subset {next(iter(missing))}, but one to {other}; see {where}"
+        )

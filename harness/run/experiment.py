@@ -1,7 +1,7 @@
 """The story of one experiment: start, confirm, warm up, measure, stop, judge, report."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from harness.interrupt import one_interrupt
 from harness.leftovers.scratch import remove_abandoned
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan, cells_at_least, plan_cells
+from harness.plan.dask_pool import pool_at
+from harness.plan.pool import Pool
 from harness.plan.run_options import RunOptions
 from harness.record.machine_costs import remember_costs
 from harness.record.manifest import ExternalFields, LoadProcesses, Manifest
@@ -25,10 +27,11 @@ from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
 from harness.run.repeats import Claims, Rounds, by_repeat, planned_rounds
-from harness.run.simulated_cell import SimulatedCellRun
+from harness.run.simulated_cell import ComputedCells, SimulatedCellRun
 from harness.run.stored_experiment import stored_experiment
 from harness.spec.experiment import Experiment
 from harness.spec.locust_workload import CLOSED_LOOP_NOTE
+from harness.testbed.base import Testbed
 from harness.testbed.choice import FoundTestbed, find_testbed
 
 Judged = Callable[[Path, Summary], None]
@@ -92,7 +95,7 @@ def measure_and_report(
         confirm_free("127.0.0.1", options.web_port, problem, "name another")
         say(f"Locust's page, while a cell runs: http://127.0.0.1:{options.web_port}/", error=True)
     remove_abandoned()
-    with one_interrupt(), shared_secret(options.load) as load:
+    with one_interrupt(), shared_secret(options.load) as load, pool_at(options.dask) as pool:
         if load.expect_workers:
             say(workers_to_start(options.load, load), error=True)
         options = replace(options, load=load)
@@ -104,8 +107,11 @@ def measure_and_report(
                 beside,
             )
         with _recorded(writer), Predictor(writer, options.prediction) as predictor:
-            runs = _cell_runs(experiment, found, writer, options, predictor)
             rounds = _rounds(experiment, repeats, writer, predictor)
+            if found.make is None:
+                runs, rounds = _simulated(experiment, rounds, writer, pool)
+            else:
+                runs = _cell_runs(experiment, found.make(writer.path / "logs"), writer, options, predictor)
             _measure(experiment, rounds, runs, writer, options)
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
@@ -124,21 +130,30 @@ def measure_and_report(
 @contextmanager
 def _cell_runs(
     experiment: Experiment,
-    found: FoundTestbed,
+    parts: AbstractContextManager[Testbed],
     writer: RunWriter,
     options: RunOptions,
     predictor: Predictor,
 ) -> Iterator[NewRun]:
-    """Start the testbed, if there is one, and yield a function: planned cell -> its run.
+    """Start the testbed, and yield a function: planned cell -> its run.
 
     The parts of the first cell start while the run is predicted. Its load waits until that has ended, because
     a prediction takes a core.
     """
-    if found.make is None:
-        yield lambda plan: SimulatedCellRun(experiment, plan, writer)
-        return
-    with found.make(writer.path / "logs") as testbed:
+    with parts as testbed:
         yield lambda plan: CellRun(experiment, plan, testbed, writer, options, predictor.finish)
+
+
+def _simulated(
+    experiment: Experiment, rounds: Rounds, writer: RunWriter, pool: Pool
+) -> tuple[AbstractContextManager[NewRun], Rounds]:
+    """Return the same for cells that are computed in the pool, and the rounds, each computed ahead."""
+    computed = ComputedCells(experiment, pool)
+
+    def new_run(plan: CellPlan) -> SimulatedCellRun:
+        return SimulatedCellRun(experiment, plan, writer, computed)
+
+    return nullcontext(new_run), computed.ahead(rounds)
 
 
 def _rounds(

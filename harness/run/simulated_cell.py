@@ -1,43 +1,71 @@
 """The story of one simulated cell: plan, compute, write the ledgers. Nothing is started."""
 
-from harness.errors import UserError
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan
+from harness.plan.pool import Pool
 from harness.record.event_log import EVENTS, CellStarted, Collected, Line, LoadEnded, LoadStarted, line_text
 from harness.record.run_directory import RunWriter
 from harness.run.epoch import read_epoch
 from harness.run.planned_record import planned_record
 from harness.run.progress import RunProgress
+from harness.run.repeats import Rounds
 from harness.spec.experiment import Experiment
+
+if TYPE_CHECKING:
+    from harness.testbed.simulated.computed import ComputedCell
+
+
+class ComputedCells:
+    """Has the cells of each round computed in a pool, side by side if it can do that."""
+
+    def __init__(self, experiment: Experiment, pool: Pool) -> None:
+        self._experiment, self._pool = experiment, pool
+        self._coming: Iterator[ComputedCell] = iter(())
+
+    def ahead(self, rounds: Rounds) -> Rounds:
+        """Yield the rounds. What `next_cell` returns is then in the order of their cells."""
+        from harness.testbed.simulated.computed import compute
+        from simulator.compiled import is_compiled
+
+        if not self._pool.is_elsewhere and not is_compiled("engine.run"):
+            say("the simulator is compiled, once for each version: about 30 s of one core", error=True)
+        shared = self._pool.share(self._experiment)
+        for cells in rounds:
+            self._coming = self._pool.map(compute, [shared] * len(cells), cells)
+            yield cells
+
+    def next_cell(self) -> ComputedCell:
+        """Return the outcome of the next cell."""
+        return next(self._coming)
 
 
 class SimulatedCellRun:
-    """Simulates one planned cell and leaves the record that a measured one would leave."""
+    """Takes the outcome of one planned cell, and leaves the record that a measured one would leave."""
 
-    def __init__(self, experiment: Experiment, plan: CellPlan, writer: RunWriter) -> None:
+    def __init__(
+        self, experiment: Experiment, plan: CellPlan, writer: RunWriter, computed: ComputedCells
+    ) -> None:
         self._experiment = experiment
         self._plan = plan
         self._writer = writer
+        self._computed = computed
         self._folder = writer.cell(plan.arm_name, plan.repeat)
         self._record = planned_record(experiment, plan, writer.manifest, read_epoch())
 
     def run(self, _progress: RunProgress) -> int:
-        """Simulate the cell and write its record; return the number of calls that were made."""
+        """Write the record of the cell; return the number of calls that were made."""
         from harness.testbed.simulated.ledgers import SimulatedCell, write_ledgers
-        from harness.testbed.simulated.model import calls_of, happenings, replica_names, system_of
+        from harness.testbed.simulated.model import happenings, replica_names
         from harness.testbed.simulated.timeline import lines_of
-        from simulator.compiled import is_compiled
-        from simulator.simulation import simulate
 
         experiment, plan, record = self._experiment, self._plan, self._record
-        system = system_of(experiment, plan)
-        calls, request_ids = calls_of(experiment, plan)
-        if not is_compiled("engine.run"):
-            say("the simulator is compiled, once for each version: about 30 s of one core", error=True)
-        try:
-            outcome = simulate(system, calls)
-        except ValueError as error:
-            raise UserError(f"{experiment.name}: {error}") from error
+        computed = self._computed.next_cell()
+        system, outcome = computed.system, computed.outcome
         names = replica_names(experiment, plan)
         record.replicas = {
             name: replica.address for name, replica in zip(names, system.replicas, strict=True)
@@ -45,7 +73,7 @@ class SimulatedCellRun:
         record.measure_start_ns = outcome.measure_start_ns
         record.measure_end_ns = outcome.measure_start_ns + round(plan.workload.duration_s * 1e9)
         cell = SimulatedCell(
-            *(calls, outcome, request_ids, system.costs),
+            *(computed.calls, outcome, computed.request_ids, system.costs),
             replicas=record.replicas,
             route=record.route,
             epoch_unix_ns=record.epoch_unix_ns,

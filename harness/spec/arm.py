@@ -25,7 +25,8 @@ from harness.fields import (
     Skew,
 )
 from harness.spec.rate import RateOverTime
-from services.settings import ReplicaSettings, Server
+from lb.settings import SubsetBy
+from services.settings import ReplicaSettings, Server, Shedding
 
 # Streams that a connection to the proxy may have at once on route envoy: an ALB's limit.
 MAX_STREAMS = 128
@@ -131,6 +132,17 @@ class OutlierDetection(Model):
     )
 
 
+class Subsetting(Model):
+    """Each client connects to some of the replicas only."""
+
+    size: int = Field(ge=1, le=256, description="number of replicas that a client connects to")
+    by: SubsetBy = Field(
+        default="deterministic",
+        description="deterministic (default): clients are dealt out so that all replicas have equally many; "
+        "random: each client draws its replicas",
+    )
+
+
 class CircuitBreaker(Model):
     """The proxy's limit on active requests to all replicas together."""
 
@@ -139,6 +151,76 @@ class CircuitBreaker(Model):
         le=1_000_000,
         description="maximum of active requests, for each target group; the proxy refuses more with "
         "UNAVAILABLE",
+    )
+
+
+class AdaptiveConcurrency(Model):
+    """The proxy's limit on requests in flight, which it finds itself (Envoy's gradient controller)."""
+
+    update_interval_ms: int = Field(
+        default=100,
+        ge=10,
+        le=60_000,
+        description="time between two computations of the limit (default 100)",
+    )
+    buffer_percent: float = Field(
+        default=25,
+        gt=0,
+        le=100,
+        allow_inf_nan=False,
+        description="by how much latency may exceed its minimum before the limit falls (default 25, Envoy's)",
+    )
+    min_latency_interval_s: float = Field(
+        default=60,
+        ge=0.1,
+        le=3600,
+        allow_inf_nan=False,
+        description="time between two measurements of the minimum latency (default 60)",
+    )
+    min_latency_requests: int = Field(
+        default=50,
+        ge=1,
+        le=100_000,
+        description="requests of which the minimum latency is taken (default 50, Envoy's)",
+    )
+    min_concurrency: int = Field(
+        default=3,
+        ge=1,
+        le=100_000,
+        description="requests in flight while the minimum latency is measured; the proxy refuses the others "
+        "(default 3, Envoy's)",
+    )
+    max_concurrency: int = Field(
+        default=1000, ge=1, le=1_000_000, description="the highest limit (default 1000, Envoy's)"
+    )
+
+
+class AdmissionControl(Model):
+    """The proxy refuses a part of the requests while too few of them succeed (client-side throttling)."""
+
+    window_s: int = Field(
+        default=30, ge=1, le=3600, description="seconds over which success is counted (default 30, Envoy's)"
+    )
+    success_percent: float = Field(
+        default=95,
+        ge=1,
+        le=100,
+        allow_inf_nan=False,
+        description="share of successes below which requests are refused (default 95, Envoy's)",
+    )
+    aggression: float = Field(
+        default=1,
+        ge=1,
+        le=100,
+        allow_inf_nan=False,
+        description="a higher one refuses more: the exponent is 1 / aggression (default 1, Envoy's)",
+    )
+    max_refused_percent: float = Field(
+        default=80,
+        gt=0,
+        le=100,
+        allow_inf_nan=False,
+        description="maximum share of requests that are refused (default 80, Envoy's)",
     )
 
 
@@ -210,6 +292,10 @@ class Arm(Model):
         le=3_600_000,
         description="discovery dns: minimum time between two DNS queries (default: gRPC's 30000)",
     )
+    subsetting: Subsetting | None = Field(
+        default=None,
+        description="each client connects to some of the replicas only (default: to all); route direct",
+    )
     compression: Literal["none", "gzip", "deflate"] = Field(
         default="none", description="compression of the clients' messages (default none)"
     )
@@ -257,6 +343,18 @@ class Arm(Model):
     )
     circuit_breaker: CircuitBreaker | None = Field(
         default=None, description="the proxy's limit on active requests (default: no limit); route envoy"
+    )
+    adaptive_concurrency: AdaptiveConcurrency | None = Field(
+        default=None,
+        description="the proxy's limit on active requests, which follows the latency (default: none); route "
+        "envoy",
+    )
+    admission_control: AdmissionControl | None = Field(
+        default=None,
+        description="the proxy refuses requests while too many fail (default: none); route envoy",
+    )
+    shedding: Shedding | None = Field(
+        default=None, description=ReplicaSettings.model_fields["shedding"].description
     )
     server: Server = Field(
         default="asyncio",

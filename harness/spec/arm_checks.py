@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import did_you_mean
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, options_of, replicas_problem, traits_of
-from harness.spec.arm import FACTORS, OPTIONS_PREFIX, RETRY_ON, Arm, Retries, variants_of_arm
+from harness.spec.arm import FACTORS, OPTIONS_PREFIX, RETRY_ON, Arm, Retries, Subsetting, variants_of_arm
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, nested_problem, shown
 from harness.spec.yaml_file import Where, dotted
@@ -92,6 +92,8 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
         path = (*where, key)
         value = _shown(getattr(arm, key))
         yield Problem((path,), f"{dotted(path)}: {value} changes nothing: {reason}; leave it out")
+    if arm.subsetting is not None:
+        yield from _subset_problems(experiment, where, arm, arm.subsetting)
     yield from _stream_problems(experiment, where, arm)
     yield from _server_problems(experiment, where, arm)
     if arm.retries is not None:
@@ -104,6 +106,23 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
         path = (*where, "rate_per_s")
         wrong = "the workload is a closed loop (think_time_ms); expected no rate"
         yield Problem((path,), f"{dotted(path)}: {wrong}")
+
+
+def _subset_problems(
+    experiment: ExperimentModel, where: Where, arm: Arm, subsetting: Subsetting
+) -> Iterator[Problem]:
+    """Yield the problems of subsets that are no smaller than the whole, or that the arm cannot have."""
+    path, count = (*where, "subsetting"), experiment.replicas.count
+    if subsetting.size >= count:
+        wrong = f"{subsetting.size}: expected fewer than there are replicas, which is {count}"
+        paths = ((*path, "size"), ("replicas", "count"))
+        yield Problem(paths, f"{dotted(paths[0])}: {wrong}")
+    if arm.discovery == "dns":
+        yield Problem((path,), f"{dotted(path)}: a name server gives clients all addresses; leave one out")
+    if arm.connections == "shared":
+        yield Problem((path,), f"{dotted(path)}: clients with subsets share no connection; leave one out")
+    if experiment.workload.locustfile is not None:
+        yield Problem((path,), f"{dotted(path)}: users of a Locust file have no subsets; leave one out")
 
 
 def _retry_problems(where: Where, retries: Retries, route: str) -> Iterator[Problem]:
@@ -174,6 +193,8 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     if arm.wait_for_ready and arm.route == "xds":
         yield "wait_for_ready", "it belongs to a service config, which the control plane replaces"
     yield from _proxy_keys_without_proxy(arm)
+    if arm.subsetting is not None and arm.route != "direct":
+        yield "subsetting", "only the clients of route 'direct' know all addresses"
     if arm.discovery == "dns" and arm.has_proxy:
         yield "discovery", "the clients call the proxy's one address"
     elif arm.discovery == "dns" and arm.route == "xds":
@@ -195,7 +216,8 @@ def _proxy_keys_without_proxy(arm: Arm) -> Iterator[tuple[str, str]]:
     for key in keys if not arm.has_proxy else ():
         if getattr(arm, key) is not None:
             yield key, f"route '{arm.route}' has no proxy"
-    for key in ("outlier_detection", "circuit_breaker") if arm.route != "envoy" else ():
+    of_calls = ("outlier_detection", "circuit_breaker", "adaptive_concurrency", "admission_control")
+    for key in of_calls if arm.route != "envoy" else ():
         if getattr(arm, key) is not None:
             yield key, "only the proxy of route 'envoy' sees single calls"
 

@@ -121,7 +121,11 @@ class Replicas(WorkSettings, Count):
 
         Raises pydantic's ValidationError for a setting that the arm's kind of server does not support.
         """
-        of_arm = {"server": arm.server, "max_connection_age_ms": arm.replica_connection_age_ms}
+        of_arm = {
+            "server": arm.server,
+            "shedding": arm.shedding,
+            "max_connection_age_ms": arm.replica_connection_age_ms,
+        }
         return ReplicaSettings.model_validate(self._document(name) | of_arm)
 
     def _document(self, name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ cannot grow in memory beyond its own size, and it cannot create objects.
 import stat
 import warnings
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,7 @@ def read_tree(path: Path, label: str, *, stored: bool = False) -> Tree:
     """
     text = _read_text(path, label)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            node = YAML(typ="safe", pure=True).compose(text)
+        node = _composed(text)
     except MarkedYAMLError as error:
         raise UserError(f"{label}:{_line_of(error)}: not valid YAML: {_one_line(error)}") from None
     except RecursionError:
@@ -73,6 +72,15 @@ def read_tree(path: Path, label: str, *, stored: bool = False) -> Tree:
         )
     lines: dict[Where, int] = {(): _line(node)}
     return Tree(_Builder(label, lines, stored).mapping(node, ()), lines)
+
+
+@lru_cache(maxsize=64)
+def _composed(text: str) -> Node | None:
+    """Return the parsed text. A command reads a file several times, and parsing takes longest."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        node: Node | None = YAML(typ="safe", pure=True).compose(text)
+    return node
 
 
 def dump_tree(value: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ class CellFleet(Fleet):
         self.live = LiveCell(context.folder, replicas={}, controls={})
         self.context = context
         self._has_proxy = context.plan.arm.has_proxy
-        self._files = EnvoyFiles(context.folder / "envoy", context.folder / "access.jsonl")
+        self._files = EnvoyFiles.of_cell(context.folder, context.plan.arm)
         self._admin_socket = admin_socket
         self._name_server: NameServer | None = None
         self._control_plane: XdsControl | None = None

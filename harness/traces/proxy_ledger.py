@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from harness.errors import UserError
-from harness.record.ledger_files import PROXY_COLUMNS
+from harness.record.access_log import PROXY_COLUMNS
 from harness.record.proxy_log import LogKind, ProxyLogRecord, write_proxy_log
 from harness.record.run_directory import Cell, Run
 from harness.record.tables import column_types

@@ -52,7 +52,7 @@ def start_envoy_process(
     listen: str = ANY_ADDRESS,
 ) -> EnvoyProcess:
     """Start Envoy for `arm` with replicas (name -> "host:port"); return when its admin interface answers."""
-    files = EnvoyFiles(folder / "envoy", folder / "access.jsonl")
+    files = EnvoyFiles(folder / "envoy", folder / "access.log")
     files.folder.mkdir(parents=True, exist_ok=True)
     files.admin_address.unlink(missing_ok=True)
     write_endpoints(files, endpoints_of(addresses), arm)

@@ -2,7 +2,7 @@
 
 import fcntl
 
-from harness.plan.fleet_forecast import RULES, FleetForecast
+from harness.plan.fleet_forecast import RULES, FleetForecast, simulate
 from harness.plan.question import FleetQuestion
 from simulator.compiled import cache_folder
 
@@ -10,4 +10,4 @@ with (cache_folder() / "lock").open("w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     forecast = FleetForecast(FleetQuestion(2, 10, 0, 2, 40, seconds=1))
     for rule in RULES:
-        forecast.simulate(rule, forecast.draws[0])
+        simulate(forecast.question, rule, forecast.draws[0])

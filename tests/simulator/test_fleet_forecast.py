@@ -7,7 +7,7 @@ import pytest
 
 import tests.simulator.forecast_kernels  # noqa: F401
 from harness.errors import UserError
-from harness.plan.fleet_forecast import RULES, FleetForecast, Rule, confirm_memory, memory_bytes
+from harness.plan.fleet_forecast import RULES, FleetForecast, Rule, confirm_memory, memory_bytes, simulate
 from harness.plan.question import FleetQuestion, Objective
 
 QUESTION = FleetQuestion(600, 1500, 0.8, 12, 40, objective=Objective("p99", 300))
@@ -35,20 +35,20 @@ def test_the_issues_example() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_every_request_goes_to_a_target_and_has_a_latency(small: FleetForecast, rule: Rule) -> None:
-    found = small.simulate(rule, small.draws[0])
+    found = simulate(SMALL, rule, small.draws[0])
     assert found.requests.sum() == found.latencies.sum() > 200
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_more_load_is_never_better(small: FleetForecast, rule: Rule) -> None:
-    p99 = [small.simulate(rule, small.draws[0], rate).latency_ms("p99") for rate in (20, 100, 400)]
+    p99 = [simulate(SMALL, rule, small.draws[0], rate).latency_ms("p99") for rate in (20, 100, 400)]
     assert p99 == sorted(p99)
 
 
 def test_turns_are_even_and_bounded_hashing_is_between_them_and_hashing(small: FleetForecast) -> None:
     spread = {
         rule: np.mean(
-            [(one := small.simulate(rule, drawn).requests).max() / one.mean() for drawn in small.draws]
+            [(one := simulate(SMALL, rule, drawn).requests).max() / one.mean() for drawn in small.draws]
         )
         for rule in RULES
     }
@@ -61,7 +61,7 @@ def test_capacity_keeps_the_objective_and_more_does_not(small: FleetForecast) ->
     rate, most = answer.capacity_per_s, SMALL.targets * SMALL.target_per_s
     assert 0 < rate < most
     kept, more = (
-        [small.simulate("round_robin", drawn, rate * times).latency_ms("p99") > 400 for drawn in small.draws]
+        [simulate(SMALL, "round_robin", drawn, rate * times).latency_ms("p99") > 400 for drawn in small.draws]
         for times in (1, 1.1)
     )
     assert np.mean(kept) <= 0.05 < np.mean(more)

@@ -1,5 +1,6 @@
 """The command `plan`: its answer, its files, and every mistake in one line before anything is computed."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ LARGE = FleetQuestion(clients=600, rate_per_s=1500, skew=0.8, targets=12, servic
         ([*FLEET, "--service-time", "20"], "--service-time: '20': expected a time with a unit"),
         ([*FLEET, "--slo", "p98=3ms"], "--slo: 'p98=3ms': expected a percentile"),
         ([*FLEET, "--write", "my.txt"], "--write: my.txt: expected a file name"),
+        ([*FLEET, "--placements", "7"], "--placements: 7: expected a whole number from 8 to 100,000"),
+        ([*FLEET, "--dask", "http://a"], "--dask: 'http://a': expected the address of a dask scheduler, as "),
         (["stiky"], "no experiment is called 'stiky'; did you mean 'sticky'?"),
     ],
 )
@@ -40,6 +43,24 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"error: {message}")
     assert not list(tmp_path.iterdir())
+
+
+def test_without_the_extra_it_says_what_to_install(
+    lab_here: LabHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert lab_here("plan", *FLEET, "--dask", "127.0.0.1:8786", cwd=tmp_path) == (
+        2,
+        "",
+        "error: --dask: distributed is not installed; install the extra: pip install 'lb-lab[dask]'\n",
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_real_parts_take_no_cluster(lab_here: LabHere) -> None:
+    status, out, err = lab_here("sticky", "--dask", "127.0.0.1:8786")
+    assert (status, out) == (2, "")
+    assert err == "error: --dask: only --testbed simulated takes it, not local; give both, or neither\n"
 
 
 def test_no_file_is_overwritten(lab_here: LabHere, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from harness.analysis.summary import facts_of, summarise
 from harness.cli.main import main
 from harness.errors import UserError
 from harness.plan.cells import plan_cells
+from harness.plan.pool import ThisMachine
 from harness.plan.run_options import LoadOptions, RunOptions
 from harness.record.manifest import MANIFEST, SIMULATED, Manifest
 from harness.record.run_directory import Run, RunWriter, read_run
@@ -22,7 +23,7 @@ from harness.run.progress import RunProgress
 from harness.run.provenance import host
 from harness.run.repeats import Claims, Rounds
 from harness.run.search import SearchRounds
-from harness.run.simulated_cell import SimulatedCellRun
+from harness.run.simulated_cell import ComputedCells, SimulatedCellRun
 from harness.spec.experiment import (
     Experiment,
     experiment_names,
@@ -59,10 +60,12 @@ def simulated(experiment: Experiment, folder: Path) -> Run:
     rounds: Rounds = iter([plans])
     if experiment.search is not None:
         rounds = SearchRounds(experiment, writer.path, Claims(writer.path)).rounds(lambda: None)
-    for cells in rounds:
+    computed = ComputedCells(experiment, ThisMachine())
+    progress = RunProgress(experiment, len(plans), quiet=True)
+    for cells in computed.ahead(rounds):
         writer.plan(map(planned_cell, cells))
         for plan in cells:
-            SimulatedCellRun(experiment, plan, writer).run(RunProgress(experiment, len(plans), quiet=True))
+            SimulatedCellRun(experiment, plan, writer, computed).run(progress)
             writer.seal_cell(plan.order)
     writer.finish("completed")
     return read_run(writer.path)

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, summarize_address_range
-from itertools import chain
 from pathlib import Path
 
 PREFIX = 22  # of the lab's networks: some thousand addresses
+ADDRESSES = 2 ** (32 - PREFIX)
 # Private addresses (RFC 1918). The first ones are seldom used elsewhere, so they come first.
 POOLS: tuple[tuple[IPv4Network, ...], ...] = (
     tuple(summarize_address_range(IPv4Address("10.100.0.0"), IPv4Address("10.255.255.255"))),
@@ -29,8 +29,13 @@ def free_subnets(routes: Iterable[IPv4Network], chance: random.Random) -> Iterat
     """
     taken = [route for route in routes if route.prefixlen > DEFAULT_PREFIX]
     for pool in POOLS:
-        subnets = list(chain.from_iterable(block.subnets(new_prefix=PREFIX) for block in pool))
-        chance.shuffle(subnets)
+        first = [
+            address
+            for block in pool
+            for address in range(int(block.network_address), int(block.broadcast_address), ADDRESSES)
+        ]
+        chance.shuffle(first)
+        subnets = (IPv4Network((address, PREFIX)) for address in first)
         yield from (subnet for subnet in subnets if not any(subnet.overlaps(route) for route in taken))
 
 

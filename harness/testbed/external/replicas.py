@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -114,6 +114,13 @@ def hint(target: Target, error: Any) -> str:
     return "; if it speaks TLS, add --tls" if not target.tls else "; check that --ca signed its certificate"
 
 
+class Calls(NamedTuple):
+    """What a replica has done so far: its finished calls, and where its ledger ends."""
+
+    done: int
+    ledger_end: int
+
+
 class ExternalReplicas:
     """Calls replicas at `addresses` ("host:port" each) in clear text. Always close it."""
 
@@ -129,32 +136,32 @@ class ExternalReplicas:
                 raise UserError(f"--replica {address}: {twin}; start each replica with its own --name")
             self._stubs[name], self.addresses[name] = stub, ipv4_of(address)
 
-    def calls_done(self) -> dict[str, int]:
-        """Return name -> number of finished calls.
-
-        Wait up to QUIET_TIMEOUT_S until no call is in flight.
-        """
+    def so_far(self) -> dict[str, Calls]:
+        """Return name -> its calls until now. Wait up to QUIET_TIMEOUT_S until no call is in flight."""
         deadline_s = time.monotonic() + QUIET_TIMEOUT_S
         while True:
             found = {name: _identity(self.addresses[name], stub) for name, stub in self._stubs.items()}
             quiet = all(one.calls_started == one.calls_done for one in found.values())
             if quiet or time.monotonic() > deadline_s:
-                return {name: one.calls_done for name, one in found.items()}
+                return {name: Calls(one.calls_done, one.ledger_end) for name, one in found.items()}
             time.sleep(POLL_S)
 
-    def write_ledgers(self, folder: Path, before: Mapping[str, int]) -> None:
-        """Write `folder`/NAME.csv for each replica: the rows of the calls after the first `before`[NAME].
+    def write_ledgers(self, folder: Path, before: Mapping[str, Calls]) -> None:
+        """Write `folder`/NAME.csv for each replica: the rows of the calls after those `before`[NAME].
 
         The times in the rows count from that replica's own epoch. Raises UserError if a replica does not
         answer.
         """
-        done = self.calls_done()
+        now = self.so_far()
         for name, stub in self._stubs.items():
-            if done[name] < before[name]:
+            new = now[name].done - before[name].done
+            if new < 0:
                 raise UserError(f"--replica {self.addresses[name]}: it was restarted during the cell")
-            rows = stub.GetLedger(lab.GetLedgerRequest(), timeout=LEDGER_TIMEOUT_S)
+            request = lab.GetLedgerRequest(after=before[name].ledger_end)
+            rows = stub.GetLedger(request, timeout=LEDGER_TIMEOUT_S)
             try:
-                last = deque(rows, maxlen=done[name] - before[name])
+                # A replica of an earlier version sends its whole ledger.
+                last = deque(rows, maxlen=new)
             except grpc.RpcError as error:
                 raise UserError(f"--replica {self.addresses[name]}: {failure(error)}") from error
             with (folder / f"{name}.csv").open("w", newline="") as file:

@@ -15,6 +15,7 @@ from harness.spec.experiment import Experiment
 from harness.spec.own_service import UPSTREAM_LOG
 from harness.testbed.base import LiveCell, ServiceCalls
 from harness.testbed.external.replicas import (
+    Calls,
     ExternalReplicas,
     Target,
     confirm_named,
@@ -42,7 +43,7 @@ class ExternalTestbed(LoadOnThisMachine):
         self._found = False
         self._service: ServiceCalls | None = None
         self._live: LiveCell | None = None
-        self._calls_before: dict[str, int] = {}
+        self._calls_before: dict[str, Calls] = {}
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ class ExternalTestbed(LoadOnThisMachine):
             if plan.arm.route == "envoy":  # a balancer of connections logs no requests
                 live.trace_prefix = new_prefix(time.time_ns())
         if self._named_replicas is not None:
-            self._calls_before = self._named_replicas.calls_done()
+            self._calls_before = self._named_replicas.so_far()
         self._live = live
         return live
 

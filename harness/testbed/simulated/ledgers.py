@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.record.ledger_files import PROXY_COLUMNS, PROXY_STEM, REPLICAS_COLUMNS, REPLICAS_STEM
+from harness.record.access_log import PROXY_COLUMNS
+from harness.record.ledger_files import PROXY_STEM, REPLICAS_COLUMNS, REPLICAS_STEM
 from harness.record.tables import Columns, column_types
 from harness.testbed.simulated.codes import CODES
 from lb.rows import REQUEST_COLUMNS

@@ -53,6 +53,9 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield f"server {arm.server}"
     if arm.health_check:
         yield "health_check of the client"
+    for key in ("adaptive_concurrency", "admission_control", "subsetting"):
+        if getattr(arm, key) is not None:
+            yield key
     if arm.retries is not None and arm.retries.by == "client":
         yield "retries by the client"
     if arm.retries is not None and arm.retries.budget_percent is not None:

@@ -52,6 +52,8 @@ def system_of(experiment: Experiment, plan: CellPlan) -> System:
         deadline_ns=round(plan.workload.deadline_ms * 1e6),
         seed=int.from_bytes(seed[:6]),
         changes=tuple(changes),
+        max_queue=None if arm.shedding is None else arm.shedding.max_queue,
+        deadline_aware=arm.shedding is not None and arm.shedding.deadline_aware,
         joining=new_replicas(plan.events),
         **(proxy_of(arm) if arm.route == "envoy" else {"keep_draining": keeps_draining(arm)}),
     )

@@ -42,7 +42,7 @@ class Confirmed:
 
     @property
     def files(self) -> EnvoyFiles:
-        return EnvoyFiles(self.live.folder / "envoy", self.live.folder / "access.jsonl")
+        return EnvoyFiles(self.live.folder / "envoy", self.live.folder / "access.log")
 
     def confirm(self, experiment: Experiment | None = None) -> None:
         confirm_cell(experiment or self.experiment, self.plan, self.live)

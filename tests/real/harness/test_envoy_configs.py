@@ -28,6 +28,8 @@ HEALTH: dict[str, Any] = {
     "idle_timeout_s": 1.5,
     "outlier_detection": {"consecutive_errors": 3, "ejection_ms": 400_000},
     "circuit_breaker": {"max_requests": 7},
+    "adaptive_concurrency": {"buffer_percent": 12.5, "min_latency_interval_s": 1.5, "max_concurrency": 9},
+    "admission_control": {"window_s": 2, "aggression": 1.5, "max_refused_percent": 33.3},
     "retries": {**RETRIES, "budget_percent": 12.5},
 }
 BEHIND_ENVOY = {route: POLICIES_OF_ROUTE[route] for route in PROXIED}
@@ -89,7 +91,7 @@ def validate(files: EnvoyFiles, config: str) -> subprocess.CompletedProcess[str]
 
 
 def test_envoy_refuses_a_wrong_configuration(tmp_path: Path) -> None:
-    files, arm = EnvoyFiles(tmp_path, tmp_path / "access.jsonl"), arm_of("envoy", "round_robin")
+    files, arm = EnvoyFiles(tmp_path, tmp_path / "access.log"), arm_of("envoy", "round_robin")
     write_endpoints(files, endpoints_of(REPLICAS), arm)
     assert validate(files, render(arm, files)).returncode == 0
     done = validate(files, render(arm, files).replace("round_robin.v3.RoundRobin", "no.v3.Policy"))
@@ -166,6 +168,18 @@ UNLIKE = [
         {"policy": "sticky"},
         {"policy": "sticky", "options": {"ttl_s": 9}},
         r"cookie\.ttl: planned 9.0, live 86400",
+    ),
+    (
+        "adaptive concurrency",
+        {"adaptive_concurrency": {}},
+        {"adaptive_concurrency": {"max_concurrency": 7}},
+        "max_concurrency_limit: planned 7, live 1000",
+    ),
+    (
+        "admission control",
+        {"admission_control": {"aggression": 2}},
+        {"admission_control": {}},
+        "aggression.default_value: planned 1, live 2",
     ),
     ("no retries", {}, {"retries": RETRIES}, r"routes\[1\]\.route\.retry_policy"),
     (

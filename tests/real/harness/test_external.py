@@ -18,6 +18,7 @@ from harness.metrics.stages import stages_of
 from harness.plan.cells import plan_cells
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions
 from harness.proxy.tls import TlsFiles, make_certificate
+from harness.record.access_log import scan_access_log
 from harness.record.run_directory import Run, read_run
 from harness.run.experiment import measure_and_report
 from harness.spec.experiment import Experiment, load_experiment
@@ -161,15 +162,15 @@ def test_a_locust_file_in_two_processes_against_what_runs_already(turns: Externa
 
 def alb_lines(lab: ExternalLab, run: Run) -> Iterator[str]:
     """Yield what an ALB would have logged of the run: from what Envoy has logged, in whole milliseconds."""
-    logged = [json.loads(line) for line in (lab.folder / "running" / "access.jsonl").read_text().splitlines()]
+    logged = scan_access_log(lab.folder / "running" / "access.log").collect().to_dicts()
     for cell in run.cells:
         epoch_ns, prefix = cell.record.epoch_unix_ns, cell.record.trace_prefix
         assert prefix is not None
         sent = cell.requests().select("request_id", "sent_ns", "done_ns").collect().rows()
         spans = {number: (sent_ns + epoch_ns, done_ns + epoch_ns) for number, sent_ns, done_ns in sent}
         for row in logged:
-            began_ns = int(row["start"].replace(".", ""))
-            number = int(row["request_id"] or -1)
+            began_ns = row["start_unix_ns"]
+            number = -1 if row["request_id"] is None else row["request_id"]
             first_ns, last_ns = spans.get(number, (0, 0))
             if first_ns - 10**7 <= began_ns <= last_ns + 10**7:  # the log has other runs and cells, too
                 (_, trace), _ = trace_headers(prefix, number)

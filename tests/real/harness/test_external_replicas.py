@@ -18,6 +18,7 @@ from harness.run.confirm import confirm_cell
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.external.replicas import (
+    Calls,
     ExternalReplicas,
     Target,
     confirm_named,
@@ -123,8 +124,8 @@ def test_a_cells_ledger_has_only_the_rows_of_that_cell(start_replica: StartRepli
     folder = tmp_path / "cell"
     folder.mkdir()
     external_replicas = ExternalReplicas([server.address])
-    before = external_replicas.calls_done()
-    assert before == {"replica-0": 3}
+    before = external_replicas.so_far()
+    assert before == {"replica-0": Calls(3, server.ledger_path.stat().st_size)}
     for number in range(2):
         metadata = (("x-lab-request-id", str(number)),)
         server.videos.AddVideo(Video(id=f"now-{number}", title="x"), timeout=5, metadata=metadata)
@@ -132,7 +133,13 @@ def test_a_cells_ledger_has_only_the_rows_of_that_cell(start_replica: StartRepli
     with (folder / "replica-0.csv").open() as file:
         assert list(csv.DictReader(file)) == server.ledger()[3:]
     with pytest.raises(UserError, match="it was restarted during the cell"):
-        external_replicas.write_ledgers(folder, {"replica-0": 6})
+        external_replicas.write_ledgers(folder, {"replica-0": Calls(6, 0)})
+    with pytest.raises(UserError, match=r"OUT_OF_RANGE \(no row of the ledger begins at \d+\)"):
+        external_replicas.write_ledgers(folder, {"replica-0": Calls(0, before["replica-0"].ledger_end - 1)})
+    earlier_version = {"replica-0": Calls(3, 0)}  # it tells no end of its ledger, and sends all of it
+    external_replicas.write_ledgers(folder, earlier_version)
+    with (folder / "replica-0.csv").open() as file:
+        assert list(csv.DictReader(file)) == server.ledger()[3:]
     external_replicas.close()
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,15 @@ from clients import SETTINGS
 from lab_process import ROOT
 from replica_process import StartReplica
 
+from harness.errors import LabError
+from harness.plan.cells import plan_cells
+from harness.run.confirm import client_settings, confirm_clients
+from harness.spec.arm import Arm, Subsetting
+from harness.spec.experiment import load_experiment
+from harness.testbed.base import LiveCell
 from lb.policies import POLICIES, service_config
 from lb.settings import ClientSettings
+from load.order import CHANNELS_FILE
 
 pytestmark = pytest.mark.alone  # on a busy machine connections may not be ready when they are read
 
@@ -69,6 +77,23 @@ def test_shared_connections_have_the_same_subchannels(start_replica: StartReplic
     assert len({number for one in own for number in one["subchannels"]}) == 8
     assert len({number for one in shared for number in one["subchannels"]}) == 2
     assert [(one["channels"], len(one["subchannels"])) for one in several] == [(3, 6)] * 4
+
+
+def test_subsets_are_confirmed_from_what_the_channels_connect_to(
+    start_replica: StartReplica, tmp_path: Path
+) -> None:
+    replicas = {f"replica-{number}": start_replica().address for number in range(4)}
+    live = LiveCell(tmp_path, replicas, {})
+    arm = Arm(route="direct", policy="round_robin", subsetting=Subsetting(size=2))
+    plan = replace(plan_cells(load_experiment("round_robin"))[0], arm=arm)
+    settings = replace(client_settings(plan, live, 0), draw=plan.load.draw)
+    found = channels_of(settings)
+    assert {len(one["subchannels"]) for one in found} == {2}
+    (tmp_path / CHANNELS_FILE).write_text(json.dumps(found))
+    confirm_clients(plan, live)
+    by_chance = arm.model_copy(update={"subsetting": Subsetting(size=2, by="random")})
+    with pytest.raises(LabError, match=r"no client connects to the subset ipv4:.*, but one to ipv4:"):
+        confirm_clients(replace(plan, arm=by_chance), live)
 
 
 def test_other_channels_in_the_process_are_an_error() -> None:

@@ -18,6 +18,7 @@ from replica_process import Server
 from harness.events.context import Endpoint
 from harness.proxy.admin import confirm_envoy
 from harness.proxy.render import write_endpoints
+from harness.record.access_log import scan_access_log
 from harness.spec.arm import Arm
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
@@ -64,11 +65,14 @@ class Balanced:
 
     def access_log(self, lines: int) -> list[dict[str, Any]]:
         """Wait until Envoy's access log has that many lines, and return it."""
+        log = self.envoy.files.access_log
         deadline_s = time.monotonic() + 5
-        while len(text := self.envoy.files.access_log.read_text().splitlines()) < lines:
-            assert time.monotonic() < deadline_s, f"{len(text)} lines of {lines}"
+        while (found := log.read_bytes().count(b"\n")) < lines:
+            assert time.monotonic() < deadline_s, f"{found} lines of {lines}"
             time.sleep(0.02)
-        return [json.loads(line) for line in text]
+        if self.arm.route == "envoy":
+            return scan_access_log(log).collect().to_dicts()
+        return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 class Answer(NamedTuple):

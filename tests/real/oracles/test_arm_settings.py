@@ -95,7 +95,7 @@ def test_the_access_log_has_cluster_replica_connection_and_bytes(balanced: Start
     live = balanced("round_robin")
     (answer,) = on_one_connection(live.address, [(*session(5), ("x-lab-request-id", "77"))])
     (line,) = live.access_log(1)
-    assert (line["request_id"], line["cluster"]) == ("77", "videos")
+    assert (line["request_id"], line["cluster"]) == (77, "videos")
     assert live.names[line["upstream"]] == answer.replica
     assert str(line["connection"]) == answer.header("x-lab-connection")
     # A gRPC message (id and title) with its prefix of five bytes.

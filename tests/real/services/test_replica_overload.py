@@ -1,6 +1,7 @@
 """A replica with more calls than slots: queueing, cancelled calls, and health checks."""
 
 import time
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -149,3 +150,34 @@ def test_set_serving_changes_health_and_notifies_watchers(server: Server) -> Non
     watch.cancel()
     with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
         stub.Check(health_pb2.HealthCheckRequest(service="video_service.Nothing"))
+
+
+def codes_of(futures: list[Any]) -> list[str]:
+    return [future.code().name for future in futures]
+
+
+def test_a_bounded_queue_refuses_at_once_what_does_not_fit(start_replica: StartReplica) -> None:
+    server = start_replica("--service-time", "constant:60000", "--slots", "2", shedding={"max_queue": 3})
+    futures = [send(server, number) for number in range(12)]
+    rows = server.rows_within(7)
+    assert [(row["code"], row["queue_ns"], row["service_ns"]) for row in rows] == [
+        ("RESOURCE_EXHAUSTED", "0", "0")
+    ] * 7
+    while sum(future.done() for future in futures) < 7:
+        time.sleep(0.01)
+    refused = [future for future in futures if future.done()]
+    assert {future.details() for future in refused} == {"refused: 3 calls wait, and no more may"}
+    for future in futures:
+        future.cancel()
+    assert Counter(codes_of(futures)) == {"RESOURCE_EXHAUSTED": 7, "CANCELLED": 5}
+
+
+@pytest.mark.alone
+def test_a_deadline_aware_replica_takes_what_it_can_answer_in_time(start_replica: StartReplica) -> None:
+    server = start_replica(
+        "--service-time", "constant:300", "--slots", "1", shedding={"deadline_aware": True}
+    )
+    send(server, 0).result()  # from it the replica learns its service time
+    futures = [send(server, number, 1.1) for number in range(1, 9)]
+    # The third answer is there after 0.9 s, the fourth one after 1.2 s.
+    assert codes_of(futures) == ["OK"] * 3 + ["RESOURCE_EXHAUSTED"] * 5

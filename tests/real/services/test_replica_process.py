@@ -204,6 +204,21 @@ def test_lab_control_gives_the_ledger_which_holds_no_control_calls(server: Serve
     assert [str(row.done_ns) for row in rows] == [row["done_ns"] for row in server.ledger()]
 
 
+def test_lab_control_gives_only_what_is_new_in_the_ledger(server: Server) -> None:
+    def new_since(position: int) -> list[int]:
+        return [row.request_id for row in server.control.GetLedger(GetLedgerRequest(after=position))]
+
+    ends = []
+    for number in range(3):
+        ends.append(server.control.GetIdentity(GetIdentityRequest()).ledger_end)
+        add(server, number)
+    assert [new_since(end) for end in ends] == [[0, 1, 2], [1, 2], [2]]
+    assert new_since(server.control.GetIdentity(GetIdentityRequest()).ledger_end) == []
+    for wrong in (ends[1] + 1, ends[2] + 10_000):
+        with pytest.raises(grpc.RpcError, match=f"no row of the ledger begins at {wrong}"):
+            new_since(wrong)
+
+
 def test_ledger_times_are_from_the_epoch_given(start_replica: StartReplica) -> None:
     epoch_ns = time.monotonic_ns()
     server = start_replica("--epoch-ns", str(epoch_ns))

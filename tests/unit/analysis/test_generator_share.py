@@ -14,6 +14,7 @@ from harness.analysis.summary import facts_of
 from harness.analysis.validity import measure
 from harness.metrics.facts import GeneratorShare, Latency
 from harness.record.run_directory import read_run
+from tests.unit.synthetic.access_lines import access_line
 from tests.unit.synthetic.handwritten_cell import MS, REPLICAS, asked, row, write_cell
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
@@ -57,14 +58,14 @@ def test_behind_the_proxy_it_is_what_is_outside_of_the_proxy(tmp_path):
 def test_the_first_request_of_a_connection_waited_for_it(tmp_path):
     """Both reach the proxy 5 ms after their send; the first one had to wait for the connection."""
     cell = write_cell(tmp_path, [request(0), request(1)])
-    log = (tmp_path / "access.jsonl").read_text().splitlines()
-    later = [
-        line.replace(f'"0.{one["sent_ns"]:09}"', f'"0.{one["sent_ns"] + 5 * MS:09}"')
-        .replace('"duration_ms": 10', '"duration_ms": 5')
-        .replace('"http"', '"connection": 3, "http"')
-        for line, one in zip(log, (request(0), request(1)), strict=True)
-    ]
-    (tmp_path / "access.jsonl").write_text("\n".join(later) + "\n")
+    proxy = (
+        cell.proxy_ledger()
+        .collect()
+        .with_columns(
+            pl.col("start_unix_ns") + 5 * MS, pl.lit(5).alias("duration_ms"), pl.lit(3).alias("connection")
+        )
+    )
+    (tmp_path / "access.log").write_text("".join(access_line(**line) for line in proxy.to_dicts()))
     assert shares(cell) == [1, 6]
 
 

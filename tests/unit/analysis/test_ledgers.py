@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.ledgers import reconcile
 from harness.metrics.facts import Ledgers
+from tests.unit.synthetic.access_lines import access_line
 from tests.unit.synthetic.handwritten_cell import REPLICAS, row, write_cell
 from tests.unit.thorough import examples
 
@@ -82,7 +83,7 @@ def test_calls_that_are_not_the_load_are_not_counted(tmp_path):
 
 def test_a_missing_access_log_does_not_reconcile(tmp_path):
     cell = write_cell(tmp_path, ROWS)
-    (tmp_path / "access.jsonl").unlink()
+    (tmp_path / "access.log").unlink()
     assert not reconcile(cell).reconciled
 
 
@@ -148,7 +149,7 @@ def test_a_retried_request_that_lacks_the_row_of_its_answer_is_caught(
         tmp_path, ROWS, replica=[*first_attempt, *REPLICA[1:]], max_attempts=max_attempts, **route
     )
     if "missing_ledgers" in route:
-        (tmp_path / "access.jsonl").unlink()
+        (tmp_path / "access.log").unlink()
     ledgers = reconcile(cell)
     assert (ledgers.matched, ledgers.reconciled) == (2, False)
     assert ledgers.only_client + ledgers.disagree == 1
@@ -192,7 +193,7 @@ def test_a_log_of_connections_is_no_ledger(tmp_path):
 
 def test_an_access_log_without_bytes_has_none(tmp_path):
     cell = write_cell(tmp_path, ROWS)
-    log = tmp_path / "access.jsonl"
-    log.write_text(log.read_text().replace("bytes_", "octets_"))
+    rows = cell.proxy_ledger().drop("bytes_in", "bytes_out").collect().to_dicts()
+    (tmp_path / "access.log").write_text("".join(access_line(**line) for line in rows))
     assert reconcile(cell).envoy_bytes is None
     assert reconcile(cell).reconciled

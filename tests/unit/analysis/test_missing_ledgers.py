@@ -32,7 +32,7 @@ def cell_without(folder, lacking, rows=ROWS, replica=REPLICA, **info):
     """Return a cell behind a proxy, without the ledgers `lacking`."""
     cell = write_cell(folder, rows, replica=replica, missing_ledgers=lacking, **info)
     if "envoy" in lacking:
-        (folder / "access.jsonl").unlink()
+        (folder / "access.log").unlink()
     for path in folder.glob("replica-*.csv") if "replica" in lacking else ():
         path.unlink()
     return cell

@@ -1,7 +1,5 @@
 """The moments of requests: from which ledger each comes, and of which requests."""
 
-import json
-
 import polars as pl
 import pytest
 
@@ -9,6 +7,7 @@ from harness.analysis.moments import moments_of
 from harness.errors import UserError
 from harness.record.run_directory import read_run
 from harness.record.tables import REPLICA_COLUMNS
+from tests.unit.synthetic.access_lines import access_line
 from tests.unit.synthetic.handwritten_cell import MS, REPLICAS, message, row, write_cell
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
@@ -35,10 +34,10 @@ def cell_of(tmp_path, rows, stays=(), proxy=(), **info):
     cell = write_cell(tmp_path, rows, replica=[], **{**window, **info})
     (tmp_path / "replica-0.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + "".join(stays))
     log = [
-        {"request_id": str(number), "start": f"{(EPOCH + START + ms * MS) / 1e9:.9f}", "upstream": address}
+        access_line(request_id=number, start_unix_ns=EPOCH + START + ms * MS, upstream=address)
         for number, ms, address in proxy
     ]
-    (tmp_path / "access.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    (tmp_path / "access.log").write_text("".join(log))
     return cell
 
 

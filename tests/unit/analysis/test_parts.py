@@ -77,7 +77,7 @@ def test_ledgers_side_by_side_are_the_joined_ledgers(tmp_path, attempts):
     cell = write_cell(tmp_path / "a", rows, max_attempts=attempts)
     (tmp_path / "b").mkdir()
     backwards = write_cell(tmp_path / "b", rows, max_attempts=attempts)
-    store_ledgers(cell.folder, cell.record.replicas, requests_logged=True)
+    store_ledgers(cell.folder, cell.record.replicas)
     assert have_the_same_requests(cell)
     assert not have_the_same_requests(backwards)  # its replicas' ledgers stand one after the other
     one, other = (join_cell(each).table.collect().sort("request_id") for each in (cell, backwards))
@@ -111,6 +111,6 @@ def test_a_request_that_is_twice_in_every_ledger_is_not_set_side_by_side(tmp_pat
 def test_another_replica_is_seen_where_the_ledgers_stand_side_by_side(tmp_path):
     rows = [row(number, "replica-0") for number in range(3)]
     cell = write_cell(tmp_path, rows, replica=[(0, "replica-0"), (1, "replica-1"), (2, "replica-0")])
-    store_ledgers(cell.folder, cell.record.replicas, requests_logged=True)
+    store_ledgers(cell.folder, cell.record.replicas)
     assert have_the_same_requests(cell)
     assert (reconcile(cell).matched, reconcile(cell).disagree) == (2, 1)

@@ -77,3 +77,21 @@ def test_waits_of_a_client_with_few_streams_are_told(calls, limit):
     for number, at_ns in waited.items():
         if at_ns - sent_of[number] > TRAVEL_NS:
             assert at_ns - TRAVEL_NS <= told[number] <= at_ns
+
+
+@given(
+    calls=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30), st.integers(1, 40)), max_size=60),
+    limit=st.integers(1, 4),
+)
+def test_each_connection_is_counted_alone(calls, limit):
+    rows = [(n, connection, sent, sent + length) for n, (connection, sent, length) in enumerate(calls)]
+    alone = {}
+    for connection in {row[1] for row in rows}:
+        alone |= free_of([row for row in rows if row[1] == connection], limit)
+    assert free_of(rows, limit) == alone
+
+
+def test_times_too_far_apart_to_be_one_number_are_compared_all_the_same():
+    far = 2**61
+    rows = [(0, 9, 0, 10), (1, 9, 1, 20), (2, 9, 11, far), (3, 3, 21, 40)]
+    assert free_of(rows, limit=2) == {2: 10}

@@ -24,7 +24,7 @@ COMMANDS = sorted(
 # Options of `run` that `check` does not have.
 RUN_OPTIONS = (
     *("--testbed", "--target", "--replica", "--ca", "--arm", "--processes", "--expect-workers"),
-    *("--master-bind-host", "--master-bind-port"),
+    *("--master-bind-host", "--master-bind-port", "--dask"),
 )
 
 

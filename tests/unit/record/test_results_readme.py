@@ -18,9 +18,10 @@ README = (Path(harness.__file__).parent.parent / "results" / "README.md").read_t
 NAMES = set(re.findall(r"`([^`]+)`", README))  # names in code marks
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_every_metric_is_explained(metric):
-    assert any(fnmatch(metric, name) for name in NAMES)
+def test_every_metric_is_explained():
+    patterns = [name for name in NAMES if "*" in name]
+    missing = {*METRICS} - NAMES
+    assert [name for name in missing if not any(fnmatch(name, one) for one in patterns)] == []
 
 
 @pytest.mark.parametrize("table", ["all", "events"])
@@ -31,18 +32,15 @@ def test_the_tables_of_metrics_are_made_from_the_registries(table):
 def test_every_name_of_a_metric_exists():
     groups = {name.partition(".")[0] for name in METRICS if "." in name} | {"event*"}
     dotted = {name for name in NAMES if name.partition(".")[0] in groups and "." in name}
-    for name in dotted:
-        assert any(fnmatch(metric, name) for metric in METRICS), name
+    assert [name for name in dotted - {*METRICS} if not any(fnmatch(one, name) for one in METRICS)] == []
 
 
-@pytest.mark.parametrize("column", {**REQUEST_COLUMNS, **MESSAGE_COLUMNS, **REPLICA_COLUMNS})
-def test_every_column_is_explained(column):
-    assert column in NAMES
+def test_every_column_is_explained():
+    assert {*REQUEST_COLUMNS, *MESSAGE_COLUMNS, *REPLICA_COLUMNS} - NAMES == set()
 
 
-@pytest.mark.parametrize("name", [*MODELS, "Line"])
-def test_every_model_has_a_table(name):
-    assert f"<!-- fields: {name} -->" in README
+def test_every_model_has_a_table():
+    assert [name for name in [*MODELS, "Line"] if f"<!-- fields: {name} -->" not in README] == []
 
 
 @pytest.mark.parametrize("model", [*MODELS.values(), *LINES.values()], ids=lambda model: model.__name__)
@@ -53,9 +51,8 @@ def test_every_field_is_described(model):
         assert f"`{name}`" in README or name == "metrics", name
 
 
-@pytest.mark.parametrize("name", EVENT_METRICS)
-def test_every_metric_of_an_event_is_explained_by_its_own_name(name):
-    assert f"event*.{name}" in NAMES
+def test_every_metric_of_an_event_is_explained_by_its_own_name():
+    assert {f"event*.{name}" for name in EVENT_METRICS} - NAMES == set()
 
 
 def test_every_field_of_an_event_is_explained(summaries):

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from harness.cli.main import main
-from harness.metrics.registry import METRICS
-from harness.record.summary import Summary
+from harness.metrics.registry import CAPACITY, METRICS
+from harness.record.summary import ArmSearch, RepeatSearch, SearchSummary, Summary
 from harness.report.exports import (
     CSV_COLUMNS,
     EXPORTS,
@@ -167,3 +167,43 @@ def test_otlp_has_every_median_as_a_gauge(summary: Summary) -> None:
 def test_otlp_has_the_time_of_the_run(run: str, moment: str, summaries) -> None:
     summary = summaries["golden"].model_copy(update={"run": run})
     assert f'"timeUnixNano": "{moment}"' in otlp(summary)
+
+
+def test_what_a_search_found_is_exported(summaries) -> None:
+    """The medians in all three formats, and in the CSV each repeat. Of an open bracket, what is known."""
+
+    def found(*ends: tuple[float | None, float | None]) -> ArmSearch:
+        repeats = [
+            RepeatSearch(repeat=number, low=low, high=high, is_found=True, cells=[])
+            for number, (low, high) in enumerate(ends, 1)
+        ]
+        low, high = ends[0]
+        return ArmSearch(low=low, high=high, capacity_per_s=low, repeats=repeats, contradictions=[])
+
+    arms = {"sticky": found((160.0, 250.0), (90.0, None)), "turns": found((300.0, None))}
+    search = SearchSummary(
+        factor="rate_per_s", metric="latency_ms.p99", bound=200, condition="", within=0.1, arms=arms
+    )
+    summary = summaries["golden"].model_copy(update={"search": search})
+    rows = {
+        (row["arm"], row["repeat"], row["metric"]): (row["value"], row["at_least"])
+        for row in csv.DictReader(metrics_csv(summary).splitlines())
+    }
+    assert {key: value for key, value in rows.items() if key[0] in arms and key[2] == CAPACITY} == {
+        ("sticky", "", CAPACITY): ("200.0", ""),
+        ("sticky", "1", CAPACITY): ("200.0", ""),
+        ("sticky", "2", CAPACITY): ("", "90.0"),
+        ("turns", "", CAPACITY): ("", "300.0"),
+        ("turns", "1", CAPACITY): ("", "300.0"),
+    }
+    assert rows["sticky", "", "capacity_per_s.high"] == ("250.0", "")
+    samples = re.findall(r'^lb_lab_capacity_per_s(\w*)\{.*arm="(\w+)"\} (\S+)$', openmetrics(summary), re.M)
+    assert {(end, arm): float(value) for end, arm, value in samples} == {
+        ("", "sticky"): 200,
+        ("_low", "sticky"): 160,
+        ("_high", "sticky"): 250,
+        ("_low", "turns"): 300,
+    }
+    (of_resource,) = json.loads(otlp(summary))["resourceMetrics"]
+    units = {one["name"]: one["unit"] for one in of_resource["scopeMetrics"][0]["metrics"]}
+    assert units["lb_lab.capacity_per_s"] == units["lb_lab.capacity_per_s.low"] == "requests/s"

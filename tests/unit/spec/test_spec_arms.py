@@ -67,6 +67,9 @@ NOTHING = [
         "health_check: true changes nothing: gRPC's pick_first ignores health checks",
     ),
     (DIRECT | {"retries": {"by": "proxy", "attempts": 2}}, "retries: this changes nothing: only the proxy"),
+    (ENVOY | {"subsetting": {"size": 2}}, "subsetting: this changes nothing: only the clients of route"),
+    (DIRECT | {"adaptive_concurrency": {}}, "adaptive_concurrency: this changes nothing: only the proxy"),
+    (DIRECT | {"admission_control": {}}, "admission_control: this changes nothing: only the proxy"),
     (
         ENVOY | {"messages_per_stream": 9},
         "messages_per_stream: 9 changes nothing: there are no streaming calls",
@@ -90,6 +93,8 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(STICKY | {"cookie_jar": False})
     load(ENVOY | {"proxy_workers": 2})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
+    load(DIRECT | {"subsetting": {"size": 3, "by": "random"}})
+    load(ENVOY | {"adaptive_concurrency": {}, "admission_control": {}})
     load(DIRECT | {"health_check": True, "retries": {"by": "client", "attempts": 5, "on": ["ABORTED"]}})
     load(ENVOY | {"messages_per_stream": 9, "message_gap_ms": 9}, workload=STREAMS)
     load(ENVOY | {"calls": {"GetVideo": 1.0}, "messages_per_stream": 9})
@@ -151,6 +156,18 @@ WRONG = [
     (
         XDS | {"policy": "least_request"},
         "a.policy: route 'xds' has no policy 'least_request'; expected 'round_robin' or",
+    ),
+    (
+        DIRECT | {"subsetting": {"size": 4}},
+        "a.subsetting.size: 4: expected fewer than there are replicas, which is 4",
+    ),
+    (
+        DIRECT | {"subsetting": {"size": 2}, "discovery": "dns"},
+        "a.subsetting: a name server gives clients all addresses; leave one out",
+    ),
+    (
+        DIRECT | {"subsetting": {"size": 2}, "connections": "shared"},
+        "a.subsetting: clients with subsets share no connection; leave one out",
     ),
     (
         {"policy": "round_robin", "retries": {"by": "proxy", "attempts": 6}},
@@ -305,6 +322,11 @@ def test_an_experiment_with_everything_is_written_and_read_again_alike(load: Loa
             },
             **{"connections": 3, "cookie_jar": False, "session_lifetime_s": 1.5, "wait_for_ready": True},
             **{"retries": {"by": "client", "attempts": 3}, "compression": "gzip", "keepalive_ms": 1500},
+            **{
+                "shedding": {"max_queue": 2},
+                "adaptive_concurrency": {},
+                "admission_control": {"window_s": 2},
+            },
             **{"max_connection_age_s": 2, "sweep": {"proxy_workers": [1, 2]}, "calls": {"GetVideo": 2}},
         },
         replicas={

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
-from harness.record.ledger_files import ACCESS_LOG, PROXY_COLUMNS, REPLICAS_STEM, replica_csv
+from harness.record.access_log import ACCESS_LOG
+from harness.record.ledger_files import REPLICAS_STEM, replica_csv
 from harness.record.run_directory import Cell
 from harness.record.seals import EXPERIMENT_FILE, file_hash, seal_of_cell
 from harness.record.tables import REPLICA_COLUMNS
+from tests.unit.synthetic.access_lines import access_line
 
 
 def edit(path: Path, **fields: object) -> None:
@@ -32,14 +34,6 @@ def as_written(cell: Cell) -> None:
             own.write_csv(replica_csv(cell.folder, name))
         (cell.folder / f"{REPLICAS_STEM}.parquet").unlink()
     if proxy is not None:
-        lines = [_logged(row) for row in proxy.collect().iter_rows(named=True)]
-        (cell.folder / ACCESS_LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        lines = [access_line(**row) for row in proxy.collect().iter_rows(named=True)]
+        (cell.folder / ACCESS_LOG).write_text("".join(lines))
         (cell.folder / "proxy.parquet").unlink()
-
-
-def _logged(row: dict[str, object]) -> dict[str, object]:
-    start_ns = row["start_unix_ns"]
-    assert isinstance(start_ns, int)
-    kept = {name: row[name] for name in PROXY_COLUMNS if name not in ("start_unix_ns", "request_id")}
-    identity = None if row["request_id"] is None else str(row["request_id"])
-    return {**kept, "request_id": identity, "start": f"{start_ns // 10**9}.{start_ns % 10**9:09}"}

@@ -1,10 +1,10 @@
 """Cells of a handful of rows, written by hand."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.record.access_log import ACCESS_LOG
 from harness.record.cell_record import CellRecord
 from harness.record.event_log import (
     EVENTS,
@@ -15,10 +15,11 @@ from harness.record.event_log import (
     TookEffect,
     line_text,
 )
-from harness.record.ledger_files import ACCESS_LOG, replica_csv
+from harness.record.ledger_files import replica_csv
 from harness.record.run_directory import Cell
 from harness.record.tables import REPLICA_COLUMNS, store_rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from tests.unit.synthetic.access_lines import access_line
 
 REPLICAS = {"replica-0": "127.0.0.1:4000", "replica-1": "127.0.0.1:4001"}
 MS = 1_000_000
@@ -150,18 +151,17 @@ def _replica_line(told: Mapping[str, Any], request_id: object) -> str:
 def _envoy_line(told: Mapping[str, Any], request_id: object, upstream: str | None) -> str:
     """A line of Envoy's log: it had the request from the send to the answer."""
     sent_ns, done_ns = told.get("sent_ns", 0), told.get("done_ns", 0)
-    line = {
-        "request_id": None if request_id is None else str(request_id),
-        "path": f"/video_service.VideoService/{told.get('method', 'AddVideo')}",
-        "start": f"{sent_ns // 10**9}.{sent_ns % 10**9:09}",
-        "duration_ms": (done_ns - sent_ns) // MS,
-        "upstream": upstream,
-        "http": 200,
-        "grpc": "OK",
-        "bytes_in": 30,
-        "bytes_out": 12,
-    }
-    return json.dumps(line) + "\n"
+    return access_line(
+        request_id=request_id,
+        path=f"/video_service.VideoService/{told.get('method', 'AddVideo')}",
+        start_unix_ns=sent_ns,
+        duration_ms=(done_ns - sent_ns) // MS,
+        upstream=upstream,
+        http=200,
+        grpc="OK",
+        bytes_in=30,
+        bytes_out=12,
+    )
 
 
 def _store(folder: Path, stem: str, rows: Sequence[dict[str, Any]], columns: dict[str, Any]) -> None:

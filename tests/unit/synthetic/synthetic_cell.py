@@ -2,17 +2,18 @@
 
 import csv
 import itertools
-import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.record.ledger_files import ACCESS_LOG, replica_csv, store_ledgers
+from harness.record.access_log import ACCESS_LOG
+from harness.record.ledger_files import replica_csv, store_ledgers
 from harness.record.tables import REPLICA_COLUMNS, store_rows
 from harness.spec.experiment import Arm, Experiment, Workload
 from lb.plan import Load, Phase, open_loop
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
+from tests.unit.synthetic.access_lines import access_line
 from tests.unit.synthetic.handwritten_cell import write_events
 from tests.unit.synthetic.synthetic_events import InventedEvents
 
@@ -68,9 +69,9 @@ class InventedCell:
             own = [_replica_row(one, self.arm.route) for one in self.attempts if one["replica"] == name]
             _write_csv(replica_csv(folder, name), REPLICA_COLUMNS, own)
         if self.arm.route == "envoy":
-            lines = [json.dumps(self._access(row)) + "\n" for row in rows]
+            lines = [access_line(**self._access(row)) for row in rows]
             (folder / ACCESS_LOG).write_text("".join(lines))
-        store_ledgers(folder, self.replicas, requests_logged=self.arm.route == "envoy")
+        store_ledgers(folder, self.replicas)
         if len(self.events.lines) > len(self.events.first):
             write_events(folder, self.events.log())
         return sum(self.start_ns <= row["planned_ns"] < self.end_ns for row in rows)
@@ -168,11 +169,10 @@ class InventedCell:
         """Envoy's row of a request, whose attempts it has all made."""
         start_ns, end_ns = row["sent_ns"] + WAY_NS // 2, row["done_ns"] - WAY_NS // 2
         broken = not row["replica"]
-        unix_ns = self.epoch_unix_ns + start_ns
         return {
-            "request_id": str(row["request_id"]),
+            "request_id": row["request_id"],
             "path": f"/video_service.VideoService/{row['method']}",
-            "start": f"{unix_ns // 10**9}.{unix_ns % 10**9:09}",
+            "start_unix_ns": self.epoch_unix_ns + start_ns,
             "duration_ms": (end_ns - start_ns) // MS,
             "duration_us": (end_ns - start_ns) // 1000,
             "http": 200,
