@@ -127,7 +127,9 @@ ADDRESSES = st.sampled_from([*REPLICAS.values(), "127.0.0.1:1", None])
 
 
 @given(
-    calls=st.lists(st.tuples(NAMES, st.sampled_from(list(REPLICAS)), ADDRESSES, st.booleans()), min_size=1, max_size=8),
+    calls=st.lists(
+        st.tuples(NAMES, st.sampled_from(list(REPLICAS)), ADDRESSES, st.booleans()), min_size=1, max_size=8
+    ),
     incomplete=st.sampled_from([[], ["envoy"], ["replica-0"], ["envoy", "replica-1"]]),
 )
 @settings(max_examples=examples(15))
