@@ -57,7 +57,7 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         "route": arm.route,
         "policy": arm.policy,
         "proxy_workers": arm.proxy_workers,
-        "max_attempts": arm.retries.attempts if arm.retries else 1,
+        "max_attempts": arm.max_attempts,
         "awaits_answers": arm.await_each_answer,
         "messages_per_stream": plan.workload.messages_per_stream,
         "planned_rate_per_s": plan.load.rate_per_s,
