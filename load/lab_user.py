@@ -22,7 +22,7 @@ import os
 os.environ.setdefault("GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY", "true")
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import gevent
@@ -116,11 +116,15 @@ class LabUser(User):
 
     stub: Any
     _cell: ClassVar[tuple[ClientSettings, CallLog] | None] = None
+    _clients: ClassVar[Sequence[int]] = ()
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         worker: int = getattr(environment.runner, "worker_index", 0)
-        self.client_number = max(0, worker) * NUMBERS_PER_WORKER + next(_numbers)
+        number = next(_numbers)
+        self.client_number = (
+            self._clients[number] if self._cell else max(0, worker) * NUMBERS_PER_WORKER + number
+        )
         self._ids = itertools.count()
         self._settings, log = self._cell or (self._client_settings(), StatisticsLog(environment))
         self._channel: Any = open_channel(self._settings, grpc)
@@ -132,14 +136,17 @@ class LabUser(User):
         return f"{self._settings.key_prefix}-{self.client_number}-{next(self._ids)}"
 
     @staticmethod
-    def run_in_cell(settings: ClientSettings, log: CallLog) -> None:
-        """Give all users of this process the settings of a cell, and record their calls in `log`."""
-        LabUser._cell = (settings, log)
+    def run_in_cell(settings: ClientSettings, log: CallLog, clients: Sequence[int]) -> None:
+        """Give all users of this process the settings of a cell, and record their calls in `log`.
+
+        `clients`: the users' numbers, in the order in which they start.
+        """
+        LabUser._cell, LabUser._clients = (settings, log), clients
 
     @staticmethod
-    def numbers_given() -> range:
-        """Return the numbers of the users that this process has made."""
-        return range(_numbers.given)
+    def numbers_given() -> Sequence[int]:
+        """Return the numbers of the users of the cell that this process has made."""
+        return LabUser._clients[: _numbers.given]
 
     def on_stop(self) -> None:
         """Close the connection. Call it from your own on_stop."""

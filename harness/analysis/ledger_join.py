@@ -30,9 +30,10 @@ def cut_of(cell: Cell, clocks: CellClocks) -> Cut | None:
     return "proxy" if proxied and "envoy" not in cell.record.missing_ledgers else "replicas"
 
 
-def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
+def join_ledgers(cell: Cell, clocks: CellClocks, *, side_by_side: bool) -> pl.LazyFrame:
     """Return one row per request of the clients' ledger, with what the other two ledgers have of it.
 
+    side_by_side: see stand_side_by_side, of this cell.
     Columns: those of lb.rows.REQUEST_COLUMNS, where TOLD are renamed to told_*;
     proxy_rows (0: the proxy does not have it), proxy_attempts (of all rows), _PROXY_LAST (of its last row),
     first_proxy_ns; replica_rows, _REPLICA_LAST (of the last attempt at the replica that answered; without an
@@ -44,7 +45,7 @@ def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
     joined = cell.requests().rename({name: f"told_{name}" for name in TOLD})
     once = record.max_attempts == 1
     sides = [_replica_side(cell, clocks, once=once), _proxy_side(cell, clocks, once=once)]
-    if once and have_the_same_requests(cell):
+    if side_by_side:
         # A join would copy every column.
         joined = pl.concat([joined, *(side.drop("request_id") for side in sides)], how="horizontal")
     else:
@@ -58,8 +59,14 @@ def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
     )
 
 
-def have_the_same_requests(cell: Cell) -> bool:
-    """Return whether proxy and replicas have exactly the client's requests, each once, by rising ids."""
+def stand_side_by_side(cell: Cell) -> bool:
+    """Return whether each row of one ledger has its rows of the others in the same place.
+
+    Then no request was tried again, and proxy and replicas have exactly the client's requests, each once, by
+    rising ids.
+    """
+    if cell.record.max_attempts > 1:
+        return False
     ledgers = [cell.requests(), cell.replica_ledger(), cell.proxy_ledger()]
     mine, *others = (
         None if ledger is None else ledger.select("request_id").filter(pl.col("request_id") >= 0)

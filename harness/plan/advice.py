@@ -10,7 +10,7 @@ from harness.plan.placements import (
     heaviest_per_s,
     targets_for_rare_overload,
 )
-from harness.plan.pool import Pool, ThisMachine
+from harness.plan.pool import Pool, ThisMachine, wait_for
 from harness.plan.question import FleetQuestion, duration
 
 LABELS: dict[Rule, str] = {
@@ -52,13 +52,14 @@ def plan_fleet(question: FleetQuestion, pool: Pool | None = None) -> Plan:
     forecast = FleetForecast(question, pool=pool)
     lengths = [question.duration_s / part for part in SHORTER]
     with pool.threads() as threads:
-        shorter = threads.map(forecast.with_sessions, lengths)
-        answers = threads.map(forecast.answer, reversed(RULES))  # the longest to simulate comes first
-        found = dict(zip(reversed(RULES), answers, strict=True))
+        shorter = {length_s: threads.submit(forecast.with_sessions, length_s) for length_s in lengths}
+        # The longest to simulate comes first.
+        answers = {rule: threads.submit(forecast.answer, rule) for rule in reversed(RULES)}
+        wait_for([*shorter.values(), *answers.values()])
         return Plan(
             question,
-            {rule: found[rule] for rule in RULES},
-            dict(zip(lengths, shorter, strict=True)),
+            {rule: answers[rule].result() for rule in RULES},
+            {length_s: outlook.result() for length_s, outlook in shorter.items()},
             clients_for_rare_overload(question),
             targets_for_rare_overload(question),
         )

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import platform
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -23,8 +24,9 @@ from harness.paths import ROOT
 from harness.plan.pool import Pool, ThisMachine, ended_threads
 
 CONNECT_S, WORKER_S = 10.0, 10.0  # how long the scheduler, and its first worker, are waited for
-LOOK_S = 5.0  # between two looks whether there are workers
-MAX_LOOKS = 4  # in a row without a worker
+LOOK_S = 0.5  # between two looks whether the caller goes on and there are workers
+MAX_LOOKS = 40  # in a row without a worker
+CLOSE_S = 5.0
 AT_ONCE = 32  # results that are fetched together
 THREADS = 8  # that wait for results: as many as `plan` asks questions
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
@@ -91,6 +93,7 @@ class DaskPool:
             ) from error
         _silence()
         self._address = address
+        self._ended = threading.Event()  # dask's client must not close while a thread waits in it
         try:
             self._client = Client(address, timeout=CONNECT_S, set_as_default=False, name="lb-lab")
         except Exception as error:  # among them OSError, TypeError without certificates, ValueError
@@ -116,7 +119,7 @@ class DaskPool:
     def close(self) -> None:
         """Leave the cluster, which forgets what was asked of it. May be called again."""
         with suppress(TimeoutError, OSError, CancelledError):
-            self._client.close(timeout=LOOK_S)
+            self._client.close(timeout=CLOSE_S)
 
     def share(self, value: Any) -> Any:
         """Return a future of the value. It is a task's result, which dask makes again if a worker dies."""
@@ -143,8 +146,8 @@ class DaskPool:
             self._raise(error)
 
     def threads(self) -> AbstractContextManager[ThreadPoolExecutor]:
-        """Yield THREADS threads. After an error the pool is closed, so that none of them waits on."""
-        return ended_threads(THREADS, self.close)
+        """Yield THREADS threads. After an error none of them waits on."""
+        return ended_threads(THREADS, self._ended.set)
 
     def _wait(self, futures: list[Any]) -> None:
         """Wait for all. Dask repeats what a dead worker had; without any worker it would wait for ever."""
@@ -152,6 +155,8 @@ class DaskPool:
 
         looks = 0
         while looks < MAX_LOOKS:
+            if self._ended.is_set():
+                raise CancelledError
             try:
                 with self._client.as_current():
                     wait(futures, timeout=LOOK_S)

@@ -5,11 +5,12 @@ Each simulation depends on its arguments alone, so its result is the same wherev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
+STEP_S = 0.2
 THREADS = 2  # that simulate on this machine; the kernels run side by side
 
 
@@ -53,6 +54,20 @@ class ThisMachine:
     def threads(self) -> AbstractContextManager[ThreadPoolExecutor]:
         """Yield THREADS threads."""
         return ended_threads(THREADS)
+
+
+def wait_for(futures: Collection[Future[Any]]) -> None:
+    """Wait until all have ended. Raises the error of one that has failed.
+
+    The wait is in short steps, because Python handles Ctrl-C between them: the system may give the signal to
+    another thread, and does not end the main thread's wait then.
+    """
+    while True:
+        done, waiting = wait(futures, timeout=STEP_S, return_when=FIRST_EXCEPTION)
+        if not waiting or any(one.exception() for one in done):
+            break
+    for one in done:
+        one.result()
 
 
 @contextmanager

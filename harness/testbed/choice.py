@@ -63,10 +63,6 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
         reason = f"its service ({experiment.service.method}) is not the lab's"
         return f"{experiment.name}: {reason}; run it with --testbed external --target HOST:PORT"
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
-    if experiment.workload.locustfile is not None and testbed == "docker":
-        return (
-            f"{experiment.name}: workload.locustfile: this file is not in the containers; use --testbed local"
-        )
     if testbed == "docker":
         return _without_control_plane(experiment) or _too_short_for_roll(experiment)
     if testbed == "simulated" or not events:

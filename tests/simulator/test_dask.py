@@ -147,7 +147,7 @@ def test_a_worker_with_another_version_is_refused_in_one_line(
 
 def test_ctrl_c_leaves_no_task_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
     words = ["plan", "--clients", "600", "--rate", "1500", "--targets", "12", "--service-time", "40ms"]
-    words += ["--seconds", "20", "--placements", "400", "--svg", str(tmp_path / "a.svg")]
+    words += ["--seconds", "10", "--placements", "200", "--svg", str(tmp_path / "a.svg")]
     words += ["--dask", cluster.address]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "run_experiment.py"), *words], stderr=subprocess.PIPE, text=True
@@ -189,7 +189,7 @@ def test_dask_repeats_what_a_dead_worker_had_and_without_workers_it_is_one_line(
     first, second = cluster.workers
     first.kill()
     assert forecast.outlook("sticky") == FleetForecast(QUESTION).outlook("sticky")
-    monkeypatch.setattr("harness.plan.dask_pool.LOOK_S", 0.2)
+    monkeypatch.setattr("harness.plan.dask_pool.MAX_LOOKS", 1)
     second.kill()
     with pytest.raises(LabError, match=r"^--dask tcp://.*: no worker is left; see the workers' own output$"):
         forecast.outlook("sticky")

@@ -76,14 +76,15 @@ def _requests(cell: SimulatedCell) -> pl.DataFrame:
         **{name: getattr(outcome, name) for name in ("planned_ns", "sent_ns", "queue_ns", "service_ns")},
         **{"request_id": cell.request_ids, "client": calls.client, "done_ns": outcome.answered_ns},
         **{"in_flight": outcome.in_flight, "channel": calls.channel, "replica": outcome.replica},
-        **{"code": outcome.code, "cache": outcome.cache, "tries": outcome.tries},
+        **{"code": outcome.code, "cache": outcome.cache, "tries": outcome.tries, "session": calls.session},
     }
     return (
         pl.DataFrame(columns)
+        # A client's sessions have ascending numbers; the ledger counts them from 0 for each client.
+        .with_columns(session=pl.col("session").rank("dense").over("client") - 1)
         .filter(pl.col("sent_ns") >= 0)
         .with_columns(
             ready_ns="sent_ns",
-            session=pl.lit(0),
             method=pl.lit(METHOD),
             messages=pl.col("code") == 0,
             connection=_connection(cell.route, len(cell.replicas)),

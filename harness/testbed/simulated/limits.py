@@ -51,8 +51,6 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield "replicas.outage"
     if arm.server != "asyncio":
         yield f"server {arm.server}"
-    if arm.session_lifetime_s is not None:
-        yield "session_lifetime_s"
     if arm.health_check:
         yield "health_check of the client"
     for key in ("adaptive_concurrency", "admission_control", "subsetting", "hedging"):

@@ -105,7 +105,7 @@ def test_of_hedged_attempts_the_one_that_answered_is_joined(
     for name, code, arrived_ms, done_ms in ((names[0], first, 10, 90), (names[1], second, 50, 60)):
         line = f"0,AddVideo,p,{arrived_ms * MS},{done_ms * MS},0,{MS},1,1,{code}\n"
         (tmp_path / f"{name}.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + line)
-    (found,) = join_ledgers(cell, clocks_of(cell)).collect().to_dicts()
+    (found,) = join_ledgers(cell, clocks_of(cell), side_by_side=False).collect().to_dicts()
     assert found["answered_by"] == names[winner]
     assert found["replica_code"] == [first, second][winner]
     assert (found["replica_rows"], found["first_arrived_ns"]) == (2, 10 * MS)
