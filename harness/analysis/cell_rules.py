@@ -17,6 +17,7 @@ from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
 from lb.plan import Load, Phase, open_loop
 from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
+from lb.subsets import subset_of
 
 # A plan of more requests is not drawn again: that takes about a microsecond a request.
 MAX_DRAWN = 200_000
@@ -39,6 +40,7 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
         yield from _one_row_each(cell, rows.height, len(ids))
         yield from _foreign_rows(cell)
         yield from _messages(cell)
+        yield from outside_of_subsets(cell, plan)
         if cell.record.status == "completed" and not cell.record.lost_clients:
             yield from _missing_numbers(ids, plan)
             yield from _planned(cell, rows, plan)
@@ -137,6 +139,30 @@ def _messages(cell: Cell) -> Iterator[str]:
         if found.height:
             plural = "" if found.height == 1 else "s"
             yield f"{found.height:,} stream{plural} had {words}, {example(found)}"
+
+
+def outside_of_subsets(cell: Cell, plan: CellPlan) -> Iterator[str]:
+    """Where clients have subsets, nobody but a replica of its own subset answers a client."""
+    subsetting = plan.arm.subsetting
+    if subsetting is None:
+        return
+    # Subsets are drawn from the places in the list of addresses, which is in the order of the replicas.
+    names = [name for name in cell.record.replicas if name in cell.record.initial_replicas]
+    pairs = (
+        cell.requests()
+        .filter(pl.col("replica") != "")
+        .group_by("client", "replica")
+        .agg(pl.len())
+        .collect(engine="streaming")
+    )
+    own: dict[int, list[str]] = {}
+    outside = 0
+    for client, replica, count in pairs.iter_rows():
+        if client not in own:
+            own[client] = subset_of(names, client, subsetting.size, subsetting.by, plan.load.draw)
+        outside += 0 if replica in own[client] else count
+    if outside:
+        yield f"{_requests(outside)} answered by a replica outside of the client's subset"
 
 
 def _missing_numbers(ids: pl.Series, plan: CellPlan) -> Iterator[str]:
