@@ -19,6 +19,7 @@ from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
 from lb.plan import Load, Phase, open_loop
 from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
+from lb.subsets import subset_of
 
 # A plan of more requests is not drawn again: that takes about a microsecond a request.
 MAX_DRAWN = 200_000
@@ -41,6 +42,7 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
         yield from _one_row_each(cell, rows.height, len(ids))
         yield from _foreign_rows(cell)
         yield from _messages(cell)
+        yield from outside_of_subsets(cell, plan)
         if cell.record.status == "completed" and not cell.record.lost_clients:
             yield from _missing_numbers(ids, plan)
             yield from _planned(cell, rows, plan)
@@ -59,7 +61,7 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         "route": arm.route,
         "policy": arm.policy,
         "proxy_workers": arm.proxy_workers,
-        "max_attempts": arm.retries.attempts if arm.retries else 1,
+        "max_attempts": arm.max_attempts,
         "awaits_answers": arm.await_each_answer,
         "messages_per_stream": plan.workload.messages_per_stream,
         "planned_rate_per_s": plan.load.rate_per_s,
@@ -142,6 +144,30 @@ def _messages(cell: Cell) -> Iterator[str]:
         if found.height:
             plural = "" if found.height == 1 else "s"
             yield f"{found.height:,} stream{plural} had {words}, {example(found)}"
+
+
+def outside_of_subsets(cell: Cell, plan: CellPlan) -> Iterator[str]:
+    """Where clients have subsets, nobody but a replica of its own subset answers a client."""
+    subsetting = plan.arm.subsetting
+    if subsetting is None:
+        return
+    # Subsets are drawn from the places in the list of addresses, which is in the order of the replicas.
+    names = [name for name in cell.record.replicas if name in cell.record.initial_replicas]
+    pairs = (
+        cell.requests()
+        .filter(pl.col("replica") != "")
+        .group_by("client", "replica")
+        .agg(pl.len())
+        .collect(engine="streaming")
+    )
+    own: dict[int, list[str]] = {}
+    outside = 0
+    for client, replica, count in pairs.iter_rows():
+        if client not in own:
+            own[client] = subset_of(names, client, subsetting.size, subsetting.by, plan.load.draw)
+        outside += 0 if replica in own[client] else count
+    if outside:
+        yield f"{_requests(outside)} answered by a replica outside of the client's subset"
 
 
 def _missing_numbers(ids: pl.Series, plan: CellPlan) -> Iterator[str]:

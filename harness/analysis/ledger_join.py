@@ -41,8 +41,9 @@ def join_ledgers(cell: Cell, clocks: CellClocks, *, side_by_side: bool) -> pl.La
     side_by_side: see stand_side_by_side, of this cell.
     Columns: those of lb.rows.REQUEST_COLUMNS, where TOLD are renamed to told_*;
     proxy_rows (0: the proxy does not have it), proxy_attempts (of all rows), _PROXY_LAST (of its last row),
-    first_proxy_ns; replica_rows, _REPLICA_LAST (of the attempt that arrived last), first_arrived_ns; of the
-    attempts before it: earlier_ended_ns, earlier_codes. A moment of a party that does not have the request is
+    first_proxy_ns; replica_rows, _REPLICA_LAST (of the last attempt at the replica that answered; without an
+    answer, of the last one), first_arrived_ns; of the attempts that arrived before it: earlier_ended_ns,
+    earlier_codes. A moment of a party that does not have the request is
     null. All moments are on the cell's clock.
     """
     record = cell.record
@@ -105,15 +106,25 @@ def _replica_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame
             pl.lit(None, pl.Int64).alias("earlier_ended_ns"),
             pl.lit(None, pl.List(pl.String)).alias("earlier_codes"),
         )
-    before_last = [
-        pl.col("finished_ns").sort_by("arrived_ns").slice(0, pl.len() - 1).max().alias("earlier_ended_ns"),
-        pl.col("replica_code").sort_by("arrived_ns").slice(0, pl.len() - 1).alias("earlier_codes"),
-    ]
-    return rows.group_by("request_id").agg(
-        pl.col(*_REPLICA_LAST).sort_by("arrived_ns").last(),
-        pl.col("arrived_ns").min().alias("first_arrived_ns"),
-        pl.len().cast(pl.Int64).alias("replica_rows"),
-        *before_last,
+    # Hedged attempts are under way together: the one that answered need not be the last.
+    answering = cell.requests().select("request_id", pl.col("replica").alias("_answering"))
+    order = [pl.col("answered_by") == pl.col("_answering"), "arrived_ns"]
+    arrived_ns = pl.col("arrived_ns").sort_by(order).last()
+    before = pl.col("arrived_ns") < arrived_ns
+    ended_ns = pl.min_horizontal("finished_ns", arrived_ns)
+    return (
+        rows.join(answering, on="request_id", how="left")
+        .group_by("request_id")
+        .agg(
+            pl.col(*_REPLICA_LAST).sort_by(order).last(),
+            pl.col("arrived_ns").min().alias("first_arrived_ns"),
+            pl.len().cast(pl.Int64).alias("replica_rows"),
+            ended_ns.filter(before).max().alias("earlier_ended_ns"),
+            pl.col("replica_code")
+            .sort_by("arrived_ns")
+            .filter(before.sort_by("arrived_ns"))
+            .alias("earlier_codes"),
+        )
     )
 
 

@@ -61,7 +61,8 @@ class Allowances:
     deadline_ns: of each call; 0 where users of a Locust file choose it. gives_up: whether they may cancel
     calls. proxy_breaks_ns, replica_breaks_ns: from when on the clients' connections to
     the proxy, and connections to replicas, may break under a call; _NEVER_NS: nothing breaks them. retries:
-    of the arm, or None. whole_proxy: no row of the proxy is missing.
+    of the arm, or None. hedges: most attempts of a client that hedges, else 1. whole_proxy: no row of the
+    proxy is missing.
     """
 
     deadline_ns: int
@@ -69,6 +70,7 @@ class Allowances:
     proxy_breaks_ns: int
     replica_breaks_ns: int
     retries: Retries | None
+    hedges: int
     whole_proxy: bool
 
     @classmethod
@@ -91,6 +93,7 @@ class Allowances:
             0 if through_proxy and (age or arm.idle_timeout_s is not None) else on_proxy,
             0 if outages or (age and arm.route != "envoy") else on_replicas,
             arm.retries,
+            1 if arm.hedging is None else arm.hedging.attempts,
             cell.whole_proxy,
         )
 
@@ -308,7 +311,7 @@ def _attempts(cell: Cell, allowed: Allowances, *, proxied: bool) -> list[Rule]:
     """Return the rules about attempts: as many as the arm's retries allow, after codes that they name."""
     retries = allowed.retries
     by_proxy = retries.attempts if retries is not None and retries.by == "proxy" else 1
-    by_client = retries.attempts if retries is not None and retries.by == "client" else 1
+    by_client = retries.attempts if retries is not None and retries.by == "client" else allowed.hedges
     rules = [
         Rule(
             "too_many_at_replicas",

@@ -47,6 +47,8 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         keepalive_ms=arm.keepalive_ms,
         message_gap_ms=work.message_gap_ms,
         await_each_answer=arm.await_each_answer,
+        hedge_after_ms=arm.hedging.after_ms if arm.hedging else None,
+        hedge_attempts=arm.hedging.attempts if arm.hedging else 2,
         subset_size=arm.subsetting.size if arm.subsetting else 0,
         subset_by=arm.subsetting.by if arm.subsetting else "deterministic",
         dns_interval_ms=arm.dns_interval_ms,

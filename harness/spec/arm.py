@@ -87,6 +87,21 @@ class Retries(Model):
     )
 
 
+class Hedging(Model):
+    """A second attempt where the first takes long: made by the lab's own clients, see lb.hedging."""
+
+    after_ms: float = Field(
+        ge=0,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="time without an answer after which a client makes the next attempt, at another replica; "
+        "if an attempt fails, the next one follows at once",
+    )
+    attempts: int = Field(
+        default=2, ge=2, le=5, description="attempts in all, the first included (default 2)"
+    )
+
+
 class ProxyHealthCheck(Model):
     """The proxy's active health checks."""
 
@@ -287,6 +302,10 @@ class Arm(Model):
         "of its own in x-forwarded-for",
     )
     retries: Retries | None = Field(default=None, description="retries (default: none)")
+    hedging: Hedging | None = Field(
+        default=None,
+        description="hedged requests (default: none); route direct with policy round_robin, AddVideo alone",
+    )
     wait_for_ready: bool = Field(
         default=False,
         description="whether calls wait for a connection; otherwise they fail at once (default false)",
@@ -412,6 +431,12 @@ class Arm(Model):
         if self.proxies == 1:
             return None
         return ("round_robin", {}) if self.proxy_use == "spread" else ("pick_first", {"shuffle": True})
+
+    @property
+    def max_attempts(self) -> int:
+        """Attempts of one request at most."""
+        again = self.retries or self.hedging
+        return 1 if again is None else again.attempts
 
     @property
     def replica_connection_age_ms(self) -> int | None:

@@ -14,7 +14,16 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import did_you_mean
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, options_of, replicas_problem, traits_of
-from harness.spec.arm import FACTORS, OPTIONS_PREFIX, RETRY_ON, Arm, Retries, Subsetting, variants_of_arm
+from harness.spec.arm import (
+    FACTORS,
+    OPTIONS_PREFIX,
+    RETRY_ON,
+    Arm,
+    Hedging,
+    Retries,
+    Subsetting,
+    variants_of_arm,
+)
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, nested_problem, shown
 from harness.spec.yaml_file import Where, dotted
@@ -96,6 +105,8 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
         yield from _subset_problems(experiment, where, arm, arm.subsetting)
     yield from _stream_problems(experiment, where, arm)
     yield from _server_problems(experiment, where, arm)
+    if arm.hedging is not None:
+        yield from _hedging_problems(experiment, where, arm, arm.hedging)
     if arm.retries is not None:
         yield from _retry_problems((*where, "retries"), arm.retries, arm.route)
     if traits.load_reports and not _reports_load(experiment):
@@ -123,6 +134,35 @@ def _subset_problems(
         yield Problem((path,), f"{dotted(path)}: clients with subsets share no connection; leave one out")
     if experiment.workload.locustfile is not None:
         yield Problem((path,), f"{dotted(path)}: users of a Locust file have no subsets; leave one out")
+
+
+def _hedging_problems(
+    experiment: ExperimentModel, where: Where, arm: Arm, hedging: Hedging
+) -> Iterator[Problem]:
+    """Yield what of the arm does not go with clients that pick the replicas of both attempts themselves."""
+    path = (*where, "hedging")
+    work, count = experiment.workload_of(arm), experiment.replicas.count
+    wrongs = {
+        "clients pick the replicas themselves; expected route 'direct' and policy 'round_robin'": (
+            (arm.route, arm.policy) != ("direct", "round_robin")
+        ),
+        "it goes with a fixed list of addresses alone; leave discovery and subsetting out": (
+            arm.discovery != "addresses" or arm.subsetting is not None
+        ),
+        "clients have one connection to each replica; leave connections out": arm.connections != "own",
+        "a failed attempt is followed by the next one; leave retries out": arm.retries is not None,
+        "streams are not hedged; expected calls: {AddVideo: 1}": list(work.calls) != ["AddVideo"],
+        "users of a Locust file make their calls themselves": work.locustfile is not None,
+        "calls of your own service are not hedged": experiment.service is not None,
+    }
+    for wrong, found in wrongs.items():
+        if found:
+            yield Problem((path,), f"{dotted(path)}: {wrong}")
+            return
+    if hedging.attempts > count:
+        own = (*path, "attempts")
+        wrong = f"{hedging.attempts}: each goes to another replica; expected at most {count}"
+        yield Problem((own, ("replicas", "count")), f"{dotted(own)}: {wrong}")
 
 
 def _retry_problems(where: Where, retries: Retries, route: str) -> Iterator[Problem]:

@@ -53,7 +53,7 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield f"server {arm.server}"
     if arm.health_check:
         yield "health_check of the client"
-    for key in ("adaptive_concurrency", "admission_control", "subsetting"):
+    for key in ("adaptive_concurrency", "admission_control", "subsetting", "hedging"):
         if getattr(arm, key) is not None:
             yield key
     if arm.retries is not None and arm.retries.by == "client":

@@ -81,7 +81,7 @@ NOTHING = [
         "messages_per_stream: 9 changes nothing: there are no streaming calls",
     ),
     (ENVOY | {"message_gap_ms": 9}, "message_gap_ms: 9 changes nothing"),
-    (ENVOY | {"hedging": {"attempts": 2}}, "unknown key 'hedging'; gRPC's C-core has no hedging"),
+    (ENVOY | {"hedging_policy": 1}, "unknown key 'hedging_policy'; gRPC's C-core has no hedging"),
     (ENVOY | {"timeout": 1}, "unknown key 'timeout'; methodConfig.timeout does not work"),
 ]
 
@@ -100,6 +100,7 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(ENVOY | {"proxy_workers": 2})
     load(ENVOY | {"proxies": 2, "proxy_use": "spread", "dns_interval_ms": 9})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
+    load(DIRECT | {"hedging": {"after_ms": 10, "attempts": 4}})
     load(DIRECT | {"subsetting": {"size": 3, "by": "random"}})
     load(ENVOY | {"adaptive_concurrency": {}, "admission_control": {}})
     load(DIRECT | {"health_check": True, "retries": {"by": "client", "attempts": 5, "on": ["ABORTED"]}})
@@ -163,6 +164,22 @@ WRONG = [
     (
         XDS | {"policy": "least_request"},
         "a.policy: route 'xds' has no policy 'least_request'; expected 'round_robin' or",
+    ),
+    (
+        {"policy": "round_robin", "hedging": {"after_ms": 10}},
+        "a.hedging: clients pick the replicas themselves; expected route 'direct' and policy 'round_robin'",
+    ),
+    (
+        DIRECT | {"hedging": {"after_ms": 10}, "retries": {"by": "client", "attempts": 2}},
+        "a.hedging: a failed attempt is followed by the next one; leave retries out",
+    ),
+    (
+        DIRECT | {"hedging": {"after_ms": 10}, "calls": {"GetVideo": 1}},
+        "a.hedging: streams are not hedged; expected calls: {AddVideo: 1}",
+    ),
+    (
+        DIRECT | {"hedging": {"after_ms": 10, "attempts": 5}},
+        "a.hedging.attempts: 5: each goes to another replica; expected at most 4",
     ),
     (
         DIRECT | {"subsetting": {"size": 4}},
