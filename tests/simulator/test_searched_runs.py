@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("searched")
     file = results / "searched.yaml"
     file.write_text(TEXT)
-    status = main([str(file), "--testbed", "simulated", "--results", str(results), "-q"])
+    status = main([str(file), "--testbed", "simulated", "--results", str(results), "-q", "--no-plots"])
     assert status in (0, 3)
     return results / "searched" / "latest"
 
