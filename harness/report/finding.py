@@ -185,10 +185,20 @@ def _sentence(summary: Summary, finding: Finding) -> str:
     if finding.measured is None or math.isinf(finding.measured):
         return f"{text}; with {finding.of}, {theirs}."
     times = digits_of(finding.measured, [finding.bound])
-    if len(summary.arms[arm].repeats) > 1:
+    if _repeats(summary, finding) > 1:
         # The two figures are medians of the repeats. Their ratio is not the median of the repeats' ratios.
         return f"{text}; with {finding.of}, {theirs}. In the median repeat, that is {times} times as much."
     return f"{text}. That is {times} times that of {finding.of} ({theirs})."
+
+
+def _repeats(summary: Summary, finding: Finding) -> int:
+    """Return the number of repeats of the finding's arm.
+
+    A search has measured it at several values, and each of them is an arm of the summary.
+    """
+    if finding.metric == CAPACITY and summary.search is not None:
+        return len(summary.search.arms[finding.arm].repeats)
+    return len(summary.arms[finding.arm].repeats)
 
 
 def _when(summary: Summary, finding: Finding) -> str:
