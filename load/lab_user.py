@@ -17,6 +17,7 @@ on_start, workers, shapes, the web page, --headless, --otel. gRPC runs on Locust
 
 import itertools
 import os
+import sys
 
 # Set before gRPC is imported: otherwise ring_hash reads no key from a header, and calls end with INTERNAL.
 os.environ.setdefault("GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY", "true")
@@ -30,9 +31,11 @@ import gevent.monkey
 import grpc
 from grpc.experimental.gevent import init_gevent
 from locust import User, events
+from locust.runners import WorkerRunner
 
 from lb.channel import open_channel
 from lb.settings import ClientSettings
+from lb.target import resolver_target
 from load.locust_adapter import CallFailedError
 from load.page_guard import guard_page
 from load.recorded_calls import CallLog, EndedCall, RecordedCalls
@@ -67,6 +70,21 @@ def _prepare(environment: Any, **_: object) -> None:
     gevent.get_hub().loop.update_now()
     if environment.web_ui:
         guard_page(environment.web_ui, read_only=False)
+    elif not isinstance(environment.runner, WorkerRunner):  # a page and a master give the host later
+        _confirm_host(environment)
+
+
+def _confirm_host(environment: Any) -> None:
+    """Exit with one line if a user has no host that can be called. Locust would print tracebacks."""
+    for kind in environment.user_classes:
+        host = environment.host or kind.host
+        try:
+            if issubclass(kind, LabUser):
+                resolver_target(str(host or ""))
+        except ValueError as error:
+            told = "no --host" if not host else f"--host: {error}"
+            print(f"error: {told}; expected --host HOST:PORT", file=sys.stderr)
+            sys.exit(2)
 
 
 events.init.add_listener(_prepare)

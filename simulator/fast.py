@@ -24,6 +24,7 @@ DISTRIBUTIONS = ("constant", "exponential", "lognormal")
 _EXPONENTIAL, _LOGNORMAL = 1, 2  # places in DISTRIBUTIONS
 LOGNORMAL_SIGMA = 1.0  # of the logarithm, as replicas draw: services/service_time.py
 CHUNK = 1 << 14  # requests that are drawn at once: their numbers stay in the processor's cache
+BLOCK = 1 << 10  # requests whose replicas are picked before the first of them is served
 FIRST_ROOM = 16  # requests under way on one replica, to begin with
 NOBODY = -1
 MAX_CLIENTS, MAX_REPLICAS, MAX_SLOTS, MAX_REQUESTS = 10**9, 10**7, 10**5, 10**12
@@ -230,13 +231,17 @@ class FastMachine:
 
     def serve(self, at_s: Any, client: Any, service_s: Any, limit_bytes: int | None = None) -> None:
         """Let requests arrive, in order of time. Raises ValueError when memory runs out."""
-        done, rule = 0, RULES[self._fleet.rule]
-        picks = (rule, self._fleet.sticky)
+        histograms = (self._waits, self._latencies)
+        picks = (RULES[self._fleet.rule], self._fleet.sticky)
+        if self._fleet.rule != "least_request":
+            fleet = (self._free_s, self._requests, self._replica_of)
+            _serve_blocks(at_s, client, service_s, picks, *fleet, *histograms, self._turn, self._random)
+            return
+        done = 0
         while done < len(at_s):
             rest = (at_s[done:], client[done:], service_s[done:])
-            histograms = (self._waits, self._latencies)
-            fleet = (self._free_s, self._requests, self._replica_of, self._ends_s, self._busy)
-            done += _serve(*rest, picks, *fleet, *histograms, self._turn, self._random)
+            state = (self._free_s, self._requests, self._replica_of, self._ends_s, self._busy)
+            done += _serve_least_busy(*rest, self._fleet.sticky, *state, *histograms, self._random)
             if done < len(at_s):
                 self._make_room(limit_bytes)
 
@@ -257,7 +262,7 @@ class FastMachine:
 
 
 @compiled
-def _serve(
+def _serve_blocks(
     at_s: Any,
     client: Any,
     service_s: Any,
@@ -265,20 +270,39 @@ def _serve(
     free_s: Any,
     requests: Any,
     replica_of: Any,
-    ends_s: Any,
-    busy: Any,
     waits: Any,
     latencies: Any,
     turn: Any,
     random: Any,
-) -> int:
-    """Return how many requests were served: all, or those before a replica has no room for one more."""
+) -> None:
+    """Serve all requests, if the rule does not ask how busy replicas are.
+
+    Picks come first, block by block, and then a look at the replicas that were picked. Both are many reads
+    that do not depend on each other, so the processor waits for many at once. Between the branches of a queue
+    it would wait for each.
+    """
+    picked, looks = np.empty(BLOCK, np.int32), np.empty(BLOCK)
+    for first in range(0, len(at_s), BLOCK):
+        last = min(first + BLOCK, len(at_s))
+        _pick(client[first:last], picks, len(requests), replica_of, picked, turn, random)
+        for number in range(last - first):
+            looks[number] = free_s[picked[number], 0] + requests[picked[number]]
+        for number in range(first, last):
+            now_s, replica = at_s[number], picked[number - first]
+            end_s = take_slot(free_s[replica], now_s, service_s[number])
+            requests[replica] += 1
+            count(waits, end_s - service_s[number] - now_s)
+            count(latencies, end_s - now_s)
+
+
+@compiled
+def _pick(
+    client: Any, picks: Any, replicas: int, replica_of: Any, picked: Any, turn: Any, random: Any
+) -> None:
+    """Pick a replica for each request, or, if sessions are sticky, for each client that has none."""
     rule, sticky = picks
-    replicas, room = len(requests), ends_s.shape[1]
     next_turn, state = turn[0], random[0]
-    served = 0
-    for number in range(len(at_s)):
-        now_s = at_s[number]
+    for number in range(len(client)):
         replica = replica_of[client[number]] if sticky else NOBODY
         if replica == NOBODY:
             if rule == ROUND_ROBIN:
@@ -286,29 +310,58 @@ def _serve(
                 next_turn = next_turn + 1 if next_turn + 1 < replicas else 0
             else:
                 state = next_state(state)
-                bits = mixed(state)
-                replica = below(bits, replicas)
-                if rule == LEAST_REQUEST:
-                    other = below(bits << np.uint64(32), replicas)
-                    _forget_ended(ends_s[replica], busy, replica, now_s)
-                    _forget_ended(ends_s[other], busy, other, now_s)
-                    if busy[other] < busy[replica]:
-                        replica = other
+                replica = below(mixed(state), replicas)
             if sticky:
                 replica_of[client[number]] = replica
-        elif rule == LEAST_REQUEST:
+        picked[number] = replica
+    turn[0], random[0] = next_turn, state
+
+
+@compiled
+def _serve_least_busy(
+    at_s: Any,
+    client: Any,
+    service_s: Any,
+    sticky: bool,
+    free_s: Any,
+    requests: Any,
+    replica_of: Any,
+    ends_s: Any,
+    busy: Any,
+    waits: Any,
+    latencies: Any,
+    random: Any,
+) -> int:
+    """Return how many requests were served: all, or those before a replica has no room for one more."""
+    replicas, room = len(requests), ends_s.shape[1]
+    state = random[0]
+    served = 0
+    for number in range(len(at_s)):
+        now_s = at_s[number]
+        replica = replica_of[client[number]] if sticky else NOBODY
+        if replica == NOBODY:
+            state = next_state(state)
+            bits = mixed(state)
+            replica = below(bits, replicas)
+            other = below(bits << np.uint64(32), replicas)
             _forget_ended(ends_s[replica], busy, replica, now_s)
-        if rule == LEAST_REQUEST and busy[replica] == room:
+            _forget_ended(ends_s[other], busy, other, now_s)
+            if busy[other] < busy[replica]:
+                replica = other
+            if sticky:
+                replica_of[client[number]] = replica
+        else:
+            _forget_ended(ends_s[replica], busy, replica, now_s)
+        if busy[replica] == room:
             break
         end_s = take_slot(free_s[replica], now_s, service_s[number])
-        if rule == LEAST_REQUEST:
-            _remember(ends_s[replica], busy[replica], end_s)
-            busy[replica] += 1
+        _remember(ends_s[replica], busy[replica], end_s)
+        busy[replica] += 1
         requests[replica] += 1
         count(waits, end_s - service_s[number] - now_s)
         count(latencies, end_s - now_s)
         served += 1
-    turn[0], random[0] = next_turn, state
+    random[0] = state
     return served
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from harness.errors import UserError
+from harness.fields import PROXY, proxy_names
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.rate_path import planned_rates
 from harness.record.record_file import parse_json, there_is
@@ -70,6 +72,9 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         found = getattr(record, name)
         if found != value:
             yield f"cell.json says {name} {found!r}, the experiment {value!r}"
+    nodes = proxy_names(arm.proxies) if arm.proxies > 1 else []
+    if not record.own_clocks and nodes != list(record.proxies)[: max(1, len(nodes))]:
+        yield f"cell.json says the proxy's nodes {list(record.proxies)}, the experiment {nodes}"
     if record.incomplete_ledgers and not plan.events:
         names = ", ".join(record.incomplete_ledgers)
         yield f"cell.json says that the ledgers of {names} are incomplete, but no event ended these parts"
@@ -260,8 +265,10 @@ def _counted_by_envoy(cell: Cell, plan: CellPlan) -> Iterator[str]:
         return
     if ledger.select(pl.col("flags").str.contains("U").any()).collect(engine="streaming").item():
         return
-    folder = cell.folder / "envoy"
-    before, after = (_counters(folder / f"clusters.{when}.json") for when in ("before", "after"))
+    nodes = [cell.folder / node for node in cell.record.proxies or [PROXY]]
+    before, after = (
+        _counters([folder / f"clusters.{when}.json" for folder in nodes]) for when in ("before", "after")
+    )
     if before is None or after is None:
         return
     logged = dict(
@@ -278,20 +285,26 @@ def _counted_by_envoy(cell: Cell, plan: CellPlan) -> Iterator[str]:
             yield f"Envoy counted {counted:,} requests to {name}, its ledger has {logged.get(address, 0):,}"
 
 
-def _counters(path: Path) -> dict[str, int] | None:
-    """Return address -> requests that Envoy has sent there (`rq_total`); None without the file.
+def _counters(paths: Sequence[Path]) -> dict[str, int] | None:
+    """Return address -> requests that all nodes have sent there (`rq_total`); None if a file is missing.
 
-    Raises UserError naming the file when it is not Envoy's.
+    Raises UserError naming the file that is not Envoy's.
     """
-    if not there_is(path):
+    if not all(map(there_is, paths)):
         return None
+    counters: Counter[str] = Counter()
+    for path in paths:
+        counters.update(_counters_of_node(path))
+    return counters
+
+
+def _counters_of_node(path: Path) -> Counter[str]:
     try:
         clusters = parse_json(path.read_text())["cluster_statuses"]
         hosts = [host for cluster in clusters for host in cluster.get("host_statuses", ())]
-        counters: dict[str, int] = {}
+        counters: Counter[str] = Counter()
         for host in hosts:
-            address = _address(host)
-            counters[address] = counters.get(address, 0) + _total(host)
+            counters[_address(host)] += _total(host)
         return counters
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(f"{path}: expected Envoy's clusters as JSON ({error!r})") from error

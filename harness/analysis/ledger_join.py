@@ -8,14 +8,19 @@ from typing import Any
 import polars as pl
 
 from harness.analysis.clocks import CellClocks
+from harness.fields import node_number
 from harness.metrics.stages import Cut
+from harness.record.access_log import NODE
 from harness.record.run_directory import Cell
 
 # What the client says of the answering replica's row. Here the names without `told_` are the replica's own.
 TOLD = ("queue_ns", "service_ns", "in_flight", "messages")
 
+# What is added to the number of a connection for each node before its own: more than a node ever has.
+CONNECTIONS_OF_NODE = 1_000_000
+
 _PROXY = ("proxy_ns", "proxied_ns", "proxy_code", "proxy_http", "proxy_flags", "proxy_details")
-_PROXY_LAST = (*_PROXY, "proxy_replica", "proxy_connection", "proxy_method")
+_PROXY_LAST = (*_PROXY, "proxy_node", "proxy_replica", "proxy_connection", "proxy_method")
 _REPLICA_LAST = ("arrived_ns", "finished_ns", *TOLD, "peer", "replica_code", "answered_by", "replica_method")
 
 
@@ -141,10 +146,24 @@ def proxy_rows(cell: Cell, clocks: CellClocks) -> pl.LazyFrame | None:
         pl.col("flags").alias("proxy_flags"),
         pl.col("details").alias("proxy_details"),
         pl.col("upstream").replace_strict(names, default=None, return_dtype=pl.String).alias("proxy_replica"),
-        pl.col("connection").alias("proxy_connection"),
+        _node(cell).alias("proxy_node"),
+        _connection(cell).alias("proxy_connection"),
         pl.col("path").str.split("/").list.last().alias("proxy_method"),
         pl.col("attempts").cast(pl.Int64).alias("proxy_attempts"),
     )
+
+
+def _node(cell: Cell) -> pl.Expr:
+    return pl.col(NODE) if cell.record.proxies else pl.lit(None, pl.String)
+
+
+def _connection(cell: Cell) -> pl.Expr:
+    """Return the number of the connection. Each node of a proxy counts its own from the beginning."""
+    number = pl.col("connection")
+    if not cell.record.proxies:
+        return number
+    firsts = {node: CONNECTIONS_OF_NODE * node_number(node) for node in cell.record.proxies}
+    return number + pl.col(NODE).replace_strict(firsts, default=None, return_dtype=pl.Int32)
 
 
 def _proxy_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame:
@@ -190,6 +209,7 @@ _PROXY_SCHEMA: Mapping[str, Any] = {
     "proxy_http": pl.Int32,
     "proxy_flags": pl.String,
     "proxy_details": pl.String,
+    "proxy_node": pl.String,
     "proxy_replica": pl.String,
     "proxy_connection": pl.Int32,
     "proxy_method": pl.String,

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from harness.analysis.clocks import CellClocks
+from harness.analysis.ledger_join import CONNECTIONS_OF_NODE
 from harness.events.registry import kind_of
+from harness.fields import connection_prefix
 from harness.metrics.stages import Cut
 from harness.record.event_log import AskedEvent
 from harness.record.run_directory import Cell
@@ -355,7 +357,7 @@ def _copies(cell: Cell, *, proxied: bool) -> list[Rule]:
     rules = [Rule("another_method", "had another method in another ledger", methods)]
     if cell.record.own_clocks:
         return rules  # what is between the lab's clients and such replicas may drop or change headers
-    connection = pl.col("proxy_connection").cast(pl.String) if proxied else pl.col("peer")
+    connection = _told_connection(cell) if proxied else pl.col("peer")
     return [
         *rules,
         Rule(
@@ -369,3 +371,12 @@ def _copies(cell: Cell, *, proxied: bool) -> list[Rule]:
             _OK & (pl.col("connection") != connection),
         ),
     ]
+
+
+def _told_connection(cell: Cell) -> pl.Expr:
+    """Return the proxy's connection as its node tells the client (fields.connection_prefix)."""
+    number = (pl.col("proxy_connection") % CONNECTIONS_OF_NODE).cast(pl.String)
+    prefixes = {node: connection_prefix(node) for node in cell.record.proxies}
+    if not prefixes:
+        return pl.col("proxy_connection").cast(pl.String)
+    return pl.col("proxy_node").replace_strict(prefixes, default=None, return_dtype=pl.String) + number

@@ -35,7 +35,7 @@ def outlook(experiment: Experiment) -> Iterator[Line]:
     from simulator.compiled import is_compiled
 
     if not is_compiled("engine.run"):
-        how = f"`{PROGRAM} {experiment.name} --testbed simulated` compiles the simulator (30 s)"
+        how = f"`{PROGRAM} sticky --testbed simulated` compiles the simulator (30 s)"  # any experiment does
         yield "outlook", f"not simulated yet: {how}", PLAIN
         return
     from harness.testbed.simulated.predict import predict

@@ -218,8 +218,11 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     through = f"route '{arm.route}' with policy '{arm.policy}'"
     if not arm.cookie_jar and not traits.sets_cookie:
         yield "cookie_jar", f"{through} sets no cookie"
-    if arm.proxy_workers != 1 and not arm.has_proxy:
-        yield "proxy_workers", f"route '{arm.route}' has no proxy"
+    for key in ("proxy_workers", "proxies"):
+        if getattr(arm, key) != 1 and not arm.has_proxy:
+            yield key, f"route '{arm.route}' has no proxy"
+    if arm.proxy_use != "stay" and arm.proxies == 1:
+        yield "proxy_use", "the proxy has one node; expected proxies: 2 or more"
     if arm.source_addresses == "own" and traits.hash_key != "source_address":
         yield "source_addresses", f"{through} does not hash it (route 'envoy' with key: source_address does)"
     if arm.health_check and arm.has_proxy:
@@ -236,10 +239,10 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     if arm.subsetting is not None and arm.route != "direct":
         yield "subsetting", "only the clients of route 'direct' know all addresses"
     if arm.discovery == "dns" and arm.has_proxy:
-        yield "discovery", "the clients call the proxy's one address"
+        yield "discovery", "the clients call the proxy, not the replicas"
     elif arm.discovery == "dns" and arm.route == "xds":
         yield "discovery", "the control plane names the replicas"
-    if arm.dns_interval_ms is not None and arm.discovery != "dns":
+    if arm.dns_interval_ms is not None and arm.discovery != "dns" and arm.node_policy is None:
         yield "dns_interval_ms", "the clients do not use a name server; expected discovery: dns"
     if arm.session_lifetimes != "constant" and arm.session_lifetime_s is None:
         yield "session_lifetimes", "sessions do not end; expected session_lifetime_s, their mean"

@@ -44,7 +44,7 @@ def experiment_file(folder: Path, **changes: Any) -> Path:
     tree = dict(SMALL)
     for key, value in changes.items():
         merged = isinstance(value, dict) and key != "arms"
-        tree[key] = {**tree[key], **value} if merged else value
+        tree[key] = {**tree.get(key, {}), **value} if merged else value
     path = folder / "small.yaml"
     path.write_text(json.dumps(tree))
     return path

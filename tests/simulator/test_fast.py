@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tests.simulator.kernels  # noqa: F401
-from simulator.fast import FIRST_ROOM, Draws, FastMachine, Fleet, alias_tables, memory_bytes, simulate_fast
+from simulator.fast import (
+    BLOCK,
+    FIRST_ROOM,
+    Draws,
+    FastMachine,
+    FastRule,
+    Fleet,
+    alias_tables,
+    memory_bytes,
+    simulate_fast,
+)
 from simulator.histogram import count, new_counts, quantile_s
 from simulator.simulation import simulate
 from simulator.system import Calls, Policy
@@ -75,6 +86,24 @@ def test_two_choices_are_the_event_by_event_ones_in_distribution() -> None:
     for share in (0.5, 0.9):
         exact_s = float(np.quantile((slow.answered_ns - slow.planned_ns) / 1e9, share))
         assert machine.outcome().latency_s(share) == pytest.approx(exact_s, rel=0.05)
+
+
+@settings(max_examples=examples(20), deadline=None)
+@given(
+    rule=st.sampled_from(["round_robin", "random", "least_request"]),
+    sticky=st.booleans(),
+    pieces=st.lists(st.integers(0, 2 * BLOCK), max_size=4),
+)
+def test_requests_may_arrive_in_any_pieces(rule: FastRule, sticky: bool, pieces: list[int]) -> None:
+    fleet = replace(FLEET, rule=rule, sticky=sticky, clients=3 * BLOCK, requests=3 * BLOCK)
+    drawn = tuple(column.copy() for column in Draws(fleet).next(3 * BLOCK))
+    whole, parts = FastMachine(fleet), FastMachine(fleet)
+    whole.serve(*drawn)
+    edges = sorted({0, 3 * BLOCK, *(min(piece, 3 * BLOCK) for piece in pieces)})
+    for first, last in pairwise(edges):
+        parts.serve(*(column[first:last] for column in drawn))
+    for found, expected in zip(vars(parts.outcome()).values(), vars(whole.outcome()).values(), strict=True):
+        assert (found == expected).all()
 
 
 def test_a_replica_may_have_any_number_of_requests_under_way() -> None:

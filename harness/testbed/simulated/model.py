@@ -48,6 +48,8 @@ def system_of(experiment: Experiment, plan: CellPlan) -> System:
         costs=costs_of(arm.route),
         cache=None if settings.cache is None else Cache(settings.cache.sessions, settings.cache.hit_factor),
         workers=arm.proxy_workers,
+        nodes=arm.proxies,
+        spread=arm.proxy_use == "spread",
         stream_limit=MAX_STREAMS if arm.route == "envoy" else 0,
         deadline_ns=round(plan.workload.deadline_ms * 1e6),
         seed=int.from_bytes(seed[:6]),
@@ -190,6 +192,8 @@ def calls_of(
     drawn = draw_calls(experiment, plan) if drawn is None else drawn
     client = drawn.client
     connections = arm.connections if isinstance(arm.connections, int) else 1
+    if arm.proxy_use == "spread":
+        connections *= arm.proxies  # one to each node, which the client takes in turn
     channel = client * connections + drawn.number % connections
     if arm.connections == "shared":
         channel = np.zeros_like(client)

@@ -55,6 +55,12 @@ NOTHING = [
     (STICKY | {"options": {"by": "header"}, "cookie_jar": False}, "cookie_jar: false changes nothing"),
     (DIRECT | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'direct' has no proxy"),
     (XDS | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'xds' has no proxy"),
+    (DIRECT | {"proxies": 2}, "proxies: 2 changes nothing: route 'direct' has no proxy"),
+    (ENVOY | {"proxy_use": "spread"}, "proxy_use: 'spread' changes nothing: the proxy has one node"),
+    (
+        ENVOY | {"dns_interval_ms": 9},
+        "dns_interval_ms: 9 changes nothing: the clients do not use a name server",
+    ),
     (XDS | {"idle_timeout_s": 2}, "idle_timeout_s: 2.0 changes nothing: route 'xds' has no proxy"),
     (XDS | {"health_check": True}, "health_check: true changes nothing: a control plane cannot ask clients"),
     (XDS | {"wait_for_ready": True}, "wait_for_ready: true changes nothing: it belongs to a service config"),
@@ -92,6 +98,7 @@ def test_what_changes_nothing_is_refused_with_the_reason(
 def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None:
     load(STICKY | {"cookie_jar": False})
     load(ENVOY | {"proxy_workers": 2})
+    load(ENVOY | {"proxies": 2, "proxy_use": "spread", "dns_interval_ms": 9})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
     load(DIRECT | {"hedging": {"after_ms": 10, "attempts": 4}})
     load(DIRECT | {"subsetting": {"size": 3, "by": "random"}})
@@ -366,6 +373,10 @@ def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
         "waitForReady"
     ]
     assert "round_robin" in settings(DIRECT).service_config
+    stays = json.loads(settings(ENVOY | {"proxies": 2}).service_config)["loadBalancingConfig"]
+    assert stays == [{"pick_first": {"shuffleAddressList": True}}]
+    spreads = settings(ENVOY | {"proxies": 2, "proxy_use": "spread"}).service_config
+    assert json.loads(spreads)["loadBalancingConfig"] == [{"round_robin": {}}]
     assert settings(DIRECT | {"connections": "shared"}).share_connections
     assert settings(DIRECT | {"connections": 4}).connections == 4
     assert settings(STICKY).cookie_jar
