@@ -42,18 +42,18 @@ test test-fast test-browser test-docker: export PYTHONDONTWRITEBYTECODE =
 
 test: export LB_LAB_THOROUGH ?= 1
 test: setup ## run all tests
-	@# Two at a time take half the time. Tests that another test would disturb come after them.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not docker and not browser"
+	@# Many of them wait: three processes keep two cores busy. Tests that others would disturb come after them.
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not alone and not docker and not browser"
 	$(BIN)/python -m pytest -m "alone and not docker and not browser"
-	$(MAKE) test-browser
-	$(MAKE) test-docker
+	@# Containers use less than half of two cores; Chromium gets what they leave.
+	$(MAKE) -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-browser test-docker
 
 test-fast: setup ## run the unit tests without those of whole runs: about half a minute
 	@# Two processes with one thread each: the tables here are too small for more.
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not whole_run" tests/unit
 
 test-browser: setup ## run the tests in Chromium; without one they skip, and say so
-	$(BIN)/python -m pytest -m browser -rs tests/browser
+	nice $(BIN)/python -m pytest -m browser -rs tests/browser
 
 test-docker: setup ## run the tests in containers; without a Docker engine they skip, and say so
 	$(BIN)/python -m pytest -m docker -rs tests/docker

@@ -5,61 +5,69 @@ All ratios compare figures of one run on one machine. The load generator's table
 
 import argparse
 import statistics
+from collections.abc import Iterator
 
 from bench import generator, startup
-from bench.generator_page import Found, ratios, write_page
+from bench.capacity.page import filled
+from bench.generator_page import Found, ratios, span, write_page
 
-FIRST_REQUEST_BUDGET_S = 1.5
+FIRST_REQUEST_BUDGET_S = 1.0
+VERDICT_BUDGET = 1.25  # command to verdict / seconds of load
 CELL_BUDGET_S, RUN_BUDGET_S = 1.0, 4.0
 # The lab's CPU time of a call / the tool's. In a closed loop: 0.8 of its calls for each CPU second.
 CPU_BUDGETS = {
     ("ghz", 300): 1.0,
     ("ghz", 600): 1.0,
     ("ghz", 1200): 1.0,
+    ("stock Locust", 300): 0.5,
     ("stock Locust", 600): 0.5,
     ("ghz", 0): 1.25,
 }
 LATE_BUDGET_MS = {"p50": 0.1, "p99": 2.0}  # at LATE_RATE_PER_S
 LATE_RATE_PER_S = 600
 
+Row = tuple[str, str, str, str]
+
 
 def main() -> None:
-    """Measure all costs and print one line for each budget."""
+    """Measure all costs. Print one line for each budget, and write it into the page, too."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="repetitions of each measurement (default 5)")
     rounds = parser.parse_args().rounds
     peers = generator.installed_peers()
     first_s = [startup.first_request_s() for _ in range(rounds)]
-    overhead_s, cells = startup.overhead_s()
+    run = startup.run_cost()
     found = generator.measure(peers, rounds)
     write_page(generator.PAGE, found, peers)
-    print()
-    _print_line("command to first measured request, s", first_s, FIRST_REQUEST_BUDGET_S)
-    _print_line(
-        f"sticky, {cells} cells: all time without load, s", [overhead_s], cells * CELL_BUDGET_S + RUN_BUDGET_S
-    )
-    _print_generator(found)
+    rows = [
+        _row("command to first measured request, s", first_s, FIRST_REQUEST_BUDGET_S),
+        _row("`sticky`: command to verdict / seconds of load", [run.verdict_s / run.load_s], VERDICT_BUDGET),
+        _row(
+            f"`sticky`, {run.cells} cells: all time without load, s",
+            [run.total_s - run.load_s],
+            run.cells * CELL_BUDGET_S + RUN_BUDGET_S,
+        ),
+        *generator_budgets(found),
+    ]
+    print("", *(" | ".join(row) for row in rows), sep="\n")
+    generator.PAGE.write_text(filled(generator.PAGE.read_text(), "budgets", iter(rows)))
 
 
-def _print_generator(found: list[Found]) -> None:
+def generator_budgets(found: list[Found]) -> Iterator[Row]:
+    """Yield a row for each budget of the load generator: what, the figure, the budget, whether it is met."""
     for (peer, rate_per_s), budget in CPU_BUDGETS.items():
         what = f"at {rate_per_s:,}/s" if rate_per_s else "in a closed loop"
-        values = ratios(found, peer, rate_per_s)
-        _print_line(f"CPU of a recorded call / {peer}'s {what}", values, budget)
+        yield _row(f"CPU time of a recorded call / {peer}'s, {what}", ratios(found, peer, rate_per_s), budget)
     own = [one.late_ms for one in found if (one.peer, one.rate_per_s) == ("lab", LATE_RATE_PER_S)]
     for name, budget in LATE_BUDGET_MS.items():
-        what = f"sent late at {LATE_RATE_PER_S}/s, {name}, ms"
-        _print_line(what, [late[name] for late in own], budget)
+        yield _row(f"sent late at {LATE_RATE_PER_S}/s, {name}, ms", [late[name] for late in own], budget)
 
 
-def _print_line(what: str, values: list[float], budget: float) -> None:
-    """Print the median, the range, and whether the median is within the budget."""
+def _row(what: str, values: list[float], budget: float) -> Row:
     if not values:
-        print(f"{what:<54}not measured (budget {budget:g})")
-        return
-    median = statistics.median(values)
-    word = "within" if median <= budget else "OVER"
-    print(f"{what:<54}{median:>7.2f}  ({min(values):.2f} to {max(values):.2f})  {word} {budget:g}")
+        return what, "not measured", f"{budget:g}", ""
+    met = statistics.median(values) <= budget
+    return what, span(values, ".2f"), f"{budget:g}", "met" if met else "**missed**"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 
 from bench.capacity.page import Rows, filled
 from bench.enlarged import CELL, write_enlarged
+from harness.analysis.cell_rules import MAX_DRAWN
 from harness.analysis.summary import facts_of, summarise
 from harness.record.cell_record import CELL_FILE, CellRecord
 from harness.record.ledger_files import store_ledgers
@@ -36,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENT = Path(__file__).with_name("generator.yaml")
 NO_VERDICT_NEEDED = (0, 1, 3)
 LARGE = 10_000_000  # requests
+SMALLEST = 2 * MAX_DRAWN  # requests that are surely compared with no plan
 CORES = "2"
 
 
@@ -48,6 +50,10 @@ def main() -> None:
         "--keep", type=Path, help="a folder: keep the runs there, and use those that are there"
     )
     options = parser.parse_args()
+    if min(options.requests) < SMALLEST:
+        parser.error(
+            f"expected at least {SMALLEST:,} requests: the plan of fewer is drawn again, and copies differ"
+        )
     os.environ["POLARS_MAX_THREADS"] = CORES
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -22,14 +23,28 @@ def first_request_s() -> float:
         return _cell_span_unix_s(run / "cells" / f"{first['arm']}.{first['repeat']}")[0] - launched_unix_s
 
 
-def overhead_s() -> tuple[float, int]:
-    """Return the seconds of a run of `sticky` in which no cell sent requests, and the number of cells."""
+class RunCost(NamedTuple):
+    """One run of `sticky`: seconds from the command to the verdict and to the end, and how long it loaded.
+
+    load_s: from the first send to the last answer of each cell, warm-up and drained queues included.
+    """
+
+    verdict_s: float
+    total_s: float
+    load_s: float
+    cells: int
+
+
+def run_cost() -> RunCost:
+    """Run `sticky` once as it is."""
     with tempfile.TemporaryDirectory() as results:
-        started_s = time.monotonic()
+        launched_unix_s = time.time()
         run = _run(["--quiet"], results)
-        total_s = time.monotonic() - started_s
+        total_s = time.time() - launched_unix_s
+        # The verdict is printed when summary.json has been written.
+        verdict_s = (run / "summary.json").stat().st_mtime - launched_unix_s
         spans = [_cell_span_unix_s(cell) for cell in (run / "cells").iterdir()]
-        return total_s - sum(end_s - start_s for start_s, end_s in spans), len(spans)
+        return RunCost(verdict_s, total_s, sum(end_s - start_s for start_s, end_s in spans), len(spans))
 
 
 def _run(options: list[str], results: str) -> Path:

@@ -10,8 +10,29 @@ from services.settings import SlowFactor as SlowFactor
 
 Route = Literal["envoy", "envoy-l4", "direct", "xds"]
 PROXIED: tuple[Route, ...] = ("envoy", "envoy-l4")  # routes that have a proxy
+PROXY = "envoy"  # the name of the proxy; of several nodes, each has a number behind it
 Status = Literal["completed", "interrupted", "failed"]  # how a run, or a cell of it, ended
 Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
+
+
+def proxy_names(nodes: int) -> list[str]:
+    """Return the names of a proxy's nodes: "envoy" alone, or envoy-0, envoy-1, ..."""
+    return [PROXY] if nodes == 1 else [f"{PROXY}-{number}" for number in range(nodes)]
+
+
+def is_proxy(part: str) -> bool:
+    """Return whether a part of a cell is the proxy, or one of its nodes."""
+    return part == PROXY or part.startswith(f"{PROXY}-")
+
+
+def node_number(node: str) -> int:
+    """Return the number of a node of the proxy: 0 of the only one."""
+    return 0 if node == PROXY else int(node.rpartition("-")[2])
+
+
+def connection_prefix(node: str) -> str:
+    """Return what stands before a connection's number where several nodes number their connections."""
+    return "" if node == PROXY else f"{node_number(node)}/"
 
 
 def worded(pattern: str, words: str, max_length: int | None = None) -> Any:

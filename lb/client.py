@@ -1,17 +1,17 @@
 """One client: it makes its planned calls over its own connections and records a row for each."""
 
 import asyncio
+import random
 import time
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import grpc
 
 from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
 from lb.clock import sleep_until, turn_at
+from lb.hedging import HedgedCalls
 from lb.own_calls import OwnCalls
 from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
 from lb.rows import REQUEST_IDS_PER_CLIENT, answer_columns
@@ -41,20 +41,24 @@ class Client:
         self._number = number
         self._settings = settings = settings_of_client(settings, number)
         self._rows = rows
-        self._channels = [open_channel(settings) for _ in range(settings.connections)]
-        self._makers = [self._maker(channel) for channel in self._channels]
+        self._channels = [open_channel(replace(settings, target=one)) for one in settings.channel_targets]
+        self._makers = self._makers_of_calls()
         self._calls = [maker.by_method() for maker in self._makers]
         self._sequence = 0
         self._session: Session | None = None
 
-    def _maker(self, channel: grpc.aio.Channel) -> VideoCalls | OwnCalls:
-        """Return what makes the calls over a channel."""
+    def _makers_of_calls(self) -> Sequence[VideoCalls | OwnCalls | HedgedCalls]:
+        """Return what makes the calls. Calls take these in turn."""
         settings = self._settings
         if settings.service:
-            return OwnCalls(channel, settings, self._number)
-        return VideoCalls(
-            channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes
-        )
+            return [OwnCalls(channel, settings, self._number) for channel in self._channels]
+        messages, gap_ms = settings.messages_per_stream, settings.message_gap_ms
+        calls = [VideoCalls(channel, messages, gap_ms, settings.payload_bytes) for channel in self._channels]
+        if settings.hedge_after_ms is None:
+            return calls
+        # As gRPC's round robin does, each client begins its turns at a place of its own.
+        turn = random.Random(f"turn/{settings.draw}/{self._number}").randrange(len(calls))
+        return [HedgedCalls(calls, settings.hedge_after_ms / 1000, settings.hedge_attempts, turn)]
 
     async def connect(self) -> None:
         """Connect all channels: see lb.channel.connect."""

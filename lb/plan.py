@@ -137,6 +137,14 @@ def closed_loop(load: Load, client: int, phase: Phase) -> Iterator[PlannedCall]:
         yield PlannedCall(int(think_ms * 1_000_000), rng.choices(methods, cum_weights=weights)[0])
 
 
+def drawn_lifetime_s(mean_s: float, draw: str, client: int, number: int) -> float:
+    """Return how long a session lasts where lifetimes vary (exponential), in seconds: the same in every arm.
+
+    draw: as Load.draw. number: which of its client's sessions it is, from 0.
+    """
+    return random.Random(f"lifetime/{draw}/{client}.{number}").expovariate(1 / mean_s)
+
+
 def planned_requests(
     load: Load, warm_up_s: float, duration_s: float, clients: Iterable[int] | None = None
 ) -> int:

@@ -1,12 +1,11 @@
 """A session: calls of one client with the same identity. Sticky policies keep a session on one replica."""
 
 import asyncio
-import random
 from collections.abc import Iterable
 
 from lb.calls import Metadata
 from lb.cookies import CookieJar
-from lb.plan import NOT_RECORDED, NS_PER_S
+from lb.plan import NOT_RECORDED, NS_PER_S, drawn_lifetime_s
 from lb.settings import ClientSettings
 from lb.source_address import source_address
 from lb.trace_id import trace_headers
@@ -24,8 +23,7 @@ class Session:
         self.number = number
         lifetime_s = settings.session_lifetime_s
         if lifetime_s is not None and settings.lifetimes_vary:
-            drawn = random.Random(f"lifetime/{settings.draw}/{client}.{number}")
-            lifetime_s = drawn.expovariate(1 / lifetime_s)
+            lifetime_s = drawn_lifetime_s(lifetime_s, settings.draw, client, number)
         self.ends_ns = None if lifetime_s is None else opens_ns + round(lifetime_s * NS_PER_S)
         self.first_call_sent = False
         self.first_call_ended = asyncio.Event()

@@ -33,6 +33,9 @@ class ClientSettings:
     `await_each_answer`: a call waits until the client's call before it has ended.
     `subset_size`: to how many of the target's addresses a client connects, see lb.subsets; 0: to all.
     `subset_by`: how its subset is chosen.
+    `hedge_after_ms`: time without an answer after which the next attempt goes to another address, see
+    lb.hedging; None: never. `hedge_attempts`: most attempts of a call. With hedging a client has a channel
+    for each of the target's addresses, and takes them in turn.
     `dns_interval_ms`: minimum time between two queries of gRPC's DNS resolver; None: gRPC's default, 30 s.
     `reconnect_backoff_ms`: longest wait before gRPC connects again, at least 100; None: gRPC's default, 1 s
     and 1.6 times more after each failure, up to 120 s.
@@ -69,6 +72,8 @@ class ClientSettings:
     await_each_answer: bool = False
     subset_size: int = 0
     subset_by: SubsetBy = "deterministic"
+    hedge_after_ms: float | None = None
+    hedge_attempts: int = 2
     dns_interval_ms: float | None = None
     reconnect_backoff_ms: float | None = None
     payload_bytes: int = 0
@@ -80,3 +85,10 @@ class ClientSettings:
     service_requests: Sequence[Sequence[str]] = field(default_factory=list)
     replica_key: str = "x-lab-replica"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def channel_targets(self) -> list[str]:
+        """The target of each channel of a client."""
+        if self.hedge_after_ms is None:
+            return [self.target] * self.connections
+        return self.target.split(",")

@@ -105,7 +105,7 @@ class LoadEngine:
         try:
             await asyncio.gather(*(client.connect() for client in clients))
             gc.freeze()  # a thousand clients would make each collection longer
-            self._gate.clients_connected(read_client_channels(self._numbers, settings.connections))
+            self._gate.clients_connected(read_client_channels(self._numbers, len(settings.channel_targets)))
             if order.warm_up_s:
                 start_ns = await self._gate.wait_for_start("warm_up")
                 self.progress.state = "warm_up"

@@ -17,12 +17,13 @@ on_start, workers, shapes, the web page, --headless, --otel. gRPC runs on Locust
 
 import itertools
 import os
+import sys
 
 # Set before gRPC is imported: otherwise ring_hash reads no key from a header, and calls end with INTERNAL.
 os.environ.setdefault("GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY", "true")
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import gevent
@@ -30,9 +31,11 @@ import gevent.monkey
 import grpc
 from grpc.experimental.gevent import init_gevent
 from locust import User, events
+from locust.runners import WorkerRunner
 
 from lb.channel import open_channel
 from lb.settings import ClientSettings
+from lb.target import resolver_target
 from load.locust_adapter import CallFailedError
 from load.page_guard import guard_page
 from load.recorded_calls import CallLog, EndedCall, RecordedCalls
@@ -67,6 +70,21 @@ def _prepare(environment: Any, **_: object) -> None:
     gevent.get_hub().loop.update_now()
     if environment.web_ui:
         guard_page(environment.web_ui, read_only=False)
+    elif not isinstance(environment.runner, WorkerRunner):  # a page and a master give the host later
+        _confirm_host(environment)
+
+
+def _confirm_host(environment: Any) -> None:
+    """Exit with one line if a user has no host that can be called. Locust would print tracebacks."""
+    for kind in environment.user_classes:
+        host = environment.host or kind.host
+        try:
+            if issubclass(kind, LabUser):
+                resolver_target(str(host or ""))
+        except ValueError as error:
+            told = "no --host" if not host else f"--host: {error}"
+            print(f"error: {told}; expected --host HOST:PORT", file=sys.stderr)
+            sys.exit(2)
 
 
 events.init.add_listener(_prepare)
@@ -116,11 +134,15 @@ class LabUser(User):
 
     stub: Any
     _cell: ClassVar[tuple[ClientSettings, CallLog] | None] = None
+    _clients: ClassVar[Sequence[int]] = ()
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         worker: int = getattr(environment.runner, "worker_index", 0)
-        self.client_number = max(0, worker) * NUMBERS_PER_WORKER + next(_numbers)
+        number = next(_numbers)
+        self.client_number = (
+            self._clients[number] if self._cell else max(0, worker) * NUMBERS_PER_WORKER + number
+        )
         self._ids = itertools.count()
         self._settings, log = self._cell or (self._client_settings(), StatisticsLog(environment))
         self._channel: Any = open_channel(self._settings, grpc)
@@ -132,14 +154,17 @@ class LabUser(User):
         return f"{self._settings.key_prefix}-{self.client_number}-{next(self._ids)}"
 
     @staticmethod
-    def run_in_cell(settings: ClientSettings, log: CallLog) -> None:
-        """Give all users of this process the settings of a cell, and record their calls in `log`."""
-        LabUser._cell = (settings, log)
+    def run_in_cell(settings: ClientSettings, log: CallLog, clients: Sequence[int]) -> None:
+        """Give all users of this process the settings of a cell, and record their calls in `log`.
+
+        `clients`: the users' numbers, in the order in which they start.
+        """
+        LabUser._cell, LabUser._clients = (settings, log), clients
 
     @staticmethod
-    def numbers_given() -> range:
-        """Return the numbers of the users that this process has made."""
-        return range(_numbers.given)
+    def numbers_given() -> Sequence[int]:
+        """Return the numbers of the users of the cell that this process has made."""
+        return LabUser._clients[: _numbers.given]
 
     def on_stop(self) -> None:
         """Close the connection. Call it from your own on_stop."""

@@ -84,7 +84,12 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     (path,) = sys.argv[1:] if argv is None else argv
     order = LoadOrder.read(Path(path))
-    return run_master(order) if order.distributed else run_single_process(order)
+    if order.distributed:
+        return run_master(order)
+    if order.locustfile is not None:
+        # Locust's gevent changes the standard library of a process, and must do so first of all.
+        os.execv(sys.executable, [sys.executable, "-m", "load.own_locustfile", path])  # noqa: S606
+    return run_single_process(order)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ that the lab adds. Only a process that knows the run's secret can send any: load
 """
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,18 +23,18 @@ from load.locust_adapter import FixedDispatcher, LabEnvironment, LabMasterRunner
 from load.order import (
     CHANNELS_FILE,
     EXPECTED_WORKERS_TIMEOUT_S,
+    LOCAL_WORKERS_TIMEOUT_S,
     STOPPED_EARLY,
     WORKERS_FILE,
     LoadOrder,
     LoadStatus,
 )
 from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowBatch, RowFiles
-from load.secret import SecretError, new_secret, read_secret
+from load.secret import SECRET_VARIABLE, SecretError, new_secret, read_secret
 from load.worker_session import run_session
 from load.worker_state import Ended, WorkerState, assign_clients
 
 START_DELAY_S = 0.1  # from the START message to the start of the phase
-LOCAL_WORKERS_TIMEOUT_S = 30.0  # until the workers of this machine have joined
 STOP_TIMEOUT_S = 0.6  # for the last rows of stopped workers; the harness waits for one second
 # Address that the master listens on -> address at which its own workers reach it.
 LOOPBACK_OF = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - users may choose it
@@ -81,6 +83,11 @@ def _secret(order: LoadOrder) -> str:
 def fork_worker(order: LoadOrder, secret: str, name: str) -> PortFork:
     """Return the fork of a worker of this machine. It starts when it gets the master's port."""
     host = LOOPBACK_OF.get(order.master_bind_host, order.master_bind_host)
+    if order.locustfile is not None:
+        # Locust's gevent changes the standard library of a process, and must do so first of all.
+        words = [sys.executable, "-m", "load.own_locustfile", host]
+        environment = {**os.environ, SECRET_VARIABLE: secret}
+        return PortFork(name, lambda port: os.execve(words[0], [*words, str(port), name], environment))  # noqa: S606
     return PortFork(name, lambda port: run_session(host, port, secret, LOCAL_WORKERS_TIMEOUT_S, name))
 
 
@@ -115,6 +122,8 @@ class Master:
         try:
             self._wait_for_workers()
             self._run_phases()
+            if self._order.locustfile is not None and not any(one.measured for one in self._workers.values()):
+                raise LoadError(self._order.no_call)
             self._progress.state = "done"
         except StoppedError:
             self._stop_workers()

@@ -50,6 +50,11 @@ class LoadOrder:
         """Whether the load process is a master and its workers make the calls."""
         return self.processes > 1 or self.expect_workers > 0
 
+    @property
+    def no_call(self) -> str:
+        """What is wrong with a Locust file whose users make no call in the measured window, in words."""
+        return f"{self.locustfile}: its users made no call in {self.duration_s:g} s"
+
     def write(self, path: Path) -> None:
         """Write the order to `path` as JSON."""
         path.write_text(json.dumps(self.as_dict(), indent=1))
@@ -119,5 +124,6 @@ STATUS_FILE = "load-status.json"
 WORKERS_FILE = "load-workers.json"  # each worker with its clients and how it ended; written by a master only
 FAILURES_FILE = "failures.json"  # how failed requests ended: code, message, number of calls
 CHANNELS_FILE = "channels.json"  # the channels of each client as gRPC reports them, before the first call
+LOCAL_WORKERS_TIMEOUT_S = 30.0  # until the workers of this machine have joined
 EXPECTED_WORKERS_TIMEOUT_S = 60.0  # until the workers from elsewhere have joined
 STOPPED_EARLY = 3  # exit status of a load process that was told to stop

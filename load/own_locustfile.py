@@ -1,6 +1,7 @@
 """The load of a cell that a Locust file of the user's own makes: the tasks of its users, a closed loop.
 
 `python -m load.own_locustfile ORDER.json` carries out one load order (load.order) that names a Locust file.
+`python -m load.own_locustfile MASTER_HOST MASTER_PORT NAME` is one of several processes that do so.
 Locust runs the users as in any run of its own; nothing of it is overridden. Their calls come from LabUser,
 whose stub asks this module before each call. So the phases are kept apart, and every call is recorded.
 Exit status: as of load.main.
@@ -16,9 +17,10 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import locust  # it patches the standard library, so it comes before all that uses threads
 
@@ -31,16 +33,18 @@ from locust.util.load_locustfile import load_locustfile
 
 from lb.channel import CONNECT_TIMEOUT_S
 from lb.client import Rows
-from lb.plan import NS_PER_S
+from lb.plan import NS_PER_S, Phase
 from lb.rows import CLOSED_LOOP_MEASURED
 from load.channelz import ClientChannels, read_client_channels
 from load.engine import Progress
 from load.lab_user import LabUser
 from load.locust_adapter import listen_for_stop
-from load.order import CHANNELS_FILE, STOPPED_EARLY, LoadOrder, LoadStatus
+from load.order import CHANNELS_FILE, LOCAL_WORKERS_TIMEOUT_S, STOPPED_EARLY, LoadOrder, LoadStatus
 from load.page_guard import guard_page
 from load.recorded_calls import EndedCall
 from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowCollector, RowFiles
+from load.secret import read_secret
+from load.worker_session import run_session
 
 
 class OwnFileError(Exception):
@@ -92,84 +96,144 @@ class PhasedCalls:
         self._gate.set()
 
 
-class OwnFileRun:
-    """Runs the users of a Locust file through the phases of one order, once."""
+class UsersGate(Protocol):
+    """Decides when each phase starts, as load.engine.PhaseGate does for the lab's clients."""
 
-    def __init__(self, order: LoadOrder) -> None:
+    def users_ready(self, channels: list[ClientChannels]) -> None:
+        """Take the channels of all users. Called once, when all of them run."""
+        ...
+
+    def wait_for_start(self, phase: Phase) -> int:
+        """Return the instant at which `phase` starts (monotonic ns). No call is under way then."""
+        ...
+
+
+class AtOnce:
+    """A UsersGate that starts each phase at once. It writes the channels file to `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def users_ready(self, channels: list[ClientChannels]) -> None:
+        """See UsersGate."""
+        (self._folder / CHANNELS_FILE).write_text(json.dumps([asdict(client) for client in channels]))
+
+    def wait_for_start(self, phase: Phase) -> int:  # noqa: ARG002 - both phases start alike
+        """See UsersGate."""
+        return time.monotonic_ns()
+
+
+class WhenMasterSays:
+    """A UsersGate that starts each phase when the master says so: see load.worker_session.SessionGate."""
+
+    def __init__(self) -> None:
+        self.channels: list[ClientChannels] = []
+        self.waiting_for: Phase | None = None
+        self._start = gevent.event.AsyncResult()
+
+    def users_ready(self, channels: list[ClientChannels]) -> None:
+        """See UsersGate."""
+        self.channels = channels
+
+    def wait_for_start(self, phase: Phase) -> int:
+        """See UsersGate."""
+        self._start = gevent.event.AsyncResult()
+        self.waiting_for = phase
+        return int(self._start.get())
+
+    def open(self, start_ns: int) -> None:
+        """Start the phase at `start_ns` (monotonic ns)."""
+        self.waiting_for = None
+        self._start.set(start_ns)
+
+
+class UsersLoad:
+    """Runs users of a Locust file, with the numbers `clients`, through the phases of one order, once.
+
+    `environment`: Locust's. Raises OwnFileError for a file that cannot be the load.
+    """
+
+    def __init__(self, order: LoadOrder, clients: Sequence[int], gate: UsersGate) -> None:
         assert order.locustfile is not None
+        self.progress = Progress()
         self._order = order
-        self._progress = Progress()
+        self._users = len(clients)
+        self._gate = gate
         self._calls = PhasedCalls()
-        self._stop = gevent.event.Event()
-        self._files = RowFiles(order.folder)
-        settings = replace(order.settings, draw=order.load.draw)
-        LabUser.run_in_cell(settings, self._calls)
-        self._environment: Any = Environment(
-            user_classes=_user_classes(order.locustfile),
+        self.rows = self._calls.rows
+        LabUser.run_in_cell(replace(order.settings, draw=order.load.draw), self._calls, clients)
+        self.environment: Any = Environment(
+            user_classes=_user_classes(order.locustfile, alone=not order.distributed),
             events=locust.events,
-            host=settings.target,
+            host=order.settings.target,
         )
-        self._runner: Any = self._environment.create_local_runner()
-        self._collector = RowCollector(self._environment, self._calls.rows, self._files.append)
-        listen_for_stop(self._stop.set)
+        self._runner: Any = self.environment.create_local_runner()
+        self._run: Any = None
 
-    def run(self) -> int:
-        """Carry out the order and return the exit status. Raises OwnFileError."""
-        order = self._order
-        page: Any = None
-        if order.web_port is not None:
-            page = self._environment.create_web_ui("127.0.0.1", order.web_port)
-            guard_page(page, read_only=True)
-        locust.events.init.fire(environment=self._environment, runner=self._runner, web_ui=page)
-        self._runner.start(order.load.clients, spawn_rate=order.spawn_rate or order.load.clients)
+    def start(self) -> None:
+        """Start the users and the run."""
+        locust.events.init.fire(
+            environment=self.environment, runner=self._runner, web_ui=self.environment.web_ui
+        )
+        everybody = self._order.load.clients
+        spawn_rate = (self._order.spawn_rate or everybody) * self._users / everybody
+        if self._users:
+            self._runner.start(self._users, spawn_rate=spawn_rate)
+        self._run = gevent.spawn(self._run_to_end)
+
+    def finished(self) -> bool:
+        """Return whether the run has ended. Raises the error with which it failed."""
+        if not self._run.ready():
+            return False
+        self._run.get()
+        return True
+
+    def stop(self) -> None:
+        """End the run early. Calls that are still open get no row."""
+        if self._run is not None:
+            self._run.kill(block=False)
+
+    def _run_to_end(self) -> None:
         try:
             self._run_phases()
-            self._progress.state = "stopped" if self._stop.is_set() else "done"
+            self.progress.state = "done"
+        except gevent.GreenletExit:
+            self.progress.state = "stopped"
         finally:
             self._calls.close_gate()
             self._runner.quit()
-            self._collect()
-            self._files.close()
-            if page is not None:
-                page.stop()
-        return STOPPED_EARLY if self._stop.is_set() else 0
 
     def _run_phases(self) -> None:
         order = self._order
-        if not self._wait(lambda: self._runner.user_count >= order.load.clients, POLL_INTERVAL_S):
-            return
-        channels = self._channels()
-        (order.folder / CHANNELS_FILE).write_text(json.dumps([asdict(client) for client in channels]))
-        self._progress.state = "warm_up"
-        ends_ns = time.monotonic_ns() + round(order.warm_up_s * NS_PER_S)
-        if not self._wait(lambda: time.monotonic_ns() >= ends_ns, POLL_INTERVAL_S):
-            return
-        # All calls of the warm-up have ended, so the replicas are idle when measuring starts.
+        _wait(lambda: self._runner.user_count >= self._users)
+        self._gate.users_ready(self._channels())
+        if order.warm_up_s:
+            start_ns = self._gate.wait_for_start("warm_up")
+            self.progress.state = "warm_up"
+            _sleep_until(start_ns + round(order.warm_up_s * NS_PER_S))
+        # All calls before have ended, so the replicas are idle when measuring starts.
         self._calls.close_gate()
-        if not self._wait(lambda: not self._calls.open_calls, POLL_INTERVAL_S):
-            return
-        start_ns = time.monotonic_ns()
-        self._progress.start_measuring(start_ns - order.settings.epoch_ns, order.duration_s)
+        _wait(lambda: not self._calls.open_calls)
+        start_ns = self._gate.wait_for_start("measure")
+        _sleep_until(start_ns)
+        self.progress.start_measuring(start_ns - order.settings.epoch_ns, order.duration_s)
         self._calls.measure()
-        ends_ns = start_ns + round(order.duration_s * NS_PER_S)
-        if not self._wait(lambda: time.monotonic_ns() >= ends_ns, BATCH_INTERVAL_S):
-            return
+        _sleep_until(start_ns + round(order.duration_s * NS_PER_S))
         self._calls.close_gate()
-        self._wait(lambda: not self._calls.open_calls, POLL_INTERVAL_S)
-        if not self._calls.begun:
-            raise OwnFileError(f"{order.locustfile}: its users made no call in {order.duration_s:g} s")
+        _wait(lambda: not self._calls.open_calls)
+        if not (self._calls.begun or order.distributed):
+            raise OwnFileError(order.no_call)
 
     def _channels(self) -> list[ClientChannels]:
         """Return the users' channels, once all of them know their policy, or after a while without."""
         late_s = time.monotonic() + CONNECT_TIMEOUT_S
         numbers, connections = LabUser.numbers_given(), 1
         try:
-            self._wait(
+            _wait(
                 lambda: (
                     all(one.policy for one in read_client_channels(numbers, connections))
                     or time.monotonic() > late_s
-                ),
-                POLL_INTERVAL_S,
+                )
             )
             return read_client_channels(numbers, connections)
         except RuntimeError as error:
@@ -177,21 +241,22 @@ class OwnFileRun:
                 f"{self._order.locustfile}: opens channels besides those of LabUser: {error}"
             ) from error
 
-    def _wait(self, condition: Any, interval_s: float) -> bool:
-        """Wait until `condition` holds and return True; return False when the load is to end early."""
-        while not condition():
-            if self._stop.wait(interval_s):
-                return False
-            self._collect()
-        return True
 
-    def _collect(self) -> None:
-        self._collector.collect(self._progress)
-        self._files.write_status(self._progress)
+def _wait(condition: Callable[[], bool]) -> None:
+    while not condition():
+        gevent.sleep(POLL_INTERVAL_S)
 
 
-def _user_classes(path: Path) -> list[type[User]]:
-    """Return the user classes of a Locust file. Raises OwnFileError if it cannot be the load of a cell."""
+def _sleep_until(instant_ns: int) -> None:
+    while (left_ns := instant_ns - time.monotonic_ns()) > 0:  # gevent's clock may lag behind
+        gevent.sleep(left_ns / NS_PER_S)
+
+
+def _user_classes(path: Path, *, alone: bool) -> list[type[User]]:
+    """Return the user classes of a Locust file. `alone`: no other process has users of it, too.
+
+    Raises OwnFileError if it cannot be the load of a cell.
+    """
     try:
         classes, shapes = load_locustfile(str(path))
     except Exception as error:
@@ -209,16 +274,57 @@ def _user_classes(path: Path) -> list[type[User]]:
         )
     if not found:
         raise OwnFileError(f"{path}: there is no user class in it")
+    fixed = next((kind.__name__ for kind in found if kind.fixed_count), None)
+    if fixed is not None and not alone:
+        raise OwnFileError(
+            f"{path}: {fixed} has a fixed_count, and each process would have so many; leave out --processes, "
+            "or fixed_count"
+        )
     return found
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Carry out the load order whose path is the only argument; return the exit status."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    (path,) = sys.argv[1:] if argv is None else argv
-    order = LoadOrder.read(Path(path))
+def run_alone(order: LoadOrder) -> int:
+    """Carry out the order in this process and return the exit status. Raises OwnFileError."""
+    load = UsersLoad(order, range(order.load.clients), AtOnce(order.folder))
+    files = RowFiles(order.folder)
+    collector = RowCollector(load.environment, load.rows, files.append)
+    listen_for_stop(load.stop)
+    page: Any = None
+    if order.web_port is not None:
+        page = load.environment.create_web_ui("127.0.0.1", order.web_port)
+        guard_page(page, read_only=True)
+    load.start()
     try:
-        return OwnFileRun(order).run()
+        while not load.finished():
+            gevent.sleep(BATCH_INTERVAL_S if load.progress.state == "measure" else POLL_INTERVAL_S)
+            collector.collect(load.progress)
+            files.write_status(load.progress)
+    finally:
+        collector.collect(load.progress)
+        files.write_status(load.progress)
+        files.close()
+        if page is not None:
+            page.stop()
+    return 0 if load.progress.state == "done" else STOPPED_EARLY
+
+
+def _for_master(order: LoadOrder, clients: list[int]) -> tuple[UsersLoad, WhenMasterSays]:
+    gate = WhenMasterSays()
+    return UsersLoad(order, clients, gate), gate
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Carry out the load order at the path given, or work for a master; return the exit status."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    first, *others = sys.argv[1:] if argv is None else argv
+    if others:
+        port, name = others
+        return run_session(
+            first, int(port), read_secret(None), LOCAL_WORKERS_TIMEOUT_S, name, make_load=_for_master
+        )
+    order = LoadOrder.read(Path(first))
+    try:
+        return run_alone(order)
     except OwnFileError as error:
         LoadStatus(state="failed", error=str(error)).write(order.folder)
         return 1

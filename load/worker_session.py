@@ -4,17 +4,19 @@ import asyncio
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import gevent
 import gevent.queue
 
+from lb.client import Rows
 from lb.plan import Phase
 from load import protocol
 from load.channelz import ClientChannels
 from load.clock_offset import SAME_CLOCK, ClockOffset, clock_name, estimate_offset, settled_offset
-from load.engine import LoadEngine, prepare_process
+from load.engine import LoadEngine, Progress, prepare_process
 from load.forks import set_process_name
 from load.locust_adapter import LabEnvironment, LabWorkerRunner, connect_to_master, listen_for_stop
 from load.order import LoadOrder
@@ -37,11 +39,39 @@ class MasterMessage(NamedTuple):
     received_ns: int
 
 
-class MasterGate:
-    """A PhaseGate that starts each phase when the master says so.
+class SessionGate(Protocol):
+    """Where a load waits for the start of a phase until the master says so.
 
     `waiting_for`: the phase whose start the clients wait for. `channels`: not yet sent to the master.
     """
+
+    channels: list[ClientChannels]
+    waiting_for: Phase | None
+
+    def open(self, start_ns: int) -> None:
+        """Start the phase at `start_ns` (monotonic ns)."""
+        ...
+
+
+class SessionLoad(Protocol):
+    """A load as a worker runs it; see load.engine.LoadEngine, which is one."""
+
+    progress: Progress
+    rows: Rows
+
+    def start(self) -> None: ...
+
+    def finished(self) -> bool: ...
+
+    def stop(self) -> None: ...
+
+
+# Makes the load of an order, for the clients with these numbers, and the gate at which it waits.
+MakeLoad = Callable[[LoadOrder, list[int]], tuple[SessionLoad, SessionGate]]
+
+
+class MasterGate:
+    """A PhaseGate that starts each phase when the master says so, and a SessionGate."""
 
     def __init__(self) -> None:
         self.channels: list[ClientChannels] = []
@@ -81,7 +111,19 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def run_session(host: str, port: int, secret: str, timeout_s: float, name: str | None = None) -> int:
+def _of_the_lab(order: LoadOrder, clients: list[int]) -> tuple[LoadEngine, MasterGate]:
+    gate = MasterGate()
+    return LoadEngine(order, clients, gate), gate
+
+
+def run_session(
+    host: str,
+    port: int,
+    secret: str,
+    timeout_s: float,
+    name: str | None = None,
+    make_load: MakeLoad = _of_the_lab,
+) -> int:
     """Run clients for the master at `host`:`port` for one cell; return CELL_ENDED, RUN_ENDED or NO_MASTER.
 
     NO_MASTER: no master that knows `secret` answered within `timeout_s` seconds. `name`: given to a worker
@@ -93,7 +135,7 @@ def run_session(host: str, port: int, secret: str, timeout_s: float, name: str |
     if runner is None:
         return NO_MASTER
     try:
-        return RUN_ENDED if WorkerSession(environment, runner, name).run() else CELL_ENDED
+        return RUN_ENDED if WorkerSession(environment, runner, name, make_load).run() else CELL_ENDED
     except MasterLostError:
         return CELL_ENDED
 
@@ -101,10 +143,13 @@ def run_session(host: str, port: int, secret: str, timeout_s: float, name: str |
 class WorkerSession:
     """The exchange of messages with the master, from HELLO to BYE."""
 
-    def __init__(self, environment: Any, runner: LabWorkerRunner, name: str | None) -> None:
+    def __init__(
+        self, environment: Any, runner: LabWorkerRunner, name: str | None, make_load: MakeLoad
+    ) -> None:
         self._environment = environment
         self._runner = runner
         self._name = name
+        self._make_load = make_load
         self._last_message_s = time.monotonic()
         self._inbox: gevent.queue.Queue = gevent.queue.Queue()
         self._sent_rows = 0
@@ -150,36 +195,35 @@ class WorkerSession:
         # Rows count from the master's epoch. Here it is translated to this machine's clock.
         epoch_ns = order.settings.epoch_ns - self._offset.offset_ns
         order = replace(order, settings=replace(order.settings, epoch_ns=epoch_ns))
-        gate = MasterGate()
-        engine = LoadEngine(order, clients, gate)
-        collector = RowCollector(self._environment, engine.rows, self._send_rows)
         try:
-            engine.start()
-            while not engine.finished():
-                measuring = engine.progress.state == "measure"
+            load, gate = self._make_load(order, clients)
+            collector = RowCollector(self._environment, load.rows, self._send_rows)
+            load.start()
+            while not load.finished():
+                measuring = load.progress.state == "measure"
                 message = self._next_message(BATCH_INTERVAL_S if measuring else POLL_INTERVAL_S)
-                self._handle(message, engine, gate)
+                self._handle(message, load, gate)
                 self._report_ready(gate)
-                collector.collect(engine.progress)
+                collector.collect(load.progress)
         except Exception as error:
             # Printed before FAILED is sent: the master may then end this process at once.
             traceback.print_exc()
             self._send(protocol.FAILED, error=_describe(error))
             self._wait_for(protocol.BYE)
             raise
-        collector.collect(engine.progress)
+        collector.collect(load.progress)
         self._environment.run_ended.set()
-        self._send(protocol.ENDED, state=engine.progress.state, rows=self._sent_rows)
+        self._send(protocol.ENDED, state=load.progress.state, rows=self._sent_rows)
 
-    def _handle(self, message: MasterMessage | None, engine: LoadEngine, gate: MasterGate) -> None:
+    def _handle(self, message: MasterMessage | None, load: SessionLoad, gate: SessionGate) -> None:
         if message is None:
             return
         if message.kind == protocol.START:
             gate.open(message.data["start_ns"] - self._offset.offset_ns)
         elif message.kind in (protocol.STOP, protocol.BYE, SIGNALLED):
-            engine.stop()
+            load.stop()
 
-    def _report_ready(self, gate: MasterGate) -> None:
+    def _report_ready(self, gate: SessionGate) -> None:
         """Tell the master once for each phase that the clients are ready for it."""
         if gate.waiting_for is None or gate.waiting_for == self._ready:
             return

@@ -71,14 +71,15 @@ def _kind(service_time: ServiceTime, draw: float) -> tuple[float, float]:
 class Sleeper:
     """Sleeps with a correct mean, although the event loop's timers count whole milliseconds.
 
-    The error of one sleep, up to a millisecond, is corrected in the next one.
+    The error of one sleep, up to a millisecond, is corrected in the next one. So the mean of many sleeps is
+    right. A single one may be up to two milliseconds short: by its own error and by that of the one before.
     """
 
     def __init__(self) -> None:
         self._owed_ns = 0
 
     async def sleep(self, duration_ns: int) -> None:
-        """Sleep for `duration_ns`, to within one millisecond."""
+        """Sleep for `duration_ns`, in the mean."""
         started_ns = time.monotonic_ns()
         wanted_ns = duration_ns + self._owed_ns
         self._owed_ns = 0

@@ -63,7 +63,7 @@ def balance(s: State, number: int) -> None:
     attempt.counted, attempt.arrived_ns, attempt.before = 1, NONE, call.attempt
     call.attempt = place
     call.tries += 1
-    s.replicas[replica].active += 1
+    s.active[s.channels[call.channel].node, replica] += 1
     world.active += 1
     push(s, world.to_replica_ns, AT_REPLICA, place)
     if world.attempt_timeout_ns > 0:

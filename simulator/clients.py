@@ -84,7 +84,7 @@ def leave_replica(s: State, number: int) -> None:
     attempt = s.attempts[number]
     if attempt.counted:
         attempt.counted = 0
-        s.replicas[attempt.replica].active -= 1
+        s.active[s.channels[s.calls[attempt.call].channel].node, attempt.replica] -= 1
         s.world[0].active -= 1
 
 

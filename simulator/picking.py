@@ -42,14 +42,14 @@ def pick(s: State, channel: int, key: Any, again: int) -> int:
     if rule == RANDOM:
         return s.usable[below(draw(world), count)]
     if rule == LEAST_REQUEST:
-        return _least_of_some(s, count)
+        return _least_of_some(s, s.channels[channel].node, count)
     if rule == FULL_SCAN:
-        return _least_of_all(s, count)
+        return _least_of_all(s, s.channels[channel].node, count)
     if rule == WEIGHTED:
         return _earliest_deadline(s, count)
     if rule == PICK_FIRST:
         return s.usable[whole(s.channels[channel].turn % np.uint64(count))]
-    return _by_hash(s, count, key, again)
+    return _by_hash(s, s.channels[channel].node, count, key, again)
 
 
 @compiled
@@ -66,26 +66,28 @@ def _turn(s: State, channel: int, count: int) -> int:
 
 
 @compiled
-def _least_of_some(s: State, count: int) -> int:
+def _least_of_some(s: State, node: int, count: int) -> int:
     """Draw some replicas with replacement. Of equally busy ones the first drawn is taken."""
     world = s.world[0]
+    active = s.active[node]
     chosen = s.usable[below(draw(world), count)]
     for _ in range(world.choices - 1):
         other = s.usable[below(draw(world), count)]
-        if s.replicas[other].active < s.replicas[chosen].active:
+        if active[other] < active[chosen]:
             chosen = other
     return chosen
 
 
 @compiled
-def _least_of_all(s: State, count: int) -> int:
+def _least_of_all(s: State, node: int, count: int) -> int:
     """Look at all replicas. One of those that are equally idle is drawn."""
+    active = s.active[node]
     chosen, tied = s.usable[0], 1
     for place in range(1, count):
         other = s.usable[place]
-        if s.replicas[other].active < s.replicas[chosen].active:
+        if active[other] < active[chosen]:
             chosen, tied = other, 1
-        elif s.replicas[other].active == s.replicas[chosen].active:
+        elif active[other] == active[chosen]:
             tied += 1
             if below(draw(s.world[0]), tied) == 0:
                 chosen = other
@@ -107,7 +109,7 @@ def _earliest_deadline(s: State, count: int) -> int:
 
 
 @compiled
-def _by_hash(s: State, count: int, key: Any, again: int) -> int:
+def _by_hash(s: State, node: int, count: int, key: Any, again: int) -> int:
     world = s.world[0]
     if world.rule == RING_HASH:
         place = np.searchsorted(s.ring_points[: world.ring_size], key)
@@ -119,24 +121,24 @@ def _by_hash(s: State, count: int, key: Any, again: int) -> int:
         own = s.table[whole(key % np.uint64(len(s.table)))]
     if world.bounded_percent == 0:
         return own
-    return _with_bounded_load(s, count, own, key)
+    return _with_bounded_load(s, node, count, own, key)
 
 
 @compiled
-def _with_bounded_load(s: State, count: int, own: int, key: Any) -> int:
+def _with_bounded_load(s: State, node: int, count: int, own: int, key: Any) -> int:
     """Return `own` unless it is above its bound; then the first of a shuffle that is not."""
-    world = s.world[0]
-    total = ((world.active + 1) * world.bounded_percent + 99) // 100
+    world, active = s.world[0], s.active[node]
+    total = ((active.sum() + 1) * world.bounded_percent + 99) // 100
     bound = max(1, whole(np.ceil(total * (1.0 / count))))
-    if s.replicas[own].active <= bound:
+    if active[own] <= bound:
         return own
     least = own
     for place in overflow_order(key, count):
         other = s.usable[place]
         if other == own:
             continue
-        if s.replicas[other].active <= bound:
+        if active[other] <= bound:
             return other
-        if s.replicas[other].active < s.replicas[least].active:
+        if active[other] < active[least]:
             least = other
     return least

@@ -136,7 +136,7 @@ def new_state(system: System, calls: Calls) -> State:
     clients = int(calls.client.max(initial=-1)) + 1
     count = len(system.replicas)
     tables = _tables(system)
-    turns = random.integers(2**63, size=system.workers, dtype=np.uint64)
+    turns = random.integers(2**63, size=system.nodes * system.workers, dtype=np.uint64)
     if system.first_turn is not None:
         turns[:] = system.first_turn
     cached = (count, sessions) if system.cache is not None else (0, 0)
@@ -151,6 +151,7 @@ def new_state(system: System, calls: Calls) -> State:
         gates=_gates(clients if calls.waits == "each" else sessions),
         cookies=np.full(sessions, NONE, np.int32),
         usable=np.arange(count, dtype=np.int32),
+        active=np.zeros((system.nodes, count), np.int32),
         turns=turns,
         used=np.zeros(cached, np.int64),
         changes=_changes(system),
@@ -286,10 +287,16 @@ def _replicas(system: System) -> Records:
 
 
 def _channels(system: System, calls: Calls, random: np.random.Generator) -> Records:
-    """Connections: the kernel deals them out to the proxy's workers at random."""
+    """Connections: to nodes of the proxy, and there the kernel deals them out to workers at random."""
     records = np.zeros(int(calls.channel.max(initial=-1)) + 1, CHANNEL)
     records["first"] = records["last"] = records["replica"] = NONE
     records["worker"] = random.integers(system.workers, size=len(records))
+    if system.nodes > 1:
+        places = (
+            np.arange(len(records)) if system.spread else random.integers(system.nodes, size=len(records))
+        )
+        records["node"] = places % system.nodes
+        records["worker"] += records["node"] * system.workers
     records["key"][calls.channel] = calls.key
     policy = system.policy
     if policy.rule != "pick_first" or policy.shuffle:
@@ -319,6 +326,7 @@ def _outcome(state: State) -> Outcome:
     names = Attempts.__dataclass_fields__
     return Outcome(
         replica=calls["replica"].astype(np.int64),
+        node=state.channels["node"][calls["channel"]].astype(np.int64),
         planned_ns=calls["planned_ns"] + np.where(measured, start_ns, 0),
         sent_ns=calls["sent_ns"],
         started_ns=of_last("started_ns", NONE),

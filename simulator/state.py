@@ -63,7 +63,7 @@ ATTEMPT = np.dtype(
 )
 REPLICA = np.dtype(
     [
-        *((name, np.int32) for name in ("slots", "held", "in_flight", "active", "first", "last")),
+        *((name, np.int32) for name in ("slots", "held", "in_flight", "first", "last")),
         *((name, np.float64) for name in ("slow_factor", "slow_share", "fail_share", "weight")),
         *((name, np.int8) for name in ("fail_code", "fail_after_work", "fail_after_headers")),
         # Process, health service, and the endpoint in the proxy. usable: a cookie may name it.
@@ -78,7 +78,7 @@ REPLICA = np.dtype(
 # Calls that wait in line: for a stream of a channel, or for an answer.
 CHANNEL = np.dtype(
     [
-        *((name, np.int32) for name in ("open", "first", "last", "worker", "replica")),
+        *((name, np.int32) for name in ("open", "first", "last", "worker", "node", "replica")),
         *((name, np.uint64) for name in ("turn", "key")),
     ]
 )
@@ -124,9 +124,10 @@ class State(NamedTuple):
 
     cookies: session -> replica that its cookie names, or NONE.
 
-    usable: the replicas that may be picked, in order, the first world.usable entries. turns: worker -> picks
-    so far, plus its start. ring_points, ring_hosts: of ring_hash; table: of Maglev. used: (replica, session)
-    -> when the replica's cache last used the session, 0 if it does not have it; (0, 0) without caches.
+    usable: the replicas that may be picked, in order, the first world.usable entries. active: (node,
+    replica) -> requests that this node of the proxy has under way there. turns: worker -> picks so far, plus
+    its start. ring_points, ring_hosts: of ring_hash; table: of Maglev. used: (replica, session) -> when the
+    replica's cache last used the session, 0 if it does not have it; (0, 0) without caches.
 
     changes: what happens to replicas, from the start of measuring. seen: what became of endpoints, the first
     world.seen entries. points: (replica, number) -> hash of a point of a ring; maglev: (2, replicas), first
@@ -143,6 +144,7 @@ class State(NamedTuple):
     gates: Records
     cookies: npt.NDArray[np.int32]
     usable: npt.NDArray[np.int32]
+    active: npt.NDArray[np.int32]
     turns: npt.NDArray[np.uint64]
     ring_points: npt.NDArray[np.uint64]
     ring_hosts: npt.NDArray[np.int32]

@@ -150,12 +150,14 @@ class Change:
 class System:
     """A fleet behind its balancer. `seed`: of everything that the parts draw at random.
 
-    workers: threads of the proxy, each with turns of its own. first_turn: the replica at which the turns of
-    every worker begin; None: drawn, as Envoy does. stream_limit: calls that one connection carries at once;
-    0: no limit. max_active: of the circuit breaker, 0: none. max_queue: calls that may wait at a replica,
-    which refuses one more; None: any number. deadline_aware: replicas refuse what they could not answer in
-    time: see services.load_shedding. joining: the last replicas, which are not there until a change lets them
-    join. keep_draining: sessions stay on a replica that drains.
+    nodes: of the proxy; each knows of its own requests only. spread: connection c goes to node c % nodes;
+    otherwise chance picks the node. workers: threads of each node, each with turns of its own; all know of
+    the node's requests in flight, as Envoy's do. first_turn: the replica at which the turns of every worker
+    begin; None: drawn, as Envoy does. stream_limit: calls that one connection carries at once; 0: no limit.
+    max_active: of the circuit breaker, 0: none. max_queue: calls that may wait at a replica, which refuses
+    one more; None: any number. deadline_aware: replicas refuse what they could not answer in time: see
+    services.load_shedding. joining: the last replicas, which are not there until a change lets them join.
+    keep_draining: sessions stay on a replica that drains.
     """
 
     replicas: tuple[Replica, ...]
@@ -163,6 +165,8 @@ class System:
     costs: Costs = field(default_factory=Costs)
     cache: Cache | None = None
     workers: int = 1
+    nodes: int = 1
+    spread: bool = False
     first_turn: int | None = None
     stream_limit: int = 0
     deadline_ns: int = 10_000_000_000
@@ -231,13 +235,14 @@ class Attempts:
 class Outcome:
     """What became of each call, (calls,); instants from the simulation's start.
 
-    replica: who answered, -1: nobody. sent_ns: -1 for a call that was never sent. tries: how often the
-    balancer sent it to a replica. queue_ns, service_ns,
+    replica: who answered, -1: nobody. node: of the proxy, which has the call's connection. sent_ns: -1 for a
+    call that was never sent. tries: how often the balancer sent it to a replica. queue_ns, service_ns,
     in_flight, cache: of the last attempt. measure_start_ns: when the second phase began. endpoints: when, of
     which replica, and what the proxy made of it from then on.
     """
 
     replica: Integers
+    node: Integers
     planned_ns: Integers
     sent_ns: Integers
     started_ns: Integers

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from docs.pages.policies import default_in_words
 from harness.fields import STATED_DEFAULT
-from harness.spec.arm import FACTORS, AdaptiveConcurrency, AdmissionControl, Retries, Subsetting
+from harness.spec.arm import FACTORS, AdaptiveConcurrency, AdmissionControl, Hedging, Retries, Subsetting
 from harness.spec.experiment import Arm, Expectation, Experiment, Replicas, Workload
 from harness.spec.model import ReplicaOverrides, Teaching, TraceSource
 from harness.spec.problems import in_words, schema_at
@@ -30,8 +30,7 @@ A sweep puts one factor on the horizontal axis. `sweep: {{clients: [4, 12, 40]}}
 {", ".join(f"`{name}`" for name in FACTORS)}, and a policy's own numbers as `options.NAME`.
 
 A key without effect is refused, with the reason. Examples: `cookie_jar: false` where no cookie is set,
-`hedging` (gRPC's C-core ignores it), `timeout` in gRPC's method config (it does not work there; use
-`deadline_ms`).
+`timeout` in gRPC's method config (it does not work there; use `deadline_ms`).
 """
 
 SEARCH = """\
@@ -102,6 +101,13 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
         SWEEP,
     ),
     ("`arms.NAME.retries`", "", Retries, ""),
+    (
+        "`arms.NAME.hedging`",
+        "gRPC's C-core ignores a hedging policy, so the lab's clients make the attempts: lb/hedging.py. Each "
+        "has a channel for every replica and takes them in turn. *In ALB terms:* none.",
+        Hedging,
+        "",
+    ),
     (
         "`arms.NAME.subsetting`",
         'Both ways are those of "Site Reliability Engineering" (O\'Reilly 2016), chapter 20: lb/subsets.py. '

@@ -21,8 +21,23 @@ arms:
 `make schema` writes this page from the registry of policies. Tests check what each policy promises, with a
 stated tolerance: [tests/real/oracles](../tests/real/oracles).
 
-The lab's Envoy differs from an ALB with every policy. Measured runs use no TLS, there is one proxy node
-instead of several, and each worker thread of Envoy picks by itself (`proxy_workers`).
+The lab's Envoy differs from an ALB with every policy. Measured runs use no TLS, and each worker thread of
+Envoy picks by itself (`proxy_workers`).
+
+An ALB has several nodes: at least one in each of its zones (subnets), more as traffic grows. Its DNS name has
+an address for each, and each node balances alone. The lab starts one node unless an arm says otherwise:
+
+```yaml
+arms:
+  # Each client stays with one of three nodes.
+  stay: {route: envoy, policy: least_request, proxies: 3}
+  # Each client takes the three nodes in turn.
+  spread: {route: envoy, policy: least_request, proxies: 3, proxy_use: spread}
+```
+
+Each node has turns of its own, and knows only its own requests under way. Each has its own health checks,
+ejections, limits and retry budget. A sticky cookie works at every node, because it names the replica. Hashing
+gives the same replica at every node, because all nodes have the same replicas.
 """
 
 ROUTES = {

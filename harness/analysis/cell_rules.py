@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from harness.errors import UserError
+from harness.fields import PROXY, proxy_names
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.rate_path import planned_rates
 from harness.record.record_file import parse_json, there_is
@@ -17,6 +19,7 @@ from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
 from lb.plan import Load, Phase, open_loop
 from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
+from lb.subsets import subset_of
 
 # A plan of more requests is not drawn again: that takes about a microsecond a request.
 MAX_DRAWN = 200_000
@@ -39,6 +42,7 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
         yield from _one_row_each(cell, rows.height, len(ids))
         yield from _foreign_rows(cell)
         yield from _messages(cell)
+        yield from outside_of_subsets(cell, plan)
         if cell.record.status == "completed" and not cell.record.lost_clients:
             yield from _missing_numbers(ids, plan)
             yield from _planned(cell, rows, plan)
@@ -57,7 +61,7 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         "route": arm.route,
         "policy": arm.policy,
         "proxy_workers": arm.proxy_workers,
-        "max_attempts": arm.retries.attempts if arm.retries else 1,
+        "max_attempts": arm.max_attempts,
         "awaits_answers": arm.await_each_answer,
         "messages_per_stream": plan.workload.messages_per_stream,
         "planned_rate_per_s": plan.load.rate_per_s,
@@ -68,6 +72,9 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         found = getattr(record, name)
         if found != value:
             yield f"cell.json says {name} {found!r}, the experiment {value!r}"
+    nodes = proxy_names(arm.proxies) if arm.proxies > 1 else []
+    if not record.own_clocks and nodes != list(record.proxies)[: max(1, len(nodes))]:
+        yield f"cell.json says the proxy's nodes {list(record.proxies)}, the experiment {nodes}"
     if record.incomplete_ledgers and not plan.events:
         names = ", ".join(record.incomplete_ledgers)
         yield f"cell.json says that the ledgers of {names} are incomplete, but no event ended these parts"
@@ -137,6 +144,30 @@ def _messages(cell: Cell) -> Iterator[str]:
         if found.height:
             plural = "" if found.height == 1 else "s"
             yield f"{found.height:,} stream{plural} had {words}, {example(found)}"
+
+
+def outside_of_subsets(cell: Cell, plan: CellPlan) -> Iterator[str]:
+    """Where clients have subsets, nobody but a replica of its own subset answers a client."""
+    subsetting = plan.arm.subsetting
+    if subsetting is None:
+        return
+    # Subsets are drawn from the places in the list of addresses, which is in the order of the replicas.
+    names = [name for name in cell.record.replicas if name in cell.record.initial_replicas]
+    pairs = (
+        cell.requests()
+        .filter(pl.col("replica") != "")
+        .group_by("client", "replica")
+        .agg(pl.len())
+        .collect(engine="streaming")
+    )
+    own: dict[int, list[str]] = {}
+    outside = 0
+    for client, replica, count in pairs.iter_rows():
+        if client not in own:
+            own[client] = subset_of(names, client, subsetting.size, subsetting.by, plan.load.draw)
+        outside += 0 if replica in own[client] else count
+    if outside:
+        yield f"{_requests(outside)} answered by a replica outside of the client's subset"
 
 
 def _missing_numbers(ids: pl.Series, plan: CellPlan) -> Iterator[str]:
@@ -234,8 +265,10 @@ def _counted_by_envoy(cell: Cell, plan: CellPlan) -> Iterator[str]:
         return
     if ledger.select(pl.col("flags").str.contains("U").any()).collect(engine="streaming").item():
         return
-    folder = cell.folder / "envoy"
-    before, after = (_counters(folder / f"clusters.{when}.json") for when in ("before", "after"))
+    nodes = [cell.folder / node for node in cell.record.proxies or [PROXY]]
+    before, after = (
+        _counters([folder / f"clusters.{when}.json" for folder in nodes]) for when in ("before", "after")
+    )
     if before is None or after is None:
         return
     logged = dict(
@@ -252,20 +285,26 @@ def _counted_by_envoy(cell: Cell, plan: CellPlan) -> Iterator[str]:
             yield f"Envoy counted {counted:,} requests to {name}, its ledger has {logged.get(address, 0):,}"
 
 
-def _counters(path: Path) -> dict[str, int] | None:
-    """Return address -> requests that Envoy has sent there (`rq_total`); None without the file.
+def _counters(paths: Sequence[Path]) -> dict[str, int] | None:
+    """Return address -> requests that all nodes have sent there (`rq_total`); None if a file is missing.
 
-    Raises UserError naming the file when it is not Envoy's.
+    Raises UserError naming the file that is not Envoy's.
     """
-    if not there_is(path):
+    if not all(map(there_is, paths)):
         return None
+    counters: Counter[str] = Counter()
+    for path in paths:
+        counters.update(_counters_of_node(path))
+    return counters
+
+
+def _counters_of_node(path: Path) -> Counter[str]:
     try:
         clusters = parse_json(path.read_text())["cluster_statuses"]
         hosts = [host for cluster in clusters for host in cluster.get("host_statuses", ())]
-        counters: dict[str, int] = {}
+        counters: Counter[str] = Counter()
         for host in hosts:
-            address = _address(host)
-            counters[address] = counters.get(address, 0) + _total(host)
+            counters[_address(host)] += _total(host)
         return counters
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(f"{path}: expected Envoy's clusters as JSON ({error!r})") from error

@@ -100,7 +100,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
                 cell.messages(), rows, None if record.own_tasks else record.messages_per_stream
             ),
             replica_series=replica_series_of(answered, waits, len(names), window_s),
-            ledgers=reconcile(cell),
+            ledgers=reconcile(cell, joined.agreement),
             awaits_answers=record.awaits_answers,
             answers_lost=None if "replica" in record.missing_ledgers else lost.height,
             longest_outage_ns=longest_ns,

@@ -10,7 +10,8 @@ import polars as pl
 
 from harness.analysis.clocks import CellClocks, clocks_of
 from harness.analysis.generator_share import first_over_connections, generator_share, with_generator_share
-from harness.analysis.ledger_join import cut_of, join_ledgers
+from harness.analysis.ledger_join import cut_of, join_ledgers, stand_side_by_side
+from harness.analysis.ledgers import agreement_of_row
 from harness.analysis.parts import parts_of
 from harness.analysis.request_rules import Allowances, Rule, request_rules
 from harness.analysis.stages import free_streams, stage_times, with_moments, with_stages
@@ -22,17 +23,19 @@ from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
 
-BROKEN = "broken"
+BROKEN, AGREEMENT = "broken", "agreement"
 
 
 @dataclass(frozen=True)
 class JoinedCell:
     """The joined table of one cell.
 
-    joined: returns the joined ledgers of the cell, or of a part of it. rows: the columns that the facts need,
-    in no particular order: request_id, in_window, latency_ns (done - planned),
+    joined: returns the joined ledgers of the cell, or of a part of it; its second argument is
+    stand_side_by_side of that. side_by_side: whether it is true of all parts. rows: the columns that the
+    facts need, in no particular order: request_id, in_window, latency_ns (done - planned),
     latency_from_send_ns (done - sent), late_ns (sent - ready), ok, generator_ns, the columns of `stages`, and
-    `broken`: bit k is set if the request breaks rules[k]. stages: those into which its requests are cut; none
+    `broken`: bit k is set if the request breaks rules[k], and, side by side, `agreement` (see
+    agreement_of_row). stages: those into which its requests are cut; none
     where the replicas' ledgers cannot be read.
     """
 
@@ -40,7 +43,8 @@ class JoinedCell:
     clocks: CellClocks
     stages: Mapping[str, Stage]
     rules: Sequence[Rule]
-    joined: Callable[[Cell], pl.LazyFrame]
+    joined: Callable[[Cell, bool], pl.LazyFrame]
+    side_by_side: bool
     rows: pl.DataFrame
 
     @property
@@ -48,7 +52,8 @@ class JoinedCell:
         """JOINED_COLUMNS of every request in the clients' ledger, read when collected."""
         absent = [column for name, column in STAGE_COLUMNS.items() if name not in self.stages]
         nothing = [pl.lit(None, pl.Int64).alias(column) for column in absent]
-        return self.joined(self.cell).with_columns(nothing).select(*JOINED_COLUMNS)
+        joined = self.joined(self.cell, stand_side_by_side(self.cell))
+        return joined.with_columns(nothing).select(*JOINED_COLUMNS)
 
 
 def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
@@ -65,16 +70,21 @@ def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
         # Clients may share a connection, so these two are of the whole cell.
         free, first = free_streams(cell, clocks), first_over_connections(cell, clocks)
 
-        def joined(part: Cell) -> pl.LazyFrame:
-            moments = with_moments(join_ledgers(part, clocks), free)
+        def joined(part: Cell, side_by_side: bool) -> pl.LazyFrame:
+            moments = with_moments(join_ledgers(part, clocks, side_by_side=side_by_side), free)
             return with_stages(with_generator_share(moments, part, cut, first), stages)
 
         columns = [*_ROWS, *(STAGE_COLUMNS[name] for name in stages), _broken(rules)]
+        parts = [(part, stand_side_by_side(part)) for part in parts_of(cell)]
+        side_by_side = all(beside for _, beside in parts)
+        if side_by_side:
+            columns.append(agreement_of_row(cell.record).alias(AGREEMENT))
         # Parts whose columns are in one piece each: others would be copied all together when they are read.
         rows = pl.concat(
-            joined(part).select(columns).collect(engine="streaming").rechunk() for part in parts_of(cell)
+            joined(part, beside).select(columns).collect(engine="streaming").rechunk()
+            for part, beside in parts
         )
-    return JoinedCell(cell, clocks, stages, rules, joined, rows)
+    return JoinedCell(cell, clocks, stages, rules, joined, side_by_side, rows)
 
 
 _ROWS = (
@@ -97,15 +107,22 @@ def _broken(rules: Sequence[Rule]) -> pl.Expr:
 
 @dataclass(frozen=True)
 class JoinedFigures:
-    """What the facts need of the joined ledgers: each stage's times, and the generator's own share."""
+    """What the facts need of the joined ledgers: each stage's times, and the generator's own share.
+
+    agreement: agreement_of_row -> number of requests, where all ledgers stand side by side; otherwise None.
+    """
 
     stages: Mapping[str, StageTimes]
     generator: GeneratorShare
+    agreement: Mapping[int, int] | None
 
     @classmethod
     def of(cls, joined: JoinedCell) -> JoinedFigures:
         """Return the figures of a joined cell."""
-        return cls(stage_times(joined.rows, joined.stages), generator_share(joined.rows))
+        agreement = None
+        if joined.side_by_side:
+            agreement = dict(joined.rows[AGREEMENT].value_counts().iter_rows())
+        return cls(stage_times(joined.rows, joined.stages), generator_share(joined.rows), agreement)
 
 
 def write_joined(joined: JoinedCell, run: Path) -> Path | None:

@@ -8,14 +8,19 @@ from typing import Any
 import polars as pl
 
 from harness.analysis.clocks import CellClocks
+from harness.fields import node_number
 from harness.metrics.stages import Cut
+from harness.record.access_log import NODE
 from harness.record.run_directory import Cell
 
 # What the client says of the answering replica's row. Here the names without `told_` are the replica's own.
 TOLD = ("queue_ns", "service_ns", "in_flight", "messages")
 
+# What is added to the number of a connection for each node before its own: more than a node ever has.
+CONNECTIONS_OF_NODE = 1_000_000
+
 _PROXY = ("proxy_ns", "proxied_ns", "proxy_code", "proxy_http", "proxy_flags", "proxy_details")
-_PROXY_LAST = (*_PROXY, "proxy_replica", "proxy_connection", "proxy_method")
+_PROXY_LAST = (*_PROXY, "proxy_node", "proxy_replica", "proxy_connection", "proxy_method")
 _REPLICA_LAST = ("arrived_ns", "finished_ns", *TOLD, "peer", "replica_code", "answered_by", "replica_method")
 
 
@@ -30,20 +35,22 @@ def cut_of(cell: Cell, clocks: CellClocks) -> Cut | None:
     return "proxy" if proxied and "envoy" not in cell.record.missing_ledgers else "replicas"
 
 
-def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
+def join_ledgers(cell: Cell, clocks: CellClocks, *, side_by_side: bool) -> pl.LazyFrame:
     """Return one row per request of the clients' ledger, with what the other two ledgers have of it.
 
+    side_by_side: see stand_side_by_side, of this cell.
     Columns: those of lb.rows.REQUEST_COLUMNS, where TOLD are renamed to told_*;
     proxy_rows (0: the proxy does not have it), proxy_attempts (of all rows), _PROXY_LAST (of its last row),
-    first_proxy_ns; replica_rows, _REPLICA_LAST (of the attempt that arrived last), first_arrived_ns; of the
-    attempts before it: earlier_ended_ns, earlier_codes. A moment of a party that does not have the request is
+    first_proxy_ns; replica_rows, _REPLICA_LAST (of the last attempt at the replica that answered; without an
+    answer, of the last one), first_arrived_ns; of the attempts that arrived before it: earlier_ended_ns,
+    earlier_codes. A moment of a party that does not have the request is
     null. All moments are on the cell's clock.
     """
     record = cell.record
     joined = cell.requests().rename({name: f"told_{name}" for name in TOLD})
     once = record.max_attempts == 1
     sides = [_replica_side(cell, clocks, once=once), _proxy_side(cell, clocks, once=once)]
-    if once and have_the_same_requests(cell):
+    if side_by_side:
         # A join would copy every column.
         joined = pl.concat([joined, *(side.drop("request_id") for side in sides)], how="horizontal")
     else:
@@ -57,8 +64,14 @@ def join_ledgers(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
     )
 
 
-def have_the_same_requests(cell: Cell) -> bool:
-    """Return whether proxy and replicas have exactly the client's requests, each once, by rising ids."""
+def stand_side_by_side(cell: Cell) -> bool:
+    """Return whether each row of one ledger has its rows of the others in the same place.
+
+    Then no request was tried again, and proxy and replicas have exactly the client's requests, each once, by
+    rising ids.
+    """
+    if cell.record.max_attempts > 1:
+        return False
     ledgers = [cell.requests(), cell.replica_ledger(), cell.proxy_ledger()]
     mine, *others = (
         None if ledger is None else ledger.select("request_id").filter(pl.col("request_id") >= 0)
@@ -93,15 +106,25 @@ def _replica_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame
             pl.lit(None, pl.Int64).alias("earlier_ended_ns"),
             pl.lit(None, pl.List(pl.String)).alias("earlier_codes"),
         )
-    before_last = [
-        pl.col("finished_ns").sort_by("arrived_ns").slice(0, pl.len() - 1).max().alias("earlier_ended_ns"),
-        pl.col("replica_code").sort_by("arrived_ns").slice(0, pl.len() - 1).alias("earlier_codes"),
-    ]
-    return rows.group_by("request_id").agg(
-        pl.col(*_REPLICA_LAST).sort_by("arrived_ns").last(),
-        pl.col("arrived_ns").min().alias("first_arrived_ns"),
-        pl.len().cast(pl.Int64).alias("replica_rows"),
-        *before_last,
+    # Hedged attempts are under way together: the one that answered need not be the last.
+    answering = cell.requests().select("request_id", pl.col("replica").alias("_answering"))
+    order = [pl.col("answered_by") == pl.col("_answering"), "arrived_ns"]
+    arrived_ns = pl.col("arrived_ns").sort_by(order).last()
+    before = pl.col("arrived_ns") < arrived_ns
+    ended_ns = pl.min_horizontal("finished_ns", arrived_ns)
+    return (
+        rows.join(answering, on="request_id", how="left")
+        .group_by("request_id")
+        .agg(
+            pl.col(*_REPLICA_LAST).sort_by(order).last(),
+            pl.col("arrived_ns").min().alias("first_arrived_ns"),
+            pl.len().cast(pl.Int64).alias("replica_rows"),
+            ended_ns.filter(before).max().alias("earlier_ended_ns"),
+            pl.col("replica_code")
+            .sort_by("arrived_ns")
+            .filter(before.sort_by("arrived_ns"))
+            .alias("earlier_codes"),
+        )
     )
 
 
@@ -123,10 +146,24 @@ def proxy_rows(cell: Cell, clocks: CellClocks) -> pl.LazyFrame | None:
         pl.col("flags").alias("proxy_flags"),
         pl.col("details").alias("proxy_details"),
         pl.col("upstream").replace_strict(names, default=None, return_dtype=pl.String).alias("proxy_replica"),
-        pl.col("connection").alias("proxy_connection"),
+        _node(cell).alias("proxy_node"),
+        _connection(cell).alias("proxy_connection"),
         pl.col("path").str.split("/").list.last().alias("proxy_method"),
         pl.col("attempts").cast(pl.Int64).alias("proxy_attempts"),
     )
+
+
+def _node(cell: Cell) -> pl.Expr:
+    return pl.col(NODE) if cell.record.proxies else pl.lit(None, pl.String)
+
+
+def _connection(cell: Cell) -> pl.Expr:
+    """Return the number of the connection. Each node of a proxy counts its own from the beginning."""
+    number = pl.col("connection")
+    if not cell.record.proxies:
+        return number
+    firsts = {node: CONNECTIONS_OF_NODE * node_number(node) for node in cell.record.proxies}
+    return number + pl.col(NODE).replace_strict(firsts, default=None, return_dtype=pl.Int32)
 
 
 def _proxy_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame:
@@ -172,6 +209,7 @@ _PROXY_SCHEMA: Mapping[str, Any] = {
     "proxy_http": pl.Int32,
     "proxy_flags": pl.String,
     "proxy_details": pl.String,
+    "proxy_node": pl.String,
     "proxy_replica": pl.String,
     "proxy_connection": pl.Int32,
     "proxy_method": pl.String,

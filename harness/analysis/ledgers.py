@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from harness.analysis.ledger_join import have_the_same_requests
 from harness.analysis.parts import parts_of
 from harness.metrics.facts import Ledgers
 from harness.metrics.metric import NS_PER_MS
@@ -17,7 +16,7 @@ from harness.record.tables import table_errors
 from lb.rows import REQUEST_IDS_PER_CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
 
 _PARTIES = ("client", "envoy", "replica")
@@ -29,34 +28,74 @@ COUNTS = (*_PARTIES, *_KINDS)
 _UNKNOWN_REPLICA = 65_535
 
 
-def reconcile(cell: Cell) -> Ledgers:
+def reconcile(cell: Cell, agreement: Mapping[int, int] | None = None) -> Ledgers:
     """Return the counts of one cell's ledgers, joined by request id.
 
+    agreement: agreement_of_row -> number of requests, where each ledger has one row of each request.
     Raises UserError that names the cell's folder when a ledger cannot be read.
     """
     record = cell.record
     missing = set(record.missing_ledgers)
     through_envoy = record.route == "envoy" and "envoy" not in missing
     proxy = cell.proxy_ledger()
-    agreement = (
-        _once_each(through_envoy, not cell.whole_proxy, missing)
-        if record.max_attempts == 1
-        else _after_attempts(record.max_attempts, through_envoy, not cell.whole_proxy, missing)
-    )
     with table_errors(cell.folder, "ledgers written by this lab"):
-        tally = pl.concat(
-            _tally(_by_request(part, agreement), agreement, record.lost_clients).collect(engine="streaming")
-            for part in parts_of(cell)
-        )
+        if agreement is None or not through_envoy:
+            counts = _counts(cell, _condition(cell, through_envoy))
+        else:
+            counts = _counts_side_by_side(agreement)
         envoy_bytes = None if proxy is None else _bytes(proxy).collect(engine="streaming").item()
-    requests = dict(tally.group_by("kind").agg(pl.col("requests").sum()).iter_rows())
-    counts = {party: int(tally[party].sum()) for party in _PARTIES}
-    counts |= {kind: int(requests.get(kind, 0)) for kind in _KINDS}
     unknown = {name for party in missing for name in (party, f"only_{party}")}
     if "replica" in missing and not through_envoy:
         unknown |= {"matched", "only_client"}
     known: dict[str, Any] = {name: None if name in unknown else count for name, count in counts.items()}
     return Ledgers(**known, envoy_bytes=envoy_bytes)
+
+
+def _condition(cell: Cell, through_envoy: bool) -> _Agreement:
+    missing, most = set(cell.record.missing_ledgers), cell.record.max_attempts
+    if most == 1:
+        return _once_each(through_envoy, not cell.whole_proxy, missing)
+    return _after_attempts(most, through_envoy, not cell.whole_proxy, missing)
+
+
+def _counts(cell: Cell, agreement: _Agreement) -> dict[str, int]:
+    """Return COUNTS of a cell, by grouping all rows by request."""
+    tally = pl.concat(
+        _tally(_by_request(part, agreement), agreement, cell.record.lost_clients).collect(engine="streaming")
+        for part in parts_of(cell)
+    )
+    numbers = dict(tally.group_by("kind").agg(pl.col("requests").sum()).iter_rows())
+    requests = {kind: numbers.get(number, 0) for number, kind in enumerate(_KINDS)}
+    return {party: int(tally[party].sum()) for party in _PARTIES} | requests
+
+
+def _counts_side_by_side(agreement: Mapping[int, int]) -> dict[str, int]:
+    """Return COUNTS where each ledger has one row of each request."""
+    requests = {kind: agreement.get(number, 0) for number, kind in enumerate(_KINDS)}
+    return dict.fromkeys(_PARTIES, sum(requests.values())) | requests
+
+
+def agreement_of_row(record: CellRecord) -> pl.Expr:
+    """Return how the ledgers agree about a request, as a place in the kinds of agreement.
+
+    Of joined rows (see harness.analysis.ledger_join) where each ledger has one row of each request.
+    """
+    replica = pl.col("replica")
+    same = (pl.col("answered_by") == replica) & (pl.col("proxy_replica") == replica)
+    return (
+        pl.when(~_is_answered(record.incomplete_replicas))
+        .then(_kind("unanswered"))
+        .when(same & replica.is_in(list(record.replicas)))
+        .then(_kind("matched"))
+        .otherwise(_kind("disagree"))
+    )
+
+
+def _is_answered(incomplete: Collection[str]) -> pl.Expr:
+    answered = pl.col("replica") != ""
+    if incomplete:
+        answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(incomplete))
+    return answered
 
 
 def _by_request(part: Cell, agreement: _Agreement) -> pl.LazyFrame:
@@ -70,33 +109,8 @@ def _by_request(part: Cell, agreement: _Agreement) -> pl.LazyFrame:
         targets = part.proxy_targets.items()
         addresses = {address: numbers[name] for address, name in targets if name in numbers}
         ledgers.append(_envoy(proxy, addresses))
-    if record.max_attempts == 1 and have_the_same_requests(part):
-        return _side_by_side(ledgers)
     rows = pl.concat(ledgers)
     return rows.group_by("request_id").agg(pl.col(*_PARTIES, "answered").sum(), *agreement.aggregates)
-
-
-def _side_by_side(ledgers: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
-    """Return what grouping by request gives where every ledger has one row of each, in the same order."""
-    client, *others = ledgers
-    replicas = [f"replica_number_{place}" for place in range(len(ledgers))]
-    rows = pl.concat(
-        [
-            client.select("request_id", "answered", pl.col("replica_number").alias(replicas[0])),
-            *(
-                ledger.select(pl.col("replica_number").alias(name))
-                for ledger, name in zip(others, replicas[1:], strict=True)
-            ),
-        ],
-        how="horizontal",
-    )
-    return rows.select(
-        "request_id",
-        *(pl.lit(1, pl.UInt32).alias(party) for party in _PARTIES),
-        "answered",
-        pl.min_horizontal(replicas).alias("lowest"),
-        pl.max_horizontal(replicas).alias("highest"),
-    )
 
 
 def _row_of(party: str, replica: pl.Expr, answered: pl.Expr) -> list[pl.Expr]:
@@ -116,9 +130,7 @@ def _number(column: str, numbers: Mapping[str, int]) -> pl.Expr:
 
 
 def _client(requests: pl.LazyFrame, numbers: Mapping[str, int], incomplete: Collection[str]) -> pl.LazyFrame:
-    answered = pl.col("replica") != ""
-    if incomplete:
-        answered &= (pl.col("code") == "OK") | ~pl.col("replica").is_in(list(incomplete))
+    answered = _is_answered(incomplete)
     replica = pl.when(answered).then(_number("replica", numbers))
     return requests.select(_row_of("client", replica, answered))
 
@@ -191,25 +203,33 @@ def _after_attempts(
 
 
 def _tally(by_request: pl.LazyFrame, agreement: _Agreement, lost_clients: Collection[int]) -> pl.LazyFrame:
-    """Return one row per kind of agreement: its requests, and their rows in each ledger."""
+    """Return one row per kind of agreement: its place in _KINDS, its requests, their rows in each ledger.
+
+    Requests that are none of these kinds are those of lost load workers.
+    """
     client, envoy, replica, answered = (pl.col(name) for name in (*_PARTIES, "answered"))
     caller = pl.col("request_id") // REQUEST_IDS_PER_CLIENT
     kind = (
         pl.when(client == 0, caller.is_in(list(lost_clients)))
-        .then(pl.lit("lost_worker"))
+        .then(_kind(None))
         .when(answered == 0, client == 1)
-        .then(pl.lit("unanswered"))
+        .then(_kind("unanswered"))
         .when(answered == 1, *agreement.predicates)
-        .then(pl.lit("matched"))
+        .then(_kind("matched"))
         .when(client == 1, envoy == 0, replica == 0)
-        .then(pl.lit("only_client"))
+        .then(_kind("only_client"))
         .when(client == 0, replica == 0)
-        .then(pl.lit("only_envoy"))
+        .then(_kind("only_envoy"))
         .when(client == 0, envoy == 0)
-        .then(pl.lit("only_replica"))
-        .otherwise(pl.lit("disagree"))
+        .then(_kind("only_replica"))
+        .otherwise(_kind("disagree"))
     )
     return by_request.group_by(kind.alias("kind")).agg(pl.len().alias("requests"), pl.col(*_PARTIES).sum())
+
+
+def _kind(name: str | None) -> pl.Expr:
+    # Numbers are grouped in a fraction of the time of texts.
+    return pl.lit(len(_KINDS) if name is None else _KINDS.index(name), pl.UInt8)
 
 
 def lost_answers(cell: Cell, failed: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from harness.analysis.clocks import CellClocks
+from harness.analysis.ledger_join import CONNECTIONS_OF_NODE
 from harness.events.registry import kind_of
+from harness.fields import connection_prefix
 from harness.metrics.stages import Cut
 from harness.record.event_log import AskedEvent
 from harness.record.run_directory import Cell
@@ -59,7 +61,8 @@ class Allowances:
     deadline_ns: of each call; 0 where users of a Locust file choose it. gives_up: whether they may cancel
     calls. proxy_breaks_ns, replica_breaks_ns: from when on the clients' connections to
     the proxy, and connections to replicas, may break under a call; _NEVER_NS: nothing breaks them. retries:
-    of the arm, or None. whole_proxy: no row of the proxy is missing.
+    of the arm, or None. hedges: most attempts of a client that hedges, else 1. whole_proxy: no row of the
+    proxy is missing.
     """
 
     deadline_ns: int
@@ -67,6 +70,7 @@ class Allowances:
     proxy_breaks_ns: int
     replica_breaks_ns: int
     retries: Retries | None
+    hedges: int
     whole_proxy: bool
 
     @classmethod
@@ -89,6 +93,7 @@ class Allowances:
             0 if through_proxy and (age or arm.idle_timeout_s is not None) else on_proxy,
             0 if outages or (age and arm.route != "envoy") else on_replicas,
             arm.retries,
+            1 if arm.hedging is None else arm.hedging.attempts,
             cell.whole_proxy,
         )
 
@@ -306,7 +311,7 @@ def _attempts(cell: Cell, allowed: Allowances, *, proxied: bool) -> list[Rule]:
     """Return the rules about attempts: as many as the arm's retries allow, after codes that they name."""
     retries = allowed.retries
     by_proxy = retries.attempts if retries is not None and retries.by == "proxy" else 1
-    by_client = retries.attempts if retries is not None and retries.by == "client" else 1
+    by_client = retries.attempts if retries is not None and retries.by == "client" else allowed.hedges
     rules = [
         Rule(
             "too_many_at_replicas",
@@ -352,7 +357,7 @@ def _copies(cell: Cell, *, proxied: bool) -> list[Rule]:
     rules = [Rule("another_method", "had another method in another ledger", methods)]
     if cell.record.own_clocks:
         return rules  # what is between the lab's clients and such replicas may drop or change headers
-    connection = pl.col("proxy_connection").cast(pl.String) if proxied else pl.col("peer")
+    connection = _told_connection(cell) if proxied else pl.col("peer")
     return [
         *rules,
         Rule(
@@ -366,3 +371,12 @@ def _copies(cell: Cell, *, proxied: bool) -> list[Rule]:
             _OK & (pl.col("connection") != connection),
         ),
     ]
+
+
+def _told_connection(cell: Cell) -> pl.Expr:
+    """Return the proxy's connection as its node tells the client (fields.connection_prefix)."""
+    number = (pl.col("proxy_connection") % CONNECTIONS_OF_NODE).cast(pl.String)
+    prefixes = {node: connection_prefix(node) for node in cell.record.proxies}
+    if not prefixes:
+        return pl.col("proxy_connection").cast(pl.String)
+    return pl.col("proxy_node").replace_strict(prefixes, default=None, return_dtype=pl.String) + number

@@ -13,7 +13,6 @@ from harness.output.safe_console import SafeConsole
 from harness.output.safe_text import say
 from harness.report.history import History, history_of, metrics_to_show
 from harness.report.history_plot import history_svg
-from harness.report.tables import figure_of
 from harness.report.terminal import COLOURS
 from harness.spec.experiment import load_experiment
 
@@ -49,11 +48,10 @@ def _table(history: History, metric: str) -> Table:
     table = Table(title=escape(title), title_justify="left", header_style="bold", box=None)
     for heading in ("started (UTC)", "on", "verdict"):
         table.add_column(heading, no_wrap=True)
-    for arm in history.arms:
+    arms = history.arms(metric)
+    for arm in arms:
         table.add_column(escape(arm), justify="right")
     for past in history.runs:
         verdict = f"[{COLOURS[past.summary.verdict]}]{past.summary.verdict}[/]"
-        arms = past.summary.arms
-        values = [figure_of(arms[arm], metric) if arm in arms else "" for arm in history.arms]
-        table.add_row(past.run.started, past.where, verdict, *values)
+        table.add_row(past.run.started, past.where, verdict, *(past.figure(arm, metric) for arm in arms))
     return table

@@ -145,6 +145,13 @@ def run(
             help="Say before the first cell what the simulator expects; takes up to two seconds.",
         ),
     ] = True,
+    plots: Annotated[
+        bool,
+        typer.Option(
+            "--plots/--no-plots",
+            help="Draw the report's plots, which takes seconds; report DIR draws them later.",
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
     export: Exports = None,
     dask: Dask = None,
@@ -173,6 +180,7 @@ def run(
         quiet,
         redo,
         prediction,
+        plots,
         testbed=testbed,
         load=load,
         external=external,

@@ -35,7 +35,7 @@ def outlook(experiment: Experiment) -> Iterator[Line]:
     from simulator.compiled import is_compiled
 
     if not is_compiled("engine.run"):
-        how = f"`{PROGRAM} {experiment.name} --testbed simulated` compiles the simulator (30 s)"
+        how = f"`{PROGRAM} sticky --testbed simulated` compiles the simulator (30 s)"  # any experiment does
         yield "outlook", f"not simulated yet: {how}", PLAIN
         return
     from harness.testbed.simulated.predict import predict
@@ -136,7 +136,7 @@ def _rule_of(arm: Arm) -> "Rule | None":
     """Return the planner's policy that an arm has; None if it has none like it."""
     if arm.route == "envoy-l4" or arm.retries is not None or arm.options.get("full_scan"):
         return None
-    if any((arm.subsetting, arm.shedding, arm.adaptive_concurrency, arm.admission_control)):
+    if any((arm.hedging, arm.subsetting, arm.shedding, arm.adaptive_concurrency, arm.admission_control)):
         return None
     bounded = arm.options.get("bounded_load_percent")
     if arm.policy in ("ring_hash", "maglev"):

@@ -17,6 +17,7 @@ from harness.spec.experiment import load_experiment
 
 WIDTH = 80
 TRACE = ".parquet"  # the end of a trace's name
+LOGS = (".log", ".csv", ".json", ".jsonl")  # those of logs
 REQUIRED = ("clients", "rate_per_s", "targets", "service_ms")
 
 
@@ -86,6 +87,11 @@ def _question(name: str | None, given: Mapping[str, Any]) -> FleetQuestion:
     if name is not None and name.endswith(TRACE):
         return _of_trace(Path(name), given)
     if name is not None:
+        if name.removesuffix(".gz").endswith(LOGS):
+            raise UserError(
+                f"plan {name}: a log is no trace yet; write one with {PROGRAM} observe {name} --save-trace "
+                f"NAME{TRACE}"
+            )
         question = question_of(load_experiment(name))
         if question.recorded is not None:
             _confirm_of_trace(given)

@@ -40,8 +40,10 @@ def guide(experiment: Experiment, plan: CellPlan, live: LiveCell, authority: Pat
     name, first = next(iter(live.replicas.items()))
     target, tls_target = live.envoy_address or first, live.envoy_address or live.replicas_tls[name]
     lines = [f"{experiment.name}, arm {plan.arm_name}:"]
-    if live.envoy is not None:
-        lines += [f"  envoy      {live.envoy_address}   (TLS the same; admin http://{live.envoy.address})"]
+    lines += [
+        f"  {node:<10} {live.proxies[node]}   (TLS the same; admin http://{admin.address})"
+        for node, admin in live.admins.items()
+    ]
     lines += [
         f"  {name:<10} {address}   (TLS {live.replicas_tls[name]})" for name, address in live.replicas.items()
     ]

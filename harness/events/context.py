@@ -8,8 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from harness.events.keys import PlannedEvent
 
-PROXY = "envoy"  # the name of the proxy
-
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -23,7 +21,8 @@ class Endpoint:
 class Fleet(Protocol):
     """Controls the replicas and the proxy of a running cell. No method waits.
 
-    `name`: of a replica. Methods raise LabError when the fork server or Docker has died.
+    `name`: of a replica; `node`: of a node of the proxy. Methods raise LabError when the fork server or
+    Docker has died.
     """
 
     def kill(self, name: str) -> None: ...  # the replica ends at once, like a crash
@@ -36,10 +35,10 @@ class Fleet(Protocol):
     def ready(self, name: str) -> bool: ...  # whether it serves, and LiveCell's replicas and controls have it
     def publish(self, endpoints: dict[str, Endpoint]) -> None: ...  # to proxy, name server, control plane
     def accepted(self) -> bool | None: ...  # whether all clients have the endpoints; None: none is told
-    def stop_proxy(self) -> None: ...  # the proxy is asked to end
-    def start_proxy(self) -> None: ...  # it starts again at its old address
-    def proxy_running(self) -> bool: ...  # whether its process exists
-    def proxy_ready(self) -> bool: ...  # whether it answers, and LiveCell.envoy is its admin interface
+    def stop_proxy(self, node: str) -> None: ...  # the node of the proxy is asked to end
+    def start_proxy(self, node: str) -> None: ...  # it starts again at its old address
+    def proxy_running(self, node: str) -> bool: ...  # whether its process exists
+    def proxy_ready(self, node: str) -> bool: ...  # whether it answers, and LiveCell.admins has it
 
 
 @runtime_checkable
@@ -84,7 +83,7 @@ class EventContext(ABC):
         self.addresses = addresses  # replica -> "host:port", of all that have served so far
         # What proxy and name server are given.
         self.endpoints = {name: Endpoint(address) for name, address in addresses.items()}
-        self.states: dict[str, str] = {}  # replica -> what the proxy last said of its endpoint
+        self.states: dict[str, str] = {}  # replica -> what all proxy nodes last said of its endpoint
         # Parts that ended without warning: their ledgers may lack the last rows.
         self.incomplete_ledgers: set[str] = set()
         self._withdrawn: dict[str, Endpoint] = {}
@@ -97,8 +96,8 @@ class EventContext(ABC):
 
     @property
     @abstractmethod
-    def proxy(self) -> ProxyAdmin | None:
-        """The proxy that runs now; None on a direct route."""
+    def proxies(self) -> Mapping[str, ProxyAdmin]:
+        """Each node of the proxy -> its admin interface; {} on a direct route."""
 
     @abstractmethod
     def controllable(self, name: str) -> bool:
@@ -198,6 +197,6 @@ class EventContext(ABC):
 
     def until_proxy_sees(self, planned: PlannedEvent, targets: Iterable[str], *states: str) -> Steps:
         """Wait until the proxy has each target in one of `states`; not at all where there is no proxy."""
-        if self.proxy is not None:
+        if self.proxies:
             seen = f"Envoy: {' or '.join(states)}"
             yield from self.until_each(planned, targets, lambda name: self.states.get(name) in states, seen)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
-from harness.events.context import ABSENT, DRAINING, HEALTHY, PROXY, EventContext, Steps
+from harness.events.context import ABSENT, DRAINING, HEALTHY, EventContext, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.kind import BY_CONNECTION, BY_GOAWAY, BY_HEALTH_SERVICE, NOT_ENDED, EventKind
 from harness.events.processes import join, start
@@ -53,34 +54,39 @@ def _weight(context: EventContext, planned: PlannedEvent, targets: Sequence[str]
     for name in targets:
         context.endpoints[name] = replace(context.endpoints[name], weight=weight)
     context.publish()
-    proxy = context.proxy
-    if proxy is None:
+    if not context.proxies:
         yield from context.until_listed(planned, targets, HEALTHY)
         return
 
     def in_force(name: str) -> bool:
         address = context.endpoints[name].address
-        return any(weights.get(address) == weight for weights in proxy.endpoint_weights().values())
+        of_nodes = [node.endpoint_weights().values() for node in context.proxies.values()]
+        return all(any(weights.get(address) == weight for weights in of_one) for of_one in of_nodes)
 
     yield from context.until_each(planned, targets, in_force, "Envoy: weight in force")
 
 
-def _restart_proxy(context: EventContext, planned: PlannedEvent, _targets: Sequence[str]) -> Steps:
-    context.incomplete_ledgers.add(PROXY)
-    context.fleet.stop_proxy()
-    yield from context.until(lambda: not context.fleet.proxy_running())
-    context.seen(planned, PROXY, "process ended")
-    context.fleet.start_proxy()
-    yield from context.until(context.fleet.proxy_ready)
-    context.seen(planned, PROXY, "process ready")
+def _restart_proxy(context: EventContext, planned: PlannedEvent, nodes: Sequence[str]) -> Steps:
+    for node in nodes:
+        context.incomplete_ledgers.add(node)
+        context.fleet.stop_proxy(node)
+        yield from context.until(partial(_has_ended, context, node))
+        context.seen(planned, node, "process ended")
+        context.fleet.start_proxy(node)
+        yield from context.until(partial(context.fleet.proxy_ready, node))
+        context.seen(planned, node, "process ready")
 
 
-def _drain_proxy(context: EventContext, planned: PlannedEvent, targets: Sequence[str]) -> Steps:
-    assert context.proxy is not None  # the checks have refused a route without one
-    context.proxy.post("/drain_listeners?graceful")
-    context.step(planned, "drain", PROXY)
-    yield from context.wait(planned.event.delay_or_default_s)
-    yield from _restart_proxy(context, planned, targets)
+def _has_ended(context: EventContext, node: str) -> bool:
+    return not context.fleet.proxy_running(node)
+
+
+def _drain_proxy(context: EventContext, planned: PlannedEvent, nodes: Sequence[str]) -> Steps:
+    for node in nodes:
+        context.proxies[node].post("/drain_listeners?graceful")
+        context.step(planned, "drain", node)
+        yield from context.wait(planned.event.delay_or_default_s)
+        yield from _restart_proxy(context, planned, [node])
 
 
 KINDS = (
@@ -146,7 +152,7 @@ KINDS = (
     ),
     EventKind(
         name="proxy_restart",
-        meaning="Envoy ends (SIGTERM) and starts again at its address",
+        meaning="Envoy ends (SIGTERM) and starts again at its address; of several nodes, one after another",
         example={},
         action=_restart_proxy,
         notification=f"{BY_GOAWAY}, {BY_CONNECTION}",
@@ -156,7 +162,7 @@ KINDS = (
     ),
     EventKind(
         name="proxy_drain",
-        meaning="Envoy drains its listener for `delay_s`, then restarts",
+        meaning="Envoy drains its listener for `delay_s`, then restarts; of several nodes, one after another",
         example={},
         action=_drain_proxy,
         notification=f"{BY_GOAWAY}, then {BY_CONNECTION}",

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.fields import is_proxy
 from harness.metrics.duration_metrics import duration_metrics, generator_metrics, latency_metrics
 from harness.metrics.event_metrics import event_metrics
 from harness.metrics.metric import (
@@ -113,7 +114,7 @@ def _of_unit(unit: str, function: Callable[[Sequence[int]], Number]) -> Compute:
 
 _CPU_PARTS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "clients": ("the load, which is all clients", lambda part: part == "load"),
-    "proxy": ("Envoy; 0 without a proxy", lambda part: part == "envoy"),
+    "proxy": ("Envoy; 0 without a proxy", is_proxy),
     "replicas": ("all replicas", lambda part: part.startswith("replica-")),
     "all": ("load, Envoy and replicas", lambda _part: True),
 }

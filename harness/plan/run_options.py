@@ -52,8 +52,9 @@ class RunOptions:
     experiment; here they are for the run's manifest. `changes`: those of them that change the question, in
     words; its expectations are then not judged. `testbed`: one of TESTBEDS. `external`: only for the
     testbed `external`. `redo`: how often at most a disturbed cell is measured again. `prediction`: whether
-    the simulator predicts the run. `exports`: kinds of harness.report.exports. `dask`: the scheduler of the
-    cluster that simulates; only for the testbed `simulated`.
+    the simulator predicts the run. `plots`: whether its report has plots. `exports`: kinds of
+    harness.report.exports. `dask`: the scheduler of the cluster that simulates; only for the testbed
+    `simulated`.
     """
 
     results: Path = Path("results")
@@ -62,6 +63,7 @@ class RunOptions:
     quiet: bool = False
     redo: int = 2
     prediction: bool = True
+    plots: bool = True
     overrides: dict[str, float] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     testbed: str = "local"

@@ -1,4 +1,4 @@
-"""The lab's name server, which direct clients with discovery by DNS query for the replicas' addresses."""
+"""The lab's name server, which clients query for the addresses of the replicas, or of a proxy's nodes."""
 
 import socket
 import threading
@@ -18,13 +18,14 @@ MAX_QUERY_BYTES = 4096
 
 
 class NameServer(AbstractContextManager["NameServer"]):
-    """Answers queries for the addresses of NAME on a UDP port of `host`, in its own thread.
+    """Answers queries for the addresses of `name` on a UDP port of `host`, in its own thread.
 
     An answer lists the addresses in the order in which they were published. Clients may not cache it (TTL 0).
     Any other name does not exist (NXDOMAIN). Source: RFC 1035.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", name: str = NAME) -> None:
+        self._name = name
         self.queries = 0
         self._addresses: tuple[str, ...] = ()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -40,7 +41,7 @@ class NameServer(AbstractContextManager["NameServer"]):
         return f"{host}:{port}"
 
     def publish(self, addresses: Sequence[str]) -> None:
-        """Make `addresses` ("a.b.c.d" each) the IPv4 addresses of NAME from now on."""
+        """Make `addresses` ("a.b.c.d" each) the IPv4 addresses of the name from now on."""
         self._addresses = tuple(addresses)
 
     def close(self) -> None:
@@ -69,7 +70,7 @@ class NameServer(AbstractContextManager["NameServer"]):
         response = dns.message.make_response(query)
         response.flags |= dns.flags.AA
         for question in query.question:
-            if question.name.to_text(omit_final_dot=True).lower() != NAME:
+            if question.name.to_text(omit_final_dot=True).lower() != self._name:
                 response.set_rcode(dns.rcode.NXDOMAIN)
             elif question.rdtype == dns.rdatatype.A:
                 # One record set for each address, because dnspython shuffles the records of a set.

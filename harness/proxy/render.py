@@ -1,5 +1,7 @@
 """Everything that one Envoy is started with: its configuration, its endpoints (EDS), its arguments."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,12 +12,13 @@ from typing import Any, Self
 
 from harness.events.context import Endpoint
 from harness.events.schedule import delays_kept_by
+from harness.fields import PROXY
 from harness.paths import ENVOY_TEMPLATES
 from harness.plan.cells import CellPlan
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.tls import TlsFiles
-from harness.record.access_log import ACCESS_LOG, CONNECTION_LOG, json_log_format, log_format
+from harness.record.access_log import json_log_format, log_format, log_name
 from harness.spec.arm import MAX_STREAMS, RETRY_ON, Arm, ProxyHealthCheck
 
 LISTENER = "lab"
@@ -38,9 +41,9 @@ class EnvoyFiles:
     log_as_json: bool = False
 
     @classmethod
-    def of_cell(cls, folder: Path, arm: Arm) -> Self:
-        """Return the files of a cell's Envoy, with the cell's folder."""
-        return cls(folder / "envoy", folder / (ACCESS_LOG if arm.route == "envoy" else CONNECTION_LOG))
+    def of_cell(cls, folder: Path, arm: Arm, node: str = PROXY) -> Self:
+        """Return the files of a node of a cell's proxy, with the cell's folder."""
+        return cls(folder / node, folder / log_name(node, of_requests=arm.route == "envoy"))
 
     @property
     def config(self) -> Path:
@@ -61,12 +64,14 @@ def render(
     tls: TlsFiles | None = None,
     listen: str = ANY_ADDRESS,
     admin_socket: Path | None = None,
+    connection_prefix: str = "",
 ) -> str:
     """Return Envoy's whole configuration for an arm on route envoy or envoy-l4, as YAML text.
 
     `listen`: the "host:port" that clients call; with `tls` it accepts TLS as well as clear text.
-    `admin_socket`: the Unix socket of the admin interface; None: a free port of 127.0.0.1. Raises KeyError
-    for a policy that the route does not have or a code that Envoy does not retry, and ValueError for bad
+    `admin_socket`: the Unix socket of the admin interface; None: a free port of 127.0.0.1.
+    `connection_prefix`: stands before the number of its connection that a client is told. Raises KeyError for
+    a policy that the route does not have or a code that Envoy does not retry, and ValueError for bad
     options. The experiment's checks exclude both.
     """
     host, _, port = listen.rpartition(":")
@@ -86,6 +91,7 @@ def render(
         access_log=str(files.access_log),
         log_format=json_log_format() if files.log_as_json else log_format(),
         endpoints_folder=str(files.endpoints_folder),
+        connection_prefix=connection_prefix,
         tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.fields import PROXY
 from harness.record.tables import Columns, column_types, whole_lines
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 ACCESS_LOG = "access.log"  # of requests, on route envoy
 CONNECTION_LOG = "access.jsonl"  # of connections, on route envoy-l4: JSON, and no ledger
+
+NODE = "proxy"  # the column that names the node, in the ledger of a proxy that has several
 
 # No value has it or a line end: Envoy resets a stream whose headers have a control character (RFC 9113,
 # section 8.2.1, and RFC 9110, section 5.5), and writes none itself.
@@ -52,6 +55,12 @@ _FIELDS = {
 _LOGGED: Columns = {name: field.kind for name, field in _FIELDS.items()}
 
 PROXY_COLUMNS: Columns = {name: int if name == "request_id" else kind for name, kind in _LOGGED.items()}
+
+
+def log_name(node: str, *, of_requests: bool = True) -> str:
+    """Return the name of the log that a node of the proxy writes, of requests or of connections."""
+    name = ACCESS_LOG if of_requests else CONNECTION_LOG
+    return name if node == PROXY else name.replace(".", f".{node}.", 1)
 
 
 def log_format() -> dict[str, object]:

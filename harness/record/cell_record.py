@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.events.context import PROXY
-from harness.fields import Route, Status
+from harness.fields import Route, Status, is_proxy
 from harness.record.record_file import Record, is_empty, read_record, there_is, write_record
 
 CELL_FILE = "cell.json"
@@ -64,7 +63,12 @@ class CellRecord(Record):
     )
     initial_replicas: list[str] = Field(description="names of the replicas that were there at the start")
     groups: dict[str, str] = Field(default={}, description="replica -> target group (policy `target_groups`)")
-    proxy_workers: int = Field(description="worker threads of Envoy")
+    proxy_workers: int = Field(description="worker threads of Envoy, of each node")
+    proxies: dict[str, str] = Field(
+        default={},
+        exclude_if=is_empty,
+        description="name -> `host:port` of several proxy nodes, empty if simulated; left out of one",
+    )
     max_attempts: int = Field(default=1, description="attempts of one request at most; 1 without retries")
     awaits_answers: bool = Field(default=False, description="whether the arm has `await_each_answer`")
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")
@@ -95,7 +99,8 @@ class CellRecord(Record):
         description="testbed `external`: the replicas' times count from a start of their own, each",
     )
     incomplete_ledgers: list[str] = Field(
-        default=[], description="killed replicas, `envoy` if killed or restarted: last rows may be lost"
+        default=[],
+        description="killed replicas, and proxy nodes that were killed or restarted: last rows may be lost",
     )
     missing_ledgers: dict[Party, str] = Field(
         default={}, description="testbed `external`: unreadable ledgers (`envoy`, `replica`) -> reason"
@@ -146,12 +151,12 @@ class CellRecord(Record):
     @property
     def incomplete_replicas(self) -> frozenset[str]:
         """Replicas whose last rows may be lost."""
-        return frozenset(self.incomplete_ledgers) - {PROXY}
+        return frozenset(name for name in self.incomplete_ledgers if not is_proxy(name))
 
     @property
     def incomplete_proxy(self) -> bool:
         """Whether rows of Envoy's ledger may be lost."""
-        return PROXY in self.incomplete_ledgers
+        return any(map(is_proxy, self.incomplete_ledgers))
 
     @property
     def lost_clients(self) -> frozenset[int]:

@@ -42,7 +42,12 @@ _OUTCOME = {
     "proxy_flags": Column("text", "Envoy's response flags there"),
     "proxy_details": Column("text", "Envoy's response code details there"),
     "proxy_replica": Column("text", "replica to which the proxy sent it last"),
-    "proxy_connection": Column("int32", "the client's connection, as the proxy numbers it"),
+    "proxy_node": Column("text", "the node of the proxy that had it; null where there is one node"),
+    "proxy_connection": Column(
+        "int32",
+        "the client's connection, as the proxy numbers it; of several nodes, plus a million times the "
+        "node's number",
+    ),
     "replica_rows": Column("int64", "attempts that reached a replica: rows of the replicas' ledgers"),
     "replica_code": Column("text", "gRPC status in the replica's ledger (of the last attempt)"),
     "answered_by": Column("text", "replica that had the last attempt"),

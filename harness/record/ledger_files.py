@@ -7,12 +7,13 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.record.access_log import ACCESS_LOG, CONNECTION_LOG, PROXY_COLUMNS, scan_access_log
+from harness.fields import PROXY
+from harness.record.access_log import CONNECTION_LOG, NODE, PROXY_COLUMNS, log_name, scan_access_log
 from harness.record.record_file import there_is
 from harness.record.tables import (
     REPLICA_COLUMNS,
@@ -35,18 +36,19 @@ def replica_csv(folder: Path, replica: str) -> Path:
     return folder / f"{replica}.csv"
 
 
-def store_ledgers(folder: Path, replicas: Iterable[str]) -> None:
+def store_ledgers(folder: Path, replicas: Iterable[str], nodes: Collection[str] = ()) -> None:
     """Turn the finished ledgers of a cell into tables, and remove the files as written.
 
-    A log of connections stays as it is. Raises UserError naming the file that does not hold what it should.
+    `nodes`: of a proxy that has several. A log of connections stays as it is. Raises UserError naming the
+    file that does not hold what it should.
     """
     csvs = [replica_csv(folder, name) for name in replicas if there_is(replica_csv(folder, name))]
     if csvs:
         names = [path.stem for path in csvs]
         store_by_request(_written_by_replicas(folder, names), folder / f"{REPLICAS_STEM}.parquet", csvs)
-    log = folder / ACCESS_LOG
-    if there_is(log):
-        store_by_request(scan_access_log(log), folder / f"{PROXY_STEM}.parquet", [log])
+    logs = _access_logs(folder, nodes)
+    if logs:
+        store_by_request(_written_by_proxy(logs), folder / f"{PROXY_STEM}.parquet", [*logs.values()])
 
 
 def scan_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame | None:
@@ -57,22 +59,39 @@ def scan_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame | None:
     return _written_by_replicas(folder, written) if written else None
 
 
-def scan_proxy(folder: Path) -> pl.LazyFrame | None:
+def scan_proxy(folder: Path, nodes: Collection[str] = ()) -> pl.LazyFrame | None:
     """Return the proxy's ledger of requests (see scan_access_log); None where there is none.
 
-    Raises UserError for a log that an earlier version has not turned into a table.
+    nodes: of a proxy that has several. Then the column NODE names the node. Raises UserError for a log that
+    an earlier version has not turned into a table.
     """
     if there_is(folder / f"{PROXY_STEM}.parquet"):
-        return scan_rows(folder, PROXY_STEM, PROXY_COLUMNS)
-    log, earlier = folder / ACCESS_LOG, folder / CONNECTION_LOG
-    if there_is(log):
-        return scan_access_log(log)
+        return scan_rows(folder, PROXY_STEM, {**PROXY_COLUMNS, NODE: str} if nodes else PROXY_COLUMNS)
+    logs, earlier = _access_logs(folder, nodes), folder / CONNECTION_LOG
+    if logs:
+        return _written_by_proxy(logs)
     if there_is(earlier):
         raise UserError(
             f"{earlier}: an access log of a cell that lb-lab 0.3.0 has not finished; install lb-lab 0.3.0 to "
             "read it, or run the experiment again"
         )
     return None
+
+
+def _access_logs(folder: Path, nodes: Collection[str]) -> dict[str, Path]:
+    """Return node -> its log of requests, of those that there are."""
+    logs = {node: folder / log_name(node) for node in nodes or [PROXY]}
+    return {node: log for node, log in logs.items() if there_is(log)}
+
+
+def _written_by_proxy(logs: Mapping[str, Path]) -> pl.LazyFrame:
+    import polars as pl
+
+    if PROXY in logs:
+        return scan_access_log(logs[PROXY])
+    return pl.concat(
+        scan_access_log(log).with_columns(pl.lit(node).alias(NODE)) for node, log in logs.items()
+    )
 
 
 def _written_by_replicas(folder: Path, replicas: Iterable[str]) -> pl.LazyFrame:

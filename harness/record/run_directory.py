@@ -73,12 +73,14 @@ class Cell:
     def proxy_ledger(self) -> pl.LazyFrame | None:
         """Return the proxy's ledger, PROXY_COLUMNS: Envoy's (see scan_proxy), or the joined log.
 
+        With the column NODE where the proxy has several nodes.
+
         None where there is no ledger of requests: on the route direct, and on envoy-l4, whose access log
         is one of connections.
         """
         if self.proxy_log is not None:
             return self.proxy_log.rows()
-        return scan_proxy(self.folder) if self.record.route == "envoy" else None
+        return scan_proxy(self.folder, list(self.record.proxies)) if self.record.route == "envoy" else None
 
     @property
     def proxy_targets(self) -> dict[str, str]:

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.record.access_log import ACCESS_LOG
 from harness.record.manifest import Manifest
 from harness.record.prediction import PREDICTION
 from harness.record.record_file import there_is
 
 EXPERIMENT_FILE = "experiment.yaml"
 # Files that the analysis would read. One that the run did not write is no part of its record.
-_READ = ("*.json", "*.jsonl", "*.parquet", "*.csv", ACCESS_LOG)
+_READ = ("*.json", "*.jsonl", "*.parquet", "*.csv", "access*.log")
 
 
 def file_hash(path: Path) -> str:

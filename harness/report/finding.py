@@ -15,7 +15,7 @@ from harness.metrics.event_metrics import event_metric
 from harness.metrics.headlines import clause_of, digits_of, figure_in_words, headline_of
 from harness.metrics.registry import CAPACITY
 from harness.record.manifest import SIMULATED
-from harness.record.summary import ArmSummary, EventSummary, Figure, Finding, Summary
+from harness.record.summary import EventSummary, Figure, Figures, Finding, Summary
 
 VERDICTS = {
     "held": "Everything that was expected is what was measured.",
@@ -207,7 +207,7 @@ def _figure(summary: Summary, arm: str, metric: str, finding: Finding | None = N
     if metric == CAPACITY:
         return capacity_in_words(summary, arm)
     of_arm = summary.arms[arm]
-    where, name = _holder(of_arm, metric)
+    where, name = holder_of(of_arm, metric)
     if where is not None and name in where.at_least:
         return f"at least {figure_in_words(metric, where.at_least[name])} (it falls on failed requests)"
     bounds = [] if finding is None or finding.of is not None else [finding.bound]
@@ -228,17 +228,17 @@ def value_of(summary: Summary, arm: str, metric: str) -> Figure:
     """Return the arm's median of any metric, of events and searches too; None where it has none."""
     if metric == CAPACITY:
         return None if summary.search is None else summary.search.arms[arm].capacity_per_s
-    where, name = _holder(summary.arms[arm], metric)
+    where, name = holder_of(summary.arms[arm], metric)
     return None if where is None else where.metrics.get(name)
 
 
-def _holder(arm: ArmSummary, metric: str) -> tuple[ArmSummary | EventSummary | None, str]:
-    """Return who has the metric, the arm or one of its events, and its name there."""
+def holder_of(figures: Figures, metric: str) -> tuple[Figures | EventSummary | None, str]:
+    """Return who has the metric, the arm (or its repeat) or one of its events, and its name there."""
     found = event_metric(metric)
     if found is None:
-        return arm, metric
+        return figures, metric
     number, name = found
-    return next((one for one in arm.events if one.number == number), None), name
+    return next((one for one in figures.events if one.number == number), None), name
 
 
 def contrast_in_words(summary: Summary, metric: str) -> str:

@@ -6,16 +6,16 @@ import math
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from harness.errors import UserError, did_you_mean
-from harness.metrics.metric import Number
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.manifest import Manifest
 from harness.record.record_file import read_record
 from harness.record.stored_runs import StoredRun, stored_runs
-from harness.record.summary import SUMMARY, Summary
+from harness.record.summary import SUMMARY, EventSummary, Figure, Figures, Summary
+from harness.report.finding import capacity_in_words, holder_of, value_of
+from harness.report.tables import figure, figure_of
 
 DEFAULT_METRIC = "latency_ms.p99"  # where nothing is expected
 
@@ -34,16 +34,40 @@ class PastRun:
         """Machine and versions, as "A1"."""
         return f"{self.machine}{self.versions}"
 
+    def arms(self, metric: str) -> list[str]:
+        """Return the arms that may have the metric: the capacity is one of each arm of the file."""
+        search = self.summary.search
+        return list(search.arms if search is not None and metric == CAPACITY else self.summary.arms)
+
     def values(self, arm: str, metric: str) -> list[float]:
-        """Return the metric in the repeats of an arm where it is known."""
-        measured = self.summary.arms.get(arm)
-        found = [] if measured is None else [one.metrics.get(metric) for one in measured.repeats]
+        """Return the metric in the repeats of an arm; of a capacity, the known ends of its bracket."""
+        found: list[Figure] = []
+        if metric == CAPACITY and self.summary.search is not None and arm in self.summary.search.arms:
+            searched = self.summary.search.arms[arm]
+            found = [searched.low, searched.high]
+        elif arm in self.summary.arms:
+            holders = (holder_of(one, metric) for one in self.summary.arms[arm].repeats)
+            found = [_value(where, name) for where, name in holders if where is not None]
         return [value for value in found if value is not None and math.isfinite(value)]
 
-    def median(self, arm: str, metric: str) -> Number:
+    def median(self, arm: str, metric: str) -> Figure:
         """Return the arm's figure in summary.json: the median over its repeats; None: there is none."""
+        if metric == CAPACITY:
+            return value_of(self.summary, arm, metric) if arm in self.arms(metric) else None
         measured = self.summary.arms.get(arm)
-        return None if measured is None else measured.metrics.get(metric)
+        where, name = (None, "") if measured is None else holder_of(measured, metric)
+        return None if where is None else _value(where, name)
+
+    def figure(self, arm: str, metric: str) -> str:
+        """Return the arm's figure for people; "" where it has none."""
+        if arm not in self.arms(metric):
+            return ""
+        if metric == CAPACITY:
+            return capacity_in_words(self.summary, arm)
+        where, name = holder_of(self.summary.arms[arm], metric)
+        if where is None:
+            return ""
+        return figure_of(where, name) if name in where.metrics else figure(_value(where, name))
 
 
 @dataclass(frozen=True)
@@ -60,10 +84,9 @@ class History:
     versions: Mapping[int, str]
     left_out: Sequence[str]
 
-    @cached_property
-    def arms(self) -> list[str]:
-        """All arms, those of the newest run first."""
-        return list(dict.fromkeys(arm for past in reversed(self.runs) for arm in past.summary.arms))
+    def arms(self, metric: str) -> list[str]:
+        """Return all arms that may have the metric, those of the newest run first."""
+        return list(dict.fromkeys(arm for past in reversed(self.runs) for arm in past.arms(metric)))
 
 
 def history_of(results: Path, name: str) -> History:
@@ -104,6 +127,13 @@ def metrics_to_show(history: History, asked: Sequence[str]) -> list[str]:
             raise UserError(f"--metric: {name[:80]!r} is no metric{hint}")
     expected = [finding.metric for finding in history.runs[-1].summary.expectations]
     return list(dict.fromkeys(asked or expected or [DEFAULT_METRIC]))
+
+
+def _value(where: Figures | EventSummary, name: str) -> Figure:
+    """Return a figure of summary.json; the metric `requests` is a count there."""
+    if name == "requests" and isinstance(where, Figures):
+        return where.requests
+    return where.metrics.get(name)
 
 
 def _letters(number: int) -> str:

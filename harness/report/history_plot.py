@@ -35,7 +35,7 @@ def history_svg(history: History, metrics: Sequence[str]) -> str:
 
 def _draw_metric(axes: Any, history: History, metric: str) -> None:
     """Draw a line for each arm: the median of each run, and the range of its repeats."""
-    for number, arm in enumerate(history.arms):
+    for number, arm in enumerate(history.arms(metric)):
         places, medians, low, high = [], [], [], []
         for place, past in enumerate(history.runs):
             value, repeats = past.median(arm, metric), past.values(arm, metric)

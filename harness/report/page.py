@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import jinja2
 
 from harness.analysis.summary import facts_of, summarise
 from harness.errors import UserError
+from harness.metrics.facts import CellFacts
 from harness.output.safe_text import visible
 from harness.paths import PROGRAM
 from harness.record.record_file import own_folder, write_record, write_text
@@ -23,7 +24,6 @@ from harness.report.assets import module_script, style
 from harness.report.event_tables import changes_table, event_tables
 from harness.report.finding import contrast_in_words, finding_of, verdict_in_words, word_of
 from harness.report.inline_svg import inline_svg
-from harness.report.plots import PLOTS, draw_narrow, draw_plots, main_plot
 from harness.report.prediction_table import prediction_section
 from harness.report.replay import believed, replay_of
 from harness.report.search_tables import capacities_table, search_lines, trials_table
@@ -44,26 +44,25 @@ from harness.spec.experiment import OPTIONS, Arm, Experiment, as_asked
 
 
 def build_report(
-    run_dir: Path, judged: Callable[[Path, Summary], None] | None = None
+    run_dir: Path, judged: Callable[[Path, Summary], None] | None = None, *, plots: bool = True
 ) -> tuple[Path, Summary]:
     """Derive summary.json, joined/, plots/ and report.html from a run directory; return page and summary.
 
     `judged` is called with `run_dir` and the summary as soon as there is one: plots and page take seconds.
+    `plots`: whether plots are drawn.
     Raises UserError when the directory is no run of this lab, is damaged, or cannot be written.
     """
     run = read_run(run_dir)
     with _writable(run_dir):
-        folder = own_folder(run_dir, "plots")
+        folder = own_folder(run_dir, "plots") if plots else None
         facts = facts_of(run, write_tables=True)
         summary = summarise(run, facts)
         write_record(run_dir / SUMMARY, summary)
     if judged is not None:
         judged(run_dir, summary)
     with _writable(run_dir):
-        plots = draw_plots(run.experiment, facts, folder, summary.search)
-        main = main_plot(finding_of(summary).metrics, plots)
-        drawn = Drawn(main, draw_narrow(run.experiment, facts, main, summary.search)) if main else None
-        page = render_report(run, summary, plots, believed(run, facts, summary.search), drawn)
+        drawn, main = _draw(run, facts, summary, folder) if folder else (None, None)
+        page = render_report(run, summary, drawn, believed(run, facts, summary.search), main)
         write_text(run_dir / "report.html", visible(page))
     return run_dir / "report.html", summary
 
@@ -87,17 +86,29 @@ class Drawn:
     svg: str | None
 
 
+def _draw(
+    run: Run, facts: Mapping[str, Sequence[CellFacts]], summary: Summary, folder: Path
+) -> tuple[dict[str, Path], Drawn | None]:
+    """Draw the plots; return them by their names, and the one that answers the question."""
+    # It imports matplotlib, which takes longer than all else of a report without plots.
+    from harness.report.plots import draw_narrow, draw_plots, main_plot
+
+    drawn = draw_plots(run.experiment, facts, folder, summary.search)
+    main = main_plot(finding_of(summary).metrics, drawn)
+    return drawn, Drawn(main, draw_narrow(run.experiment, facts, main, summary.search)) if main else None
+
+
 def render_report(
     run: Run,
     summary: Summary,
-    plots: Mapping[str, Path],
+    plots: Mapping[str, Path] | None,
     replayed: Run | None = None,
     main: Drawn | None = None,
 ) -> str:
     """Return the page.
 
-    `plots`: plot name -> path of its SVG. `replayed`: with the cells to be replayed. `main`: the plot that
-    stands beside the lesson.
+    `plots`: plot name -> path of its SVG; None: plots were left out. `replayed`: with the cells to be
+    replayed. `main`: the plot that stands beside the lesson.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
@@ -120,7 +131,7 @@ def render_report(
         finding=finding_of(summary).text,
         verdict_meaning=verdict_in_words(summary),
         words=[word_of(summary, one) for one in summary.expectations],
-        main_plot=main and _main_plot(summary, plots, main),
+        main_plot=main and _main_plot(summary, plots or {}, main),
         lesson=lesson_of(experiment),
         on_aws=on_aws(experiment),
         exercise=prose(experiment.teaching.exercise) if experiment.teaching else None,
@@ -134,9 +145,10 @@ def render_report(
         searched=list(search_lines(summary.search)) if summary.search else [],
         plots=[
             _embedded(name, path.read_text(encoding="utf-8"), summary)
-            for name, path in plots.items()
+            for name, path in (plots or {}).items()
             if main is None or main.svg is not None or name != main.name
         ],
+        redraw=f"{PROGRAM} report DIR" if plots is None else None,
         replay=replay,
         what_if=what_if,
         scripts=scripts,
@@ -219,6 +231,8 @@ def _main_plot(summary: Summary, plots: Mapping[str, Path], main: Drawn) -> dict
 
 def _embedded(name: str, svg: str, summary: Summary, ids: str = "") -> dict[str, Any]:
     """Return a plot as the template wants it; its title says what it shows, then the figures of the arms."""
+    from harness.report.plots import PLOTS
+
     plot, words = PLOTS[name], name.replace("_", " ").capitalize()
     stated = contrast_in_words(summary, plot.states) if plot.states else ""
     title = f"{words}. {stated}".strip()

@@ -16,7 +16,7 @@ from harness.metrics.headlines import headline_of
 from harness.metrics.metric import MIN_VALUES, show
 from harness.metrics.registry import METRICS
 from harness.record.cell_record import Party
-from harness.record.summary import ArmSummary, EventSummary, Figure, Summary, Usage
+from harness.record.summary import ArmSummary, EventSummary, Figure, Figures, Summary, Usage
 
 ABSENT = "–"
 _STREAMS = (
@@ -59,7 +59,7 @@ def figures(measured: ArmSummary | EventSummary, metrics: Iterable[str]) -> list
     return [figure_of(measured, metric) for metric in metrics]
 
 
-def figure_of(measured: ArmSummary | EventSummary, metric: str, bounds: Iterable[float] = ()) -> str:
+def figure_of(measured: Figures | EventSummary, metric: str, bounds: Iterable[float] = ()) -> str:
     """Return the metric for people; "≥ 500" where it is known only what it is at least.
 
     It has the digits that tell it from each of `bounds`, and from what is expected of it in the arm.

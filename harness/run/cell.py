@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.errors import LabError, UserError
-from harness.events.context import PROXY
-from harness.fields import PROXIED
+from harness.fields import PROXIED, is_proxy
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import RunOptions
 from harness.proxy.render import group_of
@@ -101,7 +100,9 @@ class CellRun:
                 self._before_load()
                 status = self._play(live, progress)
                 record.status = "completed"
-                if PROXY not in self._machine.stopped:  # an Envoy that somebody has stopped does not answer
+                if not any(
+                    map(is_proxy, self._machine.stopped)
+                ):  # an Envoy that somebody has stopped does not answer
                     _snapshot(live, "after")
         except (LabError, OSError):
             record.status = "failed"
@@ -122,6 +123,7 @@ class CellRun:
         record, live = self._record, self._live
         if live is not None:
             record.replicas, record.missing_ledgers = live.replicas, live.missing_ledgers
+            record.proxies = live.several_proxies
             record.own_clocks = not live.started_by_lab
             record.trace_prefix = live.trace_prefix or None
             # Replicas that are not the lab's were not dealt out to groups as planned.
@@ -187,7 +189,7 @@ class CellRun:
             player.close()
             context.close()
             # The proxy stands first.
-            names = sorted(context.incomplete_ledgers, key=lambda name: (name != PROXY, name))
+            names = sorted(context.incomplete_ledgers, key=lambda name: (not is_proxy(name), name))
             self._record.incomplete_ledgers = names
 
     def _order(self, live: LiveCell) -> LoadOrder:
@@ -241,7 +243,7 @@ class CellRun:
         try:
             # Replicas that joined while measuring are in the live cell only.
             names = self._live.replicas if self._live else ()
-            store_ledgers(self._folder, names)
+            store_ledgers(self._folder, names, record.proxies)
         except UserError as error:
             # A cell that has failed says why. Its ledgers stay as they were written.
             if record.status != "failed":
@@ -249,10 +251,9 @@ class CellRun:
 
 
 def _snapshot(live: LiveCell, when: str) -> None:
-    """Store Envoy's view of its clusters, before or after the load, and its configuration."""
-    if live.envoy is None:
-        return
-    folder = live.folder / "envoy"
-    (folder / f"clusters.{when}.json").write_text(live.envoy.get("/clusters?format=json"))
-    if when == "before":
-        (folder / "config_dump.json").write_text(live.envoy.get("/config_dump?include_eds"))
+    """Store each Envoy's view of its clusters, before or after the load, and its configuration."""
+    for node, admin in live.admins.items():
+        folder = live.folder / node
+        (folder / f"clusters.{when}.json").write_text(admin.get("/clusters?format=json"))
+        if when == "before":
+            (folder / "config_dump.json").write_text(admin.get("/config_dump?include_eds"))

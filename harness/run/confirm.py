@@ -47,6 +47,8 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         keepalive_ms=arm.keepalive_ms,
         message_gap_ms=work.message_gap_ms,
         await_each_answer=arm.await_each_answer,
+        hedge_after_ms=arm.hedging.after_ms if arm.hedging else None,
+        hedge_attempts=arm.hedging.attempts if arm.hedging else 2,
         subset_size=arm.subsetting.size if arm.subsetting else 0,
         subset_by=arm.subsetting.by if arm.subsetting else "deterministic",
         dns_interval_ms=arm.dns_interval_ms,
@@ -88,9 +90,10 @@ def _service_config(arm: Arm) -> str | None:
             wait_for_ready=arm.wait_for_ready,
             retries=retries,
         )
-    if retries is None and not arm.wait_for_ready:
+    if retries is None and not arm.wait_for_ready and arm.node_policy is None:
         return None
-    return service_config("pick_first", wait_for_ready=arm.wait_for_ready, retries=retries)
+    policy, options = arm.node_policy or ("pick_first", {})
+    return service_config(policy, options, wait_for_ready=arm.wait_for_ready, retries=retries)
 
 
 TIMEOUT_S = 5.0
@@ -117,11 +120,16 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
                 f"{missing[0]} is unlike the others in {experiment.name}, and no replica calls itself so; "
                 f"there are: {', '.join(live.replicas)}"
             )
-    elif live.envoy is not None:
-        files = EnvoyFiles.of_cell(live.folder, plan.arm)
-        confirm_envoy(live.envoy, files.config, live.replicas, plan.arm)
-    elif plan.arm.has_proxy:
-        raise LabError(f"arm {plan.arm_name} was planned through Envoy, but none runs")
+        return
+    if plan.arm.has_proxy and len(live.admins) != plan.arm.proxies:
+        found = f"{len(live.admins)} of {plan.arm.proxies} nodes run" if live.admins else "none runs"
+        raise LabError(f"arm {plan.arm_name} was planned through Envoy, but {found}")
+    for node, admin in live.admins.items():
+        files = EnvoyFiles.of_cell(live.folder, plan.arm, node)
+        try:
+            confirm_envoy(admin, files.config, live.replicas, plan.arm)
+        except LabError as error:
+            raise LabError(str(error) if len(live.admins) == 1 else f"{node}: {error}") from error
 
 
 def _difference(experiment: Experiment, plan: CellPlan, name: str, address: str) -> str | None:
@@ -168,6 +176,10 @@ def _first_difference(planned: dict[str, Any], live: dict[str, Any], place: str 
     return None
 
 
+def _channel_policy(arm: Arm) -> str:
+    return traits_of(arm.route, arm.policy, arm.options).channel_policy
+
+
 def confirm_clients(plan: CellPlan, live: LiveCell) -> None:
     """Compare what the load processes read back from gRPC after connecting, before the first call.
 
@@ -176,7 +188,7 @@ def confirm_clients(plan: CellPlan, live: LiveCell) -> None:
     """
     arm, folder = plan.arm, live.folder
     log = folder / "logs" / "load.log"
-    policy = traits_of(arm.route, arm.policy, arm.options).channel_policy
+    policy = arm.node_policy[0] if arm.node_policy else _channel_policy(arm)
     seen_by: dict[str, set[int]] = defaultdict(set)
     clients = json.loads((folder / CHANNELS_FILE).read_text())
     if arm.route == "xds":

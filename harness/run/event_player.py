@@ -3,12 +3,13 @@
 import random
 import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import grpc
 
 from harness.errors import LabError
-from harness.events.context import ABSENT, PROXY, Answer, EventContext, Fleet, Steps
+from harness.events.context import ABSENT, Answer, EventContext, Fleet, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.registry import kind_of
 from harness.events.schedule import chosen_targets, starts_new
@@ -49,8 +50,8 @@ class CellEventContext(EventContext):
         return self._fleet
 
     @property
-    def proxy(self) -> EnvoyAdmin | None:
-        return self._live.envoy
+    def proxies(self) -> Mapping[str, EnvoyAdmin]:
+        return self._live.admins
 
     def seen(self, planned: PlannedEvent, target: str, what: str) -> None:
         self.log.write(TookEffect(number=planned.number, target=target, seen=what))
@@ -158,7 +159,7 @@ class EventPlayer:
     def _choose(self, planned: PlannedEvent) -> Generator[None, None, list[str]]:
         context, target = self._context, planned.event.target
         if kind_of(planned.event.do).aim == "proxy":
-            return [PROXY]
+            return list(context.proxies)
         if planned.undoes is not None:
             return self._targets[planned.undoes]
         if new := starts_new(planned.event):
@@ -178,17 +179,20 @@ class EventPlayer:
         return max(calls, key=lambda name: (calls[name], name))
 
     def _watch(self) -> None:
-        """Look at what the proxy says of its endpoints, and record every change."""
+        """Look at what the proxy says of its endpoints, and record every change.
+
+        Several nodes learn of a change at different times. It counts once all of them have it.
+        """
         context, now_s = self._context, time.monotonic()
-        if context.proxy is None or now_s - self._watched_s < WATCH_S:
+        if not context.proxies or now_s - self._watched_s < WATCH_S:
             return
         self._watched_s = now_s
-        try:
-            by_address = context.proxy.endpoint_states()
-        except LabError:
-            return  # the proxy is starting or ending
+        of_nodes = []
+        for admin in context.proxies.values():
+            with suppress(LabError):  # that node is starting or ending
+                of_nodes.append(admin.endpoint_states())
         for name, address in context.addresses.items():
-            state = by_address.get(address, ABSENT)
-            if context.states.get(name) != state:
+            states = {by_address.get(address, ABSENT) for by_address in of_nodes}
+            if len(states) == 1 and (state := states.pop()) != context.states.get(name):
                 context.states[name] = state
                 context.log.write(EndpointChange(replica=name, state=state))

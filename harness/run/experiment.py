@@ -120,7 +120,7 @@ def measure_and_report(
         from harness.report.page import build_report
         from harness.run.otlp_sender import send_otlp
 
-        report, summary = build_report(writer.path, judged)
+        report, summary = build_report(writer.path, judged, plots=options.plots)
         if options.testbed in PREDICTED_TESTBEDS:
             remember_costs(options.testbed, summary)
         send_otlp(write_exports(writer.path, summary, options.exports), EXPORTS["otlp"].file)

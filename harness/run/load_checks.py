@@ -97,9 +97,10 @@ def confirm_load(experiment: Experiment, options: RunOptions) -> None:
             "where load workers on other machines cannot call them; use --testbed external, or 127.0.0.1"
         )
     _confirm_search(experiment, load)
-    if experiment.workload.locustfile is not None and load.distributed:
+    if experiment.workload.locustfile is not None and load.expect_workers:
         raise UserError(
-            "--processes, --expect-workers: the users of a Locust file run in one process; leave them out"
+            "--expect-workers: workers elsewhere have no copy of the Locust file, and run no code that a run "
+            "sends them; use --processes"
         )
     _confirm_clients(experiment, load)
     if load.expect_workers:

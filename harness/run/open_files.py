@@ -26,21 +26,22 @@ def open_files_needed(plan: CellPlan, replicas: int, load: LoadOptions, testbed:
     Only processes that have the limit of this process. Containers have limits of their own, and so has
     what is not the lab's; a simulated cell has no processes.
 
-    harness: 26 + 3 x (replicas + 1). load: 35 + its connections; several load processes: 44 + those of the
-    clients of one. A client has a connection for each of its channels, to one address: Envoy's, or the one
-    that pick_first takes; other policies of direct clients connect to every replica. replica: 37 + a
-    connection of each thread of Envoy, one of its health checks, or all that clients make. envoy: 36 + 6 for
-    each thread + the clients' connections + one to each replica from each thread and for health checks; in
-    layer 4 one for each of the clients' connections instead.
+    harness: 26 + 3 x (replicas + the proxy's nodes). load: 35 + its connections; several load processes: 44 +
+    those of the clients of one. A client has a connection for each of its channels, to one address: Envoy's,
+    or the one that pick_first takes; other policies of direct clients connect to every replica, and clients
+    that spread over a proxy's nodes to every node. replica: 37 + for each node a connection of each thread of
+    Envoy and one of its health checks, or all that clients make. envoy: 36 + 6 for each thread + the clients'
+    connections + one to each replica from each thread and for health checks; in layer 4 one for each of the
+    clients' connections instead.
     """
     arm = plan.arm
     replicas += new_replicas(plan.events)
-    needed = {"the harness": HARNESS + PER_PART * (replicas + 1)}
+    needed = {"the harness": HARNESS + PER_PART * (replicas + arm.proxies)}
     if testbed in ("docker", "simulated"):
         return needed
     channels = _channels(plan, load)
     to_all = not arm.has_proxy and _policy(plan) != "pick_first"
-    addresses = replicas if to_all else 1
+    addresses = replicas if to_all else arm.proxies if arm.proxy_use == "spread" else 1
     several = load.processes + load.expect_workers > 1
     needed["the load"] = (LOAD_WORKER if several else LOAD) + max(channels) * addresses
     if testbed == "external":
@@ -52,7 +53,7 @@ def open_files_needed(plan: CellPlan, replicas: int, load: LoadOptions, testbed:
     upstream = accepted if arm.route == "envoy-l4" else threads * replicas
     per_replica = accepted if arm.route == "envoy-l4" else threads
     return needed | {
-        "a replica": REPLICA + per_replica + 1,
+        "a replica": REPLICA + arm.proxies * (per_replica + 1),
         "Envoy": ENVOY + PER_PROXY_WORKER * threads + accepted + upstream + replicas,
     }
 

@@ -25,7 +25,7 @@ def planned_record(experiment: Experiment, plan: CellPlan, manifest: Manifest, e
         policy=plan.arm.policy,
         initial_replicas=experiment.replicas.names,
         proxy_workers=plan.arm.proxy_workers,
-        max_attempts=plan.arm.retries.attempts if plan.arm.retries else 1,
+        max_attempts=plan.arm.max_attempts,
         awaits_answers=plan.arm.await_each_answer,
         planned_requests=planned_in_window(plan),
         messages_per_stream=plan.workload.messages_per_stream,

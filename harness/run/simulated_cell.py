@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from harness.fields import proxy_names
 from harness.output.safe_text import say
 from harness.plan.cells import CellPlan
 from harness.plan.pool import Pool
@@ -72,11 +73,14 @@ class SimulatedCellRun:
         }
         record.measure_start_ns = outcome.measure_start_ns
         record.measure_end_ns = outcome.measure_start_ns + round(plan.workload.duration_s * 1e9)
+        if plan.arm.proxies > 1:
+            record.proxies = dict.fromkeys(proxy_names(plan.arm.proxies), "")
         cell = SimulatedCell(
             *(computed.calls, outcome, computed.request_ids, system.costs),
             replicas=record.replicas,
             route=record.route,
             epoch_unix_ns=record.epoch_unix_ns,
+            nodes=list(record.proxies),
         )
         made = write_ledgers(cell, self._folder)
         events = happenings(experiment, plan, system.replicas)

@@ -30,6 +30,7 @@ from services.settings import ReplicaSettings, Server, Shedding
 
 # Streams that a connection to the proxy may have at once on route envoy: an ALB's limit.
 MAX_STREAMS = 128
+MAX_PROXIES = 16  # nodes of a proxy
 
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
@@ -83,6 +84,21 @@ class Retries(Model):
         allow_inf_nan=False,
         description="maximum of the retries, in percent of the active requests (proxy: Envoy's retry budget) "
         "or of the calls that succeed (client: gRPC's retryThrottling) (default: no limit)",
+    )
+
+
+class Hedging(Model):
+    """A second attempt where the first takes long: made by the lab's own clients, see lb.hedging."""
+
+    after_ms: float = Field(
+        ge=0,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="time without an answer after which a client makes the next attempt, at another replica; "
+        "if an attempt fails, the next one follows at once",
+    )
+    attempts: int = Field(
+        default=2, ge=2, le=5, description="attempts in all, the first included (default 2)"
     )
 
 
@@ -237,6 +253,18 @@ class Arm(Model):
     proxy_workers: int = Field(
         default=1, ge=1, le=64, description="worker threads of the proxy (default 1); each balances alone"
     )
+    proxies: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_PROXIES,
+        description="nodes of the proxy (default 1), each an Envoy with this configuration; clients find "
+        "several by one name, as they find an ALB's nodes; each node balances alone",
+    )
+    proxy_use: Literal["stay", "spread"] = Field(
+        default="stay",
+        description="how a client uses several nodes; stay (default): it connects to one that chance picks; "
+        " spread: it connects to all and takes them in turn, call by call",
+    )
     connections: Connections = Field(
         default="own",
         description="own (default): one connection per client; shared: all clients use one connection; a "
@@ -274,6 +302,10 @@ class Arm(Model):
         "of its own in x-forwarded-for",
     )
     retries: Retries | None = Field(default=None, description="retries (default: none)")
+    hedging: Hedging | None = Field(
+        default=None,
+        description="hedged requests (default: none); route direct with policy round_robin, AddVideo alone",
+    )
     wait_for_ready: bool = Field(
         default=False,
         description="whether calls wait for a connection; otherwise they fail at once (default false)",
@@ -394,6 +426,19 @@ class Arm(Model):
         return self.route in PROXIED
 
     @property
+    def node_policy(self) -> tuple[str, dict[str, Any]] | None:
+        """The policy of gRPC, with its options, by which clients use several nodes; None: there is one."""
+        if self.proxies == 1:
+            return None
+        return ("round_robin", {}) if self.proxy_use == "spread" else ("pick_first", {"shuffle": True})
+
+    @property
+    def max_attempts(self) -> int:
+        """Attempts of one request at most."""
+        again = self.retries or self.hedging
+        return 1 if again is None else again.attempts
+
+    @property
     def replica_connection_age_ms(self) -> int | None:
         """Age (ms) at which the replicas close a connection; None where clients do not connect to them."""
         if self.max_connection_age_s is None or self.route == "envoy":
@@ -406,7 +451,14 @@ OPTIONS_PREFIX = "options."
 # Numeric keys of an arm: these can be swept, and stand on the horizontal axis of a plot.
 FACTORS = (
     *("clients", "rate_per_s", "skew", "messages_per_stream", "message_gap_ms", "deadline_ms"),
-    *("proxy_workers", "connections", "session_lifetime_s", "keepalive_ms", "max_connection_age_s"),
+    *(
+        "proxy_workers",
+        "proxies",
+        "connections",
+        "session_lifetime_s",
+        "keepalive_ms",
+        "max_connection_age_s",
+    ),
 )
 
 

@@ -14,7 +14,16 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import did_you_mean
 from harness.policies.policy import Traits
 from harness.policies.registry import POLICIES_OF_ROUTE, options_of, replicas_problem, traits_of
-from harness.spec.arm import FACTORS, OPTIONS_PREFIX, RETRY_ON, Arm, Retries, Subsetting, variants_of_arm
+from harness.spec.arm import (
+    FACTORS,
+    OPTIONS_PREFIX,
+    RETRY_ON,
+    Arm,
+    Hedging,
+    Retries,
+    Subsetting,
+    variants_of_arm,
+)
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, nested_problem, shown
 from harness.spec.yaml_file import Where, dotted
@@ -96,6 +105,8 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
         yield from _subset_problems(experiment, where, arm, arm.subsetting)
     yield from _stream_problems(experiment, where, arm)
     yield from _server_problems(experiment, where, arm)
+    if arm.hedging is not None:
+        yield from _hedging_problems(experiment, where, arm, arm.hedging)
     if arm.retries is not None:
         yield from _retry_problems((*where, "retries"), arm.retries, arm.route)
     if traits.load_reports and not _reports_load(experiment):
@@ -123,6 +134,35 @@ def _subset_problems(
         yield Problem((path,), f"{dotted(path)}: clients with subsets share no connection; leave one out")
     if experiment.workload.locustfile is not None:
         yield Problem((path,), f"{dotted(path)}: users of a Locust file have no subsets; leave one out")
+
+
+def _hedging_problems(
+    experiment: ExperimentModel, where: Where, arm: Arm, hedging: Hedging
+) -> Iterator[Problem]:
+    """Yield what of the arm does not go with clients that pick the replicas of both attempts themselves."""
+    path = (*where, "hedging")
+    work, count = experiment.workload_of(arm), experiment.replicas.count
+    wrongs = {
+        "clients pick the replicas themselves; expected route 'direct' and policy 'round_robin'": (
+            (arm.route, arm.policy) != ("direct", "round_robin")
+        ),
+        "it goes with a fixed list of addresses alone; leave discovery and subsetting out": (
+            arm.discovery != "addresses" or arm.subsetting is not None
+        ),
+        "clients have one connection to each replica; leave connections out": arm.connections != "own",
+        "a failed attempt is followed by the next one; leave retries out": arm.retries is not None,
+        "streams are not hedged; expected calls: {AddVideo: 1}": list(work.calls) != ["AddVideo"],
+        "users of a Locust file make their calls themselves": work.locustfile is not None,
+        "calls of your own service are not hedged": experiment.service is not None,
+    }
+    for wrong, found in wrongs.items():
+        if found:
+            yield Problem((path,), f"{dotted(path)}: {wrong}")
+            return
+    if hedging.attempts > count:
+        own = (*path, "attempts")
+        wrong = f"{hedging.attempts}: each goes to another replica; expected at most {count}"
+        yield Problem((own, ("replicas", "count")), f"{dotted(own)}: {wrong}")
 
 
 def _retry_problems(where: Where, retries: Retries, route: str) -> Iterator[Problem]:
@@ -178,8 +218,11 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     through = f"route '{arm.route}' with policy '{arm.policy}'"
     if not arm.cookie_jar and not traits.sets_cookie:
         yield "cookie_jar", f"{through} sets no cookie"
-    if arm.proxy_workers != 1 and not arm.has_proxy:
-        yield "proxy_workers", f"route '{arm.route}' has no proxy"
+    for key in ("proxy_workers", "proxies"):
+        if getattr(arm, key) != 1 and not arm.has_proxy:
+            yield key, f"route '{arm.route}' has no proxy"
+    if arm.proxy_use != "stay" and arm.proxies == 1:
+        yield "proxy_use", "the proxy has one node; expected proxies: 2 or more"
     if arm.source_addresses == "own" and traits.hash_key != "source_address":
         yield "source_addresses", f"{through} does not hash it (route 'envoy' with key: source_address does)"
     if arm.health_check and arm.has_proxy:
@@ -196,10 +239,10 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     if arm.subsetting is not None and arm.route != "direct":
         yield "subsetting", "only the clients of route 'direct' know all addresses"
     if arm.discovery == "dns" and arm.has_proxy:
-        yield "discovery", "the clients call the proxy's one address"
+        yield "discovery", "the clients call the proxy, not the replicas"
     elif arm.discovery == "dns" and arm.route == "xds":
         yield "discovery", "the control plane names the replicas"
-    if arm.dns_interval_ms is not None and arm.discovery != "dns":
+    if arm.dns_interval_ms is not None and arm.discovery != "dns" and arm.node_policy is None:
         yield "dns_interval_ms", "the clients do not use a name server; expected discovery: dns"
     if arm.session_lifetimes != "constant" and arm.session_lifetime_s is None:
         yield "session_lifetimes", "sessions do not end; expected session_lifetime_s, their mean"

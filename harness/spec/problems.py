@@ -16,8 +16,7 @@ Schema = Mapping[str, Any]
 
 # Keys that people may look for but that would have no effect -> the reason, and the key to use.
 NO_SUCH_OPTION = {
-    "hedging": "gRPC's C-core has no hedging and ignores a hedging policy silently; use retries",
-    "hedging_policy": "gRPC's C-core has no hedging and ignores it silently; use retries",
+    "hedging_policy": "gRPC's C-core has no hedging and ignores it silently; use hedging",
     "timeout": "methodConfig.timeout does not work in gRPC's C-core (a second or less fails at once, more "
     "sets no deadline); use deadline_ms",
     "timeout_ms": "methodConfig.timeout does not work in gRPC's C-core (a second or less fails at once, more "

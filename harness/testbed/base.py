@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from harness.events.context import Fleet
+from harness.fields import PROXY
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.render import CLUSTER
@@ -30,14 +31,15 @@ class LiveCell:
     """The running components of one cell.
 
     replicas: name -> "host:port", or "" if the address is unknown; controls: name -> "host:port" of the
-    service LabControl; replicas_tls: name -> "host:port" for TLS, empty without TLS. envoy: None on a direct
-    route. Envoy accepts clear text and TLS at envoy_address. pids: name -> process id on this machine, if
+    service LabControl; replicas_tls: name -> "host:port" for TLS, empty without TLS. admins: node of
+    the proxy -> its admin interface, empty where the lab has started none. Clients call the nodes at proxies
+    (node -> "host:port"), in clear text and with TLS. pids: name -> process id on this machine, if
     known; paused: names of those that an event has stopped. name_server: "host:port" of the name server for
     discovery by DNS; "" for the one that the operating system uses. control_plane: "host:port" of what tells
     clients on route xds of policy and endpoints.
 
     started_by_lab: False on the testbed `external`. The other fields are for that testbed. missing_ledgers:
-    the ledgers that it cannot read ("envoy", "replica") -> reason. tls: calls to envoy_address use TLS;
+    the ledgers that it cannot read ("envoy", "replica") -> reason. tls: calls to the proxy use TLS;
     authority: PEM text of the trusted CA certificates, None: those that come with gRPC. key_prefix: begins
     the ids of the videos that clients add, because such replicas keep videos of earlier cells. trace_prefix:
     begins the ids by which the proxy's own log names the requests (lb.trace_id); "": none are sent. service:
@@ -47,8 +49,8 @@ class LiveCell:
     folder: Path
     replicas: dict[str, str]
     controls: dict[str, str]
-    envoy: EnvoyAdmin | None = None
-    envoy_address: str | None = None
+    admins: dict[str, EnvoyAdmin] = field(default_factory=dict)
+    proxies: dict[str, str] = field(default_factory=dict)
     replicas_tls: dict[str, str] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
@@ -63,17 +65,33 @@ class LiveCell:
     service: ServiceCalls | None = None
 
     @property
+    def envoy(self) -> EnvoyAdmin | None:
+        """The admin interface of the proxy, or of its first node; None on a direct route."""
+        return next(iter(self.admins.values()), None)
+
+    @property
+    def envoy_address(self) -> str | None:
+        """The "host:port" of the proxy, or of its first node; None on a direct route."""
+        return next(iter(self.proxies.values()), None)
+
+    @property
+    def several_proxies(self) -> dict[str, str]:
+        """The nodes of a proxy that has several -> "host:port"; otherwise {}."""
+        return {} if PROXY in self.proxies else dict(self.proxies)
+
+    @property
     def target(self) -> str:
-        """What clients connect to: the control plane, the replicas' DNS name, Envoy, or all replicas."""
+        """What clients connect to: the control plane, a DNS name of proxy or replicas, Envoy, or replicas."""
         if self.control_plane is not None:
             return f"{XDS}{self.control_plane}/{CLUSTER}"
         if self.name_server is not None:
-            port = next(iter(self.replicas.values())).rpartition(":")[2]
-            return f"dns://{self.name_server}/{REPLICAS_NAME}:{port}"
+            name, named = (PROXY_NAME, self.proxies) if self.proxies else (REPLICAS_NAME, self.replicas)
+            return f"dns://{self.name_server}/{name}:{next(iter(named.values())).rpartition(':')[2]}"
         return self.envoy_address or ",".join(self.replicas.values())
 
 
-REPLICAS_NAME = "replicas.lab"
+# What the lab's name server is asked for.
+REPLICAS_NAME, PROXY_NAME = "replicas.lab", "balancer.lab"
 
 
 class Testbed(Protocol):

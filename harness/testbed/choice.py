@@ -63,12 +63,9 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
         reason = f"its service ({experiment.service.method}) is not the lab's"
         return f"{experiment.name}: {reason}; run it with --testbed external --target HOST:PORT"
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
-    if experiment.workload.locustfile is not None and testbed == "docker":
-        return (
-            f"{experiment.name}: workload.locustfile: this file is not in the containers; use --testbed local"
-        )
     if testbed == "docker":
-        return _without_control_plane(experiment) or _too_short_for_roll(experiment)
+        several = _without_several_proxies(experiment)
+        return several or _without_control_plane(experiment) or _too_short_for_roll(experiment)
     if testbed == "simulated" or not events:
         return None
     need_containers = [event.do for event in events if kind_of(event.do).needs_containers]
@@ -78,6 +75,17 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
         kinds = ", ".join(dict.fromkeys(event.do for event in events))
         reason = f"its events ({kinds}) change replicas or proxy, which this testbed does not control"
         return f"{experiment.name}: {reason}; run it with --testbed local or docker"
+    return None
+
+
+def _without_several_proxies(experiment: Experiment) -> str | None:
+    """Return one line if the proxy of an arm has several nodes; else None."""
+    for variant in experiment.variants.values():
+        if variant.arm.proxies > 1:
+            reason = (
+                f"arm {variant.name} has proxies: {variant.arm.proxies}, and this testbed starts one Envoy"
+            )
+            return f"{experiment.name}: {reason}; run it with --testbed local"
     return None
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import LabError
-from harness.events.context import PROXY, Endpoint, Fleet
+from harness.events.context import Endpoint, Fleet
 from harness.events.schedule import new_replicas
+from harness.fields import connection_prefix, proxy_names
 from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.render import EnvoyFiles, named_hosts, render, write_endpoints
-from harness.testbed.base import LiveCell
+from harness.testbed.base import REPLICAS_NAME, LiveCell
 from harness.testbed.cell_context import CellContext
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class CellFleet(Fleet):
     def __init__(self, context: CellContext, admin_socket: Path | None = None) -> None:
         self.live = LiveCell(context.folder, replicas={}, controls={})
         self.context = context
-        self._has_proxy = context.plan.arm.has_proxy
-        self._files = EnvoyFiles.of_cell(context.folder, context.plan.arm)
+        arm = context.plan.arm
+        self._nodes = proxy_names(arm.proxies) if arm.has_proxy else []
         self._admin_socket = admin_socket
         self._name_server: NameServer | None = None
         self._control_plane: XdsControl | None = None
@@ -62,15 +63,16 @@ class CellFleet(Fleet):
         for name in names:
             wait(partial(self.ready, name), name)
         self.publish({name: Endpoint(self.live.replicas[name]) for name in names})
-        if self._has_proxy:
-            self.start_proxy()
-            wait(self.proxy_ready, PROXY)
-            wait(self._all_healthy, PROXY)
+        for node in self._nodes:
+            self.start_proxy(node)
+        for node in self._nodes:
+            wait(partial(self.proxy_ready, node), node)
+            wait(partial(self._all_healthy, node), node)
+        self.name_nodes(self._nodes)
         return self.live
 
-    def _all_healthy(self) -> bool:
-        assert self.live.envoy is not None
-        health = self.live.envoy.endpoint_health()
+    def _all_healthy(self, node: str) -> bool:
+        health = self.live.admins[node].endpoint_health()
         return len(health) == len(self.live.replicas) and all(health.values())
 
     def start(self, name: str) -> None:
@@ -93,9 +95,9 @@ class CellFleet(Fleet):
         return True
 
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
-        if self._has_proxy:
-            write_endpoints(self._files, endpoints, self.context.plan.arm)
-        if self._name_server is not None:
+        for node in self._nodes:
+            write_endpoints(self.files_of(node), endpoints, self.context.plan.arm)
+        if self._name_server is not None and not self._nodes:
             self._name_server.publish(named_hosts(endpoints))
         if self._control_plane is not None:
             self._control_plane.publish(endpoints)
@@ -103,37 +105,46 @@ class CellFleet(Fleet):
     def accepted(self) -> bool | None:
         return None if self._control_plane is None else self._control_plane.accepted()
 
-    def stop_proxy(self) -> None:
-        self.stop(PROXY)
+    def name_nodes(self, nodes: Sequence[str]) -> None:
+        """Tell the name server, if the proxy has one, which nodes clients are to find."""
+        if self._name_server is not None and self._nodes:
+            self._name_server.publish([self._address(node).rpartition(":")[0] for node in nodes])
 
-    def start_proxy(self) -> None:
-        arm, tls, address = self.context.plan.arm, self.context.tls, self._address(PROXY)
-        self._files.admin_address.unlink(missing_ok=True)
-        self._files.config.write_text(render(arm, self._files, tls, address, self._admin_socket))
-        self._start(PROXY)
+    def files_of(self, node: str) -> EnvoyFiles:
+        """Return the files of a node of the proxy."""
+        return EnvoyFiles.of_cell(self.context.folder, self.context.plan.arm, node)
 
-    def proxy_running(self) -> bool:
-        return self._has_proxy and self.running(PROXY)
+    def stop_proxy(self, node: str) -> None:
+        self.stop(node)
 
-    def proxy_ready(self) -> bool:
-        path = self._files.admin_address
+    def start_proxy(self, node: str) -> None:
+        arm, tls, files = self.context.plan.arm, self.context.tls, self.files_of(node)
+        files.admin_address.unlink(missing_ok=True)
+        prefix = connection_prefix(node)
+        files.config.write_text(render(arm, files, tls, self._address(node), self._admin_socket, prefix))
+        self._start(node)
+
+    def proxy_running(self, node: str) -> bool:
+        return node in self._nodes and self.running(node)
+
+    def proxy_ready(self, node: str) -> bool:
+        path = self.files_of(node).admin_address
         written = path.read_text().strip() if path.exists() else ""
         if not written:
             return False
-        admin_address = str(self._admin_socket or written)
-        self.live.envoy = EnvoyAdmin(admin_address, self.context.log(PROXY))
-        self.live.envoy_address = self._address(PROXY)
+        self.live.admins[node] = EnvoyAdmin(str(self._admin_socket or written), self.context.log(node))
+        self.live.proxies[node] = self._address(node)
         return True
 
     def close(self) -> None:
         """Release what the fleet holds in this process. End the components first."""
         self._closing.close()
 
-    def _use_name_server(self, host: str = "127.0.0.1") -> None:
+    def _use_name_server(self, host: str = "127.0.0.1", name: str = REPLICAS_NAME) -> None:
         # A local import, because most cells have no name server and should not wait for its import.
         from harness.proxy.name_server import NameServer
 
-        self._name_server = self._closing.enter_context(NameServer(host))
+        self._name_server = self._closing.enter_context(NameServer(host, name))
         self.live.name_server = self._name_server.address
 
     def _use_control_plane(self) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 from harness.errors import LabError
 from harness.paths import ROOT
-from load.order import LoadOrder
 
 START_TIMEOUT_S = 30.0
 LOAD_STOP_TIMEOUT_S = 1.0
@@ -165,12 +164,7 @@ class LoadOnThisMachine:
 
     def start_load(self, order: Path, folder: Path) -> Process:
         log = folder / "logs" / "load.log"
-        if LoadOrder.read(order).locustfile is None:
-            self._load = self._load_family.spawn_module("load", "load.main", [str(order)], log)
-        else:
-            # Locust's gevent changes the standard library of its process, and must do so first of all.
-            program = [sys.executable, "-m", "load.own_locustfile", str(order)]
-            self._load = self._load_family.spawn_program("load", program, log)
+        self._load = self._load_family.spawn_module("load", "load.main", [str(order)], log)
         return self._load
 
     def load_status(self) -> int | None:

@@ -19,6 +19,8 @@ def format_of(path: Path) -> LogFormat:
     if beginning.startswith(b"PAR1"):
         return "parquet"
     lines = [line for line in beginning.split(b"\n")[:20] if line.strip()]
+    if not lines and path.stat().st_size:
+        raise UserError(f"{path}: no line of it can be read; is the gzip data damaged? Expected a log")
     if not lines:
         raise UserError(f"{path}: the file is empty; expected an access log")
     for line in lines:

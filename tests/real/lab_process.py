@@ -81,8 +81,9 @@ class Lab:
         self.results = folder / "results"
         if arguments[0] == "run":
             arguments = (*arguments, "--results", "results", "--quiet")
-            if "--prediction" not in arguments:  # it takes longer than many of these runs
-                arguments = (*arguments, "--no-prediction")
+            for option in ("prediction", "plots"):  # they take longer than many of these runs
+                if f"--{option}" not in arguments:
+                    arguments = (*arguments, f"--no-{option}")
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "run_experiment.py"), *map(str, arguments)],
             cwd=folder,

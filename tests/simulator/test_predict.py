@@ -27,7 +27,7 @@ SHORT = {"workload.duration_s": 1.0, "workload.warm_up_s": 0.2, "repeats": 1}  #
 COSTS = MachineCosts(seen={"local/envoy": [RunCosts(to_proxy=1.0, to_replica=2.0, way_back=4.0)]})
 
 
-@pytest.mark.parametrize("name", ["sticky", "sticky_vs_cache", "black_hole", "ramp_to_the_knee"])
+@pytest.mark.parametrize("name", ["sticky", "sticky_vs_cache", "black_hole", "ramp_to_the_knee", "scale_out"])
 def test_a_predicted_metric_is_that_of_a_run(name: str, tmp_path: Path) -> None:
     """The metrics are computed twice, by two programs: from arrays here, from ledgers there."""
     experiment = load_experiment(name, SHORT)

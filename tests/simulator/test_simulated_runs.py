@@ -32,7 +32,10 @@ from harness.spec.experiment import (
     quick_overrides,
 )
 from harness.testbed.simulated.limits import POLICIES, not_modelled
+from harness.testbed.simulated.model import draw_calls, sessions_of
 from harness.testbed.simulated.plan import plan_simulated
+from lb.session import Session
+from lb.settings import ClientSettings
 from services.call import Call
 from services.draws import Draws
 from services.service_time import draw_ns
@@ -160,6 +163,64 @@ def test_a_recorded_request_takes_as_long_as_it_took(tmp_path: Path) -> None:
     (tmp_path / "e.yaml").write_text(json.dumps(tree))
     run = simulated(load_experiment(str(tmp_path / "e.yaml")), tmp_path / "results")
     assert run.cells[0].requests().collect().sort("planned_ns")["service_ns"].to_list() == times_ns
+
+
+ENDS = {"route": "envoy", "policy": "sticky", "session_lifetime_s": 0.4}
+VARIES = {**ENDS, "session_lifetimes": "exponential"}
+
+
+@pytest.fixture
+def with_lifetimes(tmp_path: Path) -> Experiment:
+    tree = {
+        **{"title": "t", "question": "q", "lesson": "l", "repeats": 1},
+        "replicas": {"count": 3, "slots": 2, "service_time_ms": {"distribution": "exponential", "mean": 2}},
+        "workload": {
+            **{"clients": 5, "rate_per_s": 200, "skew": 0.5, "calls": {"AddVideo": 1}},
+            **{"warm_up_s": 0.7, "duration_s": 2},
+        },
+        "arms": {"ends": ENDS, "varies": VARIES, "hashed": {**VARIES, "policy": "maglev"}},
+    }
+    (tmp_path / "e.yaml").write_text(json.dumps(tree))
+    return load_experiment(str(tmp_path / "e.yaml"))
+
+
+def test_sessions_end_and_open_as_those_of_the_clients(with_lifetimes: Experiment) -> None:
+    """As lb.client.Client does it: a call that is planned after the end opens the next session."""
+    for plan in plan_cells(with_lifetimes):
+        settings = ClientSettings(
+            **{"target": "", "service_config": None, "cookie_jar": True, "await_first_answer": True},
+            **{"messages_per_stream": 1, "deadline_s": 1, "epoch_ns": 0},
+            session_lifetime_s=plan.arm.session_lifetime_s,
+            lifetimes_vary=plan.arm.session_lifetimes == "exponential",
+            draw=plan.load.draw,
+        )
+        drawn = draw_calls(with_lifetimes, plan)
+        numbers, names = sessions_of(plan, drawn)
+        assert len(names) > 2 * plan.load.clients
+        sessions: dict[int, Session] = {}
+        at_ns = drawn.planned_ns + 700_000_000 * drawn.measured
+        calls = zip(drawn.client.tolist(), at_ns.tolist(), numbers.tolist(), strict=True)
+        for client, planned_ns, number in calls:
+            session = sessions.get(client)
+            if session is None or planned_ns >= (session.ends_ns or 0):
+                count = 0 if session is None else session.number + 1
+                session = sessions[client] = Session(client, count, planned_ns, settings)
+            assert names[number] == f"{client}.{session.number}"
+
+
+def test_a_session_stays_and_the_next_one_goes_where_chance_has_it(
+    with_lifetimes: Experiment, tmp_path: Path
+) -> None:
+    run = simulated(with_lifetimes, tmp_path / "results")
+    assert summarise(run, facts_of(run)).invalid_reasons == []
+    for cell in run.cells:
+        rows = cell.requests().collect().sort("client", "planned_ns")
+        steps = rows.select(pl.col("session").diff().over("client")).drop_nulls().to_series()
+        assert set(steps) == {0, 1}
+        assert rows["session"].max() > 3
+        assert rows.group_by("client", "session").agg(pl.col("replica").n_unique())["replica"].max() == 1
+        assert rows.group_by("client").agg(pl.col("replica").n_unique())["replica"].max() > 1
+        assert collect_facts(cell).sessions.breaks == 0
 
 
 @pytest.mark.parametrize(

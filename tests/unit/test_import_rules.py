@@ -29,6 +29,7 @@ PLAIN_DATA = {
         "lb.rows",
         "lb.settings",
         "lb.source_address",
+        "lb.subsets",
         "lb.target",
         "lb.trace_id",
         "load.order",

@@ -12,7 +12,6 @@ import docker
 from docker.models.networks import Network
 
 from harness.errors import UserError
-from harness.events.context import PROXY
 from harness.events.registry import kind_of
 from harness.proxy.render import envoy_args
 from harness.testbed.base import REPLICAS_NAME
@@ -65,8 +64,8 @@ class DockerFleet(CellFleet):
         for name in self._names:
             arguments = replica_args(self.context, name, self._address(name))
             commands[name] = ["python", "-m", "services.replica", *arguments]
-        if self._has_proxy:
-            commands[PROXY] = ["envoy", *envoy_args(self.context.plan, self._files)]
+        for node in self._nodes:
+            commands[node] = ["envoy", *envoy_args(self.context.plan, self.files_of(node))]
         return commands
 
     def place(self, name: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ directory has the same content as one of the local testbed.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -40,6 +41,7 @@ from harness.testbed.docker.container import (
 )
 from harness.testbed.docker.fleet import DockerFleet, confirm_socket_path
 from harness.testbed.processes import Process
+from load.order import LoadOrder
 
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 2.0
@@ -88,6 +90,7 @@ class DockerTestbed:
         self._containers: dict[str, CellContainer] = {}
         self._fleet: DockerFleet | None = None
         self._load: CellContainer | None = None
+        self._shared_file: Path | None = None
         self._usage: UsageWatch | None = None
         self._cells = 0
 
@@ -168,12 +171,23 @@ class DockerTestbed:
 
     def start_load(self, order: Path, folder: Path) -> Process:
         assert order == _order(folder)
+        self._share_locustfile(order, folder)
         fleet = self.fleet
         self._load = fleet.containers["load"]
         engine_call("start the load", self._load.container.start)
         fleet.live.pids |= host_pids(fleet.containers.values())
         self._usage = UsageWatch(list(fleet.containers.values()), folder / USAGE_FILE, fleet.context.epoch_ns)
         return self._load.state
+
+    def _share_locustfile(self, order: Path, folder: Path) -> None:
+        """Copy the Locust file that an order names to the cell's folder, which the container has, too."""
+        planned = LoadOrder.read(order)
+        if planned.locustfile is None:
+            return
+        self._shared_file = folder / planned.locustfile.name
+        shutil.copyfile(planned.locustfile, self._shared_file)
+        self._give_to_container_user([self._shared_file])
+        replace(planned, locustfile=self._shared_file).write(order)
 
     def load_status(self) -> int | None:
         assert self._load is not None
@@ -197,6 +211,9 @@ class DockerTestbed:
         fleet.for_each(CellContainer.save_log)
         fleet.for_each(CellContainer.remove)
         fleet.close()
+        if self._shared_file is not None:
+            self._shared_file.unlink(missing_ok=True)  # the run's folder has a copy
+            self._shared_file = None
         self._containers.clear()
         self._fleet = None
         self._load = None

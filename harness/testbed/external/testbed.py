@@ -9,6 +9,7 @@ from typing import Self
 
 from harness.errors import LabError, UserError
 from harness.events.context import Fleet
+from harness.fields import PROXY
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import ExternalOptions
 from harness.spec.experiment import Experiment
@@ -76,7 +77,7 @@ class ExternalTestbed(LoadOnThisMachine):
             live.missing_ledgers["replica"] = "no --replica was named"
         if plan.arm.has_proxy:
             assert self._target is not None
-            live.envoy_address = self._target.address
+            live.proxies[PROXY] = self._target.address
             live.tls, live.authority = self._target.tls, self._target.authority
             live.missing_ledgers["envoy"] = "the proxy is not the lab's"
             if plan.arm.route == "envoy":  # a balancer of connections logs no requests

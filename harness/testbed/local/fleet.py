@@ -5,8 +5,9 @@ import socket
 from contextlib import suppress
 
 from harness.errors import LabError, UserError
-from harness.events.context import PROXY
+from harness.fields import PROXY, is_proxy
 from harness.proxy.render import envoy_args, envoy_program
+from harness.testbed.base import PROXY_NAME
 from harness.testbed.cell_context import CellContext, replica_args
 from harness.testbed.fleet import CellFleet
 from harness.testbed.processes import Process, ProcessFamily
@@ -62,7 +63,8 @@ class LocalFleet(CellFleet):
     """Replicas and proxy as processes. `processes`: the latest of each, running or not.
 
     With discovery by DNS each replica has its own IP address (127.0.1.1, ...), and all replicas have the same
-    port. `proxy_port`: the proxy's port; 0: a free one. Raises UserError if it is taken.
+    port. So have the nodes of a proxy that has several (127.0.2.1, ...), and the name server names these.
+    `proxy_port`: the port of a single proxy; 0: a free one. Raises UserError if it is taken.
     """
 
     def __init__(self, context: CellContext, family: ProcessFamily, proxy_port: int = 0) -> None:
@@ -78,7 +80,13 @@ class LocalFleet(CellFleet):
         else:
             addresses = [ports.reserve("127.0.0.1") for _ in self._names]
         self._addresses = dict(zip(self._names, addresses, strict=True))
-        if self._has_proxy:
+        if len(self._nodes) > 1:
+            if proxy_port:
+                raise UserError("--port: the proxy has several nodes, each with an address; leave --port out")
+            hosts = [f"127.0.2.{1 + number}" for number in range(len(self._nodes))]
+            self._addresses |= zip(self._nodes, ports.reserve_on_all(hosts), strict=True)
+            self._use_name_server(name=PROXY_NAME)
+        elif self._nodes:
             try:
                 self._addresses[PROXY] = ports.reserve("127.0.0.1", proxy_port)
             except OSError as error:
@@ -114,8 +122,8 @@ class LocalFleet(CellFleet):
 
     def _start(self, name: str) -> None:
         context, log = self.context, self.context.log(name)
-        if name == PROXY:
-            command = [envoy_program(), *envoy_args(context.plan, self._files)]
+        if is_proxy(name):
+            command = [envoy_program(), *envoy_args(context.plan, self.files_of(name))]
             process = self._family.spawn_program(name, command, log)
         else:
             arguments = replica_args(context, name, self._address(name))

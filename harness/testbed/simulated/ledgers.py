@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.record.access_log import PROXY_COLUMNS
+from harness.record.access_log import NODE, PROXY_COLUMNS
 from harness.record.ledger_files import PROXY_STEM, REPLICAS_COLUMNS, REPLICAS_STEM
 from harness.record.tables import Columns, column_types
 from harness.testbed.simulated.codes import CODES
@@ -31,7 +31,7 @@ class SimulatedCell:
     """One simulated cell.
 
     request_ids: (calls,). replicas: name -> "host:port", in the order of the simulator's replicas.
-    epoch_unix_ns: the cell's start on the wall clock.
+    epoch_unix_ns: the cell's start on the wall clock. nodes: of a proxy that has several.
     """
 
     calls: Calls
@@ -41,6 +41,7 @@ class SimulatedCell:
     replicas: Mapping[str, str]
     route: str
     epoch_unix_ns: int
+    nodes: Sequence[str] = ()
 
 
 def write_ledgers(cell: SimulatedCell, folder: Path) -> int:
@@ -52,7 +53,8 @@ def write_ledgers(cell: SimulatedCell, folder: Path) -> int:
     _store(requests, folder / "requests.parquet", REQUEST_COLUMNS)
     _store(_attempts(cell), folder / f"{REPLICAS_STEM}.parquet", REPLICAS_COLUMNS)
     if cell.route == "envoy":
-        _store(_access_log(cell, requests), folder / f"{PROXY_STEM}.parquet", PROXY_COLUMNS)
+        columns = {**PROXY_COLUMNS, NODE: str} if cell.nodes else PROXY_COLUMNS
+        _store(_access_log(cell, requests), folder / f"{PROXY_STEM}.parquet", columns)
     return requests.height
 
 
@@ -76,17 +78,19 @@ def _requests(cell: SimulatedCell) -> pl.DataFrame:
         **{name: getattr(outcome, name) for name in ("planned_ns", "sent_ns", "queue_ns", "service_ns")},
         **{"request_id": cell.request_ids, "client": calls.client, "done_ns": outcome.answered_ns},
         **{"in_flight": outcome.in_flight, "channel": calls.channel, "replica": outcome.replica},
-        **{"code": outcome.code, "cache": outcome.cache, "tries": outcome.tries},
+        **{"code": outcome.code, "cache": outcome.cache, "tries": outcome.tries, "session": calls.session},
+        "node": outcome.node,
     }
     return (
         pl.DataFrame(columns)
+        # A client's sessions have ascending numbers; the ledger counts them from 0 for each client.
+        .with_columns(session=pl.col("session").rank("dense").over("client") - 1)
         .filter(pl.col("sent_ns") >= 0)
         .with_columns(
             ready_ns="sent_ns",
-            session=pl.lit(0),
             method=pl.lit(METHOD),
             messages=pl.col("code") == 0,
-            connection=_connection(cell.route, len(cell.replicas)),
+            connection=_connection(cell.route, len(cell.replicas), several=bool(cell.nodes)),
             code=pl.col("code").replace_strict(CODE_NAMES, return_dtype=pl.String),
             cache=pl.col("cache").replace_strict(CACHE, return_dtype=pl.String),
             replica=_replica_names(cell),
@@ -101,13 +105,14 @@ def _replica_names(cell: SimulatedCell) -> pl.Expr:
     return pl.col("replica").replace_strict(names, return_dtype=pl.String)
 
 
-def _connection(route: str, replicas: int) -> pl.Expr:
+def _connection(route: str, replicas: int, *, several: bool = False) -> pl.Expr:
     """Return the connection of a call. Envoy numbers its own; a replica names the caller's address."""
     import polars as pl
 
     channel = pl.col("channel")
     if route == "envoy":
-        named = (channel + 1).cast(pl.String)
+        number = (channel + 1).cast(pl.String)
+        named = pl.format("{}/{}", "node", number) if several else number
     elif route == "envoy-l4":
         named = pl.format("127.0.0.1:{}", FIRST_CLIENT_PORT + channel)
     else:  # a client that balances for itself has a connection to each replica
@@ -166,4 +171,5 @@ def _access_log(cell: SimulatedCell, requests: pl.DataFrame) -> pl.DataFrame:
         upstream=pl.col("replica").replace_strict(upstream, return_dtype=pl.String),
         attempts="tries",
         connection=pl.col("channel") + 1,
+        **({NODE: pl.format("envoy-{}", "node")} if cell.nodes else {}),
     )

@@ -51,18 +51,31 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield "replicas.outage"
     if arm.server != "asyncio":
         yield f"server {arm.server}"
-    if arm.session_lifetime_s is not None:
-        yield "session_lifetime_s"
     if arm.health_check:
         yield "health_check of the client"
-    for key in ("adaptive_concurrency", "admission_control", "subsetting"):
+    for key in ("adaptive_concurrency", "admission_control", "subsetting", "hedging"):
         if getattr(arm, key) is not None:
             yield key
     if arm.retries is not None and arm.retries.by == "client":
         yield "retries by the client"
     if arm.retries is not None and arm.retries.budget_percent is not None:
         yield "retries.budget_percent"
+    if arm.proxies > 1:
+        yield from _of_several_nodes(arm, bool(events))
     if arm.max_connection_age_s is not None and arm.max_connection_age_s <= work.warm_up_s + work.duration_s:
         yield "max_connection_age_s"
     if arm.idle_timeout_s is not None and arm.idle_timeout_s <= work.warm_up_s + work.duration_s:
         yield "idle_timeout_s"
+
+
+def _of_several_nodes(arm: Arm, events: bool) -> Iterator[str]:
+    """Yield what the simulator has only once for all nodes of a proxy, where each has its own."""
+    if events:
+        yield "events with several proxies"
+    for key in ("outlier_detection", "circuit_breaker"):
+        if getattr(arm, key) is not None:
+            yield f"{key} with several proxies"
+    if arm.policy == "weighted":
+        yield "policy weighted with several proxies"
+    if arm.connections == "shared" and arm.proxy_use == "spread":
+        yield "a shared connection with several proxies"

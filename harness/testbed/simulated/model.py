@@ -15,7 +15,7 @@ from harness.spec.experiment import Experiment
 from harness.testbed.simulated.codes import CODES
 from harness.testbed.simulated.proxy import keeps_draining, proxy_of
 from harness.testbed.simulated.timeline import Happening, happenings_of
-from lb.plan import NOT_RECORDED, NS_PER_S, Phase, first_phase, open_loop
+from lb.plan import NOT_RECORDED, NS_PER_S, Phase, drawn_lifetime_s, first_phase, open_loop
 from lb.policies import RING_SIZE_CAP
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.source_address import source_address
@@ -48,6 +48,8 @@ def system_of(experiment: Experiment, plan: CellPlan) -> System:
         costs=costs_of(arm.route),
         cache=None if settings.cache is None else Cache(settings.cache.sessions, settings.cache.hit_factor),
         workers=arm.proxy_workers,
+        nodes=arm.proxies,
+        spread=arm.proxy_use == "spread",
         stream_limit=MAX_STREAMS if arm.route == "envoy" else 0,
         deadline_ns=round(plan.workload.deadline_ms * 1e6),
         seed=int.from_bytes(seed[:6]),
@@ -190,17 +192,20 @@ def calls_of(
     drawn = draw_calls(experiment, plan) if drawn is None else drawn
     client = drawn.client
     connections = arm.connections if isinstance(arm.connections, int) else 1
+    if arm.proxy_use == "spread":
+        connections *= arm.proxies  # one to each node, which the client takes in turn
     channel = client * connections + drawn.number % connections
     if arm.connections == "shared":
         channel = np.zeros_like(client)
+    session, names = sessions_of(plan, drawn)
     calls = Calls(
         client=client,
-        session=client,
+        session=session,
         channel=channel,
         measured=drawn.measured,
         planned_ns=drawn.planned_ns,
         work_ns=drawn.work_ns,
-        key=_keys(plan, channel, client, hash_keys),
+        key=_keys(plan, channel, drawn, session, names, hash_keys),
         warm_up_ns=round(work.warm_up_s * NS_PER_S),
         waits="each" if arm.await_each_answer else "first" if arm.await_first_answer else "none",
         give_up_ns=round((work.duration_s + work.deadline_ms / 1000) * NS_PER_S),
@@ -214,37 +219,64 @@ def _phases(plan: CellPlan) -> list[tuple[Phase, float]]:
     return [*warm_up, ("measure", work.duration_s)]
 
 
-def _keys(plan: CellPlan, channel: Any, client: Any, hash_keys: Any) -> Any:
-    """Return the hash of each call's key, (calls,).
+def sessions_of(plan: CellPlan, drawn: DrawnCalls) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return the session of each call, (calls,), and the name of each session. Numbers are over all clients.
+
+    As lb.client.Client has them: a call that is planned after the end of a session opens the next one. The
+    measured window follows the warm-up at once; in a real run it begins some milliseconds later.
+    """
+    import numpy as np
+
+    arm, work = plan.arm, plan.workload
+    if arm.session_lifetime_s is None:
+        return drawn.client, [f"{client}.0" for client in range(plan.load.clients)]
+    at_ns = drawn.planned_ns + np.where(drawn.measured, round(work.warm_up_s * NS_PER_S), 0)
+    session = np.empty_like(drawn.client)
+    names: list[str] = []
+    open_now: dict[int, tuple[int, int, int]] = {}  # client -> its session, which of its sessions, its end
+    for call, (client, now_ns) in enumerate(zip(drawn.client.tolist(), at_ns.tolist(), strict=True)):
+        _, number, ends_ns = open_now.get(client, (0, -1, 0))
+        if number < 0 or now_ns >= ends_ns:
+            number, lasts_s = number + 1, arm.session_lifetime_s
+            if arm.session_lifetimes == "exponential":
+                lasts_s = drawn_lifetime_s(lasts_s, plan.load.draw, client, number)
+            open_now[client] = (len(names), number, now_ns + round(lasts_s * NS_PER_S))
+            names.append(f"{client}.{number}")
+        session[call] = open_now[client][0]
+    return session, names
+
+
+def _keys(
+    plan: CellPlan, channel: Any, drawn: DrawnCalls, session: Any, names: Sequence[str], hash_keys: Any
+) -> Any:
+    """Return the hash of each call's key, (calls,). session, names: see sessions_of.
 
     Envoy makes a cookie of the connection's addresses. Here the connection's number stands for these.
     """
     import numpy as np
 
-    arm = plan.arm
+    arm, client = plan.arm, drawn.client
     key = traits_of(arm.route, arm.policy, arm.options).hash_key
     if key is None or not len(client):
         return np.zeros(len(client), np.uint64)
     if key == "cookie":
-        names = [f"connection {number}" for number in range(int(channel.max()) + 1)]
-        first = channel if not plan.cookies else _first_channels(client, channel)[client]
-        return hash_keys(names)[first]
-    clients = range(plan.load.clients)
+        connections = [f"connection {number}" for number in range(int(channel.max()) + 1)]
+        first = channel if not plan.cookies else _first_channels(session, channel)[session]
+        return hash_keys(connections)[first]
     if key == "header":
-        names = [f"{number}.0" for number in clients]
-    elif key == "source_address" and arm.source_addresses == "own":
-        names = [source_address(number) for number in clients]
-    else:
-        names = ["127.0.0.1" for _ in clients]
-    return hash_keys(names)[client]
+        return hash_keys(names)[session]
+    clients = range(plan.load.clients)
+    if key == "source_address" and arm.source_addresses == "own":
+        return hash_keys([source_address(number) for number in clients])[client]
+    return hash_keys(["127.0.0.1" for _ in clients])[client]
 
 
-def _first_channels(client: Any, channel: Any) -> Any:
-    """Return client -> the channel of its first call, over which it gets its cookie."""
+def _first_channels(session: Any, channel: Any) -> Any:
+    """Return session -> the channel of its first call, over which it gets its cookie."""
     import numpy as np
 
-    first = np.zeros(int(client.max()) + 1, np.int64)
-    first[client[::-1]] = channel[::-1]
+    first = np.zeros(int(session.max()) + 1, np.int64)
+    first[session[::-1]] = channel[::-1]
     return first
 
 

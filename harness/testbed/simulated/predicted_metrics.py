@@ -109,13 +109,13 @@ class PredictedCell:
         return _percentiles(attempts.queue_ns[mine] / NS_PER_MS)
 
     @cached_property
-    def client_requests(self) -> Any:
-        """Answered requests, (clients, replicas)."""
-        answered, client = self.of("replica"), self.calls.client[self.measured]
+    def session_requests(self) -> Any:
+        """Answered requests, (sessions, replicas)."""
+        answered, session = self.of("replica"), self.calls.session[self.measured]
         found = answered >= 0
-        clients = int(self.calls.client.max(initial=0)) + 1
-        place = client[found] * self.replicas + answered[found]
-        return np.bincount(place, minlength=clients * self.replicas).reshape(clients, self.replicas)
+        sessions = int(self.calls.session.max(initial=0)) + 1
+        place = session[found] * self.replicas + answered[found]
+        return np.bincount(place, minlength=sessions * self.replicas).reshape(sessions, self.replicas)
 
 
 def _percentiles(values: Any) -> dict[str, float]:
@@ -129,7 +129,7 @@ def _percentiles(values: Any) -> dict[str, float]:
 
 
 def _purity(cell: PredictedCell) -> Number:
-    requests = cell.client_requests
+    requests = cell.session_requests
     return float(requests.max(axis=1).sum() / requests.sum()) if requests.sum() else None
 
 

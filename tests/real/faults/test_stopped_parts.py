@@ -15,7 +15,7 @@ from lab_process import Lab, StartLab, experiment_file
 
 STOPPED_S = 1.5
 ARMS = {"proxy": {"route": "envoy", "policy": "round_robin"}}
-LOAD = {"rate_per_s": 150, "warm_up_s": 0.2, "duration_s": 4.0, "deadline_ms": 4000}
+LOAD = {"rate_per_s": 150, "warm_up_s": 0.2, "duration_s": 3.0, "deadline_ms": 4000}
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def two_labs(tmp_path: Path) -> Iterator[list[Lab]]:
     labs = []
     for name in ("first", "second"):
         (folder := tmp_path / name).mkdir()
-        path = experiment_file(folder, arms=ARMS, workload=LOAD | {"duration_s": 1.0, "deadline_ms": 500})
+        path = experiment_file(folder, arms=ARMS, workload=LOAD | {"deadline_ms": 500})
         labs.append(Lab(folder, ("run", path, "--redo", 0)))
     for lab in labs:
         lab.await_state("measure")

@@ -29,7 +29,7 @@ RUN_S, CATALOGUE_S = 120, 1800  # at most
 @pytest.mark.parametrize("name", ALWAYS)
 def test_an_experiment_is_not_refuted(start_lab: StartLab, name: str) -> None:
     """A true expectation fails in one run of 20, so a refutation counts only if another seed confirms it."""
-    verdict = _verdict(start_lab("run", name, "--quick"), name)
+    verdict = _verdict(start_lab("run", name, "--quick", "--plots"), name)
     if verdict == "refuted":
         others = [_verdict(start_lab("run", name, "--quick", "--seed", seed), name) for seed in OTHER_SEEDS]
         assert "refuted" not in others
@@ -52,7 +52,7 @@ def _verdict(lab: Lab, name: str) -> str:
 @pytest.mark.alone
 @pytest.mark.skipif("LB_LAB_CATALOGUE" not in os.environ, reason="a quarter of an hour: set LB_LAB_CATALOGUE")
 def test_the_whole_catalogue(start_lab: StartLab) -> None:
-    lab = start_lab("run", "--all", "--quick")
+    lab = start_lab("run", "--all", "--quick", "--plots")
     status, out, err = lab.end(timeout_s=CATALOGUE_S)
     assert status in (0, 1, 3), f"{out}\n{err}"
     for name in experiment_names():

@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from lab_process import StartLab, experiment_file
 
 from harness.analysis.summary import facts_of
 from harness.record.run_directory import read_run
 from tests.recount.comparison import recount_run
-
-pytestmark = pytest.mark.alone  # a generator that lags on a busy machine leaves a run without a verdict
 
 SPIKE = {"shape": "spike", "base_per_s": 100, "peak_per_s": 400, "at_s": 0.5, "for_s": 0.4, "rise_s": 0.1}
 ARMS = {

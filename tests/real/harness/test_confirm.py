@@ -141,7 +141,7 @@ def test_a_killed_or_missing_envoy_is_refused(cell: Confirmed) -> None:
     with pytest.raises(LabError, match=r"did not answer GET /server_info: .*; see .*/logs/envoy\.log"):
         cell.confirm()
     with pytest.raises(LabError, match="arm arm was planned through Envoy, but none runs"):
-        confirm_cell(cell.experiment, cell.plan, replace(cell.live, envoy=None))
+        confirm_cell(cell.experiment, cell.plan, replace(cell.live, admins={}))
 
 
 def test_an_endpoint_that_is_unhealthy_in_envoy_is_refused(cell: Confirmed) -> None:

@@ -1,21 +1,22 @@
 """Runs of the testbed `external` against replicas and an Envoy that already run, with and without TLS."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from lab_process import StartLab, experiment_file
+from lab_process import ROOT, StartLab, experiment_file
 
 from harness.analysis.summary import facts_of, summarise
 from harness.metrics.stages import stages_of
 from harness.plan.cells import plan_cells
-from harness.plan.run_options import ExternalOptions, RunOptions
+from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions
 from harness.proxy.tls import TlsFiles, make_certificate
 from harness.record.access_log import scan_access_log
 from harness.record.run_directory import Run, read_run
@@ -142,6 +143,21 @@ def test_a_run_with_named_replicas_has_their_ledgers_and_then_the_balancers_log(
     after = summarise(read_run(report.parent))
     assert after.invalid_reasons == []
     assert after.arms["turns"].metrics["stage_ms.to_proxy.p50"] is not None
+
+
+def test_a_locust_file_in_two_processes_against_what_runs_already(turns: ExternalLab, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "load" / "locustfile.py", tmp_path / "mine.py")
+    tree = json.loads(experiment_file(tmp_path, arms={"turns": ARMS["turns"]}).read_text())
+    tree["workload"] = {"locustfile": "mine.py", "users": 4, "duration_s": 2}
+    (tmp_path / "own.yaml").write_text(json.dumps(tree))
+    options = turns.options(target=turns.target, replicas=turns.replicas)
+    _, summary = measure_and_report(
+        load_experiment(str(tmp_path / "own.yaml")), replace(options, load=LoadOptions(processes=2))
+    )
+    arm = summary.arms["turns"]
+    assert (summary.invalid_reasons, arm.errors) == ([], {})
+    assert arm.ledgers.reconciled is True
+    assert arm.ledgers.matched == arm.ledgers.client == arm.ledgers.replica > 0
 
 
 def alb_lines(lab: ExternalLab, run: Run) -> Iterator[str]:

@@ -15,6 +15,8 @@ from harness.plan.run_options import LoadOptions
 from harness.run.open_files import open_files_needed
 from harness.spec.experiment import load_experiment
 
+QUICK = ("--no-prediction", "--no-plots")
+
 
 def limited(folder: Path, soft: int, hard: int, *words: object) -> tuple[int, str, str]:
     """Run the lab with these limits; return exit status, output and errors."""
@@ -46,9 +48,7 @@ def test_up_refuses_too_few(tmp_path: Path) -> None:
 
 def test_a_low_soft_limit_is_raised(tmp_path: Path) -> None:
     path = experiment_file(tmp_path, replicas={"count": 20})
-    status, out, err = limited(
-        tmp_path, 30, 4096, "run", path, "--results", "results", "--quiet", "--no-prediction"
-    )
+    status, out, err = limited(tmp_path, 30, 4096, "run", path, "--results", "results", "--quiet", *QUICK)
     assert (status, err) == (0, ""), out
 
 
@@ -107,7 +107,7 @@ def test_as_many_as_the_formula_says_are_enough(case: str, tmp_path: Path) -> No
         "--results",
         "results",
         "--quiet",
-        "--no-prediction",
+        *QUICK,
         "--processes",
         given["processes"],
     )

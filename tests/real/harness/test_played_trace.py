@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 
 import polars as pl
-import pytest
 from lab_process import StartLab, experiment_file
 
 from docs.examples.alb_log import Traffic, write_log
@@ -15,8 +14,6 @@ from harness.record.run_directory import read_run
 from harness.traces.read import ReadOptions, read_trace
 from lb.plan import Load, Phase, open_loop
 from lb.rows import REQUEST_IDS_PER_CLIENT
-
-pytestmark = pytest.mark.alone  # a generator that lags on a busy machine leaves a run without a verdict
 
 ARMS = {
     "random": {"route": "envoy", "policy": "random"},

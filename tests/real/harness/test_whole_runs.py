@@ -32,7 +32,7 @@ def test_a_run_writes_all_files_and_its_ledgers_reconcile(start_lab: StartLab, t
         {"arm": "no_jar", "metric": "affinity.purity", "at_most": 0.7},
     ]
     path = experiment_file(tmp_path, arms=arms, expect=expect, workload={"calls": MIX})
-    lab = start_lab("run", path, "--prediction")
+    lab = start_lab("run", path, "--prediction", "--plots")
     status, out, err = lab.end()
     assert status == 0, out + err
     assert str(lab.run.relative_to(tmp_path)) in " ".join(out.split()) or "report.html" in out

@@ -13,6 +13,7 @@ from lab_process import experiment_file
 from load_process import LoadProcess
 
 from harness.events.context import Fleet
+from harness.fields import PROXY
 from harness.plan.cells import CellPlan, plan_cells
 from harness.run.confirm import client_settings
 from harness.spec.experiment import load_experiment
@@ -50,10 +51,10 @@ def churn(fleet: Fleet, proxy: bool) -> Iterator[Act]:
         yield lambda: fleet.resume("replica-1")
         yield from [start("replica-2")] * 3
         if proxy:
-            yield fleet.stop_proxy
-            while fleet.proxy_running():
+            yield lambda: fleet.stop_proxy(PROXY)
+            while fleet.proxy_running(PROXY):
                 yield lambda: None
-            yield fleet.start_proxy
+            yield lambda: fleet.start_proxy(PROXY)
         while not all(fleet.running(name) for name in ("replica-0", "replica-2")):
             yield start("replica-2")
 

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from lab_process import ROOT, StartCell
 
 SKIP = "LOCUST_SKIP_MONKEY_PATCH"
@@ -89,6 +90,20 @@ def test_a_file_of_ones_own_with_workers_and_failures(start_cell: StartCell, tmp
     found = re.search(r"^AddVideo +replica-0 +(\d+) +(\d+)\(", done.stdout + done.stderr, re.M)
     assert found, done.stdout + done.stderr
     assert 0 < int(found[2]) <= int(found[1])
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("", "error: no --host; expected --host HOST:PORT"),
+        ("lb.example.com", "error: --host: 'lb.example.com' is not HOST:PORT; expected --host HOST:PORT"),
+    ],
+)
+def test_a_host_that_cannot_be_called_is_one_line(host: str, told: str) -> None:
+    done = locust("load/locustfile.py", host, "-u", "3", "-t", "1s")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == told
+    assert "Traceback" not in done.stderr
 
 
 def test_without_locusts_gevent_it_says_why() -> None:

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from lab_process import SMALL, StartLab, free_port
 from test_web_page import ask
@@ -97,12 +98,55 @@ def test_a_file_that_cannot_be_the_load_is_one_line(
     assert "mine.py" in line
 
 
-def test_it_runs_in_one_process(start_lab: StartLab, tmp_path: Path) -> None:
-    status, _, err = start_lab("run", experiment(tmp_path, TASKS), "--processes", 2).end()
+def test_users_are_dealt_over_processes(start_lab: StartLab, tmp_path: Path) -> None:
+    lab = start_lab("run", experiment(tmp_path, TASKS, users=5, spawn_rate=50), "--processes", 2)
+    status, out, err = lab.end()
+    assert status == 0, out + err
+    summary = json.loads((lab.run / "summary.json").read_text())
+    assert summary["invalid_reasons"] == []
+    for arm, figures in summary["arms"].items():
+        assert figures["ledgers"]["reconciled"], figures["ledgers"]
+        rows = lab.rows(arm)
+        assert set(rows["client"]) == set(range(5))
+        workers = json.loads((lab.cell(arm) / "load-workers.json").read_text())
+        assert sorted(len(worker["clients"]) for worker in workers) == [2, 3]
+        assert all((worker["ended"], worker["measured_requests"] > 0) == ("done", True) for worker in workers)
+        # No call is under way between warm-up and measured window, in any of the processes.
+        start_ns = json.loads((lab.cell(arm) / "cell.json").read_text())["measure_start_ns"]
+        measured = pl.col("request_id") % REQUEST_IDS_PER_CLIENT >= CLOSED_LOOP_MEASURED
+        assert rows.filter(~measured)["done_ns"].max() < start_ns <= rows.filter(measured)["sent_ns"].min()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (
+            f"{TASKS}    fixed_count = 1\n",
+            "Mine has a fixed_count, and each process would have so many; leave out --processes, or",
+        ),
+        (
+            "from locust import constant, task\nfrom load.lab_user import LabUser\nclass Idle(LabUser):\n"
+            "    wait_time = constant(1)\n    @task\n    def idle(self):\n        pass\n",
+            "its users made no call in 0.2 s",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_the_load_of_several_processes_is_one_line(
+    tasks: str, message: str, start_lab: StartLab, tmp_path: Path
+) -> None:
+    path = experiment(tmp_path, tasks, warm_up_s=0, duration_s=0.2)
+    lab = start_lab("run", path, "--processes", 2)
+    status, _, err = lab.end()
+    assert status == 4
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert "mine.py" in line
+
+
+def test_workers_elsewhere_have_no_copy_of_it(start_lab: StartLab, tmp_path: Path) -> None:
+    status, _, err = start_lab("run", experiment(tmp_path, TASKS), "--expect-workers", 1).end()
     assert status == 2
-    assert (
-        "--processes, --expect-workers: the users of a Locust file run in one process; leave them out" in err
-    )
+    assert "--expect-workers: workers elsewhere have no copy of the Locust file, and run no code that" in err
 
 
 def test_its_page_is_read_only_and_ctrl_c_ends_it(start_lab: StartLab, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.clocks import clocks_of
 from harness.analysis.facts import collect_facts
+from harness.analysis.ledger_join import join_ledgers
 from harness.metrics.facts import CellFacts
 from harness.metrics.registry import METRICS
 from harness.record.tables import REPLICA_COLUMNS
@@ -90,3 +92,23 @@ def test_without_the_replicas_ledgers_answers_tell_of_the_queue(tmp_path: Path) 
     values = values_of(facts)
     assert (values["queue_ms.max"], values["in_flight.max"]) == (5, 2)
     assert values["attempts.max_over_mean"] is values["attempt_share.replica-0"] is None
+
+
+@pytest.mark.parametrize(("first", "second"), [("CANCELLED", "OK"), ("OK", "CANCELLED"), ("OK", "OK")])
+@pytest.mark.parametrize("winner", [0, 1])
+def test_of_hedged_attempts_the_one_that_answered_is_joined(
+    tmp_path: Path, first: str, second: str, winner: int
+) -> None:
+    """Replica-0 has the request from 10 to 90 ms, replica-1 from 50 to 60 ms: both are under way together."""
+    names = ["replica-0", "replica-1"]
+    cell = write_cell(tmp_path, [row(0, names[winner])], route="direct", max_attempts=2)
+    for name, code, arrived_ms, done_ms in ((names[0], first, 10, 90), (names[1], second, 50, 60)):
+        line = f"0,AddVideo,p,{arrived_ms * MS},{done_ms * MS},0,{MS},1,1,{code}\n"
+        (tmp_path / f"{name}.csv").write_text(",".join(REPLICA_COLUMNS) + "\n" + line)
+    (found,) = join_ledgers(cell, clocks_of(cell), side_by_side=False).collect().to_dicts()
+    assert found["answered_by"] == names[winner]
+    assert found["replica_code"] == [first, second][winner]
+    assert (found["replica_rows"], found["first_arrived_ns"]) == (2, 10 * MS)
+    # The winner waited for the other attempt until it arrived itself, and the first one for nobody.
+    assert found["earlier_ended_ns"] == (50 * MS if winner else None)
+    assert found["earlier_codes"] == ([first] if winner else [])

@@ -5,19 +5,20 @@ from itertools import chain
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.analysis import joined, ledgers
-from harness.analysis.joined import join_cell
-from harness.analysis.ledger_join import have_the_same_requests
+from harness.analysis.joined import JoinedFigures, join_cell
+from harness.analysis.ledger_join import stand_side_by_side
 from harness.analysis.ledgers import reconcile
 from harness.analysis.parts import parts_of
 from harness.analysis.summary import summarise
 from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import read_run
-from tests.unit.synthetic.handwritten_cell import row, write_cell
+from tests.unit.synthetic.handwritten_cell import REPLICAS, row, write_cell
 from tests.unit.synthetic.synthetic_run import GOLDEN
+from tests.unit.thorough import examples
 
 IDS = st.lists(st.integers(0, 40), min_size=1, max_size=30)
 
@@ -70,6 +71,11 @@ def test_the_summary_of_a_run_in_parts_is_that_of_the_whole_run(small_parts):
         assert summarise(run) == in_parts
 
 
+def side_by_side(cell):
+    """How the ledgers agree by their joined rows, where they stand side by side."""
+    return reconcile(cell, JoinedFigures.of(join_cell(cell)).agreement)
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_ledgers_side_by_side_are_the_joined_ledgers(tmp_path, attempts):
     rows = [row(number, f"replica-{number % 2}", queue_ns=number) for number in range(9)]
@@ -78,11 +84,11 @@ def test_ledgers_side_by_side_are_the_joined_ledgers(tmp_path, attempts):
     (tmp_path / "b").mkdir()
     backwards = write_cell(tmp_path / "b", rows, max_attempts=attempts)
     store_ledgers(cell.folder, cell.record.replicas)
-    assert have_the_same_requests(cell)
-    assert not have_the_same_requests(backwards)  # its replicas' ledgers stand one after the other
+    assert stand_side_by_side(cell) == (attempts == 1)
+    assert not stand_side_by_side(backwards)  # its replicas' ledgers stand one after the other
     one, other = (join_cell(each).table.collect().sort("request_id") for each in (cell, backwards))
     assert one.equals(other)
-    assert reconcile(cell) == reconcile(backwards)
+    assert reconcile(cell) == side_by_side(cell) == reconcile(backwards)
 
 
 @pytest.mark.parametrize(
@@ -99,18 +105,43 @@ def test_ledgers_side_by_side_are_the_joined_ledgers(tmp_path, attempts):
 )
 def test_ledgers_with_other_requests_are_not_set_side_by_side(tmp_path, others):
     rows = [row(0, "replica-0"), row(1, "replica-0")]
-    assert not have_the_same_requests(write_cell(tmp_path, rows, **others))
+    assert not stand_side_by_side(write_cell(tmp_path, rows, **others))
 
 
 def test_a_request_that_is_twice_in_every_ledger_is_not_set_side_by_side(tmp_path):
     cell = write_cell(tmp_path, [row(0, "replica-0"), row(0, "replica-0")])
-    assert not have_the_same_requests(cell)
-    assert reconcile(cell).disagree == 1
+    assert not stand_side_by_side(cell)
+    assert side_by_side(cell).disagree == 1
 
 
 def test_another_replica_is_seen_where_the_ledgers_stand_side_by_side(tmp_path):
     rows = [row(number, "replica-0") for number in range(3)]
     cell = write_cell(tmp_path, rows, replica=[(0, "replica-0"), (1, "replica-1"), (2, "replica-0")])
     store_ledgers(cell.folder, cell.record.replicas)
-    assert have_the_same_requests(cell)
-    assert (reconcile(cell).matched, reconcile(cell).disagree) == (2, 1)
+    assert stand_side_by_side(cell)
+    assert (side_by_side(cell).matched, side_by_side(cell).disagree) == (2, 1)
+
+
+NAMES = st.sampled_from(["replica-0", "replica-1", "stranger", ""])
+ADDRESSES = st.sampled_from([*REPLICAS.values(), "127.0.0.1:1", None])
+
+
+@given(
+    calls=st.lists(
+        st.tuples(NAMES, st.sampled_from(list(REPLICAS)), ADDRESSES, st.booleans()), min_size=1, max_size=8
+    ),
+    incomplete=st.sampled_from([[], ["envoy"], ["replica-0"], ["envoy", "replica-1"]]),
+)
+@settings(max_examples=examples(15))
+def test_counts_by_place_are_counts_by_request(tmp_path_factory, calls, incomplete):
+    rows = [row(n, name, code="OK" if ok else "UNAVAILABLE") for n, (name, _, _, ok) in enumerate(calls)]
+    cell = write_cell(
+        tmp_path_factory.mktemp("cell"),
+        rows,
+        envoy=[(number, address) for number, (_, _, address, _) in enumerate(calls)],
+        replica=[(number, at) for number, (_, at, _, _) in enumerate(calls)],
+        incomplete_ledgers=incomplete,
+    )
+    store_ledgers(cell.folder, cell.record.replicas)
+    assert stand_side_by_side(cell)
+    assert side_by_side(cell) == reconcile(cell)

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -17,6 +18,7 @@ from manifests import (
     ROOT,
     WORKLOADS,
     Object,
+    container,
     containers,
     documents,
     files_of,
@@ -117,6 +119,31 @@ def test_the_guide_names_what_is_there() -> None:
         assert row == (told["EXPERIMENT"], told["ARM"] or "pick_first")
     rows = re.findall(r"^\| (`[A-Z_`, ]+`) \|", guide, re.MULTILINE)
     assert {word for row in rows for word in re.findall(r"\w+", row)} == settings("sticky").keys()
+
+
+def test_the_guides_overlay_for_a_locust_file_is_built(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "kubernetes.md").read_text()
+    (text,) = re.findall(r"<!-- overlay own -->\n```yaml\n(.*?)```", guide, re.DOTALL)
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    own = tmp_path / "kubernetes" / "overlays" / "own"
+    own.mkdir()
+    (own / KUSTOMIZATION).write_text(text)
+    for name in ("own.yaml", "mine.py"):
+        (own / name).write_text(f"# {name}\n")
+    done = subprocess.run([*kustomize(), str(own)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    built = list(yaml.safe_load_all(done.stdout))
+    for one in built:
+        kubernetes_validate.validate(one, VERSIONS[-1], strict=True)
+    told = {one["metadata"]["name"].rpartition("-")[0]: one["data"] for one in of_kind(built, "ConfigMap")}
+    assert told["experiment"] == settings("sticky") | {"EXPERIMENT": "/own/own.yaml"}
+    assert told["own"].keys() == {"own.yaml", "mine.py"}
+    lab, ours = container(built, "lab"), container(objects("sticky"), "lab")
+    left_out = {one for one in ours["args"] if one.startswith(("--expect-workers", "--master"))}
+    assert set(lab["args"]) == set(ours["args"]) - left_out | {"--processes=2"}
+    (mount,) = (one for one in lab["volumeMounts"] if one["mountPath"] == "/own")
+    (volume,) = (one for one in pods(built)["lab"]["spec"]["volumes"] if one["name"] == mount["name"])
+    assert volume["configMap"]["name"].startswith("own-")
 
 
 @every_overlay

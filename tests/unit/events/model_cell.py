@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.events.context import PROXY, Endpoint, EventContext, Steps
+from harness.events.context import Endpoint, EventContext, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.kind import EventKind
 from harness.events.schedule import Event, starts_new
+from harness.fields import PROXY
 
 PATIENCE = 20  # how often it checks what an action waits for
 AT_START = {"slow_factor": 1.0, "slow_share": 1.0, "fail_share": 0.0, "fail_code": "UNAVAILABLE"}
@@ -111,20 +112,21 @@ class ModelFleet:
     def accepted(self) -> bool | None:
         return None
 
-    def stop_proxy(self) -> None:
+    def stop_proxy(self, node: str) -> None:
+        assert node == PROXY
         self.state.proxy = "ended"
         self.did("stop_proxy", PROXY)
 
-    def start_proxy(self) -> None:
+    def start_proxy(self, _node: str) -> None:
         assert self.state.proxy == "ended"
         self.state.proxy = "running"
         self.did("start_proxy", PROXY)
 
-    def proxy_running(self) -> bool:
+    def proxy_running(self, _node: str) -> bool:
         return self.state.proxy == "running"
 
-    def proxy_ready(self) -> bool:
-        return self.proxy_running()
+    def proxy_ready(self, node: str) -> bool:
+        return self.proxy_running(node)
 
 
 class ModelContainerFleet(ModelFleet):
@@ -182,8 +184,8 @@ class ModelContext(EventContext):
         self.lines.append(("step", {"number": planned.number, "do": do, "target": target}))
 
     @property
-    def proxy(self) -> "ModelContext":
-        return self
+    def proxies(self) -> dict[str, "ModelContext"]:
+        return {PROXY: self}
 
     def post(self, path: str) -> str:
         self._fleet.did(path.strip("/").partition("?")[0], PROXY)

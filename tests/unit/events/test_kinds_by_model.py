@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from harness.events.context import PROXY, Endpoint
+from harness.events.context import Endpoint
 from harness.events.keys import OWN_KEYS
 from harness.events.kind import ANY_STATE, EventKind
 from harness.events.registry import EVENT_KINDS
 from harness.events.schedule import Event, delays_kept_by, planned_events
+from harness.fields import PROXY
 from tests.unit.events.model_cell import ImpossibleError, Outcome, State, carry_out, healthy_cell
 
 KINDS = list(EVENT_KINDS.values())

@@ -8,10 +8,10 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import UserError
-from harness.metrics.registry import METRICS
+from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.manifest import MANIFEST, Host, Manifest
 from harness.record.record_file import read_record, write_record
-from harness.record.summary import SUMMARY, Summary
+from harness.record.summary import SUMMARY, ArmSearch, SearchSummary, Summary
 from harness.report.history import History, history_of, metrics_to_show
 from harness.report.history_plot import history_svg
 from tests.unit.synthetic import stories
@@ -95,9 +95,50 @@ def test_the_figures_are_those_of_the_summaries(history: History, summary: Summa
     past = history.runs[0]
     for arm, measured in summary.arms.items():
         for metric in METRICS:
-            value = measured.metrics.get(metric)
+            value = measured.requests if metric == "requests" else measured.metrics.get(metric)
             assert past.median(arm, metric) == (None if value == math.inf else value)
             assert len(past.values(arm, metric)) <= len(measured.repeats)
+
+
+def test_an_event_has_its_own_figures(summaries: Any, tmp_path: Path) -> None:
+    killed: Summary = summaries["killed"]
+    store(tmp_path, 1, killed)
+    history = history_of(tmp_path, "sticky")
+    (past,) = history.runs
+    for arm, measured in killed.arms.items():
+        for name, value in [one for event in measured.events[:1] for one in event.metrics.items()]:
+            metric = f"event1.{name}"
+            assert past.median(arm, metric) == (None if value == math.inf else value)
+            assert len(past.values(arm, metric)) <= len(measured.repeats)
+            assert past.figure(arm, metric) != ""
+        assert past.median(arm, "event6.target_share") is None
+        assert past.figure(arm, "event6.target_share") == ""
+    assert any(past.values(arm, "event1.target_share") for arm in killed.arms)
+    assert "event1.target_share" in history_svg(history, ["event1.target_share"])
+
+
+def test_a_search_has_its_capacities(summary: Summary, tmp_path: Path) -> None:
+    ends = {"low": 100.0, "high": 120.0, "capacity_per_s": 110.0}
+    one = ArmSearch(**ends, repeats=[], contradictions=[])
+    none = ArmSearch(low=None, high=None, capacity_per_s=None, repeats=[], contradictions=[])
+    search = SearchSummary(
+        **{
+            "factor": "rate_per_s",
+            "metric": "latency_ms.p99",
+            "bound": 100,
+            "condition": "p99",
+            "within": 0.1,
+        },
+        arms={"one": one, "none": none},
+    )
+    store(tmp_path, 1, summary.model_copy(update={"search": search}))
+    history = history_of(tmp_path, "sticky")
+    (past,) = history.runs
+    assert history.arms(CAPACITY) == ["one", "none"]
+    assert (past.median("one", CAPACITY), past.values("one", CAPACITY)) == (110, [100, 120])
+    assert [past.figure(arm, CAPACITY) for arm in history.arms(CAPACITY)] == ["110 requests/s", "not found"]
+    assert past.values("none", CAPACITY) == []
+    assert CAPACITY in history_svg(history, [CAPACITY])
 
 
 def test_the_metrics_are_the_expected_ones_or_those_asked_for(history: History) -> None:
@@ -110,7 +151,8 @@ def test_the_metrics_are_the_expected_ones_or_those_asked_for(history: History) 
 
 def test_the_plot_has_every_arm_metric_and_run(history: History) -> None:
     svg = history_svg(history, ["spread.max_over_mean", "latency_ms.p99"])
-    for text in ("spread.max_over_mean", "latency_ms.p99", *history.arms, "2026-11-01 12:34  A1", "B1"):
+    arms = history.arms("latency_ms.p99")
+    for text in ("spread.max_over_mean", "latency_ms.p99", *arms, "2026-11-01 12:34  A1", "B1"):
         assert text in svg
     assert svg == history_svg(history, ["spread.max_over_mean", "latency_ms.p99"])
 

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from io import StringIO
 
@@ -11,6 +13,7 @@ from rich.console import Console
 
 from harness.analysis.summary import summarise
 from harness.errors import UserError
+from harness.paths import ROOT
 from harness.record.record_file import SCHEMA
 from harness.record.run_directory import read_run
 from harness.report.assets import module_script
@@ -384,3 +387,26 @@ def test_names_of_arms_are_never_broken_at_80_columns(summaries):
     print_summary(summaries["cached"].model_copy(update={"arms": named}), Console(file=out, width=80))
     table = out.getvalue().partition("Requests answered")[2]
     assert all(f" {name} " in table for name in named)
+
+
+WITHOUT_PLOTS = """
+import sys
+from pathlib import Path
+from harness.report.page import build_report
+build_report(Path(sys.argv[1]), plots=False)
+print("matplotlib" in sys.modules)
+"""
+
+
+def test_without_plots_the_page_says_how_to_draw_them(run, tmp_path):
+    plain = shutil.copytree(GOLDEN, tmp_path / "run")
+    command = [sys.executable, "-c", WITHOUT_PLOTS, str(plain)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"  # its import alone takes most of a second
+    assert not (plain / "plots").exists()
+    page, whole = ((path / "report.html").read_text() for path in (plain, run))
+    assert (plain / "summary.json").read_text() == (run / "summary.json").read_text()
+    assert "<code>python run_experiment.py report DIR</code> draws them" in page
+    assert "All plots" not in page
+    assert "draws them" not in whole
+    assert "All plots" in whole

@@ -55,6 +55,12 @@ NOTHING = [
     (STICKY | {"options": {"by": "header"}, "cookie_jar": False}, "cookie_jar: false changes nothing"),
     (DIRECT | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'direct' has no proxy"),
     (XDS | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'xds' has no proxy"),
+    (DIRECT | {"proxies": 2}, "proxies: 2 changes nothing: route 'direct' has no proxy"),
+    (ENVOY | {"proxy_use": "spread"}, "proxy_use: 'spread' changes nothing: the proxy has one node"),
+    (
+        ENVOY | {"dns_interval_ms": 9},
+        "dns_interval_ms: 9 changes nothing: the clients do not use a name server",
+    ),
     (XDS | {"idle_timeout_s": 2}, "idle_timeout_s: 2.0 changes nothing: route 'xds' has no proxy"),
     (XDS | {"health_check": True}, "health_check: true changes nothing: a control plane cannot ask clients"),
     (XDS | {"wait_for_ready": True}, "wait_for_ready: true changes nothing: it belongs to a service config"),
@@ -75,7 +81,7 @@ NOTHING = [
         "messages_per_stream: 9 changes nothing: there are no streaming calls",
     ),
     (ENVOY | {"message_gap_ms": 9}, "message_gap_ms: 9 changes nothing"),
-    (ENVOY | {"hedging": {"attempts": 2}}, "unknown key 'hedging'; gRPC's C-core has no hedging"),
+    (ENVOY | {"hedging_policy": 1}, "unknown key 'hedging_policy'; gRPC's C-core has no hedging"),
     (ENVOY | {"timeout": 1}, "unknown key 'timeout'; methodConfig.timeout does not work"),
 ]
 
@@ -92,7 +98,9 @@ def test_what_changes_nothing_is_refused_with_the_reason(
 def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None:
     load(STICKY | {"cookie_jar": False})
     load(ENVOY | {"proxy_workers": 2})
+    load(ENVOY | {"proxies": 2, "proxy_use": "spread", "dns_interval_ms": 9})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
+    load(DIRECT | {"hedging": {"after_ms": 10, "attempts": 4}})
     load(DIRECT | {"subsetting": {"size": 3, "by": "random"}})
     load(ENVOY | {"adaptive_concurrency": {}, "admission_control": {}})
     load(DIRECT | {"health_check": True, "retries": {"by": "client", "attempts": 5, "on": ["ABORTED"]}})
@@ -156,6 +164,22 @@ WRONG = [
     (
         XDS | {"policy": "least_request"},
         "a.policy: route 'xds' has no policy 'least_request'; expected 'round_robin' or",
+    ),
+    (
+        {"policy": "round_robin", "hedging": {"after_ms": 10}},
+        "a.hedging: clients pick the replicas themselves; expected route 'direct' and policy 'round_robin'",
+    ),
+    (
+        DIRECT | {"hedging": {"after_ms": 10}, "retries": {"by": "client", "attempts": 2}},
+        "a.hedging: a failed attempt is followed by the next one; leave retries out",
+    ),
+    (
+        DIRECT | {"hedging": {"after_ms": 10}, "calls": {"GetVideo": 1}},
+        "a.hedging: streams are not hedged; expected calls: {AddVideo: 1}",
+    ),
+    (
+        DIRECT | {"hedging": {"after_ms": 10, "attempts": 5}},
+        "a.hedging.attempts: 5: each goes to another replica; expected at most 4",
     ),
     (
         DIRECT | {"subsetting": {"size": 4}},
@@ -349,6 +373,10 @@ def test_the_clients_are_told_what_the_arm_says(load: Load) -> None:
         "waitForReady"
     ]
     assert "round_robin" in settings(DIRECT).service_config
+    stays = json.loads(settings(ENVOY | {"proxies": 2}).service_config)["loadBalancingConfig"]
+    assert stays == [{"pick_first": {"shuffleAddressList": True}}]
+    spreads = settings(ENVOY | {"proxies": 2, "proxy_use": "spread"}).service_config
+    assert json.loads(spreads)["loadBalancingConfig"] == [{"round_robin": {}}]
     assert settings(DIRECT | {"connections": "shared"}).share_connections
     assert settings(DIRECT | {"connections": 4}).connections == 4
     assert settings(STICKY).cookie_jar

@@ -29,6 +29,12 @@ def test_the_docker_testbed_refuses_a_control_plane() -> None:
     assert reason == f"sticky_without_proxy: arm cookie (route xds) {where}"
 
 
+def test_the_docker_testbed_refuses_several_proxy_nodes() -> None:
+    reason = incompatibility(load_experiment("many_balancers"), "docker")
+    has = "arm least_3 has proxies: 3, and this testbed starts one Envoy; run it with --testbed local"
+    assert reason == f"many_balancers: {has}"
+
+
 def test_the_external_testbed_refuses_events() -> None:
     reason = incompatibility(load_experiment("drain"), "external")
     assert reason is not None
@@ -39,7 +45,10 @@ def test_the_external_testbed_refuses_events() -> None:
 
 @pytest.mark.parametrize(
     ("testbed", "refused"),
-    [("local", {"partition"}), ("docker", {"rolling_deploy", "proxyless", "sticky_without_proxy"})],
+    [
+        ("local", {"partition"}),
+        ("docker", {"rolling_deploy", "proxyless", "sticky_without_proxy", "many_balancers"}),
+    ],
     ids=["local", "docker"],
 )
 def test_a_testbed_accepts_all_other_experiments(testbed: str, refused: set[str]) -> None:

@@ -189,6 +189,7 @@ def test_a_saved_trace_and_other_parquet(write: Write, tmp_path: Path) -> None:
     ("name", "text", "options", "message"),
     [
         ("a.log", "", {}, "the file is empty"),
+        ("a.log", b"\x1f\x8b\x08\x00abc", {}, "no line of it can be read; is the gzip data damaged"),
         ("a.log", "hello\n", {}, "none of its first lines is of a known format; say which with --format"),
         ("a.csv", CSV, {}, "a CSV log needs --columns"),
         (
@@ -205,7 +206,9 @@ def test_a_saved_trace_and_other_parquet(write: Write, tmp_path: Path) -> None:
         ("a.parquet", "PAR1 and no more", {}, "expected a Parquet file"),
     ],
 )
-def test_bad_logs_are_one_line(write: Write, name: str, text: str, options: dict, message: str) -> None:
+def test_bad_logs_are_one_line(
+    write: Write, name: str, text: str | bytes, options: dict, message: str
+) -> None:
     with pytest.raises(UserError, match=message) as error:
         read(write(text, name), **options)
     assert "\n" not in str(error.value)

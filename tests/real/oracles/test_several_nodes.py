@@ -1,0 +1,92 @@
+"""Several nodes of one proxy over the same replicas: what each of them knows, and what it does not."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from behind_envoy import Answer, Balanced, calls, connection, on_one_connection, sessions, start_balanced
+from envoy_process import arm_of
+from replica_process import StartReplica
+
+from services import video_service_pb2 as pb
+
+REPLICAS = ("replica-0", "replica-1", "replica-2")
+StartNodes = Callable[..., list[str]]
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, start_replica: StartReplica) -> Iterator[StartNodes]:
+    """Starts three replicas and nodes with one policy over them, and returns the nodes' addresses."""
+    started: list[Balanced] = []
+
+    def start(count: int, policy: str, options: Mapping[str, object] | None = None) -> list[str]:
+        servers = {name: start_replica("--slots", "1000") for name in REPLICAS}
+        for number in range(count):
+            folder = tmp_path / f"node-{number}"
+            folder.mkdir()
+            started.append(start_balanced(folder, arm_of("envoy", policy, options), servers))
+        return [one.address for one in started]
+
+    yield start
+    for one in started:
+        one.envoy.stop()
+
+
+def over_nodes(addresses: Sequence[str], rounds: int) -> list[Answer]:
+    """Make `rounds` calls over each node, one call at a time, alternating between the nodes."""
+
+    async def make_calls() -> list[Answer]:
+        async with AsyncExitStack() as stack:
+            stubs = [await stack.enter_async_context(connection(address)) for address in addresses]
+            return [answer for _ in range(rounds) for stub in stubs for answer in await calls(stub, [()])]
+
+    return uvloop.run(make_calls())
+
+
+def test_round_robin_is_even_for_each_node(nodes: StartNodes) -> None:
+    addresses = nodes(3, "round_robin")
+    answers = over_nodes(addresses, 20)
+    for place in range(3):
+        replicas = [answer.replica for answer in answers[place::3]]
+        # Exact: any three successive calls over one node go to three replicas.
+        assert all(len(set(replicas[at : at + 3])) == 3 for at in range(len(replicas) - 2)), replicas
+    # Each node is at most one call off, so three nodes are at most three calls off.
+    counts = Counter(answer.replica for answer in answers)
+    assert max(counts.values()) - min(counts.values()) <= 3
+
+
+def test_a_sticky_cookie_of_one_node_is_honoured_by_another(nodes: StartNodes) -> None:
+    first, second = nodes(2, "sticky")
+    given = on_one_connection(first, sessions(12))
+    cookies = [str(answer.header("set-cookie")).partition(";")[0] for answer in given]
+    again = on_one_connection(second, [(("cookie", cookie),) for cookie in cookies])
+    # Exact: the cookie names the replica's address, and all nodes have the same replicas.
+    assert [answer.replica for answer in again] == [answer.replica for answer in given]
+    assert {answer.replica for answer in again} == set(REPLICAS)
+    # A node that accepts a cookie gives no new one.
+    assert [answer.header("set-cookie") for answer in again] == [None] * len(cookies)
+
+
+def test_least_request_of_one_node_does_not_see_the_requests_of_another(nodes: StartNodes) -> None:
+    """A replica is busy with requests that came over the first node."""
+    first, second = nodes(2, "least_request", {"full_scan": True})
+
+    async def make_calls() -> tuple[str, list[Counter[str]]]:
+        async with AsyncExitStack() as stack:
+            stubs = [await stack.enter_async_context(connection(address)) for address in (first, second)]
+            stream: Any = stubs[0].GetVideo()
+            stack.callback(stream.cancel)
+            await stream.write(pb.GetVideoRequest(id="sample-1"))
+            await stream.read()
+            busy = dict(await stream.initial_metadata())["x-lab-replica"]
+            answers = [await calls(stub, sessions(900)) for stub in stubs]
+            return busy, [Counter(answer.replica for answer in of_node) for of_node in answers]
+
+    busy, (of_first, of_second) = uvloop.run(make_calls())
+    assert of_first[busy] == 0  # exact: for this node the other two are idle
+    # For the second node all three are idle, and it draws one: 300 calls, four standard deviations are 57.
+    assert of_second[busy] == pytest.approx(300, abs=57)
