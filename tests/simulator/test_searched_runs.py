@@ -40,6 +40,7 @@ search: {factor: rate_per_s, while: {metric: latency_ms.p99, at_most: 100}, with
 repeats: 2
 expect:
   - {arm: sticky, metric: capacity_per_s, at_most_times: 3, of: turns}
+  - {arm: turns, metric: capacity_per_s, at_least: 10}
 """
 
 
