@@ -4,10 +4,14 @@ import asyncio
 import math
 import time
 from statistics import NormalDist
+from typing import Any
 
 from services.settings import ServiceTime
 
 LOGNORMAL_SIGMA = 1.0  # standard deviation of the logarithm; the coefficient of variation is 1.31
+# A bounded Pareto distribution: the longest time is PARETO_RANGE times the shortest. The coefficient of
+# variation is 3.14; a hundredth of the requests has a fifth of the work.
+PARETO_SHAPE, PARETO_RANGE = 1.5, 1000.0
 _NORMAL = NormalDist()
 
 _TICK_NS = 1_000_000  # uvloop's timers count whole milliseconds (libuv's uv_timer)
@@ -29,9 +33,23 @@ def draw_ns(service_time: ServiceTime, draw: float) -> int:
         # E[X] = exp(mu + sigma^2 / 2)
         mu = math.log(mean_ms) - LOGNORMAL_SIGMA**2 / 2
         ms = math.exp(mu + LOGNORMAL_SIGMA * _NORMAL.inv_cdf(draw))
+    elif service_time.distribution == "pareto":
+        ms = pareto(mean_ms, draw)
     else:
         ms = mean_ms
     return round(ms * 1e6)
+
+
+def pareto(mean: float, draw: Any) -> Any:
+    """Return a quantile of the bounded Pareto distribution, in the mean's unit. draw: a number or an array.
+
+    Source of the formulas: M. Harchol-Balter, M. Crovella, C. Murta, "On choosing a task assignment policy
+    for a distributed server system", Journal of Parallel and Distributed Computing 59 (1999).
+    """
+    below = 1 - PARETO_RANGE**-PARETO_SHAPE
+    # The mean of one whose shortest time is 1.
+    of_unit = PARETO_SHAPE / (PARETO_SHAPE - 1) * (1 - PARETO_RANGE ** (1 - PARETO_SHAPE)) / below
+    return mean / of_unit * (1 - draw * below) ** (-1 / PARETO_SHAPE)
 
 
 def _kind(service_time: ServiceTime, draw: float) -> tuple[float, float]:

@@ -28,7 +28,7 @@ Code = Literal[
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ]
-Distribution = Literal["constant", "exponential", "lognormal"]
+Distribution = Literal["constant", "exponential", "lognormal", "pareto"]
 Server = Literal["asyncio", "threads", "threads_own_health"]
 Share = Annotated[float, Field(ge=0, le=1)]
 SlowFactor = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
@@ -54,7 +54,8 @@ class ServiceTime(SettingsModel):
     """How long one request occupies one slot of a replica."""
 
     distribution: Distribution = Field(
-        description="shape of the service time; each request draws its own, which is the same in every arm"
+        description="shape of the service time; each request draws its own, which is the same in every arm; "
+        "pareto: very few requests are very long, the longest 1000 times the shortest (shape 1.5)"
     )
     mean: float = Field(
         ge=0, le=60_000, description="mean service time, milliseconds; 0: requests take no time"

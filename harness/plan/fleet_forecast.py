@@ -16,7 +16,7 @@ from harness.metrics.metric import RANKS
 from harness.plan.placements import busiest_shares, deal, hashed, shares_of
 from harness.plan.pool import Pool, ThisMachine
 from harness.plan.question import MAX_REQUESTS, MAX_TARGETS, FleetQuestion, Objective
-from services.service_time import LOGNORMAL_SIGMA
+from services.service_time import LOGNORMAL_SIGMA, pareto
 from simulator.bounded import BYTES_PER_REQUEST, serve_bounded
 from simulator.fast import FIRST_ROOM, FastMachine, Fleet, free_bytes
 from simulator.histogram import new_counts, quantile_s
@@ -340,6 +340,8 @@ def draw_placement(question: FleetQuestion, number: int) -> Drawn:
     elif question.distribution == "lognormal":
         sigma = LOGNORMAL_SIGMA  # E[X] = exp(mu + sigma^2 / 2), as in services/service_time.py
         service_s = random.lognormal(math.log(mean_s) - sigma**2 / 2, sigma, count)
+    elif question.distribution == "pareto":
+        service_s = pareto(mean_s, random.random(count))
     else:
         service_s = np.full(count, mean_s)
     if question.recorded is None:

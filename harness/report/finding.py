@@ -7,7 +7,7 @@ The sentences never claim more than the verdict.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.events.registry import kind_of
@@ -15,7 +15,7 @@ from harness.metrics.event_metrics import event_metric
 from harness.metrics.headlines import clause_of, digits_of, figure_in_words, headline_of
 from harness.metrics.registry import CAPACITY
 from harness.record.manifest import SIMULATED
-from harness.record.summary import EventSummary, Figure, Figures, Finding, Summary
+from harness.record.summary import ArmSearch, ArmSummary, EventSummary, Figure, Figures, Finding, Summary
 
 VERDICTS = {
     "held": "Everything that was expected is what was measured.",
@@ -175,9 +175,10 @@ def _sentences(summary: Summary, findings: Sequence[Finding]) -> list[str]:
 
 def _sentence(summary: Summary, finding: Finding) -> str:
     arm, metric = finding.arm, finding.metric
+    arms = _arms_with(summary, metric)
     if finding.of is None:
         other = _contrast(summary, finding)
-        first, *rest = sorted([arm, *([other] if other else [])], key=list(summary.arms).index)
+        first, *rest = sorted([arm, *([other] if other else [])], key=list(arms).index)
         text = f"With {first}, {clause_of(metric, _figure(summary, first, metric, finding))}"
         return text + "".join(f"; with {name}, {_figure(summary, name, metric)}" for name in rest) + "."
     mine, theirs = (_figure(summary, name, metric) for name in (arm, finding.of))
@@ -185,7 +186,7 @@ def _sentence(summary: Summary, finding: Finding) -> str:
     if finding.measured is None or math.isinf(finding.measured):
         return f"{text}; with {finding.of}, {theirs}."
     times = digits_of(finding.measured, [finding.bound])
-    if len(summary.arms[arm].repeats) > 1:
+    if len(arms[arm].repeats) > 1:
         # The two figures are medians of the repeats. Their ratio is not the median of the repeats' ratios.
         return f"{text}; with {finding.of}, {theirs}. In the median repeat, that is {times} times as much."
     return f"{text}. That is {times} times that of {finding.of} ({theirs})."
@@ -224,6 +225,11 @@ def capacity_in_words(summary: Summary, arm: str) -> str:
     return f"at least {words}" if found.high is None else f"less than {words}" if found.low is None else words
 
 
+def _arms_with(summary: Summary, metric: str) -> Mapping[str, ArmSummary | ArmSearch]:
+    """Return the arms that a metric is about: of a search's capacity those of the file, else those as run."""
+    return summary.search.arms if metric == CAPACITY and summary.search is not None else summary.arms
+
+
 def value_of(summary: Summary, arm: str, metric: str) -> Figure:
     """Return the arm's median of any metric, of events and searches too; None where it has none."""
     if metric == CAPACITY:
@@ -248,7 +254,7 @@ def contrast_in_words(summary: Summary, metric: str) -> str:
     """
     values = {
         name: value
-        for name in (summary.search.arms if metric == CAPACITY and summary.search else summary.arms)
+        for name in _arms_with(summary, metric)
         if (value := value_of(summary, name, metric)) is not None
     }
     if not values:

@@ -111,15 +111,18 @@ def what_if_of(run: Run, summary: Summary) -> WhatIf | None:
 def _arms(experiment: Experiment, summary: Summary) -> Iterator[dict[str, Any]]:
     """Yield each arm that the page can simulate: its name, its settings, what was measured."""
     replicas = experiment.replicas
+    time_ms = replicas.service_time_ms
+    if time_ms.dear is not None or time_ms.distribution == "pareto":
+        return  # the page's model draws no such times
     for name, variant in experiment.variants.items():
         policy, work = policy_of(variant.arm), experiment.workload_of(variant.arm)
         measured, rate_per_s = summary.arms.get(name), work.mean_rate_per_s
         changing = experiment.events_of(variant.arm) or work.changes or work.trace is not None
         if policy is None or changing or rate_per_s is None or measured is None:
             continue
-        if replicas.service_time_ms.dear or not set(work.calls) <= _UNARY:
+        if not set(work.calls) <= _UNARY:
             continue
-        mean_ms = replicas.service_time_ms.mean * service_times_per_call(work)
+        mean_ms = time_ms.mean * service_times_per_call(work)
         if not mean_ms or not _usable(measured, FIGURES["max_over_mean"]):
             continue
         settings = {

@@ -1,14 +1,24 @@
 """The forecast of each policy: the issue's own example, properties, and the memory that it takes."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import tests.simulator.forecast_kernels  # noqa: F401
 from harness.errors import UserError
-from harness.plan.fleet_forecast import RULES, FleetForecast, Rule, confirm_memory, memory_bytes, simulate
+from harness.plan.fleet_forecast import (
+    RULES,
+    FleetForecast,
+    Rule,
+    confirm_memory,
+    draw_placement,
+    memory_bytes,
+    simulate,
+)
 from harness.plan.question import FleetQuestion, Objective
+from services.settings import Distribution
 
 QUESTION = FleetQuestion(600, 1500, 0.8, 12, 40, objective=Objective("p99", 300))
 SMALL = FleetQuestion(40, 100, 0.8, 4, 40, slots=2, seconds=3, objective=Objective("p99", 400))
@@ -72,6 +82,13 @@ def test_shorter_sessions_shorten_the_queue_of_an_overloaded_target(small: Fleet
     forever, short = small.outlook("sticky"), small.with_sessions(0.2)
     assert short.p99_ms.median < forever.p99_ms.median
     assert short.busiest.median < forever.busiest.median
+
+
+@pytest.mark.parametrize("distribution", get_args(Distribution))
+def test_drawn_service_times_have_the_mean(distribution: Distribution) -> None:
+    drawn = draw_placement(replace(QUESTION, distribution=distribution, seed=2), 0)
+    assert len(drawn.service_s) > 80_000
+    assert drawn.service_s.mean() == pytest.approx(0.04, rel=0.03)
 
 
 def test_memory_is_confirmed_before_it_is_taken() -> None:

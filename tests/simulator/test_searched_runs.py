@@ -40,6 +40,7 @@ search: {factor: rate_per_s, while: {metric: latency_ms.p99, at_most: 100}, with
 repeats: 2
 expect:
   - {arm: sticky, metric: capacity_per_s, at_most_times: 3, of: turns}
+  - {arm: turns, metric: capacity_per_s, at_least: 10}
 """
 
 
@@ -49,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("searched")
     file = results / "searched.yaml"
     file.write_text(TEXT)
-    status = main([str(file), "--testbed", "simulated", "--results", str(results), "-q"])
+    status = main([str(file), "--testbed", "simulated", "--results", str(results), "-q", "--no-plots"])
     assert status in (0, 3)
     return results / "searched" / "latest"
 

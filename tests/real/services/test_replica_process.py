@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import correlation
 
 import grpc
 import pytest
@@ -14,6 +15,9 @@ from replica_process import ROOT, Server, StartReplica, run_replica
 
 from services.lab_control_pb2 import Behaviour, GetIdentityRequest, GetLedgerRequest
 from services.lab_control_pb2_grpc import LabControlStub
+from services.service_time import draw_ns
+from services.settings import ServiceTime
+from services.uniform import uniform
 from services.video_service_pb2 import Video
 
 
@@ -194,6 +198,22 @@ def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica
     identity = server.control.GetIdentity(GetIdentityRequest())
     assert identity.behaviour == in_force
     assert json.loads(identity.settings_json) == settings | {"slow_factor": 4.0}
+
+
+def test_service_times_are_those_of_the_distribution(start_replica: StartReplica) -> None:
+    """A replica sleeps what belongs to the request, and up to a millisecond less; a busy machine, longer."""
+    settings = {"distribution": "pareto", "mean": 4.0}
+    server = start_replica(slots=1, service_time_ms=settings)
+    expected_ns = []
+    for number in range(60):
+        metadata = (("x-lab-request-id", str(number)), ("x-lab-draw", "1.1"))
+        server.videos.AddVideo(Video(id=str(number), title="Sample Video"), metadata=metadata)
+        draw = uniform(f"1.1/{number}/service/1")
+        expected_ns.append(draw_ns(ServiceTime.model_validate(settings), draw))
+    took_ns = [int(row["service_ns"]) for row in server.ledger()]
+    assert all(took > due - 2_000_000 for took, due in zip(took_ns, expected_ns, strict=True))
+    assert correlation(took_ns, expected_ns) > 0.5
+    assert max(expected_ns) > 5 * min(expected_ns)
 
 
 def test_lab_control_gives_the_ledger_which_holds_no_control_calls(server: Server) -> None:

@@ -28,12 +28,26 @@ def test_the_mean_is_the_given_one(distribution: Distribution) -> None:
 
 
 @pytest.mark.parametrize(
-    ("distribution", "variation"), [("constant", 0), ("exponential", 1), ("lognormal", 1.31)]
+    ("distribution", "variation"),
+    [("constant", 0), ("exponential", 1), ("lognormal", 1.31), ("pareto", 3.14)],
 )
 def test_the_variance_is_that_of_the_distribution(distribution: Distribution, variation: float) -> None:
     service_time = ServiceTime(distribution=distribution, mean=10)
     times = [draw_ns(service_time, uniform(f"2/{number}")) for number in range(200_000)]
     assert statistics.pstdev(times) / statistics.fmean(times) == pytest.approx(variation, rel=0.05)
+
+
+@given(share=st.floats(0.001, 0.999), mean=st.floats(0.01, 60_000))
+@settings(max_examples=examples(100), deadline=None)
+def test_a_pareto_quantile_is_that_of_the_distribution(share: float, mean: float) -> None:
+    """P(X > x) = ((shortest / x)^a - R^-a) / (1 - R^-a), for x from the shortest time to R times that."""
+    shape, times = 1.5, 1000.0
+    ends_ms = [draw_ns(ServiceTime(distribution="pareto", mean=mean), draw) / 1e6 for draw in (2**-53, share)]
+    longest_ms = draw_ns(ServiceTime(distribution="pareto", mean=mean), 1 - 2**-53) / 1e6
+    shortest_ms, quantile_ms = ends_ms
+    assert longest_ms == pytest.approx(times * shortest_ms, rel=1e-3)
+    beyond = ((shortest_ms / quantile_ms) ** shape - times**-shape) / (1 - times**-shape)
+    assert beyond == pytest.approx(1 - share, rel=0.01, abs=1e-3)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)

@@ -61,7 +61,8 @@ def test_cache_and_outages_end_with_their_first_field_at_zero() -> None:
         (BehaviourMessage(mean_ms=-1), "service_time_ms.mean is -1.0, expected greater than or equal to 0"),
         (
             BehaviourMessage(distribution="uniform"),
-            "service_time_ms.distribution is 'uniform', expected 'constant', 'exponential' or 'lognormal'",
+            "service_time_ms.distribution is 'uniform', "
+            "expected 'constant', 'exponential', 'lognormal' or 'pareto'",
         ),
         (BehaviourMessage(slow_factor=float("nan")), "slow_factor is nan, expected a finite number"),
         (BehaviourMessage(slow_factor=float("inf")), "slow_factor is inf, expected a finite number"),

@@ -99,7 +99,7 @@ WRONG = [
         "exponential",
         "normal",
         f"F:{W - 1}: replicas.service_time_ms.distribution: 'normal' is not known here; "
-        "expected 'constant' or 'exponential' or 'lognormal'",
+        "expected 'constant' or 'exponential' or 'lognormal' or 'pareto'",
     ),
     (
         "  duration_s: 4\n",
