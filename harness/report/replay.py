@@ -208,6 +208,7 @@ def _described(run: Run, cell: Cell) -> dict[str, Any]:
         "route": record.route,
         "policy": record.policy,
         "repeat": record.repeat,
+        "nodes": len(record.proxies) or 1,
         "replicas": names,
         "slots": [replicas.work_of(name).slots if ours else 0 for name in names],
         "there_from": _there_from(cell, names),
@@ -329,6 +330,8 @@ def _note(
             f"{rows:,} of {total:,} requests and messages: a page has room for about {MAX_ROWS:,}. "
             "The tables and plots below count all of them."
         )
+    if any(cell.record.proxies for cell in cells.values()):
+        shown += " A proxy of several nodes is drawn as one. The joined table names each request's node."
     off_ns = [clocks_of(cell).replica_ns for cell in cells.values() if cell.record.own_clocks]
     if off_ns:
         shown += f" The replicas have clocks of their own, set here to within {show(max(off_ns) / 1e6)} ms."

@@ -54,6 +54,9 @@ def _sentences(experiment: Experiment, ours: bool) -> Iterator[str]:
     for route, policies in policies_of_routes(experiment).items():
         word = "policy" if len(policies) == 1 else "policies"
         yield f"{ROUTES[route][1]} ({word} {_listed(policies)})."
+    if nodes := sorted({variant.arm.proxies for variant in experiment.variants.values()} - {1}):
+        counts = _listed([str(one) for one in nodes])
+        yield f"There are arms with {counts} nodes of Envoy. Each node picks by itself."
     alone = replicas.count == 1
     number = "There is one replica" if alone else f"There are {replicas.count} replicas"
     yield f"{number}{'' if alone else ', each'} with {_room(experiment)}." if ours else f"{number}."

@@ -102,8 +102,11 @@ def test_the_ledgers_of_every_simulated_arm_agree(run: Run) -> None:
         facts = collect_facts(cell)
         assert facts.ledgers.reconciled is True
         assert facts.requests == cell.record.planned_requests or cell.record.awaits_answers
-    summary = summarise(run, facts_of(run))
-    assert summary.invalid_reasons == []
+    reasons = summarise(run, facts_of(run)).invalid_reasons
+    # Of some experiments only arms are modelled about which nothing is expected.
+    assert [
+        reason for reason in reasons if "every expectation is about an arm that was not run" not in reason
+    ] == []
 
 
 # The expectations were written for real parts, and hold there. With 3 repeats some stay undecided.

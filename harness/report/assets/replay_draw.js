@@ -93,7 +93,8 @@ export class ArmDrawing {
     else context.strokeRect(layout.hubX - 5.5, top + 0.5, 11, height);
     context.font = "12px system-ui, sans-serif";
     context.textAlign = "center";
-    context.fillText(layout.route === "envoy" ? "Envoy" : "Envoy, layer 4", layout.hubX, layout.height - 5);
+    const nodes = layout.nodes > 1 ? `, ${layout.nodes} nodes` : "";
+    context.fillText(`Envoy${layout.route === "envoy" ? "" : ", layer 4"}${nodes}`, layout.hubX, layout.height - 5);
   }
 
   /** No request passes the control plane: it stands beside the ways, and tells the clients of the replicas. */

@@ -40,6 +40,7 @@ export class Layout {
     this.height = height;
     this.narrow = width < 420;
     this.route = record.arm.route;
+    this.nodes = record.arm.nodes;
     const labels = Math.min(150, Math.max(96, width * 0.27));
     this.boxWidth = Math.max(26, Math.min(38, width * 0.07));
     this.boxLeft = width - labels - this.boxWidth - 10;
