@@ -19,6 +19,7 @@ from harness.record.prediction import PREDICTION, ArmPrediction, Band, Predictio
 from harness.record.record_file import write_record
 from harness.record.run_directory import Run, read_run
 from harness.record.summary import SUMMARY
+from harness.report.finding import finding_of
 from harness.report.plots import PLOTS
 from harness.report.plotting import NARROW_IN, RC, PlotData, lay_out
 from harness.report.terminal import print_summary
@@ -73,6 +74,14 @@ def test_its_plot_fits_a_phone(run: Run) -> None:
         one.get_window_extent() for one in figure.legends
     ]
     assert all(box.x0 >= -2 and box.x1 <= figure.bbox.x1 + 2 for box in boxes if box is not None)
+
+
+def test_a_capacity_that_is_compared_with_none_is_told(run: Run) -> None:
+    summary = summarise(run, facts_of(run))
+    alone = [finding for finding in summary.expectations if finding.of is None]
+    assert alone
+    text = finding_of(summary.model_copy(update={"expectations": alone})).text
+    assert "With turns, the capacity was" in text
 
 
 def test_each_cell_is_an_arm_at_its_value(run: Run) -> None:
