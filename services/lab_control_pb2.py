@@ -4,44 +4,47 @@
 # source: services/lab_control.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "services/lab_control.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'services/lab_control.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1aservices/lab_control.proto\x12\rvideo_service"\x14\n\x12GetIdentityRequest"\xe8\x01\n\x08Identity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x03\x12\x0f\n\x07serving\x18\x03 \x01(\x08\x12+\n\tbehaviour\x18\x04 \x01(\x0b\x32\x18.video_service.Behaviour\x12\x15\n\rcalls_started\x18\x05 \x01(\x03\x12\x12\n\ncalls_done\x18\x06 \x01(\x03\x12\x1d\n\x15max_connection_age_ms\x18\x07 \x01(\x03\x12\x0e\n\x06server\x18\x08 \x01(\t\x12\x15\n\rsettings_json\x18\t \x01(\t\x12\x12\n\nledger_end\x18\n \x01(\x03"\x83\x05\n\tBehaviour\x12\x12\n\x05slots\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x19\n\x0c\x64istribution\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07mean_ms\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0bslow_factor\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\nfail_share\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tfail_code\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x15\n\x08\x62urn_cpu\x18\x07 \x01(\x08H\x06\x88\x01\x01\x12\x17\n\nslow_share\x18\x08 \x01(\x01H\x07\x88\x01\x01\x12\x1b\n\x0e\x63\x61\x63he_sessions\x18\t \x01(\rH\x08\x88\x01\x01\x12\x1d\n\x10\x63\x61\x63he_hit_factor\x18\n \x01(\x01H\t\x88\x01\x01\x12\x11\n\x04orca\x18\x0b \x01(\tH\n\x88\x01\x01\x12\x1b\n\x0eoutage_every_s\x18\x0c \x01(\x01H\x0b\x88\x01\x01\x12\x1a\n\routage_for_ms\x18\r \x01(\x01H\x0c\x88\x01\x01\x12\x1f\n\x12\x66\x61il_after_headers\x18\x0e \x01(\x08H\r\x88\x01\x01\x12\x1c\n\x0f\x66\x61il_after_work\x18\x0f \x01(\x08H\x0e\x88\x01\x01\x42\x08\n\x06_slotsB\x0f\n\r_distributionB\n\n\x08_mean_msB\x0e\n\x0c_slow_factorB\r\n\x0b_fail_shareB\x0c\n\n_fail_codeB\x0b\n\t_burn_cpuB\r\n\x0b_slow_shareB\x11\n\x0f_cache_sessionsB\x13\n\x11_cache_hit_factorB\x07\n\x05_orcaB\x11\n\x0f_outage_every_sB\x10\n\x0e_outage_for_msB\x15\n\x13_fail_after_headersB\x12\n\x10_fail_after_work"$\n\x11SetServingRequest\x12\x0f\n\x07serving\x18\x01 \x01(\x08"\x11\n\x0fSetServingReply"!\n\x10GetLedgerRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x03"\xbb\x01\n\tLedgerRow\x12\x12\n\nrequest_id\x18\x01 \x01(\x03\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x12\n\narrived_ns\x18\x04 \x01(\x03\x12\x0f\n\x07\x64one_ns\x18\x05 \x01(\x03\x12\x10\n\x08queue_ns\x18\x06 \x01(\x03\x12\x12\n\nservice_ns\x18\x07 \x01(\x03\x12\x11\n\tin_flight\x18\x08 \x01(\x05\x12\x10\n\x08messages\x18\t \x01(\x05\x12\x0c\n\x04\x63ode\x18\n \x01(\t2\xb5\x02\n\nLabControl\x12I\n\x0bGetIdentity\x12!.video_service.GetIdentityRequest\x1a\x17.video_service.Identity\x12\x42\n\x0cSetBehaviour\x12\x18.video_service.Behaviour\x1a\x18.video_service.Behaviour\x12N\n\nSetServing\x12 .video_service.SetServingRequest\x1a\x1e.video_service.SetServingReply\x12H\n\tGetLedger\x12\x1f.video_service.GetLedgerRequest\x1a\x18.video_service.LedgerRow0\x01\x62\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aservices/lab_control.proto\x12\rvideo_service\"\x14\n\x12GetIdentityRequest\"\xe8\x01\n\x08Identity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x03\x12\x0f\n\x07serving\x18\x03 \x01(\x08\x12+\n\tbehaviour\x18\x04 \x01(\x0b\x32\x18.video_service.Behaviour\x12\x15\n\rcalls_started\x18\x05 \x01(\x03\x12\x12\n\ncalls_done\x18\x06 \x01(\x03\x12\x1d\n\x15max_connection_age_ms\x18\x07 \x01(\x03\x12\x0e\n\x06server\x18\x08 \x01(\t\x12\x15\n\rsettings_json\x18\t \x01(\t\x12\x12\n\nledger_end\x18\n \x01(\x03\"\x83\x05\n\tBehaviour\x12\x12\n\x05slots\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x19\n\x0c\x64istribution\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07mean_ms\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0bslow_factor\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\nfail_share\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tfail_code\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x15\n\x08\x62urn_cpu\x18\x07 \x01(\x08H\x06\x88\x01\x01\x12\x17\n\nslow_share\x18\x08 \x01(\x01H\x07\x88\x01\x01\x12\x1b\n\x0e\x63\x61\x63he_sessions\x18\t \x01(\rH\x08\x88\x01\x01\x12\x1d\n\x10\x63\x61\x63he_hit_factor\x18\n \x01(\x01H\t\x88\x01\x01\x12\x11\n\x04orca\x18\x0b \x01(\tH\n\x88\x01\x01\x12\x1b\n\x0eoutage_every_s\x18\x0c \x01(\x01H\x0b\x88\x01\x01\x12\x1a\n\routage_for_ms\x18\r \x01(\x01H\x0c\x88\x01\x01\x12\x1f\n\x12\x66\x61il_after_headers\x18\x0e \x01(\x08H\r\x88\x01\x01\x12\x1c\n\x0f\x66\x61il_after_work\x18\x0f \x01(\x08H\x0e\x88\x01\x01\x42\x08\n\x06_slotsB\x0f\n\r_distributionB\n\n\x08_mean_msB\x0e\n\x0c_slow_factorB\r\n\x0b_fail_shareB\x0c\n\n_fail_codeB\x0b\n\t_burn_cpuB\r\n\x0b_slow_shareB\x11\n\x0f_cache_sessionsB\x13\n\x11_cache_hit_factorB\x07\n\x05_orcaB\x11\n\x0f_outage_every_sB\x10\n\x0e_outage_for_msB\x15\n\x13_fail_after_headersB\x12\n\x10_fail_after_work\"$\n\x11SetServingRequest\x12\x0f\n\x07serving\x18\x01 \x01(\x08\"\x11\n\x0fSetServingReply\"!\n\x10GetLedgerRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x03\"\xbb\x01\n\tLedgerRow\x12\x12\n\nrequest_id\x18\x01 \x01(\x03\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x12\n\narrived_ns\x18\x04 \x01(\x03\x12\x0f\n\x07\x64one_ns\x18\x05 \x01(\x03\x12\x10\n\x08queue_ns\x18\x06 \x01(\x03\x12\x12\n\nservice_ns\x18\x07 \x01(\x03\x12\x11\n\tin_flight\x18\x08 \x01(\x05\x12\x10\n\x08messages\x18\t \x01(\x05\x12\x0c\n\x04\x63ode\x18\n \x01(\t2\xb5\x02\n\nLabControl\x12I\n\x0bGetIdentity\x12!.video_service.GetIdentityRequest\x1a\x17.video_service.Identity\x12\x42\n\x0cSetBehaviour\x12\x18.video_service.Behaviour\x1a\x18.video_service.Behaviour\x12N\n\nSetServing\x12 .video_service.SetServingRequest\x1a\x1e.video_service.SetServingReply\x12H\n\tGetLedger\x12\x1f.video_service.GetLedgerRequest\x1a\x18.video_service.LedgerRow0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "services.lab_control_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'services.lab_control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_GETIDENTITYREQUEST"]._serialized_start = 45
-    _globals["_GETIDENTITYREQUEST"]._serialized_end = 65
-    _globals["_IDENTITY"]._serialized_start = 68
-    _globals["_IDENTITY"]._serialized_end = 300
-    _globals["_BEHAVIOUR"]._serialized_start = 303
-    _globals["_BEHAVIOUR"]._serialized_end = 946
-    _globals["_SETSERVINGREQUEST"]._serialized_start = 948
-    _globals["_SETSERVINGREQUEST"]._serialized_end = 984
-    _globals["_SETSERVINGREPLY"]._serialized_start = 986
-    _globals["_SETSERVINGREPLY"]._serialized_end = 1003
-    _globals["_GETLEDGERREQUEST"]._serialized_start = 1005
-    _globals["_GETLEDGERREQUEST"]._serialized_end = 1038
-    _globals["_LEDGERROW"]._serialized_start = 1041
-    _globals["_LEDGERROW"]._serialized_end = 1228
-    _globals["_LABCONTROL"]._serialized_start = 1231
-    _globals["_LABCONTROL"]._serialized_end = 1540
+  DESCRIPTOR._loaded_options = None
+  _globals['_GETIDENTITYREQUEST']._serialized_start=45
+  _globals['_GETIDENTITYREQUEST']._serialized_end=65
+  _globals['_IDENTITY']._serialized_start=68
+  _globals['_IDENTITY']._serialized_end=300
+  _globals['_BEHAVIOUR']._serialized_start=303
+  _globals['_BEHAVIOUR']._serialized_end=946
+  _globals['_SETSERVINGREQUEST']._serialized_start=948
+  _globals['_SETSERVINGREQUEST']._serialized_end=984
+  _globals['_SETSERVINGREPLY']._serialized_start=986
+  _globals['_SETSERVINGREPLY']._serialized_end=1003
+  _globals['_GETLEDGERREQUEST']._serialized_start=1005
+  _globals['_GETLEDGERREQUEST']._serialized_end=1038
+  _globals['_LEDGERROW']._serialized_start=1041
+  _globals['_LEDGERROW']._serialized_end=1228
+  _globals['_LABCONTROL']._serialized_start=1231
+  _globals['_LABCONTROL']._serialized_end=1540
 # @@protoc_insertion_point(module_scope)

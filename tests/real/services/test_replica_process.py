@@ -163,6 +163,7 @@ def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica
         "outage": {"every_s": 60.0, "for_ms": 250.0},
         "cache": {"sessions": 7, "hit_factor": 0.2},
         "orca": 0.4,
+        "shedding": {"max_queue": 5, "deadline_aware": True},
         "fail_after_headers": True,
         "fail_after_work": True,
         "max_connection_age_ms": 9000,
