@@ -66,6 +66,7 @@ class ReportPage(BrowserPage):
         details = self.part("figures")
         if details.get_attribute("open") is None:
             details.locator("summary").click()
+            self.part("rows").locator("tr").first.wait_for()  # the page fills the table a moment later
         names = self.part("figures").locator("thead th").all_inner_texts()
         rows = (
             self.part("rows")
