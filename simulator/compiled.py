@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 WITHOUT_KERNELS = ("simulation.py", "compile_now.py")  # no kernel uses anything of these
-KEPT_VERSIONS = 5  # whose machine code stays on disk
+KEPT_VERSIONS = 5  # whose machine code stays on disk: those that were used last
 _FOLDER = "lb-lab-simulator"
 
 whole: Any = np.int64  # makes a signed number of an unsigned one or of a float; numpy's own type is not int
@@ -34,6 +34,7 @@ def cache_folder() -> Path:
     for parent in (user / _FOLDER, Path(tempfile.gettempdir()) / f"{_FOLDER}-{os.getuid()}"):
         try:
             (parent / version).mkdir(parents=True, exist_ok=True)
+            os.utime(parent / version)  # what is in use is not old
         except OSError:
             continue
         if os.access(parent / version, os.W_OK):
