@@ -21,15 +21,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import gevent
-
 from lb.plan import NS_PER_S, Phase
 from load.channelz import ClientChannels
 from load.engine import LoadEngine, prepare_process
 from load.locust_adapter import LabEnvironment, listen_for_stop
 from load.master import run_master
 from load.order import CHANNELS_FILE, STOPPED_EARLY, LoadOrder
-from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowCollector, RowFiles
+from load.row_batches import RowCollector, RowFiles, record_to_end
 
 START_DELAY_S = 0.02  # from the moment that the clients are ready to the start of the phase
 
@@ -64,15 +62,8 @@ def run_single_process(order: LoadOrder) -> int:
     prepare_process()
     runner.start(order.load.clients, spawn_rate=order.load.clients)
     try:
-        engine.start()
-        while not engine.finished():
-            gevent.sleep(BATCH_INTERVAL_S if engine.progress.state == "measure" else POLL_INTERVAL_S)
-            collector.collect(engine.progress)
-            files.write_status(engine.progress)
+        record_to_end(engine, collector, files)
     finally:
-        collector.collect(engine.progress)
-        files.write_status(engine.progress)
-        files.close()
         environment.run_ended.set()
         runner.quit()
         environment.close_web_page()

@@ -42,7 +42,7 @@ from load.locust_adapter import listen_for_stop
 from load.order import CHANNELS_FILE, LOCAL_WORKERS_TIMEOUT_S, STOPPED_EARLY, LoadOrder, LoadStatus
 from load.page_guard import guard_page
 from load.recorded_calls import EndedCall
-from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowCollector, RowFiles
+from load.row_batches import POLL_INTERVAL_S, RowCollector, RowFiles, record_to_end
 from load.secret import read_secret
 from load.worker_session import run_session
 
@@ -293,16 +293,9 @@ def run_alone(order: LoadOrder) -> int:
     if order.web_port is not None:
         page = load.environment.create_web_ui("127.0.0.1", order.web_port)
         guard_page(page, read_only=True)
-    load.start()
     try:
-        while not load.finished():
-            gevent.sleep(BATCH_INTERVAL_S if load.progress.state == "measure" else POLL_INTERVAL_S)
-            collector.collect(load.progress)
-            files.write_status(load.progress)
+        record_to_end(load, collector, files)
     finally:
-        collector.collect(load.progress)
-        files.write_status(load.progress)
-        files.close()
         if page is not None:
             page.stop()
     return 0 if load.progress.state == "done" else STOPPED_EARLY

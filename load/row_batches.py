@@ -7,7 +7,9 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import gevent
 
 from lb.client import Row, Rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -144,6 +146,31 @@ class RowFiles:
         os.close(self._requests)
         if self._messages is not None:
             os.close(self._messages)
+
+
+class Load(Protocol):
+    """A load that runs in this process."""
+
+    @property
+    def progress(self) -> Progress: ...  # how far it is
+
+    def start(self) -> None: ...  # returns at once
+
+    def finished(self) -> bool: ...  # raises the error of a load that has failed
+
+
+def record_to_end(load: Load, collector: RowCollector, files: RowFiles) -> None:
+    """Start a load, and write its rows and status until it has finished. The files are closed in any case."""
+    try:
+        load.start()
+        while not load.finished():
+            gevent.sleep(BATCH_INTERVAL_S if load.progress.state == "measure" else POLL_INTERVAL_S)
+            collector.collect(load.progress)
+            files.write_status(load.progress)
+    finally:
+        collector.collect(load.progress)
+        files.write_status(load.progress)
+        files.close()
 
 
 def _open(path: Path, header: list[str]) -> int:

@@ -237,7 +237,8 @@ def test_an_error_in_the_engine_ends_the_load_at_once(load: Load, start_load: An
 @pytest.mark.alone
 def test_the_status_file_says_at_once_that_measuring_begins(start_cell: StartCell, start_load: Any) -> None:
     # Batches are five seconds apart here, so an earlier status was not written with a batch.
-    program = "import sys, load.main as it; it.BATCH_INTERVAL_S = 5; sys.exit(it.main())"
+    slow = "import load.row_batches as it; it.BATCH_INTERVAL_S = 5"
+    program = f"import sys, load.main; {slow}; sys.exit(load.main.main())"
     run = start_load(start_cell("direct", "round_robin").target, program=program, warm_up_s=0.3)
     while run.status()["state"] != "measure":
         assert run.process.poll() is None, run.end()
