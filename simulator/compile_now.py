@@ -12,8 +12,8 @@ from simulator.simulation import simulate
 from simulator.system import Calls, Policy, Replica, System
 
 
-def main() -> None:
-    """Simulate three calls: that compiles every kernel of a simulation and keeps the machine code."""
+def simulate_three_calls(policy: Policy) -> None:
+    """Simulate three calls on one replica: that compiles every kernel of a simulation, or loads it."""
     number = np.arange(3, dtype=np.int64)
     calls = Calls(
         *(number, number, number),
@@ -22,13 +22,17 @@ def main() -> None:
         work_ns=number,
         key=number.astype(np.uint64),
     )
-    system = System((Replica("127.0.0.1:1", slots=1),), Policy("proxy", "maglev", table_size=13))
+    simulate(System((Replica("127.0.0.1:1", slots=1),), policy), calls)
+
+
+def main() -> None:
+    """Compile every kernel of a simulation and keep the machine code."""
     with (cache_folder() / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        simulate(system, calls)
+        simulate_three_calls(Policy("proxy", "maglev", table_size=13))
 
 
 if __name__ == "__main__":

@@ -175,7 +175,6 @@ def run(
         web_port,
         quiet,
         redo,
-        prediction,
         plots,
         testbed=testbed,
         load=load,
@@ -183,17 +182,23 @@ def run(
         exports=exports,
         dask=dask,
     )
-    if experiment is None:
-        from harness.spec.experiment import catalogue
+    if experiment is not None:
+        find_experiment(experiment)  # a wrong name is answered before anything heavy is imported
+    from harness.run.prediction_process import PREDICTED_TESTBEDS, prediction_process
 
-        loaded = [_load(one.name, overrides, quick, options) for one in catalogue()]
-        from harness.cli.run_all import run_catalogue
+    # Before everything else: its imports and those of the run go on at the same time.
+    with prediction_process(prediction and testbed in PREDICTED_TESTBEDS) as predicting:
+        if experiment is None:
+            from harness.spec.experiment import catalogue
 
-        return run_catalogue(loaded)
-    find_experiment(experiment)  # a wrong name is answered before anything heavy is imported
-    from harness.run.experiment import run_experiment
+            loaded = [_load(one.name, overrides, quick, options) for one in catalogue()]
+            from harness.cli.run_all import run_catalogue
 
-    return run_experiment(*_load(experiment, overrides, quick, options))
+            return run_catalogue(loaded, predicting)
+        spec, options = _load(experiment, overrides, quick, options)
+        from harness.run.experiment import run_experiment
+
+        return run_experiment(spec, options, predicting)
 
 
 @app.command()

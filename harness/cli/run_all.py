@@ -13,6 +13,7 @@ from harness.output.safe_console import SafeConsole
 from harness.plan.run_options import RunOptions
 from harness.record.summary import Summary
 from harness.run.experiment import EXIT_STATUS, measure_and_report
+from harness.run.prediction_process import PredictionProcess
 from harness.spec.experiment import Experiment
 from harness.testbed.choice import incompatibility
 
@@ -37,12 +38,15 @@ class Outcome:
     report: Path | None = None
 
 
-def run_catalogue(experiments: Sequence[tuple[Experiment, RunOptions]]) -> int:
+def run_catalogue(
+    experiments: Sequence[tuple[Experiment, RunOptions]], predicting: PredictionProcess | None = None
+) -> int:
     """Run every experiment, print one table, and return the exit status of the worst outcome.
 
-    Each experiment comes with its options; their overrides are already part of it. A failed experiment does
-    not stop the others. The table says why an experiment is left out. It is printed even when this function
-    raises: UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM.
+    Each experiment comes with its options; their overrides are already part of it. `predicting`: the process
+    that predicts them, one after the other; None: they are not predicted. A failed experiment does not stop
+    the others. The table says why an experiment is left out. It is printed even when this function raises:
+    UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM.
     """
     console = SafeConsole()
     outcomes: list[Outcome] = []
@@ -50,7 +54,7 @@ def run_catalogue(experiments: Sequence[tuple[Experiment, RunOptions]]) -> int:
         for number, (experiment, options) in enumerate(experiments, start=1):
             place = f"{number}/{len(experiments)}"
             console.print(f"{place} [bold]{experiment.name}[/]  {escape(experiment.question)}")
-            outcomes.append(_run(experiment, options))
+            outcomes.append(_run(experiment, options, predicting))
     finally:
         if outcomes:
             _print(outcomes, console)
@@ -65,11 +69,11 @@ def exit_status(outcomes: Sequence[Outcome]) -> int:
     return EXIT_STATUS.get(min(verdicts, key=WORST_FIRST.index), LabError.exit_code)
 
 
-def _run(experiment: Experiment, options: RunOptions) -> Outcome:
+def _run(experiment: Experiment, options: RunOptions, predicting: PredictionProcess | None) -> Outcome:
     if why := _why_left_out(experiment, options):
         return Outcome(experiment.name, LEFT_OUT, 0, len(experiment.expect), why)
     try:
-        report, summary = measure_and_report(experiment, options)
+        report, summary = measure_and_report(experiment, options, predicting=predicting)
     except LabError as error:
         if error.exit_code != LabError.exit_code:
             raise

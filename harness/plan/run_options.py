@@ -51,8 +51,8 @@ class RunOptions:
     `overrides` (dotted field name, such as `workload.rate_per_s` -> value) are already applied to the
     experiment; here they are for the run's manifest. `changes`: those of them that change the question, in
     words; its expectations are then not judged. `testbed`: one of TESTBEDS. `external`: only for the
-    testbed `external`. `redo`: how often at most a disturbed cell is measured again. `prediction`: whether
-    the simulator predicts the run. `plots`: whether its report has plots. `exports`: kinds of
+    testbed `external`. `redo`: how often at most a disturbed cell is measured again. `plots`: whether
+    the run's report has plots. `exports`: kinds of
     harness.report.exports. `dask`: the scheduler of the cluster that simulates; only for the testbed
     `simulated`.
     """
@@ -62,7 +62,6 @@ class RunOptions:
     web_port: int = 8089
     quiet: bool = False
     redo: int = 2
-    prediction: bool = True
     plots: bool = True
     overrides: dict[str, float] = field(default_factory=dict)
     changes: tuple[str, ...] = ()

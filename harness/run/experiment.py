@@ -22,7 +22,8 @@ from harness.run.cell import CellRun
 from harness.run.load_checks import confirm_free, confirm_load, shared_secret, workers_to_start
 from harness.run.open_files import confirm_open_files
 from harness.run.planned_record import planned_cell
-from harness.run.prediction import PREDICTED_TESTBEDS, Predictor, compile_when_idle
+from harness.run.prediction import Predictor, compile_when_idle
+from harness.run.prediction_process import PREDICTED_TESTBEDS, PredictionProcess
 from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
@@ -40,9 +41,11 @@ NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
 EXIT_STATUS = {"held": 0, "measured": 0, "refuted": 1, "inconclusive": 3}
 
 
-def run_experiment(experiment: Experiment, options: RunOptions) -> int:
-    """Measure, judge, print the table; return the exit status of the verdict. Raises as below."""
-    report, summary = measure_and_report(experiment, options, _print_verdict)
+def run_experiment(
+    experiment: Experiment, options: RunOptions, predicting: PredictionProcess | None = None
+) -> int:
+    """Measure, judge, print the table; return the exit status of the verdict. Arguments and errors: below."""
+    report, summary = measure_and_report(experiment, options, _print_verdict, predicting)
     from harness.output.safe_console import SafeConsole
     from harness.report.terminal import print_report
 
@@ -62,12 +65,15 @@ def _print_verdict(run: Path, summary: Summary) -> None:
 
 
 def measure_and_report(
-    experiment: Experiment, options: RunOptions, judged: Judged | None = None
+    experiment: Experiment,
+    options: RunOptions,
+    judged: Judged | None = None,
+    predicting: PredictionProcess | None = None,
 ) -> tuple[Path, Summary]:
     """Run every cell, judge, write the report; return its path and the summary.
 
     `judged` is called with the run's folder and the summary, before plots and report are made: they take
-    seconds.
+    seconds. `predicting`: the process that predicts the run; None: the run is not predicted.
 
     Raises UserError when the results folder cannot be written or the web page's port is taken (nothing is
     left behind), LabError when a part fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and
@@ -106,7 +112,7 @@ def measure_and_report(
                 text,
                 beside,
             )
-        with _recorded(writer), Predictor(writer, options.prediction) as predictor:
+        with _recorded(writer), Predictor(writer, predicting) as predictor:
             rounds = _rounds(experiment, repeats, writer, predictor)
             if found.make is None:
                 runs, rounds = _simulated(experiment, rounds, writer, pool)

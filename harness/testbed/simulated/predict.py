@@ -1,12 +1,14 @@
-"""`python -m harness.testbed.simulated.predict RUN`: predicts a run, before anything of it is measured.
+"""`python -m harness.testbed.simulated.predict`: predicts runs, before anything of them is measured.
 
-A process of its own: numba's import and the simulations leave the process that plays the run as it was. It
-reads the experiment of the run directory and writes prediction.json there.
+A process of its own (`serve`): numba's import and the simulations leave the process that plays the runs as it
+was. It reads the experiment of a run directory and writes prediction.json there.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,7 +29,6 @@ from harness.record.run_directory import read_run
 from harness.spec.experiment import Experiment, Workload
 from harness.testbed.simulated.limits import not_modelled
 from harness.testbed.simulated.model import DrawnCalls, calls_of, draw_calls, system_of
-from harness.testbed.simulated.predicted_capacity import predicted_capacity
 from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
 
 if TYPE_CHECKING:
@@ -43,7 +44,34 @@ MAX_TIMES_SERVED = 1.25
 MAX_TIMES_RATE = 4.0  # of the workload's rate: the highest that is tried where replicas can serve any rate
 
 
-def main(run: Path) -> None:
+def serve() -> None:
+    """Predict the runs whose directories standard input names, until it closes.
+
+    Each line is a path as JSON. For each the process writes a line: null once prediction.json is there, or
+    why there is none. It loads the simulator's machine code before the first. In between it computes nothing.
+    """
+    _load_simulator()
+    for line in sys.stdin:
+        try:
+            write_prediction(Path(json.loads(line)))
+            reason = None
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        print(json.dumps(reason), flush=True)
+
+
+def _load_simulator() -> None:
+    """Load the machine code that every prediction needs, unless it would have to be compiled first."""
+    from simulator.compiled import is_compiled
+
+    if is_compiled("engine.run"):
+        from simulator.compile_now import simulate_three_calls
+        from simulator.system import Policy
+
+        simulate_three_calls(Policy("proxy", "round_robin"))
+
+
+def write_prediction(run: Path) -> None:
     """Write prediction.json of a run directory."""
     from simulator.compiled import is_compiled
 
@@ -156,6 +184,9 @@ def _cells(
     experiment: Experiment, plans: Mapping[str, CellPlan], costs: Mapping[str, Costs | None], count: int
 ) -> dict[str, list[SimulatedOutlook]]:
     """Return arm -> `count` simulated repeats: each has arrivals and placements of its own."""
+    if experiment.search is not None:  # it imports polars, by way of the claims
+        from harness.testbed.simulated.predicted_capacity import predicted_capacity
+
     cells: dict[str, list[SimulatedOutlook]] = {name: [] for name in plans}
     for repeat in range(1, count + 1):
         drawn: list[tuple[Workload, DrawnCalls]] = []
@@ -228,4 +259,5 @@ def bands_of(cells: Sequence[Mapping[str, float]]) -> dict[str, Band]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve()
+    os._exit(0)  # the interpreter would take a while to take the machine code apart

@@ -76,7 +76,8 @@ def test_the_list_and_a_wrong_name_import_no_models() -> None:
     code = (
         "import sys; from harness.cli.main import main\n"
         "for words in (['list'], ['stiky'], ['check', 'stiky'], ['sticky', '--no-such']): main(words)\n"
-        "assert 'harness.spec.model' not in sys.modules and 'numpy' not in sys.modules"
+        "assert 'harness.spec.model' not in sys.modules and 'numpy' not in sys.modules\n"
+        "assert 'harness.run.prediction_process' not in sys.modules  # no process is started in vain"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
