@@ -150,6 +150,8 @@ class _Builder:
     def _key(self, node: Node, parent: Where) -> str:
         if isinstance(node, ScalarNode) and node.anchor is None:
             key = self._scalar(node, parent)
+            if isinstance(key, str) and "\n" in key:
+                raise self._error(node, f"key {key!r} has a line break; expected a name on one line")
             if isinstance(key, str):
                 return key
         raise self._error(node, "a key is not plain text; expected a name (put it in quotes if it is one)")
