@@ -14,7 +14,10 @@ from lb.clock import sleep_until
 from lb.hedging import HedgedCalls
 from lb.open_loop import OpenLoop
 from lb.own_calls import OwnCalls
+from lb.picking import Calls, LeastRequest, PickedCalls, Picker
 from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
+from lb.policies import LeastRequestOptions, ProbingOptions
+from lb.probing import Probing, asks_over
 from lb.rows import REQUEST_IDS_PER_CLIENT, answer_columns
 from lb.session import Session
 from lb.settings import ClientSettings
@@ -48,22 +51,43 @@ class Client:
         self._sequence = 0
         self._session: Session | None = None
 
-    def _makers_of_calls(self) -> Sequence[VideoCalls | OwnCalls | HedgedCalls]:
+    def _makers_of_calls(self) -> Sequence[VideoCalls | OwnCalls | HedgedCalls | PickedCalls]:
         """Return what makes the calls. Calls take these in turn."""
         settings = self._settings
-        if settings.service:
-            return [OwnCalls(channel, settings, self._number) for channel in self._channels]
-        messages, gap_ms = settings.messages_per_stream, settings.message_gap_ms
-        calls = [VideoCalls(channel, messages, gap_ms, settings.payload_bytes) for channel in self._channels]
-        if settings.hedge_after_ms is None:
-            return calls
+        if settings.pick:
+            each = [self._calls_over(channel) for channel in self._channels]
+            return [PickedCalls(self._channels, each, self._picker())]
+        if settings.service or settings.hedge_after_ms is None:
+            return [self._calls_over(channel) for channel in self._channels]
+        calls = [self._video_calls(channel) for channel in self._channels]
         # As gRPC's round robin does, each client begins its turns at a place of its own.
         turn = random.Random(f"turn/{settings.draw}/{self._number}").randrange(len(calls))
         return [HedgedCalls(calls, settings.hedge_after_ms / 1000, settings.hedge_attempts, turn)]
 
+    def _calls_over(self, channel: Any) -> Calls:
+        settings = self._settings
+        return OwnCalls(channel, settings, self._number) if settings.service else self._video_calls(channel)
+
+    def _video_calls(self, channel: Any) -> VideoCalls:
+        settings = self._settings
+        return VideoCalls(
+            channel, settings.messages_per_stream, settings.message_gap_ms, settings.payload_bytes
+        )
+
+    def _picker(self) -> Picker:
+        settings = self._settings
+        draws = random.Random(f"pick/{settings.draw}/{self._number}")
+        if settings.pick == "probing":
+            options = ProbingOptions.model_validate(dict(settings.pick_options))
+            return Probing([asks_over(channel) for channel in self._channels], options, draws)
+        return LeastRequest(LeastRequestOptions.model_validate(dict(settings.pick_options)), draws)
+
     async def connect(self) -> None:
-        """Connect all channels: see lb.channel.connect."""
+        """Connect all channels: see lb.channel.connect. Then let the client's own policy get ready."""
         await asyncio.gather(*(connect(channel, self._settings.target) for channel in self._channels))
+        for maker in self._makers:
+            if isinstance(maker, PickedCalls):
+                await maker.prepare()
 
     async def run_open_loop(
         self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None = None

@@ -30,6 +30,7 @@ from lb.client import Client, Row, Rows
 from lb.clock import sleep_until
 from lb.driver_options import parse
 from lb.plan import NS_PER_S
+from lb.policies import POLICIES
 from lb.rows import REQUEST_COLUMNS
 from lb.settings import ClientSettings
 
@@ -104,6 +105,8 @@ def _settings(options: argparse.Namespace) -> ClientSettings:
     return ClientSettings(
         target=options.target,
         service_config=options.service_config,
+        pick=options.policy if POLICIES[options.policy].by_lab else "",
+        pick_options=options.policy_options,
         cookie_jar=options.cookie_jar,
         await_first_answer=True,
         messages_per_stream=options.messages,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lb.ca_certificates import read_ca_certificates
 from lb.calls import METHODS
 from lb.policies import MAX_ATTEMPTS, POLICIES, ClientRetries, service_config
-from lb.target import XDS, resolver_target
+from lb.target import DNS, XDS, resolver_target
 
 DEFAULT_POLICY = "pick_first"
 MAX_CALLS = 10_000_000
@@ -34,6 +34,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = _parser()
     given = parser.parse_args(argv)
     try:
+        given.policy_options = dict(_option(given.policy, text) for text in given.option)
         given.service_config = _service_config(given)
         _check_amount(given)
         if given.ca is not None and not given.tls:
@@ -155,6 +156,11 @@ def _check_amount(given: argparse.Namespace) -> None:
     """Fill in the number of calls. Raises ValueError for options that exclude each other."""
     if given.rate is not None and given.concurrency is not None:
         raise ValueError("argument --concurrency: has no effect with --rate; give one of them")
+    if POLICIES[given.policy].by_lab and (given.connections > 1 or given.target.startswith(DNS)):
+        raise ValueError(
+            f"argument --policy: {given.policy} has one connection to each address that you list; "
+            "leave --connections out, and a name server"
+        )
     given.concurrency = given.concurrency or 1
     if given.calls is None and given.duration is None:
         given.calls = DEFAULT_CALLS
@@ -180,11 +186,10 @@ def _service_config(given: argparse.Namespace) -> str | None:
             raise ValueError("argument --policy: the control plane says how to balance; leave it out")
         return None
     retries = ClientRetries(given.retries + 1) if given.retries else None
-    options = dict(_option(given.policy, text) for text in given.option)
     try:
         return service_config(
             given.policy,
-            options,
+            given.policy_options,
             health_check=given.health_check,
             wait_for_ready=given.wait_for_ready,
             retries=retries,

@@ -1,4 +1,4 @@
-"""POLICIES: the client-side policies of gRPC, and their service configs.
+"""POLICIES: the client-side policies, gRPC's with their service configs, and those of the lab's own clients.
 
 Sources: the gRPC service config (`loadBalancingConfig`, `methodConfig`) and gRFCs A42 (ring hash), A58
 (weighted round robin), A62 (pick first), A76 (request hash header). Tests on C-core 1.85 confirmed what it
@@ -91,11 +91,57 @@ class RingHashOptions(PolicyOptions):
         return self
 
 
+class LeastRequestOptions(PolicyOptions):
+    """Options of least_request."""
+
+    choices: int = Field(
+        default=2,
+        ge=2,
+        le=100,
+        description="number of replicas drawn at random; the least busy one is taken (default 2)",
+    )
+
+
+class ProbingOptions(PolicyOptions):
+    """Options of probing: see lb.probing. The defaults are those of the Prequal paper."""
+
+    probes_per_request: float = Field(
+        default=3,
+        gt=0,
+        le=20,
+        description="probes that each request causes, to replicas drawn at random (default 3)",
+    )
+    removed_per_request: float = Field(
+        default=1,
+        ge=0,
+        le=20,
+        description="answers that each request removes from the pool: the oldest and the worst in turn "
+        "(default 1)",
+    )
+    pool_size: int = Field(
+        default=16,
+        ge=1,
+        le=1000,
+        description="maximum number of answers that a client keeps; it keeps those of half of the replicas "
+        "at most (default 16)",
+    )
+    max_age_ms: float = Field(
+        default=1000, gt=0, le=600_000, description="age at which an answer is dropped (default 1000)"
+    )
+    hot_quantile: float = Field(
+        default=0.84,
+        ge=0,
+        le=1,
+        description="a replica with more requests in flight than this quantile of the recent answers is hot; "
+        "1: none is, so that latency alone decides (default 0.84)",
+    )
+
+
 @dataclass(frozen=True)
 class ClientPolicy:
     """One client-side policy."""
 
-    grpc_name: str  # its name in C-core
+    grpc_name: str  # its name in C-core, or of the policy of each channel where the lab's clients pick
     meaning: str  # what it does
     alb: str  # its equivalent in an AWS ALB, and how it differs
     options: type[PolicyOptions] = NoOptions  # the model of its options
@@ -103,6 +149,8 @@ class ClientPolicy:
     hashes_header: bool = False  # it hashes the header x-lab-session
     load_reports: bool = False  # every replica must send load reports
     health_checks: bool = True  # it uses the results of the client's health checks
+    by_lab: bool = False  # the lab's own clients pick, over a channel to each replica: lb.picking
+    probes: bool = False  # every replica must answer probes
 
 
 THROTTLE_TOKENS = 10
@@ -176,6 +224,24 @@ POLICIES: dict[str, ClientPolicy] = {
         RingHashOptions,
         _ring,
         hashes_header=True,
+    ),
+    "least_request": ClientPolicy(
+        "pick_first",
+        "draws a few replicas at random and takes the one with the fewest requests of this client in flight",
+        "least_outstanding_requests, but every client sees only its own requests",
+        LeastRequestOptions,
+        health_checks=False,
+        by_lab=True,
+    ),
+    "probing": ClientPolicy(
+        "pick_first",
+        "asks replicas for their requests in flight and their latency beforehand, and takes the quickest one "
+        "that has not far more in flight than the others (Prequal)",
+        "none: an ALB asks its targets for their health, not for their load",
+        ProbingOptions,
+        health_checks=False,
+        by_lab=True,
+        probes=True,
     ),
 }
 

@@ -36,6 +36,8 @@ class ClientSettings:
     `hedge_after_ms`: time without an answer after which the next attempt goes to another address, see
     lb.hedging; None: never. `hedge_attempts`: most attempts of a call. With hedging a client has a channel
     for each of the target's addresses, and takes them in turn.
+    `pick`: the policy by which the client itself picks the replica of each call (lb.policies: `by_lab`), with
+    its `pick_options`; "": gRPC picks. It needs a channel for each of the target's addresses, too.
     `dns_interval_ms`: minimum time between two queries of gRPC's DNS resolver; None: gRPC's default, 30 s.
     `reconnect_backoff_ms`: longest wait before gRPC connects again, at least 100; None: gRPC's default, 1 s
     and 1.6 times more after each failure, up to 120 s.
@@ -74,6 +76,8 @@ class ClientSettings:
     subset_by: SubsetBy = "deterministic"
     hedge_after_ms: float | None = None
     hedge_attempts: int = 2
+    pick: str = ""
+    pick_options: Mapping[str, object] = field(default_factory=dict)
     dns_interval_ms: float | None = None
     reconnect_backoff_ms: float | None = None
     payload_bytes: int = 0
@@ -89,6 +93,6 @@ class ClientSettings:
     @property
     def channel_targets(self) -> list[str]:
         """The target of each channel of a client."""
-        if self.hedge_after_ms is None:
+        if self.hedge_after_ms is None and not self.pick:
             return [self.target] * self.connections
         return self.target.split(",")

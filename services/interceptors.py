@@ -15,6 +15,7 @@ import grpc
 from services.behaviour import Behaviour
 from services.call import CALL, Call, Clock, Context, address_of, request_of
 from services.errors import RpcStatusError
+from services.latency_estimate import LatencyEstimate
 from services.ledger import Ledger
 from services.load_report import METADATA_KEY
 
@@ -81,7 +82,7 @@ def _arity(streaming: bool) -> str:
 class LedgerInterceptor(VideoServiceInterceptor):
     """Creates a Call when a call arrives. Before the call ends, writes its row and sets trailing metadata.
 
-    `started`, `done`: numbers of calls so far.
+    `started`, `done`: numbers of calls so far. `latency`: what answered calls took, by load.
     """
 
     def __init__(self, replica: str, ledger: Ledger, clock: Clock, behaviour: Behaviour) -> None:
@@ -92,6 +93,7 @@ class LedgerInterceptor(VideoServiceInterceptor):
         self._behaviour = behaviour
         self.started = 0
         self.done = 0
+        self.latency = LatencyEstimate()
 
     def answer_one(self, method: Method) -> AnswerOne:
         """Record a call that has one answer."""
@@ -145,7 +147,10 @@ class LedgerInterceptor(VideoServiceInterceptor):
 
     def _finish(self, call: Call, context: Context, code: str) -> None:
         self.done += 1
-        self._ledger.append(call, self._clock.now_ns(), code)
+        done_ns = self._clock.now_ns()
+        self._ledger.append(call, done_ns, code)
+        if code == "OK":
+            self.latency.learn(call.in_flight, done_ns - call.arrived_ns)
         trailing: tuple[tuple[str, str | bytes], ...] = (
             ("x-lab-replica", self._replica),
             ("x-lab-queue-ns", str(call.queue_ns)),

@@ -16,6 +16,8 @@ from services.lab_control_pb2 import (
     GetLedgerRequest,
     Identity,
     LedgerRow,
+    ProbeReply,
+    ProbeRequest,
     SetServingReply,
     SetServingRequest,
 )
@@ -112,3 +114,9 @@ class LabControl(LabControlServicer):
             await context.abort(grpc.StatusCode.OUT_OF_RANGE, str(error))
         for row in rows:
             yield row
+
+    async def Probe(self, request: ProbeRequest, context: Context) -> ProbeReply:  # noqa: N802, ARG002
+        """Say how loaded the replica is now."""
+        in_flight = self._calls.started - self._calls.done
+        # The next call would come to that many others.
+        return ProbeReply(in_flight=in_flight, latency_ns=self._calls.latency.of(in_flight + 1))

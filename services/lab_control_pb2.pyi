@@ -106,3 +106,15 @@ class LedgerRow(_message.Message):
     messages: int
     code: str
     def __init__(self, request_id: _Optional[int] = ..., method: _Optional[str] = ..., peer: _Optional[str] = ..., arrived_ns: _Optional[int] = ..., done_ns: _Optional[int] = ..., queue_ns: _Optional[int] = ..., service_ns: _Optional[int] = ..., in_flight: _Optional[int] = ..., messages: _Optional[int] = ..., code: _Optional[str] = ...) -> None: ...
+
+class ProbeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ProbeReply(_message.Message):
+    __slots__ = ("in_flight", "latency_ns")
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_NS_FIELD_NUMBER: _ClassVar[int]
+    in_flight: int
+    latency_ns: int
+    def __init__(self, in_flight: _Optional[int] = ..., latency_ns: _Optional[int] = ...) -> None: ...

@@ -55,6 +55,11 @@ class LabControlStub:
                 request_serializer=services_dot_lab__control__pb2.GetLedgerRequest.SerializeToString,
                 response_deserializer=services_dot_lab__control__pb2.LedgerRow.FromString,
                 _registered_method=True)
+        self.Probe = channel.unary_unary(
+                '/video_service.LabControl/Probe',
+                request_serializer=services_dot_lab__control__pb2.ProbeRequest.SerializeToString,
+                response_deserializer=services_dot_lab__control__pb2.ProbeReply.FromString,
+                _registered_method=True)
 
 
 class LabControlServicer:
@@ -89,6 +94,13 @@ class LabControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Probe(self, request, context):
+        """How loaded the replica is now. Clients with the policy `probing` ask for it before they pick a replica.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LabControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_LabControlServicer_to_server(servicer, server):
                     servicer.GetLedger,
                     request_deserializer=services_dot_lab__control__pb2.GetLedgerRequest.FromString,
                     response_serializer=services_dot_lab__control__pb2.LedgerRow.SerializeToString,
+            ),
+            'Probe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Probe,
+                    request_deserializer=services_dot_lab__control__pb2.ProbeRequest.FromString,
+                    response_serializer=services_dot_lab__control__pb2.ProbeReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +239,33 @@ class LabControl:
             '/video_service.LabControl/GetLedger',
             services_dot_lab__control__pb2.GetLedgerRequest.SerializeToString,
             services_dot_lab__control__pb2.LedgerRow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Probe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/video_service.LabControl/Probe',
+            services_dot_lab__control__pb2.ProbeRequest.SerializeToString,
+            services_dot_lab__control__pb2.ProbeReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -138,6 +138,8 @@ def _rule_of(arm: Arm) -> "Rule | None":
         return None
     if any((arm.hedging, arm.subsetting, arm.shedding, arm.adaptive_concurrency, arm.admission_control)):
         return None
+    if (arm.route, arm.policy) == ("direct", "least_request"):
+        return None  # the planner's sees the requests of all clients
     bounded = arm.options.get("bounded_load_percent")
     if arm.policy in ("ring_hash", "maglev"):
         from harness.plan.fleet_forecast import BOUND_PERCENT

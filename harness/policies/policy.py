@@ -32,6 +32,8 @@ class Traits:
     groups: Mapping[str, int] = field(default_factory=dict)  # target group -> number of replicas, in order
     localities: Mapping[str, Locality] = field(default_factory=dict)  # name -> its replicas and weight
     client_health_checks: bool = False  # the policy takes notice of the client's own health checks
+    own_clients: bool = False  # the lab's own clients pick, over a channel to each replica
+    probes: bool = False  # every replica must answer probes
     # Confirmed before measuring: gRPC's name of the policy that all clients' channels have in force, and
     # Envoy's load balancing policies and session filters in force.
     channel_policy: str = "pick_first"
@@ -66,7 +68,7 @@ class Policy:
     traits: Callable[[Any], Traits]  # options -> what the other parts must know
     # The file below envoy/ that renders Envoy, or what a control plane tells; None: the client alone.
     template: str | None = None
-    grpc_name: str | None = None  # its name in gRPC; None: the client does not carry it out
+    grpc_name: str | None = None  # its name in gRPC; None: gRPC does not carry it out
     # Options, number of replicas -> why they do not fit, or None.
     replicas_problem: Callable[[Any, int], str | None] = lambda _options, _replicas: None
     # Options -> the same on AWS's load balancer; None: it has nothing like it.
@@ -78,6 +80,8 @@ class Policy:
         """Where the policy is written down, in Markdown, seen from docs/."""
         if self.template is not None:
             return f"Configuration: [envoy/{self.template}](../envoy/{self.template})"
+        if self.grpc_name is None:
+            return "Picked by the lab's own clients: [lb/picking.py](../lb/picking.py)"
         return f"gRPC's name: `{self.grpc_name}`, in a service config: [lb/policies.py](../lb/policies.py)"
 
     def chosen(self, options: Mapping[str, object]) -> PolicyOptions:

@@ -14,8 +14,11 @@ def _in_client(policy: ClientPolicy) -> Policy:
         load_reports=policy.load_reports,
         client_health_checks=policy.health_checks,
         channel_policy=policy.grpc_name,
+        own_clients=policy.by_lab,
+        probes=policy.probes,
     )
-    return Policy(policy.meaning, policy.alb, policy.options, lambda _: traits, grpc_name=policy.grpc_name)
+    name = None if policy.by_lab else policy.grpc_name
+    return Policy(policy.meaning, policy.alb, policy.options, lambda _: traits, grpc_name=name)
 
 
 POLICIES_OF_ROUTE: Mapping[str, Mapping[str, Policy]] = {

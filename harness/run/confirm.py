@@ -49,6 +49,8 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         await_each_answer=arm.await_each_answer,
         hedge_after_ms=arm.hedging.after_ms if arm.hedging else None,
         hedge_attempts=arm.hedging.attempts if arm.hedging else 2,
+        pick=arm.policy if _clients_pick(arm) else "",
+        pick_options=arm.options if _clients_pick(arm) else {},
         subset_size=arm.subsetting.size if arm.subsetting else 0,
         subset_by=arm.subsetting.by if arm.subsetting else "deterministic",
         dns_interval_ms=arm.dns_interval_ms,
@@ -68,6 +70,10 @@ def client_settings(plan: CellPlan, live: LiveCell, epoch_ns: int) -> ClientSett
         service_requests=live.service.requests,
         replica_key=live.service.replica_key,
     )
+
+
+def _clients_pick(arm: Arm) -> bool:
+    return traits_of(arm.route, arm.policy, arm.options).own_clients
 
 
 def _service_config(arm: Arm) -> str | None:
@@ -197,6 +203,8 @@ def confirm_clients(plan: CellPlan, live: LiveCell) -> None:
         confirm_xds(arm, XdsFiles(folder / "xds"), [one["xds"] for one in clients if one["xds"]])
     if arm.subsetting is not None:
         _confirm_subsets(plan, live, clients)
+    if _clients_pick(arm):
+        _confirm_channels(live, clients)
     for client in clients:
         seen = seen_by[client.get("worker", "")]
         name, subchannels = f"client {client['client']}", set(client["subchannels"])
@@ -223,3 +231,21 @@ def _confirm_subsets(plan: CellPlan, live: LiveCell, clients: Sequence[dict[str,
         raise LabError(
             f"no client connects to the subset {next(iter(missing))}, but one to {other}; see {where}"
         )
+
+
+def _confirm_channels(live: LiveCell, clients: Sequence[dict[str, Any]]) -> None:
+    """Check that clients have as many channels as there are replicas, and that these lead to all of them.
+
+    All together, as in `_confirm_subsets`. Clients that pick replicas themselves need one channel for each.
+    """
+    planned = {resolver_target(address) for address in live.target.split(",")}
+    found = {target for one in clients for target in one["targets"]}
+    where = live.folder / "logs" / "load.log"
+    if found != planned:
+        other = ", ".join(sorted(found ^ planned))
+        raise LabError(f"clients have channels to all replicas, was planned; not so: {other}; see {where}")
+    for one in clients:
+        if one["channels"] != len(planned):
+            raise LabError(
+                f"client {one['client']} has {one['channels']} channels, planned: {len(planned)}; see {where}"
+            )

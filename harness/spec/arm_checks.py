@@ -107,6 +107,8 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
         yield from _zone_problems(experiment, where, arm, traits)
     yield from _stream_problems(experiment, where, arm)
     yield from _server_problems(experiment, where, arm)
+    if traits.own_clients:
+        yield from _own_clients_problems(experiment, where, arm, probes=traits.probes)
     if arm.hedging is not None:
         yield from _hedging_problems(experiment, where, arm, arm.hedging)
     if arm.retries is not None:
@@ -185,6 +187,32 @@ def _hedging_problems(
         yield Problem((own, ("replicas", "count")), f"{dotted(own)}: {wrong}")
 
 
+def _own_clients_problems(
+    experiment: ExperimentModel, where: Where, arm: Arm, *, probes: bool
+) -> Iterator[Problem]:
+    """Yield what of the arm does not go with clients that pick the replica of each call themselves."""
+    path = (*where, "policy")
+    wrongs = {
+        "goes with a fixed list of addresses alone; leave discovery and subsetting out": (
+            arm.discovery != "addresses" or arm.subsetting is not None
+        ),
+        "has one connection of each client to each replica; leave connections out": arm.connections != "own",
+        "is of the lab's own clients, and users of a Locust file make their calls themselves": (
+            experiment.workload_of(arm).locustfile is not None
+        ),
+        "needs replicas that answer probes, which your own service does not": (
+            probes and experiment.service is not None
+        ),
+        "needs replicas that answer probes beside their calls; expected server: asyncio": (
+            probes and arm.server != "asyncio"
+        ),
+    }
+    for wrong, found in wrongs.items():
+        if found:
+            yield Problem((path,), f"{dotted(path)}: '{arm.policy}' {wrong}")
+            return
+
+
 def _retry_problems(where: Where, retries: Retries, route: str) -> Iterator[Problem]:
     """Yield the problems of retries that gRPC or Envoy cannot make."""
     if route == "xds" and retries.budget_percent is not None:
@@ -256,7 +284,7 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     elif arm.health_check and arm.route == "xds":
         yield "health_check", "a control plane cannot ask clients for them; it drops endpoints itself"
     elif arm.health_check and not traits.client_health_checks:
-        yield "health_check", f"gRPC's {arm.policy} ignores health checks"
+        yield "health_check", f"{arm.policy} ignores health checks"
     if arm.retries is not None and arm.retries.by == "proxy" and arm.route != "envoy":
         yield "retries", "only the proxy of route 'envoy' sees single calls; expected by: client"
     if arm.wait_for_ready and arm.route == "xds":

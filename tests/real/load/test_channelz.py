@@ -39,7 +39,8 @@ async def main():
     await asyncio.gather(*(client.connect() for client in clients))
     if sys.argv[2] == "call":
         await asyncio.gather(*(client.call("AddVideo", 0) for client in clients))
-    print(json.dumps([vars(found) for found in read_client_channels(range(4), settings.connections)]))
+    channels = read_client_channels(range(4), len(settings.channel_targets))
+    print(json.dumps([vars(found) for found in channels]))
     await asyncio.gather(*(client.close() for client in clients))
 
 asyncio.run(main())
@@ -53,7 +54,7 @@ def channels_of(settings: ClientSettings, call: bool = True) -> list[dict[str, A
     return list(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", [name for name, one in POLICIES.items() if not one.by_lab])
 def test_the_policy_in_force_is_read_back(policy: str, start_replica: StartReplica) -> None:
     target = ",".join(start_replica().address for _ in range(3))
     config = service_config(policy)
@@ -94,6 +95,26 @@ def test_subsets_are_confirmed_from_what_the_channels_connect_to(
     by_chance = arm.model_copy(update={"subsetting": Subsetting(size=2, by="random")})
     with pytest.raises(LabError, match=r"no client connects to the subset ipv4:.*, but one to ipv4:"):
         confirm_clients(replace(plan, arm=by_chance), live)
+
+
+@pytest.mark.parametrize("policy", [name for name, one in POLICIES.items() if one.by_lab])
+def test_clients_that_pick_have_a_channel_to_each_replica(
+    policy: str, start_replica: StartReplica, tmp_path: Path
+) -> None:
+    replicas = {f"replica-{number}": start_replica().address for number in range(3)}
+    live = LiveCell(tmp_path, replicas, {})
+    arm = Arm(route="direct", policy=policy)
+    plan = replace(plan_cells(load_experiment("round_robin"))[0], arm=arm)
+    found = channels_of(client_settings(plan, live, 0))
+    assert {(one["channels"], len(one["subchannels"])) for one in found} == {(3, 3)}
+    (tmp_path / CHANNELS_FILE).write_text(json.dumps(found))
+    confirm_clients(plan, live)
+    with pytest.raises(LabError, match="clients have channels to all replicas, was planned; not so: ipv4:"):
+        confirm_clients(plan, replace(live, replicas=replicas | {"replica-3": "127.0.0.1:1"}))
+    one_missing = [one | {"channels": 2} for one in found]
+    (tmp_path / CHANNELS_FILE).write_text(json.dumps(one_missing))
+    with pytest.raises(LabError, match="client 0 has 2 channels, planned: 3"):
+        confirm_clients(plan, live)
 
 
 def test_other_channels_in_the_process_are_an_error() -> None:

@@ -74,7 +74,7 @@ NOTHING = [
     (ENVOY | {"health_check": True}, "health_check: true changes nothing: the client sees only the proxy"),
     (
         {"route": "direct", "policy": "pick_first", "health_check": True},
-        "health_check: true changes nothing: gRPC's pick_first ignores health checks",
+        "health_check: true changes nothing: pick_first ignores health checks",
     ),
     (DIRECT | {"retries": {"by": "proxy", "attempts": 2}}, "retries: this changes nothing: only the proxy"),
     (ENVOY | {"subsetting": {"size": 2}}, "subsetting: this changes nothing: only the clients of route"),
@@ -208,6 +208,26 @@ WRONG = [
     (
         DIRECT | {"hedging": {"after_ms": 10, "attempts": 5}},
         "a.hedging.attempts: 5: each goes to another replica; expected at most 4",
+    ),
+    (
+        {"route": "direct", "policy": "least_request", "subsetting": {"size": 2}},
+        "a.policy: 'least_request' goes with a fixed list of addresses alone; leave discovery and subsetting",
+    ),
+    (
+        {"route": "direct", "policy": "probing", "connections": 2},
+        "a.policy: 'probing' has one connection of each client to each replica; leave connections out",
+    ),
+    (
+        {"route": "direct", "policy": "probing", "server": "threads"},
+        "a.policy: 'probing' needs replicas that answer probes beside their calls; expected server: asyncio",
+    ),
+    (
+        {"route": "direct", "policy": "probing", "options": {"hot_quantile": 1.5}},
+        "a.options.hot_quantile: 1.5 is out of range",
+    ),
+    (
+        {"route": "direct", "policy": "least_request", "health_check": True},
+        "a.health_check: true changes nothing: least_request ignores health checks",
     ),
     (
         DIRECT | {"subsetting": {"size": 4}},
