@@ -19,7 +19,7 @@ from load.locust_adapter import FinishedCall, add_calls
 from load.order import FAILURES_FILE, MESSAGES_FILE, REQUESTS_FILE, LoadStatus
 
 BATCH_INTERVAL_S = 0.2  # between two batches while measuring
-STATUS_INTERVAL_S = 1.0  # between two writes of the count of answers, which only people watch meanwhile
+STATUS_INTERVAL_S = 0.5  # between two writes of the count of answers, which only people watch meanwhile
 POLL_INTERVAL_S = 0.02  # before measuring: the harness must learn soon when measuring starts
 
 _METHOD, _PLANNED, _DONE, _CODE, _REPLICA = (
