@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from load.locust_adapter import FinishedCall, add_calls
 from load.order import FAILURES_FILE, MESSAGES_FILE, REQUESTS_FILE, LoadStatus
 
 BATCH_INTERVAL_S = 0.2  # between two batches while measuring
+STATUS_INTERVAL_S = 0.5  # between two writes of the count of answers, which only people watch meanwhile
 POLL_INTERVAL_S = 0.02  # before measuring: the harness must learn soon when measuring starts
 
 _METHOD, _PLANNED, _DONE, _CODE, _REPLICA = (
@@ -107,6 +109,7 @@ class RowFiles:
         self._failures_path = folder / FAILURES_FILE
         self._answered = 0
         self._last_status: tuple[str, int] | None = None
+        self._status_s = 0.0  # when it was written
 
     def append(self, batch: RowBatch) -> None:
         """Append a batch to the files."""
@@ -135,9 +138,18 @@ class RowFiles:
         temporary.replace(self._failures_path)
 
     def write_status(self, progress: Progress) -> None:
-        """Write the progress and the number of finished calls to the status file, if they have changed."""
+        """Write the progress and the number of finished calls to the status file, if they have changed.
+
+        While measuring, the number alone is written once in STATUS_INTERVAL_S: to write a file costs as much
+        CPU time as to write the rows of a hundred calls.
+        """
         if self._last_status == (progress.state, self._answered):
             return
+        now_s = time.monotonic()
+        measuring = progress.state == "measure" and self._last_status and self._last_status[0] == "measure"
+        if measuring and now_s < self._status_s + STATUS_INTERVAL_S:
+            return
+        self._status_s = now_s
         LoadStatus(**vars(progress), answered=self._answered).write(self._folder)
         self._last_status = (progress.state, self._answered)
 
