@@ -30,6 +30,11 @@ def node_number(node: str) -> int:
     return 0 if node == PROXY else int(node.rpartition("-")[2])
 
 
+def replica_number(replica: str) -> int:
+    """Return the number in a replica's name: 3 of replica-3."""
+    return int(replica.rpartition("-")[2])
+
+
 def connection_prefix(node: str) -> str:
     """Return what stands before a connection's number where several nodes number their connections."""
     return "" if node == PROXY else f"{node_number(node)}/"

@@ -4,14 +4,15 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.channel import connect, open_channel
-from lb.clock import sleep_until, turn_at
+from lb.clock import sleep_until
 from lb.hedging import HedgedCalls
+from lb.open_loop import OpenLoop
 from lb.own_calls import OwnCalls
 from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
 from lb.rows import REQUEST_IDS_PER_CLIENT, answer_columns
@@ -76,11 +77,10 @@ class Client:
         if self._settings.await_each_answer:
             await self._run_in_turn(plan, start_ns, end_ns)
             return
-        async with asyncio.TaskGroup() as calls:
-            for call in plan:
-                planned_ns = start_ns + call.at_ns
-                await turn_at(planned_ns)
-                calls.create_task(self.call(call.method, planned_ns, work_ns=call.work_ns))
+        await OpenLoop(plan, start_ns, self._planned_call).run()
+
+    def _planned_call(self, call: PlannedCall, planned_ns: int) -> Coroutine[Any, Any, int]:
+        return self.call(call.method, planned_ns, work_ns=call.work_ns)
 
     async def _run_in_turn(self, plan: Iterator[PlannedCall], start_ns: int, end_ns: int | None) -> None:
         deadline_ns = round(self._settings.deadline_s * NS_PER_S)

@@ -2,11 +2,13 @@
 
 import asyncio
 import ctypes
+import functools
 import heapq
 import itertools
 import os
 import time
 import weakref
+from collections.abc import Callable
 
 from lb.plan import NS_PER_S
 
@@ -28,18 +30,19 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Alarm:
-    """Wakes the coroutines of one event loop, each at its instant. Create it on that loop.
+    """Calls functions of one event loop, each at its instant. Create it on that loop.
 
     uvloop's timers have whole milliseconds. The kernel's timerfd wakes within some microseconds.
 
-    Each turn of the event loop wakes one coroutine. When the process is late, many are due at once. Then the
-    loop still reads the answers that have arrived before it wakes the next sender.
+    Each turn of the event loop calls one function. When the process is late, many are due at once. Then the
+    loop still reads the answers that have arrived before the next request is sent.
     """
 
     def __init__(self) -> None:
-        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap
+        self._sleepers: list[tuple[int, int, Callable[[], object]]] = []  # a heap
         self._numbers = itertools.count()  # of two equal instants the one that came first goes first
         self._set_ns = 0  # instant to which the timer is set; 0: it is off
+        self._ringing = False  # the timer is set when the function has returned, which may add sleepers
         self._next_turn: asyncio.Handle | None = None  # of a sleeper that is due already
         libc = ctypes.PyDLL(None, use_errno=True)  # these calls do not block, so they keep the interpreter
         self._set_timer = libc.timerfd_settime
@@ -49,12 +52,17 @@ class Alarm:
         weakref.finalize(self, os.close, self._fd).atexit = False  # the loop may still run then
         asyncio.get_running_loop().add_reader(self._fd, self._ring)
 
+    def call_at(self, instant_ns: int, due: Callable[[], object]) -> None:
+        """Call `due` when the monotonic clock has reached `instant_ns`. It must not raise."""
+        number = next(self._numbers)
+        heapq.heappush(self._sleepers, (instant_ns, number, due))
+        if self._sleepers[0][1] == number and not self._ringing:
+            self._arm()
+
     def at(self, instant_ns: int) -> asyncio.Future[None]:
         """Return a future that is done when the monotonic clock has reached `instant_ns`."""
         sleeper = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (instant_ns, next(self._numbers), sleeper))
-        if self._sleepers[0][2] is sleeper:
-            self._arm()
+        self.call_at(instant_ns, functools.partial(_wake, sleeper))
         return sleeper
 
     def fileno(self) -> int:
@@ -62,14 +70,16 @@ class Alarm:
         return self._fd
 
     def _ring(self) -> None:
-        """Wake the first sleeper that is due, and prepare for the next one."""
+        """Call the first function that is due, and prepare for the next one."""
         self._next_turn = None
-        sleepers, now_ns = self._sleepers, time.monotonic_ns()
-        while sleepers and sleepers[0][0] <= now_ns:
-            _, _, sleeper = heapq.heappop(sleepers)
-            if not sleeper.done():  # it is cancelled when its coroutine is
-                sleeper.set_result(None)
-                break
+        sleepers = self._sleepers
+        if sleepers and sleepers[0][0] <= time.monotonic_ns():
+            _, _, due = heapq.heappop(sleepers)
+            self._ringing = True
+            try:
+                due()
+            finally:
+                self._ringing = False
         self._arm()
 
     def _arm(self) -> None:
@@ -92,16 +102,34 @@ class Alarm:
 _alarms: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Alarm] = weakref.WeakKeyDictionary()
 
 
-def turn_at(instant_ns: int) -> asyncio.Future[None]:
-    """Return a future that is done when the monotonic clock has reached `instant_ns` and its turn has come.
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():  # it is cancelled when its coroutine is
+        sleeper.set_result(None)
 
-    Of several that are due each comes in a turn of the event loop of its own, in the order of their instants.
-    """
+
+def _alarm() -> Alarm:
     loop = asyncio.get_running_loop()
     alarm = _alarms.get(loop)
     if alarm is None:
         alarm = _alarms[loop] = Alarm()
-    return alarm.at(instant_ns)
+    return alarm
+
+
+def call_at(instant_ns: int, due: Callable[[], object]) -> None:
+    """Call `due` on the running event loop when the monotonic clock has reached `instant_ns`.
+
+    Of several that are due each is called in a turn of the event loop of its own, in the order of their
+    instants. `due` must not raise.
+    """
+    _alarm().call_at(instant_ns, due)
+
+
+def turn_at(instant_ns: int) -> asyncio.Future[None]:
+    """Return a future that is done when the monotonic clock has reached `instant_ns` and its turn has come.
+
+    Turns are those of call_at.
+    """
+    return _alarm().at(instant_ns)
 
 
 async def sleep_until(instant_ns: int) -> None:

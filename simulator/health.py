@@ -131,11 +131,14 @@ def refresh(s: State) -> None:
         _show(s, number)
     panics = listed > 0 and 100.0 * good / listed < world.panic_percent
     world.usable = 0
+    s.counts[:] = 0
     for number in range(len(s.replicas)):
         replica = s.replicas[number]
         in_health = replica.healthy and not replica.ejected and not replica.draining
         if replica.listed and (panics or in_health):
-            s.usable[world.usable] = number
+            zone = s.of_zone[number]
+            s.usable[zone, s.counts[zone]] = number
+            s.counts[zone] += 1
             world.usable += 1
     if world.usable > 0 and world.changing:
         if world.rule == RING_HASH:
@@ -171,7 +174,7 @@ def _build_ring(s: State) -> None:
     scale = min(np.ceil(weight * world.min_ring) / weight, float(world.max_ring))
     made, wanted = 0, 0.0
     for place in range(world.usable):
-        number, own = s.usable[place], 0
+        number, own = s.usable[0, place], 0
         wanted += scale * weight
         while made < wanted:
             s.ring_points[made], s.ring_hosts[made] = s.points[number, own], number
@@ -188,6 +191,6 @@ def _build_ring(s: State) -> None:
 def _fill_table(s: State) -> None:
     chosen = np.zeros(len(s.replicas), np.bool_)
     for place in range(s.world[0].usable):
-        chosen[s.usable[place]] = True
+        chosen[s.usable[0, place]] = True
     order = np.array([number for number in s.order if chosen[number]], np.int32)
     s.table[:] = fill_maglev(order, s.maglev[0], s.maglev[1], len(s.table))

@@ -33,23 +33,24 @@ def pick(s: State, channel: int, key: Any, again: int) -> int:
     channel: the connection of the request; its worker, or its client, takes turns. key: its hash. again: how
     often something else was picked for the same attempt and refused; hash rules then pick another one.
     """
-    world = s.world[0]
-    count, rule = world.usable, world.rule
+    world, node = s.world[0], s.channels[channel].node
+    zone = node % len(s.counts)
+    count, rule, usable = s.counts[zone], world.rule, s.usable[zone]
     if count == 0:
         return NONE
     if rule == ROUND_ROBIN:
-        return s.usable[_turn(s, channel, count)]
+        return usable[_turn(s, channel, count)]
     if rule == RANDOM:
-        return s.usable[below(draw(world), count)]
+        return usable[below(draw(world), count)]
     if rule == LEAST_REQUEST:
-        return _least_of_some(s, s.channels[channel].node, count)
+        return _least_of_some(s, node, usable, count)
     if rule == FULL_SCAN:
-        return _least_of_all(s, s.channels[channel].node, count)
+        return _least_of_all(s, node, usable, count)
     if rule == WEIGHTED:
         return _earliest_deadline(s, count)
     if rule == PICK_FIRST:
-        return s.usable[whole(s.channels[channel].turn % np.uint64(count))]
-    return _by_hash(s, s.channels[channel].node, count, key, again)
+        return usable[whole(s.channels[channel].turn % np.uint64(count))]
+    return _by_hash(s, node, count, key, again)
 
 
 @compiled
@@ -66,25 +67,25 @@ def _turn(s: State, channel: int, count: int) -> int:
 
 
 @compiled
-def _least_of_some(s: State, node: int, count: int) -> int:
+def _least_of_some(s: State, node: int, usable: Any, count: int) -> int:
     """Draw some replicas with replacement. Of equally busy ones the first drawn is taken."""
     world = s.world[0]
     active = s.active[node]
-    chosen = s.usable[below(draw(world), count)]
+    chosen = usable[below(draw(world), count)]
     for _ in range(world.choices - 1):
-        other = s.usable[below(draw(world), count)]
+        other = usable[below(draw(world), count)]
         if active[other] < active[chosen]:
             chosen = other
     return chosen
 
 
 @compiled
-def _least_of_all(s: State, node: int, count: int) -> int:
+def _least_of_all(s: State, node: int, usable: Any, count: int) -> int:
     """Look at all replicas. One of those that are equally idle is drawn."""
     active = s.active[node]
-    chosen, tied = s.usable[0], 1
+    chosen, tied = usable[0], 1
     for place in range(1, count):
-        other = s.usable[place]
+        other = usable[place]
         if active[other] < active[chosen]:
             chosen, tied = other, 1
         elif active[other] == active[chosen]:
@@ -98,9 +99,9 @@ def _least_of_all(s: State, node: int, count: int) -> int:
 def _earliest_deadline(s: State, count: int) -> int:
     """Weighted turns: each replica is due every 1 / weight; of those due together the first one in order."""
     world = s.world[0]
-    chosen = s.usable[0]
+    chosen = s.usable[0, 0]
     for place in range(1, count):
-        other = s.usable[place]
+        other = s.usable[0, place]
         if s.replicas[other].deadline < s.replicas[chosen].deadline:
             chosen = other
     world.virtual_time = s.replicas[chosen].deadline
@@ -134,7 +135,7 @@ def _with_bounded_load(s: State, node: int, count: int, own: int, key: Any) -> i
         return own
     least = own
     for place in overflow_order(key, count):
-        other = s.usable[place]
+        other = s.usable[0, place]
         if other == own:
             continue
         if active[other] <= bound:

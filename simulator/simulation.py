@@ -134,7 +134,7 @@ def new_state(system: System, calls: Calls) -> State:
     random = np.random.default_rng(system.seed)
     sessions = int(calls.session.max(initial=-1)) + 1
     clients = int(calls.client.max(initial=-1)) + 1
-    count = len(system.replicas)
+    count, zones = len(system.replicas), max(system.zones, default=0) + 1
     tables = _tables(system)
     turns = random.integers(2**63, size=system.nodes * system.workers, dtype=np.uint64)
     if system.first_turn is not None:
@@ -150,7 +150,9 @@ def new_state(system: System, calls: Calls) -> State:
         channels=_channels(system, calls, random),
         gates=_gates(clients if calls.waits == "each" else sessions),
         cookies=np.full(sessions, NONE, np.int32),
-        usable=np.arange(count, dtype=np.int32),
+        usable=np.tile(np.arange(count, dtype=np.int32), (zones, 1)),
+        counts=np.zeros(zones, np.int64),
+        of_zone=np.array(system.zones or [0] * count, np.int32),
         active=np.zeros((system.nodes, count), np.int32),
         turns=turns,
         used=np.zeros(cached, np.int64),

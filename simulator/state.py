@@ -124,10 +124,11 @@ class State(NamedTuple):
 
     cookies: session -> replica that its cookie names, or NONE.
 
-    usable: the replicas that may be picked, in order, the first world.usable entries. active: (node,
-    replica) -> requests that this node of the proxy has under way there. turns: worker -> picks so far, plus
-    its start. ring_points, ring_hosts: of ring_hash; table: of Maglev. used: (replica, session) -> when the
-    replica's cache last used the session, 0 if it does not have it; (0, 0) without caches.
+    usable: (zone, place) -> a replica that may be picked, in order; of zone z the first counts[z] entries.
+    Without zones all are in one. of_zone: replica -> its zone. world.usable: the sum of counts. active:
+    (node, replica) -> requests that this node of the proxy has under way there. turns: worker -> picks so
+    far, plus its start. ring_points, ring_hosts: of ring_hash; table: of Maglev. used: (replica, session)
+    -> when the replica's cache last used the session, 0 if it does not have it; (0, 0) without caches.
 
     changes: what happens to replicas, from the start of measuring. seen: what became of endpoints, the first
     world.seen entries. points: (replica, number) -> hash of a point of a ring; maglev: (2, replicas), first
@@ -144,6 +145,8 @@ class State(NamedTuple):
     gates: Records
     cookies: npt.NDArray[np.int32]
     usable: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int64]
+    of_zone: npt.NDArray[np.int32]
     active: npt.NDArray[np.int32]
     turns: npt.NDArray[np.uint64]
     ring_points: npt.NDArray[np.uint64]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.spec.experiment import Experiment, catalogue, command_of
-from harness.spec.model import CHAPTERS
+from harness.spec.heads import CHAPTERS
 
 TABLE_BEGINS, TABLE_ENDS = "<!-- experiments: made by `make schema` -->\n", "<!-- end of experiments -->\n"
 

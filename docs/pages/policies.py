@@ -38,6 +38,29 @@ arms:
 Each node has turns of its own, and knows only its own requests under way. Each has its own health checks,
 ejections, limits and retry budget. A sticky cookie works at every node, because it names the replica. Hashing
 gives the same replica at every node, because all nodes have the same replicas.
+
+Replicas and nodes can be in zones. Zones get the replicas in order, and the nodes in turn:
+
+```yaml
+arms:
+  # replica-0 is in zone a, the others in zone b. Each node sends to all four.
+  on: {route: envoy, policy: round_robin, proxies: 2, zones: {a: 1, b: 3}}
+  # Each node sends to the replicas of its own zone alone. So replica-0 gets what comes to the node of zone a.
+  off: {route: envoy, policy: round_robin, proxies: 2, zones: {a: 1, b: 3}, cross_zone: false}
+```
+
+*In ALB terms:* cross-zone load balancing. An ALB has it on, and a target group can turn it off. An NLB has it
+off by default. With it off, an ALB has no target stickiness. Here Envoy replaces a cookie that names a
+replica of another zone. Hashing without cross_zone gives a key one replica in each zone.
+
+*On AWS:* EC2 console > Target Groups > the group > Attributes > Edit: Cross-zone load balancing.
+
+```sh
+aws elbv2 modify-target-group-attributes --target-group-arn ARN --attributes \
+  Key=load_balancing.cross_zone.enabled,Value=false
+```
+
+Before measuring, `/clusters` of each node must show the planned replicas with the planned zones.
 """
 
 ROUTES = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from harness.analysis.zones import crossed_requests
 from harness.errors import UserError
 from harness.fields import PROXY, proxy_names
 from harness.plan.cells import CellPlan, plan_cells
@@ -17,6 +18,7 @@ from harness.record.record_file import parse_json, there_is
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.spec.experiment import Experiment
+from harness.spec.zones import zones_of
 from lb.plan import Load, Phase, open_loop
 from lb.rows import CLOSED_LOOP_MEASURED, REQUEST_IDS_PER_CLIENT
 from lb.subsets import subset_of
@@ -43,6 +45,7 @@ def cell_contradictions(cell: Cell, rows: pl.DataFrame, experiment: Experiment) 
         yield from _foreign_rows(cell)
         yield from _messages(cell)
         yield from outside_of_subsets(cell, plan)
+        yield from outside_of_zones(cell, plan)
         if cell.record.status == "completed" and not cell.record.lost_clients:
             yield from _missing_numbers(ids, plan)
             yield from _planned(cell, rows, plan)
@@ -75,6 +78,9 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
     nodes = proxy_names(arm.proxies) if arm.proxies > 1 else []
     if not record.own_clocks and nodes != list(record.proxies)[: max(1, len(nodes))]:
         yield f"cell.json says the proxy's nodes {list(record.proxies)}, the experiment {nodes}"
+    zones = zones_of(arm, record.replicas)
+    if not record.own_clocks and record.zones != zones:
+        yield f"cell.json says the zones {record.zones}, the experiment {zones}"
     if record.incomplete_ledgers and not plan.events:
         names = ", ".join(record.incomplete_ledgers)
         yield f"cell.json says that the ledgers of {names} are incomplete, but no event ended these parts"
@@ -168,6 +174,21 @@ def outside_of_subsets(cell: Cell, plan: CellPlan) -> Iterator[str]:
         outside += 0 if replica in own[client] else count
     if outside:
         yield f"{_requests(outside)} answered by a replica outside of the client's subset"
+
+
+def outside_of_zones(cell: Cell, plan: CellPlan) -> Iterator[str]:
+    """Without cross_zone, nobody but a replica of the node's own zone answers."""
+    if plan.arm.cross_zone:
+        return
+    counts = (
+        cell.requests()
+        .filter(pl.col("replica") != "")
+        .group_by("connection", "replica")
+        .agg(pl.len().alias("requests"))
+        .collect(engine="streaming")
+    )
+    if crossed := crossed_requests(counts, cell.record):
+        yield f"{_requests(crossed)} answered by a replica outside of the node's zone"
 
 
 def _missing_numbers(ids: pl.Series, plan: CellPlan) -> Iterator[str]:

@@ -25,6 +25,7 @@ from harness.analysis.window_series import (
     short_run_unfairness,
     window_series_of,
 )
+from harness.analysis.zones import crossed_requests
 from harness.metrics.facts import CellFacts, EventEffects
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
@@ -52,6 +53,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
             window = window.with_columns(_envoy_connection())
         counts = _counts(window)
         names = [*record.replicas, *sorted(set(counts["replica"]) - {"", *record.replicas})]
+        crossed = crossed_requests(counts, record)
         counts = counts.with_columns(_replica_index(names))
         rows = _rows(window, names, start)
         sends = (
@@ -82,6 +84,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
             client_requests=_client_requests(counts, len(names)),
             replica_attempts=None if attempts is None else _attempts(attempts, names),
             short_run_unfairness=short_run_unfairness(answered, len(names)),
+            crossed_zones=crossed,
             units=_units(counts_answered, len(names)),
             connections=_connections(counts_answered) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),

@@ -61,7 +61,15 @@ def join_ledgers(cell: Cell, clocks: CellClocks, *, side_by_side: bool) -> pl.La
         pl.col("planned_ns")
         .is_between(record.measure_start_ns, record.measure_end_ns, closed="left")
         .alias("in_window"),
+        _zone(cell, "proxy_node").alias("proxy_zone"),
+        _zone(cell, "replica").alias("replica_zone"),
     )
+
+
+def _zone(cell: Cell, part: str) -> pl.Expr:
+    if not cell.record.zones:
+        return pl.lit(None, pl.String)
+    return pl.col(part).replace_strict(cell.record.zones, default=None, return_dtype=pl.String)
 
 
 def stand_side_by_side(cell: Cell) -> bool:

@@ -21,8 +21,8 @@ from harness.spec.experiment import Arm, Experiment
 def replicas_differ(experiment: Experiment) -> bool:
     """Return whether the experiment itself tells its replicas apart, so that their names mean something.
 
-    It does by settings of single replicas, by weights or target groups, and by events that happen to some of
-    them.
+    It does by settings of single replicas, by weights, target groups or zones, and by events that happen
+    to some of them.
     """
     return bool(experiment.replicas.different) or any(
         _weighted(arm) or any(map(_happens_to_some, experiment.events_of(arm)))
@@ -32,7 +32,7 @@ def replicas_differ(experiment: Experiment) -> bool:
 
 def _weighted(arm: Arm) -> bool:
     traits = traits_of(arm.route, arm.policy, arm.options)
-    return bool(traits.weights or traits.groups)
+    return bool(traits.weights or traits.groups or not arm.cross_zone)
 
 
 def _happens_to_some(event: Event) -> bool:

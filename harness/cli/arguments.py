@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from harness.spec.experiment import OPTIONS
+from harness.spec.heads import OPTIONS
 
 Command = Callable[..., int]
 

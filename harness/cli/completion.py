@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from harness.spec.experiment import experiment_names
+from harness.spec.heads import experiment_names
 
 COMMAND = "lb-lab"  # a shell completes after the name of a program, so not after `python run_experiment.py`
 ASKED = "_LB_LAB_COMPLETE"  # the variable in which the script of Typer says what the shell wants

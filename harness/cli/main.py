@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -26,14 +26,10 @@ from harness.output.native import native_errors_hidden
 from harness.output.safe_text import first_unsafe, say
 from harness.paths import RESULTS, ROOT
 from harness.plan.run_options import ExternalOptions, LoadOptions, RunOptions, confirm_testbed
-from harness.spec.experiment import (
-    Experiment,
-    catalogue,
-    changes_of_question,
-    load_experiment,
-    quick_overrides,
-)
-from harness.spec.model import BEGIN_WITH, CHAPTERS
+from harness.spec.heads import BEGIN_WITH, CHAPTERS, Head, find_experiment, heads
+
+if TYPE_CHECKING:
+    from harness.spec.experiment import Experiment
 
 SecretFile = Annotated[
     Path | None,
@@ -188,10 +184,13 @@ def run(
         dask=dask,
     )
     if experiment is None:
+        from harness.spec.experiment import catalogue
+
         loaded = [_load(one.name, overrides, quick, options) for one in catalogue()]
         from harness.cli.run_all import run_catalogue
 
         return run_catalogue(loaded)
+    find_experiment(experiment)  # a wrong name is answered before anything heavy is imported
     from harness.run.experiment import run_experiment
 
     return run_experiment(*_load(experiment, overrides, quick, options))
@@ -220,7 +219,7 @@ def list_() -> int:
 @with_overrides()
 def check(experiment: Annotated[str, _EXPERIMENT], overrides: dict[str, float]) -> int:
     """Validate an experiment and show its plan: cells, requests, rates, utilisation. Starts nothing."""
-    spec = load_experiment(experiment, overrides)
+    spec = _experiment(experiment, overrides)
     from harness.cli.check import print_plan
     from harness.output.safe_console import SafeConsole
 
@@ -293,7 +292,7 @@ def up(
     overrides: dict[str, float],
 ) -> int:
     """Start one arm's replicas and proxy, print their addresses, and hold them open until Ctrl-C."""
-    spec = load_experiment(experiment, overrides)
+    spec = _experiment(experiment, overrides)
     names = list(spec.variants)
     if arm is not None and arm not in names:
         hint = did_you_mean(arm, names) or f"; expected one of {', '.join(names)}"
@@ -572,12 +571,12 @@ def listing(program: str) -> str:
 
     `program`: how the reader calls the lab, as in "python run_experiment.py".
     """
-    experiments = catalogue()
+    experiments = heads() or _heads_of_catalogue()
     indent = max((len(one.name) for one in experiments), default=0) + 4
     lines: list[str] = []
     heading = None
     for one in experiments:
-        own = CHAPTERS[one.teaching.chapter][0] if one.teaching else "Others"
+        own = CHAPTERS[one.place.chapter][0] if one.place else "Others"
         if own != heading:
             heading = own
             lines += ["", heading]
@@ -593,10 +592,27 @@ def listing(program: str) -> str:
     return "\n".join(lines).lstrip("\n")
 
 
+def _heads_of_catalogue() -> tuple[Head, ...]:
+    """Return the heads from the whole files. Raises UserError for a file that is no experiment."""
+    from harness.spec.experiment import catalogue, place_of
+
+    return tuple(Head(one.name, one.question, place_of(one.teaching)) for one in catalogue())
+
+
+def _experiment(name: str, overrides: dict[str, float]) -> "Experiment":
+    """Return an experiment. A wrong name is answered before the models are imported."""
+    find_experiment(name)
+    from harness.spec.experiment import load_experiment
+
+    return load_experiment(name, overrides)
+
+
 def _load(
     name: str, overrides: dict[str, float], quick: bool, options: RunOptions
-) -> tuple[Experiment, RunOptions]:
+) -> "tuple[Experiment, RunOptions]":
     """Return the experiment with all of its overrides; those of `quick` do not replace the user's."""
+    from harness.spec.experiment import changes_of_question, load_experiment, quick_overrides
+
     experiment = load_experiment(name, overrides)
     if quick:
         overrides = {**quick_overrides(experiment), **overrides}

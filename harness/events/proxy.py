@@ -60,8 +60,14 @@ def _weight(context: EventContext, planned: PlannedEvent, targets: Sequence[str]
 
     def in_force(name: str) -> bool:
         address = context.endpoints[name].address
-        of_nodes = [node.endpoint_weights().values() for node in context.proxies.values()]
-        return all(any(weights.get(address) == weight for weights in of_one) for of_one in of_nodes)
+        # A node has the replicas of its own zone only, unless it sends to all.
+        found = {
+            weights[address]
+            for node in context.proxies.values()
+            for weights in node.endpoint_weights().values()
+            if address in weights
+        }
+        return found == {weight}
 
     yield from context.until_each(planned, targets, in_force, "Envoy: weight in force")
 

@@ -365,6 +365,8 @@ class CellFacts:
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
     disturbed: why the machine has spoilt the cell, which was not measured again; None: it has not.
+    crossed_zones: answered requests that a proxy node sent to a replica of another zone; None without zones,
+    or where the nodes are not known.
     cpu_cores: part (replica-N, envoy, load) -> CPU cores that it used; empty where nobody counted them.
     """
 
@@ -409,4 +411,5 @@ class CellFacts:
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
     disturbed: str | None = None
+    crossed_zones: int | None = None
     cpu_cores: Mapping[str, float] = field(default_factory=dict)

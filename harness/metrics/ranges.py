@@ -32,8 +32,8 @@ class Planned:
     placements there are, where all requests of a client, session or connection go to one replica; None where
     requests are spread one by one. deadline_ms: no call takes longer, from its send; None: there is none.
     sent_on_time: sends do not wait for answers, so that the same is true from the planned send. events: their
-    number. proxied: Envoy sees requests. streams, cache, target_groups: whether there are any. searched:
-    whether the experiment searches the arm's capacity.
+    number. proxied: Envoy sees requests. streams, cache, target_groups, zones: whether there are any.
+    searched: whether the experiment searches the arm's capacity.
     """
 
     replicas: int
@@ -45,6 +45,7 @@ class Planned:
     streams: bool = False
     cache: bool = False
     target_groups: bool = False
+    zones: bool = False
     searched: bool = False
     rate_changes: bool = False
 
@@ -69,6 +70,7 @@ def why_undefined(metric: str, planned: Planned) -> str | None:
         "message_latency_ms": (planned.streams, "the workload has no streams"),
         "recovery_ms": (planned.rate_changes, "the rate does not change"),
         "knee_per_s": (planned.rate_changes, "the rate does not change"),
+        "zones": (planned.zones, "the arm has no zones, or its route is not envoy"),
         "bytes": (planned.proxied, "only Envoy counts bytes, and the arm does not go through it"),
     }
     there, reason = lacking.get(group, (True, ""))

@@ -328,6 +328,18 @@ METRICS: dict[str, Metric] = {
         )
         for number in range(NAMED_REPLICAS)
     },
+    "zones.crossed_share": Metric(
+        "share",
+        "Answered requests that a proxy node sent to a replica of another zone / all answered requests; arms "
+        "with `zones`, route `envoy`",
+        lambda f: (
+            None if f.crossed_zones is None else share(f.crossed_zones, sum(f.replica_requests.values()))
+        ),
+        "counts",
+        one_event=lambda f: share(1, f.requests),
+        headline="share of the requests that crossed zones",
+        clause="{} of the requests crossed zones",
+    ),
     "per_client.replicas": Metric(
         "replicas",
         "Number of replicas that answered a client, median over the clients",

@@ -12,10 +12,12 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 
 from harness.errors import LabError
+from harness.fields import PROXY
 from harness.policies.policy import HashKey
 from harness.policies.registry import traits_of
 from harness.proxy.render import LISTENER
 from harness.spec.arm import Arm
+from harness.spec.zones import replicas_of_node, zone_of
 
 TIMEOUT_S = 5.0
 HEALTHY_WITHIN_S = 5.0
@@ -117,6 +119,14 @@ class EnvoyAdmin:
             for name, hosts in self._hosts().items()
         }
 
+    def endpoint_zones(self) -> dict[str, str]:
+        """Return each endpoint "host:port" of the lab's clusters -> its zone in Envoy; "" without zones."""
+        return {
+            _address(host["address"]): host.get("locality", {}).get("zone", "")
+            for hosts in self._hosts().values()
+            for host in hosts
+        }
+
     def _hosts(self) -> dict[str, list[Any]]:
         return {
             cluster["name"]: cluster.get("host_statuses", [])
@@ -129,13 +139,14 @@ def confirm_envoy(
     config: Path,
     addresses: Mapping[str, str],
     arm: Arm,
+    node: str = PROXY,
     healthy_within_s: float = HEALTHY_WITHIN_S,
 ) -> None:
     """Check that the configuration in force in the live Envoy is that of the arm.
 
     `config`: the file with which Envoy was started; it names the files with the endpoints. `addresses`:
-    name -> "host:port" of the replicas, which are all healthy within that time. Raises LabError that names
-    the first difference.
+    name -> "host:port" of the replicas. Those to which the node may send are all healthy within that time.
+    Raises LabError that names the first difference.
     """
     workers = admin.get_json("/server_info")["command_line_options"]["concurrency"]
     _same("worker threads", arm.proxy_workers, workers)
@@ -146,7 +157,10 @@ def confirm_envoy(
         same_tree(kind, {entry["name"]: entry for entry in planned[kind]}, entries)
     confirm_policy(arm, live["clusters"], live["listeners"])
     weights = {cluster["name"]: _planned_weights(cluster) for cluster in planned["clusters"]}
-    _same("endpoints", sorted(addresses.values()), sorted(admin.endpoint_health()))
+    known, zones = replicas_of_node(arm, addresses, node), zone_of(arm, addresses)
+    _same("endpoints", sorted(addresses[name] for name in known), sorted(admin.endpoint_health()))
+    planned_zones = {addresses[name]: zones.get(name, "") for name in known}
+    _same("endpoints' zones", planned_zones, admin.endpoint_zones())
     _same("endpoints' weights", weights, admin.endpoint_weights())
     if sick := _sick_endpoints(admin, healthy_within_s):
         raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Self
 
 from harness.events.context import Endpoint
 from harness.events.schedule import delays_kept_by
-from harness.fields import PROXY
+from harness.fields import PROXY, replica_number
 from harness.paths import ENVOY_TEMPLATES
 from harness.plan.cells import CellPlan
 from harness.policies.policy import Traits
@@ -20,6 +21,7 @@ from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.tls import TlsFiles
 from harness.record.access_log import json_log_format, log_format, log_name
 from harness.spec.arm import MAX_STREAMS, RETRY_ON, Arm, ProxyHealthCheck
+from harness.spec.zones import dealt_to, replicas_of_node, zone_of
 
 LISTENER = "lab"
 ANY_ADDRESS = "127.0.0.1:0"  # the kernel picks a free port
@@ -121,13 +123,15 @@ def _render_policy(arm: Arm, **variables: object) -> str:
     return text + "\n"
 
 
-def write_endpoints(files: EnvoyFiles, endpoints: Mapping[str, Endpoint], arm: Arm) -> None:
-    """Publish `endpoints` (replica -> endpoint) to Envoy: one file for each cluster.
+def write_endpoints(
+    files: EnvoyFiles, endpoints: Mapping[str, Endpoint], arm: Arm, node: str = PROXY
+) -> None:
+    """Publish `endpoints` (replica -> endpoint) to a node of the proxy: one file for each cluster.
 
     An atomic rename replaces each file, because Envoy watches for moves only and rejects an incomplete file.
     """
     files.endpoints_folder.mkdir(parents=True, exist_ok=True)
-    for cluster, response in assignments(arm, endpoints).items():
+    for cluster, response in assignments(arm, endpoints, node).items():
         target = files.endpoints_folder / f"{cluster}.json"
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(response, indent=1))
@@ -190,28 +194,39 @@ CLUSTER = "videos"
 ASSIGNMENT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
-def assignments(arm: Arm, endpoints: Mapping[str, Endpoint]) -> dict[str, dict[str, Any]]:
-    """Return each of the arm's clusters -> the EDS DiscoveryResponse with its endpoints.
+def assignments(arm: Arm, endpoints: Mapping[str, Endpoint], node: str = PROXY) -> dict[str, dict[str, Any]]:
+    """Return each of the arm's clusters -> the EDS DiscoveryResponse with its endpoints for a node.
 
-    `endpoints`: name -> endpoint of the replicas to publish.
+    `endpoints`: name -> endpoint of the replicas to publish. With zones, each zone is a locality.
     """
+    known = replicas_of_node(arm, endpoints, node)
+    zones = zone_of(arm, known)
     groups = group_of(arm, list(endpoints))
     # A replica that joins later has no weight in the policy. Envoy then uses 1.
     weights = dict(enumerate(_traits(arm).weights))
-    found: dict[str, list[dict[str, object]]] = {cluster: [] for cluster in clusters_of(arm)}
-    for name, endpoint in endpoints.items():
+    # Without zones there is one locality, which has no name.
+    empty: dict[str | None, list[dict[str, object]]] = {zone: [] for zone in arm.zones or [None]}
+    found = {cluster: deepcopy(empty) for cluster in clusters_of(arm)}
+    for name in known:
+        endpoint = endpoints[name]
         cluster = _cluster(groups[name]) if groups else CLUSTER
-        weight = weights.get(_number(name)) if endpoint.weight is None else endpoint.weight
-        found[cluster].append(lb_endpoint(endpoint, weight))
+        weight = weights.get(replica_number(name)) if endpoint.weight is None else endpoint.weight
+        found[cluster][zones.get(name)].append(lb_endpoint(endpoint, weight))
     return {
         cluster: {
             "version_info": "1",
-            "resources": [
-                {"@type": ASSIGNMENT, "cluster_name": cluster, "endpoints": [{"lb_endpoints": lb_endpoints}]}
-            ],
+            "resources": [{"@type": ASSIGNMENT, "cluster_name": cluster, "endpoints": _localities(by_zone)}],
         }
-        for cluster, lb_endpoints in found.items()
+        for cluster, by_zone in found.items()
     }
+
+
+def _localities(by_zone: Mapping[str | None, list[dict[str, object]]]) -> list[dict[str, object]]:
+    """Return the localities of an assignment. `by_zone`: zone -> its endpoints; None: there are no zones."""
+    return [
+        {"lb_endpoints": endpoints} | ({} if zone is None else {"locality": {"zone": zone}})
+        for zone, endpoints in by_zone.items()
+    ]
 
 
 def named_hosts(endpoints: Mapping[str, Endpoint]) -> list[str]:
@@ -228,12 +243,6 @@ def group_of(arm: Arm, replicas: Sequence[str]) -> dict[str, str]:
     return dealt_to(_traits(arm).groups, replicas)
 
 
-def dealt_to(counts: Mapping[str, int], replicas: Sequence[str]) -> dict[str, str]:
-    """Return replica -> its group, as `group_of`. `counts`: group -> number of replicas at the start."""
-    dealt = [group for group, count in counts.items() for _ in range(count)]
-    return {name: dealt[min(_number(name), len(dealt) - 1)] for name in replicas} if dealt else {}
-
-
 def clusters_of(arm: Arm) -> list[str]:
     """Return the names of Envoy's clusters: one for each target group, or a single one."""
     return [_cluster(group) for group in _traits(arm).groups] or [CLUSTER]
@@ -245,10 +254,6 @@ def _cluster(group: str) -> str:
 
 def _traits(arm: Arm) -> Traits:
     return traits_of(arm.route, arm.policy, arm.options)
-
-
-def _number(replica: str) -> int:
-    return int(replica.rpartition("-")[2])
 
 
 def lb_endpoint(endpoint: Endpoint, weight: int | None) -> dict[str, object]:

@@ -22,8 +22,9 @@ from harness.events.context import Endpoint
 from harness.policies.registry import traits_of
 from harness.proxy.admin import confirm_policy, same_tree
 from harness.proxy.control_plane import ControlPlane
-from harness.proxy.render import CLUSTER, dealt_to, lb_endpoint, render_xds
+from harness.proxy.render import CLUSTER, lb_endpoint, render_xds
 from harness.spec.arm import Arm
+from harness.spec.zones import dealt_to
 
 # Modules of messages that JSON names by their types. Such a message is known once its module is imported.
 EXTENSIONS = (

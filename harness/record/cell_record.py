@@ -69,6 +69,11 @@ class CellRecord(Record):
         exclude_if=is_empty,
         description="name -> `host:port` of several proxy nodes, empty if simulated; left out of one",
     )
+    zones: dict[str, str] = Field(
+        default={},
+        exclude_if=is_empty,
+        description="proxy node or replica -> its zone (`zones` of the arm); left out without zones",
+    )
     max_attempts: int = Field(default=1, description="attempts of one request at most; 1 without retries")
     awaits_answers: bool = Field(default=False, description="whether the arm has `await_each_answer`")
     planned_requests: int = Field(description="requests planned in the measured window; 0 in a closed loop")

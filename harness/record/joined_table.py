@@ -43,6 +43,8 @@ _OUTCOME = {
     "proxy_details": Column("text", "Envoy's response code details there"),
     "proxy_replica": Column("text", "replica to which the proxy sent it last"),
     "proxy_node": Column("text", "the node of the proxy that had it; null where there is one node"),
+    "proxy_zone": Column("text", "the node's zone; null without zones"),
+    "replica_zone": Column("text", "the zone of `replica`; null without zones"),
     "proxy_connection": Column(
         "int32",
         "the client's connection, as the proxy numbers it; of several nodes, plus a million times the "

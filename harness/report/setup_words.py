@@ -57,6 +57,11 @@ def _sentences(experiment: Experiment, ours: bool) -> Iterator[str]:
     if nodes := sorted({variant.arm.proxies for variant in experiment.variants.values()} - {1}):
         counts = _listed([str(one) for one in nodes])
         yield f"There are arms with {counts} nodes of Envoy. Each node picks by itself."
+    zoned = [variant.arm for variant in experiment.variants.values() if variant.arm.zones]
+    if any(not arm.cross_zone for arm in zoned):
+        yield "Replicas and nodes are in zones. There are arms in which a node sends to its own zone only."
+    elif zoned:
+        yield "Replicas and nodes are in zones."
     alone = replicas.count == 1
     number = "There is one replica" if alone else f"There are {replicas.count} replicas"
     yield f"{number}{'' if alone else ', each'} with {_room(experiment)}." if ours else f"{number}."

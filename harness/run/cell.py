@@ -27,6 +27,7 @@ from harness.run.progress import RunProgress
 from harness.run.wall_clock import WallClock
 from harness.run.what_died import what_died
 from harness.spec.experiment import Experiment
+from harness.spec.zones import zones_of
 from harness.testbed.base import LiveCell, Testbed
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
 from load.order import (
@@ -129,6 +130,7 @@ class CellRun:
             # Replicas that are not the lab's were not dealt out to groups as planned.
             if live.started_by_lab and record.route in PROXIED:
                 record.groups = group_of(self._plan.arm, list(live.replicas))
+                record.zones = zones_of(self._plan.arm, live.replicas)
         self._writer.write_cell(self._folder, record)
 
     def _play(self, live: LiveCell, progress: RunProgress) -> LoadStatus:

@@ -127,7 +127,7 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
     for node, admin in live.admins.items():
         files = EnvoyFiles.of_cell(live.folder, plan.arm, node)
         try:
-            confirm_envoy(admin, files.config, live.replicas, plan.arm)
+            confirm_envoy(admin, files.config, live.replicas, plan.arm, node)
         except LabError as error:
             raise LabError(str(error) if len(live.admins) == 1 else f"{node}: {error}") from error
 

@@ -17,6 +17,7 @@ from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
 from harness.record.event_log import Asked, EndpointChange, EventLog, StepTaken, TookEffect
 from harness.spec.experiment import Experiment
+from harness.spec.zones import replicas_of_node
 from harness.testbed.base import LiveCell
 from load.order import LoadStatus
 from services import lab_control_pb2 as lab
@@ -187,12 +188,14 @@ class EventPlayer:
         if not context.proxies or now_s - self._watched_s < WATCH_S:
             return
         self._watched_s = now_s
-        of_nodes = []
-        for admin in context.proxies.values():
+        arm, names, known = context.plan.arm, list(context.addresses), {}
+        of_nodes: dict[str, Mapping[str, str]] = {}
+        for node, admin in context.proxies.items():
             with suppress(LabError):  # that node is starting or ending
-                of_nodes.append(admin.endpoint_states())
+                of_nodes[node] = admin.endpoint_states()
+                known[node] = replicas_of_node(arm, names, node)
         for name, address in context.addresses.items():
-            states = {by_address.get(address, ABSENT) for by_address in of_nodes}
+            states = {of.get(address, ABSENT) for node, of in of_nodes.items() if name in known[node]}
             if len(states) == 1 and (state := states.pop()) != context.states.get(name):
                 context.states[name] = state
                 context.log.write(EndpointChange(replica=name, state=state))

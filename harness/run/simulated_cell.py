@@ -16,6 +16,7 @@ from harness.run.planned_record import planned_record
 from harness.run.progress import RunProgress
 from harness.run.repeats import Rounds
 from harness.spec.experiment import Experiment
+from harness.spec.zones import zones_of
 
 if TYPE_CHECKING:
     from harness.testbed.simulated.computed import ComputedCell
@@ -75,6 +76,7 @@ class SimulatedCellRun:
         record.measure_end_ns = outcome.measure_start_ns + round(plan.workload.duration_s * 1e9)
         if plan.arm.proxies > 1:
             record.proxies = dict.fromkeys(proxy_names(plan.arm.proxies), "")
+        record.zones = zones_of(plan.arm, names)
         cell = SimulatedCell(
             *(computed.calls, outcome, computed.request_ids, system.costs),
             replicas=record.replicas,

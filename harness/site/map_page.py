@@ -12,7 +12,8 @@ from harness.plan.cells import cells_at_least
 from harness.site.chosen import Choice
 from harness.site.markdown import to_html
 from harness.spec.experiment import Experiment, command_of
-from harness.spec.model import BEGIN_WITH, CHAPTERS, Teaching
+from harness.spec.heads import BEGIN_WITH, CHAPTERS
+from harness.spec.model import Teaching
 
 START_S = 2  # until the parts of a cell have started, about
 WORDS_PER_MINUTE = 160  # read with thought

@@ -34,6 +34,8 @@ MAX_PROXIES = 16  # nodes of a proxy
 
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
+ZoneName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,20}$")]
+Zones = Annotated[dict[ZoneName, Annotated[int, Field(ge=1, le=256)]], Field(max_length=MAX_PROXIES)]
 SweptValue = int | Annotated[float, Field(allow_inf_nan=False)]
 
 # Keys of the workload that an arm may have of its own.
@@ -264,6 +266,16 @@ class Arm(Model):
         default="stay",
         description="how a client uses several nodes; stay (default): it connects to one that chance picks; "
         " spread: it connects to all and takes them in turn, call by call",
+    )
+    zones: Zones = Field(
+        default={},
+        description="zone -> its number of replicas (default: no zones); the first replicas are in the first "
+        "zone. The proxy's nodes are dealt out to the zones in turn",
+    )
+    cross_zone: bool = Field(
+        default=True,
+        description="whether a node sends to the replicas of all zones (default true); false: only to those "
+        "of its own zone",
     )
     connections: Connections = Field(
         default="own",

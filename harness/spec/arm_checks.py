@@ -103,6 +103,8 @@ def _variant_problems(experiment: ExperimentModel, where: Where, arm: Arm) -> It
         yield Problem((path,), f"{dotted(path)}: {value} changes nothing: {reason}; leave it out")
     if arm.subsetting is not None:
         yield from _subset_problems(experiment, where, arm, arm.subsetting)
+    if arm.zones and arm.has_proxy:
+        yield from _zone_problems(experiment, where, arm, traits)
     yield from _stream_problems(experiment, where, arm)
     yield from _server_problems(experiment, where, arm)
     if arm.hedging is not None:
@@ -134,6 +136,24 @@ def _subset_problems(
         yield Problem((path,), f"{dotted(path)}: clients with subsets share no connection; leave one out")
     if experiment.workload.locustfile is not None:
         yield Problem((path,), f"{dotted(path)}: users of a Locust file have no subsets; leave one out")
+
+
+def _zone_problems(experiment: ExperimentModel, where: Where, arm: Arm, traits: Traits) -> Iterator[Problem]:
+    """Yield the problems of zones that the replicas or the proxy's nodes do not fill."""
+    path, count = (*where, "zones"), experiment.replicas.count
+    if sum(arm.zones.values()) != count:
+        wrong = f"{sum(arm.zones.values())} replicas in all; expected as many as there are, which is {count}"
+        yield Problem((path, ("replicas", "count")), f"{dotted(path)}: {wrong}")
+    nodes = (*where, "proxies")
+    if arm.proxies < len(arm.zones):
+        wrong = (
+            f"{arm.proxies}: each of the {len(arm.zones)} zones has a node; expected {len(arm.zones)} or more"
+        )
+        yield Problem((nodes, path), f"{dotted(nodes)}: {wrong}")
+    if not arm.cross_zone and traits.groups:
+        cross = (*where, "cross_zone")
+        wrong = "a zone may have no replica of a target group; expected true"
+        yield Problem((cross,), f"{dotted(cross)}: {wrong}")
 
 
 def _hedging_problems(
@@ -221,6 +241,12 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     for key in ("proxy_workers", "proxies"):
         if getattr(arm, key) != 1 and not arm.has_proxy:
             yield key, f"route '{arm.route}' has no proxy"
+    if arm.zones and not arm.has_proxy:
+        yield "zones", f"route '{arm.route}' has no proxy, whose nodes would be in zones"
+    elif len(arm.zones) == 1:
+        yield "zones", "one zone holds everything; expected two or more"
+    elif not arm.cross_zone and not arm.zones:
+        yield "cross_zone", "the arm has no zones"
     if arm.proxy_use != "stay" and arm.proxies == 1:
         yield "proxy_use", "the proxy has one node; expected proxies: 2 or more"
     if arm.source_addresses == "own" and traits.hash_key != "source_address":

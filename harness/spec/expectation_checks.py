@@ -102,6 +102,7 @@ def planned_of(experiment: ExperimentModel, variant: Variant) -> Planned:
         streams=bool(STREAMS & set(work.calls)),
         cache=experiment.replicas.cache is not None,
         target_groups=bool(traits.groups),
+        zones=bool(arm.zones) and arm.route == "envoy",
         searched=experiment.search is not None,
         rate_changes=work.changes,
     )

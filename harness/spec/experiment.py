@@ -12,15 +12,18 @@ from typing import Any, Self
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.errors import UserError, did_you_mean
+from harness.errors import UserError
 from harness.events.registry import kind_of
 from harness.events.schedule import Event as Event
-from harness.paths import EXPERIMENTS, PROGRAM
+from harness.paths import PROGRAM
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
+from harness.spec.heads import OPTIONS as OPTIONS
+from harness.spec.heads import Place, find_experiment, is_path, lesson_order
+from harness.spec.heads import experiment_names as experiment_names
 from harness.spec.locust_workload import REFUSED_WITH_LOCUSTFILE, fill_in_locustfile
-from harness.spec.model import CHAPTERS, ExperimentModel
 from harness.spec.model import Expectation as Expectation
+from harness.spec.model import ExperimentModel, Teaching
 from harness.spec.model import Replicas as Replicas
 from harness.spec.model import Workload as Workload
 from harness.spec.own_service import fill_in_service, without_filled_in
@@ -29,17 +32,6 @@ from harness.spec.rate import changes_at_times
 from harness.spec.rate_file import fill_in_rates
 from harness.spec.traced_workload import REFUSED, fill_in_trace
 from harness.spec.yaml_file import Tree, Where, dotted, dump_tree, read_tree
-
-OPTIONS: dict[str, str] = {
-    "replicas.count": "--replicas",
-    "workload.clients": "--clients",
-    "workload.rate_per_s": "--rate",
-    "workload.skew": "--skew",
-    "workload.warm_up_s": "--warm-up",
-    "workload.duration_s": "--duration",
-    "repeats": "--repeats",
-    "seed": "--seed",
-}
 
 
 def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> None:
@@ -148,27 +140,10 @@ def load_experiment(
     Raises UserError: one line that names file, line, field, value and what was expected.
     """
     path = find_experiment(name_or_path)
-    label = str(path) if _is_path(name_or_path) else f"experiments/{path.name}"
+    label = str(path) if is_path(name_or_path) else f"experiments/{path.name}"
     tree = read_tree(path, label, stored=stored)
     name = name if name is not None else path.stem
     return _validated(tree, label, name, overrides or {}, path.parent, stored=stored)
-
-
-def find_experiment(name_or_path: str) -> Path:
-    """Return the file of an experiment. Raises UserError for an unknown name; a path is not checked."""
-    if _is_path(name_or_path):
-        return Path(name_or_path)
-    known = experiment_names()
-    if name_or_path in known:
-        return EXPERIMENTS / f"{name_or_path}.yaml"
-    shown = name_or_path if len(name_or_path) <= 80 else name_or_path[:77] + "..."
-    hint = did_you_mean(name_or_path, known) or f"; there are: {', '.join(known)}"
-    raise UserError(f"no experiment is called {shown!r}{hint}")
-
-
-def experiment_names() -> list[str]:
-    """Return the names of the experiments that come with the lab, sorted."""
-    return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
 
 
 def with_searched_values(experiment: Experiment, values: Mapping[str, Sequence[float]]) -> Experiment:
@@ -209,10 +184,6 @@ def experiment_yaml(experiment: Experiment) -> str:
         for key in REFUSED_WITH_LOCUSTFILE:
             tree["workload"].pop(key, None)
     return dump_tree(tree)
-
-
-def _is_path(name_or_path: str) -> bool:
-    return "/" in name_or_path or name_or_path.endswith((".yaml", ".yml"))
 
 
 def _validated(
@@ -259,12 +230,13 @@ def catalogue() -> tuple[Experiment, ...]:
     experiment, or for a cycle of `after`.
     """
     found = {name: load_experiment(name) for name in experiment_names()}
-    ordered: dict[str, Experiment] = {}
-    for chapter in CHAPTERS:
-        for name, experiment in found.items():
-            if experiment.teaching is not None and experiment.teaching.chapter == chapter:
-                _add(name, chapter, found, ordered, ())
-    return (*ordered.values(), *(one for name, one in found.items() if name not in ordered))
+    places = {name: place_of(one.teaching) for name, one in found.items()}
+    return tuple(found[name] for name in lesson_order(places))
+
+
+def place_of(teaching: Teaching | None) -> Place | None:
+    """Return where a lesson stands among the others."""
+    return None if teaching is None else Place(teaching.chapter, teaching.after)
 
 
 def command_of(experiment: ExperimentModel) -> str:
@@ -272,30 +244,3 @@ def command_of(experiment: ExperimentModel) -> str:
     arms = experiment.arms.values()
     contained = any(kind_of(event.do).needs_containers for arm in arms for event in experiment.events_of(arm))
     return f"{PROGRAM} {experiment.name}" + (" --testbed docker" if contained else "")
-
-
-def _add(
-    name: str,
-    chapter: str,
-    found: dict[str, Experiment],
-    ordered: dict[str, Experiment],
-    path: Sequence[str],
-) -> None:
-    """Append the experiment to `ordered`, after the experiments of its chapter that come before it.
-
-    path: the experiments whose `after` led to this one.
-    """
-    if name in path:
-        raise UserError(f"experiments/{name}.yaml: teaching.after: leads back to {name} by {path[-1]}")
-    teaching = found[name].teaching
-    if name in ordered or teaching is None:
-        return
-    if teaching.after is not None:
-        if teaching.after not in found:
-            raise UserError(
-                f"experiments/{name}.yaml: teaching.after: '{teaching.after}': there is no such experiment"
-            )
-        before = found[teaching.after].teaching
-        if before is not None and before.chapter == chapter:
-            _add(teaching.after, chapter, found, ordered, (*path, name))
-    ordered[name] = found[name]

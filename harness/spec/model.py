@@ -30,6 +30,7 @@ from harness.fields import (
 from harness.metrics.metric import SHOWN_UNITS
 from harness.metrics.registry import METRICS
 from harness.spec.arm import OWN_WORKLOAD, Arm, Variant, variants_of
+from harness.spec.heads import Chapter
 from harness.spec.own_service import OwnService
 from harness.spec.rate import Bursts, RateOverTime, first_per_s, mean_per_s, peak_per_s
 from harness.spec.search import Search
@@ -132,41 +133,6 @@ class Replicas(WorkSettings, Count):
         own = self.different.get(name)
         overrides: dict[str, Any] = {} if own is None else own.model_dump(exclude_none=True)
         return self.model_dump(include=set(WorkSettings.model_fields)) | overrides
-
-
-Chapter = Literal["one_connection", "turns", "stickiness", "hashing", "slow_replicas", "change", "overload"]
-
-# Chapter -> heading and introduction, in the order of the lessons: `list`, README, docs/lessons.md, the site.
-CHAPTERS: dict[Chapter, tuple[str, str]] = {
-    "one_connection": (
-        "One connection",
-        "gRPC sends all calls of a channel over one connection. Who then decides where a call goes?",
-    ),
-    "turns": ("Taking turns", "Round robin looks simple. Who takes turns, and how even is the result?"),
-    "stickiness": (
-        "Stickiness",
-        "A sticky balancer keeps a session on one replica. What does that cost, and what is it good for?",
-    ),
-    "hashing": (
-        "Hashing",
-        "A key decides the replica. What do hot keys and changes do to it?",
-    ),
-    "slow_replicas": (
-        "Slow and broken replicas",
-        "One replica is worse than the others. Which policy notices, and which client suffers?",
-    ),
-    "change": (
-        "When replicas come and go",
-        "Something changes while the load goes on: [events.md](events.md). Open `over_time` and the session "
-        "ribbon of each report first.",
-    ),
-    "overload": (
-        "Too few replicas for the load",
-        "Most replicas are busy or fail. What do health checks and retries do then?",
-    ),
-}
-# The lesson for whoever takes only one. It needs no other lesson first.
-BEGIN_WITH = "sticky"
 
 
 class Teaching(Model):

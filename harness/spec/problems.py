@@ -89,7 +89,8 @@ def _problem(detail: Any, schema: Schema, at: Where = ()) -> Problem:
 
 
 def _known(keys: Mapping[str, Any]) -> str:
-    return f"; expected {_alternatives(list(keys))}" if 0 < len(keys) <= 4 else ""
+    """Name all keys where they are few: a longer list would hide the error."""
+    return f"; expected {_alternatives(list(keys))}" if 0 < len(keys) <= 8 else ""
 
 
 def _without_branch(path: Where, schema: Schema) -> Where:

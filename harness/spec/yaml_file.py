@@ -4,8 +4,10 @@ Mappings, lists and scalars of YAML 1.2 are allowed. Anchors, merge keys and tag
 cannot grow in memory beyond its own size, and it cannot create objects.
 """
 
+import re
 import stat
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +26,7 @@ DEPTH_LIMIT = 20  # an experiment nests four deep
 NUMBER_LIMIT_CHARACTERS = 100
 
 Where = tuple[str | int, ...]
+_TOP_KEY = re.compile(r"(?![ \t#]|$)(\w*)")  # begins a line that belongs to no key before it
 _CORE = "tag:yaml.org,2002:"
 
 
@@ -55,7 +58,10 @@ def read_tree(path: Path, label: str, *, stored: bool = False) -> Tree:
     `stored`: a run has stored the file. Control and bidirectional characters, which earlier versions allowed,
     are then no error: their pictures take their places.
     """
-    text = _read_text(path, label)
+    return _tree(_read_text(path, label), label, stored=stored)
+
+
+def _tree(text: str, label: str, *, stored: bool) -> Tree:
     try:
         node = _composed(text)
     except MarkedYAMLError as error:
@@ -72,6 +78,21 @@ def read_tree(path: Path, label: str, *, stored: bool = False) -> Tree:
         )
     lines: dict[Where, int] = {(): _line(node)}
     return Tree(_Builder(label, lines, stored).mapping(node, ()), lines)
+
+
+def read_keys(path: Path, label: str, keys: Collection[str]) -> dict[str, Any]:
+    """Return some keys of the mapping in a YAML file, without parsing the rest, which may have mistakes.
+
+    Keys are missing that the file lacks, or writes in another way than at the begin of a line and without
+    quotes. Raises UserError as read_tree does.
+    """
+    kept, shown = False, []
+    for line in _read_text(path, label).split("\n"):
+        if found := _TOP_KEY.match(line):
+            kept = found[1] in keys
+        shown.append(line if kept else "")  # empty lines keep the numbers of the others
+    text = "\n".join(shown)
+    return _tree(text, label, stored=False).value if text.strip() else {}
 
 
 @lru_cache(maxsize=64)
@@ -129,6 +150,8 @@ class _Builder:
     def _key(self, node: Node, parent: Where) -> str:
         if isinstance(node, ScalarNode) and node.anchor is None:
             key = self._scalar(node, parent)
+            if isinstance(key, str) and "\n" in key:
+                raise self._error(node, f"key {key!r} has a line break; expected a name on one line")
             if isinstance(key, str):
                 return key
         raise self._error(node, "a key is not plain text; expected a name (put it in quotes if it is one)")

@@ -16,6 +16,7 @@ from harness.events.schedule import new_replicas
 from harness.fields import connection_prefix, proxy_names
 from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.render import EnvoyFiles, named_hosts, render, write_endpoints
+from harness.spec.zones import replicas_of_node
 from harness.testbed.base import REPLICAS_NAME, LiveCell
 from harness.testbed.cell_context import CellContext
 
@@ -73,7 +74,8 @@ class CellFleet(Fleet):
 
     def _all_healthy(self, node: str) -> bool:
         health = self.live.admins[node].endpoint_health()
-        return len(health) == len(self.live.replicas) and all(health.values())
+        known = replicas_of_node(self.context.plan.arm, self.live.replicas, node)
+        return len(health) == len(known) and all(health.values())
 
     def start(self, name: str) -> None:
         self.context.ready_file(name).unlink(missing_ok=True)
@@ -96,7 +98,7 @@ class CellFleet(Fleet):
 
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
         for node in self._nodes:
-            write_endpoints(self.files_of(node), endpoints, self.context.plan.arm)
+            write_endpoints(self.files_of(node), endpoints, self.context.plan.arm, node)
         if self._name_server is not None and not self._nodes:
             self._name_server.publish(named_hosts(endpoints))
         if self._control_plane is not None:

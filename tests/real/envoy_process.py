@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.events.context import Endpoint
+from harness.fields import PROXY
 from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.render import ANY_ADDRESS, EnvoyFiles, envoy_program, render, write_endpoints
 from harness.proxy.tls import TlsFiles
@@ -50,12 +51,13 @@ def start_envoy_process(
     addresses: Mapping[str, str],
     tls: TlsFiles | None = None,
     listen: str = ANY_ADDRESS,
+    node: str = PROXY,
 ) -> EnvoyProcess:
-    """Start Envoy for `arm` with replicas (name -> "host:port"); return when its admin interface answers."""
+    """Start a node of `arm` with replicas (name -> "host:port"); return when its admin interface answers."""
     files = EnvoyFiles(folder / "envoy", folder / "access.log")
     files.folder.mkdir(parents=True, exist_ok=True)
     files.admin_address.unlink(missing_ok=True)
-    write_endpoints(files, endpoints_of(addresses), arm)
+    write_endpoints(files, endpoints_of(addresses), arm, node)
     files.config.write_text(render(arm, files, tls, listen))
     command = [
         *(envoy_program(), "--config-path", str(files.config), "--disable-hot-restart"),

@@ -36,6 +36,22 @@ def test_each_node_is_even_and_knows_nothing_of_the_others(rule: str, spread: bo
     assert len(nodes_of_channels) == 40, "a connection stays with its node"
 
 
+@pytest.mark.parametrize("rule", ["round_robin", "random", "least_request", "full_scan"])
+def test_a_node_sends_to_its_own_zone_alone(rule: str) -> None:
+    """One replica in one zone, three in the other, and nodes that have half of the calls each."""
+    calls = poisson(CALLS, 1e6, 0.0, clients=40, work_ns=np.full(CALLS, 10**13))
+    policy = Policy("proxy", rule)  # type: ignore[arg-type]
+    zones = (0, 1, 1, 1)
+    found = simulate(fleet(4, policy, slots=10_000, nodes=2, spread=True, zones=zones, **STAYS), calls)
+    counts = np.zeros((2, 4), int)
+    np.add.at(counts, (found.node[found.attempts.call], found.attempts.replica), 1)
+    assert (counts[0, 1:] == 0).all()
+    assert counts[1, 0] == 0
+    assert counts.sum() == CALLS
+    if rule in ("round_robin", "full_scan"):
+        assert counts[1, 1:].max() - counts[1, 1:].min() <= 1
+
+
 def test_least_request_of_many_nodes_waits_nearly_as_long_as_a_random_pick() -> None:
     """68 % busy. One node joins the shortest queue; each of very many sees no requests but its own."""
     calls = poisson(60_000, 68 * 8, 0.0, clients=4000, work_ns=np.full(60_000, 10 * MS), seed=3)

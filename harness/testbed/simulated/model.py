@@ -12,6 +12,7 @@ from harness.fields import PROXIED
 from harness.plan.cells import CellPlan
 from harness.policies.registry import options_of, traits_of
 from harness.spec.experiment import Experiment
+from harness.spec.zones import zone_of
 from harness.testbed.simulated.codes import CODES
 from harness.testbed.simulated.proxy import keeps_draining, proxy_of
 from harness.testbed.simulated.timeline import Happening, happenings_of
@@ -50,6 +51,7 @@ def system_of(experiment: Experiment, plan: CellPlan) -> System:
         workers=arm.proxy_workers,
         nodes=arm.proxies,
         spread=arm.proxy_use == "spread",
+        zones=_zones(experiment, plan),
         stream_limit=MAX_STREAMS if arm.route == "envoy" else 0,
         deadline_ns=round(plan.workload.deadline_ms * 1e6),
         seed=int.from_bytes(seed[:6]),
@@ -65,6 +67,15 @@ def replica_names(experiment: Experiment, plan: CellPlan) -> list[str]:
     """Return the names of all replicas of a cell, with those that join later."""
     count = experiment.replicas.count + new_replicas(plan.events)
     return [f"replica-{number}" for number in range(count)]
+
+
+def _zones(experiment: Experiment, plan: CellPlan) -> tuple[int, ...]:
+    """Return the number of each replica's zone; () where nodes send to all zones."""
+    arm = plan.arm
+    if arm.cross_zone:
+        return ()
+    numbers = {zone: number for number, zone in enumerate(arm.zones)}
+    return tuple(numbers[zone] for zone in zone_of(arm, replica_names(experiment, plan)).values())
 
 
 def happenings(experiment: Experiment, plan: CellPlan, replicas: Sequence[Replica]) -> list[Happening]:

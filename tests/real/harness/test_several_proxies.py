@@ -57,6 +57,30 @@ def test_every_ledger_and_record_names_the_nodes(start_lab: StartLab, tmp_path: 
     assert spread["count"].max() - spread["count"].min() <= 12, "each client takes the nodes in turn"
 
 
+def test_a_node_with_replicas_of_another_zone_is_refused(tmp_path: Path) -> None:
+    zoned = THREE | {"proxies": 2, "zones": {"a": 1, "b": 2}, "cross_zone": False}
+    experiment = load_experiment(str(experiment_file(tmp_path, arms={"arm": zoned})))
+    plan = plan_cells(experiment)[0]
+    with LocalTestbed(tmp_path / "logs", load=False) as testbed:
+        live = testbed.start_cell(experiment, plan, tmp_path, time.monotonic_ns())
+        confirm_cell(experiment, plan, live)
+        zones = [set(live.admins[node].endpoint_zones().values()) for node in ("envoy-0", "envoy-1")]
+        assert zones == [{"a"}, {"b"}]
+        files = EnvoyFiles.of_cell(tmp_path, plan.arm, "envoy-0")
+        endpoints = {name: Endpoint(address) for name, address in live.replicas.items()}
+        renamed = plan.arm.model_copy(update={"zones": {"c": 1, "b": 2}})
+        everything = plan.arm.model_copy(update={"cross_zone": True})
+        for arm, wrong in ((renamed, "endpoints' zones"), (everything, "endpoints")):
+            write_endpoints(files, endpoints, arm, "envoy-0")
+            count = 1 if arm is renamed else 3
+            while len(live.admins["envoy-0"].endpoint_health()) != count or (
+                set(live.admins["envoy-0"].endpoint_zones().values()) == {"a"}
+            ):
+                time.sleep(0.01)
+            with pytest.raises(LabError, match=rf"^envoy-0: .* is not as planned: {wrong}: planned"):
+                confirm_cell(experiment, plan, live)
+
+
 def test_a_node_with_other_endpoints_is_refused_by_its_name(tmp_path: Path) -> None:
     experiment = load_experiment(str(experiment_file(tmp_path, arms={"arm": THREE})))
     plan = plan_cells(experiment)[0]

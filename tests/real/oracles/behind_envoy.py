@@ -16,10 +16,12 @@ from envoy_process import EnvoyProcess, endpoints_of, start_envoy_process
 from replica_process import Server
 
 from harness.events.context import Endpoint
+from harness.fields import PROXY
 from harness.proxy.admin import confirm_envoy
 from harness.proxy.render import write_endpoints
 from harness.record.access_log import scan_access_log
 from harness.spec.arm import Arm
+from harness.spec.zones import replicas_of_node
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
@@ -89,13 +91,14 @@ class Answer(NamedTuple):
 StartBalanced = Callable[..., Balanced]
 
 
-def start_balanced(folder: Path, arm: Arm, servers: dict[str, Server]) -> Balanced:
-    """Start Envoy for `arm`; return when all replicas are healthy and its configuration is confirmed."""
+def start_balanced(folder: Path, arm: Arm, servers: dict[str, Server], node: str = PROXY) -> Balanced:
+    """Start a node of `arm`; return when its replicas are healthy and its configuration is confirmed."""
     addresses = {name: server.address for name, server in servers.items()}
-    envoy = start_envoy_process(folder, arm, addresses)
+    envoy = start_envoy_process(folder, arm, addresses, node=node)
+    known = replicas_of_node(arm, servers, node)
     try:
-        envoy.await_true(lambda: list(envoy.admin.endpoint_health().values()) == [True] * len(servers))
-        confirm_envoy(envoy.admin, envoy.files.config, addresses, arm)
+        envoy.await_true(lambda: list(envoy.admin.endpoint_health().values()) == [True] * len(known))
+        confirm_envoy(envoy.admin, envoy.files.config, addresses, arm, node)
         return Balanced(envoy, envoy.admin.listener_address(), servers, arm)
     except BaseException:
         envoy.stop()

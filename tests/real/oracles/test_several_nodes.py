@@ -12,6 +12,7 @@ from behind_envoy import Answer, Balanced, calls, connection, on_one_connection,
 from envoy_process import arm_of
 from replica_process import StartReplica
 
+from harness.fields import proxy_names
 from services import video_service_pb2 as pb
 
 REPLICAS = ("replica-0", "replica-1", "replica-2")
@@ -23,12 +24,15 @@ def nodes(tmp_path: Path, start_replica: StartReplica) -> Iterator[StartNodes]:
     """Starts three replicas and nodes with one policy over them, and returns the nodes' addresses."""
     started: list[Balanced] = []
 
-    def start(count: int, policy: str, options: Mapping[str, object] | None = None) -> list[str]:
+    def start(
+        count: int, policy: str, options: Mapping[str, object] | None = None, **settings: object
+    ) -> list[str]:
         servers = {name: start_replica("--slots", "1000") for name in REPLICAS}
-        for number in range(count):
-            folder = tmp_path / f"node-{number}"
+        arm = arm_of("envoy", policy, options, proxies=count, **settings)
+        for node in proxy_names(count):
+            folder = tmp_path / node
             folder.mkdir()
-            started.append(start_balanced(folder, arm_of("envoy", policy, options), servers))
+            started.append(start_balanced(folder, arm, servers, node))
         return [one.address for one in started]
 
     yield start
@@ -57,6 +61,18 @@ def test_round_robin_is_even_for_each_node(nodes: StartNodes) -> None:
     # Each node is at most one call off, so three nodes are at most three calls off.
     counts = Counter(answer.replica for answer in answers)
     assert max(counts.values()) - min(counts.values()) <= 3
+
+
+@pytest.mark.parametrize("cross_zone", [True, False])
+def test_without_cross_zone_a_node_sends_to_its_own_zone_alone(nodes: StartNodes, cross_zone: bool) -> None:
+    addresses = nodes(2, "round_robin", zones={"a": 1, "b": 2}, cross_zone=cross_zone)
+    answers = over_nodes(addresses, 30)
+    of_a, of_b = (Counter(answer.replica for answer in answers[place::2]) for place in range(2))
+    if cross_zone:  # exact: each node takes turns of all three
+        assert of_a == of_b == dict.fromkeys(REPLICAS, 10)
+    else:  # exact: the one replica of its zone has half of all calls, and the other two share the other half
+        assert of_a == {"replica-0": 30}
+        assert of_b == {"replica-1": 15, "replica-2": 15}
 
 
 def test_a_sticky_cookie_of_one_node_is_honoured_by_another(nodes: StartNodes) -> None:

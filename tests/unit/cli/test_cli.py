@@ -102,7 +102,7 @@ def test_debug_adds_a_traceback_wherever_it_stands(lab_here: LabHere) -> None:
 def test_an_unexpected_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("harness.cli.main.catalogue", lambda: 1 // 0)
+    monkeypatch.setattr("harness.cli.main.heads", lambda: 1 // 0)
     assert main(["list"]) == 4
     told = capsys.readouterr().err
     assert told.startswith(
@@ -115,7 +115,7 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def interrupted() -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.main.catalogue", interrupted)
+    monkeypatch.setattr("harness.cli.main.heads", interrupted)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == ""
 
@@ -160,6 +160,6 @@ def test_what_is_no_exception_is_no_verdict_either(
     def panics() -> list[str]:
         raise PanicError("at once")
 
-    monkeypatch.setattr("harness.cli.main.catalogue", panics)
+    monkeypatch.setattr("harness.cli.main.heads", panics)
     assert main(["list"]) == 4
     assert capsys.readouterr().err.startswith("error: unexpected PanicError: at once; ")

@@ -17,7 +17,9 @@ from harness.metrics.ranges import (
 from harness.metrics.registry import CAPACITY, METRICS
 
 PLAIN = Planned(replicas=3)
-RICH = Planned(replicas=8, events=6, streams=True, cache=True, target_groups=True, rate_changes=True)
+RICH = Planned(
+    replicas=8, events=6, streams=True, cache=True, target_groups=True, zones=True, rate_changes=True
+)
 
 
 @pytest.mark.parametrize(

@@ -139,3 +139,9 @@ def test_verdicts_are_counted_in_words():
     assert counts_in_words(["held", "refuted", "held"]) == "2 held, 1 refuted"
     assert counts_in_words(["not judged"]) == "1 not judged"
     assert counts_in_words([]) == "none"
+
+
+def test_the_set_up_names_zones() -> None:
+    (told,) = [text for text in setup_in_words(load_experiment("zones_off"), ours=True) if "zones" in text]
+    assert told.endswith("There are arms in which a node sends to its own zone only.")
+    assert not any("zone" in text for text in setup_in_words(load_experiment("many_balancers"), ours=True))

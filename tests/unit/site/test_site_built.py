@@ -20,7 +20,7 @@ from harness.report.finding import finding_of
 from harness.site.build import Site, build_site
 from harness.site.run_facts import read_facts
 from harness.spec.experiment import catalogue, command_of
-from harness.spec.model import CHAPTERS
+from harness.spec.heads import CHAPTERS
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
 pytestmark = pytest.mark.whole_run

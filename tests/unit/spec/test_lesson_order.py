@@ -7,7 +7,7 @@ from harness.errors import UserError
 from harness.paths import EXPERIMENTS
 from harness.spec import experiment as module
 from harness.spec.experiment import catalogue, experiment_names, load_experiment
-from harness.spec.model import BEGIN_WITH, CHAPTERS
+from harness.spec.heads import BEGIN_WITH, CHAPTERS
 
 
 def test_every_experiment_is_there_once() -> None:

@@ -45,6 +45,7 @@ ENVOY = {"route": "envoy", "policy": "round_robin"}
 DIRECT = {"route": "direct", "policy": "round_robin"}
 XDS = {"route": "xds", "policy": "round_robin"}
 STICKY = {"route": "envoy", "policy": "sticky"}
+ZONED = ENVOY | {"proxies": 2, "zones": {"a": 1, "b": 3}}
 STREAMS = {"calls": {"GetVideo": 1}}
 
 NOTHING = [
@@ -56,6 +57,9 @@ NOTHING = [
     (DIRECT | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'direct' has no proxy"),
     (XDS | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'xds' has no proxy"),
     (DIRECT | {"proxies": 2}, "proxies: 2 changes nothing: route 'direct' has no proxy"),
+    (DIRECT | {"zones": {"a": 1, "b": 3}}, "zones: a mapping changes nothing: route 'direct' has no proxy"),
+    (ENVOY | {"zones": {"a": 4}}, "changes nothing: one zone holds everything; expected two or more"),
+    (ENVOY | {"cross_zone": False}, "cross_zone: false changes nothing: the arm has no zones"),
     (ENVOY | {"proxy_use": "spread"}, "proxy_use: 'spread' changes nothing: the proxy has one node"),
     (
         ENVOY | {"dns_interval_ms": 9},
@@ -95,10 +99,34 @@ def test_what_changes_nothing_is_refused_with_the_reason(
     assert expected in str(caught.value)
 
 
+GROUPS = {"blue": {"replicas": 2, "weight": 1}, "green": {"replicas": 2, "weight": 1}}
+
+
+@pytest.mark.parametrize(
+    ("arm", "expected"),
+    [
+        (
+            {"zones": {"a": 1, "b": 2}},
+            "arms.a.zones: 3 replicas in all; expected as many as there are",
+        ),
+        ({"proxies": 1}, "arms.a.proxies: 1: each of the 2 zones has a node; expected 2 or more"),
+        (
+            {"policy": "target_groups", "options": {"groups": GROUPS}, "cross_zone": False},
+            "arms.a.cross_zone: a zone may have no replica of a target group; expected true",
+        ),
+    ],
+)
+def test_zones_without_replicas_or_nodes_are_refused(load: Load, arm: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(ZONED | arm)
+    assert expected in str(caught.value)
+
+
 def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None:
     load(STICKY | {"cookie_jar": False})
     load(ENVOY | {"proxy_workers": 2})
     load(ENVOY | {"proxies": 2, "proxy_use": "spread", "dns_interval_ms": 9})
+    load(ZONED | {"cross_zone": False})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
     load(DIRECT | {"hedging": {"after_ms": 10, "attempts": 4}})
     load(DIRECT | {"subsetting": {"size": 3, "by": "random"}})

@@ -76,6 +76,7 @@ WRONG = [
         f"F:{W + 2}: workload: unknown key 'ratee_per_s'; did you mean 'rate_per_s'?",
     ),
     ("repeats:", "zzz:", f"F:{R}: unknown key 'zzz'"),
+    ("repeats:", '"two\\nlines":', f"F:{R}: key 'two\\nlines' has a line break; expected a name on one line"),
     (
         "repeats: {min: 3, max: 9}",
         "repeats: {min: 3, max: 9}\nname: x",

@@ -131,6 +131,7 @@ def test_random_bytes(tmp_path: Path, data: bytes) -> None:
 
 @FUZZ
 @given(tree=st.dictionaries(KEYS, TREES, max_size=10))
+@example(tree={"title": {"\n": {"\x1f": None}}})
 def test_random_trees(tmp_path: Path, tree: dict[str, Any]) -> None:
     out = io.StringIO()
     YAML(typ="safe", pure=True).dump(tree, out)
