@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.plan.cells import load_of
 from harness.spec.experiment import Experiment, Replicas, Workload
@@ -10,20 +11,25 @@ from lb.plan import client_rate_per_s
 from services.service_time import client_cost, mean_ms_of_method
 from services.settings import ServiceTime, WorkSettings
 
+if TYPE_CHECKING:
+    import polars as pl
+
+Amount = TypeVar("Amount", float, "pl.Series")
+
 # What one core carries of a whole cell: load, proxy and replicas together. See docs/capacity.md.
 CELL_CALLS_PER_CORE_S = 800.0
 
 
 @dataclass(frozen=True)
 class Law:
-    """The CPU of one process in a cell. See the table of laws on docs/capacity.md."""
+    """The CPU of one process: a + b * calls/s + c * clients. See the table of laws on docs/capacity.md."""
 
     idle_cores: float
     call_us: float
     client_us: float  # for each client and second
 
-    def cores(self, calls_per_s: float, clients: float) -> float:
-        """Return the cores that it uses. `clients`: those with a connection to it."""
+    def cores(self, calls_per_s: Amount, clients: Amount) -> Amount:
+        """Return the cores that it uses. `clients`: those with a connection to it. Numbers, or columns."""
         return self.idle_cores + (self.call_us * calls_per_s + self.client_us * clients) / 1e6
 
 
