@@ -56,7 +56,7 @@ def _cpu(cell: CellFiles, requests: int) -> Figures:
     replicas = [part for part in cores if part.startswith("replica-")]
     return {
         "cpu.clients_us_per_request": each("load"),
-        "cpu.proxy_us_per_request": each(*({"envoy"} & cores.keys())),
+        "cpu.proxy_us_per_request": each(*(part for part in cores if part.startswith("envoy"))),
         "cpu.replicas_us_per_request": each(*replicas),
         "cpu.all_us_per_request": each(*cores),
     }
@@ -176,6 +176,7 @@ def _spread(cell: CellFiles, answered: Sequence[Row]) -> Figures:
             else None
             for n in range(8)
         },
+        "zones.crossed_share": _crossed(cell, answered),
         "per_client.replicas": a.median([len(used) for used in clients.values()]),
         "balance.max_off_fair_requests": _off_fair(counts),
         "balance.max_off_fair_per_client_requests": max(
@@ -183,6 +184,17 @@ def _spread(cell: CellFiles, answered: Sequence[Row]) -> Figures:
         ),
         "balance.round_off_fair_requests": _rounds(answered, names),
     }
+
+
+def _crossed(cell: CellFiles, answered: Sequence[Row]) -> float | None:
+    """Return the share of the requests that crossed zones, by the proxy's ledger."""
+    zones = cell.record.get("zones", {})
+    if not zones or cell.proxy is None or not answered:
+        return None
+    names = {address: name for name, address in cell.record["replicas"].items()}
+    ids = {row["request_id"] for row in answered}
+    logged = [row for row in cell.proxy.to_dicts() if row["request_id"] in ids and row["upstream"]]
+    return sum(zones[row["proxy"]] != zones[names[row["upstream"]]] for row in logged) / len(answered)
 
 
 def _off_fair(counts: Sequence[int]) -> float:

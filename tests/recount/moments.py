@@ -44,6 +44,8 @@ def with_moments(cell: CellFiles) -> pl.DataFrame:
         )
         table = table.join(last, on="request_id", how="left")
     if cell.proxy is not None:
+        # Each node of a proxy numbers its connections from the beginning.
+        numbers = ["proxy", "connection"] if "proxy" in cell.proxy.columns else ["connection"]
         proxy = (
             cell.proxy.filter(pl.col("request_id").is_not_null())
             .with_columns((pl.col("start_unix_ns") - cell.record["epoch_unix_ns"]).alias("proxy_ns"))
@@ -61,7 +63,7 @@ def with_moments(cell: CellFiles) -> pl.DataFrame:
                 pl.col("proxy_ns").first(),
                 pl.col("proxied_ns").last(),
                 pl.col("grpc").last(),
-                pl.col("connection").first().alias("proxy_connection"),
+                pl.struct(numbers).first().alias("proxy_connection"),
             )
         )
         table = table.join(proxy, on="request_id", how="left")

@@ -47,7 +47,7 @@ def test_the_external_testbed_refuses_events() -> None:
     ("testbed", "refused"),
     [
         ("local", {"partition"}),
-        ("docker", {"rolling_deploy", "proxyless", "sticky_without_proxy", "many_balancers"}),
+        ("docker", {"rolling_deploy", "proxyless", "sticky_without_proxy", "many_balancers", "zones_off"}),
     ],
     ids=["local", "docker"],
 )
