@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.settings import Code as Code
+from services.settings import Method as Method
 from services.settings import SlowFactor as SlowFactor
 
 Route = Literal["envoy", "envoy-l4", "direct", "xds"]
 PROXIED: tuple[Route, ...] = ("envoy", "envoy-l4")  # routes that have a proxy
 PROXY = "envoy"  # the name of the proxy; of several nodes, each has a number behind it
 Status = Literal["completed", "interrupted", "failed"]  # how a run, or a cell of it, ended
-Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
 
 
 def proxy_names(nodes: int) -> list[str]:

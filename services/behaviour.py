@@ -9,11 +9,12 @@ from services.draws import Draws
 from services.errors import RpcStatusError
 from services.load_report import LoadMeter, fixed_report
 from services.load_shedding import LoadShedding, TimeLeft
-from services.service_time import Sleeper, burn, draw_ns
+from services.service_time import draw_ns
 from services.session_cache import SessionCache
 from services.settings import LoadReport, ReplicaSettings
 from services.settings import SessionCache as CacheSettings
 from services.slots import Slots
+from services.spending import Sleeper, burn
 
 _NO_ERRORS = ("OK", "CANCELLED")  # a call that its caller cancelled is not the replica's error
 
@@ -112,7 +113,8 @@ class Behaviour:
             factor *= settings.cache.hit_factor
         work_ns = call.recorded_work_ns()
         if work_ns is None:
-            work_ns = draw_ns(settings.service_time_ms, self._draws.service(call))
+            time_ms, draw = settings.service_time_ms, self._draws.service(call)
+            work_ns = draw_ns(time_ms, draw, client=call.client(), method=call.method)
         duration_ns = round(work_ns * factor)
         if settings.service_time_ms.burn_cpu:
             await burn(duration_ns)

@@ -55,6 +55,12 @@ class Call:
                 return str(value)
         return ""
 
+    def client(self) -> int | None:
+        """Return the number of the lab's client that calls, the first part of `x-lab-session`, or None."""
+        number = self.session().partition(".")[0]
+        is_number = number.isascii() and number.isdigit() and len(number) <= _INT64_DIGITS
+        return int(number) if is_number else None
+
     def recorded_work_ns(self) -> int | None:
         """Return the service time that a call of the lab's load asks for (`x-lab-work-ns`); None without one.
 

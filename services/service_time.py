@@ -1,12 +1,14 @@
-"""Service times: distributions with a mean, and ways to spend the time."""
+"""Service times: distributions with a mean, and who costs more than others. Pure: nothing here waits."""
 
-import asyncio
+import functools
 import math
-import time
+from collections.abc import Mapping
+from fractions import Fraction
 from statistics import NormalDist
 from typing import Any
 
-from services.settings import ServiceTime
+from services.settings import DearRequests, ServiceTime
+from services.uniform import uniform
 
 LOGNORMAL_SIGMA = 1.0  # standard deviation of the logarithm; the coefficient of variation is 1.31
 # A bounded Pareto distribution: the longest time is PARETO_RANGE times the shortest. The coefficient of
@@ -14,17 +16,18 @@ LOGNORMAL_SIGMA = 1.0  # standard deviation of the logarithm; the coefficient of
 PARETO_SHAPE, PARETO_RANGE = 1.5, 1000.0
 _NORMAL = NormalDist()
 
-_TICK_NS = 1_000_000  # uvloop's timers count whole milliseconds (libuv's uv_timer)
-_SLICE_NS = 500_000
 
-
-def draw_ns(service_time: ServiceTime, draw: float) -> int:
+def draw_ns(
+    service_time: ServiceTime, draw: float, *, client: int | None = None, method: str = "AddVideo"
+) -> int:
     """Return the service time, in nanoseconds, that belongs to a draw which is uniform in (0, 1).
+
+    client: number of the client that calls; None: not one of the lab's.
 
     It is the distribution's quantile (inverse transform sampling), so a larger draw means a longer time in
     every distribution: arms whose replicas differ serve the same requests as the long ones.
     """
-    mean_ms, draw = _kind(service_time, draw)
+    mean_ms, draw = _kind(service_time, draw, client, method)
     if mean_ms == 0:
         return 0
     if service_time.distribution == "exponential":
@@ -52,51 +55,53 @@ def pareto(mean: float, draw: Any) -> Any:
     return mean / of_unit * (1 - draw * below) ** (-1 / PARETO_SHAPE)
 
 
-def _kind(service_time: ServiceTime, draw: float) -> tuple[float, float]:
-    """Return the mean service time (ms) of the request's kind, and a draw that is uniform in (0, 1) again.
+def mean_ms_of_method(service_time: ServiceTime, method: str) -> float:
+    """Return the mean service time of a method, milliseconds, over its dear and its other requests."""
+    means: Mapping[Any, float] = service_time.methods
+    return means.get(method, service_time.mean)
 
-    The highest draws belong to dear requests.
+
+def client_cost(service_time: ServiceTime, client: int | None) -> float:
+    """Return the mean cost of a client's requests / the mean cost of all clients' requests.
+
+    That is 1 where clients are alike. client: its number; None: not one of the lab's, so it is not dear.
     """
     dear = service_time.dear
-    if dear is None:
-        return service_time.mean, draw
-    cheap_ms = service_time.mean / (1 + dear.share * (dear.factor - 1))
+    if dear is None or dear.by != "client":
+        return 1.0
+    own = dear.factor if client is not None and is_dear(client, dear.share) else 1.0
+    return own / (1 + dear.share * (dear.factor - 1))
+
+
+@functools.lru_cache(maxsize=100_000)
+def is_dear(client: int, share: float) -> bool:
+    """Return whether a client is dear: one of every 1 / share clients with successive numbers.
+
+    Which one follows from a hash of the numbers, so replicas, simulator and predictions agree.
+    """
+    # The decimal number in the file: as a binary fraction, 1 / 0.05 is a little less than 20.
+    exact = Fraction(str(share))
+    group = math.floor(client * exact)
+    first, end = math.ceil(group / exact), math.ceil((group + 1) / exact)
+    return client - first == int(uniform(f"dear/{share}/{group}") * (end - first))
+
+
+def dear_clients(dear: DearRequests, clients: int) -> list[int]:
+    """Return the numbers of the dear clients of so many, with the smallest first."""
+    return [client for client in range(clients) if is_dear(client, dear.share)]
+
+
+def _kind(service_time: ServiceTime, draw: float, client: int | None, method: str) -> tuple[float, float]:
+    """Return the mean service time (ms) of the request's kind, and a draw that is uniform in (0, 1) again.
+
+    Where single requests are dear, the highest draws belong to them.
+    """
+    dear, mean_ms = service_time.dear, mean_ms_of_method(service_time, method)
+    if dear is None or dear.by == "client":
+        return mean_ms * client_cost(service_time, client), draw
+    cheap_ms = mean_ms / (1 + dear.share * (dear.factor - 1))
     cheap_share = 1 - dear.share
     if draw < cheap_share:
         return cheap_ms, draw / cheap_share
     # The number of bits is finite: the draw must stay above 0 and below 1.
     return dear.factor * cheap_ms, min(max((draw - cheap_share) / dear.share, 2**-53), 1 - 2**-53)
-
-
-class Sleeper:
-    """Sleeps with a correct mean, although the event loop's timers count whole milliseconds.
-
-    The error of one sleep, up to a millisecond, is corrected in the next one. So the mean of many sleeps is
-    right. A single one may be up to two milliseconds short: by its own error and by that of the one before.
-    """
-
-    def __init__(self) -> None:
-        self._owed_ns = 0
-
-    async def sleep(self, duration_ns: int) -> None:
-        """Sleep for `duration_ns`, in the mean."""
-        started_ns = time.monotonic_ns()
-        wanted_ns = duration_ns + self._owed_ns
-        self._owed_ns = 0
-        ticks = round(wanted_ns / _TICK_NS)
-        if ticks > 0:
-            await asyncio.sleep(ticks * _TICK_NS / 1e9)
-        missed_ns = wanted_ns - (time.monotonic_ns() - started_ns)
-        self._owed_ns = max(-_TICK_NS, min(_TICK_NS, self._owed_ns + missed_ns))
-
-
-async def burn(duration_ns: int) -> None:
-    """Use `duration_ns` of this thread's CPU time, in slices between which the event loop runs."""
-    left_ns = duration_ns
-    while left_ns > 0:
-        started_ns = time.thread_time_ns()
-        until_ns = started_ns + min(left_ns, _SLICE_NS)
-        while time.thread_time_ns() < until_ns:
-            pass
-        left_ns -= time.thread_time_ns() - started_ns
-        await asyncio.sleep(0)

@@ -28,6 +28,7 @@ Code = Literal[
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ]
+Method = Literal["AddVideo", "ListVideos", "GetVideos", "GetVideo"]
 Distribution = Literal["constant", "exponential", "lognormal", "pareto"]
 Server = Literal["asyncio", "threads", "threads_own_health"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,7 +47,17 @@ class SettingsModel(BaseModel):
 class DearRequests(SettingsModel):
     """Some requests cost far more than the others."""
 
-    share: float = Field(gt=0, le=0.99, description="share of the requests that are dear, drawn one by one")
+    by: Literal["request", "client"] = Field(
+        default="request",
+        description="what makes a request dear. request (default): requests are drawn one by one; client: "
+        "clients are dear, and all of their requests are",
+    )
+    share: float = Field(
+        gt=0,
+        le=0.99,
+        description="share of the requests that are dear, or of the clients; of every 1 / share clients one "
+        "is dear, which one follows from their numbers alone",
+    )
     factor: float = Field(gt=1, le=1000, description="mean service time of dear requests / of the others")
 
 
@@ -60,10 +71,15 @@ class ServiceTime(SettingsModel):
     mean: float = Field(
         ge=0, le=60_000, description="mean service time, milliseconds; 0: requests take no time"
     )
+    methods: dict[Method, Annotated[float, Field(ge=0, le=60_000)]] = Field(
+        default={},
+        description="mean service time of single methods, milliseconds, as {ListVideos: 40}; of GetVideo it "
+        "is that of each message (default: all have the same `mean`)",
+    )
     dear: DearRequests | None = Field(
         default=None,
-        description="requests that cost more than the others: `mean` is that of all, `distribution` that of "
-        "either kind (default: none)",
+        description="requests that cost more than the others: `mean` (or that of the method) is the mean of "
+        "all, `distribution` that of either kind (default: none)",
     )
     burn_cpu: bool = Field(
         default=False, description="burn CPU for the service time instead of sleeping (default false)"

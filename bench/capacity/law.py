@@ -1,34 +1,18 @@
 """The law of growth: cores of one process = a + b * calls/s + c * clients, fitted to measured points."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
+
+from harness.plan.capacity import Law
 
 MAX_LAG_MS, MIN_SENT_SHARE = 50.0, 0.99
 ROUNDS_OF_FIT = 10
 MIN_CORES = 1e-4  # limits the weight of a point
 
 
-@dataclass(frozen=True)
-class Law:
-    """idle_cores: a; us_per_call: b; us_per_client: c, CPU microseconds a second for each client.
-
-    c is 0 if all points have the same number of clients. Their cost is then part of a.
-    """
-
-    idle_cores: float
-    us_per_call: float
-    us_per_client: float
-
-    def cores(self, uses: pl.DataFrame) -> pl.Series:
-        """Return the cores that the law predicts for each row of calls_per_s and clients."""
-        growth = self.us_per_call * uses["calls_per_s"] + self.us_per_client * uses["clients"]
-        return self.idle_cores + growth / 1e6
-
-    def residuals(self, uses: pl.DataFrame) -> pl.Series:
-        """Return how far each row is from the law, relative to the law: 0.1 is 10 % above it."""
-        return uses["cores"] / self.cores(uses) - 1
+def residuals(law: Law, uses: pl.DataFrame) -> pl.Series:
+    """Return how far the cores of each row are from the law, relative to the law: 0.1 is 10 % above it."""
+    return uses["cores"] / law.cores(uses["calls_per_s"], uses["clients"]) - 1
 
 
 def kept() -> pl.Expr:
@@ -60,7 +44,10 @@ def uses(points: pl.DataFrame, kind: str, *, alone: bool) -> pl.DataFrame:
 
 
 def fit(found: pl.DataFrame) -> Law:
-    """Fit by least squares of the relative errors: 10 % has the same weight at 100 calls/s and at 10,000."""
+    """Fit by least squares of the relative errors: 10 % has the same weight at 100 calls/s and at 10,000.
+
+    The clients' term is 0 if all points have the same number of clients. The first term then has their cost.
+    """
     clients = found["clients"] * (found["clients"].n_unique() > 1)
     columns = np.column_stack([np.ones(found.height), found["calls_per_s"] / 1e6, clients / 1e6])
     cores = found["cores"].to_numpy()

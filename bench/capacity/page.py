@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bench.capacity.law import fit, kept, uses
+from bench.capacity.law import fit, kept, residuals, uses
 from bench.capacity.plot import draw
 from bench.capacity.points import KINDS, USUAL_CLIENTS, USUAL_RATE_PER_S, read_points
 
@@ -91,7 +91,7 @@ def law(points: pl.DataFrame) -> Rows:
         found = uses(points, kind, alone=alone)
         if found.height:
             fitted, rates = fit(found), found["calls_per_s"].to_numpy()
-            off = fitted.residuals(found).to_numpy()
+            off = residuals(fitted, found).to_numpy()
             name = f"{NAMES[kind]}, {'alone' if alone else 'in a cell'}"
             a, b, c = (format(*term) for term in zip(astuple(fitted), (".3f", ".0f", ".0f"), strict=True))
             spread = f"half within {np.median(abs(off)):.0%}, all {off.min():+.0%} to {off.max():+.0%}"
@@ -116,7 +116,7 @@ def clients(points: pl.DataFrame) -> Rows:
         kib_each, mib = np.polyfit(cells["clients"], cells["mib"], 1) * (1024, 1)
         files_each, files = np.polyfit(cells["clients"], cells["files"], 1)
         in_a_gib = round((1024 - mib) * 1024 / kib_each, -2)
-        on_a_core = round(1e6 / fit(found).us_per_client, -3)
+        on_a_core = round(1e6 / fit(found).client_us, -3)
         counts = (f"{mib:.0f}", f"{kib_each:.0f}", f"{in_a_gib:,.0f}", f"{on_a_core:,.0f}")
         yield NAMES[kind], *counts, f"{files:.0f}", f"{files_each:.1f}"
 

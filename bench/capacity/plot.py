@@ -8,7 +8,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bench.capacity.law import fit, uses
+from bench.capacity.law import fit, residuals, uses
 from bench.capacity.points import KINDS
 from harness.report.plotting import ARM_COLOURS, FAIR, MARKERS, RC, WIDTH_IN
 
@@ -28,11 +28,15 @@ def draw(points: pl.DataFrame, path: Path) -> None:
                 law, rates, colour = fit(found), found["calls_per_s"].to_numpy(), ARM_COLOURS[alone]
                 style = {"linestyle": "", "marker": MARKERS[alone], "color": colour, "markersize": 4}
                 above[number].plot(rates, found["cores"], label=where, **style)
-                below[number].plot(rates, law.residuals(found) * 100, **style)
+                below[number].plot(rates, residuals(law, found) * 100, **style)
                 line = pl.DataFrame({"calls_per_s": np.geomspace(rates.min(), rates.max())})
                 line = line.with_columns(clients=pl.lit(found["clients"].median()))
                 above[number].plot(
-                    line["calls_per_s"], law.cores(line), color=colour, linewidth=1, label=f"law {where}"
+                    line["calls_per_s"],
+                    law.cores(line["calls_per_s"], line["clients"]),
+                    color=colour,
+                    linewidth=1,
+                    label=f"law {where}",
                 )
             above[number].set_title(title)
             below[number].axhline(0, **FAIR)

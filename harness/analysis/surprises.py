@@ -18,7 +18,7 @@ CORE = (
     *("latency_ms.p50", "latency_ms.p99", "queue_ms.p99"),
 )
 LEAST_DIFFERENCE = 1e-6  # relative: less is rounding
-RESOLUTION_MS = 1.0  # of what is measured: replicas sleep to within a millisecond (services/service_time.py)
+RESOLUTION_MS = 1.0  # of what is measured: replicas sleep to within a millisecond (services/spending.py)
 BUSY_SHARE = 0.25  # of the CPU that other programs took: then they are a likely reason
 
 

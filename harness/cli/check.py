@@ -11,7 +11,7 @@ from rich.text import Text
 from harness.cli.outlook import outlook
 from harness.events.schedule import planned_events
 from harness.metrics.metric import MIN_VALUES, percentile_of
-from harness.plan.capacity import AlikeReplicas, Utilisation, alike_replicas, utilisation_of
+from harness.plan.capacity import AlikeReplicas, Utilisation, alike_replicas, mean_ms_of_call, utilisation_of
 from harness.plan.cells import cells_at_least, cells_at_most, load_of, plan_cells
 from harness.plan.search import LEAST_CELLS
 from harness.spec.arm import OWN_WORKLOAD
@@ -23,9 +23,11 @@ from harness.spec.model import Expectation, Replicas, TraceSource
 from harness.spec.search import Search
 from harness.testbed.choice import incompatibility
 from lb.plan import client_rate_per_s
+from services.service_time import dear_clients
 
 WARNING = "warning"  # label of lines about a plan that overloads a replica
 NOTE_WIDTH = 90
+SHOWN_CLIENTS = 5
 
 Lines = list[tuple[str, str]]
 
@@ -197,20 +199,27 @@ def _capacity(experiment: Experiment, work: Workload) -> Lines:
     labels = ("utilisation", *[""] * len(used))
     when = "at the highest rate: " if work.changes else ""
     return [
-        ("replicas", _capacities_in_words(experiment.replicas, groups)),
+        ("replicas", _capacities_in_words(experiment.replicas, groups, work)),
         *zip(labels, (when + _used_in_words(names, one, len(groups)) for names, one in used), strict=False),
         *((WARNING, text) for names, one in used for text in _overloads(names, one, work)),
     ]
 
 
-def _capacities_in_words(replicas: Replicas, groups: Sequence[AlikeReplicas]) -> str:
+def _capacities_in_words(replicas: Replicas, groups: Sequence[AlikeReplicas], work: Workload) -> str:
     time_ms = replicas.service_time_ms
     line = f"{replicas.count} x {replicas.slots} slots, "
     line += (
         f"service time {time_ms.mean:g} ms ({time_ms.distribution})" if time_ms.mean else "no service time"
     )
-    if time_ms.dear is not None:
+    if own := [f"{name} {mean:g} ms" for name, mean in time_ms.methods.items()]:
+        line += f", {', '.join(own)}"
+    if time_ms.dear is not None and time_ms.dear.by == "request":
         line += f", {time_ms.dear.share:.3g} of the requests {time_ms.dear.factor:g} times dearer"
+    elif time_ms.dear is not None:
+        dear = dear_clients(time_ms.dear, work.clients)
+        shown = ", ".join(map(str, dear[:SHOWN_CLIENTS])) + (", ..." if len(dear) > SHOWN_CLIENTS else "")
+        line += f", {time_ms.dear.factor:g} times dearer for {len(dear)} of {work.clients} clients ({shown})"
+        line += f", a call takes {mean_ms_of_call(time_ms, work):.3g} ms on average"
     each = [_calls(group.capacity_per_s) for group in groups]
     if len(groups) > 1:
         of_groups = [f"{_names(group, groups)} {calls}" for group, calls in zip(groups, each, strict=True)]

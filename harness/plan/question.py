@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.errors import UserError, did_you_mean
 from harness.metrics.metric import RANKS
-from harness.plan.capacity import service_times_per_call
+from harness.plan.capacity import mean_ms_of_call
 from harness.spec.experiment import Experiment, Replicas
 from harness.spec.model import TraceSource
 from harness.spec.trace_file import requests_of_trace
@@ -219,7 +219,7 @@ def question_of(experiment: Experiment) -> FleetQuestion:
             f"{experiment.name}: workload.think_time_ms is a closed loop, which has no rate to plan with; "
             "expected workload.rate_per_s"
         )
-    mean_ms = replicas.service_time_ms.mean * service_times_per_call(work)
+    mean_ms = mean_ms_of_call(replicas.service_time_ms, work)
     if not mean_ms:
         raise UserError(
             f"{experiment.name}: replicas.service_time_ms.mean is 0, so no target can be overloaded; "

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from harness.metrics.facts import CellFacts
-from harness.plan.capacity import capacity_per_s
+from harness.plan.capacity import capacity_per_s, differs_by_client
 from harness.report.plotting import UNIT_COLOURS, PlotData, arm_title, from_zero
 
 MAX_REPLICAS = 16  # bars in a panel
@@ -98,6 +98,8 @@ def _capacities(data: PlotData, arm: str, cell: CellFacts) -> dict[str, float]:
     if cell.replica_attempts is None:
         return {}  # the lab cannot read their ledgers: they are the user's own
     experiment = data.experiment
+    if differs_by_client(experiment.replicas.service_time_ms):
+        return {}  # how many requests a replica can serve depends on whose they are
     workload = experiment.workload_of(experiment.variants[arm].arm)
     work = {name: experiment.replicas.work_of(name) for name in cell.replica_requests}
     found = {name: capacity_per_s(settings, workload) for name, settings in work.items()}

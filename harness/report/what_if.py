@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from harness.analysis.validity import is_unspoiled
 from harness.metrics.metric import show
-from harness.plan.capacity import service_times_per_call
+from harness.plan.capacity import mean_ms_of_call
 from harness.plan.question import has_alike_replicas
 from harness.record.machine_costs import MachineCosts, RunCosts, known_costs, with_run
 from harness.record.run_directory import Run
@@ -122,7 +122,7 @@ def _arms(experiment: Experiment, summary: Summary) -> Iterator[dict[str, Any]]:
             continue
         if not set(work.calls) <= _UNARY:
             continue
-        mean_ms = time_ms.mean * service_times_per_call(work)
+        mean_ms = mean_ms_of_call(time_ms, work)
         if not mean_ms or not _usable(measured, FIGURES["max_over_mean"]):
             continue
         settings = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.analysis.moments import UNARY
 from harness.metrics.metric import show
-from harness.plan.capacity import alike_replicas
+from harness.plan.capacity import alike_replicas, differs_by_client
 from harness.record.summary import ArmSummary
 from harness.site.prediction import in_words
 from harness.site.run_facts import RunFacts
@@ -45,6 +45,8 @@ def _utilisation(facts: RunFacts) -> Formula | None:
     experiment = facts.run.experiment
     if any(experiment.events_of(arm) for arm in experiment.arms.values()):
         return None  # the capacity changes while it is measured
+    if differs_by_client(experiment.replicas.service_time_ms):
+        return None  # a share of the requests is not the same share of the work
     lines = []
     for name, arm in facts.compared:
         work = experiment.workload_of(experiment.variants[name].arm)

@@ -13,6 +13,7 @@ from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem
 from harness.spec.rate import RateShape, mean_per_s
 from harness.spec.yaml_file import Where, dotted
+from services.service_time import dear_clients, mean_ms_of_method
 
 PLANNED_REQUESTS_LIMIT = 20_000_000  # what one machine can record and sum up in minutes
 
@@ -29,6 +30,7 @@ def problems_of(experiment: ExperimentModel) -> Iterator[Problem]:
     yield from _rate_problems(experiment)
     yield from _repeat_problems(experiment)
     yield from _replica_problems(experiment)
+    yield from _service_time_problems(experiment)
     for name, arm in experiment.arms.items():
         yield from arm_problems(experiment, name, arm)
         yield from event_problems(_timeline(experiment, name, arm))
@@ -65,7 +67,8 @@ def _planned_requests_of_cell(experiment: ExperimentModel, variant: Variant) -> 
     mean, first = workload.mean_rate_per_s, workload.first_rate_per_s
     if mean is None or first is None:
         think_ms = workload.think_time_ms or 0.0
-        cycle_ms = think_ms + experiment.replicas.service_time_ms.mean
+        time_ms = experiment.replicas.service_time_ms
+        cycle_ms = think_ms + min(mean_ms_of_method(time_ms, name) for name in workload.calls)
         mean = first = workload.clients * 1000 / max(cycle_ms, MIN_CYCLE_MS)
     return first * workload.warm_up_s + mean * workload.duration_s
 
@@ -140,6 +143,29 @@ def _replica_problems(experiment: ExperimentModel) -> Iterator[Problem]:
             yield Problem(
                 (path,), f"{dotted(path)}: there is no such replica; expected {names[0]} to {names[-1]}"
             )
+
+
+def _service_time_problems(experiment: ExperimentModel) -> Iterator[Problem]:
+    """Yield settings of the service time that no call of the workload would meet."""
+    time_ms, place = experiment.replicas.service_time_ms, ("replicas", "service_time_ms")
+    calls = experiment.workload.calls
+    for name in time_ms.methods:
+        if name not in calls:
+            path = (*place, "methods", name)
+            told = (
+                f"{dotted(path)}: the workload has no such calls; expected one of {', '.join(sorted(calls))}"
+            )
+            yield Problem((path,), told)
+    if time_ms.dear is None or time_ms.dear.by != "client":
+        return
+    for clients in sorted({experiment.workload_of(one.arm).clients for one in experiment.variants.values()}):
+        if not dear_clients(time_ms.dear, clients):
+            where = (*place, "dear", "share")
+            told = (
+                f"{dotted(where)}: {time_ms.dear.share:g} makes none of {clients} clients dear; expected at "
+                f"least {1 / clients:.3g}, or more clients"
+            )
+            yield Problem((where,), told)
 
 
 def _name_problems(experiment: ExperimentModel) -> Iterator[Problem]:

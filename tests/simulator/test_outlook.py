@@ -31,6 +31,13 @@ def test_an_arm_that_overloads_a_replica_is_bad_and_the_other_is_not() -> None:
     assert style == PLAIN
 
 
+def test_the_calls_of_dear_clients_overload_a_replica_that_gets_its_share_of_the_calls() -> None:
+    """By number each replica has a quarter of the calls, which is 60 % of what it can serve of mean calls."""
+    lines = lines_of("dear_clients", **{"workload.duration_s": 5})
+    assert lines["sticky"][1] == BAD
+    assert lines["round_robin"][0].endswith("; no replica is overloaded")
+
+
 def test_arms_stand_in_the_files_order_and_what_is_not_modelled_is_named() -> None:
     experiment = load_experiment("streams", SHORT)
     lines = lines_of("streams")

@@ -143,13 +143,15 @@ def test_all_arms_get_the_calls_of_the_plan_with_the_same_service_times(tmp_path
     assert tables[0].equals(tables[1])
 
 
-def test_a_request_takes_as_long_as_a_replica_would_draw(tmp_path: Path) -> None:
-    run = simulated(load_experiment("sticky", {"repeats": 1}), tmp_path)
+@pytest.mark.parametrize("name", ["sticky", "dear_clients"])
+def test_a_request_takes_as_long_as_a_replica_would_draw(name: str, tmp_path: Path) -> None:
+    run = simulated(load_experiment(name, {"repeats": 1}), tmp_path)
     rows = run.cells[0].requests().collect().filter(pl.col("code") == "OK").head(200)
+    assert rows["service_ns"].n_unique() > 1
     draws, service_time = Draws("a replica"), run.experiment.replicas.service_time_ms
-    for request_id, service_ns in rows.select("request_id", "service_ns").iter_rows():
+    for request_id, client, service_ns in rows.select("request_id", "client", "service_ns").iter_rows():
         call = Call(request_id, "AddVideo", "", 0, 1, identity=f"{run.experiment.seed}.1/{request_id}")
-        assert service_ns == draw_ns(service_time, draws.service(call))
+        assert service_ns == draw_ns(service_time, draws.service(call), client=client)
 
 
 def test_a_recorded_request_takes_as_long_as_it_took(tmp_path: Path) -> None:

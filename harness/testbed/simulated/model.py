@@ -182,7 +182,7 @@ def draw_calls(experiment: Experiment, plan: CellPlan) -> DrawnCalls:
     rows.sort()
     measured, planned_ns, client, number, recorded = np.array(rows, dtype=np.int64).reshape(-1, 5).T.copy()
     request_id = client * REQUEST_IDS_PER_CLIENT + number
-    own = _service_times(experiment.replicas.service_time_ms, load.draw, request_id)
+    own = _service_times(experiment.replicas.service_time_ms, load.draw, client, request_id)
     work_ns = np.where(recorded == NOT_RECORDED, own, recorded)
     return DrawnCalls(measured.astype(bool), planned_ns, client, number, work_ns)
 
@@ -291,9 +291,12 @@ def _first_channels(session: Any, channel: Any) -> Any:
     return first
 
 
-def _service_times(service_time: ServiceTime, draw: str, request_ids: Any) -> Any:
+def _service_times(service_time: ServiceTime, draw: str, client: Any, request_id: Any) -> Any:
     """Return the service time of each request in ns, (calls,): what any replica draws for it."""
     import numpy as np
 
-    times = [draw_ns(service_time, uniform(f"{draw}/{one}/service/1")) for one in request_ids.tolist()]
+    times = [
+        draw_ns(service_time, uniform(f"{draw}/{one}/service/1"), client=own)
+        for own, one in zip(client.tolist(), request_id.tolist(), strict=True)
+    ]
     return np.array(times, np.int64)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.metrics.registry import CAPACITY
-from harness.plan.capacity import capacity_per_s
+from harness.plan.capacity import capacity_per_s, relative_costs
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.plan.rate_path import planned_rates
 from harness.record.machine_costs import MachineCosts, known_costs, read_costs
@@ -228,7 +228,10 @@ def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPla
 
     work = plan.workload
     planned = planned_rates(plan.load, work.duration_s)
-    cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), work.duration_s, planned)
+    costs = np.array(relative_costs(experiment.replicas.service_time_ms, work))[calls.client]
+    cell = PredictedCell(
+        calls, simulate(system, calls), len(system.replicas), work.duration_s, planned, costs
+    )
     names = experiment.replicas.names
     most = [capacity_per_s(experiment.replicas.work_of(name), work) for name in names]
     # What a replica has of all requests, it has of those of the peak.

@@ -40,7 +40,8 @@ OK = CODES["OK"]
 class PredictedCell:
     """One simulated cell: its calls, what became of them, and the length of its window.
 
-    planned_per_s: see harness.plan.rate_path.planned_rates.
+    planned_per_s: see harness.plan.rate_path.planned_rates. costs: (calls,) the mean cost of each call's
+    client / that of all; None: clients are alike.
     """
 
     calls: Calls
@@ -48,6 +49,7 @@ class PredictedCell:
     replicas: int
     window_s: float
     planned_per_s: Sequence[float] = ()
+    costs: Any = None
 
     @cached_property
     def measured(self) -> Any:
@@ -74,12 +76,15 @@ class PredictedCell:
         """Requests of the measured window that each replica had to serve, per second.
 
         They count wherever they waited: in the replica, or in a client whose connection was full. A request
-        that was given up counts where it had arrived.
+        that was given up counts where it had arrived. One of a dear client counts for several.
         """
-        attempts = self.outcome.attempts
-        reached = attempts.replica[self.calls.measured[attempts.call]]
-        arrived = np.bincount(reached, minlength=self.replicas)
-        most = np.maximum(arrived, self.replica_requests) / self.window_s
+        attempts, costs = self.outcome.attempts, self.costs
+        costs = np.ones(len(self.calls)) if costs is None else costs
+        mine = self.calls.measured[attempts.call]
+        arrived = np.bincount(attempts.replica[mine], costs[attempts.call[mine]], minlength=self.replicas)
+        replica, own = self.of("replica"), costs[self.measured]
+        answered = np.bincount(replica[replica >= 0], own[replica >= 0], minlength=self.replicas)
+        most = np.maximum(arrived, answered) / self.window_s
         return [float(rate) for rate in most]
 
     @cached_property

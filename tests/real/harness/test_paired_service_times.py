@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from lab_process import Lab, StartLab, experiment_file
 
+from lb.rows import REQUEST_IDS_PER_CLIENT
 from services.draws import uniform
 from services.service_time import draw_ns
 from services.settings import ServiceTime
@@ -18,7 +19,12 @@ ARMS = {
     "threads": {"route": "direct", "policy": "round_robin", "server": "threads"},
 }
 MESSAGES = 3
-SERVICE = {"distribution": "exponential", "mean": 30}
+SERVICE = {
+    "distribution": "exponential",
+    "mean": 30,
+    "methods": {"GetVideo": 20},
+    "dear": {"by": "client", "share": 0.25, "factor": 3},
+}
 EARLY_NS = MESSAGES * 2_000_000  # a sleep makes up for the error of the one before, up to a millisecond
 # Each kind of call works once, GetVideo once a message.
 CALLS = {"AddVideo": 2, "ListVideos": 1, "GetVideos": 1, "GetVideo": 1}
@@ -40,7 +46,8 @@ def drawn_ns(request_id: int, method: str, repeat: int) -> int:
     service_time = ServiceTime.model_validate(SERVICE)
     works = range(1, 1 + (MESSAGES if method == "GetVideo" else 1))
     draws = (uniform(f"1.{repeat}/{request_id}/service/{work}") for work in works)
-    return sum(draw_ns(service_time, draw) for draw in draws)
+    client = request_id // REQUEST_IDS_PER_CLIENT
+    return sum(draw_ns(service_time, draw, client=client, method=method) for draw in draws)
 
 
 def correlation(pairs: pl.DataFrame) -> float:

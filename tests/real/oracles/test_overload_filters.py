@@ -31,8 +31,11 @@ def test_few_requests_are_let_through_while_the_minimum_latency_is_measured(bala
 def test_the_limit_follows_the_latency(balanced: StartBalanced) -> None:
     """Eight slots: with fewer requests in flight slots are idle, with more than thrice as many most wait.
 
-    In the steady state of Envoy's formula, limit = limit * 1.25 minimum / latency + sqrt(limit), where
-    latency = minimum * limit / 8: the limit is 14.
+    Envoy's formula is: next limit = limit * 1.25 minimum / median latency + sqrt(limit). With a latency of
+    minimum * limit / 8 its steady state is 14. But service times are constant, so requests of one replica end
+    together, and latencies are whole multiples of 20 ms. With 8 to 16 in flight the median is one or two of
+    these, so the limit moves up and down. It rises from 16 at most, to 16 * 1.25 + 4 = 24. It falls from 8 at
+    least, to 8 * 1.25 / 2 + sqrt(8) = 7.8. A reading is one moment of that: the tolerance has these two ends.
     """
     limits = {"min_latency_requests": 20}
     live = balanced("round_robin", replica_options=[FOUR_SLOTS] * 2, adaptive_concurrency=limits)

@@ -155,7 +155,13 @@ def test_a_killed_replica_leaves_a_row_for_every_answer(server: Server) -> None:
 def test_lab_control_shows_and_changes_the_behaviour(start_replica: StartReplica) -> None:
     settings = {
         "slots": 3,
-        "service_time_ms": {"distribution": "lognormal", "mean": 2.0, "dear": None, "burn_cpu": False},
+        "service_time_ms": {
+            "distribution": "lognormal",
+            "mean": 2.0,
+            "methods": {},
+            "dear": None,
+            "burn_cpu": False,
+        },
         "slow_factor": 5.0,
         "slow_share": 0.25,
         "fail_share": 0.5,

@@ -6,19 +6,20 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bench.capacity.law import Law, fit, uses
+from bench.capacity.law import fit, residuals, uses
 from bench.capacity.page import carried, filled, full, main, needed
 from bench.capacity.points import planned_points, read_points
+from harness.plan.capacity import Law
 
 ROOT = Path(__file__).resolve().parents[3]
 POINTS = ROOT / "bench" / "capacity" / "points.csv.gz"
-TRUE = Law(idle_cores=0.05, us_per_call=100, us_per_client=20)
+TRUE = Law(idle_cores=0.05, call_us=100, client_us=20)
 
 
 def use(*rows: tuple[float, int, float]) -> pl.DataFrame:
     """Rows of calls/s, clients and a factor by which the cores are above the law."""
     table = pl.DataFrame(rows, schema=["calls_per_s", "clients", "factor"], orient="row")
-    return table.with_columns(cores=TRUE.cores(table) * table["factor"])
+    return table.with_columns(cores=TRUE.cores(table["calls_per_s"], table["clients"]) * table["factor"])
 
 
 def points(*rows: dict[str, Any]) -> pl.DataFrame:
@@ -36,25 +37,25 @@ def test_the_law_that_made_the_points_is_found() -> None:
     found = use(*((rate, clients, 1.0) for rate in (100.0, 400.0, 1200.0) for clients in (6, 24, 384)))
     law = fit(found)
     assert law.idle_cores == pytest.approx(TRUE.idle_cores)
-    assert law.us_per_call == pytest.approx(TRUE.us_per_call)
-    assert law.us_per_client == pytest.approx(TRUE.us_per_client)
-    assert law.residuals(found).to_list() == pytest.approx([0] * found.height, abs=1e-9)
+    assert law.call_us == pytest.approx(TRUE.call_us)
+    assert law.client_us == pytest.approx(TRUE.client_us)
+    assert residuals(law, found).to_list() == pytest.approx([0] * found.height, abs=1e-9)
 
 
 def test_a_residual_is_relative_to_the_law() -> None:
     found = use((100, 6, 1.25), (5000, 6, 0.5))
-    assert TRUE.residuals(found).to_list() == pytest.approx([0.25, -0.5])
+    assert residuals(TRUE, found).to_list() == pytest.approx([0.25, -0.5])
 
 
 def test_clients_that_do_not_vary_are_no_term_of_the_law() -> None:
     law = fit(use(*((rate, 24, 1.0) for rate in (100.0, 400.0, 1200.0))))
-    assert law.us_per_client == 0
-    assert law.idle_cores == pytest.approx(TRUE.idle_cores + 24 * TRUE.us_per_client / 1e6)
+    assert law.client_us == 0
+    assert law.idle_cores == pytest.approx(TRUE.idle_cores + 24 * TRUE.client_us / 1e6)
 
 
 def test_a_small_rate_counts_as_much_as_a_large_one() -> None:
     found = use((100, 6, 1.2), (100, 6, 0.8), (10_000, 6, 1.2), (10_000, 6, 0.8), (1000, 600, 1.0))
-    off = fit(found).residuals(found)
+    off = residuals(fit(found), found)
     assert off[0] == pytest.approx(-off[1], abs=0.02)
     assert off[2] == pytest.approx(-off[3], abs=0.02)
 

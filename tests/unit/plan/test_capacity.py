@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from harness.plan.capacity import LAWS, alike_replicas, capacity_per_s, needed_cores, utilisation_of
 from harness.spec.experiment import Experiment, Workload, load_experiment
-from services.settings import WorkSettings
+from services.service_time import is_dear
+from services.settings import DearRequests, ServiceTime, WorkSettings
 from tests.unit.synthetic import stories
 
 ADD = Workload(clients=1, rate_per_s=1, calls={"AddVideo": 1}, warm_up_s=0, duration_s=1)
@@ -27,6 +28,13 @@ def load(tmp_path: Path) -> Load:
         return load_experiment(str(tmp_path / "one.yaml"))
 
     return loaded
+
+
+DEAR_CLIENTS = {"by": "client", "share": 0.05, "factor": 50.0}
+
+
+def times(**more: object) -> dict[str, object]:
+    return {"service_time_ms": {"distribution": "constant", "mean": 10.0, **more}}
 
 
 def work(**settings: object) -> WorkSettings:
@@ -46,10 +54,44 @@ def work(**settings: object) -> WorkSettings:
         ({"fail_share": 1.0}, ADD, None),
         ({}, MIXED, 100),  # 3 x 1 + 5 service times for four calls
         ({"service_time_ms": {"distribution": "constant", "mean": 0.0}}, ADD, None),
+        (times(methods={"GetVideo": 2.0}), MIXED, 200),  # 3 x 10 ms + 5 x 2 ms for four calls
+        (times(methods={"AddVideo": 40.0}), ADD, 50),
+        (times(dear={"share": 0.05, "factor": 50.0}), ADD, 200),
+        # Of 20 clients one is dear. 200/s is for clients that send alike; see the next test for others.
+        (times(dear=DEAR_CLIENTS), ADD.model_copy(update={"clients": 20}), 200),
     ],
 )
 def test_capacity_by_hand(settings: dict[str, object], workload: Workload, per_s: float | None) -> None:
     assert capacity_per_s(work(**settings), workload) == (None if per_s is None else pytest.approx(per_s))
+
+
+@pytest.mark.parametrize("skew", [0, 1])
+@pytest.mark.parametrize("loop", [{"rate_per_s": 100}, {"rate_per_s": None, "think_time_ms": 5.0}])
+def test_the_calls_of_dear_clients_count_with_their_share_of_the_calls(
+    skew: float, loop: dict[str, object]
+) -> None:
+    workload = ADD.model_copy(update={"clients": 8, "skew": skew, **loop})
+    settings = work(**times(dear={"by": "client", "share": 0.25, "factor": 9.0}))
+    dear = [client for client in range(8) if is_dear(client, 0.25)]
+    assert len(dear) == 2
+    sent = [1 / (client + 1) ** (skew if workload.rate_per_s else 0) for client in range(8)]
+    share = sum(sent[client] for client in dear) / sum(sent)
+    cheap_ms = 10 / 3  # 10 = 0.75 x + 0.25 * 9 x
+    assert capacity_per_s(settings, workload) == pytest.approx(2000 / (cheap_ms * (1 + share * 8)))
+
+
+def test_the_client_with_the_most_work_is_a_dear_one(load: Load) -> None:
+    experiment = load()
+    dear = DearRequests(by="client", share=0.25, factor=9)
+    service_time = ServiceTime(distribution="constant", mean=10, dear=dear)
+    replicas = experiment.replicas.model_copy(update={"service_time_ms": service_time})
+    experiment = experiment.model_copy(update={"replicas": replicas})
+    workload = experiment.workload.model_copy(update={"skew": 0})
+    (group,) = alike_replicas(replicas, workload)
+    used = utilisation_of(group, experiment, workload)
+    assert used is not None
+    assert used.evenly == pytest.approx(0.75)
+    assert used.busiest_client == pytest.approx(3 / 12 * 3)  # one of 12 clients, at three times the mean
 
 
 @given(

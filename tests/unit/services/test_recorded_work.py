@@ -7,7 +7,7 @@ import pytest
 
 from services.behaviour import Behaviour
 from services.call import MAX_WORK_NS, Call
-from services.settings import ReplicaSettings, ServiceTime
+from services.settings import DearRequests, ReplicaSettings, ServiceTime
 
 
 def call(asked: str | None, identity: str = "1.1/7") -> Call:
@@ -30,6 +30,31 @@ def call(asked: str | None, identity: str = "1.1/7") -> Call:
 )
 def test_only_a_number_counts(asked: str | None, work_ns: int | None) -> None:
     assert call(asked).recorded_work_ns() == work_ns
+
+
+@pytest.mark.parametrize(
+    ("session", "client"),
+    [("12.0", 12), ("0.3", 0), ("7", 7), ("me", None), ("", None), ("-1.0", None), ("9" * 30, None)],
+)
+def test_the_session_names_the_client(session: str, client: int | None) -> None:
+    one = Call(7, "AddVideo", "127.0.0.1:1", 0, 1, metadata=(("x-lab-session", session),))
+    assert one.client() == client
+
+
+def test_the_calls_of_a_dear_client_take_longer_and_the_draw_is_the_same() -> None:
+    """Of four clients one is dear: its calls take 9 / 3 of the mean of 8 ms, those of the others 1 / 3."""
+    dear = DearRequests(by="client", share=0.25, factor=9)
+    service_time = ServiceTime(distribution="constant", mean=8, dear=dear)
+    behaviour = Behaviour(ReplicaSettings(slots=4, service_time_ms=service_time), "1")
+
+    async def served_ns(client: int) -> int:
+        one = Call(7, "AddVideo", "127.0.0.1:1", 0, 1, metadata=(("x-lab-session", f"{client}.0"),))
+        await behaviour.work(one)
+        return one.service_ns
+
+    took_ns = sorted(asyncio.run(served_ns(client)) for client in range(4))
+    # On a busy machine a sleep takes longer, so the others are told by their least.
+    assert took_ns[0] < 20_000_000 <= took_ns[-1]
 
 
 def test_calls_by_hand_ask_for_nothing() -> None:

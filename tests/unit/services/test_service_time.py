@@ -11,9 +11,10 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.draws import uniform
-from services.service_time import Sleeper, burn, draw_ns
+from services.service_time import dear_clients, draw_ns
 from services.settings import DearRequests, Distribution, ServiceTime
+from services.spending import Sleeper, burn
+from services.uniform import uniform
 from tests.unit.thorough import examples
 
 DISTRIBUTIONS = get_args(Distribution)
@@ -153,3 +154,36 @@ def test_burning_uses_the_cpu_and_lets_other_tasks_run() -> None:
     assert burnt_ns >= 20_000_000
     assert len(seen) >= 40
     assert max(later - earlier for earlier, later in pairwise(seen)) < 10_000_000
+
+
+@given(share=st.floats(0.001, 0.99).map(lambda share: round(share, 3)), groups=st.integers(1, 20))
+@settings(max_examples=examples(100), deadline=None)
+def test_so_many_clients_are_dear_as_the_share_says(share: float, groups: int) -> None:
+    """One in each group of 1 / share clients: those of the last group that is whole, and at most one more."""
+    clients = int(groups / share)
+    dear = dear_clients(DearRequests(by="client", share=share, factor=2), clients)
+    assert groups - 1 <= len(dear) <= groups
+    assert all(abs(number / share - client) <= 1 / share + 1 for number, client in enumerate(dear))
+
+
+def test_which_clients_are_dear_has_no_period() -> None:
+    """Otherwise all of them could be on one replica, where replicas take sessions in turn."""
+    places = {client % 20 for client in dear_clients(DearRequests(by="client", share=0.05, factor=2), 2000)}
+    assert len(places) >= 15
+
+
+def test_a_dear_client_takes_longer_and_the_mean_over_clients_stays() -> None:
+    service_time = ServiceTime(
+        distribution="constant", mean=12, dear=DearRequests(by="client", share=0.05, factor=50)
+    )
+    times = [draw_ns(service_time, 0.5, client=client) for client in range(40)]
+    # By hand: 12 = 0.95 x + 0.05 * 50 x, so x is 3.478 ms.
+    assert sorted(times) == [3_478_261] * 38 + [173_913_043] * 2
+    assert draw_ns(service_time, 0.999, client=None) == 3_478_261
+
+
+def test_a_method_has_a_mean_of_its_own() -> None:
+    service_time = ServiceTime(distribution="constant", mean=12, methods={"ListVideos": 40}, dear=DEAR)
+    assert draw_ns(service_time, 0.5, method="ListVideos") == round(40e6 / 3.45)
+    assert draw_ns(service_time, 0.99, method="ListVideos") == round(40e6 * 50 / 3.45)
+    assert draw_ns(service_time, 0.5, method="GetVideos") == round(12e6 / 3.45)

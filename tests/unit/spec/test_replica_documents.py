@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from harness.spec.experiment import Experiment
 from harness.spec.model import OVERRIDABLE
 from services.options import parse
-from services.settings import Code, ReplicaSettings, Server, WorkSettings
+from services.settings import Code, Method, ReplicaSettings, Server, WorkSettings
 from tests.unit.thorough import examples
 
 SCHEMA = WorkSettings.model_json_schema()
+# A share of the clients may make nobody dear: `check` refuses that, and a replica does not know the clients.
+del SCHEMA["$defs"]["DearRequests"]["properties"]["by"]
 Schema = dict[str, Any]
 WRONG = st.one_of(
     st.integers(-10, 2_000_000),
@@ -40,6 +42,9 @@ def values(schema: Schema, beyond: bool) -> st.SearchStrategy[Any]:
         return st.booleans()
     if schema["type"] == "null":
         return st.none()
+    if schema["type"] == "object":
+        keys = st.sampled_from(schema["propertyNames"]["enum"])
+        return st.dictionaries(keys, values(schema["additionalProperties"], beyond), max_size=4)
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     whole = schema["type"] == "integer"
@@ -76,7 +81,12 @@ def checked(replicas: dict[str, Any], server: str, different: dict[str, Any]) ->
         "question": "What does a replica start with?",
         "lesson": "All that check accepts.",
         "replicas": {**replicas, "count": 2, "different": different},
-        "workload": {"clients": 2, "rate_per_s": 10, "calls": {"AddVideo": 1}, "duration_s": 1},
+        "workload": {
+            "clients": 2,
+            "rate_per_s": 10,
+            "calls": dict.fromkeys(get_args(Method), 1),
+            "duration_s": 1,
+        },
         "arms": {"a": {"route": "direct", "policy": "round_robin", "server": server}},
     }
     try:

@@ -44,9 +44,32 @@ def line(key: str, offset: int = 0) -> int:
 
 REPEATS = "from 1 to 100 or a mapping {min, max}"
 W, A, E, R = line("workload"), line("arms"), line("expect"), line("repeats")
+S = line("replicas")
 RATE = "expected a number greater than 0 and at most 100000"
 
 WRONG = [
+    (
+        "service_time_ms: {",
+        "service_time_ms: {methods: {GetVideo: 3}, ",
+        f"F:{S}: replicas.service_time_ms.methods.GetVideo: the workload has no such calls; expected one of "
+        "AddVideo",
+    ),
+    (
+        "service_time_ms: {",
+        "service_time_ms: {methods: {AddVideos: 3}, ",
+        f"F:{S}: replicas.service_time_ms.methods: unknown key 'AddVideos'; did you mean 'AddVideo'?",
+    ),
+    (
+        "service_time_ms: {",
+        "service_time_ms: {dear: {by: client, share: 0.001, factor: 9}, ",
+        f"F:{S}: replicas.service_time_ms.dear.share: 0.001 makes none of 12 clients dear; expected at least "
+        "0.0833, or more clients",
+    ),
+    (
+        "service_time_ms: {",
+        "service_time_ms: {dear: {by: user, share: 0.1, factor: 9}, ",
+        f"F:{S}: replicas.service_time_ms.dear.by: 'user' is not known here; expected 'request' or 'client'",
+    ),
     (
         "rate_per_s",
         "ratee_per_s",

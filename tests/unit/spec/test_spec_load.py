@@ -125,3 +125,14 @@ def test_a_message_costs_a_service_time_in_bidirectional_calls_only(tmp_path: Pa
     )
     assert isinstance(bidi, Experiment)
     assert "66.67 calls/s each" in plan_text(bidi)
+
+
+def test_the_plan_names_dear_clients_and_methods_with_a_mean_of_their_own(tmp_path: Path) -> None:
+    told = plan_text(load_experiment("dear_clients"))
+    assert "50 times dearer for 2 of 40 clients (3, 24), a call takes 12 ms on average" in told
+    # By hand: a dear client has 10 calls/s of 173.9 ms, and a replica two slots.
+    assert "60% of each replica when spread evenly; 87% of one by the busiest client alone" in told
+    text = (EXPERIMENTS / "sticky.yaml").read_text()
+    path = tmp_path / "own.yaml"
+    path.write_text(text.replace("mean: 10}", "mean: 10, methods: {AddVideo: 20}}"))
+    assert "AddVideo 20 ms: 100 calls/s each, 400/s in all" in plan_text(load_experiment(str(path)))
