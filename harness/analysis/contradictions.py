@@ -35,7 +35,7 @@ def contradictions_of(joined: JoinedCell, experiment: Experiment) -> tuple[str, 
 
 
 def _broken_rules(joined: JoinedCell) -> Iterator[str]:
-    suspects = joined.rows.select("request_id", BROKEN).filter(pl.col(BROKEN) != 0)
+    suspects = joined.rows.select("request_id", BROKEN).filter(pl.col(BROKEN) != 0).cast({BROKEN: pl.Int64})
     for place, rule in enumerate(joined.rules):
         broken = suspects.filter(pl.col(BROKEN) & (1 << place) != 0)
         if broken.height > rule.allowed(joined.rows.height):

@@ -16,6 +16,7 @@ from harness.analysis.interruptions import interruptions_of
 from harness.analysis.joined import JoinedFigures, join_cell
 from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
+from harness.analysis.parts import collect_parts, parts_of
 from harness.analysis.rate_effects import rate_effects_of
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
 from harness.analysis.statistics import percentiles, reported_percentiles
@@ -44,21 +45,16 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
     record = cell.record
     start, end = record.measure_start_ns, record.measure_end_ns
     window_s = max((end - start) / 1e9, 1e-9)
-    table = cell.requests()
     with table_errors(cell.folder, "request rows written by this lab"):
-        window = table.filter(pl.col("planned_ns").is_between(start, end, closed="left"))
         unread = "envoy" in record.missing_ledgers or cell.proxy_log is not None
         foreign_proxy = record.route == "envoy" and unread
-        if foreign_proxy:
-            window = window.with_columns(_envoy_connection())
-        counts = _counts(window)
+        counts = _counts(_window(cell), foreign_proxy=foreign_proxy)
         names = [*record.replicas, *sorted(set(counts["replica"]) - {"", *record.replicas})]
         crossed = crossed_requests(counts, record)
         counts = counts.with_columns(_replica_index(names))
-        rows = _rows(window, names, start)
-        sends = (
-            table.filter(pl.col("sent_ns").is_between(start, end, closed="left")).select(pl.len()).collect()
-        )
+        rows = _rows(cell, names)
+        sent = cell.requests().filter(pl.col("sent_ns").is_between(start, end, closed="left"))
+        sends = sent.select(pl.len()).collect()
         counts_answered = counts.filter(pl.col("replica").is_not_null())
         # Where all were answered, a large cell's rows need not be copied.
         answered = rows.filter(pl.col("replica").is_not_null()) if rows["replica"].has_nulls() else rows
@@ -158,8 +154,16 @@ def _replica_index(names: Sequence[str]) -> pl.Expr:
     )
 
 
-def _counts(window: pl.LazyFrame) -> pl.DataFrame:
+def _window(cell: Cell) -> pl.LazyFrame:
+    """Return the requests of the measured window of a cell, or of a part of it."""
+    start, end = cell.record.measure_start_ns, cell.record.measure_end_ns
+    return cell.requests().filter(pl.col("planned_ns").is_between(start, end, closed="left"))
+
+
+def _counts(window: pl.LazyFrame, *, foreign_proxy: bool) -> pl.DataFrame:
     """Return one row per client, session, connection and replica: requests, messages, service time, cache."""
+    if foreign_proxy:
+        window = window.with_columns(_envoy_connection())
     sums = window.group_by("client", "session", "connection", "replica").agg(
         pl.len().cast(pl.Int64).alias("requests"),
         pl.col("messages").cast(pl.Int64).sum(),
@@ -170,25 +174,28 @@ def _counts(window: pl.LazyFrame) -> pl.DataFrame:
     return sums.collect(engine="streaming")
 
 
-def _rows(window: pl.LazyFrame, names: Sequence[str], start_ns: int) -> pl.DataFrame:
-    """Return one row per request of the measured window, with the columns that the facts need."""
+def _rows(cell: Cell, names: Sequence[str]) -> pl.DataFrame:
+    """Return one row per request of the measured window, with the columns that the facts need.
+
+    Durations have as few bytes as they need.
+    """
     done = pl.col("done_ns")
-    columns = window.select(
-        "request_id",
-        "client",
-        "session",
-        "queue_ns",
-        "in_flight",
-        pl.col("method").is_in(STREAM_METHODS).alias("streamed"),
-        pl.col("code").cast(pl.Categorical),
-        (pl.col("code") == "OK").alias("ok"),
-        _replica_index(names),
-        (pl.col("planned_ns") - start_ns).alias("at_ns"),
-        (done - pl.col("planned_ns")).alias("latency_ns"),
-        (done - pl.col("sent_ns")).alias("latency_from_send_ns"),
-        (pl.col("sent_ns") - pl.col("ready_ns")).alias("lag_ns"),
-    )
-    return columns.collect(engine="streaming")
+    durations = {
+        "queue_ns": pl.col("queue_ns"),
+        "latency_ns": done - pl.col("planned_ns"),
+        "latency_from_send_ns": done - pl.col("sent_ns"),
+        "lag_ns": pl.col("sent_ns") - pl.col("ready_ns"),
+    }
+    others = {
+        **{name: pl.col(name) for name in ("request_id", "client", "session", "in_flight")},
+        "streamed": pl.col("method").is_in(STREAM_METHODS),
+        "code": pl.col("code").cast(pl.Categorical),
+        "ok": pl.col("code") == "OK",
+        "replica": _replica_index(names),
+        "at_ns": pl.col("planned_ns") - cell.record.measure_start_ns,
+    }
+    parts = (_window(part).select(**others, **durations) for part in parts_of(cell))
+    return collect_parts(parts, whole=others)
 
 
 def _by_replica(table: pl.DataFrame, column: str, replicas: int) -> list[int]:

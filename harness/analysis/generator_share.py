@@ -76,16 +76,18 @@ def _positive(duration: pl.Expr) -> pl.Expr:
 
 def generator_share(rows: pl.DataFrame) -> GeneratorShare:
     """Return the share in the requests of the measured window. rows: see harness.analysis.joined."""
-    window, own = rows.lazy().filter("in_window"), pl.col(COLUMN)
+    # Their sums and differences may need more bytes than the columns have.
+    window = rows.lazy().filter("in_window")
+    own, late = pl.col(COLUMN).cast(pl.Int64), pl.col("late_ns").cast(pl.Int64)
 
     def less(part: pl.Expr, column: str) -> Latency:
         # One column at a time: large cells have many requests.
-        return latency_of(window.select("ok", pl.col(column) - part).collect(), column)
+        return latency_of(window.select("ok", pl.col(column).cast(pl.Int64) - part).collect(), column)
 
     return GeneratorShare(
-        reported_percentiles(window.select(own).collect()[COLUMN]),
+        reported_percentiles(window.select(COLUMN).collect()[COLUMN]),
         less(own, "latency_ns"),
-        less(own - pl.col("late_ns"), "latency_from_send_ns"),
+        less(own - late, "latency_from_send_ns"),
     )
 
 

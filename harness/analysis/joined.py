@@ -12,7 +12,7 @@ from harness.analysis.clocks import CellClocks, clocks_of
 from harness.analysis.generator_share import first_over_connections, generator_share, with_generator_share
 from harness.analysis.ledger_join import cut_of, join_ledgers, stand_side_by_side
 from harness.analysis.ledgers import agreement_of_row
-from harness.analysis.parts import parts_of
+from harness.analysis.parts import collect_parts, parts_of
 from harness.analysis.request_rules import Allowances, Rule, request_rules
 from harness.analysis.stages import free_streams, stage_times, with_moments, with_stages
 from harness.metrics.facts import GeneratorShare, StageTimes
@@ -35,7 +35,8 @@ class JoinedCell:
     facts need, in no particular order: request_id, in_window, latency_ns (done - planned),
     latency_from_send_ns (done - sent), late_ns (sent - ready), ok, generator_ns, the columns of `stages`, and
     `broken`: bit k is set if the request breaks rules[k], and, side by side, `agreement` (see
-    agreement_of_row). stages: those into which its requests are cut; none
+    agreement_of_row). All but the id have as few bytes as their values need: cast them before you add them
+    up. stages: those into which its requests are cut; none
     where the replicas' ledgers cannot be read.
     """
 
@@ -79,10 +80,8 @@ def join_cell(cell: Cell, experiment: Experiment | None = None) -> JoinedCell:
         side_by_side = all(beside for _, beside in parts)
         if side_by_side:
             columns.append(agreement_of_row(cell.record).alias(AGREEMENT))
-        # Parts whose columns are in one piece each: others would be copied all together when they are read.
-        rows = pl.concat(
-            joined(part, beside).select(columns).collect(engine="streaming").rechunk()
-            for part, beside in parts
+        rows = collect_parts(
+            (joined(part, beside).select(columns) for part, beside in parts), whole=["request_id"]
         )
     return JoinedCell(cell, clocks, stages, rules, joined, side_by_side, rows)
 

@@ -20,7 +20,9 @@ def fingerprint(rows: pl.DataFrame) -> pl.DataFrame:
     """Return request_id, took_ns of at most MAX_COMPARED requests: how long each took from its send."""
     every = -(-rows.height // MAX_COMPARED)
     number = pl.col("request_id") % every == 0 if every > 1 else pl.lit(True)
-    return rows.select("request_id", pl.col("latency_from_send_ns").alias("took_ns")).filter(number)
+    return rows.select("request_id", pl.col("latency_from_send_ns").cast(pl.Int64).alias("took_ns")).filter(
+        number
+    )
 
 
 def run_contradictions(run: Run, fingerprints: Mapping[str, pl.DataFrame]) -> dict[str, tuple[str, ...]]:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analysis import joined, ledgers
+from harness.analysis import facts, joined, ledgers
+from harness.analysis.generator_share import generator_share
 from harness.analysis.joined import JoinedFigures, join_cell
 from harness.analysis.ledger_join import stand_side_by_side
 from harness.analysis.ledgers import reconcile
-from harness.analysis.parts import parts_of
+from harness.analysis.parts import collect_parts, parts_of
 from harness.analysis.summary import summarise
 from harness.record.ledger_files import store_ledgers
 from harness.record.run_directory import read_run
@@ -26,7 +27,7 @@ IDS = st.lists(st.integers(0, 40), min_size=1, max_size=30)
 @pytest.fixture
 def small_parts(monkeypatch):
     """Cut every cell into parts of 200 requests."""
-    for module in (joined, ledgers):
+    for module in (facts, joined, ledgers):
         monkeypatch.setattr(module, "parts_of", partial(parts_of, max_requests=200))
 
 
@@ -66,9 +67,32 @@ def test_the_summary_of_a_run_in_parts_is_that_of_the_whole_run(small_parts):
     run = read_run(GOLDEN)
     in_parts = summarise(run)
     with pytest.MonkeyPatch.context() as whole:
-        for module in (joined, ledgers):
+        for module in (facts, joined, ledgers):
             whole.setattr(module, "parts_of", lambda cell: [cell])
         assert summarise(run) == in_parts
+
+
+@given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-200, 200) | st.none()), min_size=1))
+def test_numbers_of_parts_have_few_bytes_and_lose_none(parts):
+    rows = collect_parts(
+        [pl.LazyFrame({"id": part, "ns": part}, schema={"id": pl.Int64, "ns": pl.Int64}) for part in parts],
+        whole=["id"],
+    )
+    numbers = list(chain(*parts))
+    assert rows["id"].to_list() == rows["ns"].to_list() == numbers
+    assert rows["id"].dtype == pl.Int64
+    if all(abs(number or 0) < 100 for number in numbers):
+        assert rows["ns"].dtype == pl.Int8
+
+
+def test_a_share_of_narrow_numbers_is_no_narrow_number():
+    true, ns = [True] * 20, 2_000_000_000
+    narrow = pl.DataFrame(
+        {"in_window": true, "ok": true, "latency_ns": -ns, "latency_from_send_ns": -ns, "late_ns": 0}
+    ).with_columns(generator_ns=pl.lit(ns))
+    narrow = narrow.cast({pl.Int64: pl.Int32})
+    wide = narrow.cast({pl.Int32: pl.Int64})
+    assert generator_share(narrow) == generator_share(wide)
 
 
 def side_by_side(cell):
