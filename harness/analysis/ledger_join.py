@@ -49,13 +49,19 @@ def join_ledgers(cell: Cell, clocks: CellClocks, *, side_by_side: bool) -> pl.La
     record = cell.record
     joined = cell.requests().rename({name: f"told_{name}" for name in TOLD})
     once = record.max_attempts == 1
-    sides = [_replica_side(cell, clocks, once=once), _proxy_side(cell, clocks, once=once)]
+    found = [
+        (_replica_side(cell, clocks, once=once), _OF_REPLICA),
+        (_proxy_side(cell, clocks, once=once), _OF_PROXY),
+    ]
+    sides = [side for side, _ in found if side is not None]
     if side_by_side:
         # A join would copy every column.
         joined = pl.concat([joined, *(side.drop("request_id") for side in sides)], how="horizontal")
     else:
         for side in sides:
             joined = joined.join(side, on="request_id", how="left")
+    for schema in (schema for side, schema in found if side is None):
+        joined = joined.with_columns(pl.lit(None, kind).alias(name) for name, kind in schema.items())
     return joined.with_columns(
         pl.col("proxy_rows", "proxy_attempts", "replica_rows").fill_null(0),
         pl.col("planned_ns")
@@ -76,11 +82,13 @@ def stand_side_by_side(cell: Cell) -> bool:
     """Return whether each row of one ledger has its rows of the others in the same place.
 
     Then no request was tried again, and proxy and replicas have exactly the client's requests, each once, by
-    rising ids.
+    rising ids. Other routes than `envoy` have no proxy with a ledger of requests.
     """
     if cell.record.max_attempts > 1:
         return False
-    ledgers = [cell.requests(), cell.replica_ledger(), cell.proxy_ledger()]
+    ledgers, proxy = [cell.requests(), cell.replica_ledger()], cell.proxy_ledger()
+    if cell.record.route == "envoy" or proxy is not None:
+        ledgers.append(proxy)
     mine, *others = (
         None if ledger is None else ledger.select("request_id").filter(pl.col("request_id") >= 0)
         for ledger in ledgers
@@ -92,7 +100,7 @@ def stand_side_by_side(cell: Cell) -> bool:
     return all(other is not None and ids.equals(other.collect(engine="streaming")) for other in others)
 
 
-def _replica_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame:
+def _replica_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame | None:
     ledger = cell.replica_ledger()
     columns = [
         pl.col("request_id"),
@@ -105,7 +113,7 @@ def _replica_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame
         pl.col("method").alias("replica_method"),
     ]
     if ledger is None:
-        return pl.LazyFrame(schema=_REPLICA_SCHEMA)
+        return None
     rows = ledger.filter(pl.col("request_id") >= 0).select(columns)
     if once:
         return rows.with_columns(
@@ -174,10 +182,10 @@ def _connection(cell: Cell) -> pl.Expr:
     return number + pl.col(NODE).replace_strict(firsts, default=None, return_dtype=pl.Int32)
 
 
-def _proxy_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame:
+def _proxy_side(cell: Cell, clocks: CellClocks, *, once: bool) -> pl.LazyFrame | None:
     rows = proxy_rows(cell, clocks)
     if rows is None:
-        return pl.LazyFrame(schema=_PROXY_SCHEMA)
+        return None
     if once:
         return rows.with_columns(_one("proxy_rows"), pl.col("proxy_ns").alias("first_proxy_ns"))
     return rows.group_by("request_id").agg(
@@ -192,8 +200,7 @@ def _one(name: str) -> pl.Expr:
     return pl.lit(1, pl.Int64).alias(name)
 
 
-_REPLICA_SCHEMA: Mapping[str, Any] = {
-    "request_id": pl.Int64,
+_OF_REPLICA: Mapping[str, Any] = {
     "arrived_ns": pl.Int64,
     "finished_ns": pl.Int64,
     "queue_ns": pl.Int64,
@@ -209,8 +216,7 @@ _REPLICA_SCHEMA: Mapping[str, Any] = {
     "earlier_ended_ns": pl.Int64,
     "earlier_codes": pl.List(pl.String),
 }
-_PROXY_SCHEMA: Mapping[str, Any] = {
-    "request_id": pl.Int64,
+_OF_PROXY: Mapping[str, Any] = {
     "proxy_ns": pl.Int64,
     "proxied_ns": pl.Int64,
     "proxy_code": pl.String,

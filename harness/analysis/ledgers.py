@@ -39,10 +39,10 @@ def reconcile(cell: Cell, agreement: Mapping[int, int] | None = None) -> Ledgers
     through_envoy = record.route == "envoy" and "envoy" not in missing
     proxy = cell.proxy_ledger()
     with table_errors(cell.folder, "ledgers written by this lab"):
-        if agreement is None or not through_envoy:
+        if agreement is None or (proxy is not None and not through_envoy):
             counts = _counts(cell, _condition(cell, through_envoy))
         else:
-            counts = _counts_side_by_side(agreement)
+            counts = _counts_side_by_side(agreement, through_envoy=through_envoy)
         envoy_bytes = None if proxy is None else _bytes(proxy).collect(engine="streaming").item()
     unknown = {name for party in missing for name in (party, f"only_{party}")}
     if "replica" in missing and not through_envoy:
@@ -69,10 +69,11 @@ def _counts(cell: Cell, agreement: _Agreement) -> dict[str, int]:
     return {party: int(tally[party].sum()) for party in _PARTIES} | requests
 
 
-def _counts_side_by_side(agreement: Mapping[int, int]) -> dict[str, int]:
-    """Return COUNTS where each ledger has one row of each request."""
+def _counts_side_by_side(agreement: Mapping[int, int], *, through_envoy: bool) -> dict[str, int]:
+    """Return COUNTS where each ledger has one row of each request, but Envoy may have no ledger."""
     requests = {kind: agreement.get(number, 0) for number, kind in enumerate(_KINDS)}
-    return dict.fromkeys(_PARTIES, sum(requests.values())) | requests
+    rows = dict.fromkeys(_PARTIES, sum(requests.values()))
+    return rows | ({} if through_envoy else {"envoy": 0}) | requests
 
 
 def agreement_of_row(record: CellRecord) -> pl.Expr:
@@ -81,7 +82,9 @@ def agreement_of_row(record: CellRecord) -> pl.Expr:
     Of joined rows (see harness.analysis.ledger_join) where each ledger has one row of each request.
     """
     replica = pl.col("replica")
-    same = (pl.col("answered_by") == replica) & (pl.col("proxy_replica") == replica)
+    same = pl.col("answered_by") == replica
+    if record.route == "envoy":
+        same &= pl.col("proxy_replica") == replica
     return (
         pl.when(~_is_answered(record.incomplete_replicas))
         .then(_kind("unanswered"))

@@ -123,9 +123,9 @@ def test_ledgers_side_by_side_are_the_joined_ledgers(tmp_path, attempts):
         {"replica": [(0, "replica-0"), (2, "replica-0")]},
         {"envoy": [(0, "127.0.0.1:4000"), (0, "127.0.0.1:4000")]},
         {"envoy": [(1, "127.0.0.1:4000"), (0, "127.0.0.1:4000")]},
-        {"route": "direct"},
+        {"route": "direct", "replica": [(0, "replica-0")]},
     ],
-    ids=["lacks one", "has one more", "has another", "has one twice", "in another order", "not there"],
+    ids=["lacks one", "has one more", "has another", "has one twice", "in another order", "direct"],
 )
 def test_ledgers_with_other_requests_are_not_set_side_by_side(tmp_path, others):
     rows = [row(0, "replica-0"), row(1, "replica-0")]
@@ -155,13 +155,15 @@ ADDRESSES = st.sampled_from([*REPLICAS.values(), "127.0.0.1:1", None])
         st.tuples(NAMES, st.sampled_from(list(REPLICAS)), ADDRESSES, st.booleans()), min_size=1, max_size=8
     ),
     incomplete=st.sampled_from([[], ["envoy"], ["replica-0"], ["envoy", "replica-1"]]),
+    route=st.sampled_from(["envoy", "direct", "xds", "envoy-l4"]),
 )
 @settings(max_examples=examples(15))
-def test_counts_by_place_are_counts_by_request(tmp_path_factory, calls, incomplete):
+def test_counts_by_place_are_counts_by_request(tmp_path_factory, calls, incomplete, route):
     rows = [row(n, name, code="OK" if ok else "UNAVAILABLE") for n, (name, _, _, ok) in enumerate(calls)]
     cell = write_cell(
         tmp_path_factory.mktemp("cell"),
         rows,
+        route=route,
         envoy=[(number, address) for number, (_, _, address, _) in enumerate(calls)],
         replica=[(number, at) for number, (_, at, _, _) in enumerate(calls)],
         incomplete_ledgers=incomplete,
