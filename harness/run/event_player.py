@@ -23,7 +23,7 @@ from load.order import LoadStatus
 from services import lab_control_pb2 as lab
 from services.lab_control_pb2_grpc import LabControlStub
 
-TIMEOUT_S = 10.0  # a busy machine can keep a replica waiting for seconds; the record has the time of its answer
+TIMEOUT_S = 10.0  # a busy machine can keep a replica waiting; the record has the time of its answer
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100)]
 
 
