@@ -276,8 +276,8 @@ class Arm(Model):
     cross_zone: CrossZone = Field(
         default=True,
         description="whether a node sends to the replicas of all zones (default true); false: only to those "
-        "of its own zone; spill_over: to its own zone first. The other zones get what the healthy replicas of "
-        "its own cannot carry: with h of n healthy these keep the share 1.4 h / n, at most 1",
+        "of its own zone; spill_over: to its own zone first. The other zones get what the healthy replicas "
+        "of its own cannot carry: with h of n healthy these keep the share 1.4 h / n, at most 1",
     )
     connections: Connections = Field(
         default="own",
