@@ -89,6 +89,13 @@ class EnvoyAdmin:
             raise LabError(f"Envoy's admin interface answered {path} with {response.status}: {body[:200]}")
         return body
 
+    def live(self) -> bool:
+        """Return whether Envoy's listeners accept connections: it has its clusters and endpoints."""
+        try:
+            return self.get("/ready").strip() == "LIVE"
+        except LabError:
+            return False
+
     def get_json(self, path: str) -> Any:
         """Return the parsed JSON body of GET `path`."""
         return json.loads(self.get(path))

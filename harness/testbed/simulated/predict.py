@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.metrics.registry import CAPACITY
+from harness.output.safe_text import say
 from harness.plan.capacity import capacity_per_s, relative_costs
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.plan.rate_path import planned_rates
@@ -57,7 +58,7 @@ def serve() -> None:
             reason = None
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-        print(json.dumps(reason), flush=True)
+        say(json.dumps(reason))
 
 
 def _load_simulator() -> None:
