@@ -13,6 +13,7 @@ from harness.events.context import ABSENT, Answer, EventContext, Fleet, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.registry import kind_of
 from harness.events.schedule import chosen_targets, starts_new
+from harness.fields import node_number
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
 from harness.record.event_log import Asked, EndpointChange, EventLog, StepTaken, TookEffect
@@ -164,7 +165,7 @@ class EventPlayer:
         if planned.event.node is not None:
             return [planned.event.node]
         if kind_of(planned.event.do).aim == "proxy":
-            return list(context.proxies)
+            return sorted(context.proxies, key=node_number)  # one that was started again stands last
         if planned.undoes is not None:
             return self._targets[planned.undoes]
         if new := starts_new(planned.event):

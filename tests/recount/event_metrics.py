@@ -184,7 +184,7 @@ class EventRecount:
             needed += sum(
                 last.get(session) in targets and replica not in targets for session, replica in pinned.items()
             )
-        enough = 2 * len(pinned) >= len(served)
+        enough = bool(pinned) and 2 * len(pinned) >= len(served)
         return {
             "pinned_sessions": len(pinned),
             "moved_sessions": moved,

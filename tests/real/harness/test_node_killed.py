@@ -7,6 +7,8 @@ from typing import Any
 import polars as pl
 from lab_process import StartLab, experiment_file
 
+from tests.recount.comparison import recount_run
+
 ARM: dict[str, Any] = {
     **{"route": "envoy", "policy": "round_robin", "proxies": 3},
     # Otherwise gRPC would ask the name server at most every 30 s.
@@ -32,6 +34,7 @@ def test_only_calls_under_way_through_a_killed_node_fail(start_lab: StartLab, tm
     assert status in (0, 3), out + err  # 3: a generator that lagged on a busy machine
     summary = json.loads((lab.run / "summary.json").read_text())
     assert summary["arms"]["arm"]["ledgers"]["reconciled"], summary["arms"]["arm"]["ledgers"]
+    assert [str(one) for one in recount_run(lab.run) if not one.agrees] == []
     record = json.loads((lab.cell("arm") / "cell.json").read_text())
     assert record["incomplete_ledgers"] == ["envoy-0", "envoy-1"]
     lines = [json.loads(line) for line in (lab.cell("arm") / "events.jsonl").read_text().splitlines()]
