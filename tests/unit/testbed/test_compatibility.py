@@ -47,7 +47,17 @@ def test_the_external_testbed_refuses_events() -> None:
     ("testbed", "refused"),
     [
         ("local", {"partition"}),
-        ("docker", {"rolling_deploy", "proxyless", "sticky_without_proxy", "many_balancers", "zones_off"}),
+        (
+            "docker",
+            {
+                "rolling_deploy",
+                "proxyless",
+                "sticky_without_proxy",
+                "many_balancers",
+                "zones_off",
+                "zone_outage",
+            },
+        ),
     ],
     ids=["local", "docker"],
 )
