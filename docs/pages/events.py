@@ -39,7 +39,7 @@ $kinds
 
 A replica keeps its address for its whole life, because the lab holds its port while the replica is down. So old cookies
 and old subchannels find a restarted replica, like an instance that reboots. A replica that is added has a new address,
-like a new task or pod.
+like a new task or pod. A node of the proxy keeps its address, too.
 
 ## Keys of single kinds
 Types and bounds: [experiments/schema.json](../experiments/schema.json).
@@ -55,6 +55,14 @@ $keys
 | `direct`, `discovery: addresses` | never: the list is fixed | connections that break, GOAWAY | gRPC's next try: 1 s after the first failure, then 1.6 times as long each time, up to `reconnect_backoff_ms` if that is set |
 | `direct`, `discovery: dns` | gRPC asks the name server again when a connection ends (GOAWAY, `max_connection_age_s`), never by time, and at most every `dns_interval_ms` | as above | as above, and by asking again |
 | `xds` | the control plane tells the clients (EDS), within about 20 ms | connections that break, GOAWAY, ejection | as above |
+
+A node of a proxy that has several (`proxies: 3`) is another matter. Clients find the nodes by one name. The lab's name
+server names the nodes that run, or all of them where none runs. An ALB's name does the same, only later: Route 53 must
+first notice by its own health checks. A client whose node dies loses its calls in flight. It then asks for the name
+again and goes on with another node. gRPC asks at most every 30 s unless `dns_interval_ms` says otherwise. Until then it
+uses the nodes of its old answer, and a client with `proxy_use: spread` connects to the node again when it is back. A
+client whose answer lacks that node goes there only after it has asked again, which it does when a connection ends. So the
+other nodes keep the clients that they took over. To add a node under load, kill it early and start it later.
 
 With `health_check: true`, direct clients also watch the replicas' health service (gRPC's `Watch`).
 
@@ -89,9 +97,12 @@ expectations can use:
 - lost answers, and attempts per request.
 
 ## What the ledgers say of it
-A killed replica loses the rows of its calls in flight. A restarted Envoy may lose the last rows of its log. But a request
-that was answered with OK is in every ledger, because the replica writes its row before the answer leaves. `answers_lost`
-counts the requests that a replica finished while the client got an error.
+A killed replica loses the rows of its calls in flight. But a request that was answered with OK is in the ledgers of client
+and replica, because the replica writes its row before the answer leaves. `answers_lost` counts the requests that a replica
+finished while the client got an error.
+
+Envoy writes its log every 100 ms. A node that was killed loses the rows since then, also of requests that were answered
+with OK, and a restarted Envoy may lose its last rows. `incomplete_ledgers` in `cell.json` names such replicas and nodes.
 """)  # noqa: E501 a table's row is one line
 
 _CHANGES: dict[EndpointChange, str] = {
@@ -135,7 +146,7 @@ def _learning_row(kind: EventKind) -> list[str]:
 def _figures_row(kind: EventKind) -> list[str]:
     by_other = f"by `{kind.opposite}`" if kind.opposite else ""
     return [
-        "" if kind.aim == "proxy" else _before(kind.before),
+        "" if kind.aim == "proxy" and not kind.of_one_node else _before(kind.before),
         f"`{kind.after}`" if kind.after else "",
         "may fail" if kind.breaks_calls else "go on",
         "" if kind.aim == "proxy" else _WORDS[kind.membership],

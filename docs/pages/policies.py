@@ -47,11 +47,19 @@ arms:
   on: {route: envoy, policy: round_robin, proxies: 2, zones: {a: 1, b: 3}}
   # Each node sends to the replicas of its own zone alone. So replica-0 gets what comes to the node of zone a.
   off: {route: envoy, policy: round_robin, proxies: 2, zones: {a: 1, b: 3}, cross_zone: false}
+  # Each node prefers its own zone. What the healthy replicas there cannot carry goes to the other zones.
+  spill_over: {route: envoy, policy: round_robin, proxies: 2, zones: {a: 1, b: 3}, cross_zone: spill_over}
 ```
 
+With `spill_over` a node's own zone has priority 0 in Envoy and all other zones have priority 1. With h of n
+replicas healthy, the own zone gets the share 1.4 h / n, at most all (Envoy, "Priority levels": the
+overprovisioning factor is 1.4). So five of seven healthy replicas still get everything. Health checks and
+ejections decide who is healthy; how busy a replica is does not count.
+
 *In ALB terms:* cross-zone load balancing. An ALB has it on, and a target group can turn it off. An NLB has it
-off by default. With it off, an ALB has no target stickiness. Here Envoy replaces a cookie that names a
-replica of another zone. Hashing without cross_zone gives a key one replica in each zone.
+off by default. Neither spills over by health. With it off, an ALB has no target stickiness. Here Envoy
+replaces a cookie that names a replica of another zone. Hashing without cross_zone gives a key one replica in
+each zone.
 
 *On AWS:* EC2 console > Target Groups > the group > Attributes > Edit: Cross-zone load balancing.
 
@@ -60,7 +68,8 @@ aws elbv2 modify-target-group-attributes --target-group-arn ARN --attributes \
   Key=load_balancing.cross_zone.enabled,Value=false
 ```
 
-Before measuring, `/clusters` of each node must show the planned replicas with the planned zones.
+Before measuring, `/clusters` of each node must show the planned replicas with the planned zones
+and priorities.
 """
 
 ROUTES = {

@@ -32,7 +32,7 @@ def replicas_differ(experiment: Experiment) -> bool:
 
 def _weighted(arm: Arm) -> bool:
     traits = traits_of(arm.route, arm.policy, arm.options)
-    return bool(traits.weights or traits.groups or not arm.cross_zone)
+    return bool(traits.weights or traits.groups or arm.cross_zone is not True)
 
 
 def _happens_to_some(event: Event) -> bool:

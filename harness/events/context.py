@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -36,9 +36,11 @@ class Fleet(Protocol):
     def publish(self, endpoints: dict[str, Endpoint]) -> None: ...  # to proxy, name server, control plane
     def accepted(self) -> bool | None: ...  # whether all clients have the endpoints; None: none is told
     def stop_proxy(self, node: str) -> None: ...  # the node of the proxy is asked to end
+    def kill_proxy(self, node: str) -> None: ...  # it ends at once; LiveCell.admins no longer has it
     def start_proxy(self, node: str) -> None: ...  # it starts again at its old address
     def proxy_running(self, node: str) -> bool: ...  # whether its process exists
     def proxy_ready(self, node: str) -> bool: ...  # whether it answers, and LiveCell.admins has it
+    def name_nodes(self, nodes: Collection[str]) -> bool: ...  # to the name server; whether there is one
 
 
 @runtime_checkable
@@ -54,6 +56,7 @@ class ProxyAdmin(Protocol):
     """The admin interface of the running proxy. Raises LabError when the proxy does not answer."""
 
     def post(self, path: str) -> str: ...  # a POST request, which changes something; the answer's body
+    def live(self) -> bool: ...  # whether it accepts the clients' connections
     def endpoint_weights(self) -> Mapping[str, Mapping[str, int]]: ...  # cluster -> address -> weight
 
 
@@ -97,7 +100,7 @@ class EventContext(ABC):
     @property
     @abstractmethod
     def proxies(self) -> Mapping[str, ProxyAdmin]:
-        """Each node of the proxy -> its admin interface; {} on a direct route."""
+        """Each node of the proxy that is not killed -> its admin interface; {} on a direct route."""
 
     @abstractmethod
     def controllable(self, name: str) -> bool:

@@ -46,6 +46,7 @@ class EventKeys(Model):
     weight: int | None = Field(default=None, ge=1, le=1000)
     cores: float | None = Field(default=None, ge=0.01, le=64, allow_inf_nan=False)
     count: int | None = Field(default=None, ge=1, le=32)
+    node: str | None = None
 
     @property
     def delay_or_default_s(self) -> float:

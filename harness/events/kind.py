@@ -13,7 +13,7 @@ Action = Callable[[EventContext, PlannedEvent, Sequence[str]], Steps]
 # What an event is about. "new replicas": without a target it starts `count` new ones.
 Aim = Literal["replicas", "new replicas", "proxy"]
 
-# What is known of a replica from the timeline alone.
+# What is known of a replica, or of a node of the proxy, from the timeline alone.
 State = Literal["running", "paused", "partitioned", "ended"]
 NOT_ENDED: tuple[State, ...] = ("running", "paused", "partitioned")
 ANY_STATE: tuple[State, ...] = (*NOT_ENDED, "ended")
@@ -74,9 +74,16 @@ class EventKind:
         """Whether it brings replicas to sessions."""
         return self.membership == "returns"
 
+    @property
+    def of_one_node(self) -> bool:
+        """Whether it is about one node of the proxy, which the event names."""
+        return "node" in self.keys
+
     def label(self, targets: Sequence[str]) -> str:
-        """The event in words, as "kill replica-1", "stop 3 replicas" or "proxy restart"."""
+        """The event in words, as "kill replica-1", "stop 3 replicas" or "proxy kill envoy-1"."""
         words = self.name.replace("_", " ")
+        if self.of_one_node:
+            return " ".join((words, *targets))
         if self.aim == "proxy" or not targets:
             return words
         return f"{words} {targets[0] if len(targets) == 1 else f'{len(targets)} replicas'}"

@@ -61,7 +61,8 @@ def _opposite(event: Event) -> Event:
     opposite = kind_of(event.do).opposite
     assert event.for_s is not None
     assert opposite is not None  # the checks have refused for_s without one
-    return Event(at_s=round(event.at_s + event.for_s, 9), do=opposite, target=event.target)
+    at_s = round(event.at_s + event.for_s, 9)
+    return Event(at_s=at_s, do=opposite, target=event.target, node=event.node)
 
 
 def chosen_targets(target: object, names: Sequence[str], rng: random.Random) -> list[str]:

@@ -17,7 +17,7 @@ from harness.policies.policy import HashKey
 from harness.policies.registry import traits_of
 from harness.proxy.render import LISTENER
 from harness.spec.arm import Arm
-from harness.spec.zones import replicas_of_node, zone_of
+from harness.spec.zones import priority_of, replicas_of_node, zone_of
 
 TIMEOUT_S = 5.0
 HEALTHY_WITHIN_S = 5.0
@@ -89,6 +89,13 @@ class EnvoyAdmin:
             raise LabError(f"Envoy's admin interface answered {path} with {response.status}: {body[:200]}")
         return body
 
+    def live(self) -> bool:
+        """Return whether Envoy's listeners accept connections: it has its clusters and endpoints."""
+        try:
+            return self.get("/ready").strip() == "LIVE"
+        except LabError:
+            return False
+
     def get_json(self, path: str) -> Any:
         """Return the parsed JSON body of GET `path`."""
         return json.loads(self.get(path))
@@ -127,6 +134,14 @@ class EnvoyAdmin:
             for host in hosts
         }
 
+    def endpoint_priorities(self) -> dict[str, int]:
+        """Return each endpoint "host:port" of the lab's clusters -> its priority in Envoy, 0 the highest."""
+        return {
+            _address(host["address"]): host.get("priority", 0)
+            for hosts in self._hosts().values()
+            for host in hosts
+        }
+
     def _hosts(self) -> dict[str, list[Any]]:
         return {
             cluster["name"]: cluster.get("host_statuses", [])
@@ -161,6 +176,8 @@ def confirm_envoy(
     _same("endpoints", sorted(addresses[name] for name in known), sorted(admin.endpoint_health()))
     planned_zones = {addresses[name]: zones.get(name, "") for name in known}
     _same("endpoints' zones", planned_zones, admin.endpoint_zones())
+    priorities = {addresses[name]: priority_of(arm, zones.get(name), node) for name in known}
+    _same("endpoints' priorities", priorities, admin.endpoint_priorities())
     _same("endpoints' weights", weights, admin.endpoint_weights())
     if sick := _sick_endpoints(admin, healthy_within_s):
         raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")

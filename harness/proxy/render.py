@@ -21,7 +21,7 @@ from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.tls import TlsFiles
 from harness.record.access_log import json_log_format, log_format, log_name
 from harness.spec.arm import MAX_STREAMS, RETRY_ON, Arm, ProxyHealthCheck
-from harness.spec.zones import dealt_to, replicas_of_node, zone_of
+from harness.spec.zones import dealt_to, priority_of, replicas_of_node, zone_of
 
 LISTENER = "lab"
 ANY_ADDRESS = "127.0.0.1:0"  # the kernel picks a free port
@@ -197,7 +197,7 @@ ASSIGNMENT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
 def assignments(arm: Arm, endpoints: Mapping[str, Endpoint], node: str = PROXY) -> dict[str, dict[str, Any]]:
     """Return each of the arm's clusters -> the EDS DiscoveryResponse with its endpoints for a node.
 
-    `endpoints`: name -> endpoint of the replicas to publish. With zones, each zone is a locality.
+    `endpoints`: name -> endpoint of the replicas to publish. A zone is a locality with a priority.
     """
     known = replicas_of_node(arm, endpoints, node)
     zones = zone_of(arm, known)
@@ -215,18 +215,29 @@ def assignments(arm: Arm, endpoints: Mapping[str, Endpoint], node: str = PROXY) 
     return {
         cluster: {
             "version_info": "1",
-            "resources": [{"@type": ASSIGNMENT, "cluster_name": cluster, "endpoints": _localities(by_zone)}],
+            "resources": [
+                {
+                    "@type": ASSIGNMENT,
+                    "cluster_name": cluster,
+                    "endpoints": [
+                        _locality(zone, members, priority_of(arm, zone, node))
+                        for zone, members in by_zone.items()
+                    ],
+                }
+            ],
         }
         for cluster, by_zone in found.items()
     }
 
 
-def _localities(by_zone: Mapping[str | None, list[dict[str, object]]]) -> list[dict[str, object]]:
-    """Return the localities of an assignment. `by_zone`: zone -> its endpoints; None: there are no zones."""
-    return [
-        {"lb_endpoints": endpoints} | ({} if zone is None else {"locality": {"zone": zone}})
-        for zone, endpoints in by_zone.items()
-    ]
+def _locality(zone: str | None, endpoints: list[dict[str, object]], priority: int) -> dict[str, object]:
+    """Return a locality of an assignment. `zone`: None without zones."""
+    locality: dict[str, object] = {"lb_endpoints": endpoints}
+    if zone is not None:
+        locality["locality"] = {"zone": zone}
+    if priority:
+        locality["priority"] = priority
+    return locality
 
 
 def named_hosts(endpoints: Mapping[str, Endpoint]) -> list[str]:

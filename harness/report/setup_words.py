@@ -62,6 +62,8 @@ def _sentences(experiment: Experiment, ours: bool) -> Iterator[str]:
         yield "Replicas and nodes are in zones. There are arms in which a node sends to its own zone only."
     elif zoned:
         yield "Replicas and nodes are in zones."
+    if any(arm.cross_zone == "spill_over" for arm in zoned):
+        yield "There are arms in which a node prefers its own zone and spills over to others."
     alone = replicas.count == 1
     number = "There is one replica" if alone else f"There are {replicas.count} replicas"
     yield f"{number}{'' if alone else ', each'} with {_room(experiment)}." if ours else f"{number}."

@@ -13,6 +13,7 @@ from harness.events.context import ABSENT, Answer, EventContext, Fleet, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.registry import kind_of
 from harness.events.schedule import chosen_targets, starts_new
+from harness.fields import node_number
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
 from harness.record.event_log import Asked, EndpointChange, EventLog, StepTaken, TookEffect
@@ -23,7 +24,7 @@ from load.order import LoadStatus
 from services import lab_control_pb2 as lab
 from services.lab_control_pb2_grpc import LabControlStub
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 10.0  # a busy machine can keep a replica waiting; the record has the time of its answer
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100)]
 
 
@@ -152,15 +153,19 @@ class EventPlayer:
             planned_ns=self._due_ns(planned),
             undoes=planned.undoes,
             notification=kind.notification_of(arm.route, arm.discovery),
-            details=event.model_dump(mode="json", exclude={"at_s", "do", "target"}, exclude_defaults=True),
+            details=event.model_dump(
+                mode="json", exclude={"at_s", "do", "target", "node"}, exclude_defaults=True
+            ),
         )
         context.log.write(asked)
         yield from kind.action(context, planned, targets)
 
     def _choose(self, planned: PlannedEvent) -> Generator[None, None, list[str]]:
         context, target = self._context, planned.event.target
+        if planned.event.node is not None:
+            return [planned.event.node]
         if kind_of(planned.event.do).aim == "proxy":
-            return list(context.proxies)
+            return sorted(context.proxies, key=node_number)  # one that was started again stands last
         if planned.undoes is not None:
             return self._targets[planned.undoes]
         if new := starts_new(planned.event):

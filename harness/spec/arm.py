@@ -34,6 +34,7 @@ MAX_PROXIES = 16  # nodes of a proxy
 
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
+CrossZone = bool | Literal["spill_over"]
 ZoneName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,20}$")]
 Zones = Annotated[dict[ZoneName, Annotated[int, Field(ge=1, le=256)]], Field(max_length=MAX_PROXIES)]
 SweptValue = int | Annotated[float, Field(allow_inf_nan=False)]
@@ -272,10 +273,11 @@ class Arm(Model):
         description="zone -> its number of replicas (default: no zones); the first replicas are in the first "
         "zone. The proxy's nodes are dealt out to the zones in turn",
     )
-    cross_zone: bool = Field(
+    cross_zone: CrossZone = Field(
         default=True,
         description="whether a node sends to the replicas of all zones (default true); false: only to those "
-        "of its own zone",
+        "of its own zone; spill_over: to its own zone first. The other zones get what the healthy replicas "
+        "of its own cannot carry: with h of n healthy these keep the share 1.4 h / n, at most 1",
     )
     connections: Connections = Field(
         default="own",

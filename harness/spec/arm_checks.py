@@ -152,7 +152,7 @@ def _zone_problems(experiment: ExperimentModel, where: Where, arm: Arm, traits: 
             f"{arm.proxies}: each of the {len(arm.zones)} zones has a node; expected {len(arm.zones)} or more"
         )
         yield Problem((nodes, path), f"{dotted(nodes)}: {wrong}")
-    if not arm.cross_zone and traits.groups:
+    if arm.cross_zone is not True and traits.groups:
         cross = (*where, "cross_zone")
         wrong = "a zone may have no replica of a target group; expected true"
         yield Problem((cross,), f"{dotted(cross)}: {wrong}")
@@ -273,7 +273,7 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
         yield "zones", f"route '{arm.route}' has no proxy, whose nodes would be in zones"
     elif len(arm.zones) == 1:
         yield "zones", "one zone holds everything; expected two or more"
-    elif not arm.cross_zone and not arm.zones:
+    elif arm.cross_zone is not True and not arm.zones:
         yield "cross_zone", "the arm has no zones"
     if arm.proxy_use != "stay" and arm.proxies == 1:
         yield "proxy_use", "the proxy has one node; expected proxies: 2 or more"

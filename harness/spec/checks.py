@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.fields import proxy_names
 from harness.spec.arm import Arm, Variant, variants_of_arm
 from harness.spec.arm_checks import arm_problems
 from harness.spec.event_checks import Timeline, event_problems
@@ -49,6 +50,7 @@ def _timeline(experiment: ExperimentModel, name: str, arm: Arm) -> Timeline:
         replicas=experiment.replicas.names,
         ends_s=experiment.workload_of(arm).duration_s,
         route=arm.route,
+        nodes=proxy_names(arm.proxies) if arm.has_proxy else [],
     )
 
 

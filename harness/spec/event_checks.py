@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.errors import did_you_mean
-from harness.events.keys import OWN_KEYS
+from harness.events.keys import OWN_KEYS, PlannedEvent
 from harness.events.kind import NOT_ENDED, EventKind
 from harness.events.registry import EVENT_KINDS, kind_of
 from harness.events.schedule import Event, planned_events, starts_new
@@ -18,7 +18,7 @@ class Timeline:
     """The events of one arm, and what their checks need.
 
     where: path of the list of events in the file. replicas: names of the replicas at the start.
-    ends_s: when measuring ends. route: of the arm.
+    ends_s: when measuring ends. route: of the arm. nodes: names of its proxy's nodes.
     """
 
     events: Sequence[Event]
@@ -26,6 +26,7 @@ class Timeline:
     replicas: Sequence[str]
     ends_s: float
     route: Route
+    nodes: Sequence[str]
 
 
 def event_problems(timeline: Timeline) -> Iterator[Problem]:
@@ -58,6 +59,10 @@ def _event_problems(timeline: Timeline, where: Where, event: Event) -> Iterator[
         yield _problem(
             (*where, "do"), f"{event.do}: route '{timeline.route}' has no proxy; expected events: of that arm"
         )
+    elif event.node is not None and kind.of_one_node and event.node not in timeline.nodes:
+        names = ", ".join(timeline.nodes)
+        hint = did_you_mean(event.node, list(timeline.nodes)) or f"; expected {names}"
+        yield _problem((*where, "node"), f"'{event.node}': the arm's proxy has no such node{hint}")
     yield from _time_problems(timeline.ends_s, where, event)
 
 
@@ -90,11 +95,15 @@ def _state_problems(timeline: Timeline) -> Iterator[Problem]:
     known.
     """
     state = dict.fromkeys(timeline.replicas, "running")
+    state_of_nodes = dict.fromkeys(timeline.nodes, "running")
     for planned in planned_events(timeline.events):
         event, kind = planned.event, kind_of(planned.event.do)
         if new := starts_new(event):
             first = len(state)
             state |= {f"replica-{first + number}": "running" for number in range(new)}
+            continue
+        if kind.aim == "proxy":
+            yield from _node_problems((*timeline.where, planned.place), planned, state_of_nodes)
             continue
         if event.target in ("any", "most_loaded") or isinstance(event.target, float):
             return
@@ -109,6 +118,19 @@ def _state_problems(timeline: Timeline) -> Iterator[Problem]:
                 wrong = _wrong_state(name, state[name], kind)
                 yield _problem((*where, "do"), f"do: {event.do} at {event.at_s:g} s: {wrong}")
             state[name] = kind.after or state[name]
+
+
+def _node_problems(where: Where, planned: PlannedEvent, state: dict[str, str]) -> Iterator[Problem]:
+    """Yield the problems of an event of the proxy, and change the `state` of the node that it is about."""
+    event, kind = planned.event, kind_of(planned.event.do)
+    at = f"do: {event.do} at {event.at_s:g} s"
+    if event.node is None:
+        if "running" not in state.values():
+            yield _problem((*where, "do"), f"{at}: no node of the proxy runs then; start one first")
+        return
+    if planned.undoes is None and state[event.node] not in kind.before:
+        yield _problem((*where, "do"), f"{at}: {_wrong_state(event.node, state[event.node], kind)}")
+    state[event.node] = kind.after or state[event.node]
 
 
 def _wrong_state(name: str, state: str, kind: EventKind) -> str:

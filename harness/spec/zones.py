@@ -31,6 +31,15 @@ def replicas_of_node(arm: Arm, replicas: Iterable[str], node: str) -> list[str]:
     return [name for name in names if zones[name] == own]
 
 
+def priority_of(arm: Arm, zone: str | None, node: str) -> int:
+    """Return the priority of a zone's replicas for a node of the proxy: 0 is the highest.
+
+    With `cross_zone: spill_over` other zones have priority 1. Envoy sends them what the healthy replicas of
+    priority 0 cannot carry (its overprovisioning factor is 1.4).
+    """
+    return int(arm.cross_zone == "spill_over" and zone != zone_of_node(arm, node))
+
+
 def dealt_to(counts: Mapping[str, int], replicas: Sequence[str]) -> dict[str, str]:
     """Return replica -> its group: each group gets its replicas in the order of the replicas' numbers.
 

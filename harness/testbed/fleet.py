@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -107,10 +107,16 @@ class CellFleet(Fleet):
     def accepted(self) -> bool | None:
         return None if self._control_plane is None else self._control_plane.accepted()
 
-    def name_nodes(self, nodes: Sequence[str]) -> None:
-        """Tell the name server, if the proxy has one, which nodes clients are to find."""
-        if self._name_server is not None and self._nodes:
-            self._name_server.publish([self._address(node).rpartition(":")[0] for node in nodes])
+    def name_nodes(self, nodes: Collection[str]) -> bool:
+        """Tell the name server which nodes clients are to find; return whether the proxy has a name server.
+
+        Where there are no nodes, it names all. Route 53 does so when all nodes of an ALB are unhealthy.
+        """
+        if self._name_server is None or not self._nodes:
+            return False
+        named = [node for node in self._nodes if node in nodes] or self._nodes
+        self._name_server.publish([self._address(node).rpartition(":")[0] for node in named])
+        return True
 
     def files_of(self, node: str) -> EnvoyFiles:
         """Return the files of a node of the proxy."""
@@ -118,6 +124,10 @@ class CellFleet(Fleet):
 
     def stop_proxy(self, node: str) -> None:
         self.stop(node)
+
+    def kill_proxy(self, node: str) -> None:
+        self.kill(node)
+        self.live.admins.pop(node, None)  # it no longer answers
 
     def start_proxy(self, node: str) -> None:
         arm, tls, files = self.context.plan.arm, self.context.tls, self.files_of(node)

@@ -9,7 +9,7 @@ from lab_process import Lab, experiment_file
 
 from harness.events.kind import EventKind
 from harness.events.registry import EVENT_KINDS
-from tests.unit.events.kind_experiments import example_timeline
+from tests.unit.events.kind_experiments import example_timeline, nodes_for
 
 AT_S = 1.6
 SETTLES_NS = 500_000_000  # on a busy machine
@@ -36,7 +36,7 @@ def kind_file(folder: Path, kind: EventKind) -> Path:
         folder,
         replicas={"slots": 32, "service_time_ms": {"distribution": "constant", "mean": 2000}},
         workload={"clients": 4, "rate_per_s": 20, "duration_s": 5.0, "deadline_ms": 4000},
-        arms={"arm": ARM},
+        arms={"arm": ARM | ({"proxy_use": "spread", **nodes} if (nodes := nodes_for(events)) else {})},
         events=events,
     )
 

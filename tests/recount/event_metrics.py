@@ -14,10 +14,10 @@ from tests.recount.moments import replica_rows
 from tests.recount.run_files import CellFiles, Row
 
 # Kinds of events, as docs/events.md has them under "How the figures count it".
-BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "proxy_restart", "proxy_drain", "partition"}
+OF_PROXY = {"proxy_restart", "proxy_drain", "proxy_kill", "proxy_start"}
+BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "partition", *OF_PROXY} - {"proxy_start"}
 REMOVES = {"kill", "stop", "pause", "not_serving", "drain", "remove", "partition"}
 RETURNS = {"resume", "start", "serving", "add", "rejoin"}
-OF_PROXY = {"proxy_restart", "proxy_drain"}
 
 Session = tuple[int, int]
 
@@ -184,7 +184,7 @@ class EventRecount:
             needed += sum(
                 last.get(session) in targets and replica not in targets for session, replica in pinned.items()
             )
-        enough = 2 * len(pinned) >= len(served)
+        enough = bool(pinned) and 2 * len(pinned) >= len(served)
         return {
             "pinned_sessions": len(pinned),
             "moved_sessions": moved,

@@ -46,12 +46,14 @@ def _kind(
         return "unanswered"
     if not (envoy and envoy[number]) and not (replica and replica[number]):
         return "only_client"
-    for rows in (envoy, replica):
-        if rows is not None and not 1 <= rows[number] <= most:
+    lost = any(part.startswith("envoy") for part in cell.record["incomplete_ledgers"])
+    for rows, fewest in ((envoy, 0 if lost else 1), (replica, 1)):
+        if rows is not None and not fewest <= rows[number] <= most:
             return "disagree"
     if replica is not None and name not in served_by[number]:
         return "disagree"
-    if envoy is not None and most == 1 and sent_to[number] != {cell.record["replicas"][name]}:
+    sent = envoy is not None and envoy[number] > 0
+    if sent and most == 1 and sent_to[number] != {cell.record["replicas"][name]}:
         return "disagree"
     return "matched"
 

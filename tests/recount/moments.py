@@ -92,10 +92,12 @@ def with_stages(cell: CellFiles) -> pl.DataFrame:
     }
     before = col("sent_ns")
     if envoy:
+        known = [name for name in ("arrived_ns",) if name in table.columns]
         table = with_streams(table)
         free = later(before, "stream_ns", before)
         stages["waiting_for_stream"], before = free - before, free
-        at_proxy = later(before, "proxy_ns", end)
+        # A killed node has lost its last rows. Then its stage ends when the replica has the request.
+        at_proxy = later(before, "proxy_ns", pl.coalesce([*known, "done_ns"]))
         stages["to_proxy"], before = at_proxy - before, at_proxy
     if cell.record["max_attempts"] > 1 and "retried_ns" in table.columns:
         retried = later(before, "retried_ns", before)

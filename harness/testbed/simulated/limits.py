@@ -77,7 +77,9 @@ def _of_several_nodes(arm: Arm, events: bool) -> Iterator[str]:
             yield f"{key} with several proxies"
     if arm.policy == "weighted":
         yield "policy weighted with several proxies"
-    if not arm.cross_zone and arm.policy in ("ring_hash", "maglev", "sticky"):
+    if arm.cross_zone == "spill_over":
+        yield "cross_zone: spill_over"
+    elif not arm.cross_zone and arm.policy in ("ring_hash", "maglev", "sticky"):
         yield f"policy {arm.policy} without cross_zone"
     if arm.connections == "shared" and arm.proxy_use == "spread":
         yield "a shared connection with several proxies"

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from behind_envoy import Answer, Balanced, StartBalanced, on_one_connection, sessions
+from chance import within_binomial
 
 from services import lab_control_pb2 as lab
 
@@ -178,3 +179,33 @@ def test_with_no_healthy_replica_only_a_threshold_of_zero_fails_calls(
         serve(live, replica, False)
         live.await_state(replica, "unhealthy")
     assert codes(on_one_connection(live.address, sessions(9))) == {code: 9}
+
+
+def test_a_zone_keeps_what_its_healthy_replicas_can_carry(balanced: StartBalanced) -> None:
+    """With h of 5 healthy, the own zone gets the share 1.4 h / 5, at most 1 (Envoy, "Priority levels")."""
+    live = balanced(
+        "round_robin",
+        replica_options=((),) * 7,
+        proxies=2,
+        zones={"a": 5, "b": 2},
+        cross_zone="spill_over",
+        proxy_health_check=check("grpc"),
+    )
+    own = [f"replica-{number}" for number in range(5)]
+    for healthy in range(5, -1, -1):
+        counts = Counter(answer.replica for answer in on_one_connection(live.address, sessions(300)))
+        of_zone = sum(counts[name] for name in own)
+        share = min(1.0, 1.4 * healthy / 5)
+        if share in (0, 1):  # exact
+            assert of_zone == 300 * share
+        else:  # Envoy draws the zone: one run in a thousand is outside
+            assert within_binomial(of_zone, 300, share), (healthy, of_zone)
+        if healthy:  # turns in each zone
+            turns = [counts[name] for name in own[:healthy]]
+            assert max(turns) - min(turns) <= 1
+            serve(live, own[healthy - 1], False)
+            live.await_state(own[healthy - 1], "unhealthy")
+    for name in own:  # and all comes back
+        serve(live, name, True)
+        live.await_state(name, "healthy")
+    assert {answer.replica for answer in on_one_connection(live.address, sessions(20))} == set(own)

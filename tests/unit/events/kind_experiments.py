@@ -38,6 +38,11 @@ def example_timeline(kind: EventKind, at_s: float = 2.0) -> list[dict[str, Any]]
     return [opening, event(kind, at_s, **target)]
 
 
+def nodes_for(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """The part of an arm with a proxy that has the nodes of which the events speak."""
+    return {"proxies": 2} if any("node" in one for one in events) else {}
+
+
 def experiment(folder: Path, events: list[dict[str, Any]], route: str = "envoy") -> Experiment:
     """One arm with these events."""
     tree = {
@@ -46,7 +51,7 @@ def experiment(folder: Path, events: list[dict[str, Any]], route: str = "envoy")
         "lesson": "l",
         "replicas": {"count": 3, "slots": 2, "service_time_ms": {"distribution": "constant", "mean": 5.0}},
         "workload": {"clients": 2, "rate_per_s": 100.0, "calls": {"AddVideo": 1.0}, "duration_s": DURATION_S},
-        "arms": {"arm": ROUTES[route]},
+        "arms": {"arm": ROUTES[route] | nodes_for(events)},
         "events": events,
     }
     path = folder / "x.yaml"

@@ -5,7 +5,7 @@ the same is shown in tests/real/harness/test_event_kinds_played.py.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from harness.events.context import Endpoint, EventContext, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.kind import EventKind
 from harness.events.schedule import Event, starts_new
-from harness.fields import PROXY
+from harness.fields import is_proxy, proxy_names
 
+NODES = proxy_names(2)
 PATIENCE = 20  # how often it checks what an action waits for
 AT_START = {"slow_factor": 1.0, "slow_share": 1.0, "fail_share": 0.0, "fail_code": "UNAVAILABLE"}
 AT_START |= {"fail_after_headers": False, "fail_after_work": False}
@@ -43,11 +44,16 @@ class Replica:
 
 @dataclass
 class State:
-    """The state of the cell."""
+    """The state of the cell. nodes: of the proxy; named: those that the name server names."""
 
     replicas: dict[str, Replica]
     endpoints: dict[str, Endpoint]
-    proxy: str = "running"
+    nodes: dict[str, str] = field(default_factory=lambda: dict.fromkeys(NODES, "running"))
+    named: list[str] = field(default_factory=lambda: list(NODES))
+
+    def state_of(self, part: str) -> str:
+        """The state of a replica or node."""
+        return self.nodes[part] if is_proxy(part) else self.replicas[part].state
 
     def takes_part(self, name: str) -> bool:
         """Whether sessions can be on the replica."""
@@ -113,17 +119,29 @@ class ModelFleet:
         return None
 
     def stop_proxy(self, node: str) -> None:
-        assert node == PROXY
-        self.state.proxy = "ended"
-        self.did("stop_proxy", PROXY)
+        self._end_proxy("stop_proxy", node)
 
-    def start_proxy(self, _node: str) -> None:
-        assert self.state.proxy == "ended"
-        self.state.proxy = "running"
-        self.did("start_proxy", PROXY)
+    def kill_proxy(self, node: str) -> None:
+        self._end_proxy("kill_proxy", node)
 
-    def proxy_running(self, _node: str) -> bool:
-        return self.state.proxy == "running"
+    def _end_proxy(self, what: str, node: str) -> None:
+        if self.state.nodes[node] == "ended":
+            raise ImpossibleError(f"{what} {node}, which has ended")
+        self.state.nodes[node] = "ended"
+        self.did(what, node)
+
+    def start_proxy(self, node: str) -> None:
+        assert self.state.nodes[node] == "ended"
+        self.state.nodes[node] = "running"
+        self.did("start_proxy", node)
+
+    def name_nodes(self, nodes: Collection[str]) -> bool:
+        self.state.named = [node for node in NODES if node in nodes]
+        self.did("name_nodes")
+        return True
+
+    def proxy_running(self, node: str) -> bool:
+        return self.state.nodes[node] == "running"
 
     def proxy_ready(self, node: str) -> bool:
         return self.proxy_running(node)
@@ -185,11 +203,14 @@ class ModelContext(EventContext):
 
     @property
     def proxies(self) -> dict[str, "ModelContext"]:
-        return {PROXY: self}
+        return {node: self for node, state in self._fleet.state.nodes.items() if state == "running"}
 
     def post(self, path: str) -> str:
-        self._fleet.did(path.strip("/").partition("?")[0], PROXY)
+        self._fleet.did(path.strip("/").partition("?")[0], NODES[0])
         return ""
+
+    def live(self) -> bool:
+        return True
 
     def endpoint_weights(self) -> Mapping[str, Mapping[str, int]]:
         return {"videos": {one.address: one.weight or 1 for one in self.endpoints.values()}}
@@ -258,7 +279,7 @@ class Outcome:
 
 
 def healthy_cell() -> State:
-    """Two replicas that take part, and a proxy."""
+    """Two replicas that take part, and a proxy of two nodes."""
     names = ("replica-0", "replica-1")
     return State({name: Replica() for name in names}, {name: Endpoint(f"host:{name}") for name in names})
 
@@ -282,8 +303,10 @@ def carry_out(kind: EventKind, before: State, *, containers: bool = True, **keys
 
 
 def _targets(kind: EventKind, event: Event, fleet: ModelFleet) -> list[str]:
+    if kind.of_one_node:
+        return [] if event.node is None else [event.node]
     if kind.aim == "proxy":
-        return [PROXY]
+        return list(NODES)
     if new := starts_new(event):
         return [fleet.start_new() for _ in range(new)]
     return list(fleet.state.replicas) if event.target == "all" else [str(event.target)]

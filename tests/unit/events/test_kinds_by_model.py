@@ -1,6 +1,7 @@
 """The action of each event kind does what its entry says, on a model of a cell."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,7 +13,7 @@ from harness.events.keys import OWN_KEYS
 from harness.events.kind import ANY_STATE, EventKind
 from harness.events.registry import EVENT_KINDS
 from harness.events.schedule import Event, delays_kept_by, planned_events
-from harness.fields import PROXY
+from harness.fields import is_proxy
 from tests.unit.events.model_cell import ImpossibleError, Outcome, State, carry_out, healthy_cell
 
 KINDS = list(EVENT_KINDS.values())
@@ -21,7 +22,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 # Values that are not the defaults.
 OTHER: dict[str, Any] = {
     **{"factor": 7, "share": 0.5, "code": "ABORTED", "after_headers": True, "after_work": True},
-    **{"delay_s": 7.0, "weight": 7, "cores": 0.7, "count": 2},
+    **{"delay_s": 7.0, "weight": 7, "cores": 0.7, "count": 2, "node": "envoy-0"},
 }
 
 
@@ -74,7 +75,7 @@ def in_state(wanted: str) -> State:
 @each_kind
 def test_the_states_before_are_those_in_which_it_is_possible(kind: EventKind) -> None:
     if kind.aim != "replicas":
-        assert kind.before == ANY_STATE
+        assert kind.before == ANY_STATE or kind.of_one_node
         return
     possible = []
     for state in ANY_STATE:
@@ -87,6 +88,17 @@ def test_the_states_before_are_those_in_which_it_is_possible(kind: EventKind) ->
 
 
 @each_kind
+def test_a_node_must_run_to_be_killed_and_not_run_to_be_started(kind: EventKind) -> None:
+    if not kind.of_one_node:
+        return
+    for process in ("running", "ended"):
+        state = healthy_cell()
+        state.nodes["envoy-1"] = process
+        with nullcontext() if process in kind.before else pytest.raises(ImpossibleError):
+            carry_out(kind, state)
+
+
+@each_kind
 def test_the_state_after_is_the_one_that_its_targets_are_in(kind: EventKind) -> None:
     changed = set()
     for state in situations():
@@ -95,10 +107,9 @@ def test_the_state_after_is_the_one_that_its_targets_are_in(kind: EventKind) -> 
         except ImpossibleError:
             continue
         for name in outcome.targets:
-            if name in state.replicas:
-                ends = outcome.fleet.state.replicas[name].state
-                if len({before.replicas[name].state for before in outcome.history}) > 1:
-                    changed.add(ends)
+            known = name in state.replicas or kind.of_one_node
+            if known and len({before.state_of(name) for before in outcome.history}) > 1:
+                changed.add(outcome.fleet.state.state_of(name))
     assert changed == ({kind.after} if kind.after else set())
 
 
@@ -119,7 +130,7 @@ def test_it_takes_replicas_from_sessions_or_brings_them(kind: EventKind) -> None
 
 @each_kind
 def test_it_breaks_calls_where_processes_end_freeze_or_are_cut_off(kind: EventKind) -> None:
-    broken = outcome_of(kind).done("kill", "stop", "pause", "partition", "stop_proxy")
+    broken = outcome_of(kind).done("kill", "stop", "pause", "partition", "stop_proxy", "kill_proxy")
     assert kind.breaks_calls == broken
 
 
@@ -140,8 +151,10 @@ def test_what_is_told_is_what_happens(kind: EventKind) -> None:
     outcome, words = outcome_of(kind), kind.notification
     assert ("health service" in words) == outcome.done("serve", "stop")
     assert ("GOAWAY" in words) == outcome.done("stop", "stop_proxy")
-    assert ("broken connections" in words) == outcome.done("kill", "stop_proxy")
-    silent = not outcome.done("serve", "stop", "stop_proxy", "kill", "publish", "start", "resume", "rejoin")
+    assert ("broken connections" in words) == outcome.done("kill", "stop_proxy", "kill_proxy")
+    assert ("name server" in words) == outcome.done("name_nodes")
+    told = ("serve", "stop", "stop_proxy", "kill", "publish", "start", "resume", "rejoin", "name_nodes")
+    silent = not outcome.done(*told)
     assert ("nobody is told" in words) == silent
     assert bool(words) or kind.endpoints
 
@@ -200,13 +213,16 @@ def test_it_needs_containers_where_processes_cannot_do_it(kind: EventKind) -> No
 @each_kind
 def test_it_is_about_the_proxy_or_replicas(kind: EventKind) -> None:
     outcome = outcome_of(kind)
-    assert (kind.aim == "proxy") == (PROXY in {part for _, part in outcome.fleet.done})
+    assert (kind.aim == "proxy") == any(is_proxy(part) for _, part in outcome.fleet.done)
     assert (kind.aim == "new replicas") == (len(outcome.fleet.state.replicas) > len(healthy_cell().replicas))
 
 
 def effect_of(kind: EventKind, state: State, **keys: object) -> object:
     """Return everything that depends on the event's keys."""
-    outcome = carry_out(kind, state, **keys)
+    try:
+        outcome = carry_out(kind, state, **keys)
+    except ImpossibleError:
+        return None
     event = Event.model_validate({"at_s": 1.0, "do": kind.name, **kind.example, **keys})
     planned = planned_events([event])
     kept = [delays_kept_by(part, planned) for part in ("replica", "proxy")]
@@ -251,13 +267,13 @@ def test_the_step_that_is_drawn_tells_of_turns_or_of_the_end(kind: EventKind) ->
     if kind.in_turns:
         assert kind.drawn_step == steps[0]
     else:
-        assert kind.drawn_step == (steps[-1] if len(steps) > 1 else None)
+        assert kind.drawn_step == (steps[-1] if len(set(steps)) > 1 else None)
 
 
 @each_kind
 def test_what_ends_without_warning_may_lack_rows_of_its_ledger(kind: EventKind) -> None:
     outcome = outcome_of(kind)
-    expected = {part for what, part in outcome.fleet.done if what in ("kill", "stop_proxy")}
+    expected = {part for what, part in outcome.fleet.done if what in ("kill", "stop_proxy", "kill_proxy")}
     assert outcome.context.incomplete_ledgers == expected
 
 
@@ -266,6 +282,16 @@ def test_every_target_is_seen_to_have_been_reached(kind: EventKind) -> None:
     outcome = outcome_of(kind)
     seen = {details["target"] for event, details in outcome.context.lines if event == "took_effect"}
     assert seen == set(outcome.targets)
+
+
+def test_the_name_server_names_the_nodes_that_run() -> None:
+    state = carry_out(EVENT_KINDS["proxy_kill"], healthy_cell()).fleet.state
+    assert (state.nodes, state.named) == ({"envoy-0": "running", "envoy-1": "ended"}, ["envoy-0"])
+    outcome = carry_out(EVENT_KINDS["proxy_start"], state)
+    assert outcome.fleet.state == healthy_cell()
+    assert [part for part, _ in outcome.fleet.done] == ["start_proxy", "name_nodes"]
+    seen = [details["seen"] for event, details in outcome.context.lines if event == "took_effect"]
+    assert seen == ["process ready", "name server: named"]
 
 
 def test_a_replica_that_comes_back_has_the_weight_that_it_had() -> None:

@@ -66,6 +66,7 @@ def test_its_opposite_follows_after_for_s(kind: EventKind, tmp_path: Path) -> No
     assert (planned[-1].event.do, planned[-1].at_s) == (kind.opposite, 5.0)
     assert planned[-1].undoes == planned[-2].number
     assert planned[-1].event.target == planned[-2].event.target
+    assert planned[-1].event.node == planned[-2].event.node
 
 
 @each_kind
@@ -121,7 +122,8 @@ def test_keys_of_other_kinds_are_refused(kind: EventKind, tmp_path: Path) -> Non
     if kind.aim == "new replicas":
         own.pop("target", None)
     for key in OWN_KEYS:
-        why = refusal(tmp_path, [*before, own | {key: OTHER[key]}])
+        opening = [one | {key: OTHER[key]} if key in one and key in kind.keys else one for one in before]
+        why = refusal(tmp_path, [*opening, own | {key: OTHER[key]}])
         if key in kind.keys:
             assert not why, key
         else:

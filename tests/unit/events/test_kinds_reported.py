@@ -140,6 +140,7 @@ def test_its_steps_are_drawn(kind: EventKind, tmp_path: Path) -> None:
     assert lines == [0.1, *drawn]
     name = kind.name.replace("_", " ")
     labels = [name if kind.aim == "proxy" else f"{name} 2 replicas"]
+    labels = [f"{name} {ZERO} {ONE}"] if kind.of_one_node else labels
     labels += [ONE if kind.in_turns else f"{kind.drawn_step} {ONE}"] if kind.drawn_step else []
     assert [text.get_text() for text in axes.texts] == labels
 
@@ -158,7 +159,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         route = "direct" if kind.aim != "proxy" and place % 2 else "envoy"
         timeline = [{**one, "at_s": one["at_s"] / 4} for one in example_timeline(kind)]
         events = str(timeline).replace("'", "")
-        arms[kind.name] = f"route: {route}, policy: round_robin, events: {events}"
+        nodes = ", proxies: 2" if kind.of_one_node else ""
+        arms[kind.name] = f"route: {route}, policy: round_robin{nodes}, events: {events}"
     folder = tmp_path_factory.mktemp("kinds")
     return kinds, read_run(synthesise_run(folder, stories.experiment(arms), requests=100, name="kinds"))
 

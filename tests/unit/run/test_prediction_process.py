@@ -135,6 +135,8 @@ def test_the_process_has_no_descriptor_of_the_run(tmp_path: Path) -> None:
         os.set_inheritable(file.fileno(), True)
         with prediction_process(wanted=True) as process:
             assert process is not None
+            process.ask(tmp_path)
+            process.answer(60.0)  # while it imports, it opens and closes files
             folder = Path("/proc", str(process._process.pid), "fd")
             targets = {str(entry.readlink()) for entry in folder.iterdir()}
     assert targets

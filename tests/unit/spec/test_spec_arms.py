@@ -60,6 +60,7 @@ NOTHING = [
     (DIRECT | {"zones": {"a": 1, "b": 3}}, "zones: a mapping changes nothing: route 'direct' has no proxy"),
     (ENVOY | {"zones": {"a": 4}}, "changes nothing: one zone holds everything; expected two or more"),
     (ENVOY | {"cross_zone": False}, "cross_zone: false changes nothing: the arm has no zones"),
+    (ENVOY | {"cross_zone": "spill_over"}, "cross_zone: 'spill_over' changes nothing: the arm has no zones"),
     (ENVOY | {"proxy_use": "spread"}, "proxy_use: 'spread' changes nothing: the proxy has one node"),
     (
         ENVOY | {"dns_interval_ms": 9},
@@ -114,6 +115,11 @@ GROUPS = {"blue": {"replicas": 2, "weight": 1}, "green": {"replicas": 2, "weight
             {"policy": "target_groups", "options": {"groups": GROUPS}, "cross_zone": False},
             "arms.a.cross_zone: a zone may have no replica of a target group; expected true",
         ),
+        (
+            {"policy": "target_groups", "options": {"groups": GROUPS}, "cross_zone": "spill_over"},
+            "arms.a.cross_zone: a zone may have no replica of a target group; expected true",
+        ),
+        ({"cross_zone": "spillover"}, "expected true or false or 'spill_over'; did you mean 'spill_over'?"),
     ],
 )
 def test_zones_without_replicas_or_nodes_are_refused(load: Load, arm: dict[str, Any], expected: str) -> None:
@@ -127,6 +133,7 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(ENVOY | {"proxy_workers": 2})
     load(ENVOY | {"proxies": 2, "proxy_use": "spread", "dns_interval_ms": 9})
     load(ZONED | {"cross_zone": False})
+    load(ZONED | {"cross_zone": "spill_over"})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
     load(DIRECT | {"hedging": {"after_ms": 10, "attempts": 4}})
     load(DIRECT | {"subsetting": {"size": 3, "by": "random"}})

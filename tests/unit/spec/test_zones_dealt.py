@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from harness.fields import proxy_names
 from harness.spec.arm import Arm
-from harness.spec.zones import replicas_of_node, zone_of, zone_of_node, zones_of
+from harness.spec.zones import priority_of, replicas_of_node, zone_of, zone_of_node, zones_of
 
 
 def zoned(counts: list[int], nodes: int, *, cross_zone: bool) -> Arm:
@@ -45,3 +45,15 @@ def test_without_zones_nobody_has_one() -> None:
     arm = Arm(route="envoy", policy="round_robin", proxies=3)
     assert zones_of(arm, ["replica-0"]) == {}
     assert replicas_of_node(arm, ["replica-0"], "envoy-2") == ["replica-0"]
+
+
+def test_a_node_that_spills_over_prefers_its_own_zone() -> None:
+    arm = zoned([1, 2, 1], 4, cross_zone=True)
+    spilling = arm.model_copy(update={"cross_zone": "spill_over"})
+    names = [f"replica-{number}" for number in range(4)]
+    for node, own in zip(proxy_names(4), ("z0", "z1", "z2", "z0"), strict=True):
+        assert replicas_of_node(spilling, names, node) == names
+        assert {zone: priority_of(spilling, zone, node) for zone in arm.zones} == {
+            zone: int(zone != own) for zone in arm.zones
+        }
+        assert {priority_of(arm, zone, node) for zone in arm.zones} == {0}

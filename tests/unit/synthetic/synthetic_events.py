@@ -47,7 +47,7 @@ class InventedEvents:
         if planned.undoes is not None:
             return earlier[planned.undoes]
         if EVENT_KINDS[event.do].aim == "proxy":
-            return ["envoy"]
+            return [event.node or "envoy"]
         if count := starts_new(event):
             new = [f"replica-{len(self.names) + number}" for number in range(count)]
             self.names += new
