@@ -8,7 +8,7 @@ import asyncio
 import gc
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -92,6 +92,11 @@ class LoadEngine:
         if not self._run.cancelled():
             self._run.result()
         return True
+
+    def call_at_end(self, ended: Callable[[], object]) -> None:
+        """Have `ended` called, in the engine's thread or in this one, once the run has ended."""
+        assert self._run is not None
+        self._run.add_done_callback(lambda _run: ended())
 
     def stop(self) -> None:
         """End the run early. Calls that are still open get no row."""

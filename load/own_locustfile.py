@@ -188,6 +188,10 @@ class UsersLoad:
         self._run.get()
         return True
 
+    def call_at_end(self, ended: Callable[[], object]) -> None:
+        """Have `ended` called once the run has ended."""
+        self._run.link(lambda _run: ended())
+
     def stop(self) -> None:
         """End the run early. Calls that are still open get no row."""
         if self._run is not None:

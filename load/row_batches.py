@@ -7,10 +7,12 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import gevent
+import gevent.event
 
 from lb.client import Row, Rows
 from lb.rows import MESSAGE_COLUMNS, REQUEST_COLUMNS
@@ -160,7 +162,15 @@ class RowFiles:
             os.close(self._messages)
 
 
-class Load(Protocol):
+class EndingLoad(Protocol):
+    """A load that tells when it has ended."""
+
+    def call_at_end(self, ended: Callable[[], object]) -> None:
+        """Have `ended` called, in any thread, once a load that was started has finished."""
+        ...
+
+
+class Load(EndingLoad, Protocol):
     """A load that runs in this process."""
 
     @property
@@ -171,14 +181,29 @@ class Load(Protocol):
     def finished(self) -> bool: ...  # raises the error of a load that has failed
 
 
+@contextmanager
+def awake_at_end(load: EndingLoad, wake: Callable[[], object]) -> Iterator[None]:
+    """Have `wake` called in gevent's thread once the load, which was started, has finished."""
+    # The only part of gevent that another thread, as that of the load engine, may call.
+    watcher = gevent.get_hub().loop.async_()
+    watcher.start(wake)
+    try:
+        load.call_at_end(watcher.send)
+        yield
+    finally:
+        watcher.close()
+
+
 def record_to_end(load: Load, collector: RowCollector, files: RowFiles) -> None:
     """Start a load, and write its rows and status until it has finished. The files are closed in any case."""
+    ended = gevent.event.Event()
     try:
         load.start()
-        while not load.finished():
-            gevent.sleep(BATCH_INTERVAL_S if load.progress.state == "measure" else POLL_INTERVAL_S)
-            collector.collect(load.progress)
-            files.write_status(load.progress)
+        with awake_at_end(load, ended.set):
+            while not load.finished():
+                ended.wait(BATCH_INTERVAL_S if load.progress.state == "measure" else POLL_INTERVAL_S)
+                collector.collect(load.progress)
+                files.write_status(load.progress)
     finally:
         collector.collect(load.progress)
         files.write_status(load.progress)

@@ -20,11 +20,19 @@ from load.engine import LoadEngine, Progress, prepare_process
 from load.forks import set_process_name
 from load.locust_adapter import LabEnvironment, LabWorkerRunner, connect_to_master, listen_for_stop
 from load.order import LoadOrder
-from load.row_batches import BATCH_INTERVAL_S, POLL_INTERVAL_S, RowBatch, RowCollector
+from load.row_batches import (
+    BATCH_INTERVAL_S,
+    POLL_INTERVAL_S,
+    EndingLoad,
+    RowBatch,
+    RowCollector,
+    awake_at_end,
+)
 
 CELL_ENDED, RUN_ENDED, NO_MASTER = 20, 21, 22  # exit statuses of a worker process that did not fail
 PINGS = 12
-SIGNALLED = "signalled"  # the kind of a message that this process sends itself on SIGTERM
+# The kinds of the messages that this process sends itself: on SIGTERM, and once its load has finished.
+SIGNALLED, FINISHED = "signalled", "finished"
 
 
 class MasterLostError(Exception):
@@ -53,7 +61,7 @@ class SessionGate(Protocol):
         ...
 
 
-class SessionLoad(Protocol):
+class SessionLoad(EndingLoad, Protocol):
     """A load as a worker runs it; see load.engine.LoadEngine, which is one."""
 
     progress: Progress
@@ -159,7 +167,7 @@ class WorkerSession:
         for kind in protocol.TO_WORKER:
             runner.register_message(kind, self._receive)
         environment.events.heartbeat_received.add_listener(self._receive_heartbeat)
-        listen_for_stop(lambda: self._inbox.put(MasterMessage(SIGNALLED, {}, 0)))
+        listen_for_stop(lambda: self._tell_myself(SIGNALLED))
 
     def run(self) -> bool:
         """Run the session and return whether it was the last one of the run."""
@@ -199,12 +207,13 @@ class WorkerSession:
             load, gate = self._make_load(order, clients)
             collector = RowCollector(self._environment, load.rows, self._send_rows)
             load.start()
-            while not load.finished():
-                measuring = load.progress.state == "measure"
-                message = self._next_message(BATCH_INTERVAL_S if measuring else POLL_INTERVAL_S)
-                self._handle(message, load, gate)
-                self._report_ready(gate)
-                collector.collect(load.progress)
+            with awake_at_end(load, lambda: self._tell_myself(FINISHED)):
+                while not load.finished():
+                    measuring = load.progress.state == "measure"
+                    message = self._next_message(BATCH_INTERVAL_S if measuring else POLL_INTERVAL_S)
+                    self._handle(message, load, gate)
+                    self._report_ready(gate)
+                    collector.collect(load.progress)
         except Exception as error:
             # Printed before FAILED is sent: the master may then end this process at once.
             traceback.print_exc()
@@ -238,6 +247,9 @@ class WorkerSession:
 
     def _send(self, kind: str, **data: object) -> None:
         self._runner.send_message(kind, data)
+
+    def _tell_myself(self, kind: str) -> None:
+        self._inbox.put(MasterMessage(kind, {}, 0))
 
     def _receive(self, environment: object, msg: Any) -> None:  # noqa: ARG002 - Locust's signature
         self._last_message_s = time.monotonic()

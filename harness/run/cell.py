@@ -166,7 +166,7 @@ class CellRun:
                     stopped = " and ".join(sorted(self._machine.stopped))
                     why = f", and {stopped} is stopped (SIGSTOP)" if stopped else ""
                     raise LabError(f"the load did not end after {patience_s:g} s{why}; see {log}")
-                time.sleep(tick(status))
+                self._testbed.wait_for_load(tick(status))
         if exit_status == STOPPED_EARLY:
             raise LabError(f"the load got SIGTERM, which the lab did not send, and stopped early; see {log}")
         if exit_status:

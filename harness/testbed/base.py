@@ -120,6 +120,9 @@ class Testbed(Protocol):
         Raises LabError, with the log's path, if another component has ended unexpectedly.
         """
 
+    def wait_for_load(self, timeout_s: float) -> None:
+        """Wait for `timeout_s`, or less where it is known at once that the load process has ended."""
+
     def stop_load(self) -> None:
         """Stop the load early. When this returns, all finished requests are on disk."""
 

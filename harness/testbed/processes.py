@@ -172,6 +172,10 @@ class LoadOnThisMachine:
         self._load_family.read_messages()
         return self._load.status
 
+    def wait_for_load(self, timeout_s: float) -> None:
+        assert self._load is not None
+        self._load_family.wait([self._load], timeout_s)
+
     def stop_load(self) -> None:
         if self._load is not None:
             self._load_family.end([self._load], LOAD_STOP_TIMEOUT_S)

@@ -194,6 +194,9 @@ class DockerTestbed:
         self.check()
         return self._load.state.status
 
+    def wait_for_load(self, timeout_s: float) -> None:
+        time.sleep(timeout_s)  # a thread hears from the engine that the load has ended
+
     def stop_load(self) -> None:
         if self._usage is not None:
             self._usage.end()

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.testbed.processes import Process, ProcessFamily
+from harness.testbed.processes import LoadOnThisMachine, Process, ProcessFamily
 
 REPLICA = ["--listen", "127.0.0.1:0", "--slots", "1", "--service-time", "constant:1", "--seed", "1"]
 
@@ -79,3 +79,18 @@ def test_processes_have_the_hard_limit_of_open_files(tmp_path: Path) -> None:
     assert family.wait([shell], 20) == []
     family.close()
     assert (tmp_path / "shell.log").read_text().strip() == str(hard)
+
+
+class ShortLoad(LoadOnThisMachine):
+    """A load of this family that has nothing to do."""
+
+    def __init__(self, family: ProcessFamily, folder: Path) -> None:
+        self._load_family = family
+        self._load = family.spawn_program("load", ["/bin/true"], folder / "load.log")
+
+
+@pytest.mark.timeout(20)
+def test_the_wait_for_a_load_ends_with_the_load(family: ProcessFamily, tmp_path: Path) -> None:
+    load = ShortLoad(family, tmp_path)
+    load.wait_for_load(3600.0)
+    assert load.load_status() == 0

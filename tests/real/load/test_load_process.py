@@ -38,6 +38,7 @@ def start_load(tmp_path: Path) -> Iterator[Any]:
         web_port: int | None = None,
         policy: str = "round_robin",
         program: str | None = None,
+        processes: int = 1,
         **times: float,
     ) -> LoadProcess:
         settings = replace(
@@ -51,7 +52,7 @@ def start_load(tmp_path: Path) -> Iterator[Any]:
         folder = tmp_path / "load"
         folder.mkdir()
         warm_up_s, duration_s = times.get("warm_up_s", 0.3), times.get("duration_s", 0.7)
-        order = LoadOrder(load, settings, warm_up_s, duration_s, folder, web_port)
+        order = LoadOrder(load, settings, warm_up_s, duration_s, folder, web_port, processes=processes)
         started.append(LoadProcess(order, program))
         return started[-1]
 
@@ -258,3 +259,16 @@ def test_an_order_that_cannot_be_read_fails(tmp_path: Path) -> None:
     )
     assert done.returncode not in (0, STOPPED_EARLY)
     assert "none.json" in done.stderr
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.timeout(30)
+def test_the_end_of_the_last_call_ends_the_load_between_two_batches(
+    start_cell: StartCell, start_load: Any, processes: int
+) -> None:
+    slow = "import load.row_batches as it; it.BATCH_INTERVAL_S = 3600"
+    slow += "; import load.worker_session as it; it.BATCH_INTERVAL_S = 3600"
+    program = f"import sys, load.main; {slow}; sys.exit(load.main.main())"
+    run = start_load(start_cell("direct", "round_robin").target, program=program, processes=processes)
+    assert run.end() == 0, run.stderr
+    assert run.status()["answered"] == len(run.rows()) > 0
