@@ -62,7 +62,8 @@ def start(path: Path, folder: Path) -> tuple[subprocess.Popen[str], Path]:
     (folder / "sitecustomize.py").write_text(SITE)
     audit = folder / f"{path.stem}.audit"
     audit.touch()
-    command = [sys.executable, "-B", str(ROOT / "run_experiment.py"), "run", str(path)]
+    # The process that predicts starts before the file is read; it starts and measures nothing of the lab.
+    command = [sys.executable, "-B", str(ROOT / "run_experiment.py"), "run", "--no-prediction", str(path)]
     lab = subprocess.Popen(
         [*command, "--results", str(folder / "results")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(HERE)]), "AUDIT": str(audit)},

@@ -14,7 +14,7 @@ QUICK_CHECKS = {"interval_ms": 100, "timeout_ms": 100, "unhealthy_after": 2, "he
 PROXY = {"route": "envoy", "policy": "round_robin", "proxy_health_check": QUICK_CHECKS}
 # Each replica always has some calls in flight.
 IN_HAND = {"service_time_ms": {"distribution": "constant", "mean": 60}}
-ASKED_LATE_NS = 250_000_000  # on a busy machine
+ASKED_LATE_NS = 1_000_000_000  # on a machine with three tests at a time; about a millisecond on a calm one
 
 
 class Story:

@@ -14,6 +14,7 @@ from services.settings import Server as ServerKind
 
 SCHEMA = ReplicaSettings.model_json_schema()
 JUST_ABOVE = 1e-9  # an exclusive bound
+METHOD = "AddVideo"  # the one entry of a mapping from methods
 
 
 def at_bounds(schema: dict[str, Any], bound: str) -> Any:
@@ -25,6 +26,8 @@ def at_bounds(schema: dict[str, Any], bound: str) -> Any:
         return at_bounds(numbers[0], bound)
     if "properties" in schema:
         return {name: at_bounds(value, bound) for name, value in schema["properties"].items()}
+    if "additionalProperties" in schema:
+        return {METHOD: at_bounds(schema["additionalProperties"], bound)}
     if "enum" in schema:
         return schema["enum"][0]
     if schema["type"] == "boolean":

@@ -115,6 +115,7 @@ def test_sleeps_of_parts_of_a_millisecond_add_up() -> None:
     assert uvloop.run(scene()) - started_ns >= 38_000_000
 
 
+@pytest.mark.alone
 def test_the_mean_of_sleeps_is_right_and_a_single_one_at_most_two_milliseconds_short() -> None:
     took_ns: list[int] = []
 
