@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ruamel.yaml import YAML
 
@@ -50,6 +50,13 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(TIMEOUT_S)
         self.sock.connect(self._path)
+
+
+class EndpointPlace(NamedTuple):
+    """Where Envoy has an endpoint. zone: "" without zones. priority: 0 is the highest."""
+
+    zone: str
+    priority: int
 
 
 class EnvoyAdmin:
@@ -109,11 +116,7 @@ class EnvoyAdmin:
 
     def endpoint_states(self) -> dict[str, EndpointState]:
         """Return each endpoint "host:port" of the lab's clusters -> its state in Envoy."""
-        return {
-            _address(host["address"]): _state(host["health_status"])
-            for hosts in self._hosts().values()
-            for host in hosts
-        }
+        return {address: _state(host["health_status"]) for address, host in self._endpoints()}
 
     def endpoint_health(self) -> dict[str, bool]:
         """Return each endpoint "host:port" of the lab's clusters -> whether it is healthy in Envoy."""
@@ -126,21 +129,16 @@ class EnvoyAdmin:
             for name, hosts in self._hosts().items()
         }
 
-    def endpoint_zones(self) -> dict[str, str]:
-        """Return each endpoint "host:port" of the lab's clusters -> its zone in Envoy; "" without zones."""
+    def endpoint_places(self) -> dict[str, EndpointPlace]:
+        """Return each endpoint "host:port" of the lab's clusters -> its zone and priority in Envoy."""
         return {
-            _address(host["address"]): host.get("locality", {}).get("zone", "")
-            for hosts in self._hosts().values()
-            for host in hosts
+            address: EndpointPlace(host.get("locality", {}).get("zone", ""), host.get("priority", 0))
+            for address, host in self._endpoints()
         }
 
-    def endpoint_priorities(self) -> dict[str, int]:
-        """Return each endpoint "host:port" of the lab's clusters -> its priority in Envoy, 0 the highest."""
-        return {
-            _address(host["address"]): host.get("priority", 0)
-            for hosts in self._hosts().values()
-            for host in hosts
-        }
+    def _endpoints(self) -> Iterator[tuple[str, Any]]:
+        for hosts in self._hosts().values():
+            yield from ((_address(host["address"]), host) for host in hosts)
 
     def _hosts(self) -> dict[str, list[Any]]:
         return {
@@ -175,9 +173,10 @@ def confirm_envoy(
     known, zones = replicas_of_node(arm, addresses, node), zone_of(arm, addresses)
     _same("endpoints", sorted(addresses[name] for name in known), sorted(admin.endpoint_health()))
     planned_zones = {addresses[name]: zones.get(name, "") for name in known}
-    _same("endpoints' zones", planned_zones, admin.endpoint_zones())
+    places = admin.endpoint_places()
+    _same("endpoints' zones", planned_zones, {address: place.zone for address, place in places.items()})
     priorities = {addresses[name]: priority_of(arm, zones.get(name), node) for name in known}
-    _same("endpoints' priorities", priorities, admin.endpoint_priorities())
+    _same("endpoints' priorities", priorities, {address: place.priority for address, place in places.items()})
     _same("endpoints' weights", weights, admin.endpoint_weights())
     if sick := _sick_endpoints(admin, healthy_within_s):
         raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")

@@ -40,7 +40,8 @@ from harness.report.story import (
 )
 from harness.report.what_if import what_if_of
 from harness.spec.arm import OWN_WORKLOAD
-from harness.spec.experiment import OPTIONS, Arm, Experiment, as_asked
+from harness.spec.experiment import Arm, Experiment, as_asked
+from harness.spec.heads import OPTIONS
 
 
 def build_report(

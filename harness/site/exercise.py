@@ -15,7 +15,8 @@ from harness.report.tables import Table, figure_of, named
 from harness.site.chosen import Choice
 from harness.site.prediction import in_words
 from harness.site.run_facts import RunFacts
-from harness.spec.experiment import OPTIONS, command_of
+from harness.spec.experiment import command_of
+from harness.spec.heads import OPTIONS
 
 _CODE = re.compile(r"`([^`]+)`")
 _OPTION = re.compile(r"(--[a-z-]+) ([0-9.]+)")

@@ -18,9 +18,7 @@ from harness.events.schedule import Event as Event
 from harness.paths import PROGRAM
 from harness.spec.arm import Arm as Arm
 from harness.spec.checks import problems_of
-from harness.spec.heads import OPTIONS as OPTIONS
-from harness.spec.heads import Place, find_experiment, is_path, lesson_order
-from harness.spec.heads import experiment_names as experiment_names
+from harness.spec.heads import OPTIONS, Place, experiment_names, find_experiment, is_path, lesson_order
 from harness.spec.locust_workload import REFUSED_WITH_LOCUSTFILE, fill_in_locustfile
 from harness.spec.model import Expectation as Expectation
 from harness.spec.model import ExperimentModel, Teaching

@@ -24,13 +24,8 @@ from harness.run.provenance import host
 from harness.run.repeats import Claims, Rounds
 from harness.run.search import SearchRounds
 from harness.run.simulated_cell import ComputedCells, SimulatedCellRun
-from harness.spec.experiment import (
-    Experiment,
-    experiment_names,
-    experiment_yaml,
-    load_experiment,
-    quick_overrides,
-)
+from harness.spec.experiment import Experiment, experiment_yaml, load_experiment, quick_overrides
+from harness.spec.heads import experiment_names
 from harness.testbed.simulated.limits import POLICIES, not_modelled
 from harness.testbed.simulated.model import draw_calls, sessions_of
 from harness.testbed.simulated.plan import plan_simulated

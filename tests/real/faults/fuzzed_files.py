@@ -19,7 +19,8 @@ from harness.cli.check import plan_text
 from harness.errors import UserError
 from harness.events.registry import EVENT_KINDS
 from harness.paths import EXPERIMENTS
-from harness.spec.experiment import Experiment, experiment_names, load_experiment
+from harness.spec.experiment import Experiment, load_experiment
+from harness.spec.heads import experiment_names
 
 TEXTS = [
     "",

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from lab_process import Lab, StartLab
 
-from harness.spec.experiment import catalogue, experiment_names, load_experiment
+from harness.spec.experiment import catalogue, load_experiment
+from harness.spec.heads import experiment_names
 from harness.testbed.choice import incompatibility
 
 # Reasons that a busy machine causes. Any other reason is a fault of the lab.

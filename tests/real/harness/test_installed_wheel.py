@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lab_wheel import build_wheel, pip, tracked_files
 
-from harness.spec.experiment import experiment_names
+from harness.spec.heads import experiment_names
 
 PACKAGES = ("services", "lb", "load", "simulator", "harness")
 DATA = {"experiments": "harness/data/experiments", "envoy": "harness/data/envoy"}

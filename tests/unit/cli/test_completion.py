@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli.completion import ASKED
 from harness.cli.main import main
-from harness.spec.experiment import experiment_names
+from harness.spec.heads import experiment_names
 from tests.unit.cli.conftest import LabHere
 
 

@@ -9,7 +9,8 @@ from harness.cli.main import _load
 from harness.cli.run_all import Outcome, _print, exit_status
 from harness.output.safe_console import SafeConsole
 from harness.plan.run_options import RunOptions
-from harness.spec.experiment import experiment_names, load_experiment
+from harness.spec.experiment import load_experiment
+from harness.spec.heads import experiment_names
 from harness.spec.rate import changes_at_times
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import app, main
-from harness.spec.experiment import experiment_names, load_experiment
+from harness.spec.experiment import load_experiment
+from harness.spec.heads import experiment_names
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "results" / "README.md"])

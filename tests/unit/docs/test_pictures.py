@@ -7,7 +7,7 @@ import pytest
 from docs.pages.pictures import IMAGES, PICTURES, main
 from harness.paths import ROOT
 from harness.report.plots import PLOTS
-from harness.spec.experiment import experiment_names
+from harness.spec.heads import experiment_names
 
 OF_CAPACITY = "capacity.png"  # `make capacity`
 

@@ -6,8 +6,8 @@ from harness.cli.main import listing
 from harness.errors import UserError
 from harness.paths import EXPERIMENTS
 from harness.spec import experiment as module
-from harness.spec.experiment import catalogue, experiment_names, load_experiment
-from harness.spec.heads import BEGIN_WITH, CHAPTERS
+from harness.spec.experiment import catalogue, load_experiment
+from harness.spec.heads import BEGIN_WITH, CHAPTERS, experiment_names
 
 
 def test_every_experiment_is_there_once() -> None:

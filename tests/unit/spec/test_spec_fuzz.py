@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from harness.errors import UserError
 from harness.paths import EXPERIMENTS
-from harness.spec.experiment import Experiment, experiment_names, experiment_yaml, load_experiment
+from harness.spec.experiment import Experiment, experiment_yaml, load_experiment
+from harness.spec.heads import experiment_names
 from harness.spec.yaml_file import dump_tree, read_tree
 from tests.unit.thorough import examples
 

@@ -10,7 +10,8 @@ import pytest
 from docs.pages.schema import schema_text
 from harness.cli.check import plan_text
 from harness.paths import EXPERIMENTS
-from harness.spec.experiment import Experiment, experiment_names, experiment_yaml, load_experiment
+from harness.spec.experiment import Experiment, experiment_yaml, load_experiment
+from harness.spec.heads import experiment_names
 
 NAMES = experiment_names()
 FIRST_LINE = "# yaml-language-server: $schema=schema.json\n"

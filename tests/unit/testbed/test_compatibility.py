@@ -4,7 +4,8 @@ import pytest
 
 from harness.cli.run_all import LEFT_OUT, Outcome, exit_status
 from harness.errors import UserError
-from harness.spec.experiment import experiment_names, load_experiment
+from harness.spec.experiment import load_experiment
+from harness.spec.heads import experiment_names
 from harness.testbed.choice import confirm_compatible, incompatibility
 
 

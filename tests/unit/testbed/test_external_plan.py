@@ -8,7 +8,8 @@ import pytest
 from harness.errors import UserError
 from harness.plan.run_options import ExternalOptions
 from harness.proxy.tls import make_certificate
-from harness.spec.experiment import experiment_names, experiment_yaml, load_experiment
+from harness.spec.experiment import experiment_yaml, load_experiment
+from harness.spec.heads import experiment_names
 from harness.testbed.external.plan import ExternalPlan, plan_external
 
 FOUR = tuple(f"10.0.0.{number}:50051" for number in range(1, 5))
