@@ -22,8 +22,14 @@ INTERVAL_S = 0.5
 
 
 def own_bytes(process: psutil.Process) -> int:
-    """Return the memory that would be freed if the process ended (USS)."""
-    return int(process.memory_full_info().uss)
+    """Return the process's anonymous memory, which no file backs.
+
+    Not its unique memory (USS): that has the pages of Envoy's program, 45 MiB, while no other Envoy runs, and
+    has them no more while one does.
+    """
+    rollup = Path("/proc", str(process.pid), "smaps_rollup").read_text()
+    kib = next(line.split()[1] for line in rollup.splitlines() if line.startswith("Anonymous:"))
+    return int(kib) * 1024
 
 
 def sample(lab: Lab, seconds: float) -> dict[str, list[int]]:
