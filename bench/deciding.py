@@ -19,6 +19,7 @@ from bench.capacity.page import filled
 from harness.analysis.facts import collect_facts
 from harness.analysis.judge import Verdict, judge
 from harness.analysis.validity import CellResult, measure
+from harness.errors import UserError
 from harness.record.run_directory import Run, read_run
 from harness.spec.experiment import Experiment
 
@@ -93,7 +94,10 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="folders of recorded runs")
     parser.add_argument("--page", type=Path, help="the file with the table `deciding` to fill")
     options = parser.parse_args()
-    rows = [row(name, pool) for name, pool in sorted(pools_of(options.runs).items())]
+    try:
+        rows = [row(name, pool) for name, pool in sorted(pools_of(options.runs).items())]
+    except (UserError, ValueError) as error:
+        parser.error(str(error))
     if options.page:
         options.page.write_text(filled(options.page.read_text(), "deciding", iter(rows)))
     for cells in rows:
