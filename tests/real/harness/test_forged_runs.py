@@ -66,7 +66,7 @@ def contradictions(run: Path) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.timeout(300)
 def test_forgeries_of_a_real_run_are_noticed(start_lab: StartLab, tmp_path: Path) -> None:
-    lab = start_lab("run", experiment_file(tmp_path, arms=ARMS, workload=WORK, repeats=2))
+    lab = start_lab("run", experiment_file(tmp_path, arms=ARMS, workload=WORK, repeats=2), "--redo", 0)
     status, out, err = lab.end(200)
     assert status in (0, 3), out + err  # 3: the generator lagged on a busy machine
     assert contradictions(lab.run) == dict.fromkeys(("proxy.1", "proxy.2", "client.1", "client.2"), ())
