@@ -38,7 +38,9 @@ from harness.report.plots_share import (
     draw_share_over_time,
     draw_share_per_replica,
     draw_spread_by_unit,
+    draw_zones,
     units_differ,
+    with_zones,
 )
 from harness.report.plots_stages import draw_stages, with_stages
 from harness.report.plots_wait import draw_latency, draw_queues
@@ -224,6 +226,15 @@ PLOTS: dict[str, Plot] = {
         units_differ,
         states="busy_time.max_over_mean",
         answers=("connections.*", "sessions.*", "messages.*", "busy_time.*", "stream.*"),
+    ),
+    "zones": Plot(
+        draw_zones,
+        "Where requests crossed zones: from the zone of the proxy node to that of the replica that answered, "
+        "in percent of the answered requests of all repeats. The colour is the node's zone. Hatched "
+        "requests crossed zones.",
+        with_zones,
+        states="zones.crossed_share",
+        answers=("zones.*",),
     ),
     "share_over_time": Plot(
         draw_share_over_time,
