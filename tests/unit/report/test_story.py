@@ -144,12 +144,15 @@ def test_verdicts_are_counted_in_words():
 def test_the_set_up_names_zones() -> None:
     told = [text for text in setup_in_words(load_experiment("zones_off"), ours=True) if "zone" in text]
     assert told[:2] == [
-        "In arms on and off, zone a has envoy-0 and replica-0; "
+        "In arms on, off and zone_aware, zone a has envoy-0 and replica-0; "
         "zone b has envoy-1 and replica-1 to replica-3.",
         "In arm even, zone a has envoy-0, replica-0 and replica-1; "
         "zone b has envoy-1, replica-2 and replica-3.",
     ]
-    assert "There are arms in which a node sends to its own zone only." in told
+    assert told[2:] == [
+        "There are arms in which a node sends to its own zone only.",
+        "There are arms in which Envoy routes zone-aware: as much as is fair stays in the node's zone.",
+    ]
     assert not any("zone" in text for text in setup_in_words(load_experiment("many_balancers"), ours=True))
 
 
