@@ -117,13 +117,15 @@ class ProcessFamily:
             self.read_messages(left_s)
         return running
 
-    def end(self, processes: Sequence[Process], timeout_s: float) -> None:
-        """Send SIGTERM to `processes`, and SIGKILL to those that still run after `timeout_s`."""
+    def end(
+        self, processes: Sequence[Process], timeout_s: float, number: signal.Signals = signal.SIGTERM
+    ) -> None:
+        """Send a signal to `processes`, and SIGKILL to those that still run after `timeout_s`."""
         # LabError means that the fork server has died. Then the kernel has killed its processes.
         with suppress(LabError):
             for process in processes:
-                self.send_signal(process, signal.SIGCONT)  # a stopped process does not handle SIGTERM
-                self.send_signal(process, signal.SIGTERM)
+                self.send_signal(process, signal.SIGCONT)  # a stopped process handles no other signal
+                self.send_signal(process, number)
             for process in self.wait(processes, timeout_s):
                 self.send_signal(process, signal.SIGKILL)
             self.wait(processes, timeout_s)
