@@ -27,7 +27,7 @@ def zones_in(node: EnvoyAdmin) -> set[str]:
     return {place.zone for place in node.endpoint_places().values()}
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_every_ledger_and_record_names_the_nodes(start_lab: StartLab, tmp_path: Path) -> None:
     arms = {"stay": THREE, "spread": THREE | {"proxy_use": "spread"}}
     path = experiment_file(tmp_path, arms=arms, workload={"clients": 12})

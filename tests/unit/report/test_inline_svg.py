@@ -22,7 +22,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture(scope="module")
 def drawn(told):
-    return draw_narrow(told["golden"].experiment, told["golden"].facts, "share_per_replica")
+    return draw_narrow(told["golden"], "share_per_replica")
 
 
 def texts(svg):
@@ -114,8 +114,7 @@ def test_a_narrow_plot_fits_its_width(told, name):
 
 
 def test_many_arms_below_each_other_are_too_high(told):
-    data = told["stormy"]
-    assert draw_narrow(data.experiment, data.facts, "session_ribbon") is None
+    assert draw_narrow(told["stormy"], "session_ribbon") is None
     assert MAX_NARROW_IN > 10
 
 

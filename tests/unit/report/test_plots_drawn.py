@@ -192,7 +192,7 @@ def test_nothing_answered_draws_nothing_and_removes_what_was_drawn(golden, tmp_p
     folder = tmp_path / "plots"
     folder.mkdir()
     (folder / "of_an_earlier_lab.svg").write_text("<svg/>")
-    assert draw_plots(golden.experiment, {"sticky": []}, folder) == {}
+    assert draw_plots(PlotData.of(golden.experiment, {"sticky": []}), folder) == ({}, None)
     assert list(folder.iterdir()) == []
 
 
