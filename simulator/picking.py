@@ -1,8 +1,8 @@
 """The rules by which Envoy and gRPC pick a replica, each as the real part does it.
 
 Sources: Envoy 1.40, load_balancer_impl.cc (round robin, least request, random), thread_aware_lb_impl.cc (hash
-policies), edf_scheduler.h (weighted turns); gRPC C-core 1.85, round_robin.cc, pick_first.cc, ring_hash.cc. Those
-of this lab's own clients: lb/picking.py.
+policies), edf_scheduler.h (weighted turns); gRPC C-core 1.85, round_robin.cc, pick_first.cc, ring_hash.cc.
+lb/picking.py has those of this lab's own clients.
 """
 
 from typing import Any
