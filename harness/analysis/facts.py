@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from harness.analysis.attempts import attempts_of
+from harness.analysis.attempts import attempts_of, wasted_share_of
 from harness.analysis.event_effects import answered_between, event_effects_of
 from harness.analysis.interruptions import interruptions_of
 from harness.analysis.joined import JoinedFigures, join_cell
@@ -80,6 +80,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
             client_requests=_client_requests(counts, len(names)),
             replica_attempts=None if attempts is None else _attempts(attempts, names),
             short_run_unfairness=short_run_unfairness(answered, len(names)),
+            wasted_share=wasted_share_of(cell, rows),
             crossed_zones=crossed,
             units=_units(counts_answered, len(names)),
             connections=_connections(counts_answered) or (None if foreign_proxy else 0),

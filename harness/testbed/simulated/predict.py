@@ -230,8 +230,9 @@ def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPla
     work = plan.workload
     planned = planned_rates(plan.load, work.duration_s)
     costs = np.array(relative_costs(experiment.replicas.service_time_ms, work))[calls.client]
+    hit_factor = 1.0 if system.cache is None else system.cache.hit_factor
     cell = PredictedCell(
-        calls, simulate(system, calls), len(system.replicas), work.duration_s, planned, costs
+        calls, simulate(system, calls), len(system.replicas), work.duration_s, planned, costs, hit_factor
     )
     names = experiment.replicas.names
     most = [capacity_per_s(experiment.replicas.work_of(name), work) for name in names]
