@@ -26,7 +26,7 @@ from harness.analysis.window_series import (
     short_run_unfairness,
     window_series_of,
 )
-from harness.analysis.zones import crossed_requests
+from harness.analysis.zones import requests_by_zones
 from harness.metrics.facts import CellFacts, EventEffects
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
@@ -50,7 +50,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
         foreign_proxy = record.route == "envoy" and unread
         counts = _counts(_window(cell), foreign_proxy=foreign_proxy)
         names = [*record.replicas, *sorted(set(counts["replica"]) - {"", *record.replicas})]
-        crossed = crossed_requests(counts, record)
+        by_zones = requests_by_zones(counts, record)
         counts = counts.with_columns(_replica_index(names))
         rows = _rows(cell, names)
         sent = cell.requests().filter(pl.col("sent_ns").is_between(start, end, closed="left"))
@@ -81,7 +81,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
             replica_attempts=None if attempts is None else _attempts(attempts, names),
             short_run_unfairness=short_run_unfairness(answered, len(names)),
             wasted_share=wasted_share_of(cell, rows),
-            crossed_zones=crossed,
+            zone_requests=by_zones,
             units=_units(counts_answered, len(names)),
             connections=_connections(counts_answered) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),

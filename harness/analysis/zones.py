@@ -1,4 +1,4 @@
-"""Requests that crossed zones: a node of the proxy sent them to a replica of another zone."""
+"""Requests by zones: of the node of the proxy that sent them, and of the replica that answered."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from harness.fields import connection_prefix
 from harness.record.cell_record import CellRecord
 
 
-def crossed_requests(counts: pl.DataFrame, record: CellRecord) -> int | None:
-    """Return how many answered requests crossed zones; None without zones, or where nobody tells the node.
+def requests_by_zones(counts: pl.DataFrame, record: CellRecord) -> dict[tuple[str, str], int] | None:
+    """Return (zone of the node, zone of the replica) -> answered requests, of all pairs with any.
 
-    counts: columns connection and replica, as the clients were told, and requests. A connection's number
-    begins with that of its node. On route envoy-l4 the clients are not told.
+    None without zones, or where nobody tells the node: on route envoy-l4 the clients are not told. counts:
+    columns connection and replica, as the clients were told, and requests. A connection's number begins with
+    that of its node.
     """
     if not record.zones or record.route != "envoy":
         return None
     of_nodes = {connection_prefix(node): record.zones.get(node) for node in record.proxies}
-    crossed = counts.select(
+    zoned = counts.select(
         "requests",
         pl.col("connection").str.extract(r"^([0-9]+/)").replace_strict(of_nodes, default=None).alias("of"),
         pl.col("replica").replace_strict(record.zones, default=None).alias("to"),
-    )
-    return int(crossed.filter(pl.col("of") != pl.col("to"))["requests"].sum())
+    ).drop_nulls()
+    sums = zoned.group_by("of", "to").agg(pl.col("requests").sum()).sort("of", "to")
+    return {(of, to): int(requests) for of, to, requests in sums.iter_rows()}

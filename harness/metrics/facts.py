@@ -366,7 +366,7 @@ class CellFacts:
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
     disturbed: why the machine has spoilt the cell, which was not measured again; None: it has not.
-    crossed_zones: answered requests that a proxy node sent to a replica of another zone; None without zones,
+    zone_requests: (zone of the proxy node, zone of the replica) -> answered requests; None without zones,
     or where the nodes are not known.
     cpu_cores: part (replica-N, envoy, load) -> CPU cores that it used; empty where nobody counted them.
     """
@@ -412,6 +412,16 @@ class CellFacts:
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
     disturbed: str | None = None
-    crossed_zones: int | None = None
+    zone_requests: Mapping[tuple[str, str], int] | None = None
     wasted_share: float | None = None
     cpu_cores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def crossed_zones(self) -> int | None:
+        """Answered requests that crossed zones; None where `zone_requests` is."""
+        return None if self.zone_requests is None else crossed(self.zone_requests)
+
+
+def crossed(zone_requests: Mapping[tuple[str, str], int]) -> int:
+    """Return how many requests a proxy node sent to a replica of another zone: see CellFacts."""
+    return sum(count for (of, to), count in zone_requests.items() if of != to)

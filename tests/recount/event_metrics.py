@@ -14,8 +14,11 @@ from tests.recount.moments import replica_rows
 from tests.recount.run_files import CellFiles, Row
 
 # Kinds of events, as docs/events.md has them under "How the figures count it".
-OF_PROXY = {"proxy_restart", "proxy_drain", "proxy_kill", "proxy_start"}
-BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "partition", *OF_PROXY} - {"proxy_start"}
+OF_PROXY = {"proxy_restart", "proxy_drain", "proxy_kill", "proxy_start", "proxy_add"}
+BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "partition", *OF_PROXY} - {
+    "proxy_start",
+    "proxy_add",
+}
 REMOVES = {"kill", "stop", "pause", "not_serving", "drain", "remove", "partition"}
 RETURNS = {"resume", "start", "serving", "add", "rejoin"}
 

@@ -77,8 +77,8 @@ def _of_several_nodes(arm: Arm, events: bool) -> Iterator[str]:
             yield f"{key} with several proxies"
     if arm.policy == "weighted":
         yield "policy weighted with several proxies"
-    if arm.cross_zone == "spill_over":
-        yield "cross_zone: spill_over"
+    if arm.cross_zone in ("spill_over", "zone_aware"):
+        yield f"cross_zone: {arm.cross_zone}"
     elif not arm.cross_zone and arm.policy in ("ring_hash", "maglev", "sticky"):
         yield f"policy {arm.policy} without cross_zone"
     if arm.connections == "shared" and arm.proxy_use == "spread":
