@@ -246,7 +246,7 @@ def test_the_arms_of_the_catalogue_that_are_not_modelled_are_few() -> None:
             f"{name}.{arm}" for arm, one in experiment.variants.items() if not_modelled(experiment, one.arm)
         }
     assert arms > 120
-    assert len(left_out) < 60, sorted(left_out)
+    assert len(left_out) < 70, sorted(left_out)
 
 
 def test_arms_that_are_not_modelled_are_left_out_by_name() -> None:
