@@ -148,6 +148,17 @@ class ReplicaSeries:
 
 
 @dataclass(frozen=True)
+class NodeSeries:
+    """Each of several nodes of the proxy over time. The windows are those of ReplicaSeries.
+
+    nodes: names. requests: (windows, nodes), answered requests.
+    """
+
+    nodes: Sequence[str]
+    requests: Floats
+
+
+@dataclass(frozen=True)
 class WindowSeries:
     """The whole load and some sessions over time, in equal steps of the measured window, by planned send.
 
@@ -259,8 +270,8 @@ class EventEffects:
     event. None where no such answer came, or the event returns no replica.
     fair_share_after_ns: see harness.analysis.sessions; None if the event returns no replica.
     present: number of replicas that take part after the event.
-    answered: requests that name a replica. on_targets: those that name a target; None if no target is a
-    replica.
+    answered: requests that name a replica. on_targets: those that a target answered, or had as a node of the
+    proxy; None if no target is known.
     attempts: rows in the replicas' ledgers for the interval's requests.
     lost_answers: see harness.analysis.ledgers.
     latency: of the interval's requests, from the planned send.
@@ -368,6 +379,7 @@ class CellFacts:
     disturbed: why the machine has spoilt the cell, which was not measured again; None: it has not.
     zone_requests: (zone of the proxy node, zone of the replica) -> answered requests; None without zones,
     or where the nodes are not known.
+    node_series: None where the proxy has one node, or the clients are not told which one had a request.
     cpu_cores: part (replica-N, envoy, load) -> CPU cores that it used; empty where nobody counted them.
     """
 
@@ -414,6 +426,7 @@ class CellFacts:
     disturbed: str | None = None
     zone_requests: Mapping[tuple[str, str], int] | None = None
     wasted_share: float | None = None
+    node_series: NodeSeries | None = None
     cpu_cores: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -25,6 +25,12 @@ from harness.report.plots_events import (
     draw_session_ribbon,
     with_events,
 )
+from harness.report.plots_nodes import (
+    draw_nodes_over_time,
+    draw_zones,
+    with_nodes_that_change,
+    with_zones,
+)
 from harness.report.plots_outcome import (
     draw_errors,
     draw_sweep,
@@ -39,9 +45,7 @@ from harness.report.plots_share import (
     draw_share_over_time,
     draw_share_per_replica,
     draw_spread_by_unit,
-    draw_zones,
     units_differ,
-    with_zones,
 )
 from harness.report.plots_stages import draw_stages, with_stages
 from harness.report.plots_wait import draw_latency, draw_queues
@@ -182,6 +186,14 @@ PLOTS: dict[str, Plot] = {
             "recovery_ms",
             "knee_per_s",
         ),
+    ),
+    "nodes_over_time": Plot(
+        draw_nodes_over_time,
+        "Each proxy node's share of the answered requests over time, in the first recorded repeat. Clients "
+        "look for another node when their connection ends, so a new node gets nothing from clients whose "
+        "connections last.",
+        with_nodes_that_change,
+        answers=("event*.target_share",),
     ),
     "session_ribbon": Plot(
         draw_session_ribbon,

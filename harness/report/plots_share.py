@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -245,56 +244,3 @@ def draw_spread_by_unit(data: PlotData) -> Figure:
 def _by_unit(data: PlotData, arm: str) -> dict[str, Floats]:
     found = {unit: data.values(arm, f"{unit}.max_over_mean") for unit in UNITS}
     return {unit: values for unit, values in found.items() if len(values)}
-
-
-def with_zones(data: PlotData) -> bool:
-    """Return whether the zones of an arm's requests are known."""
-    return any(cell.zone_requests for cells in data.facts.values() for cell in cells)
-
-
-def draw_zones(data: PlotData) -> Figure:
-    """Draw one bar per arm with zones: the share of its requests that went from each zone to each zone.
-
-    Requests that stayed in their zone come first, so the edge of the hatched part is the share that stayed.
-    """
-    shares = {arm: found for arm in data.arms if (found := _zone_shares(data.facts[arm]))}
-    pairs = sorted(
-        {pair for found in shares.values() for pair in found}, key=lambda pair: (_crosses(pair), pair)
-    )
-    zones = sorted({zone for pair in pairs for zone in pair})
-    figure = Figure(figsize=(data.width_in, 1.4 + 0.5 * len(shares)), layout="constrained")
-    axes = figure.subplots()
-    left = np.zeros(len(shares))
-    for pair in pairs:
-        of, to = pair
-        width = np.array([found.get(pair, 0.0) for found in shares.values()])
-        axes.barh(
-            np.arange(len(shares)),
-            width,
-            left=left,
-            height=0.7,
-            label=f"{of} to {to}",
-            color=UNIT_COLOURS[zones.index(of) % len(UNIT_COLOURS)],
-            hatch="///" if _crosses(pair) else "",
-            edgecolor="white",
-            linewidth=0.4,
-        )
-        left += width
-    axes.grid(visible=False, axis="y")
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("Answered requests (%)")
-    name_rows(axes, list(shares))
-    figure.legend(loc="outside lower center", ncols=data.abreast(6))
-    return figure
-
-
-def _crosses(pair: tuple[str, str]) -> bool:
-    return pair[0] != pair[1]
-
-
-def _zone_shares(cells: Sequence[CellFacts]) -> dict[tuple[str, str], float]:
-    """Return each pair of zones -> its share of the requests of all repeats together, in %."""
-    sums: Counter[tuple[str, str]] = Counter()
-    for cell in cells:
-        sums.update(cell.zone_requests or {})
-    return {pair: 100 * count / sums.total() for pair, count in sums.items()}

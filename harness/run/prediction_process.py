@@ -4,6 +4,8 @@ That one starts with the command, so its imports go on beside those of the run. 
 a command starts the process before it imports anything heavy itself.
 """
 
+import gc
+import importlib
 import json
 import os
 import subprocess
@@ -23,9 +25,9 @@ ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 class AskedProcess:
-    """Runs a module that carries out one task after the other, each when it is asked to.
+    """Runs `prepare` and `serve` of a module, which carries out one task after the other, as it is asked to.
 
-    The module reads a task from standard input, and writes a line of JSON when it has carried it out: null,
+    It reads a task from standard input, and writes a line of JSON when it has carried it out: null,
     or why it could not. It computes between `ask` and `answer` only, and once at its start. Otherwise it
     waits in a read. It ends with this process, however that ends: its standard input closes, and the kernel
     kills it.
@@ -95,7 +97,7 @@ class AskedProcess:
 
     def _started(self) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", self._module],
+            [sys.executable, "-m", "harness.run.prediction_process", self._module],
             cwd=ROOT,
             env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.PIPE,
@@ -128,3 +130,19 @@ def prediction_process(wanted: bool) -> Iterator[PredictionProcess | None]:
         yield process
     finally:
         process.end()
+
+
+def main(module: str) -> None:
+    """Import a module, and call its `prepare` and `serve`."""
+    gc.disable()  # it would take a tenth of the imports' CPU time, and find nothing
+    serving = importlib.import_module(module)
+    serving.prepare()
+    gc.freeze()
+    gc.enable()
+    serving.serve()
+    sys.stdout.flush()
+    os._exit(0)  # the interpreter would take a while to take the simulator's machine code apart
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

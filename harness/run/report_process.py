@@ -90,15 +90,19 @@ def _finish(found: JudgedRun) -> None:
     finish_report(found)
 
 
+def prepare() -> None:
+    """Import what draws, with matplotlib, once for all forks."""
+    import harness.report.plots
+    import harness.report.plotting  # noqa: F401
+
+
 def serve() -> None:
     """Make the reports of the runs that standard input has, until it closes: see AskedProcess.
 
     Each is made in a fork. So polars, which works with threads, never works in this process, and it may fork.
     """
-    import harness.report.plots  # noqa: F401 - with matplotlib, once for all forks
     from harness.report.page import finish_report
 
-    gc.freeze()  # garbage collection does not write to, and so copy, the pages shared with forks
     while True:
         try:
             found = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the harness
@@ -162,7 +166,3 @@ def _fork(jobs: Sequence[Callable[[], Result]], turns: int) -> tuple[int, int]:
                 file.write(f"{type(error).__name__}: {error}".encode())
     finally:
         os._exit(status)
-
-
-if __name__ == "__main__":
-    serve()

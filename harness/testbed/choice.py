@@ -1,18 +1,24 @@
 """Finds the testbed that the command line names, if it can carry out the experiment."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.events.registry import kind_of
 from harness.events.schedule import chosen_targets
 from harness.plan.run_options import RunOptions
 from harness.spec.experiment import Experiment
-from harness.testbed.base import Testbed
-from harness.testbed.processes import ForkServers
+
+if TYPE_CHECKING:
+    # `check` only asks whether they are compatible, and does not wait for what testbeds import.
+    from harness.testbed.base import Testbed
+    from harness.testbed.processes import ForkServers
 
 CONTAINER_RESTART_S = 2.0  # how long one container takes to stop, start and serve again
 

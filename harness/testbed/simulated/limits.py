@@ -11,7 +11,7 @@ MAX_RING_THAT_CHANGES = 16_384  # points of a ring that is built anew when repli
 POLICIES = {
     "envoy": ("round_robin", "least_request", "random", "ring_hash", "maglev", "sticky", "weighted"),
     "envoy-l4": ("round_robin", "source_address_hash"),
-    "direct": ("pick_first", "round_robin", "ring_hash"),
+    "direct": ("pick_first", "round_robin", "ring_hash", "least_request", "probing"),
     "xds": ("round_robin", "ring_hash", "sticky"),
 }
 
@@ -53,7 +53,7 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield f"server {arm.server}"
     if arm.health_check:
         yield "health_check of the client"
-    for key in ("adaptive_concurrency", "admission_control", "subsetting", "hedging"):
+    for key in ("adaptive_concurrency", "admission_control", "subsetting"):
         if getattr(arm, key) is not None:
             yield key
     if arm.retries is not None and arm.retries.by == "client":

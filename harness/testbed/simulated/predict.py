@@ -1,14 +1,14 @@
-"""`python -m harness.testbed.simulated.predict`: predicts runs, before anything of them is measured.
+"""Predicts runs, before anything of them is measured: see `serve`.
 
-A process of its own (`serve`): numba's import and the simulations leave the process that plays the runs as it
-was. It reads the experiment of a run directory and writes prediction.json there.
+It works in a process of its own (harness.run.prediction_process): numba's import and the simulations leave
+the process that plays the runs as it was. It reads the experiment of a run directory and writes
+prediction.json there.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.fields import PROXIED
 from harness.metrics.registry import CAPACITY
 from harness.output.safe_text import say
 from harness.plan.capacity import capacity_per_s, relative_costs
@@ -49,9 +50,8 @@ def serve() -> None:
     """Predict the runs whose directories standard input names, until it closes.
 
     Each line is a path as JSON. For each the process writes a line: null once prediction.json is there, or
-    why there is none. It loads the simulator's machine code before the first. In between it computes nothing.
+    why there is none. In between it computes nothing.
     """
-    _load_simulator()
     for line in sys.stdin:
         try:
             write_prediction(Path(json.loads(line)))
@@ -61,7 +61,7 @@ def serve() -> None:
         say(json.dumps(reason))
 
 
-def _load_simulator() -> None:
+def prepare() -> None:
     """Load the machine code that every prediction needs, unless it would have to be compiled first."""
     from simulator.compiled import is_compiled
 
@@ -161,7 +161,8 @@ def _costs(costs: MachineCosts, testbed: str, route: str) -> Costs | None:
     found = known_costs(costs, testbed, route)
     if found is None:
         return None
-    parts_ms = (found.to_proxy, found.to_replica, 0.0, found.way_back)
+    back = (0.0, found.way_back) if route in PROXIED else (found.way_back, 0.0)  # the client is the balancer
+    parts_ms = (found.to_proxy, found.to_replica, *back)
     return Costs(*(max(0, round(ms * 1e6)) for ms in parts_ms))
 
 
@@ -224,16 +225,22 @@ def _system(experiment: Experiment, plan: CellPlan, costs: Costs | None, repeat:
     return replace(system, replicas=replicas, costs=costs or Costs())
 
 
-def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:
+def predicted_cell(experiment: Experiment, plan: CellPlan, system: System, calls: Calls) -> PredictedCell:
+    """Return the simulated cell of a plan, from which its metrics follow."""
     from simulator.simulation import simulate
 
     work = plan.workload
     planned = planned_rates(plan.load, work.duration_s)
     costs = np.array(relative_costs(experiment.replicas.service_time_ms, work))[calls.client]
+    outcome = simulate(system, calls)
     hit_factor = 1.0 if system.cache is None else system.cache.hit_factor
-    cell = PredictedCell(
-        calls, simulate(system, calls), len(system.replicas), work.duration_s, planned, costs, hit_factor
-    )
+    count, seconds = len(system.replicas), work.duration_s
+    return PredictedCell(calls, outcome, count, seconds, planned, costs, hit_factor)
+
+
+def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:
+    work = plan.workload
+    cell = predicted_cell(experiment, plan, system, calls)
     names = experiment.replicas.names
     most = [capacity_per_s(experiment.replicas.work_of(name), work) for name in names]
     # What a replica has of all requests, it has of those of the peak.
@@ -261,8 +268,3 @@ def bands_of(cells: Sequence[Mapping[str, float]]) -> dict[str, Band]:
             median = float(np.median(ordered)) if math.isfinite(ordered[-1]) else ordered[len(ordered) // 2]
             bands[name] = Band(low=low, median=median, high=high)
     return bands
-
-
-if __name__ == "__main__":
-    serve()
-    os._exit(0)  # the interpreter would take a while to take the machine code apart

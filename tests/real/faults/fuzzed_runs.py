@@ -102,7 +102,8 @@ def real_run(folder: Path) -> Path:
     (latest,) = folder.glob("small/latest")
     run = latest.resolve().rename(folder.with_suffix(".run"))
     for name in DERIVED:
-        remove(run / name, random.Random())
+        if (run / name).exists():
+            remove(run / name, random.Random())
     return run
 
 

@@ -209,3 +209,17 @@ def test_requests_that_stayed_in_their_zone_come_first(told):
         crossed = 100 * METRICS["zones.crossed_share"].compute(cell)
         assert bars["a to b"][row].get_x() == pytest.approx(100 - crossed)
     assert [bars[label][0].get_hatch() for label in bars] == ["", "", "///", "///"]
+
+
+def test_each_node_has_its_share_of_every_window(told):
+    data = told["rolled"]
+    for axes, arm in zip(PLOTS["nodes_over_time"].draw(data).axes, data.arms, strict=True):
+        (cell,) = data.facts[arm]
+        assert cell.node_series.nodes == ["envoy-0", "envoy-1"]
+        requests = cell.node_series.requests
+        assert requests.sum(axis=1) == pytest.approx(cell.replica_series.requests.sum(axis=1))
+        first, both = (patch.get_data() for patch in axes.patches)
+        full = requests.sum(axis=1) > 0
+        share = 100 * requests[full, 0] / requests[full].sum(axis=1)
+        assert first.values[full] == pytest.approx(share)
+        assert both.values[full] == pytest.approx(100)

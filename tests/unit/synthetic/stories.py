@@ -95,7 +95,7 @@ ROLLED = experiment(
         for policy in ("sticky", "round_robin")
     },
     clients=30,
-    events="[{at_s: 0.25, do: roll, target: all}]",
+    events="[{at_s: 0.25, do: roll, target: all}, {at_s: 0.9, do: proxy_restart, node: envoy-1}]",
 )
 
 # Sixteen arms, many events.
