@@ -19,6 +19,7 @@ MAX_ATTEMPTS = 5  # C-core silently reduces larger numbers to this
 # With a first backoff of 1 ms, 41 and 52 of 300 calls hung until their deadline: nearly all that needed a
 # retry (a known bug, grpc/grpc#41036). With 2 ms or more none of 2,000 did. C-core refuses less than 1 ms.
 MIN_BACKOFF_MS = 5
+SURPLUS = 1.0  # of probes, Prequal's delta: how much a pool grows if all are used as often as they may be
 BACKOFF_MULTIPLIER = 2
 MAX_BACKOFF_FACTOR = 10  # longest backoff / first backoff, as in Envoy
 
@@ -135,6 +136,20 @@ class ProbingOptions(PolicyOptions):
         description="a replica with more requests in flight than this quantile of the recent answers is hot; "
         "1: none is, so that latency alone decides (default 0.84)",
     )
+
+    def kept_of(self, replicas: int) -> int:
+        """Return how many answers a client of so many replicas keeps at most."""
+        return max(1, min(self.pool_size, replicas // 2))
+
+    def uses_of_an_answer(self, replicas: int) -> float:
+        """Return how many requests may use one answer: the paper's b_reuse. At least 1.
+
+        It keeps the pool filled: a request takes one use and removes some answers, and its probes bring
+        answers, of which a share is of replicas that the pool knows already.
+        """
+        kept = self.kept_of(replicas)
+        gained = (1 - kept / replicas) * self.probes_per_request - self.removed_per_request
+        return max(1.0, (1 + SURPLUS) / gained) if gained > 0 else float(kept + 1)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from services.lab_control_pb2_grpc import LabControlStub
 LEAST_PROBES = 2  # with fewer in the pool, the replica is drawn at random
 RECENT = 128  # answers from which the client knows how many requests replicas usually have in flight
 TIMEOUT_S = 0.2  # a later answer would be of no use
-_SURPLUS = 1.0  # the paper's delta: how much the pool grows if all probes are used as often as they may be
 _NS_PER_MS = 1_000_000
 
 Load = tuple[int, int]  # requests in flight, latency in ns
@@ -44,11 +43,11 @@ class ProbePool:
     """The newest answers of replicas, and the rules by which they are used and removed."""
 
     def __init__(self, options: ProbingOptions, replicas: int, draws: random.Random) -> None:
-        self._size = max(1, min(options.pool_size, replicas // 2))
+        self._size = options.kept_of(replicas)
         self._max_age_ns = round(options.max_age_ms * _NS_PER_MS)
         self._quantile = options.hot_quantile
         self._draws = draws
-        self._uses = uses_of_a_probe(options, self._size, replicas)
+        self._uses = options.uses_of_an_answer(replicas)
         self._probes: list[Probe] = []  # the oldest first
         self._recent: deque[int] = deque(maxlen=RECENT)
         self._removes_oldest = False
@@ -104,16 +103,6 @@ class ProbePool:
 def _rank(probe: Probe, hot_above: float) -> tuple[bool, int]:
     hot = probe.in_flight > hot_above
     return hot, probe.in_flight if hot else probe.latency_ns
-
-
-def uses_of_a_probe(options: ProbingOptions, size: int, replicas: int) -> float:
-    """Return how many requests may use one answer: the paper's b_reuse. At least 1.
-
-    It keeps a pool of `size` filled: a request takes one use and removes some answers, and its probes bring
-    answers, of which a share is of replicas that the pool knows already.
-    """
-    gained = (1 - size / replicas) * options.probes_per_request - options.removed_per_request
-    return max(1.0, (1 + _SURPLUS) / gained) if gained > 0 else float(size + 1)
 
 
 class Probing:

@@ -1,9 +1,10 @@
 """The balancer: which replica a request gets, what becomes of the answer, and retries."""
 
-from simulator.clients import end_call, leave_replica
+from simulator.clients import end_attempts, end_call, leave_replica
 from simulator.compiled import compiled, whole
 from simulator.health import note_answer
 from simulator.picking import pick
+from simulator.probing import probe
 from simulator.randomness import draw, unit
 from simulator.replicas import cancel
 from simulator.state import (
@@ -14,7 +15,9 @@ from simulator.state import (
     DONE,
     ENDED,
     GONE,
+    HEDGE,
     NONE,
+    PROBING,
     RETRY,
     TO_REPLICA,
     UNDER_WAY,
@@ -38,9 +41,13 @@ _MAX_BACKOFF_FACTOR = 10
 
 @compiled
 def connect(s: State, channel: int) -> None:
-    """A connection is made: a balancer of connections picks its replica."""
-    if s.world[0].balancer == CONNECTION:
+    """A connection is made: a balancer of connections picks its replica; a client that probes asks all."""
+    world = s.world[0]
+    if world.balancer == CONNECTION:
         s.channels[channel].replica = pick(s, channel, s.channels[channel].key, 0)
+    if world.rule == PROBING:
+        for replica in range(len(s.replicas)):
+            probe(s, channel * len(s.replicas) + replica)
 
 
 @compiled
@@ -63,11 +70,13 @@ def balance(s: State, number: int) -> None:
     attempt.counted, attempt.arrived_ns, attempt.before = 1, NONE, call.attempt
     call.attempt = place
     call.tries += 1
-    s.active[s.channels[call.channel].node, replica] += 1
+    s.active[s.channels[call.channel].picker, replica] += 1
     world.active += 1
     push(s, world.to_replica_ns, AT_REPLICA, place)
     if world.attempt_timeout_ns > 0:
         push(s, world.attempt_timeout_ns, ATTEMPT_TIMES_OUT, place)
+    if call.tries < world.hedge_tries:
+        push(s, world.hedge_ns, HEDGE, place)
 
 
 @compiled
@@ -76,6 +85,8 @@ def _replica_of(s: State, number: int) -> int:
     if world.balancer == CONNECTION:
         return s.channels[call.channel].replica
     if call.tries > 0:
+        if world.hedge_tries > 0:  # turns go on within the call
+            return (s.attempts[call.attempt].replica + 1) % len(s.replicas)
         return _another_replica(s, number)
     if world.sticky and call.carried != NONE:
         if s.replicas[call.carried].usable:
@@ -124,6 +135,9 @@ def _learn(s: State, number: int, code: int, replica: int) -> None:
     attempt, world = s.attempts[number], s.world[0]
     leave_replica(s, number)
     call = s.calls[attempt.call]
+    if world.hedge_tries > 0:
+        _learn_hedged(s, number, code, replica)
+        return
     if call.state != UNDER_WAY or call.attempt != number:
         return
     seen_as_error = not attempt.told and _is_server_error(code)
@@ -135,6 +149,41 @@ def _learn(s: State, number: int, code: int, replica: int) -> None:
         push(s, whole(unit(draw(world)) * longest), RETRY, attempt.call)
     else:
         push(s, world.to_client_ns, ANSWERED, attempt.call)
+
+
+@compiled
+def hedge(s: State, number: int) -> None:
+    """An attempt has taken long: the next one goes out, unless it has already."""
+    attempt = s.attempts[number]
+    if attempt.counted and s.calls[attempt.call].attempt == number:
+        balance(s, attempt.call)
+
+
+@compiled
+def _learn_hedged(s: State, number: int, code: int, replica: int) -> None:
+    """A client learns how an attempt has ended: the first OK counts, an error brings the next attempt."""
+    call_number = s.attempts[number].call
+    call = s.calls[call_number]
+    if call.state != UNDER_WAY or (call.code == OK and call.replica != NONE):  # or decided already
+        return
+    if code == OK:
+        end_attempts(s, call_number, CANCELLED)
+    elif call.tries < s.world[0].hedge_tries:
+        balance(s, call_number)
+        return
+    elif _is_tried(s, call_number):
+        return
+    call.attempt, call.code, call.replica = number, code, replica
+    push(s, s.world[0].to_client_ns, ANSWERED, call_number)
+
+
+@compiled
+def _is_tried(s: State, number: int) -> bool:
+    """Return whether an attempt of the call is under way."""
+    attempt = s.calls[number].attempt
+    while attempt != NONE and not s.attempts[attempt].counted:
+        attempt = s.attempts[attempt].before
+    return bool(attempt != NONE)
 
 
 @compiled

@@ -46,7 +46,7 @@ def _send(s: State, number: int) -> None:
     call, world = s.calls[number], s.world[0]
     call.sent_ns = world.now_ns
     call.carried = s.cookies[call.session]
-    s.sent[world.sent] = number
+    s.calls[world.sent].nth_sent = number
     world.sent += 1
     channel = s.channels[call.channel]
     if world.stream_limit > 0 and channel.open >= world.stream_limit:
@@ -70,12 +70,21 @@ def deadline_passes(s: State, number: int) -> None:
     call = s.calls[number]
     if call.state == ENDED:
         return
-    if call.attempt != NONE:
-        leave_replica(s, call.attempt)
-        cancel(s, call.attempt, DEADLINE_EXCEEDED)
+    end_attempts(s, number, DEADLINE_EXCEEDED)
     call.code = DEADLINE_EXCEEDED
     call.replica = NONE
     end_call(s, number)
+
+
+@compiled
+def end_attempts(s: State, number: int, code: int) -> None:
+    """Give up all attempts of a call that are under way. code: for the ledgers of their replicas."""
+    attempt = s.calls[number].attempt
+    while attempt != NONE:
+        if s.attempts[attempt].counted:
+            leave_replica(s, attempt)
+            cancel(s, attempt, code)
+        attempt = s.attempts[attempt].before
 
 
 @compiled
@@ -84,7 +93,7 @@ def leave_replica(s: State, number: int) -> None:
     attempt = s.attempts[number]
     if attempt.counted:
         attempt.counted = 0
-        s.active[s.channels[s.calls[attempt.call].channel].node, attempt.replica] -= 1
+        s.active[s.channels[s.calls[attempt.call].channel].picker, attempt.replica] -= 1
         s.world[0].active -= 1
 
 

@@ -1,10 +1,11 @@
 """The kernel: goes from one thing that happens to the next until all calls have ended."""
 
-from simulator.balancer import answer, attempt_times_out, balance, connect, take_back
+from simulator.balancer import answer, attempt_times_out, balance, connect, hedge, take_back
 from simulator.changes import change
 from simulator.clients import deadline_passes, plan_is_due
 from simulator.compiled import compiled, whole
 from simulator.health import check, check_times_out, look_at_ejections, refresh
+from simulator.probing import probe
 from simulator.randomness import draw, unit
 from simulator.replicas import arrive, finish
 from simulator.state import (
@@ -18,8 +19,10 @@ from simulator.state import (
     CHECK_TIMES_OUT,
     ENDED,
     FINISHED,
+    HEDGE,
     LOOK_AT_EJECTIONS,
     NO_CHECKS,
+    PROBE,
     RETRY,
     State,
 )
@@ -47,7 +50,7 @@ def run(s: State) -> None:
             plan_is_due(s, world.planned - 1)
         else:
             world.now_ns = deadline_ns
-            deadline_passes(s, s.sent[world.expired])
+            deadline_passes(s, s.calls[world.expired].nth_sent)
 
 
 @compiled
@@ -91,11 +94,11 @@ def _next_planned_ns(s: State) -> int:
 def _next_deadline_ns(s: State) -> int:
     """Return the next deadline. All calls have the same time, so deadlines come in the order of sending."""
     world = s.world[0]
-    while world.expired < world.sent and s.calls[s.sent[world.expired]].state == ENDED:
+    while world.expired < world.sent and s.calls[s.calls[world.expired].nth_sent].state == ENDED:
         world.expired += 1
     if world.expired == world.sent:
         return _NEVER
-    return s.calls[s.sent[world.expired]].sent_ns + world.deadline_ns
+    return s.calls[s.calls[world.expired].nth_sent].sent_ns + world.deadline_ns
 
 
 @compiled
@@ -114,6 +117,10 @@ def _happen(s: State, kind: int, record: int) -> None:
         balance(s, record)
     elif kind == ATTEMPT_TIMES_OUT:
         attempt_times_out(s, record)
+    elif kind == HEDGE:
+        hedge(s, record)
+    elif kind == PROBE:
+        probe(s, record)
     elif kind == CHANGE:
         change(s, record)
     elif kind == CHECK:

@@ -192,5 +192,12 @@ def _fill_table(s: State) -> None:
     chosen = np.zeros(len(s.replicas), np.bool_)
     for place in range(s.world[0].usable):
         chosen[s.usable[0, place]] = True
-    order = np.array([number for number in s.order if chosen[number]], np.int32)
-    s.table[:] = fill_maglev(order, s.maglev[0], s.maglev[1], len(s.table))
+    count = len(s.replicas)
+    order = np.empty(count, np.int32)
+    offsets, steps = np.empty(count, np.uint64), np.empty(count, np.uint64)
+    for number in range(count):
+        replica = s.replicas[number]
+        order[replica.maglev_place] = number
+        offsets[number], steps[number] = replica.maglev_first, replica.maglev_step
+    taking_part = np.array([number for number in order if chosen[number]], np.int32)
+    s.table[:] = fill_maglev(taking_part, offsets, steps, len(s.table))

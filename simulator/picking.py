@@ -2,6 +2,7 @@
 
 Sources: Envoy 1.40, load_balancer_impl.cc (round robin, least request, random), thread_aware_lb_impl.cc (hash
 policies), edf_scheduler.h (weighted turns); gRPC C-core 1.85, round_robin.cc, pick_first.cc, ring_hash.cc.
+lb/picking.py has those of this lab's own clients.
 """
 
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 
 from simulator.compiled import compiled, whole
 from simulator.hashing import overflow_order
-from simulator.randomness import below, draw
+from simulator.probing import pick_by_probes
+from simulator.randomness import below, deal, draw
 from simulator.state import (
     CLIENT,
     FULL_SCAN,
@@ -18,6 +20,7 @@ from simulator.state import (
     MAGLEV,
     NONE,
     PICK_FIRST,
+    PROBING,
     RANDOM,
     RING_HASH,
     ROUND_ROBIN,
@@ -33,8 +36,8 @@ def pick(s: State, channel: int, key: Any, again: int) -> int:
     channel: the connection of the request; its worker, or its client, takes turns. key: its hash. again: how
     often something else was picked for the same attempt and refused; hash rules then pick another one.
     """
-    world, node = s.world[0], s.channels[channel].node
-    zone = node % len(s.counts)
+    world, picker = s.world[0], s.channels[channel].picker
+    zone = s.channels[channel].node % len(s.counts)
     count, rule, usable = s.counts[zone], world.rule, s.usable[zone]
     if count == 0:
         return NONE
@@ -43,14 +46,16 @@ def pick(s: State, channel: int, key: Any, again: int) -> int:
     if rule == RANDOM:
         return usable[below(draw(world), count)]
     if rule == LEAST_REQUEST:
-        return _least_of_some(s, node, usable, count)
+        return _least_of_some(s, picker, usable, count)
     if rule == FULL_SCAN:
-        return _least_of_all(s, node, usable, count)
+        return _least_of_all(s, picker, usable, count)
     if rule == WEIGHTED:
         return _earliest_deadline(s, count)
     if rule == PICK_FIRST:
         return usable[whole(s.channels[channel].turn % np.uint64(count))]
-    return _by_hash(s, node, count, key, again)
+    if rule == PROBING:
+        return pick_by_probes(s, picker, usable, count)
+    return _by_hash(s, picker, count, key, again)
 
 
 @compiled
@@ -67,22 +72,22 @@ def _turn(s: State, channel: int, count: int) -> int:
 
 
 @compiled
-def _least_of_some(s: State, node: int, usable: Any, count: int) -> int:
-    """Draw some replicas with replacement. Of equally busy ones the first drawn is taken."""
+def _least_of_some(s: State, picker: int, usable: Any, count: int) -> int:
+    """Draw some replicas: Envoy with replacement, a client without. Of equally busy ones the first counts."""
     world = s.world[0]
-    active = s.active[node]
-    chosen = usable[below(draw(world), count)]
-    for _ in range(world.choices - 1):
-        other = usable[below(draw(world), count)]
+    active, without = s.active[picker], world.balancer == CLIENT
+    chosen = deal(world, usable, count, 0) if without else usable[below(draw(world), count)]
+    for place in range(1, min(world.choices, count) if without else world.choices):
+        other = deal(world, usable, count, place) if without else usable[below(draw(world), count)]
         if active[other] < active[chosen]:
             chosen = other
     return chosen
 
 
 @compiled
-def _least_of_all(s: State, node: int, usable: Any, count: int) -> int:
+def _least_of_all(s: State, picker: int, usable: Any, count: int) -> int:
     """Look at all replicas. One of those that are equally idle is drawn."""
-    active = s.active[node]
+    active = s.active[picker]
     chosen, tied = usable[0], 1
     for place in range(1, count):
         other = usable[place]
@@ -110,7 +115,7 @@ def _earliest_deadline(s: State, count: int) -> int:
 
 
 @compiled
-def _by_hash(s: State, node: int, count: int, key: Any, again: int) -> int:
+def _by_hash(s: State, picker: int, count: int, key: Any, again: int) -> int:
     world = s.world[0]
     if world.rule == RING_HASH:
         place = np.searchsorted(s.ring_points[: world.ring_size], key)
@@ -122,13 +127,13 @@ def _by_hash(s: State, node: int, count: int, key: Any, again: int) -> int:
         own = s.table[whole(key % np.uint64(len(s.table)))]
     if world.bounded_percent == 0:
         return own
-    return _with_bounded_load(s, node, count, own, key)
+    return _with_bounded_load(s, picker, count, own, key)
 
 
 @compiled
-def _with_bounded_load(s: State, node: int, count: int, own: int, key: Any) -> int:
+def _with_bounded_load(s: State, picker: int, count: int, own: int, key: Any) -> int:
     """Return `own` unless it is above its bound; then the first of a shuffle that is not."""
-    world, active = s.world[0], s.active[node]
+    world, active = s.world[0], s.active[picker]
     total = ((active.sum() + 1) * world.bounded_percent + 99) // 100
     bound = max(1, whole(np.ceil(total * (1.0 / count))))
     if active[own] <= bound:

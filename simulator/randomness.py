@@ -43,3 +43,11 @@ def draw(world: Any) -> Any:
     """Return the next 64 random bits of a simulation. world: a record with a field `random`."""
     world.random = next_state(world.random)
     return mixed(world.random)
+
+
+@compiled
+def deal(world: Any, items: Any, count: int, place: int) -> Any:
+    """Return one of items[place:count], all equally likely, and put it at `place`: so none comes twice."""
+    other = place + below(draw(world), count - place)
+    items[place], items[other] = items[other], items[place]
+    return items[place]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from simulator.compiled import compiled, whole
+from simulator.probing import learn
 from simulator.randomness import mixed, unit
 from simulator.state import (
     BACK_AT_BALANCER,
@@ -11,13 +12,14 @@ from simulator.state import (
     GONE,
     NONE,
     PAUSED,
+    PROBING,
     QUEUED,
     RUNNING,
     TO_REPLICA,
     UP,
     State,
 )
-from simulator.system import RESOURCE_EXHAUSTED, UNAVAILABLE
+from simulator.system import OK, RESOURCE_EXHAUSTED, UNAVAILABLE
 from simulator.timeline import join_line, leave_line, push
 
 _FAILS, _IS_SLOW = 1, 2  # what is drawn for an attempt
@@ -159,6 +161,8 @@ def _end(s: State, number: int, code: int) -> None:
     attempt.code = code
     attempt.finished_ns = world.now_ns
     s.replicas[attempt.replica].in_flight -= 1
+    if code == OK and world.rule == PROBING:
+        learn(s, number)
     push(s, world.back_ns, BACK_AT_BALANCER, number)
 
 

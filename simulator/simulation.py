@@ -1,5 +1,6 @@
 """`simulate`: what becomes of the calls of a load on a fleet."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,7 @@ from simulator.state import (
     GATE,
     HEALTHY,
     JOIN,
+    KEPT,
     KILL,
     LEAST_REQUEST,
     MAGLEV,
@@ -45,8 +47,10 @@ from simulator.state import (
     PAUSE,
     PENDING,
     PICK_FIRST,
+    PROBING,
     PROXY,
     RANDOM,
+    RECENT_LOADS,
     REMOVE,
     REPLICA,
     RESUME,
@@ -73,6 +77,7 @@ RULES: Mapping[Rule, int] = {
     "maglev": MAGLEV,
     "weighted": WEIGHTED,
     "pick_first": PICK_FIRST,
+    "probing": PROBING,
 }
 BALANCERS: Mapping[Balancer, int] = {"proxy": PROXY, "connection": CONNECTION, "client": CLIENT}
 CHECKS = {"health": ASKS_HEALTH, "server": ASKS_SERVER, "port": ASKS_PORT}
@@ -105,10 +110,14 @@ def memory_bytes(system: System, calls: Calls) -> int:
     With session caches, 8 bytes for each replica and session come on top.
     """
     sessions = int(calls.session.max(initial=-1)) + 1
-    per_call = CALL.itemsize + 4 + _tries(system) * ATTEMPT.itemsize
+    clients = int(calls.channel.max(initial=-1)) + 1
+    per_call = CALL.itemsize + _tries(system) * ATTEMPT.itemsize
     pending = _most_pending(system, calls) * PENDING.itemsize
     cached = 8 * len(system.replicas) * sessions if system.cache is not None else 0
-    return per_call * len(calls) + pending + cached + (GATE.itemsize + 4) * sessions
+    probes = system.policy.probes
+    probing = 0 if probes is None else (8 * RECENT_LOADS + KEPT.itemsize * probes.kept) * clients
+    counted = 4 * len(system.replicas) * _pickers(system, calls)
+    return per_call * len(calls) + pending + cached + probing + counted + (GATE.itemsize + 4) * sessions
 
 
 def simulate(system: System, calls: Calls, limit_bytes: int | None = None) -> Outcome:
@@ -143,7 +152,6 @@ def new_state(system: System, calls: Calls) -> State:
     return State(
         world=_world(system, calls),
         heap=np.zeros(_most_pending(system, calls), PENDING),
-        sent=np.empty(len(calls), np.int32),
         calls=_calls(calls),
         attempts=np.zeros(len(calls) * _tries(system), ATTEMPT),
         replicas=_replicas(system),
@@ -153,23 +161,44 @@ def new_state(system: System, calls: Calls) -> State:
         usable=np.tile(np.arange(count, dtype=np.int32), (zones, 1)),
         counts=np.zeros(zones, np.int64),
         of_zone=np.array(system.zones or [0] * count, np.int32),
-        active=np.zeros((system.nodes, count), np.int32),
+        active=np.zeros((_pickers(system, calls), count), np.int32),
         turns=turns,
         used=np.zeros(cached, np.int64),
         changes=_changes(system),
         seen=np.zeros(MAX_SEEN, SEEN),
+        **_of_probing(system, calls),
         **tables,
     )
 
 
 def _tries(system: System) -> int:
-    return 1 if system.retries is None else system.retries.attempts
+    again = system.retries or system.hedging
+    return 1 if again is None else again.attempts
+
+
+def _pickers(system: System, calls: Calls) -> int:
+    """Return how many count requests in flight, each its own: nodes of a proxy, or clients that pick."""
+    if system.policy.balancer == "client" and system.policy.rule in ("least_request", "probing"):
+        return int(calls.channel.max(initial=-1)) + 1
+    return system.nodes
 
 
 def _most_pending(system: System, calls: Calls) -> int:
     """Return how much is to happen at once at most: see what simulator.timeline.push is called with."""
-    of_call = 2 + (_tries(system) if system.retries is not None and system.retries.attempt_timeout_ns else 0)
-    return of_call * len(calls) + len(system.changes) + 2 * len(system.replicas) + 2
+    timed = system.retries is not None and system.retries.attempt_timeout_ns > 0
+    of_call = 2 + _tries(system) * (timed or 2 * (system.hedging is not None))
+    probes = 0 if system.policy.probes is None else math.ceil(system.policy.probes.per_request) + 1
+    return (of_call + probes) * len(calls) + len(system.changes) + 2 * len(system.replicas) + 2
+
+
+def _of_probing(system: System, calls: Calls) -> dict[str, Any]:
+    """Return what clients keep of the answers to probes; nothing where none probe."""
+    probes = system.policy.probes
+    clients = 0 if probes is None else int(calls.channel.max(initial=-1)) + 1
+    return {
+        "kept": np.zeros((clients, 0 if probes is None else probes.kept), KEPT),
+        "heard": np.zeros((clients, RECENT_LOADS), np.int64),
+    }
 
 
 def _tables(system: System) -> dict[str, Any]:
@@ -180,13 +209,9 @@ def _tables(system: System) -> dict[str, Any]:
     tables: dict[str, Any] = {
         **{"ring_points": np.empty(0, np.uint64), "ring_hosts": np.empty(0, np.int32)},
         **{"table": np.empty(0, np.int32), "points": np.empty((0, 0), np.uint64)},
-        **{"maglev": np.empty((2, 0), np.uint64), "order": np.empty(0, np.int32)},
     }
     if policy.rule == "maglev":
         tables["table"] = build_maglev(there, policy.table_size)
-        if _changing(system):
-            tables["maglev"] = np.array(maglev_steps(everybody, policy.table_size))
-            tables["order"] = maglev_order(everybody)
     elif policy.rule == "ring_hash":
         tables["ring_points"], tables["ring_hosts"] = build_ring(there, *policy.ring_size)
         if _changing(system):
@@ -256,9 +281,22 @@ def _world(system: System, calls: Calls) -> Records:
         again = system.retries
         values |= {"retry_codes": sum(1 << code for code in again.codes), "backoff_ns": again.backoff_ns}
         values |= {"attempt_timeout_ns": again.attempt_timeout_ns}
+    values |= _of_clients(system)
     for name, value in values.items():
         world[name] = value
     return world
+
+
+def _of_clients(system: System) -> dict[str, float]:
+    """Return what the world knows of clients that probe or hedge."""
+    values: dict[str, float] = {}
+    if (probes := system.policy.probes) is not None:
+        values |= {"probes_per_request": probes.per_request, "probe_uses": probes.uses}
+        values |= {"removed_per_request": probes.removed_per_request, "hot_quantile": probes.hot_quantile}
+        values |= {"probe_age_ns": probes.max_age_ns, "probe_ns": sum(vars(system.costs).values())}
+    if system.hedging is not None:
+        values |= {"hedge_tries": system.hedging.attempts, "hedge_ns": system.hedging.after_ns}
+    return values
 
 
 def _ring_size(system: System) -> int:
@@ -285,6 +323,10 @@ def _replicas(system: System) -> Records:
     records["shown"] = NONE
     records["first"] = records["last"] = NONE
     records["deadline"] = 1 / records["weight"]
+    if system.policy.rule == "maglev" and _changing(system):
+        addresses = [replica.address for replica in system.replicas]
+        records["maglev_first"], records["maglev_step"] = maglev_steps(addresses, system.policy.table_size)
+        records["maglev_place"][maglev_order(addresses)] = np.arange(len(records))
     return records
 
 
@@ -299,6 +341,8 @@ def _channels(system: System, calls: Calls, random: np.random.Generator) -> Reco
         )
         records["node"] = places % system.nodes
         records["worker"] += records["node"] * system.workers
+    by_client = _pickers(system, calls) != system.nodes
+    records["picker"] = np.arange(len(records)) if by_client else records["node"]
     records["key"][calls.channel] = calls.key
     policy = system.policy
     if policy.rule != "pick_first" or policy.shuffle:

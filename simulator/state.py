@@ -8,6 +8,8 @@ import numpy.typing as npt
 Records = npt.NDArray[Any]
 
 NONE = -1  # no record: the end of a list, nobody
+RECENT_LOADS = 128  # lb.probing.RECENT: answers from which a client knows how busy replicas usually are
+RECENT_ATTEMPTS = 64  # services.latency_estimate.RECENT: from which a replica knows what a request takes
 
 # What happens, and to which record.
 AT_BALANCER = 0  # call
@@ -20,6 +22,8 @@ CHECK, CHECK_TIMES_OUT = 6, 7  # replica
 LOOK_AT_EJECTIONS = 8  # none
 RETRY = 9  # call
 ATTEMPT_TIMES_OUT = 10  # attempt
+PROBE = 11  # client x replicas + replica
+HEDGE = 12  # attempt
 
 # States of a call: its place on the way.
 PLANNED, WAITS_FOR_ANSWER, WAITS_FOR_STREAM, UNDER_WAY, ENDED = 0, 1, 2, 3, 4
@@ -36,7 +40,7 @@ NO_CHECKS, ASKS_HEALTH, ASKS_SERVER, ASKS_PORT = range(4)
 HEALTHY, UNHEALTHY, EJECTED, DRAINING, ABSENT = range(5)
 
 # Rules of picking.
-ROUND_ROBIN, RANDOM, LEAST_REQUEST, FULL_SCAN, RING_HASH, MAGLEV, WEIGHTED, PICK_FIRST = range(8)
+ROUND_ROBIN, RANDOM, LEAST_REQUEST, FULL_SCAN, RING_HASH, MAGLEV, WEIGHTED, PICK_FIRST, PROBING = range(9)
 # Who picks.
 PROXY, CONNECTION, CLIENT = range(3)
 # What a call waits for before it is sent.
@@ -48,6 +52,7 @@ CALL = np.dtype(
         *((name, np.int32) for name in ("attempt", "carried", "next", "tries")),
         *((name, np.int8) for name in ("state", "code", "measured")),
         *((name, np.int64) for name in ("planned_ns", "work_ns", "sent_ns", "answered_ns")),
+        ("nth_sent", np.int32),  # entry n: the call that was sent as the nth
         ("key", np.uint64),
     ]
 )
@@ -73,13 +78,22 @@ REPLICA = np.dtype(
         ("ejected_ns", np.int64),
         ("deadline", np.float64),  # of weighted turns
         ("mean_ns", np.float64),  # recent service time; 0: none yet
+        # Where clients probe: attempts answered with OK, and of the last ones requests in flight and latency.
+        ("learnt", np.int64),
+        *((name, np.int64, RECENT_ATTEMPTS) for name in ("learnt_in_flight", "learnt_ns")),
+        # Of maglev, where replicas come and go: first slot and step; the place in the order of dealing slots.
+        *((name, np.uint64) for name in ("maglev_first", "maglev_step")),
+        ("maglev_place", np.int32),
     ]
 )
-# Calls that wait in line: for a stream of a channel, or for an answer.
+# Calls that wait in line: for a stream of a channel, or an answer. picker: who counts the calls under way.
 CHANNEL = np.dtype(
     [
-        *((name, np.int32) for name in ("open", "first", "last", "worker", "node", "replica")),
+        *((name, np.int32) for name in ("open", "first", "last", "worker", "node", "picker", "replica")),
         *((name, np.uint64) for name in ("turn", "key")),
+        # Of clients that probe: answers kept, and heard so far; whether the worst goes next; what is due.
+        *((name, np.int64) for name in ("kept", "heard", "removes_oldest")),
+        *((name, np.float64) for name in ("probes_due", "removals_due")),
     ]
 )
 PENDING = np.dtype([("at_ns", np.int64), ("order", np.int64), ("kind", np.int32), ("record", np.int32)])
@@ -92,6 +106,13 @@ CHANGES = np.dtype(
 )
 SEEN = np.dtype([("at_ns", np.int64), ("replica", np.int32), ("state", np.int8)])
 GATE = np.dtype([("closed", np.int8), ("opened", np.int8), ("first", np.int32), ("last", np.int32)])
+# An answer to a probe that a client keeps.
+KEPT = np.dtype(
+    [
+        *((name, np.int32) for name in ("replica", "in_flight", "left")),
+        *((name, np.int64) for name in ("latency_ns", "at_ns")),
+    ]
+)
 WORLD = np.dtype(
     [
         *((name, np.int64) for name in ("now_ns", "start_ns", "order", "pending")),
@@ -111,33 +132,37 @@ WORLD = np.dtype(
         ),
         *((name, np.int64) for name in ("max_tries", "backoff_ns", "attempt_timeout_ns", "max_active")),
         *((name, np.int64) for name in ("retry_codes", "ring_size", "min_ring", "max_ring", "max_queue")),
+        *((name, np.int64) for name in ("probe_ns", "probe_age_ns", "hedge_tries", "hedge_ns")),
         *((name, np.int8) for name in ("keep_draining", "changing", "deadline_aware")),
         *((name, np.int8) for name in ("sticky", "strict", "has_cache", "measuring")),
-        *((name, np.float64) for name in ("hit_factor", "virtual_time")),
+        *((name, np.float64) for name in ("hit_factor", "virtual_time", "probe_uses", "hot_quantile")),
+        *((name, np.float64) for name in ("probes_per_request", "removed_per_request")),
         *((name, np.uint64) for name in ("random", "seed")),
     ]
 )
 
 
 class State(NamedTuple):
-    """All that changes. `world`: one record. heap: what is to happen. sent: calls in the order of sending.
+    """All that changes. `world`: one record. heap: what is to happen.
 
     cookies: session -> replica that its cookie names, or NONE.
 
     usable: (zone, place) -> a replica that may be picked, in order; of zone z the first counts[z] entries.
     Without zones all are in one. of_zone: replica -> its zone. world.usable: the sum of counts. active:
-    (node, replica) -> requests that this node of the proxy has under way there. turns: worker -> picks so
-    far, plus its start. ring_points, ring_hosts: of ring_hash; table: of Maglev. used: (replica, session)
-    -> when the replica's cache last used the session, 0 if it does not have it; (0, 0) without caches.
+    (picker, replica) -> requests that this node of the proxy, or this client, has under way there. turns:
+    worker -> picks so far, plus its start. ring_points, ring_hosts: of ring_hash; table: of Maglev. used:
+    (replica, session) -> when the replica's cache last used the session, 0 if it does not have it; (0, 0)
+    without caches.
 
     changes: what happens to replicas, from the start of measuring. seen: what became of endpoints, the first
-    world.seen entries. points: (replica, number) -> hash of a point of a ring; maglev: (2, replicas), first
-    slot and step; order: in which Maglev deals out slots. These three are empty where nothing changes.
+    world.seen entries. points: (replica, number) -> hash of a point of a ring; empty where nothing changes.
+
+    Where clients probe: kept: (client, place) -> an answer, the oldest first; heard: (client, number) ->
+    requests in flight in recent answers. Otherwise these are empty.
     """
 
     world: Records
     heap: Records
-    sent: npt.NDArray[np.int32]
     calls: Records
     attempts: Records
     replicas: Records
@@ -156,5 +181,5 @@ class State(NamedTuple):
     changes: Records
     seen: Records
     points: npt.NDArray[np.uint64]
-    maglev: npt.NDArray[np.uint64]
-    order: npt.NDArray[np.int32]
+    kept: Records
+    heard: npt.NDArray[np.int64]

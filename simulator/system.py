@@ -23,6 +23,7 @@ Rule = Literal[
     "maglev",
     "weighted",
     "pick_first",
+    "probing",
 ]
 Balancer = Literal["proxy", "connection", "client"]
 
@@ -51,13 +52,28 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class Probes:
+    """How clients probe: see lb.policies.ProbingOptions.
+
+    kept: answers that a client keeps at most. uses: requests that may use one answer, a mean.
+    """
+
+    per_request: float
+    removed_per_request: float
+    kept: int
+    max_age_ns: int
+    hot_quantile: float
+    uses: float
+
+
+@dataclass(frozen=True)
 class Policy:
     """How a replica is picked.
 
     balancer: who picks: a proxy each request, a proxy each connection, or the client each request. rule: what
     picks. sticky: a session stays on the replica of its first answer; strict: also while that is away.
     choices: of least_request. ring_size: least and most points of the ring; table_size: slots of Maglev's
-    table; bounded_load_percent: None without a bound. shuffle: of pick_first.
+    table; bounded_load_percent: None without a bound. shuffle: of pick_first. probes: of probing.
     """
 
     balancer: Balancer
@@ -69,6 +85,7 @@ class Policy:
     table_size: int = 65_537
     bounded_load_percent: int | None = None
     shuffle: bool = False
+    probes: Probes | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,14 @@ class Retries:
     codes: tuple[int, ...]
     backoff_ns: int
     attempt_timeout_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Hedging:
+    """Further attempts of clients that take turns: attempts in all, and the time until the next one."""
+
+    attempts: int
+    after_ns: int
 
 
 ChangeKind = Literal[
@@ -176,6 +201,7 @@ class System:
     checks: HealthChecks | None = None
     outliers: OutlierDetection | None = None
     retries: Retries | None = None
+    hedging: Hedging | None = None
     panic_percent: int = 1
     max_active: int = 0
     max_queue: int | None = None

@@ -25,6 +25,12 @@ from harness.report.plots_events import (
     draw_session_ribbon,
     with_events,
 )
+from harness.report.plots_nodes import (
+    draw_nodes_over_time,
+    draw_zones,
+    with_nodes_that_change,
+    with_zones,
+)
 from harness.report.plots_outcome import (
     draw_errors,
     draw_sweep,
@@ -181,6 +187,14 @@ PLOTS: dict[str, Plot] = {
             "knee_per_s",
         ),
     ),
+    "nodes_over_time": Plot(
+        draw_nodes_over_time,
+        "Each proxy node's share of the answered requests over time, in the first recorded repeat. Clients "
+        "look for another node when their connection ends, so a new node gets nothing from clients whose "
+        "connections last.",
+        with_nodes_that_change,
+        answers=("event*.target_share",),
+    ),
     "session_ribbon": Plot(
         draw_session_ribbon,
         "Sessions over time, in the first recorded repeat. The colour is the replica that answered; it is "
@@ -245,6 +259,15 @@ PLOTS: dict[str, Plot] = {
         units_differ,
         states="busy_time.max_over_mean",
         answers=("connections.*", "sessions.*", "messages.*", "busy_time.*", "stream.*"),
+    ),
+    "zones": Plot(
+        draw_zones,
+        "Where requests crossed zones: from the zone of the proxy node to that of the replica that answered, "
+        "in percent of the answered requests of all repeats. The colour is the node's zone. Hatched "
+        "requests crossed zones.",
+        with_zones,
+        states="zones.crossed_share",
+        answers=("zones.*",),
     ),
     "share_over_time": Plot(
         draw_share_over_time,

@@ -12,22 +12,22 @@ import tests.simulator.kernels  # noqa: F401
 from harness.analysis.facts import collect_facts
 from harness.metrics.registry import METRICS
 from harness.plan.cells import plan_cells
-from harness.plan.rate_path import planned_rates
 from harness.record.machine_costs import MachineCosts, RunCosts
 from harness.record.prediction import BAND_SHARE
 from harness.spec.experiment import load_experiment
 from harness.testbed.simulated import predict as predicting
 from harness.testbed.simulated.model import calls_of, system_of
-from harness.testbed.simulated.predict import SIMULATIONS, bands_of, predict, simulations_for
-from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
-from simulator.simulation import simulate
+from harness.testbed.simulated.predict import SIMULATIONS, bands_of, predict, predicted_cell, simulations_for
+from harness.testbed.simulated.predicted_metrics import PREDICTED, predicted_metrics
 from tests.simulator.test_simulated_runs import simulated
 
 SHORT = {"workload.duration_s": 1.0, "workload.warm_up_s": 0.2, "repeats": 1}  # of a cell
 COSTS = MachineCosts(seen={"local/envoy": [RunCosts(to_proxy=1.0, to_replica=2.0, way_back=4.0)]})
 
 
-@pytest.mark.parametrize("name", ["sticky", "sticky_vs_cache", "black_hole", "ramp_to_the_knee", "scale_out"])
+@pytest.mark.parametrize(
+    "name", ["sticky_vs_cache", "black_hole", "ramp_to_the_knee", "scale_out", "hedging"]
+)
 def test_a_predicted_metric_is_that_of_a_run(name: str, tmp_path: Path) -> None:
     """The metrics are computed twice, by two programs: from arrays here, from ledgers there."""
     experiment = load_experiment(name, SHORT)
@@ -37,10 +37,7 @@ def test_a_predicted_metric_is_that_of_a_run(name: str, tmp_path: Path) -> None:
             continue
         facts = collect_facts(cells[plan.arm_name])
         system, (calls, _) = system_of(experiment, plan), calls_of(experiment, plan)
-        window_s = plan.workload.duration_s
-        planned = planned_rates(plan.load, window_s)
-        cell = PredictedCell(calls, simulate(system, calls), len(system.replicas), window_s, planned)
-        found = predicted_metrics(cell)
+        found = predicted_metrics(predicted_cell(experiment, plan, system, calls))
         assert len(found) > 20
         for metric, value in found.items():
             assert METRICS[metric].compute(facts) == pytest.approx(value, abs=1e-9), (plan.arm_name, metric)

@@ -19,6 +19,7 @@ from simulator.system import (
     Calls,
     Costs,
     Policy,
+    Probes,
     Replica,
     System,
 )
@@ -31,13 +32,15 @@ COSTS = Costs(to_balancer_ns=300_000, to_replica_ns=200_000, back_ns=100_000, to
 @st.composite
 def simulations(draw: Any) -> tuple[System, Calls]:
     balancer: Balancer = draw(st.sampled_from(["proxy", "client", "connection"]))
-    rule = draw(st.sampled_from(sorted(RULES))) if balancer == "proxy" else "round_robin"
+    rules = {"proxy": sorted(set(RULES) - {"probing"}), "client": ["round_robin", "least_request", "probing"]}
+    rule = draw(st.sampled_from(rules.get(balancer, ["round_robin"])))
     policy = Policy(
         balancer,
         rule,
         sticky=draw(st.booleans()) and balancer == "proxy",
         bounded_load_percent=draw(st.sampled_from([None, 100, 125])),
         table_size=251,
+        probes=Probes(2, 0.3, 3, 100 * MS, 0.84, 1.5) if rule == "probing" else None,
     )
     slots = draw(st.lists(st.integers(1, 3), min_size=1, max_size=5))
     replicas = tuple(

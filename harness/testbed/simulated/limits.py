@@ -11,7 +11,7 @@ MAX_RING_THAT_CHANGES = 16_384  # points of a ring that is built anew when repli
 POLICIES = {
     "envoy": ("round_robin", "least_request", "random", "ring_hash", "maglev", "sticky", "weighted"),
     "envoy-l4": ("round_robin", "source_address_hash"),
-    "direct": ("pick_first", "round_robin", "ring_hash"),
+    "direct": ("pick_first", "round_robin", "ring_hash", "least_request", "probing"),
     "xds": ("round_robin", "ring_hash", "sticky"),
 }
 
@@ -53,7 +53,7 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield f"server {arm.server}"
     if arm.health_check:
         yield "health_check of the client"
-    for key in ("adaptive_concurrency", "admission_control", "subsetting", "hedging"):
+    for key in ("adaptive_concurrency", "admission_control", "subsetting"):
         if getattr(arm, key) is not None:
             yield key
     if arm.retries is not None and arm.retries.by == "client":
@@ -77,8 +77,8 @@ def _of_several_nodes(arm: Arm, events: bool) -> Iterator[str]:
             yield f"{key} with several proxies"
     if arm.policy == "weighted":
         yield "policy weighted with several proxies"
-    if arm.cross_zone == "spill_over":
-        yield "cross_zone: spill_over"
+    if arm.cross_zone in ("spill_over", "zone_aware"):
+        yield f"cross_zone: {arm.cross_zone}"
     elif not arm.cross_zone and arm.policy in ("ring_hash", "maglev", "sticky"):
         yield f"policy {arm.policy} without cross_zone"
     if arm.connections == "shared" and arm.proxy_use == "spread":

@@ -11,13 +11,14 @@ from harness.events.schedule import new_replicas
 from harness.fields import PROXIED
 from harness.plan.cells import CellPlan
 from harness.policies.registry import options_of, traits_of
+from harness.spec.arm import Arm
 from harness.spec.experiment import Experiment
 from harness.spec.zones import zone_of
 from harness.testbed.simulated.codes import CODES
 from harness.testbed.simulated.proxy import keeps_draining, proxy_of
 from harness.testbed.simulated.timeline import Happening, happenings_of
 from lb.plan import NOT_RECORDED, NS_PER_S, Phase, drawn_lifetime_s, first_phase, open_loop
-from lb.policies import RING_SIZE_CAP
+from lb.policies import RING_SIZE_CAP, ProbingOptions
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.source_address import source_address
 from services.service_time import draw_ns
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from simulator.system import Calls, Costs, Policy, Replica, System
+    from simulator.system import Calls, Costs, Hedging, Policy, Probes, Replica, System
 
 MAX_STREAMS = 128  # of one connection to the proxy, as envoy/proxy.yaml.j2 and an ALB have it
 FIRST_PORT = 40_000
@@ -45,7 +46,7 @@ def system_of(experiment: Experiment, plan: CellPlan) -> System:
     changes = [change for one in happenings(experiment, plan, replicas) for change in one.changes]
     return System(
         replicas=tuple(replicas),
-        policy=_policy(plan),
+        policy=_policy(plan, len(replicas)),
         costs=costs_of(arm.route),
         cache=None if settings.cache is None else Cache(settings.cache.sessions, settings.cache.hit_factor),
         workers=arm.proxy_workers,
@@ -59,6 +60,7 @@ def system_of(experiment: Experiment, plan: CellPlan) -> System:
         max_queue=None if arm.shedding is None else arm.shedding.max_queue,
         deadline_aware=arm.shedding is not None and arm.shedding.deadline_aware,
         joining=new_replicas(plan.events),
+        hedging=_hedging(arm),
         **(proxy_of(arm) if arm.route == "envoy" else {"keep_draining": keeps_draining(arm)}),
     )
 
@@ -113,7 +115,7 @@ def _replicas(experiment: Experiment, plan: CellPlan) -> list[Replica]:
     return replicas
 
 
-def _policy(plan: CellPlan) -> Policy:
+def _policy(plan: CellPlan, replicas: int) -> Policy:
     from simulator.system import Policy
 
     arm = plan.arm
@@ -122,6 +124,10 @@ def _policy(plan: CellPlan) -> Policy:
     if arm.route == "envoy-l4":
         return Policy("connection", "maglev" if name == "source_address_hash" else "round_robin")
     if not arm.has_proxy:
+        if name == "least_request":
+            return Policy("client", "least_request", choices=options.choices)
+        if name == "probing":
+            return Policy("client", "probing", probes=_probes(options, replicas))
         if name == "pick_first":
             return Policy("client", "pick_first", shuffle=options.shuffle)
         if name == "ring_hash":
@@ -144,6 +150,26 @@ def _policy(plan: CellPlan) -> Policy:
     if name == "weighted":
         return Policy("proxy", "weighted")
     return Policy("proxy", "random" if name == "random" else "round_robin")
+
+
+def _probes(options: ProbingOptions, replicas: int) -> Probes:
+    from simulator.system import Probes
+
+    return Probes(
+        per_request=options.probes_per_request,
+        removed_per_request=options.removed_per_request,
+        kept=options.kept_of(replicas),
+        max_age_ns=round(options.max_age_ms * 1e6),
+        hot_quantile=options.hot_quantile,
+        uses=options.uses_of_an_answer(replicas),
+    )
+
+
+def _hedging(arm: Arm) -> Hedging | None:
+    from simulator.system import Hedging
+
+    hedging = arm.hedging
+    return None if hedging is None else Hedging(hedging.attempts, round(hedging.after_ms * 1e6))
 
 
 @dataclass(frozen=True)

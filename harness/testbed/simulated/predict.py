@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.fields import PROXIED
 from harness.metrics.registry import CAPACITY
 from harness.output.safe_text import say
 from harness.plan.capacity import capacity_per_s, relative_costs
@@ -160,7 +161,8 @@ def _costs(costs: MachineCosts, testbed: str, route: str) -> Costs | None:
     found = known_costs(costs, testbed, route)
     if found is None:
         return None
-    parts_ms = (found.to_proxy, found.to_replica, 0.0, found.way_back)
+    back = (0.0, found.way_back) if route in PROXIED else (found.way_back, 0.0)  # the client is the balancer
+    parts_ms = (found.to_proxy, found.to_replica, *back)
     return Costs(*(max(0, round(ms * 1e6)) for ms in parts_ms))
 
 
@@ -223,15 +225,20 @@ def _system(experiment: Experiment, plan: CellPlan, costs: Costs | None, repeat:
     return replace(system, replicas=replicas, costs=costs or Costs())
 
 
-def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:
+def predicted_cell(experiment: Experiment, plan: CellPlan, system: System, calls: Calls) -> PredictedCell:
+    """Return the simulated cell of a plan, from which its metrics follow."""
     from simulator.simulation import simulate
 
     work = plan.workload
     planned = planned_rates(plan.load, work.duration_s)
     costs = np.array(relative_costs(experiment.replicas.service_time_ms, work))[calls.client]
-    cell = PredictedCell(
-        calls, simulate(system, calls), len(system.replicas), work.duration_s, planned, costs
-    )
+    outcome = simulate(system, calls)
+    return PredictedCell(calls, outcome, len(system.replicas), work.duration_s, planned, costs)
+
+
+def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:
+    work = plan.workload
+    cell = predicted_cell(experiment, plan, system, calls)
     names = experiment.replicas.names
     most = [capacity_per_s(experiment.replicas.work_of(name), work) for name in names]
     # What a replica has of all requests, it has of those of the peak.

@@ -167,6 +167,11 @@ def _percentile(name: str, rank: str) -> Callable[[PredictedCell], Number]:
     return lambda cell: getattr(cell, name).get(rank)
 
 
+def _attempts_per_request(cell: PredictedCell) -> Number:
+    sent = int((cell.outcome.sent_ns >= 0).sum())
+    return len(cell.outcome.attempts.call) / sent if sent else None
+
+
 def _recovery_ms(cell: PredictedCell) -> Number:
     found = None if cell.rate is None else cell.rate.recovery_s
     return None if found is None else 1000 * found
@@ -183,6 +188,7 @@ PREDICTED: Mapping[str, Callable[[PredictedCell], Number]] = {
     "spread.used_replicas": lambda cell: sum(1 for requests in cell.replica_requests if requests),
     **{f"share.replica-{number}": _share_of(number) for number in range(NAMED_REPLICAS)},
     "balance.max_off_fair_requests": lambda cell: max_off_fair(cell.replica_requests),
+    "attempts.per_request": _attempts_per_request,
     "affinity.purity": _purity,
     "cache.hit_share": _hit_share,
     "recovery_ms": _recovery_ms,

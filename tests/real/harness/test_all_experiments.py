@@ -27,7 +27,7 @@ RUN_S, CATALOGUE_S = 120, 1800  # at most
 
 
 @pytest.mark.timeout(3 * RUN_S + 60)
-@pytest.mark.alone
+@pytest.mark.calm
 @pytest.mark.parametrize("name", ALWAYS)
 def test_an_experiment_is_not_refuted(start_lab: StartLab, name: str) -> None:
     """A true expectation fails in one run of 20, so a refutation counts only if another seed confirms it."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lb.picking import LeastRequest
 from lb.policies import LeastRequestOptions, ProbingOptions
-from lb.probing import Load, ProbePool, uses_of_a_probe
+from lb.probing import Load, ProbePool
 
 MS = 1_000_000
 EIGHT = range(8)
@@ -62,14 +62,15 @@ def test_the_oldest_and_the_worst_are_removed_in_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("probes", "removed", "size", "replicas", "uses"),
+    ("probes", "removed", "kept", "replicas", "uses"),
     [(3, 1, 16, 100, 2 / (0.84 * 3 - 1)), (3, 1, 4, 8, 4), (8, 0, 4, 8, 1), (1, 1, 4, 8, 5)],
 )
-def test_uses_of_a_probe_as_in_the_paper(
-    probes: float, removed: float, size: int, replicas: int, uses: float
+def test_uses_of_an_answer_as_in_the_paper(
+    probes: float, removed: float, kept: int, replicas: int, uses: float
 ) -> None:
     options = ProbingOptions(probes_per_request=probes, removed_per_request=removed)
-    assert uses_of_a_probe(options, size, replicas) == pytest.approx(uses)
+    assert options.kept_of(replicas) == kept
+    assert options.uses_of_an_answer(replicas) == pytest.approx(uses)
 
 
 STEPS = st.lists(st.one_of(st.none(), st.tuples(st.integers(0, 9), st.integers(0, 9))), max_size=80)
@@ -94,7 +95,7 @@ def test_a_pool_never_outgrows_its_size_and_names_only_what_it_was_told(
             if removes:
                 pool.remove_one()
         assert len(pool) <= max(1, min(size, replicas // 2))
-    most = uses_of_a_probe(ProbingOptions(), max(1, min(size, replicas // 2)), replicas) + 1
+    most = ProbingOptions(pool_size=size).uses_of_an_answer(replicas) + 1
     assert uses <= most * len(steps)
 
 

@@ -100,7 +100,7 @@ def test_what_a_text_says_is_escaped():
 def test_a_narrow_plot_fits_its_width(told, name):
     story = next(
         story
-        for story in ("golden", "killed", "swept", "cached", "twelve")
+        for story in ("golden", "killed", "swept", "cached", "twelve", "rolled")
         if PLOTS[name].applies(told[story])
     )
     with mpl.rc_context(RC):
@@ -126,7 +126,7 @@ def test_what_experiments_expect_has_a_plot_that_shows_it():
     expected = {one.metric for experiment in catalogue() for one in experiment.expect}
     without = [name for name in PLOTS if name != "sweep"]  # that shows whatever is swept
     not_drawn = {metric for metric in expected if main_plot([metric], without) is None}
-    assert not_drawn == {"bytes.per_request", "cpu.proxy_us_per_request", "zones.crossed_share"}
+    assert not_drawn == {"bytes.per_request", "cpu.proxy_us_per_request"}
 
 
 def test_the_first_metric_that_a_plot_shows_decides():
