@@ -214,7 +214,7 @@ def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tm
     assert lost["rows"] > 10
 
 
-@pytest.mark.calm
+@pytest.mark.alone
 def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
     start_lab: StartLab, tmp_path: Path
 ) -> None:
