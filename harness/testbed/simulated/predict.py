@@ -233,7 +233,9 @@ def predicted_cell(experiment: Experiment, plan: CellPlan, system: System, calls
     planned = planned_rates(plan.load, work.duration_s)
     costs = np.array(relative_costs(experiment.replicas.service_time_ms, work))[calls.client]
     outcome = simulate(system, calls)
-    return PredictedCell(calls, outcome, len(system.replicas), work.duration_s, planned, costs)
+    hit_factor = 1.0 if system.cache is None else system.cache.hit_factor
+    count, seconds = len(system.replicas), work.duration_s
+    return PredictedCell(calls, outcome, count, seconds, planned, costs, hit_factor)
 
 
 def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:

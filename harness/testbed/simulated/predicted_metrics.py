@@ -41,7 +41,8 @@ class PredictedCell:
     """One simulated cell: its calls, what became of them, and the length of its window.
 
     planned_per_s: see harness.plan.rate_path.planned_rates. costs: (calls,) the mean cost of each call's
-    client / that of all; None: clients are alike.
+    client / that of all; None: clients are alike. hit_factor: service time of a request that hits the session
+    cache / of any other request.
     """
 
     calls: Calls
@@ -50,6 +51,7 @@ class PredictedCell:
     window_s: float
     planned_per_s: Sequence[float] = ()
     costs: Any = None
+    hit_factor: float = 1.0
 
     @cached_property
     def measured(self) -> Any:
@@ -76,16 +78,21 @@ class PredictedCell:
         """Requests of the measured window that each replica had to serve, per second.
 
         They count wherever they waited: in the replica, or in a client whose connection was full. A request
-        that was given up counts where it had arrived. One of a dear client counts for several.
+        that was given up counts where it had arrived. One of a dear client counts for several, and one that
+        hits the session cache for less.
         """
         attempts, costs = self.outcome.attempts, self.costs
         costs = np.ones(len(self.calls)) if costs is None else costs
         mine = self.calls.measured[attempts.call]
-        arrived = np.bincount(attempts.replica[mine], costs[attempts.call[mine]], minlength=self.replicas)
-        replica, own = self.of("replica"), costs[self.measured]
+        own = costs[attempts.call[mine]] * self._cost_by_cache(attempts.cache[mine])
+        arrived = np.bincount(attempts.replica[mine], own, minlength=self.replicas)
+        replica, own = self.of("replica"), costs[self.measured] * self._cost_by_cache(self.of("cache"))
         answered = np.bincount(replica[replica >= 0], own[replica >= 0], minlength=self.replicas)
         most = np.maximum(arrived, answered) / self.window_s
         return [float(rate) for rate in most]
+
+    def _cost_by_cache(self, cache: Any) -> Any:
+        return np.where(cache == 1, self.hit_factor, 1.0)
 
     @cached_property
     def latency_ms(self) -> dict[str, float]:
