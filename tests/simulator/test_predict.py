@@ -26,11 +26,13 @@ COSTS = MachineCosts(seen={"local/envoy": [RunCosts(to_proxy=1.0, to_replica=2.0
 
 
 @pytest.mark.parametrize(
-    "name", ["sticky_vs_cache", "black_hole", "ramp_to_the_knee", "scale_out", "hedging"]
+    "name", ["sticky_vs_cache", "black_hole", "ramp_to_the_knee", "scale_out", "hedging", "zone_outage"]
 )
 def test_a_predicted_metric_is_that_of_a_run(name: str, tmp_path: Path) -> None:
     """The metrics are computed twice, by two programs: from arrays here, from ledgers there."""
-    experiment = load_experiment(name, SHORT)
+    events_need_s = {"zone_outage": 4.0}
+    duration_s = events_need_s.get(name, SHORT["workload.duration_s"])
+    experiment = load_experiment(name, SHORT | {"workload.duration_s": duration_s})
     cells = {cell.record.arm: cell for cell in simulated(experiment, tmp_path).cells}
     for plan in plan_cells(experiment):
         if plan.arm_name not in cells:

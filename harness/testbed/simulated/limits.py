@@ -15,6 +15,8 @@ POLICIES = {
     "xds": ("round_robin", "ring_hash", "sticky"),
 }
 
+CROSS_ZONE = {False: "false", True: "true", "spill_over": "spill_over"}  # as in an experiment file
+
 # Of other routes: WITHOUT_PROXY.
 MODELLED_EVENTS = {"envoy": tuple(EFFECTS), "xds": (*WITHOUT_PROXY, *BY_CONTROL_PLANE)}
 
@@ -70,16 +72,12 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
 
 def _of_several_nodes(arm: Arm, events: bool) -> Iterator[str]:
     """Yield what the simulator has only once for all nodes of a proxy, where each has its own."""
-    if events:
-        yield "events with several proxies"
-    for key in ("outlier_detection", "circuit_breaker"):
-        if getattr(arm, key) is not None:
-            yield f"{key} with several proxies"
+    tables = arm.policy in ("ring_hash", "maglev")
+    if tables and (events or arm.outlier_detection is not None):
+        yield f"policy {arm.policy} with several proxies, where replicas come and go"
     if arm.policy == "weighted":
         yield "policy weighted with several proxies"
-    if arm.cross_zone == "spill_over":
-        yield "cross_zone: spill_over"
-    elif not arm.cross_zone and arm.policy in ("ring_hash", "maglev", "sticky"):
-        yield f"policy {arm.policy} without cross_zone"
+    if tables and arm.cross_zone is not True:
+        yield f"policy {arm.policy} with cross_zone: {CROSS_ZONE[arm.cross_zone]}"
     if arm.connections == "shared" and arm.proxy_use == "spread":
         yield "a shared connection with several proxies"

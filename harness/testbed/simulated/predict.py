@@ -11,14 +11,15 @@ import math
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.fields import PROXIED
+from harness.events.registry import kind_of
+from harness.fields import PROXIED, replica_number
 from harness.metrics.registry import CAPACITY
 from harness.output.safe_text import say
 from harness.plan.capacity import capacity_per_s, relative_costs
@@ -30,8 +31,17 @@ from harness.record.record_file import write_record
 from harness.record.run_directory import read_run
 from harness.spec.experiment import Experiment, Workload
 from harness.testbed.simulated.limits import not_modelled
-from harness.testbed.simulated.model import DrawnCalls, calls_of, draw_calls, system_of
+from harness.testbed.simulated.model import (
+    DrawnCalls,
+    calls_of,
+    draw_calls,
+    happenings,
+    system_of,
+    zones_by_number,
+)
+from harness.testbed.simulated.predicted_events import PredictedEvent
 from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
+from lb.plan import NS_PER_S
 
 if TYPE_CHECKING:
     from simulator.system import Calls, Costs, System
@@ -234,7 +244,17 @@ def predicted_cell(experiment: Experiment, plan: CellPlan, system: System, calls
     planned = planned_rates(plan.load, work.duration_s)
     costs = np.array(relative_costs(experiment.replicas.service_time_ms, work))[calls.client]
     outcome = simulate(system, calls)
-    return PredictedCell(calls, outcome, len(system.replicas), work.duration_s, planned, costs)
+    zones, events = zones_by_number(experiment, plan), list(_events(experiment, plan, system))
+    replicas = len(system.replicas)
+    return PredictedCell(calls, outcome, replicas, work.duration_s, planned, costs, zones, events)
+
+
+def _events(experiment: Experiment, plan: CellPlan, system: System) -> Iterator[PredictedEvent]:
+    for one in happenings(experiment, plan, system.replicas):
+        planned, kind = one.planned, kind_of(one.planned.event.do)
+        targets = [replica_number(name) for name in one.targets]
+        at_ns = round(planned.at_s * NS_PER_S)
+        yield PredictedEvent(planned.number, at_ns, targets, kind.breaks_calls, kind.returns)
 
 
 def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:

@@ -29,6 +29,7 @@ from harness.metrics.metric import (
 )
 from harness.metrics.registry import COUNTED_CODES, NAMED_REPLICAS
 from harness.testbed.simulated.codes import CODES
+from harness.testbed.simulated.predicted_events import PredictedEvent, metrics_of_events
 
 if TYPE_CHECKING:
     from simulator.system import Calls, Outcome
@@ -41,7 +42,8 @@ class PredictedCell:
     """One simulated cell: its calls, what became of them, and the length of its window.
 
     planned_per_s: see harness.plan.rate_path.planned_rates. costs: (calls,) the mean cost of each call's
-    client / that of all; None: clients are alike.
+    client / that of all; None: clients are alike. zones: of each node of the proxy, and of each replica.
+    events: by time.
     """
 
     calls: Calls
@@ -50,6 +52,8 @@ class PredictedCell:
     window_s: float
     planned_per_s: Sequence[float] = ()
     costs: Any = None
+    zones: tuple[Sequence[str], Sequence[str]] | None = None
+    events: Sequence[PredictedEvent] = ()
 
     @cached_property
     def measured(self) -> Any:
@@ -172,6 +176,16 @@ def _attempts_per_request(cell: PredictedCell) -> Number:
     return len(cell.outcome.attempts.call) / sent if sent else None
 
 
+def _crossed_share(cell: PredictedCell) -> Number:
+    if cell.zones is None:
+        return None
+    of_nodes, of_replicas = map(np.array, cell.zones)
+    replica = cell.of("replica")
+    found = replica >= 0
+    crossed = of_nodes[cell.of("node")[found]] != of_replicas[replica[found]]
+    return float(crossed.mean()) if len(crossed) else None
+
+
 def _recovery_ms(cell: PredictedCell) -> Number:
     found = None if cell.rate is None else cell.rate.recovery_s
     return None if found is None else 1000 * found
@@ -189,6 +203,7 @@ PREDICTED: Mapping[str, Callable[[PredictedCell], Number]] = {
     **{f"share.replica-{number}": _share_of(number) for number in range(NAMED_REPLICAS)},
     "balance.max_off_fair_requests": lambda cell: max_off_fair(cell.replica_requests),
     "attempts.per_request": _attempts_per_request,
+    "zones.crossed_share": _crossed_share,
     "affinity.purity": _purity,
     "cache.hit_share": _hit_share,
     "recovery_ms": _recovery_ms,
@@ -206,4 +221,5 @@ LATENCIES = tuple(name for name in PREDICTED if "latency_ms" in name)  # what fi
 def predicted_metrics(cell: PredictedCell) -> dict[str, float]:
     """Return the metrics that the cell has; those without a value are left out."""
     values = {name: compute(cell) for name, compute in PREDICTED.items()}
-    return {name: float(value) for name, value in values.items() if value is not None}
+    known = {name: float(value) for name, value in values.items() if value is not None}
+    return known | metrics_of_events(cell)
