@@ -3,11 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/.complete-run
 STAMP := .venv/.complete
+# Where tests with the markers `calm` and `alone` are: to read all others takes longer than some of them.
+REAL := tests/real tests/unit/services
 # uv takes a tenth of pip's time. It does not read pip's configuration: where it reaches no index, pip installs.
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) 2>/dev/null || \
   $(BIN)/python -m pip install --quiet --require-hashes -r $(1)
 
-.PHONY: help setup demo site test test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity predictions clean
+.PHONY: help setup demo site test test-together test-calm test-alone test-outside test-fast test-browser test-docker mutants check format schema images lock audit stubs bench capacity predictions clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -38,14 +40,28 @@ site: setup ## make web pages of the lessons from your runs: results/site/index.
 	$(BIN)/python run_experiment.py site
 
 # Tests start hundreds of processes. Each one would compile the lab's modules again if Python did not keep them.
-test test-fast test-browser test-docker: export PYTHONDONTWRITEBYTECODE =
+test test-together test-calm test-alone test-outside test-fast test-browser test-docker: export PYTHONDONTWRITEBYTECODE =
+test test-together test-calm test-alone: export LB_LAB_THOROUGH ?= 1
 
-test: export LB_LAB_THOROUGH ?= 1
-test: setup ## run all tests
-	@# Many of them wait: three processes keep two cores busy. Tests that others would disturb come after them.
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not alone and not docker and not browser"
-	$(BIN)/python -m pytest -m "alone and not docker and not browser"
-	@# Containers use less than half of two cores; Chromium gets what they leave.
+test: setup ## run all tests, in four steps
+	$(MAKE) test-together
+	$(MAKE) test-calm
+	$(MAKE) test-alone
+	$(MAKE) test-outside
+
+# Many tests wait: three processes keep two cores busy. Tests that others would disturb come after them.
+test-together: setup
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not calm and not alone and not docker and not browser"
+
+# Each takes less than a core. So two at a time, their loads keep their rates.
+test-calm: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m calm $(REAL)
+
+test-alone: setup
+	$(BIN)/python -m pytest -m alone $(REAL)
+
+# Containers use less than half of two cores; Chromium gets what they leave.
+test-outside: setup
 	$(MAKE) -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-browser test-docker
 
 test-fast: setup ## run the unit tests without those of whole runs: about half a minute

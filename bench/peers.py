@@ -93,10 +93,18 @@ def _lab_with_cookies(ask: Ask) -> list[str]:
     return _lab(ask, cookie_jar=True)
 
 
-def _stock(ask: Ask) -> list[str]:
+def _with_plan(module: str, ask: Ask) -> list[str]:
     path = ask.folder / "load.json"
     path.write_text(json.dumps(asdict(ask.load)))
-    return ["-m", "bench.stock_locust", ask.target, str(path), str(ask.seconds), str(ask.folder / SENT_FILE)]
+    return ["-m", module, ask.target, str(path), str(ask.seconds)]
+
+
+def _stock(ask: Ask) -> list[str]:
+    return [*_with_plan("bench.stock_locust", ask), str(ask.folder / SENT_FILE)]
+
+
+def _bare(ask: Ask) -> list[str]:
+    return _with_plan("bench.bare_aio", ask)
 
 
 def _ghz(ask: Ask) -> list[str]:
@@ -168,6 +176,7 @@ STOCK = Peer("stock Locust", "the lab's plan, open loop: a gevent greenlet a cal
 PEERS = [
     LAB,
     Peer("lab, cookie jar", "the same with a cookie jar", _lab_with_cookies),
+    Peer("grpc.aio alone", "the lab's plan, open loop; no records, no Locust, no answer read", _bare),
     STOCK,
     GHZ,
     Peer(

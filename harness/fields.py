@@ -89,4 +89,6 @@ STATED_DEFAULT = re.compile(r" \(default[^()]*\)")
 class Model(BaseModel):
     """Base class of the models. It refuses unknown keys, and numbers in quotes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, serialize_by_alias=True, defer_build=True
+    )

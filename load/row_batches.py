@@ -139,17 +139,18 @@ class RowFiles:
         temporary.write_text(json.dumps(most))
         temporary.replace(self._failures_path)
 
-    def write_status(self, progress: Progress) -> None:
+    def write_status(self, progress: Progress, *, at_end: bool = False) -> None:
         """Write the progress and the number of finished calls to the status file, if they have changed.
 
         While measuring, the number alone is written once in STATUS_INTERVAL_S: to write a file costs as much
-        CPU time as to write the rows of a hundred calls.
+        CPU time as to write the rows of a hundred calls. `at_end`: it is written in any case. A load that is
+        stopped may still say that it measures.
         """
         if self._last_status == (progress.state, self._answered):
             return
         now_s = time.monotonic()
         measuring = progress.state == "measure" and self._last_status and self._last_status[0] == "measure"
-        if measuring and now_s < self._status_s + STATUS_INTERVAL_S:
+        if measuring and not at_end and now_s < self._status_s + STATUS_INTERVAL_S:
             return
         self._status_s = now_s
         LoadStatus(**vars(progress), answered=self._answered).write(self._folder)
@@ -206,7 +207,7 @@ def record_to_end(load: Load, collector: RowCollector, files: RowFiles) -> None:
                 files.write_status(load.progress)
     finally:
         collector.collect(load.progress)
-        files.write_status(load.progress)
+        files.write_status(load.progress, at_end=True)
         files.close()
 
 

@@ -39,7 +39,7 @@ $kinds
 
 A replica keeps its address for its whole life, because the lab holds its port while the replica is down. So old cookies
 and old subchannels find a restarted replica, like an instance that reboots. A replica that is added has a new address,
-like a new task or pod. A node of the proxy keeps its address, too.
+like a new task or pod. The same is true of the nodes of the proxy.
 
 ## Keys of single kinds
 Types and bounds: [experiments/schema.json](../experiments/schema.json).
@@ -62,7 +62,15 @@ first notice by its own health checks. A client whose node dies loses its calls 
 again and goes on with another node. gRPC asks at most every 30 s unless `dns_interval_ms` says otherwise. Until then it
 uses the nodes of its old answer, and a client with `proxy_use: spread` connects to the node again when it is back. A
 client whose answer lacks that node goes there only after it has asked again, which it does when a connection ends. So the
-other nodes keep the clients that they took over. To add a node under load, kill it early and start it later.
+other nodes keep the clients that they took over.
+
+`proxy_add` is how an ALB scales out: a new node starts at a new address, and the name names it, too. Nobody tells the
+clients. gRPC asks for the name again when a connection ends, and never by time. So clients whose connections last do not
+use the new node, whether they stay with one node or spread over all. `max_connection_age_s` ends connections, as an ALB
+does after 3600 s (its client keepalive duration). Then a client that stays draws its node anew from all that are named,
+and a client that spreads takes the new node in turn with the others. For that, `dns_interval_ms` must be shorter than
+the age. Before the name server names the node, the lab reads back its configuration and endpoints. With zones, nodes
+are dealt out in turn, so the third of two zones is in the first.
 
 With `health_check: true`, direct clients also watch the replicas' health service (gRPC's `Watch`).
 
@@ -146,7 +154,7 @@ def _learning_row(kind: EventKind) -> list[str]:
 def _figures_row(kind: EventKind) -> list[str]:
     by_other = f"by `{kind.opposite}`" if kind.opposite else ""
     return [
-        "" if kind.aim == "proxy" and not kind.of_one_node else _before(kind.before),
+        "" if kind.aim == "proxy" and not kind.takes_node else _before(kind.before),
         f"`{kind.after}`" if kind.after else "",
         "may fail" if kind.breaks_calls else "go on",
         "" if kind.aim == "proxy" else _WORDS[kind.membership],

@@ -49,6 +49,8 @@ arms:
   off: {route: envoy, policy: round_robin, proxies: 2, zones: {a: 1, b: 3}, cross_zone: false}
   # Each node prefers its own zone. What the healthy replicas there cannot carry goes to the other zones.
   spill_over: {route: envoy, policy: round_robin, proxies: 2, zones: {a: 1, b: 3}, cross_zone: spill_over}
+  # Envoy's zone-aware routing: as much as is fair stays in the node's zone.
+  zone_aware: {route: envoy, policy: round_robin, proxies: 2, zones: {a: 1, b: 3}, cross_zone: zone_aware}
 ```
 
 With `spill_over` a node's own zone has priority 0 in Envoy and all other zones have priority 1. With h of n
@@ -56,10 +58,34 @@ replicas healthy, the own zone gets the share 1.4 h / n, at most all (Envoy, "Pr
 overprovisioning factor is 1.4). So five of seven healthy replicas still get everything. Health checks and
 ejections decide who is healthy; how busy a replica is does not count.
 
+With `zone_aware` a node compares two shares of its zone: that of the nodes (N) and that of the healthy
+replicas (R). If R >= N, all its requests stay in the zone. Otherwise R / N of them stay. Chance deals the
+rest out to the zones with R > N, in proportion to R - N (Envoy, "Zone aware routing"; the arithmetic is in
+its `load_balancer_impl.cc`). So all replicas get the same number of requests if all nodes do, and as few
+requests as possible cross zones. In `zone_aware` above, node a keeps 25 % / 50 %, a half. Node b keeps
+everything. A node knows all nodes, so one that dies or is added changes the shares. The policies
+`round_robin`, `least_request`, `random`, `weighted` and `sticky` can do it. `ring_hash`, `maglev` and
+`client_side_weighted_round_robin` cannot, and neither can target groups.
+
 *In ALB terms:* cross-zone load balancing. An ALB has it on, and a target group can turn it off. An NLB has it
-off by default. Neither spills over by health. With it off, an ALB has no target stickiness. Here Envoy
-replaces a cookie that names a replica of another zone. Hashing without cross_zone gives a key one replica in
-each zone.
+off by default
+([ALB](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/disable-cross-zone.html),
+[NLB](https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-cross-zone.html)). With it
+off, an ALB has no target stickiness. Here Envoy replaces a cookie that names a replica of another zone.
+Hashing without cross_zone gives a key one replica in each zone.
+
+AWS's documentation describes neither spill-over nor zone-aware routing: a node sends either to all zones or
+to its own alone. For a zone with few healthy targets, a target group of an ALB or NLB has two thresholds
+([target group
+health](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health.html)). With
+cross-zone off, they count in each zone by itself. Both act by default when a zone has no healthy target.
+
+- DNS failover: the zone's nodes are no longer in the DNS answer. Clients that ask again go to nodes of other
+zones. So the whole zone is left, not a part of its requests. If no zone is healthy, all nodes are in the
+answer ([AWS re:Post](https://repost.aws/knowledge-center/elb-dns-cross-zone-balance-configuration)).
+- Routing failover: a node sends to all targets that it has, also to unhealthy ones (fail open).
+
+The lab has fail open (`panic_threshold_percent`). It has no DNS failover by the health of replicas.
 
 *On AWS:* EC2 console > Target Groups > the group > Attributes > Edit: Cross-zone load balancing.
 
@@ -68,8 +94,8 @@ aws elbv2 modify-target-group-attributes --target-group-arn ARN --attributes \
   Key=load_balancing.cross_zone.enabled,Value=false
 ```
 
-Before measuring, `/clusters` of each node must show the planned replicas with the planned zones
-and priorities.
+Before measuring, `/clusters` of each node must show the planned replicas with the planned zones and
+priorities. A node that routes zone-aware must also know its own zone and all nodes with their zones.
 """
 
 ROUTES = {

@@ -9,9 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from harness.analysis.zones import crossed_requests
+from harness.analysis.zones import requests_by_zones
 from harness.errors import UserError
+from harness.events.schedule import new_nodes
 from harness.fields import PROXY, proxy_names
+from harness.metrics.facts import crossed
 from harness.plan.cells import CellPlan, plan_cells
 from harness.plan.rate_path import planned_rates
 from harness.record.record_file import parse_json, there_is
@@ -75,10 +77,9 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
         found = getattr(record, name)
         if found != value:
             yield f"cell.json says {name} {found!r}, the experiment {value!r}"
-    nodes = proxy_names(arm.proxies) if arm.proxies > 1 else []
-    if not record.own_clocks and nodes != list(record.proxies)[: max(1, len(nodes))]:
-        yield f"cell.json says the proxy's nodes {list(record.proxies)}, the experiment {nodes}"
-    zones = zones_of(arm, record.replicas)
+    if not record.own_clocks:
+        yield from _other_nodes(list(record.proxies), plan)
+    zones = zones_of(arm, record.proxies, record.replicas)
     if not record.own_clocks and record.zones != zones:
         yield f"cell.json says the zones {record.zones}, the experiment {zones}"
     if record.incomplete_ledgers and not plan.events:
@@ -88,6 +89,16 @@ def _unlike_the_plan(cell: Cell, plan: CellPlan) -> Iterator[str]:
     if record.status == "completed" and record.window_ns != window_ns:
         lasted, planned_s = record.window_ns / NS_PER_S, window_ns / NS_PER_S
         yield f"the measured window is {lasted:g} s, planned were {planned_s:g} s"
+
+
+def _other_nodes(found: Sequence[str], plan: CellPlan) -> Iterator[str]:
+    """Compare the nodes of a proxy that has several. A node that an event adds may have come too late."""
+    count = plan.arm.proxies if plan.arm.proxies > 1 else 0
+    first = proxy_names(count) if count else []
+    added = proxy_names(count + new_nodes(one.event for one in plan.events))[count:] if count else []
+    if not set(first) <= set(found) <= {*first, *added}:
+        later = f", and later {added}" if added else ""
+        yield f"cell.json says the proxy's nodes {list(found)}, the experiment {first}{later}"
 
 
 def _one_row_each(cell: Cell, joined: int, ids: int) -> Iterator[str]:
@@ -187,8 +198,9 @@ def outside_of_zones(cell: Cell, plan: CellPlan) -> Iterator[str]:
         .agg(pl.len().alias("requests"))
         .collect(engine="streaming")
     )
-    if crossed := crossed_requests(counts, cell.record):
-        yield f"{_requests(crossed)} answered by a replica outside of the node's zone"
+    by_zones = requests_by_zones(counts, cell.record) or {}
+    if count := crossed(by_zones):
+        yield f"{_requests(count)} answered by a replica outside of the node's zone"
 
 
 def _missing_numbers(ids: pl.Series, plan: CellPlan) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from harness.analysis.latency import latency_of
 from harness.analysis.ledgers import attempts_by_interval
@@ -23,6 +24,7 @@ from harness.analysis.sessions import (
     settled_sessions,
 )
 from harness.analysis.statistics import percentiles
+from harness.analysis.zones import nodes_told
 from harness.errors import UserError
 from harness.events.kind import EventKind
 from harness.events.registry import kind_of
@@ -42,7 +44,8 @@ def event_effects_of(
     """Return the effects of every event of a cell, by time.
 
     rows: the requests of the measured window: client, session, request_id, replica (index in `names`, or
-    null), code, ok, at_ns (planned, from the start of measuring), latency_ns.
+    null), code, ok, at_ns (planned, from the start of measuring), latency_ns; node (index in `nodes_told`, or
+    null) where the proxy has several.
     outages: see harness.analysis.sessions.session_outages. lost: request_id of the requests whose answer was
     lost. Raises UserError for an event of a kind that this version does not know.
     """
@@ -89,7 +92,7 @@ class _Window:
     ) -> _Window:
         start_ns, length_ns = cell.record.measure_start_ns, max(0, cell.record.window_ns)
         asked_ns = [min(max(0, event.t_ns - start_ns), length_ns) for event in events]
-        cut = _with_interval(rows.select(_COLUMNS), asked_ns)
+        cut = _with_interval(rows.select(*_COLUMNS, cs.by_name("node", require_all=False)), asked_ns)
         before = cut.filter("ok", pl.col("interval") == 0)
         failed = attribute_failures(cut, _kinds(cell, events), asked_ns)
         longest = _with_interval(outages, asked_ns).group_by("interval").agg(pl.max("outage_ns"))
@@ -146,7 +149,8 @@ def _kinds(cell: Cell, events: Sequence[AskedEvent]) -> list[EventKind]:
 
 def _answered(rows: pl.DataFrame) -> pl.DataFrame:
     columns = ("client", "session", "request_id", "replica", "at_ns", "interval")
-    ordered = rows.filter(pl.col("replica").is_not_null()).select(columns).sort("request_id")
+    node = cs.by_name("node", require_all=False)
+    ordered = rows.filter(pl.col("replica").is_not_null()).select(*columns, node).sort("request_id")
     changed = (pl.col("replica") != pl.col("replica").shift()).over("client", "session")
     return ordered.with_columns(changed.fill_null(value=False).alias("changed"))
 
@@ -209,7 +213,7 @@ def _effects(window: _Window, index: int) -> EventEffects:
         fair_share_after_ns=_fair_share_after_ns(window, index, targets),
         present=window.present_after(index),
         answered=answered.height,
-        on_targets=int(answered["replica"].is_in(targets).sum()) if targets else None,
+        on_targets=_on_targets(window, event, answered),
         attempts=window.attempts.get(interval, 0),
         lost_answers=window.lost.get(interval, 0),
         latency=latency_of(rows, "latency_ns"),
@@ -229,6 +233,16 @@ def answered_between(rows: pl.DataFrame, from_ns: int, to_ns: int) -> int:
     # A filter would copy all columns of a large cell.
     in_time = pl.col("ok") & ended.is_between(from_ns, to_ns, closed="left")
     return int(rows.select(in_time.sum()).item())
+
+
+def _on_targets(window: _Window, event: AskedEvent, answered: pl.DataFrame) -> int | None:
+    """Return how many requests the event's targets answered, or had as nodes of the proxy; None: unknown."""
+    if kind_of(event.do).aim == "proxy":
+        nodes = nodes_told(window.cell.record)
+        part, targets = "node", [nodes.index(name) for name in event.targets if name in nodes]
+    else:
+        part, targets = "replica", window.replica_indexes(event.targets)
+    return int(answered[part].is_in(targets).sum()) if targets else None
 
 
 def _delayed(rows: pl.DataFrame, usual_ns: float | None) -> int | None:

@@ -22,11 +22,12 @@ from harness.analysis.sessions import longest_outage_ns, session_outages, sessio
 from harness.analysis.statistics import percentiles, reported_percentiles
 from harness.analysis.window_series import (
     healthy_replicas,
+    node_series_of,
     replica_series_of,
     short_run_unfairness,
     window_series_of,
 )
-from harness.analysis.zones import crossed_requests
+from harness.analysis.zones import node_index, nodes_told, requests_by_zones
 from harness.metrics.facts import CellFacts, EventEffects
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
@@ -50,7 +51,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
         foreign_proxy = record.route == "envoy" and unread
         counts = _counts(_window(cell), foreign_proxy=foreign_proxy)
         names = [*record.replicas, *sorted(set(counts["replica"]) - {"", *record.replicas})]
-        crossed = crossed_requests(counts, record)
+        by_zones = requests_by_zones(counts, record)
         counts = counts.with_columns(_replica_index(names))
         rows = _rows(cell, names)
         sent = cell.requests().filter(pl.col("sent_ns").is_between(start, end, closed="left"))
@@ -80,7 +81,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
             client_requests=_client_requests(counts, len(names)),
             replica_attempts=None if attempts is None else _attempts(attempts, names),
             short_run_unfairness=short_run_unfairness(answered, len(names)),
-            crossed_zones=crossed,
+            zone_requests=by_zones,
+            node_series=node_series_of(answered, nodes, window_s) if (nodes := nodes_told(record)) else None,
             units=_units(counts_answered, len(names)),
             connections=_connections(counts_answered) or (None if foreign_proxy else 0),
             cache_lookups=int(counts["lookups"].sum()),
@@ -193,6 +195,7 @@ def _rows(cell: Cell, names: Sequence[str]) -> pl.DataFrame:
         "ok": pl.col("code") == "OK",
         "replica": _replica_index(names),
         "at_ns": pl.col("planned_ns") - cell.record.measure_start_ns,
+        **({"node": node_index(cell.record)} if nodes_told(cell.record) else {}),
     }
     parts = (_window(part).select(**others, **durations) for part in parts_of(cell))
     return collect_parts(parts, whole=others)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harness.metrics.facts import Healthy, ReplicaSeries, WindowSeries
+from harness.metrics.facts import Healthy, NodeSeries, ReplicaSeries, WindowSeries
 from harness.metrics.metric import MAX_STEPS, window_width_s
 from harness.record.event_log import EndpointChange
 
@@ -28,9 +28,7 @@ def replica_series_of(
     answered: the answered requests, at_ns and replica (index). attempts: at_ns, replica, queue_ns, in_flight,
     see harness.analysis.attempts.
     """
-    width_s = window_width_s(window_s)
-    windows = math.ceil(round(window_s / width_s, 6))
-    window = (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).alias("window")
+    width_s, windows, window = _windows(window_s)
     answers, waits = pl.collect_all(
         [
             answered.lazy().group_by(window, "replica").agg(pl.len().alias("requests")),
@@ -51,6 +49,23 @@ def replica_series_of(
         queue_ns=table_of(waits, "queue_ns", math.nan),
         in_flight=table_of(waits, "in_flight", math.nan),
     )
+
+
+def node_series_of(answered: pl.DataFrame, nodes: Sequence[str], window_s: float) -> NodeSeries:
+    """Return each node of the proxy over time. answered: the answered requests, at_ns and node (index)."""
+    _, windows, window = _windows(window_s)
+    known = answered.lazy().filter(pl.col("node").is_not_null())
+    counts = known.group_by(window, "node").agg(pl.len()).collect(engine="streaming")
+    requests = np.zeros((windows, len(nodes)))
+    requests[counts["window"].to_numpy(), counts["node"].to_numpy()] = counts["len"].to_numpy()
+    return NodeSeries(nodes, requests)
+
+
+def _windows(window_s: float) -> tuple[float, int, pl.Expr]:
+    """Return the width (s) and number of the windows of a measured window, and that of a request (at_ns)."""
+    width_s = window_width_s(window_s)
+    windows = math.ceil(round(window_s / width_s, 6))
+    return width_s, windows, (pl.col("at_ns") / (width_s * 1e9)).cast(pl.Int64).alias("window")
 
 
 def window_series_of(rows: pl.DataFrame, window_s: float) -> WindowSeries:

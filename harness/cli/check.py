@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from harness.cli.outlook import outlook
 from harness.events.schedule import planned_events
 from harness.metrics.metric import MIN_VALUES, percentile_of
 from harness.plan.capacity import AlikeReplicas, Utilisation, alike_replicas, mean_ms_of_call, utilisation_of
@@ -33,10 +32,16 @@ Lines = list[tuple[str, str]]
 
 
 def print_plan(experiment: Experiment, console: Console) -> None:
-    """Print `plan_text` and the simulated outlook; what is bad is in colour where the console has any."""
+    """Print `plan_text` at once, and then the simulated outlook, which takes a second.
+
+    What is bad is in colour where the console has any.
+    """
     for label, line in _lines(experiment):
         style = "bold yellow" if label == WARNING else ""
         console.print(Text(_text(label, line), style), soft_wrap=True)
+    console.file.flush()  # also where it is a pipe
+    from harness.cli.outlook import outlook
+
     for label, line, style in outlook(experiment):
         console.print(Text(_text(label, line), style), soft_wrap=True)
 

@@ -1,8 +1,10 @@
 """Runs the whole catalogue, one experiment after the other, and prints one table of the outcomes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.markup import escape
@@ -12,10 +14,12 @@ from harness.errors import LabError, UserError
 from harness.output.safe_console import SafeConsole
 from harness.plan.run_options import RunOptions
 from harness.record.summary import Summary
-from harness.run.experiment import EXIT_STATUS, measure_and_report
+from harness.run.experiment import EXIT_STATUS, measure_and_judge
 from harness.run.prediction_process import PredictionProcess
+from harness.run.report_process import Reports
 from harness.spec.experiment import Experiment
 from harness.testbed.choice import incompatibility
+from harness.testbed.processes import ForkServers
 
 LEFT_OUT = "left out"
 WORST_FIRST = ("failed", "refuted", "inconclusive", "held", "measured")
@@ -44,17 +48,22 @@ def run_catalogue(
     """Run every experiment, print one table, and return the exit status of the worst outcome.
 
     Each experiment comes with its options; their overrides are already part of it. `predicting`: the process
-    that predicts them, one after the other; None: they are not predicted. A failed experiment does not stop
-    the others. The table says why an experiment is left out. It is printed even when this function raises:
-    UserError when the results folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM.
+    that predicts them, one after the other; None: they are not predicted. The report of an experiment is
+    drawn while the parts of the next one start. A failed experiment does not stop the others. The table says
+    why an experiment is left out. It is printed even when this function raises: UserError when the results
+    folder cannot be written, KeyboardInterrupt on Ctrl-C and SIGTERM. Finished experiments have their reports
+    then, too.
     """
     console = SafeConsole()
     outcomes: list[Outcome] = []
     try:
-        for number, (experiment, options) in enumerate(experiments, start=1):
-            place = f"{number}/{len(experiments)}"
-            console.print(f"{place} [bold]{experiment.name}[/]  {escape(experiment.question)}")
-            outcomes.append(_run(experiment, options, predicting))
+        with Reports() as reports, closing(ForkServers()) as servers, ExitStack() as at_end:
+            at_end.callback(reports.finish)  # also after Ctrl-C: each finished experiment has its report
+            for number, (experiment, options) in enumerate(experiments, start=1):
+                place = f"{number}/{len(experiments)}"
+                console.print(f"{place} [bold]{experiment.name}[/]  {escape(experiment.question)}")
+                run = partial(measure_and_judge, experiment, options, reports, None, predicting, servers)
+                outcomes.append(_outcome_of(experiment, options, run))
     finally:
         if outcomes:
             _print(outcomes, console)
@@ -69,11 +78,13 @@ def exit_status(outcomes: Sequence[Outcome]) -> int:
     return EXIT_STATUS.get(min(verdicts, key=WORST_FIRST.index), LabError.exit_code)
 
 
-def _run(experiment: Experiment, options: RunOptions, predicting: PredictionProcess | None) -> Outcome:
+def _outcome_of(
+    experiment: Experiment, options: RunOptions, run: Callable[[], tuple[Path, Summary]]
+) -> Outcome:
     if why := _why_left_out(experiment, options):
         return Outcome(experiment.name, LEFT_OUT, 0, len(experiment.expect), why)
     try:
-        report, summary = measure_and_report(experiment, options, predicting=predicting)
+        report, summary = run()
     except LabError as error:
         if error.exit_code != LabError.exit_code:
             raise

@@ -38,6 +38,7 @@ class Fleet(Protocol):
     def stop_proxy(self, node: str) -> None: ...  # the node of the proxy is asked to end
     def kill_proxy(self, node: str) -> None: ...  # it ends at once; LiveCell.admins no longer has it
     def start_proxy(self, node: str) -> None: ...  # it starts again at its old address
+    def start_new_proxy(self) -> str: ...  # one more node of the proxy starts; its name
     def proxy_running(self, node: str) -> bool: ...  # whether its process exists
     def proxy_ready(self, node: str) -> bool: ...  # whether it answers, and LiveCell.admins has it
     def name_nodes(self, nodes: Collection[str]) -> bool: ...  # to the name server; whether there is one
@@ -117,6 +118,13 @@ class EventContext(ABC):
     @abstractmethod
     def settings_at_start(self, name: str) -> Mapping[str, Any]:
         """Return field of LabControl's Behaviour -> the replica's value when the cell began."""
+
+    @abstractmethod
+    def confirm_node(self, node: str) -> None:
+        """Check that a node of the proxy that has just started is as planned, with the endpoints of now.
+
+        Raises LabError that names the first difference.
+        """
 
     def concerns(self, planned: PlannedEvent, targets: Iterable[str]) -> None:
         """Make these targets this event's; earlier events stop waiting for them."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from harness.events.context import EventContext, Steps
 from harness.events.keys import PlannedEvent
-from harness.fields import PROXIED
+from harness.fields import PROXIED, PROXY
 
 Action = Callable[[EventContext, PlannedEvent, Sequence[str]], Steps]
 
@@ -47,6 +47,7 @@ class EventKind:
     keys: Mapping[str, str] = field(default_factory=dict)  # the keys of its own -> what they mean
     required: tuple[str, ...] = ()  # those of them that must be given
     aim: Aim = "replicas"
+    new_nodes: bool = False  # it starts nodes of the proxy that did not exist before
     opposite: str | None = None  # the kind that ends it, which `for_s` stands for
     before: tuple[State, ...] = ANY_STATE  # the states in which a target may be
     after: State | None = None  # the state in which a target is then; None: as before
@@ -75,18 +76,18 @@ class EventKind:
         return self.membership == "returns"
 
     @property
-    def of_one_node(self) -> bool:
-        """Whether it is about one node of the proxy, which the event names."""
+    def takes_node(self) -> bool:
+        """Whether the event may name one node of the proxy, which it is about then."""
         return "node" in self.keys
 
     def label(self, targets: Sequence[str]) -> str:
         """The event in words, as "kill replica-1", "stop 3 replicas" or "proxy kill envoy-1"."""
         words = self.name.replace("_", " ")
-        if self.of_one_node:
-            return " ".join((words, *targets))
-        if self.aim == "proxy" or not targets:
+        if not targets or list(targets) == [PROXY]:
             return words
-        return f"{words} {targets[0] if len(targets) == 1 else f'{len(targets)} replicas'}"
+        if len(targets) == 1:
+            return f"{words} {targets[0]}"
+        return f"{words} {len(targets)} {'nodes' if self.aim == 'proxy' else 'replicas'}"
 
     def step_label(self, step: str, target: str) -> str:
         """The drawn step in words: the target alone where the event's name says the rest."""

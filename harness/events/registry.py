@@ -6,10 +6,10 @@ The families beside this file declare the kinds; nothing else has to know a kind
 from collections.abc import Mapping
 
 from harness.errors import UserError, did_you_mean
-from harness.events import behaviour, containers, processes, proxy
+from harness.events import behaviour, containers, nodes, processes, proxy
 from harness.events.kind import EventKind
 
-FAMILIES = (processes, behaviour, proxy, containers)
+FAMILIES = (processes, behaviour, proxy, nodes, containers)
 EVENT_KINDS: Mapping[str, EventKind] = {kind.name: kind for family in FAMILIES for kind in family.KINDS}
 
 

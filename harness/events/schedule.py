@@ -1,7 +1,7 @@
 """The part `events` of an experiment file, as it is written and as it is carried out."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, WithJsonSchema
@@ -88,6 +88,16 @@ def starts_new(event: EventKeys) -> int:
 def new_replicas(events: Sequence[PlannedEvent]) -> int:
     """Return how many new replicas the events start."""
     return sum(starts_new(planned.event) for planned in events)
+
+
+def starts_nodes(event: EventKeys) -> int:
+    """Return how many new nodes of the proxy the event starts."""
+    return (event.count or 1) if kind_of(event.do).new_nodes else 0
+
+
+def new_nodes(events: Iterable[EventKeys]) -> int:
+    """Return how many new nodes of the proxy the events start."""
+    return sum(map(starts_nodes, events))
 
 
 def delays_kept_by(part: Literal["replica", "proxy"], events: Sequence[PlannedEvent]) -> list[float]:

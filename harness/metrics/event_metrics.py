@@ -178,7 +178,8 @@ EVENT_METRICS: dict[str, EventMetric] = {
     ),
     "target_share": EventMetric(
         "share",
-        "Share of the interval's answered requests on the event's targets; null for events of the proxy",
+        "Share of the interval's answered requests on the event's targets, which are replicas or proxy "
+        "nodes; null for events of a proxy with one node",
         lambda e: None if e.on_targets is None else share(e.on_targets, e.answered),
         "counts",
         headline="share of the event's targets",

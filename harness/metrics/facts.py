@@ -148,6 +148,17 @@ class ReplicaSeries:
 
 
 @dataclass(frozen=True)
+class NodeSeries:
+    """Each of several nodes of the proxy over time. The windows are those of ReplicaSeries.
+
+    nodes: names. requests: (windows, nodes), answered requests.
+    """
+
+    nodes: Sequence[str]
+    requests: Floats
+
+
+@dataclass(frozen=True)
 class WindowSeries:
     """The whole load and some sessions over time, in equal steps of the measured window, by planned send.
 
@@ -259,8 +270,8 @@ class EventEffects:
     event. None where no such answer came, or the event returns no replica.
     fair_share_after_ns: see harness.analysis.sessions; None if the event returns no replica.
     present: number of replicas that take part after the event.
-    answered: requests that name a replica. on_targets: those that name a target; None if no target is a
-    replica.
+    answered: requests that name a replica. on_targets: those that a target answered, or had as a node of the
+    proxy; None if no target is known.
     attempts: rows in the replicas' ledgers for the interval's requests.
     lost_answers: see harness.analysis.ledgers.
     latency: of the interval's requests, from the planned send.
@@ -365,8 +376,9 @@ class CellFacts:
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
     disturbed: why the machine has spoilt the cell, which was not measured again; None: it has not.
-    crossed_zones: answered requests that a proxy node sent to a replica of another zone; None without zones,
+    zone_requests: (zone of the proxy node, zone of the replica) -> answered requests; None without zones,
     or where the nodes are not known.
+    node_series: None where the proxy has one node, or the clients are not told which one had a request.
     cpu_cores: part (replica-N, envoy, load) -> CPU cores that it used; empty where nobody counted them.
     """
 
@@ -411,5 +423,16 @@ class CellFacts:
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
     disturbed: str | None = None
-    crossed_zones: int | None = None
+    zone_requests: Mapping[tuple[str, str], int] | None = None
+    node_series: NodeSeries | None = None
     cpu_cores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def crossed_zones(self) -> int | None:
+        """Answered requests that crossed zones; None where `zone_requests` is."""
+        return None if self.zone_requests is None else crossed(self.zone_requests)
+
+
+def crossed(zone_requests: Mapping[tuple[str, str], int]) -> int:
+    """Return how many requests a proxy node sent to a replica of another zone: see CellFacts."""
+    return sum(count for (of, to), count in zone_requests.items() if of != to)

@@ -15,9 +15,9 @@ from harness.errors import LabError
 from harness.fields import PROXY
 from harness.policies.policy import HashKey
 from harness.policies.registry import traits_of
-from harness.proxy.render import LISTENER
+from harness.proxy.render import LISTENER, NODES_CLUSTER
 from harness.spec.arm import Arm
-from harness.spec.zones import priority_of, replicas_of_node, zone_of
+from harness.spec.zones import is_zone_aware, priority_of, replicas_of_node, zone_of, zones_of
 
 TIMEOUT_S = 5.0
 HEALTHY_WITHIN_S = 5.0
@@ -126,7 +126,7 @@ class EnvoyAdmin:
         """Return each cluster of the lab -> its endpoints "host:port" -> the weight in force."""
         return {
             name: {_address(host["address"]): int(host["weight"]) for host in hosts}
-            for name, hosts in self._hosts().items()
+            for name, hosts in self._hosts_of_replicas().items()
         }
 
     def endpoint_places(self) -> dict[str, EndpointPlace]:
@@ -136,9 +136,17 @@ class EnvoyAdmin:
             for address, host in self._endpoints()
         }
 
+    def zones_of_nodes(self) -> dict[str, str]:
+        """Return each node of the proxy that Envoy knows, "host:port" -> its zone; {} where it knows none."""
+        hosts = self._hosts().get(NODES_CLUSTER, ())
+        return {_address(host["address"]): host.get("locality", {}).get("zone", "") for host in hosts}
+
     def _endpoints(self) -> Iterator[tuple[str, Any]]:
-        for hosts in self._hosts().values():
+        for hosts in self._hosts_of_replicas().values():
             yield from ((_address(host["address"]), host) for host in hosts)
+
+    def _hosts_of_replicas(self) -> dict[str, list[Any]]:
+        return {name: hosts for name, hosts in self._hosts().items() if name != NODES_CLUSTER}
 
     def _hosts(self) -> dict[str, list[Any]]:
         return {
@@ -155,11 +163,22 @@ def confirm_envoy(
     node: str = PROXY,
     healthy_within_s: float = HEALTHY_WITHIN_S,
 ) -> None:
-    """Check that the configuration in force in the live Envoy is that of the arm.
+    """Check that the live Envoy is as planned, and has all endpoints healthy within that time.
+
+    Parameters and errors: see `confirm_configuration`.
+    """
+    confirm_configuration(admin, config, addresses, arm, node)
+    if sick := _sick_endpoints(admin, healthy_within_s):
+        raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")
+
+
+def confirm_configuration(
+    admin: EnvoyAdmin, config: Path, addresses: Mapping[str, str], arm: Arm, node: str = PROXY
+) -> None:
+    """Check that configuration and endpoints in force in the live Envoy are those of the arm.
 
     `config`: the file with which Envoy was started; it names the files with the endpoints. `addresses`:
-    name -> "host:port" of the replicas. Those to which the node may send are all healthy within that time.
-    Raises LabError that names the first difference.
+    name -> "host:port" of the replicas with an endpoint. Raises LabError that names the first difference.
     """
     workers = admin.get_json("/server_info")["command_line_options"]["concurrency"]
     _same("worker threads", arm.proxy_workers, workers)
@@ -169,7 +188,8 @@ def confirm_envoy(
     for kind, entries in live.items():
         same_tree(kind, {entry["name"]: entry for entry in planned[kind]}, entries)
     confirm_policy(arm, live["clusters"], live["listeners"])
-    weights = {cluster["name"]: _planned_weights(cluster) for cluster in planned["clusters"]}
+    clusters = [cluster for cluster in planned["clusters"] if cluster["name"] != NODES_CLUSTER]
+    weights = {cluster["name"]: _planned_weights(cluster) for cluster in clusters}
     known, zones = replicas_of_node(arm, addresses, node), zone_of(arm, addresses)
     _same("endpoints", sorted(addresses[name] for name in known), sorted(admin.endpoint_health()))
     planned_zones = {addresses[name]: zones.get(name, "") for name in known}
@@ -178,8 +198,19 @@ def confirm_envoy(
     priorities = {addresses[name]: priority_of(arm, zones.get(name), node) for name in known}
     _same("endpoints' priorities", priorities, {address: place.priority for address, place in places.items()})
     _same("endpoints' weights", weights, admin.endpoint_weights())
-    if sick := _sick_endpoints(admin, healthy_within_s):
-        raise LabError(f"Envoy counts these endpoints as unhealthy: {', '.join(sick)}")
+
+
+def confirm_zone_aware(admin: EnvoyAdmin, arm: Arm, node: str, nodes: Mapping[str, str]) -> None:
+    """Check that a node of the proxy that routes zone-aware knows its own zone, and those of all nodes.
+
+    nodes: node -> "host:port" of those that run. Raises LabError that names the first difference.
+    """
+    (section,) = (one for one in admin.get_json("/config_dump")["configs"] if "bootstrap" in one)
+    bootstrap, zones = section["bootstrap"], zones_of(arm, {node, *nodes}, ())
+    _same("the node's zone", zones[node], bootstrap["node"].get("locality", {}).get("zone"))
+    local_cluster = bootstrap.get("cluster_manager", {}).get("local_cluster_name")
+    _same("the cluster of the nodes", NODES_CLUSTER, local_cluster)
+    _same("the nodes' zones", {at: zones[name] for name, at in nodes.items()}, admin.zones_of_nodes())
 
 
 def _sick_endpoints(admin: EnvoyAdmin, within_s: float) -> list[str]:
@@ -195,7 +226,7 @@ def _sick_endpoints(admin: EnvoyAdmin, within_s: float) -> list[str]:
 def confirm_policy(
     arm: Arm, clusters: Mapping[str, Any], listeners: Mapping[str, Any], whose: str = ENVOY
 ) -> None:
-    """Compare the balancing extensions and the hash key in force with those that the policy declares.
+    """Compare balancing extensions, zone-aware routing and hash key in force with what the arm declares.
 
     This also finds a template that renders a different policy than the arm names.
     """
@@ -204,6 +235,8 @@ def confirm_policy(
     filters = {entry["name"] for found in _values(listeners, "http_filters") for entry in found} - {ROUTER}
     planned = traits.extensions | _overload_filters(arm)
     _same(f"extensions of {arm.policy}", sorted(planned), sorted(balancing | filters), whose)
+    zone_aware = next(_values(clusters, "zone_aware_lb_config"), None) is not None
+    _same("zone-aware routing", is_zone_aware(arm), zone_aware, whose)
     specifiers = [entry for found in _values(listeners, "hash_policy") for entry in found]
     hashed = {HASH_KEYS[key] for entry in specifiers for key in entry}
     _same(f"key that {arm.policy} hashes", [key for key in (traits.hash_key,) if key], sorted(hashed), whose)

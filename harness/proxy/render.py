@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from harness.events.context import Endpoint
 from harness.events.schedule import delays_kept_by
-from harness.fields import PROXY, replica_number
+from harness.fields import PROXY, connection_prefix, replica_number
 from harness.paths import ENVOY_TEMPLATES
 from harness.plan.cells import CellPlan
 from harness.policies.policy import Traits
@@ -21,7 +21,14 @@ from harness.policies.registry import POLICIES_OF_ROUTE, traits_of
 from harness.proxy.tls import TlsFiles
 from harness.record.access_log import json_log_format, log_format, log_name
 from harness.spec.arm import MAX_STREAMS, RETRY_ON, Arm, ProxyHealthCheck
-from harness.spec.zones import dealt_to, priority_of, replicas_of_node, zone_of
+from harness.spec.zones import (
+    dealt_to,
+    is_zone_aware,
+    priority_of,
+    replicas_of_node,
+    zone_of,
+    zone_of_node,
+)
 
 LISTENER = "lab"
 ANY_ADDRESS = "127.0.0.1:0"  # the kernel picks a free port
@@ -66,15 +73,15 @@ def render(
     tls: TlsFiles | None = None,
     listen: str = ANY_ADDRESS,
     admin_socket: Path | None = None,
-    connection_prefix: str = "",
+    node: str = PROXY,
 ) -> str:
     """Return Envoy's whole configuration for an arm on route envoy or envoy-l4, as YAML text.
 
     `listen`: the "host:port" that clients call; with `tls` it accepts TLS as well as clear text.
-    `admin_socket`: the Unix socket of the admin interface; None: a free port of 127.0.0.1.
-    `connection_prefix`: stands before the number of its connection that a client is told. Raises KeyError for
-    a policy that the route does not have or a code that Envoy does not retry, and ValueError for bad
-    options. The experiment's checks exclude both.
+    `admin_socket`: the Unix socket of the admin interface; None: a free port of 127.0.0.1. `node`: which node
+    of the proxy it is; several put their number before that of a connection that a client is told. Raises
+    KeyError for a policy that the route does not have or a code that Envoy does not retry, and ValueError for
+    bad options. The experiment's checks exclude both.
     """
     host, _, port = listen.rpartition(":")
     return _render_policy(
@@ -93,7 +100,8 @@ def render(
         access_log=str(files.access_log),
         log_format=json_log_format() if files.log_as_json else log_format(),
         endpoints_folder=str(files.endpoints_folder),
-        connection_prefix=connection_prefix,
+        connection_prefix=connection_prefix(node),
+        own_zone=zone_of_node(arm, node) if is_zone_aware(arm) else None,
         tls=tls and {"certificate": str(tls.certificate), "key": str(tls.key)},
     )
 
@@ -130,12 +138,26 @@ def write_endpoints(
 
     An atomic rename replaces each file, because Envoy watches for moves only and rejects an incomplete file.
     """
-    files.endpoints_folder.mkdir(parents=True, exist_ok=True)
     for cluster, response in assignments(arm, endpoints, node).items():
-        target = files.endpoints_folder / f"{cluster}.json"
-        temporary = target.with_suffix(".tmp")
-        temporary.write_text(json.dumps(response, indent=1))
-        temporary.replace(target)
+        _publish(files, cluster, response)
+
+
+def write_nodes(files: EnvoyFiles, nodes: Mapping[str, str], arm: Arm) -> None:
+    """Publish `nodes` (node of the proxy -> "host:port") to one of them, by zone; only where that matters."""
+    if is_zone_aware(arm):
+        by_zone: dict[str | None, list[dict[str, object]]] = {zone: [] for zone in arm.zones}
+        for node, address in nodes.items():
+            by_zone[zone_of_node(arm, node)].append(lb_endpoint(Endpoint(address), None))
+        localities = [_locality(zone, members, 0) for zone, members in by_zone.items()]
+        _publish(files, NODES_CLUSTER, _discovery_response(NODES_CLUSTER, localities))
+
+
+def _publish(files: EnvoyFiles, cluster: str, response: Mapping[str, Any]) -> None:
+    files.endpoints_folder.mkdir(parents=True, exist_ok=True)
+    target = files.endpoints_folder / f"{cluster}.json"
+    temporary = target.with_suffix(".tmp")
+    temporary.write_text(json.dumps(response, indent=1))
+    temporary.replace(target)
 
 
 def envoy_program() -> str:
@@ -191,6 +213,7 @@ def _duration(seconds: float) -> str:
 
 
 CLUSTER = "videos"
+NODES_CLUSTER = "nodes"  # the proxy's own nodes, for zone-aware routing
 ASSIGNMENT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
@@ -213,21 +236,17 @@ def assignments(arm: Arm, endpoints: Mapping[str, Endpoint], node: str = PROXY) 
         weight = weights.get(replica_number(name)) if endpoint.weight is None else endpoint.weight
         found[cluster][zones.get(name)].append(lb_endpoint(endpoint, weight))
     return {
-        cluster: {
-            "version_info": "1",
-            "resources": [
-                {
-                    "@type": ASSIGNMENT,
-                    "cluster_name": cluster,
-                    "endpoints": [
-                        _locality(zone, members, priority_of(arm, zone, node))
-                        for zone, members in by_zone.items()
-                    ],
-                }
-            ],
-        }
+        cluster: _discovery_response(
+            cluster,
+            [_locality(zone, members, priority_of(arm, zone, node)) for zone, members in by_zone.items()],
+        )
         for cluster, by_zone in found.items()
     }
+
+
+def _discovery_response(cluster: str, localities: Sequence[Mapping[str, object]]) -> dict[str, Any]:
+    assignment = {"@type": ASSIGNMENT, "cluster_name": cluster, "endpoints": localities}
+    return {"version_info": "1", "resources": [assignment]}
 
 
 def _locality(zone: str | None, endpoints: list[dict[str, object]], priority: int) -> dict[str, object]:

@@ -67,7 +67,8 @@ class CellRecord(Record):
     proxies: dict[str, str] = Field(
         default={},
         exclude_if=is_empty,
-        description="name -> `host:port` of several proxy nodes, empty if simulated; left out of one",
+        description="name -> `host:port` of several proxy nodes, also of those that joined later; empty if "
+        "simulated; left out of one",
     )
     zones: dict[str, str] = Field(
         default={},

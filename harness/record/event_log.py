@@ -53,7 +53,7 @@ class Asked(Line):
     event: Literal["asked"] = "asked"
     number: int = Field(description="number of the event, from 1 in the order of time")
     do: str = Field(description="what is to happen, as in the experiment")
-    targets: list[str] = Field(description="names of the replicas it happens to, or `envoy`")
+    targets: list[str] = Field(description="names of the replicas, or of the proxy's nodes, it happens to")
     planned_ns: int = Field(description="when it was due")
     undoes: int | None = Field(description="number of the event whose `for_s` this one ends, or null")
     notification: str = Field(description="how clients and proxy learn of it")

@@ -26,7 +26,9 @@ MAX_NUMBER, MAX_DIGITS = 2**62, 20
 class Record(BaseModel):
     """A part of a file of the run directory: an unknown field or a value of another type is an error."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_assignment=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, validate_assignment=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 SomeRecord = TypeVar("SomeRecord", bound=Record)

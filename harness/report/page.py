@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -43,6 +43,29 @@ from harness.spec.arm import OWN_WORKLOAD
 from harness.spec.experiment import Arm, Experiment, as_asked
 from harness.spec.heads import OPTIONS
 
+if TYPE_CHECKING:
+    from harness.report.plots import CarryOut, MainPlot
+
+PAGE, PLOTS_FOLDER = "report.html", "plots"
+
+
+@dataclass(frozen=True)
+class JudgedRun:
+    """A run with all that its page is made from: the facts of its cells, and its summary.
+
+    `plots`: whether plots are drawn.
+    """
+
+    run: Run
+    facts: Mapping[str, Sequence[CellFacts]]
+    summary: Summary
+    plots: bool
+
+    @property
+    def page(self) -> Path:
+        """The report's page."""
+        return self.run.path / PAGE
+
 
 def build_report(
     run_dir: Path, judged: Callable[[Path, Summary], None] | None = None, *, plots: bool = True
@@ -53,19 +76,36 @@ def build_report(
     `plots`: whether plots are drawn.
     Raises UserError when the directory is no run of this lab, is damaged, or cannot be written.
     """
+    found = judge_run(run_dir, plots=plots)
+    if judged is not None:
+        judged(run_dir, found.summary)
+    return finish_report(found), found.summary
+
+
+def judge_run(run_dir: Path, *, plots: bool = True) -> JudgedRun:
+    """Derive summary.json and joined/ from a run directory. Arguments and errors as of `build_report`."""
     run = read_run(run_dir)
     with _writable(run_dir):
-        folder = own_folder(run_dir, "plots") if plots else None
+        if plots:
+            own_folder(run_dir, PLOTS_FOLDER)  # what is in its place is noticed now, not after the verdict
         facts = facts_of(run, write_tables=True)
         summary = summarise(run, facts)
         write_record(run_dir / SUMMARY, summary)
-    if judged is not None:
-        judged(run_dir, summary)
-    with _writable(run_dir):
-        drawn, main = _draw(run, facts, summary, folder) if folder else (None, None)
-        page = render_report(run, summary, drawn, believed(run, facts, summary.search), main)
-        write_text(run_dir / "report.html", visible(page))
-    return run_dir / "report.html", summary
+    return JudgedRun(run, facts, summary, plots)
+
+
+def finish_report(found: JudgedRun, carry_out: CarryOut | None = None) -> Path:
+    """Draw the plots of a judged run and write its page; return the page's path.
+
+    `carry_out`: draws the plots; None: one after the other. Raises UserError when the run's directory cannot
+    be written.
+    """
+    run, summary = found.run, found.summary
+    with _writable(run.path):
+        drawn, main = _draw(found, carry_out) if found.plots else (None, None)
+        replayed = believed(run, found.facts, summary.search)
+        write_text(found.page, visible(render_report(run, summary, drawn, replayed, main)))
+    return found.page
 
 
 @contextmanager
@@ -79,24 +119,15 @@ def _writable(run_dir: Path) -> Iterator[None]:
         ) from error
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The plot that answers the question: its name, and its SVG; None: too high to be drawn narrow."""
-
-    name: str
-    svg: str | None
-
-
-def _draw(
-    run: Run, facts: Mapping[str, Sequence[CellFacts]], summary: Summary, folder: Path
-) -> tuple[dict[str, Path], Drawn | None]:
+def _draw(found: JudgedRun, carry_out: CarryOut | None) -> tuple[dict[str, Path], MainPlot | None]:
     """Draw the plots; return them by their names, and the one that answers the question."""
     # It imports matplotlib, which takes longer than all else of a report without plots.
-    from harness.report.plots import draw_narrow, draw_plots, main_plot
+    from harness.report.plots import draw_plots, in_turn
+    from harness.report.plotting import PlotData
 
-    drawn = draw_plots(run.experiment, facts, folder, summary.search)
-    main = main_plot(finding_of(summary).metrics, drawn)
-    return drawn, Drawn(main, draw_narrow(run.experiment, facts, main, summary.search)) if main else None
+    data = PlotData.of(found.run.experiment, found.facts, found.summary.search)
+    folder = own_folder(found.run.path, PLOTS_FOLDER)
+    return draw_plots(data, folder, finding_of(found.summary).metrics, carry_out or in_turn)
 
 
 def render_report(
@@ -104,7 +135,7 @@ def render_report(
     summary: Summary,
     plots: Mapping[str, Path] | None,
     replayed: Run | None = None,
-    main: Drawn | None = None,
+    main: MainPlot | None = None,
 ) -> str:
     """Return the page.
 
@@ -222,7 +253,7 @@ def _word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _main_plot(summary: Summary, plots: Mapping[str, Path], main: Drawn) -> dict[str, Any]:
+def _main_plot(summary: Summary, plots: Mapping[str, Path], main: MainPlot) -> dict[str, Any]:
     """Return the plot beside the lesson; the wide one where it cannot be drawn narrow."""
     if main.svg is None:
         svg = plots[main.name].read_text(encoding="utf-8")

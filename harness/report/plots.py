@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from harness.metrics.facts import CellFacts
 from harness.metrics.registry import CAPACITY
 from harness.record.record_file import whole_file
-from harness.record.summary import SearchSummary
 from harness.report.plots_clients import draw_clients_on_replicas, with_uneven_clients
 from harness.report.plots_events import (
     changing,
@@ -23,6 +24,12 @@ from harness.report.plots_events import (
     draw_recovery,
     draw_session_ribbon,
     with_events,
+)
+from harness.report.plots_nodes import (
+    draw_nodes_over_time,
+    draw_zones,
+    with_nodes_that_change,
+    with_zones,
 )
 from harness.report.plots_outcome import (
     draw_errors,
@@ -44,11 +51,17 @@ from harness.report.plots_stages import draw_stages, with_stages
 from harness.report.plots_wait import draw_latency, draw_queues
 from harness.report.plotting import RC, PlotData, lay_out
 
-if TYPE_CHECKING:
-    from harness.spec.experiment import Experiment
-
-
 MAX_NARROW_IN = 16.0  # height of a plot beside text
+
+# A drawing of one plot; it returns the SVG that is not written to a file, if there is one.
+Job = Callable[[], str | None]
+# Carries out jobs that do not depend on each other, and returns what they return.
+CarryOut = Callable[[Sequence[Job]], Sequence[str | None]]
+
+
+def in_turn(jobs: Sequence[Job]) -> list[str | None]:
+    """Carry out one job after the other; see CarryOut."""
+    return [job() for job in jobs]
 
 
 def _always(_data: PlotData) -> bool:
@@ -71,53 +84,67 @@ class Plot:
     answers: Sequence[str] = ()
 
 
-def draw_plots(
-    experiment: Experiment,
-    facts: Mapping[str, Sequence[CellFacts]],
-    folder: Path,
-    search: SearchSummary | None = None,
-) -> dict[str, Path]:
-    """Draw every plot that applies, as <name>.png and <name>.svg in `folder`; return name -> path of the SVG.
+@dataclass(frozen=True)
+class MainPlot:
+    """The plot that answers the question: its name, and its SVG; None: too high to be drawn narrow."""
 
-    Arms and cells without an answered request are left out. If no cell has one, nothing is drawn. Older plots
-    in the folder are removed.
+    name: str
+    svg: str | None
+
+
+def draw_plots(
+    data: PlotData, folder: Path, metrics: Sequence[str] = (), carry_out: CarryOut = in_turn
+) -> tuple[dict[str, Path], MainPlot | None]:
+    """Draw every plot that applies, as <name>.png and <name>.svg in `folder`.
+
+    Return name -> path of the SVG, and the plot that shows the `metrics` of the finding; None: there is none.
+    If no cell has an answered request, nothing is drawn. Older plots in the folder are removed.
     """
-    data = PlotData.of(experiment, facts, search)
     for stale in [*folder.glob("*.png"), *folder.glob("*.svg")]:
         stale.unlink()
-    drawn = {}
+    names = [name for name, plot in PLOTS.items() if data.facts and plot.applies(data)]
+    jobs: list[Job] = [partial(_draw, data, name, folder) for name in names]
+    main = main_plot(metrics, names)
+    if main is not None:
+        jobs.append(partial(draw_narrow, data, main))
+    done = carry_out(jobs)
+    drawn = {name: folder / f"{name}.svg" for name in names}
+    return drawn, None if main is None else MainPlot(main, done[-1])
+
+
+def _draw(data: PlotData, name: str, folder: Path) -> None:
+    """Draw one plot as PNG and SVG.
+
+    The canvases write what is laid out already. `Figure.savefig` would draw it twice for each of them.
+    """
     with mpl.rc_context(RC):
-        for name, plot in PLOTS.items():
-            if not data.facts or not plot.applies(data):
-                continue
-            figure = plot.draw(data)
-            lay_out(figure)
-            for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-                with whole_file(folder / f"{name}.{kind}") as file:
-                    figure.savefig(file, format=kind, metadata=metadata)
-            drawn[name] = folder / f"{name}.svg"
-    return drawn
+        figure = PLOTS[name].draw(data)
+        lay_out(figure)
+        png: Any = FigureCanvasAgg(figure)
+        with whole_file(folder / f"{name}.png") as file:
+            png.print_png(file, metadata={"Software": None})
+        with whole_file(folder / f"{name}.svg") as file:
+            _write_svg(figure, file)
 
 
-def draw_narrow(
-    experiment: Experiment,
-    facts: Mapping[str, Sequence[CellFacts]],
-    name: str,
-    search: SearchSummary | None = None,
-) -> str | None:
+def draw_narrow(data: PlotData, name: str) -> str | None:
     """Return the SVG of one plot, drawn to stand beside text and on a phone.
 
     None where many arms below each other would make it higher than MAX_NARROW_IN.
     """
-    data = replace(PlotData.of(experiment, facts, search), narrow=True)
     with mpl.rc_context(RC):
-        figure = PLOTS[name].draw(data)
+        figure = PLOTS[name].draw(replace(data, narrow=True))
         if figure.get_figheight() > MAX_NARROW_IN:
             return None
         lay_out(figure)
         svg = StringIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        _write_svg(figure, svg)
     return svg.getvalue()
+
+
+def _write_svg(figure: Figure, file: BinaryIO | StringIO) -> None:
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(file, metadata={"Date": None})  # the date would make every plot differ
 
 
 def main_plot(metrics: Sequence[str], drawn: Collection[str]) -> str | None:
@@ -159,6 +186,14 @@ PLOTS: dict[str, Plot] = {
             "recovery_ms",
             "knee_per_s",
         ),
+    ),
+    "nodes_over_time": Plot(
+        draw_nodes_over_time,
+        "Each proxy node's share of the answered requests over time, in the first recorded repeat. Clients "
+        "look for another node when their connection ends, so a new node gets nothing from clients whose "
+        "connections last.",
+        with_nodes_that_change,
+        answers=("event*.target_share",),
     ),
     "session_ribbon": Plot(
         draw_session_ribbon,
@@ -224,6 +259,15 @@ PLOTS: dict[str, Plot] = {
         units_differ,
         states="busy_time.max_over_mean",
         answers=("connections.*", "sessions.*", "messages.*", "busy_time.*", "stream.*"),
+    ),
+    "zones": Plot(
+        draw_zones,
+        "Where requests crossed zones: from the zone of the proxy node to that of the replica that answered, "
+        "in percent of the answered requests of all repeats. The colour is the node's zone. Hatched "
+        "requests crossed zones.",
+        with_zones,
+        states="zones.crossed_share",
+        answers=("zones.*",),
     ),
     "share_over_time": Plot(
         draw_share_over_time,

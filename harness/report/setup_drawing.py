@@ -5,19 +5,26 @@ It is as wide as a phone, and all of it follows the page's theme by `currentColo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from harness.fields import PROXIED, Route
+from harness.fields import PROXIED, Route, proxy_names
 from harness.metrics.metric import show
-from harness.report.setup_words import ROUTES, differences, policies_of_routes, setup_in_words
+from harness.report.setup_words import (
+    ROUTES,
+    differences,
+    policies_of_routes,
+    setup_in_words,
+    zoned_arms,
+)
 from harness.spec.experiment import Experiment
 from harness.spec.model import Workload
+from harness.spec.zones import zones_of
 
 # How many are drawn; of more the number is written.
-MAX_CLIENTS, MAX_REPLICAS, MAX_POLICIES, MAX_SLOTS = 8, 6, 5, 3
+MAX_CLIENTS, MAX_REPLICAS, MAX_POLICIES, MAX_NODES, MAX_SLOTS = 8, 6, 5, 4, 3
 _WIDTH, _LANE_X, _LANE_W, _REPLICA_X, _REPLICA_W = 360, 92, 150, 270, 88
 _LINE, _GAP, _TOP = 15, 10, 8  # heights: of a line of text, between boxes, above the first
 
@@ -32,16 +39,17 @@ class Setup:
 
 @dataclass(frozen=True)
 class _Lane:
-    """One route of the experiment, and its policies."""
+    """One route of the experiment, its policies, and what is to say of the nodes of its proxy."""
 
     route: Route
     policies: Sequence[str]
+    nodes: Sequence[str]
 
     @property
     def lines(self) -> list[str]:
         shown = [f"policy {name}" for name in self.policies[:MAX_POLICIES]]
         more = len(self.policies) - len(shown)
-        return [ROUTES[self.route][0], *shown, *([f"and {more} more"] if more else [])]
+        return [ROUTES[self.route][0], *shown, *([f"and {more} more"] if more else []), *self.nodes]
 
     @property
     def height(self) -> int:
@@ -50,21 +58,30 @@ class _Lane:
 
 @dataclass(frozen=True)
 class _Replica:
-    """One replica to draw, and in what it differs from the others."""
+    """One replica to draw, in what it differs from the others, and its zone; "" without zones."""
 
     name: str
     slots: int
     differences: Sequence[str]
+    zone: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        return [*([self.zone] if self.zone else []), *self.differences]
 
     @property
     def height(self) -> int:
-        return 24 + 13 * len(self.differences)
+        return 24 + 13 * len(self.lines)
 
 
 def draw_setup(experiment: Experiment, *, ours: bool = True) -> Setup:
     """Return the set-up of an experiment. `ours`: its replicas have the settings that the file gives them."""
-    lanes = [_Lane(route, names) for route, names in policies_of_routes(experiment).items()]
-    replicas = _replicas(experiment, ours=ours)
+    zones = _zones_of_parts(experiment)
+    lanes = [
+        _Lane(route, names, _nodes(experiment, route, zones))
+        for route, names in policies_of_routes(experiment).items()
+    ]
+    replicas = _replicas(experiment, zones, ours=ours)
     sentences = setup_in_words(experiment, ours=ours)
     left = experiment.replicas.count - len(replicas)
     heights = [
@@ -87,20 +104,44 @@ def draw_setup(experiment: Experiment, *, ours: bool = True) -> Setup:
     return Setup(Markup("".join(parts)), sentences)  # noqa: S704 - all text in it is escaped
 
 
-def _replicas(experiment: Experiment, *, ours: bool) -> list[_Replica]:
+def _replicas(experiment: Experiment, zones: Mapping[str, str], *, ours: bool) -> list[_Replica]:
     """Return the replicas to draw: those that differ first, in the order of their names."""
     replicas = experiment.replicas
     different = list(replicas.different) if ours else []
     chosen = [*different, *(name for name in replicas.names if name not in different)]
     most = MAX_REPLICAS if replicas.count <= MAX_REPLICAS else MAX_REPLICAS - 1
     shown = sorted(chosen[:most], key=replicas.names.index)
-    return [_replica(experiment, name, ours=ours) for name in shown]
+    return [_replica(experiment, name, zones.get(name, ""), ours=ours) for name in shown]
 
 
-def _replica(experiment: Experiment, name: str, *, ours: bool) -> _Replica:
+def _replica(experiment: Experiment, name: str, zone: str, *, ours: bool) -> _Replica:
     if not ours:
-        return _Replica(name, 0, [])
-    return _Replica(name, experiment.replicas.work_of(name).slots, differences(experiment, name))
+        return _Replica(name, 0, [], zone)
+    slots = experiment.replicas.work_of(name).slots
+    return _Replica(name, slots, differences(experiment, name), zone)
+
+
+def _zones_of_parts(experiment: Experiment) -> dict[str, str]:
+    """Return each node and replica -> its zone in words; of all zones that it is in, if arms differ."""
+    found: dict[str, dict[str, None]] = {}
+    for _, arm in zoned_arms(experiment):
+        parts = zones_of(arm, proxy_names(arm.proxies), experiment.replicas.names)
+        for part, zone in parts.items():
+            found.setdefault(part, {})[zone] = None
+    return {part: f"zone {' or '.join(zones)}" for part, zones in found.items()}
+
+
+def _nodes(experiment: Experiment, route: Route, zones: Mapping[str, str]) -> list[str]:
+    """Return what is to say of the nodes of the route's proxy: their zones, or their number if several."""
+    counts = sorted({one.arm.proxies for one in experiment.variants.values() if one.arm.route == route})
+    if counts[-1] == 1:
+        return []
+    nodes = [node for node in proxy_names(counts[-1]) if node in zones]
+    if not nodes:
+        return [f"{' or '.join(map(str, counts))} nodes"]
+    more = len(nodes) - MAX_NODES
+    shown = [f"{node}: {zones[node]}" for node in nodes[:MAX_NODES]]
+    return [*shown, *([f"and {more} more nodes"] if more > 0 else [])]
 
 
 def _arrows(lanes: Sequence[_Lane], replicas: Sequence[_Replica], height: int) -> Iterator[str]:
@@ -168,7 +209,7 @@ def _draw_replicas(replicas: Sequence[_Replica], left: int, height: int) -> Iter
         yield _text(_REPLICA_X + 6, y + 16, replica.name)
         for slot in range(min(replica.slots, MAX_SLOTS)):
             yield _box("slot", _REPLICA_X + _REPLICA_W - 10 - 9 * slot, y + 8, 6, 8)
-        for place, words in enumerate(replica.differences):
+        for place, words in enumerate(replica.lines):
             yield _text(_REPLICA_X + 6, y + 30 + 13 * place, words)
     if left:
         yield _text(_REPLICA_X + 6, middles[-1] + replicas[-1].height / 2 + 16, f"and {left} more")

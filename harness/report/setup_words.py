@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.fields import Route
+from harness.fields import Route, is_proxy, proxy_names
 from harness.metrics.metric import show
 from harness.plan.capacity import capacity_per_s
+from harness.spec.arm import Arm, CrossZone
 from harness.spec.experiment import Event, Experiment
 from harness.spec.model import Workload
+from harness.spec.zones import zones_of
 
 MAX_EVENTS = 3  # that are told
 # Route -> its name in a drawing, and who picks.
@@ -22,6 +24,12 @@ ROUTES: Mapping[Route, tuple[str, str]] = {
     ),
 }
 _TARGETS = {"all": "all replicas", "any": "one replica", "most_loaded": "the most loaded replica"}
+# Where nodes of a proxy with zones send. In all other arms: to all zones alike.
+_WAYS: Mapping[CrossZone, str] = {
+    False: "a node sends to its own zone only",
+    "spill_over": "a node prefers its own zone and spills over to others",
+    "zone_aware": "Envoy routes zone-aware: as much as is fair stays in the node's zone",
+}
 
 
 def setup_in_words(experiment: Experiment, *, ours: bool) -> list[str]:
@@ -57,13 +65,7 @@ def _sentences(experiment: Experiment, ours: bool) -> Iterator[str]:
     if nodes := sorted({variant.arm.proxies for variant in experiment.variants.values()} - {1}):
         counts = _listed([str(one) for one in nodes])
         yield f"There are arms with {counts} nodes of Envoy. Each node picks by itself."
-    zoned = [variant.arm for variant in experiment.variants.values() if variant.arm.zones]
-    if any(not arm.cross_zone for arm in zoned):
-        yield "Replicas and nodes are in zones. There are arms in which a node sends to its own zone only."
-    elif zoned:
-        yield "Replicas and nodes are in zones."
-    if any(arm.cross_zone == "spill_over" for arm in zoned):
-        yield "There are arms in which a node prefers its own zone and spills over to others."
+    yield from _zones(experiment)
     alone = replicas.count == 1
     number = "There is one replica" if alone else f"There are {replicas.count} replicas"
     yield f"{number}{'' if alone else ', each'} with {_room(experiment)}." if ours else f"{number}."
@@ -74,6 +76,41 @@ def _sentences(experiment: Experiment, ours: bool) -> Iterator[str]:
         told = ", ".join(map(_event, experiment.events[:MAX_EVENTS]))
         more = len(experiment.events) - MAX_EVENTS
         yield f"While it is measured: {told}{f', and {more} more' if more > 0 else ''}."
+
+
+def zoned_arms(experiment: Experiment) -> list[tuple[list[str], Arm]]:
+    """Return the layouts of zones that arms have: the names of the arms with that layout, and one of them."""
+    layouts: dict[str, tuple[list[str], Arm]] = {}
+    for name, variant in experiment.variants.items():
+        if variant.arm.zones:
+            layout = f"{variant.arm.zones} {variant.arm.proxies}"
+            layouts.setdefault(layout, ([], variant.arm))[0].append(name)
+    return list(layouts.values())
+
+
+def _zones(experiment: Experiment) -> Iterator[str]:
+    """Yield which nodes and replicas are in which zone, and where nodes send."""
+    layouts, replicas = zoned_arms(experiment), experiment.replicas.names
+    for names, arm in layouts:
+        zones = zones_of(arm, proxy_names(arm.proxies), replicas)
+        inside = [
+            f"zone {zone} has {_parts([part for part, own in zones.items() if own == zone])}"
+            for zone in arm.zones
+        ]
+        arms = f"In arm{'s'[: len(names) > 1]} {_listed(names)}, " if len(layouts) > 1 else ""
+        told = f"{arms}{'; '.join(inside)}."
+        yield told[0].upper() + told[1:]
+    ways = {variant.arm.cross_zone for variant in experiment.variants.values() if variant.arm.zones}
+    for way, where in _WAYS.items():
+        if way in ways:
+            yield f"There are arms in which {where}."
+
+
+def _parts(parts: Sequence[str]) -> str:
+    """Return nodes and replicas in words: three or more replicas are a range, as zones get them in order."""
+    nodes = [part for part in parts if is_proxy(part)]
+    replicas = parts[len(nodes) :]
+    return _listed([*nodes, f"{replicas[0]} to {replicas[-1]}"] if len(replicas) > 2 else list(parts))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -108,5 +145,6 @@ def _event(event: Event) -> str:
     if isinstance(target, float):
         whom = f" {target:.0%} of the replicas"
     else:
-        whom = "" if target is None else f" {_TARGETS.get(str(target), target)}"
+        named = event.node if target is None else _TARGETS.get(str(target), target)
+        whom = f" {named}" if named else ""
     return f"{event.do.replace('_', ' ')}{whom} at {event.at_s:g} s"

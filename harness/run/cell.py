@@ -92,11 +92,11 @@ class CellRun:
             self._log.write(PartsReady(pids=live.pids))
             self._write()
             # gRPC is imported while the parts start anyway, not before the first of them.
-            from harness.run.confirm import confirm_cell
+            from harness.run.confirm import confirm_cell, snapshot_nodes
 
             with what_died(self._testbed):
                 confirm_cell(self._experiment, self._plan, live)
-                _snapshot(live, "before")
+                snapshot_nodes(live, "before")
                 self._log.write(Confirmed())
                 self._before_load()
                 status = self._play(live, progress)
@@ -104,7 +104,7 @@ class CellRun:
                 if not any(
                     map(is_proxy, self._machine.stopped)
                 ):  # an Envoy that somebody has stopped does not answer
-                    _snapshot(live, "after")
+                    snapshot_nodes(live, "after")
         except (LabError, OSError):
             record.status = "failed"
             raise
@@ -130,7 +130,7 @@ class CellRun:
             # Replicas that are not the lab's were not dealt out to groups as planned.
             if live.started_by_lab and record.route in PROXIED:
                 record.groups = group_of(self._plan.arm, list(live.replicas))
-                record.zones = zones_of(self._plan.arm, live.replicas)
+                record.zones = zones_of(self._plan.arm, live.proxies, live.replicas)
         self._writer.write_cell(self._folder, record)
 
     def _play(self, live: LiveCell, progress: RunProgress) -> LoadStatus:
@@ -243,19 +243,11 @@ class CellRun:
             except UserError as error:
                 raise LabError(f"the load's rows could not be stored: {error}") from error
         try:
-            # Replicas that joined while measuring are in the live cell only.
+            # Replicas and nodes that joined while measuring are in the live cell only.
             names = self._live.replicas if self._live else ()
-            store_ledgers(self._folder, names, record.proxies)
+            nodes = self._live.several_proxies if self._live else ()
+            store_ledgers(self._folder, names, nodes)
         except UserError as error:
             # A cell that has failed says why. Its ledgers stay as they were written.
             if record.status != "failed":
                 raise LabError(f"the ledgers could not be stored: {error}") from error
-
-
-def _snapshot(live: LiveCell, when: str) -> None:
-    """Store each Envoy's view of its clusters, before or after the load, and its configuration."""
-    for node, admin in live.admins.items():
-        folder = live.folder / node
-        (folder / f"clusters.{when}.json").write_text(admin.get("/clusters?format=json"))
-        if when == "before":
-            (folder / "config_dump.json").write_text(admin.get("/config_dump?include_eds"))

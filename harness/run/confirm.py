@@ -3,18 +3,21 @@
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from harness.errors import LabError, UserError
+from harness.events.context import Endpoint
 from harness.plan.cells import CellPlan
 from harness.policies.registry import traits_of
-from harness.proxy.admin import confirm_envoy
+from harness.proxy.admin import EnvoyAdmin, confirm_configuration, confirm_envoy, confirm_zone_aware
 from harness.proxy.render import EnvoyFiles
 from harness.spec.experiment import Arm, Experiment
+from harness.spec.zones import is_zone_aware
 from harness.testbed.base import LiveCell
 from lb.policies import ClientRetries, service_config
 from lb.settings import ClientSettings
@@ -134,8 +137,44 @@ def confirm_cell(experiment: Experiment, plan: CellPlan, live: LiveCell) -> None
         files = EnvoyFiles.of_cell(live.folder, plan.arm, node)
         try:
             confirm_envoy(admin, files.config, live.replicas, plan.arm, node)
+            _confirm_zone_aware(plan, live, node)
         except LabError as error:
             raise LabError(str(error) if len(live.admins) == 1 else f"{node}: {error}") from error
+
+
+def confirm_node(plan: CellPlan, live: LiveCell, node: str, endpoints: Mapping[str, Endpoint]) -> None:
+    """Check a node of the proxy that has started while measuring, and store what is in force in it.
+
+    Events may have made replicas unhealthy, so the node need not have all of them healthy. endpoints: replica
+    -> its endpoint now. Raises LabError that names the first difference from the plan.
+    """
+    admin, addresses = live.admins[node], {name: one.address for name, one in endpoints.items()}
+    config = EnvoyFiles.of_cell(live.folder, plan.arm, node).config
+    try:
+        confirm_configuration(admin, config, addresses, plan.arm, node)
+        _confirm_zone_aware(plan, live, node)
+    except LabError as error:
+        raise LabError(f"{node}: {error}") from error
+    snapshot_node(admin, live.folder / node, "before")
+
+
+def _confirm_zone_aware(plan: CellPlan, live: LiveCell, node: str) -> None:
+    if is_zone_aware(plan.arm):
+        nodes = {name: live.proxies[name] for name in live.admins}
+        confirm_zone_aware(live.admins[node], plan.arm, node, nodes)
+
+
+def snapshot_nodes(live: LiveCell, when: str) -> None:
+    """Store the view that each node of the proxy has of its clusters, before or after the load."""
+    for node, admin in live.admins.items():
+        snapshot_node(admin, live.folder / node, when)
+
+
+def snapshot_node(admin: EnvoyAdmin, folder: Path, when: str) -> None:
+    """Store an Envoy's view of its clusters, before or after its load, and its configuration."""
+    (folder / f"clusters.{when}.json").write_text(admin.get("/clusters?format=json"))
+    if when == "before":
+        (folder / "config_dump.json").write_text(admin.get("/config_dump?include_eds"))
 
 
 def _difference(experiment: Experiment, plan: CellPlan, name: str, address: str) -> str | None:

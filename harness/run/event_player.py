@@ -12,11 +12,12 @@ from harness.errors import LabError
 from harness.events.context import ABSENT, Answer, EventContext, Fleet, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.registry import kind_of
-from harness.events.schedule import chosen_targets, starts_new
+from harness.events.schedule import chosen_targets, starts_new, starts_nodes
 from harness.fields import node_number
 from harness.plan.cells import CellPlan
 from harness.proxy.admin import EnvoyAdmin
 from harness.record.event_log import Asked, EndpointChange, EventLog, StepTaken, TookEffect
+from harness.run.confirm import confirm_node
 from harness.spec.experiment import Experiment
 from harness.spec.zones import replicas_of_node
 from harness.testbed.base import LiveCell
@@ -81,6 +82,9 @@ class CellEventContext(EventContext):
     def settings_at_start(self, name: str) -> Mapping[str, Any]:
         keys = {"slow_factor", "slow_share", "fail_share", "fail_code"}
         return self._experiment.replicas.work_of(name).model_dump(include=keys)
+
+    def confirm_node(self, node: str) -> None:
+        confirm_node(self.plan, self._live, node, self.endpoints)
 
     def identify(self, name: str) -> Any:
         """Ask a replica for its Identity, with the calls that it has had."""
@@ -164,6 +168,8 @@ class EventPlayer:
         context, target = self._context, planned.event.target
         if planned.event.node is not None:
             return [planned.event.node]
+        if new := starts_nodes(planned.event):
+            return [context.fleet.start_new_proxy() for _ in range(new)]
         if kind_of(planned.event.do).aim == "proxy":
             return sorted(context.proxies, key=node_number)  # one that was started again stands last
         if planned.undoes is not None:

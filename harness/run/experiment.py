@@ -28,12 +28,14 @@ from harness.run.progress import RunProgress
 from harness.run.provenance import git_commit, host, versions
 from harness.run.redo import Redo
 from harness.run.repeats import Claims, Rounds, by_repeat, planned_rounds
+from harness.run.report_process import Reports
 from harness.run.simulated_cell import ComputedCells, SimulatedCellRun
 from harness.run.stored_experiment import stored_experiment
 from harness.spec.experiment import Experiment
 from harness.spec.locust_workload import CLOSED_LOOP_NOTE
 from harness.testbed.base import Testbed
 from harness.testbed.choice import FoundTestbed, find_testbed
+from harness.testbed.processes import ForkServers
 
 Judged = Callable[[Path, Summary], None]
 NewRun = Callable[[CellPlan], CellRun | SimulatedCellRun]
@@ -72,8 +74,28 @@ def measure_and_report(
 ) -> tuple[Path, Summary]:
     """Run every cell, judge, write the report; return its path and the summary.
 
-    `judged` is called with the run's folder and the summary, before plots and report are made: they take
-    seconds. `predicting`: the process that predicts the run; None: the run is not predicted.
+    Arguments and errors: see `measure_and_judge`.
+    """
+    with Reports() as reports:
+        page, summary = measure_and_judge(experiment, options, reports, judged, predicting)
+        reports.finish()
+    return page, summary
+
+
+def measure_and_judge(
+    experiment: Experiment,
+    options: RunOptions,
+    reports: Reports,
+    judged: Judged | None = None,
+    predicting: PredictionProcess | None = None,
+    servers: ForkServers | None = None,
+) -> tuple[Path, Summary]:
+    """Run every cell, judge, and have the report made; return its path and the summary.
+
+    `reports`: makes the report, which is there when its `finish` returns. No load starts while it makes that
+    of an earlier run. `judged` is called with the run's folder and the summary, before plots and report are
+    made: they take seconds. `predicting`: the process that predicts the run; None: the run is not predicted.
+    `servers`: fork servers that are kept for the next run; None: the run has its own.
 
     Raises UserError when the results folder cannot be written or the web page's port is taken (nothing is
     left behind), LabError when a part fails (the run is marked `failed`), KeyboardInterrupt on Ctrl-C and
@@ -95,7 +117,7 @@ def measure_and_report(
         del repeats[experiment.repeats.min :]
     confirm_load(experiment, options)
     confirm_open_files(repeats[0], experiment.replicas.count, options.load, options.testbed)
-    found = find_testbed(experiment, options)
+    found = find_testbed(experiment, options, servers)
     if options.web:
         problem = f"--web-port: port {options.web_port} of 127.0.0.1 cannot be had"
         confirm_free("127.0.0.1", options.web_port, problem, "name another")
@@ -117,20 +139,36 @@ def measure_and_report(
             if found.make is None:
                 runs, rounds = _simulated(experiment, rounds, writer, pool)
             else:
-                runs = _cell_runs(experiment, found.make(writer.path / "logs"), writer, options, predictor)
+                before = _before_load(predictor, reports)
+                runs = _cell_runs(experiment, found.make(writer.path / "logs"), writer, options, before)
             _measure(experiment, rounds, runs, writer, options)
         if warning := writer.link_latest():
             say(f"warning: {warning}", error=True)
-        # Polars and matplotlib are imported after the last cell, not before the first.
+        if options.plots:
+            reports.prepare()  # its imports go on beside judging
+        # Polars is imported after the last cell, not before the first.
         from harness.report.exports import EXPORTS, write_exports
-        from harness.report.page import build_report
+        from harness.report.page import judge_run
         from harness.run.otlp_sender import send_otlp
 
-        report, summary = build_report(writer.path, judged, plots=options.plots)
+        run = judge_run(writer.path, plots=options.plots)
+        if judged is not None:
+            judged(writer.path, run.summary)
+        reports.make(run)
         if options.testbed in PREDICTED_TESTBEDS:
-            remember_costs(options.testbed, summary)
-        send_otlp(write_exports(writer.path, summary, options.exports), EXPORTS["otlp"].file)
-        return report, summary
+            remember_costs(options.testbed, run.summary)
+        send_otlp(write_exports(writer.path, run.summary, options.exports), EXPORTS["otlp"].file)
+        return run.page, run.summary
+
+
+def _before_load(predictor: Predictor, reports: Reports) -> Callable[[], None]:
+    """Return a function that waits until nothing computes any more beside the load."""
+
+    def wait() -> None:
+        predictor.finish()
+        reports.wait()
+
+    return wait
 
 
 @contextmanager
@@ -139,15 +177,15 @@ def _cell_runs(
     parts: AbstractContextManager[Testbed],
     writer: RunWriter,
     options: RunOptions,
-    predictor: Predictor,
+    before_load: Callable[[], None],
 ) -> Iterator[NewRun]:
     """Start the testbed, and yield a function: planned cell -> its run.
 
-    The parts of the first cell start while the run is predicted. Its load waits until that has ended, because
-    a prediction takes a core.
+    The parts of the first cell start while the run is predicted, and while the report of the run before is
+    drawn. Its load waits until both have ended (`before_load`), because each takes a core.
     """
     with parts as testbed:
-        yield lambda plan: CellRun(experiment, plan, testbed, writer, options, predictor.finish)
+        yield lambda plan: CellRun(experiment, plan, testbed, writer, options, before_load)
 
 
 def _simulated(

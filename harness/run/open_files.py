@@ -7,7 +7,7 @@ import resource
 from collections.abc import Sequence
 
 from harness.errors import UserError
-from harness.events.schedule import new_replicas
+from harness.events.schedule import new_nodes, new_replicas
 from harness.plan.cells import CellPlan
 from harness.plan.run_options import LoadOptions
 from harness.policies.registry import traits_of
@@ -36,12 +36,13 @@ def open_files_needed(plan: CellPlan, replicas: int, load: LoadOptions, testbed:
     """
     arm = plan.arm
     replicas += new_replicas(plan.events)
-    needed = {"the harness": HARNESS + PER_PART * (replicas + arm.proxies)}
+    nodes = arm.proxies + new_nodes(one.event for one in plan.events)
+    needed = {"the harness": HARNESS + PER_PART * (replicas + nodes)}
     if testbed in ("docker", "simulated"):
         return needed
     channels = _channels(plan, load)
     to_all = not arm.has_proxy and _policy(plan) != "pick_first"
-    addresses = replicas if to_all else arm.proxies if arm.proxy_use == "spread" else 1
+    addresses = replicas if to_all else nodes if arm.proxy_use == "spread" else 1
     several = load.processes + load.expect_workers > 1
     needed["the load"] = (LOAD_WORKER if several else LOAD) + max(channels) * addresses
     if testbed == "external":
@@ -53,7 +54,7 @@ def open_files_needed(plan: CellPlan, replicas: int, load: LoadOptions, testbed:
     upstream = accepted if arm.route == "envoy-l4" else threads * replicas
     per_replica = accepted if arm.route == "envoy-l4" else threads
     return needed | {
-        "a replica": REPLICA + arm.proxies * (per_replica + 1),
+        "a replica": REPLICA + nodes * (per_replica + 1),
         "Envoy": ENVOY + PER_PROXY_WORKER * threads + accepted + upstream + replicas,
     }
 

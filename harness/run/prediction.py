@@ -62,7 +62,7 @@ class Predictor:
     def __enter__(self) -> Self:
         """Start the prediction, if the testbed's parts are the lab's own."""
         if self._process is not None:
-            self._process.ask(self._writer.path)
+            self._process.predict(self._writer.path)
         return self
 
     def __exit__(
@@ -77,7 +77,8 @@ class Predictor:
         process, self._process = self._process, None
         if process is None:
             return
-        skipped = process.answer(PATIENCE_S)
-        if skipped is not None:
-            write_record(self._writer.path / PREDICTION, Prediction(skipped=skipped))
+        problem = process.answer(PATIENCE_S)
+        if problem is not None:
+            skipped = Prediction(skipped=f"the prediction failed: {problem}")
+            write_record(self._writer.path / PREDICTION, skipped)
         self._writer.seal_prediction()

@@ -1,8 +1,11 @@
-"""The process that predicts runs. It starts with the command, so its imports go on beside those of the run.
+"""Processes that work for the runs of a command, and the one that predicts them.
 
-This module imports no models: a command starts the process before it imports anything heavy itself.
+That one starts with the command, so its imports go on beside those of the run. This module imports no models:
+a command starts the process before it imports anything heavy itself.
 """
 
+import gc
+import importlib
 import json
 import os
 import subprocess
@@ -17,51 +20,53 @@ from harness.leftovers.parent import end_with_parent
 from harness.paths import ROOT
 
 PREDICTED_TESTBEDS = ("local", "docker")
-# Numpy would start a thread for each core, and the simulator uses none of them.
+# Numpy would start a thread for each core, and these processes use none of them.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
-class PredictionProcess:
-    """Predicts one run after the other: see harness.testbed.simulated.predict.serve.
+class AskedProcess:
+    """Runs `prepare` and `serve` of a module, which carries out one task after the other, as it is asked to.
 
-    It computes between `ask` and `answer` only, and once at its start. Otherwise it waits in a read. It ends
-    with this process, however that ends: its standard input closes, and the kernel kills it.
+    It reads a task from standard input, and writes a line of JSON when it has carried it out: null,
+    or why it could not. It computes between `ask` and `answer` only, and once at its start. Otherwise it
+    waits in a read. It ends with this process, however that ends: its standard input closes, and the kernel
+    kills it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str) -> None:
+        self._module = module
         self._process = self._started()
         self._asked = False
 
-    def ask(self, run: Path) -> None:
-        """Have the run of this directory predicted, in the background."""
+    def ask(self, task: bytes) -> None:
+        """Have a task carried out, in the background. An ended process is started again."""
         if self._process.poll() is not None:
             self.end()
             self._process = self._started()
         assert self._process.stdin is not None
         self._asked = True
         try:
-            self._process.stdin.write(json.dumps(str(run)).encode() + b"\n")
+            self._process.stdin.write(task)
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it has just died: `answer` says why
 
-    def answer(self, patience_s: float) -> str | None:
-        """Wait for the prediction. Return None once prediction.json is there, or why there is none.
+    def answer(self, patience_s: float | None = None) -> str | None:
+        """Wait until the task is carried out. Return None then, or why it could not be.
 
-        A process that takes longer is ended; the next `ask` starts another.
+        A process that takes longer than `patience_s` is ended; None: it may take any time.
         """
         line = self._line(patience_s)
         if line is None:
             self.end()
-            return f"the prediction took more than {patience_s:g} s"
+            return f"it took more than {patience_s:g} s"
         self._asked = False
         if line:
             reason: str | None = json.loads(line)
-        else:
-            _, problem = self._process.communicate()
-            last = problem.decode(errors="replace").strip().rpartition("\n")[2]
-            reason = last or f"status {self._process.returncode}"
-        return None if reason is None else f"the prediction failed: {reason}"
+            return reason
+        _, problem = self._process.communicate()
+        last = problem.decode(errors="replace").strip().rpartition("\n")[2]
+        return last or f"status {self._process.returncode}"
 
     def drop(self) -> None:
         """End the process if nobody waits any more for what it was asked."""
@@ -74,24 +79,25 @@ class PredictionProcess:
         self._process.kill()  # does nothing if it has ended
         self._process.communicate()  # closes the pipes
 
-    def _line(self, patience_s: float) -> bytes | None:
+    def _line(self, patience_s: float | None) -> bytes | None:
         """Return the next line of the process; b"" if it has ended, None if there is none in time."""
         assert self._process.stdout is not None
-        until_s, line = monotonic() + patience_s, b""
+        until_s = None if patience_s is None else monotonic() + patience_s
+        line = b""
         with DefaultSelector() as selector:
             selector.register(self._process.stdout, EVENT_READ)
             while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, until_s - monotonic())):
+                left_s = None if until_s is None else max(0.0, until_s - monotonic())
+                if not selector.select(left_s):
                     return None
                 if not (data := os.read(self._process.stdout.fileno(), 65536)):
                     return b""
                 line += data
         return line
 
-    @staticmethod
-    def _started() -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness.testbed.simulated.predict"],
+    def _started(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "harness.run.prediction_process", self._module],
             cwd=ROOT,
             env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.PIPE,
@@ -100,6 +106,17 @@ class PredictionProcess:
             start_new_session=True,  # so that Ctrl-C in the terminal reaches only the harness
             preexec_fn=end_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing else
         )
+
+
+class PredictionProcess(AskedProcess):
+    """Predicts one run after the other: see harness.testbed.simulated.predict.serve."""
+
+    def __init__(self) -> None:
+        super().__init__("harness.testbed.simulated.predict")
+
+    def predict(self, run: Path) -> None:
+        """Have prediction.json of this directory written, in the background."""
+        self.ask(json.dumps(str(run)).encode() + b"\n")
 
 
 @contextmanager
@@ -113,3 +130,19 @@ def prediction_process(wanted: bool) -> Iterator[PredictionProcess | None]:
         yield process
     finally:
         process.end()
+
+
+def main(module: str) -> None:
+    """Import a module, and call its `prepare` and `serve`."""
+    gc.disable()  # it would take a tenth of the imports' CPU time, and find nothing
+    serving = importlib.import_module(module)
+    serving.prepare()
+    gc.freeze()
+    gc.enable()
+    serving.serve()
+    sys.stdout.flush()
+    os._exit(0)  # the interpreter would take a while to take the simulator's machine code apart
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -76,7 +76,7 @@ class SimulatedCellRun:
         record.measure_end_ns = outcome.measure_start_ns + round(plan.workload.duration_s * 1e9)
         if plan.arm.proxies > 1:
             record.proxies = dict.fromkeys(proxy_names(plan.arm.proxies), "")
-        record.zones = zones_of(plan.arm, names)
+        record.zones = zones_of(plan.arm, record.proxies, names)
         cell = SimulatedCell(
             *(computed.calls, outcome, computed.request_ids, system.costs),
             replicas=record.replicas,

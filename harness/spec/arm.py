@@ -34,7 +34,7 @@ MAX_PROXIES = 16  # nodes of a proxy
 
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
-CrossZone = bool | Literal["spill_over"]
+CrossZone = bool | Literal["spill_over", "zone_aware"]
 ZoneName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,20}$")]
 Zones = Annotated[dict[ZoneName, Annotated[int, Field(ge=1, le=256)]], Field(max_length=MAX_PROXIES)]
 SweptValue = int | Annotated[float, Field(allow_inf_nan=False)]
@@ -277,7 +277,9 @@ class Arm(Model):
         default=True,
         description="whether a node sends to the replicas of all zones (default true); false: only to those "
         "of its own zone; spill_over: to its own zone first. The other zones get what the healthy replicas "
-        "of its own cannot carry: with h of n healthy these keep the share 1.4 h / n, at most 1",
+        "of its own cannot carry: with h of n healthy these keep the share 1.4 h / n, at most 1; zone_aware: "
+        "a zone keeps its requests if its share of the healthy replicas is at least its share of the nodes. "
+        "Otherwise it keeps replicas' share / nodes' share of them, and the rest goes to zones with room",
     )
     connections: Connections = Field(
         default="own",

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import did_you_mean
-from harness.policies.policy import Traits
+from harness.policies.policy import Traits, balancing_extension
 from harness.policies.registry import POLICIES_OF_ROUTE, options_of, replicas_problem, traits_of
 from harness.spec.arm import (
     FACTORS,
@@ -27,10 +27,13 @@ from harness.spec.arm import (
 from harness.spec.model import ExperimentModel
 from harness.spec.problems import Problem, nested_problem, shown
 from harness.spec.yaml_file import Where, dotted
+from harness.spec.zones import is_zone_aware
 from lb.policies import MIN_BACKOFF_MS
 from lb.rows import STREAM_METHODS
 
 STREAMS = frozenset(STREAM_METHODS)
+# Envoy's balancing extensions that have zone-aware routing.
+ZONE_AWARE = frozenset().union(*map(balancing_extension, ("round_robin", "least_request", "random")))
 MAX_IDS = 1000  # services/video_service.py
 MAX_LIST_GAP_MS = 60_000  # services/video_service.py
 
@@ -152,10 +155,26 @@ def _zone_problems(experiment: ExperimentModel, where: Where, arm: Arm, traits: 
             f"{arm.proxies}: each of the {len(arm.zones)} zones has a node; expected {len(arm.zones)} or more"
         )
         yield Problem((nodes, path), f"{dotted(nodes)}: {wrong}")
+    if is_zone_aware(arm) and (arm.route != "envoy" or not traits.extensions & ZONE_AWARE):
+        cross = (*where, "cross_zone")
+        wrong = f"Envoy routes so with policies {', '.join(_zone_aware_policies())} of route envoy alone"
+        yield Problem((cross, (*where, "policy")), f"{dotted(cross)}: 'zone_aware': {wrong}")
+        return
     if arm.cross_zone is not True and traits.groups:
         cross = (*where, "cross_zone")
         wrong = "a zone may have no replica of a target group; expected true"
         yield Problem((cross,), f"{dotted(cross)}: {wrong}")
+
+
+def _zone_aware_policies() -> list[str]:
+    """Return the policies of route envoy whose balancing in Envoy can be zone-aware, one cluster each."""
+    all_traits = {
+        name: policy.traits(policy.chosen(policy.examples[0]))
+        for name, policy in POLICIES_OF_ROUTE["envoy"].items()
+    }
+    return [
+        name for name, traits in all_traits.items() if traits.extensions & ZONE_AWARE and not traits.groups
+    ]
 
 
 def _hedging_problems(

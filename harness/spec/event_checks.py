@@ -7,8 +7,9 @@ from harness.errors import did_you_mean
 from harness.events.keys import OWN_KEYS, PlannedEvent
 from harness.events.kind import NOT_ENDED, EventKind
 from harness.events.registry import EVENT_KINDS, kind_of
-from harness.events.schedule import Event, planned_events, starts_new
-from harness.fields import PROXIED, Route
+from harness.events.schedule import Event, new_nodes, planned_events, starts_new, starts_nodes
+from harness.fields import PROXIED, Route, proxy_names
+from harness.spec.arm import MAX_PROXIES
 from harness.spec.problems import Problem
 from harness.spec.yaml_file import Where, dotted
 
@@ -27,6 +28,12 @@ class Timeline:
     ends_s: float
     route: Route
     nodes: Sequence[str]
+
+    @property
+    def all_nodes(self) -> Sequence[str]:
+        """Names of its proxy's nodes, with those that events add. A single node gets no others."""
+        count = len(self.nodes)
+        return proxy_names(count + new_nodes(self.events)) if count > 1 else self.nodes
 
 
 def event_problems(timeline: Timeline) -> Iterator[Problem]:
@@ -59,11 +66,26 @@ def _event_problems(timeline: Timeline, where: Where, event: Event) -> Iterator[
         yield _problem(
             (*where, "do"), f"{event.do}: route '{timeline.route}' has no proxy; expected events: of that arm"
         )
-    elif event.node is not None and kind.of_one_node and event.node not in timeline.nodes:
-        names = ", ".join(timeline.nodes)
-        hint = did_you_mean(event.node, list(timeline.nodes)) or f"; expected {names}"
-        yield _problem((*where, "node"), f"'{event.node}': the arm's proxy has no such node{hint}")
+    elif event.node is not None and kind.takes_node:
+        yield from _name_problems((*where, "node"), event.node, timeline.all_nodes)
+    elif kind.new_nodes:
+        yield from _new_node_problems(timeline, where, event)
     yield from _time_problems(timeline.ends_s, where, event)
+
+
+def _name_problems(where: Where, node: str, nodes: Sequence[str]) -> Iterator[Problem]:
+    if node not in nodes:
+        hint = did_you_mean(node, list(nodes)) or f"; expected {', '.join(nodes)}"
+        yield _problem(where, f"'{node}': the arm's proxy has no such node{hint}")
+
+
+def _new_node_problems(timeline: Timeline, where: Where, event: Event) -> Iterator[Problem]:
+    if len(timeline.nodes) == 1:
+        wrong = "clients call a single node at its address and look up no name; expected proxies: 2 or more"
+        yield _problem((*where, "do"), f"{event.do}: {wrong}")
+    elif len(timeline.all_nodes) > MAX_PROXIES:
+        wrong = f"the events make {len(timeline.all_nodes)} nodes in all; expected at most {MAX_PROXIES}"
+        yield _problem((*where, "do"), f"{event.do}: {wrong}")
 
 
 def _target_problems(where: Where, event: Event, kind: EventKind) -> Iterator[Problem]:
@@ -102,6 +124,9 @@ def _state_problems(timeline: Timeline) -> Iterator[Problem]:
             first = len(state)
             state |= {f"replica-{first + number}": "running" for number in range(new)}
             continue
+        if new := starts_nodes(event):
+            state_of_nodes |= dict.fromkeys(timeline.all_nodes[len(state_of_nodes) :][:new], "running")
+            continue
         if kind.aim == "proxy":
             yield from _node_problems((*timeline.where, planned.place), planned, state_of_nodes)
             continue
@@ -127,6 +152,10 @@ def _node_problems(where: Where, planned: PlannedEvent, state: dict[str, str]) -
     if event.node is None:
         if "running" not in state.values():
             yield _problem((*where, "do"), f"{at}: no node of the proxy runs then; start one first")
+        return
+    if event.node not in state:
+        wrong = f"'{event.node}': the node is added later; expected {', '.join(state)}"
+        yield _problem((*where, "node"), f"{at}: {wrong}")
         return
     if planned.undoes is None and state[event.node] not in kind.before:
         yield _problem((*where, "do"), f"{at}: {_wrong_state(event.node, state[event.node], kind)}")

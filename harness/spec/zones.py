@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.fields import node_number, proxy_names, replica_number
+from harness.fields import node_number, replica_number
 from harness.spec.arm import Arm
 
 
@@ -16,10 +16,10 @@ def zone_of(arm: Arm, replicas: Iterable[str]) -> dict[str, str]:
     return dealt_to(arm.zones, list(replicas))
 
 
-def zones_of(arm: Arm, replicas: Iterable[str]) -> dict[str, str]:
-    """Return the zone of each node of the proxy and of each replica; {} without zones."""
-    nodes = {node: zone for node in proxy_names(arm.proxies) if (zone := zone_of_node(arm, node))}
-    return nodes | zone_of(arm, replicas)
+def zones_of(arm: Arm, nodes: Iterable[str], replicas: Iterable[str]) -> dict[str, str]:
+    """Return the zone of each of these nodes of the proxy and replicas; {} without zones."""
+    of_nodes = {node: zone for node in nodes if (zone := zone_of_node(arm, node))}
+    return of_nodes | zone_of(arm, replicas)
 
 
 def replicas_of_node(arm: Arm, replicas: Iterable[str], node: str) -> list[str]:
@@ -38,6 +38,11 @@ def priority_of(arm: Arm, zone: str | None, node: str) -> int:
     priority 0 cannot carry (its overprovisioning factor is 1.4).
     """
     return int(arm.cross_zone == "spill_over" and zone != zone_of_node(arm, node))
+
+
+def is_zone_aware(arm: Arm) -> bool:
+    """Return whether the nodes of an arm route zone-aware, for which each must know all nodes."""
+    return arm.cross_zone == "zone_aware"
 
 
 def dealt_to(counts: Mapping[str, int], replicas: Sequence[str]) -> dict[str, str]:

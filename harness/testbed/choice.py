@@ -1,17 +1,24 @@
 """Finds the testbed that the command line names, if it can carry out the experiment."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.events.registry import kind_of
 from harness.events.schedule import chosen_targets
 from harness.plan.run_options import RunOptions
 from harness.spec.experiment import Experiment
-from harness.testbed.base import Testbed
+
+if TYPE_CHECKING:
+    # `check` only asks whether they are compatible, and does not wait for what testbeds import.
+    from harness.testbed.base import Testbed
+    from harness.testbed.processes import ForkServers
 
 CONTAINER_RESTART_S = 2.0  # how long one container takes to stop, start and serve again
 
@@ -28,9 +35,12 @@ class FoundTestbed:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def find_testbed(experiment: Experiment, options: RunOptions) -> FoundTestbed:
+def find_testbed(
+    experiment: Experiment, options: RunOptions, servers: ForkServers | None = None
+) -> FoundTestbed:
     """Return the testbed that `options` name.
 
+    servers: fork servers that are kept from run to run; only the testbed `local` uses them.
     Raises UserError when the testbed cannot carry out the experiment, or lacks something that it needs.
     """
     # The imports are local: no run waits for the libraries of a testbed that it does not use.
@@ -48,7 +58,7 @@ def find_testbed(experiment: Experiment, options: RunOptions) -> FoundTestbed:
         return FoundTestbed(None, {"numba": version("numba")})
     from harness.testbed.local.testbed import LocalTestbed
 
-    return FoundTestbed(LocalTestbed)
+    return FoundTestbed(lambda logs: LocalTestbed(logs, kept=servers))
 
 
 def confirm_compatible(experiment: Experiment, testbed: str) -> None:

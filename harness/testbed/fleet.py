@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from harness.errors import LabError
 from harness.events.context import Endpoint, Fleet
-from harness.events.schedule import new_replicas
-from harness.fields import connection_prefix, proxy_names
+from harness.events.schedule import new_nodes, new_replicas
+from harness.fields import proxy_names
 from harness.proxy.admin import EnvoyAdmin
-from harness.proxy.render import EnvoyFiles, named_hosts, render, write_endpoints
+from harness.proxy.render import EnvoyFiles, named_hosts, render, write_endpoints, write_nodes
 from harness.spec.zones import replicas_of_node
 from harness.testbed.base import REPLICAS_NAME, LiveCell
 from harness.testbed.cell_context import CellContext
@@ -34,7 +34,12 @@ class CellFleet(Fleet):
         self.live = LiveCell(context.folder, replicas={}, controls={})
         self.context = context
         arm = context.plan.arm
+        # Those that have been started or will be, and all of them with those that events add.
         self._nodes = proxy_names(arm.proxies) if arm.has_proxy else []
+        added = new_nodes(one.event for one in context.plan.events)
+        self._all_nodes = proxy_names(arm.proxies + added) if added else list(self._nodes)
+        self._published: Mapping[str, Endpoint] = {}
+        self._named: Collection[str] = list(self._nodes)
         self._admin_socket = admin_socket
         self._name_server: NameServer | None = None
         self._control_plane: XdsControl | None = None
@@ -97,6 +102,7 @@ class CellFleet(Fleet):
         return True
 
     def publish(self, endpoints: dict[str, Endpoint]) -> None:
+        self._published = dict(endpoints)
         for node in self._nodes:
             write_endpoints(self.files_of(node), endpoints, self.context.plan.arm, node)
         if self._name_server is not None and not self._nodes:
@@ -108,15 +114,22 @@ class CellFleet(Fleet):
         return None if self._control_plane is None else self._control_plane.accepted()
 
     def name_nodes(self, nodes: Collection[str]) -> bool:
-        """Tell the name server which nodes clients are to find; return whether the proxy has a name server.
+        """Tell the name server, and nodes that route zone-aware, which nodes clients are to find.
 
-        Where there are no nodes, it names all. Route 53 does so when all nodes of an ALB are unhealthy.
+        Returns whether the proxy has a name server. Where there are no nodes, clients are to find all of
+        them. Route 53 does so when all nodes of an ALB are unhealthy.
         """
         if self._name_server is None or not self._nodes:
             return False
-        named = [node for node in self._nodes if node in nodes] or self._nodes
-        self._name_server.publish([self._address(node).rpartition(":")[0] for node in named])
+        self._named = [node for node in self._nodes if node in nodes] or list(self._nodes)
+        addresses = self._addresses_of(self._named)
+        for node in self._nodes:
+            write_nodes(self.files_of(node), addresses, self.context.plan.arm)
+        self._name_server.publish([address.rpartition(":")[0] for address in addresses.values()])
         return True
+
+    def _addresses_of(self, nodes: Collection[str]) -> dict[str, str]:
+        return {node: self._address(node) for node in self._nodes if node in nodes}
 
     def files_of(self, node: str) -> EnvoyFiles:
         """Return the files of a node of the proxy."""
@@ -132,9 +145,16 @@ class CellFleet(Fleet):
     def start_proxy(self, node: str) -> None:
         arm, tls, files = self.context.plan.arm, self.context.tls, self.files_of(node)
         files.admin_address.unlink(missing_ok=True)
-        prefix = connection_prefix(node)
-        files.config.write_text(render(arm, files, tls, self._address(node), self._admin_socket, prefix))
+        write_nodes(files, self._addresses_of({*self._named, node}), arm)
+        files.config.write_text(render(arm, files, tls, self._address(node), self._admin_socket, node))
         self._start(node)
+
+    def start_new_proxy(self) -> str:
+        node = self._all_nodes[len(self._nodes)]
+        self._nodes.append(node)
+        write_endpoints(self.files_of(node), self._published, self.context.plan.arm, node)
+        self.start_proxy(node)
+        return node
 
     def proxy_running(self, node: str) -> bool:
         return node in self._nodes and self.running(node)

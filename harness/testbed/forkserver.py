@@ -6,6 +6,7 @@ and writes messages to standard output, one JSON object a line:
     {"spawn": NAME, "module": MODULE, "args": [...], "log": PATH}    run MODULE.main(args) in a fork
     {"spawn": NAME, "exec": [PROGRAM, ...], "log": PATH}             run a program
     {"signal": NUMBER, "name": NAME}                                 send a signal, if the child is alive
+    {"log": PATH}                                                    write errors of its own to another log
     -> {"spawned": NAME, "pid": PID}
     -> {"exited": NAME, "status": N}                                 N < 0: killed by signal -N
 
@@ -65,6 +66,8 @@ class ForkServer:
             request = json.loads(line)
             if "spawn" in request:
                 self._spawn(request)
+            elif "log" in request:
+                _write_errors_to(request["log"])
             elif request["name"] in self._pids:
                 os.kill(self._pids[request["name"]], request["signal"])
         return bool(data)
@@ -120,6 +123,12 @@ def _run_child(request: dict[str, Any], parent: int) -> NoReturn:
         os._exit(status)
 
 
+def _write_errors_to(path: str) -> None:
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 2)
+    os.close(log)
+
+
 def _write_message(message: dict[str, Any]) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
 
@@ -131,7 +140,9 @@ def main(module: str) -> None:
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     sys.path.insert(0, str(ROOT))
+    gc.disable()  # it would take a tenth of the imports' CPU time, and find nothing
     importlib.import_module(module)
+    gc.enable()
     gc.freeze()  # so that garbage collection does not write to, and so copy, the pages shared with children
     ForkServer().serve()
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
@@ -68,6 +68,16 @@ class ProcessFamily:
         self._selector = DefaultSelector()
         self._selector.register(self._messages, EVENT_READ)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the fork server runs."""
+        return self._server.poll() is None
+
+    def log_to(self, log: Path) -> None:
+        """Have the fork server write to another log from now on."""
+        self._log = log
+        self._send({"log": str(log)})
+
     def spawn_module(self, name: str, module: str, args: Sequence[str], log: Path) -> Process:
         """Run `module.main(args)` in a fork; its output goes to `log`."""
         return self._spawn({"spawn": name, "module": module, "args": list(args), "log": str(log)})
@@ -107,13 +117,15 @@ class ProcessFamily:
             self.read_messages(left_s)
         return running
 
-    def end(self, processes: Sequence[Process], timeout_s: float) -> None:
-        """Send SIGTERM to `processes`, and SIGKILL to those that still run after `timeout_s`."""
+    def end(
+        self, processes: Sequence[Process], timeout_s: float, number: signal.Signals = signal.SIGTERM
+    ) -> None:
+        """Send a signal to `processes`, and SIGKILL to those that still run after `timeout_s`."""
         # LabError means that the fork server has died. Then the kernel has killed its processes.
         with suppress(LabError):
             for process in processes:
-                self.send_signal(process, signal.SIGCONT)  # a stopped process does not handle SIGTERM
-                self.send_signal(process, signal.SIGTERM)
+                self.send_signal(process, signal.SIGCONT)  # a stopped process handles no other signal
+                self.send_signal(process, number)
             for process in self.wait(processes, timeout_s):
                 self.send_signal(process, signal.SIGKILL)
             self.wait(processes, timeout_s)
@@ -152,15 +164,48 @@ class ProcessFamily:
             raise LabError(f"the fork server has died; see {self._log}") from error
 
 
+class ForkServers:
+    """The fork servers of one run after the other. Kept from run to run, they import their modules once."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, ProcessFamily] = {}
+
+    def family(self, module: str, environment: Mapping[str, str], log: Path) -> ProcessFamily:
+        """Return the family of the fork server that imports `module`; it writes to `log` from now on.
+
+        Call it in the main thread, and always close what it returns with `close`.
+        """
+        known = self._families.pop(module, None)
+        if known is not None and not known.alive:
+            known.close()
+            known = None
+        if known is None:
+            known = ProcessFamily(module, environment, log)
+        else:
+            known.log_to(log)
+        self._families[module] = known
+        return known
+
+    def close(self) -> None:
+        """End all fork servers, and kill their processes that still run."""
+        with ExitStack() as closing:
+            while self._families:
+                closing.callback(self._families.popitem()[1].close)
+
+
 class LoadOnThisMachine:
     """The methods of a testbed that runs the load as a process on this machine."""
 
     _load_family: ProcessFamily
     _load: Process | None = None
 
-    def _prepare_load(self, log: Path) -> None:
-        """Import Locust in the background while other components start. Call it in the main thread."""
-        self._load_family = ProcessFamily("load.main", {"LOCUST_SKIP_MONKEY_PATCH": "1"}, log)
+    def _prepare_load(self, log: Path, servers: ForkServers | None = None) -> None:
+        """Import Locust in the background while other components start. Call it in the main thread.
+
+        servers: fork servers that are kept; None: the caller closes the new one, `_load_family`.
+        """
+        servers = servers or ForkServers()
+        self._load_family = servers.family("load.main", {"LOCUST_SKIP_MONKEY_PATCH": "1"}, log)
 
     def start_load(self, order: Path, folder: Path) -> Process:
         log = folder / "logs" / "load.log"

@@ -10,19 +10,25 @@ from lab_process import ROOT, SMALL, Lab
 pytestmark = pytest.mark.docker
 
 
-@pytest.mark.parametrize("options", [(), ("--processes", "2")])
-def test_its_calls_are_in_the_three_ledgers(
-    engine: docker.DockerClient, tmp_path: Path, options: tuple[str, ...]
-) -> None:
-    tasks = tmp_path / "mine.py"
+def start_lab(folder: Path, *options: str) -> Lab:
+    folder.mkdir()
+    tasks = folder / "mine.py"
     tasks.write_text((ROOT / "load" / "locustfile.py").read_text())
     tasks.chmod(0o600)  # the user in the containers is another one
     work = {"locustfile": "mine.py", "users": 5, "warm_up_s": 0.2, "duration_s": 2}
     arms = {"sticky": SMALL["arms"]["sticky"]}
-    path = tmp_path / "own.yaml"
+    path = folder / "own.yaml"
     path.write_text(json.dumps({**SMALL, "workload": work, "arms": arms, "expect": []}))
-    lab = Lab(tmp_path, ("run", path, "--testbed", "docker", "--redo", "0", *options))
-    status, out, err = lab.end(120)
+    return Lab(folder, ("run", path, "--testbed", "docker", "--redo", "0", *options))
+
+
+def test_its_calls_are_in_the_three_ledgers(engine: docker.DockerClient, image: str, tmp_path: Path) -> None:
+    labs = [start_lab(tmp_path / "one"), start_lab(tmp_path / "two", "--processes", "2")]
+    for lab, ended in zip(labs, [lab.end(150) for lab in labs], strict=True):
+        check(lab, *ended)
+
+
+def check(lab: Lab, status: int, out: str, err: str) -> None:
     assert status == 0, out + err
     summary = json.loads((lab.run / "summary.json").read_text())
     assert (summary["invalid_reasons"], summary["verdict"]) == ([], "measured")

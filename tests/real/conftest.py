@@ -9,12 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 from lab_process import MARK, Lab, StartCell, StartLab, experiment_file
-from replica_process import Server, StartReplica, start_server
+from replica_process import MODULE, Server, StartReplica, start_server
 
 from harness.plan.cells import plan_cells
 from harness.spec.experiment import load_experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.local.testbed import LocalTestbed
+from harness.testbed.processes import ProcessFamily
 
 ENDS_WITHIN_S = 10.0  # on a busy machine
 
@@ -47,12 +48,20 @@ def _has_mark(process: psutil.Process, mark: str) -> bool:
         return False
 
 
+@pytest.fixture(scope="session")
+def replicas_family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessFamily]:
+    """The fork server of the replicas of all tests: each fork has imported what a replica needs."""
+    family = ProcessFamily(MODULE, {}, tmp_path_factory.mktemp("replicas") / "forkserver.log")
+    yield family
+    family.close()
+
+
 @pytest.fixture
-def start_replica(tmp_path: Path) -> Iterator[StartReplica]:
+def start_replica(tmp_path: Path, replicas_family: ProcessFamily) -> Iterator[StartReplica]:
     servers: list[Server] = []
 
     def start(*options: str, **settings: object) -> Server:
-        servers.append(start_server(tmp_path, len(servers), *options, **settings))
+        servers.append(start_server(tmp_path, len(servers), *options, family=replicas_family, **settings))
         return servers[-1]
 
     yield start
@@ -69,18 +78,32 @@ def server(start_replica: StartReplica) -> Server:
     return start_replica()
 
 
+@pytest.fixture(scope="session")
+def cells_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTestbed]:
+    with LocalTestbed(tmp_path_factory.mktemp("cells") / "logs", load=False) as testbed:
+        yield testbed
+
+
 @pytest.fixture
-def start_cell(tmp_path: Path) -> Iterator[StartCell]:
+def start_cell(tmp_path: Path, cells_testbed: LocalTestbed) -> Iterator[StartCell]:
     """Starts the replicas of one cell on the local testbed, and Envoy if the route has a proxy."""
-    with LocalTestbed(tmp_path / "logs", load=False) as testbed:
+    started: list[LiveCell] = []
 
-        def start(route: str, policy: str, **replicas: object) -> LiveCell:
-            arms = {"arm": {"route": route, "policy": policy}}
-            path = experiment_file(tmp_path, arms=arms, replicas=replicas)
-            experiment = load_experiment(str(path))
-            return testbed.start_cell(experiment, plan_cells(experiment)[0], tmp_path, time.monotonic_ns())
+    def start(route: str, policy: str, **replicas: object) -> LiveCell:
+        arms = {"arm": {"route": route, "policy": policy}}
+        path = experiment_file(tmp_path, arms=arms, replicas=replicas)
+        experiment = load_experiment(str(path))
+        plan = plan_cells(experiment)[0]
+        started.append(cells_testbed.start_cell(experiment, plan, tmp_path, time.monotonic_ns()))
+        return started[-1]
 
-        yield start
+    yield start
+    if started:
+        fleet = cells_testbed.fleet
+        for name in fleet.processes:
+            fleet.kill(name)  # quicker than a stop, in which open calls may finish
+        cells_testbed.stop_cell()
+        assert all(process.status is not None for process in fleet.processes.values())
 
 
 @pytest.fixture

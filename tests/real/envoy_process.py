@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.events.context import Endpoint
-from harness.fields import PROXY
+from harness.fields import PROXY, proxy_names
 from harness.proxy.admin import EnvoyAdmin
-from harness.proxy.render import ANY_ADDRESS, EnvoyFiles, envoy_program, render, write_endpoints
+from harness.proxy.render import (
+    ANY_ADDRESS,
+    EnvoyFiles,
+    envoy_program,
+    render,
+    write_endpoints,
+    write_nodes,
+)
 from harness.proxy.tls import TlsFiles
 from harness.spec.arm import Arm
 
@@ -45,6 +52,11 @@ def endpoints_of(addresses: Mapping[str, str]) -> dict[str, Endpoint]:
     return {name: Endpoint(address) for name, address in addresses.items()}
 
 
+def nodes_of(arm: Arm) -> dict[str, str]:
+    """Return addresses of the proxy's nodes as Envoy is told them. Nobody calls a node there."""
+    return {node: f"127.0.0.1:{port}" for port, node in enumerate(proxy_names(arm.proxies), start=1)}
+
+
 def start_envoy_process(
     folder: Path,
     arm: Arm,
@@ -58,7 +70,8 @@ def start_envoy_process(
     files.folder.mkdir(parents=True, exist_ok=True)
     files.admin_address.unlink(missing_ok=True)
     write_endpoints(files, endpoints_of(addresses), arm, node)
-    files.config.write_text(render(arm, files, tls, listen))
+    write_nodes(files, nodes_of(arm), arm)
+    files.config.write_text(render(arm, files, tls, listen, node=node))
     command = [
         *(envoy_program(), "--config-path", str(files.config), "--disable-hot-restart"),
         *("--admin-address-path", str(files.admin_address), "--concurrency", str(arm.proxy_workers)),

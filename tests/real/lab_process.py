@@ -152,6 +152,7 @@ class Lab:
             assert self.process.poll() is None, self.end()
             with suppress(LookupError):
                 return self.component(name)
+            time.sleep(0.01)  # each look takes a core for some milliseconds
 
 
 StartCell = Callable[..., LiveCell]

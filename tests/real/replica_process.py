@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from forked_replica import MODULE, ForkedReplica
 
+from harness.testbed.processes import ProcessFamily
 from services.lab_control_pb2_grpc import LabControlStub
 from services.video_service_pb2_grpc import VideoServiceStub
 
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 class Server:
     """One replica process and a channel to it."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedReplica
     address: str
     ledger_path: Path
     channel: grpc.Channel
@@ -59,21 +61,18 @@ def document(**settings: object) -> str:
     return json.dumps({"service_time_ms": {"distribution": "constant", "mean": 0}} | settings)
 
 
-def start_server(folder: Path, number: int, *options: str, **settings: object) -> Server:
+def start_server(
+    folder: Path, number: int, *options: str, family: ProcessFamily | None = None, **settings: object
+) -> Server:
     """Start replica-<number> on a free port and wait until it serves.
 
-    `settings`: keys of its settings document. Calls take no time unless they say so.
+    `family`: the fork server that forks it; without one, it is a program of its own. `settings`: keys of its
+    settings document. Calls take no time unless they say so.
     """
     ready, ledger = folder / f"ready-{number}.json", folder / f"replica-{number}.csv"
     own = ("--name", f"replica-{number}", "--listen", "127.0.0.1:0", "--settings", document(**settings))
     files = ("--ready", str(ready), "--ledger", str(ledger))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services.replica", *own, *files, *options],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_process([*own, *files, *options], family, folder / f"replica-{number}.log")
     while not ready.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -88,7 +87,17 @@ def start_server(folder: Path, number: int, *options: str, **settings: object) -
     return Server(process, entry["address"], ledger, channel, control_channel)
 
 
+def start_process(
+    args: list[str], family: ProcessFamily | None, log: Path
+) -> subprocess.Popen[str] | ForkedReplica:
+    if family is not None:
+        return ForkedReplica(family, args, log)
+    command = [sys.executable, "-m", MODULE, *args]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+
+
 def run_replica(*options: str) -> subprocess.CompletedProcess[str]:
     """Run a replica that ends by itself, and return its output and exit status."""
-    command = [sys.executable, "-m", "services.replica", *options]
+    command = [sys.executable, "-m", MODULE, *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)

@@ -14,12 +14,20 @@ from tests.recount.moments import replica_rows
 from tests.recount.run_files import CellFiles, Row
 
 # Kinds of events, as docs/events.md has them under "How the figures count it".
-OF_PROXY = {"proxy_restart", "proxy_drain", "proxy_kill", "proxy_start"}
-BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "partition", *OF_PROXY} - {"proxy_start"}
+OF_PROXY = {"proxy_restart", "proxy_drain", "proxy_kill", "proxy_start", "proxy_add"}
+BREAKS_CALLS = {"kill", "stop", "pause", "drain", "roll", "partition", *OF_PROXY} - {
+    "proxy_start",
+    "proxy_add",
+}
 REMOVES = {"kill", "stop", "pause", "not_serving", "drain", "remove", "partition"}
 RETURNS = {"resume", "start", "serving", "add", "rejoin"}
 
 Session = tuple[int, int]
+
+
+def _node(row: Row) -> str:
+    """The node of a proxy that has several: its number stands before that of the client's connection."""
+    return f"envoy-{row['connection'].partition('/')[0]}"
 
 
 class EventRecount:
@@ -58,8 +66,10 @@ class EventRecount:
         seconds = (end - begin) / 1e9
         good = sum(row["code"] == "OK" and begin <= row["done_ns"] < end for row in self.rows)
         lasts = [line["t_ns"] for line in self.effects[place]]
-        on_targets = sum(row["replica"] in asked["targets"] for row in answered)
         of_proxy = asked["do"] in OF_PROXY
+        parts = [_node(row) if of_proxy else row["replica"] for row in answered]
+        known = not of_proxy or ("proxies" in self.cell.record and self.cell.record["route"] == "envoy")
+        on_targets = sum(part in asked["targets"] for part in parts)
         figures = {
             **{
                 name: asked[name] for name in ("number", "do", "targets", "details", "undoes", "notification")
@@ -85,7 +95,7 @@ class EventRecount:
             **self._moves(place),
             "breaks": self._breaks(place),
             **self._returns(place),
-            "target_share": on_targets / len(answered) if answered and not of_proxy else None,
+            "target_share": on_targets / len(answered) if answered and known else None,
             **self._attempts(rows, failed),
             "goodput_per_s": good / seconds if seconds else None,
             "took_effect_ms": (max(lasts) - begin) / MS if lasts else None,

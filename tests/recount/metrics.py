@@ -187,14 +187,24 @@ def _spread(cell: CellFiles, answered: Sequence[Row]) -> Figures:
 
 
 def _crossed(cell: CellFiles, answered: Sequence[Row]) -> float | None:
-    """Return the share of the requests that crossed zones, by the proxy's ledger."""
+    """Return the share of the requests that crossed zones, by the proxy's ledger.
+
+    A node that was killed has lost rows: of these requests, what the client was told.
+    """
     zones = cell.record.get("zones", {})
     if not zones or cell.proxy is None or not answered:
         return None
     names = {address: name for name, address in cell.record["replicas"].items()}
-    ids = {row["request_id"] for row in answered}
-    logged = [row for row in cell.proxy.to_dicts() if row["request_id"] in ids and row["upstream"]]
-    return sum(zones[row["proxy"]] != zones[names[row["upstream"]]] for row in logged) / len(answered)
+    logged = {row["request_id"]: row for row in cell.proxy.to_dicts() if row["upstream"]}
+    ways = []
+    for row in answered:
+        node, replica = f"envoy-{row['connection'].partition('/')[0]}", row["replica"]
+        if row["request_id"] in logged:
+            node, replica = logged[row["request_id"]]["proxy"], names[logged[row["request_id"]]["upstream"]]
+        else:
+            assert node in cell.record["incomplete_ledgers"]
+        ways.append((zones[node], zones[replica]))
+    return sum(of != to for of, to in ways) / len(answered)
 
 
 def _off_fair(counts: Sequence[int]) -> float:

@@ -50,7 +50,7 @@ def test_a_prediction_does_not_depend_on_those_before_it(tmp_path: Path) -> None
         for rate_per_s in (600.0, 200.0, 600.0):
             experiment = load_experiment("sticky", SHORT | {"workload.rate_per_s": rate_per_s})
             run = run_of(experiment, tmp_path)
-            process.ask(run)
+            process.predict(run)
             assert process.answer(60.0) is None
             assert shares(read_prediction(run)) == shares(predict(experiment, "local", MachineCosts()))
     finally:

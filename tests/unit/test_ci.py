@@ -1,6 +1,7 @@
 """Continuous integration: the hosted workflow, and the script that starts a Docker engine for it."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -42,6 +43,17 @@ def test_the_workflow_may_only_read() -> None:
     (job,) = workflow()["jobs"].values()
     assert "permissions" not in job
     assert "secrets" not in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+
+
+def test_tests_that_want_quiet_are_where_make_looks_for_them() -> None:
+    (folders,) = re.findall(r"^REAL := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    marked = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"mark\.(alone|calm)\b", path.read_text())
+    ]
+    assert len(marked) > 10
+    assert [path for path in marked if not path.startswith(tuple(folders.split()))] == []
 
 
 @pytest.fixture

@@ -83,8 +83,8 @@ class LocalFleet(CellFleet):
         if len(self._nodes) > 1:
             if proxy_port:
                 raise UserError("--port: the proxy has several nodes, each with an address; leave --port out")
-            hosts = [f"127.0.2.{1 + number}" for number in range(len(self._nodes))]
-            self._addresses |= zip(self._nodes, ports.reserve_on_all(hosts), strict=True)
+            hosts = [f"127.0.2.{1 + number}" for number in range(len(self._all_nodes))]
+            self._addresses |= zip(self._all_nodes, ports.reserve_on_all(hosts), strict=True)
             self._use_name_server(name=PROXY_NAME)
         elif self._nodes:
             try:

@@ -1,5 +1,6 @@
 """The local testbed: replicas, Envoy and the load are processes on this machine, on loopback addresses."""
 
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -11,7 +12,7 @@ from harness.spec.experiment import Experiment
 from harness.testbed.base import LiveCell
 from harness.testbed.cell_context import CellContext
 from harness.testbed.local.fleet import LocalFleet
-from harness.testbed.processes import LoadOnThisMachine, ProcessFamily
+from harness.testbed.processes import ForkServers, LoadOnThisMachine
 
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 1.0
@@ -22,33 +23,41 @@ class LocalTestbed(LoadOnThisMachine):
 
     `logs`: the folder for the fork servers' log. `load`: whether a load process will be started. `tls`: with
     it, replicas and Envoy speak TLS in addition to clear text.
-    `proxy_port`: the port of the proxy; 0: a free one.
+    `proxy_port`: the port of the proxy; 0: a free one. `kept`: fork servers that are kept for the next run;
+    they are closed only if this one fails. None: it has its own.
     """
 
     def __init__(
-        self, logs: Path, load: bool = True, tls: TlsFiles | None = None, proxy_port: int = 0
+        self,
+        logs: Path,
+        load: bool = True,
+        tls: TlsFiles | None = None,
+        proxy_port: int = 0,
+        kept: ForkServers | None = None,
     ) -> None:
         self._logs = logs
         self._tls = tls
         self._proxy_port = proxy_port
         self._with_load = load
+        self._kept = kept
         self._fleet: LocalFleet | None = None
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / "forkserver.log"
+        servers = self._kept or ForkServers()
         with ExitStack() as closing:  # if a step fails, the earlier ones are undone
-            self._servers = ProcessFamily("services.replica", {}, log)
-            closing.callback(self._servers.close)
+            closing.callback(servers.close)
+            self._servers = servers.family("services.replica", {}, log)
             if self._with_load:
                 # The load has its own fork server: the imports run on two cores, and Locust's take longest.
-                self._prepare_load(log)
-                closing.callback(self._load_family.close)
+                self._prepare_load(log, servers)
             self._closing = closing.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._closing.close()
+    def __exit__(self, *raised: object) -> None:
+        if self._kept is None or raised[0] is not None:
+            self._closing.close()
         if self._fleet is not None:
             self._fleet.close()
 
@@ -71,7 +80,8 @@ class LocalTestbed(LoadOnThisMachine):
 
     def stop_cell(self) -> None:
         if self._fleet is not None:
-            self._servers.end([*self._fleet.processes.values()], STOP_TIMEOUT_S)
+            # SIGINT tells replicas that nobody calls any more, so they need not wait until clients have left.
+            self._servers.end([*self._fleet.processes.values()], STOP_TIMEOUT_S, signal.SIGINT)
             self._fleet.close()
         self._fleet = None
 

@@ -15,8 +15,6 @@ POLICIES = {
     "xds": ("round_robin", "ring_hash", "sticky"),
 }
 
-CROSS_ZONE = {False: "false", True: "true", "spill_over": "spill_over"}  # as in an experiment file
-
 # Of other routes: WITHOUT_PROXY.
 MODELLED_EVENTS = {"envoy": tuple(EFFECTS), "xds": (*WITHOUT_PROXY, *BY_CONTROL_PLANE)}
 
@@ -77,7 +75,9 @@ def _of_several_nodes(arm: Arm, events: bool) -> Iterator[str]:
         yield f"policy {arm.policy} with several proxies, where replicas come and go"
     if arm.policy == "weighted":
         yield "policy weighted with several proxies"
-    if tables and arm.cross_zone is not True:
-        yield f"policy {arm.policy} with cross_zone: {CROSS_ZONE[arm.cross_zone]}"
+    if arm.cross_zone == "zone_aware":
+        yield "cross_zone: zone_aware"
+    elif tables and arm.cross_zone is not True:
+        yield f"policy {arm.policy} with cross_zone: {str(arm.cross_zone).lower()}"
     if arm.connections == "shared" and arm.proxy_use == "spread":
         yield "a shared connection with several proxies"

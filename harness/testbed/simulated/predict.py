@@ -1,14 +1,14 @@
-"""`python -m harness.testbed.simulated.predict`: predicts runs, before anything of them is measured.
+"""Predicts runs, before anything of them is measured: see `serve`.
 
-A process of its own (`serve`): numba's import and the simulations leave the process that plays the runs as it
-was. It reads the experiment of a run directory and writes prediction.json there.
+It works in a process of its own (harness.run.prediction_process): numba's import and the simulations leave
+the process that plays the runs as it was. It reads the experiment of a run directory and writes
+prediction.json there.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,9 +60,8 @@ def serve() -> None:
     """Predict the runs whose directories standard input names, until it closes.
 
     Each line is a path as JSON. For each the process writes a line: null once prediction.json is there, or
-    why there is none. It loads the simulator's machine code before the first. In between it computes nothing.
+    why there is none. In between it computes nothing.
     """
-    _load_simulator()
     for line in sys.stdin:
         try:
             write_prediction(Path(json.loads(line)))
@@ -72,7 +71,7 @@ def serve() -> None:
         say(json.dumps(reason))
 
 
-def _load_simulator() -> None:
+def prepare() -> None:
     """Load the machine code that every prediction needs, unless it would have to be compiled first."""
     from simulator.compiled import is_compiled
 
@@ -287,8 +286,3 @@ def bands_of(cells: Sequence[Mapping[str, float]]) -> dict[str, Band]:
             median = float(np.median(ordered)) if math.isfinite(ordered[-1]) else ordered[len(ordered) // 2]
             bands[name] = Band(low=low, median=median, high=high)
     return bands
-
-
-if __name__ == "__main__":
-    serve()
-    os._exit(0)  # the interpreter would take a while to take the machine code apart

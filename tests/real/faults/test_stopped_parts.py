@@ -88,7 +88,7 @@ def test_what_an_event_stops_is_no_interruption(start_lab: StartLab, tmp_path: P
     assert "SIGSTOP" not in out
 
 
-@pytest.mark.alone  # on a busy machine the load may go on before the watch does
+@pytest.mark.calm  # on a busy machine the load may go on before the watch does
 def test_a_paused_machine_is_named(start_lab: StartLab, tmp_path: Path) -> None:
     """All processes of the lab are stopped at once, as when a container or a virtual machine is paused."""
     lab = start(start_lab, tmp_path, "--redo", 0)

@@ -1,5 +1,6 @@
 """The experiments of the lab, with --quick, give the results that their files expect."""
 
+import itertools
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ RUN_S, CATALOGUE_S = 120, 1800  # at most
 
 
 @pytest.mark.timeout(3 * RUN_S + 60)
-@pytest.mark.alone
+@pytest.mark.calm
 @pytest.mark.parametrize("name", ALWAYS)
 def test_an_experiment_is_not_refuted(start_lab: StartLab, name: str) -> None:
     """A true expectation fails in one run of 20, so a refutation counts only if another seed confirms it."""
@@ -63,6 +64,12 @@ def test_the_whole_catalogue(start_lab: StartLab) -> None:
     assert sorted(path.name for path in lab.results.iterdir()) == sorted(ran)
     refuted = [name for name in ran if _summary(lab.results / name)["verdict"] == "refuted"]
     assert len(refuted) <= len(ran) / 10, refuted
+    in_order = [one.name for one in catalogue() if one.name in ran]
+    for before, name in itertools.pairwise(in_order):
+        loads = (lab.results / name / "latest").glob("cells/*/load-order.json")
+        report = lab.results / before / "latest" / "report.html"
+        first_ns = min(load.stat().st_mtime_ns for load in loads)
+        assert report.stat().st_mtime_ns <= first_ns, f"{before} is drawn beside the load of {name}"
 
 
 def test_an_unwritable_results_folder_ends_run_all_at_once(start_lab: StartLab, tmp_path: Path) -> None:
@@ -79,7 +86,7 @@ def _summary(runs: Path) -> dict[str, Any]:
 
 def test_ctrl_c_ends_run_all_with_the_table_of_finished_experiments(start_lab: StartLab) -> None:
     first, second = (one.name for one in catalogue()[:2])
-    lab = start_lab("run", "--all", "--quick")
+    lab = start_lab("run", "--all", "--quick", "--plots")
     while not list((lab.results / second).glob("*/cells/*")):
         assert lab.process.poll() is None, lab.end()
         time.sleep(0.05)
@@ -90,3 +97,4 @@ def test_ctrl_c_ends_run_all_with_the_table_of_finished_experiments(start_lab: S
     assert f"│ {second} " not in out
     (stopped,) = (run for run in (lab.results / second).iterdir() if not run.is_symlink())
     assert json.loads((stopped / "manifest.json").read_text())["status"] == "interrupted"
+    assert (lab.results / first / "latest" / "report.html").exists()

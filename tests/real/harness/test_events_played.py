@@ -150,7 +150,7 @@ def test_slow_fail_and_heal_are_put_in_force(start_lab: StartLab, tmp_path: Path
     assert 0.3 < (last["code"] == "ABORTED").mean() < 0.7  # type: ignore[operator]
 
 
-@pytest.mark.alone  # half a second after the event, everybody must have heard of it
+@pytest.mark.calm  # half a second after the event, everybody must have heard of it
 @pytest.mark.parametrize("arm", [PROXY, {"route": "direct", "policy": "round_robin", "health_check": True}])
 def test_not_serving_is_heard_by_the_proxy_and_by_clients_that_listen(
     start_lab: StartLab, tmp_path: Path, arm: dict[str, Any]

@@ -11,7 +11,7 @@ from lab_process import Lab, StartLab, experiment_file, outlived
 
 from harness.report.page import build_report
 
-pytestmark = pytest.mark.alone  # all processes must end within two seconds
+pytestmark = pytest.mark.calm  # all processes must end within two seconds
 
 LONG = {"warm_up_s": 0.2, "duration_s": 30}
 SLOW_START = {"warm_up_s": 30, "duration_s": 1}

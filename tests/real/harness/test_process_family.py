@@ -9,7 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.testbed.processes import LoadOnThisMachine, Process, ProcessFamily
+from harness.errors import LabError
+from harness.testbed.local.testbed import LocalTestbed
+from harness.testbed.processes import ForkServers, LoadOnThisMachine, Process, ProcessFamily
 
 REPLICA = ["--listen", "127.0.0.1:0", "--slots", "1", "--service-time", "constant:1", "--seed", "1"]
 
@@ -94,3 +96,39 @@ def test_the_wait_for_a_load_ends_with_the_load(family: ProcessFamily, tmp_path:
     load = ShortLoad(family, tmp_path)
     load.wait_for_load(3600.0)
     assert load.load_status() == 0
+
+
+def test_kept_fork_servers_serve_the_next_run_and_write_to_its_log(tmp_path: Path) -> None:
+    servers = ForkServers()
+    try:
+        logs = [tmp_path / "first.log", tmp_path / "second.log"]
+        families = [servers.family("services.replica", {}, log) for log in logs]
+        assert families[0] is families[1]
+        shell = families[0].spawn_program("shell", ["/bin/true"], tmp_path / "shell.log")
+        assert families[0].wait([shell], 20) == []  # so it has read what it was asked before
+        assert Path(f"/proc/{families[0]._server.pid}/fd/2").readlink() == logs[1]
+        families[0]._server.kill()
+        families[0]._server.wait()
+        another = servers.family("services.replica", {}, tmp_path / "third.log")
+        assert another.alive
+        assert another is not families[0]
+    finally:
+        servers.close()
+    assert not another.alive
+
+
+def test_a_run_that_fails_ends_the_kept_fork_servers_and_another_keeps_them(tmp_path: Path) -> None:
+    servers = ForkServers()
+    try:
+        with LocalTestbed(tmp_path / "a", load=False, kept=servers) as testbed:
+            family = testbed._servers
+        assert family.alive
+        with pytest.raises(LabError), LocalTestbed(tmp_path / "b", load=False, kept=servers) as testbed:
+            assert testbed._servers is family
+            left = family.spawn_program("left", ["/bin/sleep", "60"], tmp_path / "left.log")
+            raise LabError("a part has died")
+        assert not psutil.pid_exists(left.pid)
+        with LocalTestbed(tmp_path / "c", load=False, kept=servers) as testbed:
+            assert testbed._servers.alive
+    finally:
+        servers.close()

@@ -14,7 +14,7 @@ from harness.events.context import Endpoint
 from harness.plan.cells import plan_cells
 from harness.proxy.admin import EnvoyAdmin
 from harness.proxy.render import EnvoyFiles, write_endpoints
-from harness.run.confirm import confirm_cell
+from harness.run.confirm import confirm_cell, confirm_node
 from harness.spec.experiment import load_experiment
 from harness.testbed.local.testbed import LocalTestbed
 
@@ -27,7 +27,7 @@ def zones_in(node: EnvoyAdmin) -> set[str]:
     return {place.zone for place in node.endpoint_places().values()}
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_every_ledger_and_record_names_the_nodes(start_lab: StartLab, tmp_path: Path) -> None:
     arms = {"stay": THREE, "spread": THREE | {"proxy_use": "spread"}}
     path = experiment_file(tmp_path, arms=arms, workload={"clients": 12})
@@ -103,3 +103,28 @@ def test_a_node_with_other_endpoints_is_refused_by_its_name(tmp_path: Path) -> N
         del live.admins["envoy-2"]
         with pytest.raises(LabError, match="planned through Envoy, but 2 of 3 nodes run"):
             confirm_cell(experiment, plan, live)
+
+
+def test_a_node_that_is_added_is_confirmed_and_the_others_hear_of_it(tmp_path: Path) -> None:
+    arm = THREE | {"zones": {"a": 1, "b": 1, "c": 1}, "cross_zone": "zone_aware"}
+    events = [{"at_s": 0.3, "do": "proxy_add"}]
+    experiment = load_experiment(str(experiment_file(tmp_path, arms={"arm": arm}, events=events)))
+    plan = plan_cells(experiment)[0]
+    with LocalTestbed(tmp_path / "logs", load=False) as testbed:
+        live = testbed.start_cell(experiment, plan, tmp_path, time.monotonic_ns())
+        confirm_cell(experiment, plan, live)
+        fleet, first = testbed.fleet, live.admins["envoy-0"]
+        node = fleet.start_new_proxy()
+        while not (fleet.proxy_ready(node) and live.admins[node].live()):
+            time.sleep(0.01)
+        endpoints = {name: Endpoint(address) for name, address in live.replicas.items()}
+        confirm_node(plan, live, node, endpoints)
+        with pytest.raises(LabError, match=r"^envoy-3: .* is not as planned: endpoints: planned"):
+            confirm_node(plan, live, node, dict(list(endpoints.items())[1:]))
+        assert sorted(first.zones_of_nodes().values()) == ["a", "b", "c"]
+        with pytest.raises(LabError, match=r"^envoy-0: .* is not as planned: the nodes' zones: planned"):
+            confirm_node(plan, live, "envoy-0", endpoints)
+        for nodes, zones in ((live.admins, ["a", "a", "b", "c"]), ([node, "envoy-1"], ["a", "b"])):
+            fleet.name_nodes(nodes)
+            while sorted(first.zones_of_nodes().values()) != zones:
+                time.sleep(0.01)

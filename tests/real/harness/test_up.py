@@ -165,7 +165,7 @@ def test_every_server_accepts_clear_text_and_tls(
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_measured_run_has_no_tls(start_lab: StartLab, tmp_path: Path, temporary: Path) -> None:
     arms = {"sticky": {"route": "envoy", "policy": "sticky"}}
     lab = start_lab("run", experiment_file(tmp_path, arms=arms))

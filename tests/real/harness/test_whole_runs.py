@@ -10,7 +10,7 @@ from lab_process import Lab, StartLab, experiment_file
 
 from harness.record.record_file import SCHEMA
 
-pytestmark = pytest.mark.alone  # a generator that lags on a busy machine leaves a run without a verdict
+pytestmark = pytest.mark.calm  # a generator that lags on a busy machine leaves a run without a verdict
 
 MIX = {"AddVideo": 2, "ListVideos": 1, "GetVideos": 1, "GetVideo": 1}
 

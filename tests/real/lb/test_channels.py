@@ -80,7 +80,7 @@ def test_compression_reduces_the_bytes_on_the_wire(relay: Relay) -> None:
     assert sent_bytes(compression="gzip") > sent_bytes() * 0.8
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_keepalive_pings_are_on_the_wire(relay: Relay) -> None:
     def idle_bytes(settings: ClientSettings) -> tuple[int, list[str]]:
         sent: list[int] = []
@@ -102,17 +102,15 @@ def test_keepalive_pings_are_on_the_wire(relay: Relay) -> None:
     assert (pinged, codes) == (PING_BYTES, ["OK"])
 
 
-@pytest.mark.alone
 def test_pings_too_often_end_the_calls_of_their_connection(start_replica: StartReplica) -> None:
     # gRPC sends one ping a second at most. A Python server accepts three pings without data, not four.
-    server = start_replica("--service-time", "constant:9000")
-    settings = replace(SETTINGS, target=server.address, keepalive_ms=1000, deadline_s=20)
+    server = start_replica("--service-time", "constant:60000")
+    settings = replace(SETTINGS, target=server.address, keepalive_ms=1000, deadline_s=60)
     (row,), _ = run_clients(settings, 1, lambda clients: calls(clients[0], 1))
     assert row["code"] == "UNAVAILABLE"
-    assert 2.5e9 < row["done_ns"] - row["sent_ns"] < 8e9
+    assert 2.5e9 < row["done_ns"] - row["sent_ns"] < 40e9
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(("backoff_ms", "least", "most"), [(None, 1, 4), (100, 8, 40)])
 def test_how_often_a_connection_that_fails_is_tried_again(
     backoff_ms: float | None, least: int, most: int
@@ -135,7 +133,7 @@ def test_how_often_a_connection_that_fails_is_tried_again(
     assert least <= len(tried) <= most
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_connecting_returns_soon_where_a_policy_connects_by_itself_later(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from lb.policies import POLICIES, service_config
 from lb.settings import ClientSettings
 from load.order import CHANNELS_FILE
 
-pytestmark = pytest.mark.alone  # on a busy machine connections may not be ready when they are read
+pytestmark = pytest.mark.calm  # on a busy machine connections may not be ready when they are read
 
 SCRIPT = """
 import asyncio, json, sys

@@ -21,7 +21,7 @@ from harness.testbed.local.testbed import LocalTestbed
 from lb.plan import NS_PER_S, Phase, open_loop
 from load.order import LoadOrder
 
-pytestmark = pytest.mark.alone  # it measures milliseconds
+pytestmark = pytest.mark.calm  # each call must have its row in time
 
 WORK = {
     **{"clients": 6, "rate_per_s": 240, "warm_up_s": 0.3, "duration_s": 5.0, "deadline_ms": 600},

@@ -91,7 +91,7 @@ def test_clients_that_share_connections_are_in_one_process(
     assert {row["client"] for row in run.rows()} == {0, 1, 2, 3, 4}
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_locusts_page_shows_all_and_sigterm_ends_all_early_with_every_finished_row(
     start_cell: StartCell, start_load: StartLoad
 ) -> None:
@@ -214,7 +214,7 @@ def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tm
     assert lost["rows"] > 10
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
     start_lab: StartLab, tmp_path: Path
 ) -> None:
@@ -245,7 +245,7 @@ def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
     assert answers.max() - answers.min() <= 1
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_worker_that_gets_sigterm_sends_its_finished_rows(
     start_cell: StartCell, start_load: StartLoad
 ) -> None:

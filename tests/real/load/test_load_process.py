@@ -127,7 +127,7 @@ def test_ring_hash_takes_the_sessions_key_in_the_load_process(start_cell: StartC
     assert (len(homes), len({replica for _, replica in homes})) == (20, 3)
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCell, start_load: Any) -> None:
     live = start_cell(
         *("direct", "round_robin"),
@@ -149,7 +149,7 @@ def test_an_open_loop_keeps_its_plan_while_replicas_are_slow(start_cell: StartCe
     assert not (run.folder / "messages.csv").exists()  # because there are no streams
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_closed_loop_waits_for_answers(start_cell: StartCell, start_load: Any) -> None:
     live = start_cell(
         *("direct", "round_robin"),
@@ -176,7 +176,7 @@ def test_a_closed_loop_waits_for_answers(start_cell: StartCell, start_load: Any)
         assert status["measure_start_ns"] < last_ns < status["measure_end_ns"]
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_sigterm_ends_early_with_every_finished_call_on_disk(start_cell: StartCell, start_load: Any) -> None:
     live = start_cell("direct", "round_robin")
     run = start_load(live.target, duration_s=30)
@@ -235,7 +235,7 @@ def test_an_error_in_the_engine_ends_the_load_at_once(load: Load, start_load: An
     assert "never retrieved" not in run.stderr
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 def test_the_status_file_says_at_once_that_measuring_begins(start_cell: StartCell, start_load: Any) -> None:
     # Batches are five seconds apart here, so an earlier status was not written with a batch.
     slow = "import load.row_batches as it; it.BATCH_INTERVAL_S = 5"

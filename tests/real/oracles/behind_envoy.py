@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 import grpc
 import uvloop
-from envoy_process import EnvoyProcess, endpoints_of, start_envoy_process
+from envoy_process import EnvoyProcess, endpoints_of, nodes_of, start_envoy_process
 from replica_process import Server
 
 from harness.events.context import Endpoint
 from harness.fields import PROXY
-from harness.proxy.admin import confirm_envoy
+from harness.proxy.admin import confirm_envoy, confirm_zone_aware
 from harness.proxy.render import write_endpoints
 from harness.record.access_log import scan_access_log
 from harness.spec.arm import Arm
-from harness.spec.zones import replicas_of_node
+from harness.spec.zones import is_zone_aware, replicas_of_node
 from services import video_service_pb2 as pb
 from services.video_service_pb2_grpc import VideoServiceStub
 
@@ -99,6 +99,8 @@ def start_balanced(folder: Path, arm: Arm, servers: dict[str, Server], node: str
     try:
         envoy.await_true(lambda: list(envoy.admin.endpoint_health().values()) == [True] * len(known))
         confirm_envoy(envoy.admin, envoy.files.config, addresses, arm, node)
+        if is_zone_aware(arm):
+            confirm_zone_aware(envoy.admin, arm, node, nodes_of(arm))
         return Balanced(envoy, envoy.admin.listener_address(), servers, arm)
     except BaseException:
         envoy.stop()

@@ -15,7 +15,7 @@ SLOW = ("--service-time", "constant:1000")
 SLOW_START_S = 2.0
 
 
-@pytest.mark.alone
+@pytest.mark.calm
 @pytest.mark.parametrize("policy", ["round_robin", "least_request"])
 def test_slow_start_raises_the_share_of_a_new_replica_slowly(
     policy: str, balanced: StartBalanced, start_replica: StartReplica

@@ -9,51 +9,58 @@ from typing import Any
 import pytest
 import uvloop
 from behind_envoy import Answer, Balanced, calls, connection, on_one_connection, sessions, start_balanced
-from envoy_process import arm_of
+from envoy_process import arm_of, nodes_of
 from replica_process import StartReplica
 
 from harness.fields import proxy_names
+from harness.proxy.render import write_nodes
 from services import video_service_pb2 as pb
 
 REPLICAS = ("replica-0", "replica-1", "replica-2")
-StartNodes = Callable[..., list[str]]
+StartNodes = Callable[..., list[Balanced]]
 
 
 @pytest.fixture
 def nodes(tmp_path: Path, start_replica: StartReplica) -> Iterator[StartNodes]:
-    """Starts three replicas and nodes with one policy over them, and returns the nodes' addresses."""
-    started: list[Balanced] = []
+    """Starts three replicas and nodes with one policy over them, all or the first ones; returns the nodes."""
+    servers = {name: start_replica("--slots", "1000") for name in REPLICAS}
+    running: list[Balanced] = []
 
     def start(
-        count: int, policy: str, options: Mapping[str, object] | None = None, **settings: object
-    ) -> list[str]:
-        servers = {name: start_replica("--slots", "1000") for name in REPLICAS}
+        count: int,
+        policy: str,
+        options: Mapping[str, object] | None = None,
+        started: int | None = None,
+        **settings: object,
+    ) -> list[Balanced]:
         arm = arm_of("envoy", policy, options, proxies=count, **settings)
-        for node in proxy_names(count):
-            folder = tmp_path / node
+        new = []
+        for node in proxy_names(count)[:started]:
+            folder = tmp_path / f"{policy}-{node}"
             folder.mkdir()
-            started.append(start_balanced(folder, arm, servers, node))
-        return [one.address for one in started]
+            new.append(start_balanced(folder, arm, servers, node))
+            running.append(new[-1])
+        return new
 
     yield start
-    for one in started:
+    for one in running:
         one.envoy.stop()
 
 
-def over_nodes(addresses: Sequence[str], rounds: int) -> list[Answer]:
+def over_nodes(nodes: Sequence[Balanced], rounds: int) -> list[Answer]:
     """Make `rounds` calls over each node, one call at a time, alternating between the nodes."""
 
     async def make_calls() -> list[Answer]:
         async with AsyncExitStack() as stack:
-            stubs = [await stack.enter_async_context(connection(address)) for address in addresses]
+            stubs = [await stack.enter_async_context(connection(one.address)) for one in nodes]
             return [answer for _ in range(rounds) for stub in stubs for answer in await calls(stub, [()])]
 
     return uvloop.run(make_calls())
 
 
 def test_round_robin_is_even_for_each_node(nodes: StartNodes) -> None:
-    addresses = nodes(3, "round_robin")
-    answers = over_nodes(addresses, 20)
+    started = nodes(3, "round_robin")
+    answers = over_nodes(started, 20)
     for place in range(3):
         replicas = [answer.replica for answer in answers[place::3]]
         # Exact: any three successive calls over one node go to three replicas.
@@ -65,8 +72,8 @@ def test_round_robin_is_even_for_each_node(nodes: StartNodes) -> None:
 
 @pytest.mark.parametrize("cross_zone", [True, False])
 def test_without_cross_zone_a_node_sends_to_its_own_zone_alone(nodes: StartNodes, cross_zone: bool) -> None:
-    addresses = nodes(2, "round_robin", zones={"a": 1, "b": 2}, cross_zone=cross_zone)
-    answers = over_nodes(addresses, 30)
+    started = nodes(2, "round_robin", zones={"a": 1, "b": 2}, cross_zone=cross_zone)
+    answers = over_nodes(started, 30)
     of_a, of_b = (Counter(answer.replica for answer in answers[place::2]) for place in range(2))
     if cross_zone:  # exact: each node takes turns of all three
         assert of_a == of_b == dict.fromkeys(REPLICAS, 10)
@@ -77,9 +84,9 @@ def test_without_cross_zone_a_node_sends_to_its_own_zone_alone(nodes: StartNodes
 
 def test_a_sticky_cookie_of_one_node_is_honoured_by_another(nodes: StartNodes) -> None:
     first, second = nodes(2, "sticky")
-    given = on_one_connection(first, sessions(12))
+    given = on_one_connection(first.address, sessions(12))
     cookies = [str(answer.header("set-cookie")).partition(";")[0] for answer in given]
-    again = on_one_connection(second, [(("cookie", cookie),) for cookie in cookies])
+    again = on_one_connection(second.address, [(("cookie", cookie),) for cookie in cookies])
     # Exact: the cookie names the replica's address, and all nodes have the same replicas.
     assert [answer.replica for answer in again] == [answer.replica for answer in given]
     assert {answer.replica for answer in again} == set(REPLICAS)
@@ -93,7 +100,7 @@ def test_least_request_of_one_node_does_not_see_the_requests_of_another(nodes: S
 
     async def make_calls() -> tuple[str, list[Counter[str]]]:
         async with AsyncExitStack() as stack:
-            stubs = [await stack.enter_async_context(connection(address)) for address in (first, second)]
+            stubs = [await stack.enter_async_context(connection(one.address)) for one in (first, second)]
             stream: Any = stubs[0].GetVideo()
             stack.callback(stream.cancel)
             await stream.write(pb.GetVideoRequest(id="sample-1"))
@@ -106,3 +113,34 @@ def test_least_request_of_one_node_does_not_see_the_requests_of_another(nodes: S
     assert of_first[busy] == 0  # exact: for this node the other two are idle
     # For the second node all three are idle, and it draws one: 300 calls, four standard deviations are 57.
     assert of_second[busy] == pytest.approx(300, abs=57)
+
+
+# Options of the policies that Envoy's zone-aware routing is part of: one for each template.
+ZONE_AWARE: dict[str, dict[str, Any]] = {
+    **{"round_robin": {}, "least_request": {}, "random": {}, "sticky": {"first_pick": "random"}},
+}
+
+
+def test_zone_aware_routing_sends_to_other_zones_what_is_too_much_for_its_own(nodes: StartNodes) -> None:
+    """Three zones with a replica each. Of four nodes, zone a has two and the others have one each.
+
+    Envoy's documentation, "Zone aware routing", with the shares of its load_balancer_impl.cc.
+    """
+    zones = {"zones": {"a": 1, "b": 1, "c": 1}, "cross_zone": "zone_aware"}
+    for policy, options in ZONE_AWARE.items():
+        first, second = nodes(4, policy, options, started=2, **zones)
+        of_a = Counter(one.replica for one in on_one_connection(first.address, sessions(300)))
+        # Zone a has half of the nodes and a third of the replicas, so it keeps 2/3. The other zones have the
+        # same room, 1/3 - 1/4 each. Four standard deviations of 300 draws are 33 and 26.
+        assert of_a["replica-0"] == pytest.approx(200, abs=33), policy
+        assert of_a["replica-1"] == pytest.approx(50, abs=26), policy
+        assert of_a["replica-2"] == pytest.approx(50, abs=26), policy
+        # Exact: zone b has a quarter of the nodes and a third of the replicas.
+        of_b = Counter(one.replica for one in on_one_connection(second.address, sessions(60)))
+        assert of_b == {"replica-1": 60}, policy
+    # The fourth node goes away, and the first one is told. Exact: each zone then has a third of both.
+    left = dict(list(nodes_of(first.arm).items())[:3])
+    write_nodes(first.envoy.files, left, first.arm)
+    first.envoy.await_true(lambda: len(first.envoy.admin.zones_of_nodes()) == 3)
+    answers = on_one_connection(first.address, sessions(60))
+    assert Counter(answer.replica for answer in answers) == {"replica-0": 60}

@@ -28,12 +28,14 @@ def cell_of(folder: Path, route: str = "envoy", zones: dict[str, str] = ZONES) -
 
 def test_requests_that_crossed_zones_are_counted(tmp_path: Path) -> None:
     facts = collect_facts(cell_of(tmp_path))
+    assert facts.zone_requests == {("a", "a"): 2, ("a", "b"): 1, ("b", "a"): 1, ("b", "b"): 2}
     assert facts.crossed_zones == 2
     assert METRICS["zones.crossed_share"].compute(facts) == pytest.approx(1 / 3)
 
 
 def test_without_zones_the_share_has_no_value(tmp_path: Path) -> None:
-    assert collect_facts(cell_of(tmp_path, zones={})).crossed_zones is None
+    facts = collect_facts(cell_of(tmp_path, zones={}))
+    assert facts.zone_requests is facts.crossed_zones is None
 
 
 @pytest.mark.parametrize("cross_zone", [True, False])

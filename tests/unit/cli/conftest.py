@@ -14,7 +14,7 @@ LabHere = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def _nothing_is_simulated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Leave out what `check` simulates, which takes a second: tests/simulator has its tests."""
-    monkeypatch.setattr("harness.cli.check.outlook", lambda _: ())
+    monkeypatch.setattr("harness.cli.outlook.outlook", lambda _: ())
     # A process of its own simulates only if the simulator is compiled, and it looks for that here.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "no cache"))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli.check import plan_text
-from harness.spec.experiment import load_experiment
+from harness.spec.experiment import Experiment, load_experiment
+from tests.unit.cli.conftest import LabHere
 from tests.unit.synthetic import stories
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -155,3 +156,19 @@ def test_a_file_gets_plain_lines_whatever_their_length(environment: dict[str, st
     assert (done.returncode, done.stderr) == (0, "")
     assert f"\nwarning      {SENTENCE} Then each queue grows for as long as the load lasts.\n" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_the_plan_is_printed_before_anything_is_simulated(
+    lab_here: LabHere, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    printed: list[str] = []
+
+    def outlook(_: Experiment) -> list[tuple[str, str, str]]:
+        printed.append(capfd.readouterr().out)
+        return [("outlook", "all will be well", "")]
+
+    monkeypatch.setattr("harness.cli.outlook.outlook", outlook)
+    _, after, _ = lab_here("check", "sticky")
+    assert printed[0].startswith("sticky ")
+    assert printed[0].rstrip().endswith(" latency_ms.p99 at least 3 times that of round_robin")
+    assert after == "outlook      all will be well\n"

@@ -53,7 +53,7 @@ def test_documented_commands_name_existing_experiments_and_options(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "harness.cli.check.outlook", lambda _: ()
+        "harness.cli.outlook.outlook", lambda _: ()
     )  # a second each, and nothing of it is asked
     arguments = shlex.split(command, comments=True)[2:]
     if arguments[0] not in COMMAND_NAMES:

@@ -40,18 +40,19 @@ def example_timeline(kind: EventKind, at_s: float = 2.0) -> list[dict[str, Any]]
 
 def nodes_for(events: list[dict[str, Any]]) -> dict[str, Any]:
     """The part of an arm with a proxy that has the nodes of which the events speak."""
-    return {"proxies": 2} if any("node" in one for one in events) else {}
+    several = any("node" in one or EVENT_KINDS[one["do"]].new_nodes for one in events)
+    return {"proxies": 2} if several else {}
 
 
-def experiment(folder: Path, events: list[dict[str, Any]], route: str = "envoy") -> Experiment:
-    """One arm with these events."""
+def experiment(folder: Path, events: list[dict[str, Any]], route: str = "envoy", **of_arm: Any) -> Experiment:
+    """One arm with these events, and these keys besides its route and policy."""
     tree = {
         "title": "t",
         "question": "q",
         "lesson": "l",
         "replicas": {"count": 3, "slots": 2, "service_time_ms": {"distribution": "constant", "mean": 5.0}},
         "workload": {"clients": 2, "rate_per_s": 100.0, "calls": {"AddVideo": 1.0}, "duration_s": DURATION_S},
-        "arms": {"arm": ROUTES[route] | nodes_for(events)},
+        "arms": {"arm": ROUTES[route] | nodes_for(events) | of_arm},
         "events": events,
     }
     path = folder / "x.yaml"

@@ -12,7 +12,7 @@ from typing import Any
 from harness.events.context import Endpoint, EventContext, Steps
 from harness.events.keys import PlannedEvent
 from harness.events.kind import EventKind
-from harness.events.schedule import Event, starts_new
+from harness.events.schedule import Event, starts_new, starts_nodes
 from harness.fields import is_proxy, proxy_names
 
 NODES = proxy_names(2)
@@ -135,8 +135,14 @@ class ModelFleet:
         self.state.nodes[node] = "running"
         self.did("start_proxy", node)
 
+    def start_new_proxy(self) -> str:
+        node = f"envoy-{len(self.state.nodes)}"
+        self.state.nodes[node] = "running"
+        self.did("start_proxy", node)
+        return node
+
     def name_nodes(self, nodes: Collection[str]) -> bool:
-        self.state.named = [node for node in NODES if node in nodes]
+        self.state.named = [node for node in self.state.nodes if node in nodes]
         self.did("name_nodes")
         return True
 
@@ -186,6 +192,7 @@ class ModelContext(EventContext):
     def __init__(self, fleet: ModelFleet) -> None:
         self.lines: list[tuple[str, dict[str, object]]] = []
         self.waited: list[float] = []
+        self.confirmed: list[str] = []
         super().__init__({})
         self._fleet = fleet
         self.addresses = {name: f"host:{name}" for name in [*fleet.state.replicas, "replica-2", "replica-3"]}
@@ -229,6 +236,9 @@ class ModelContext(EventContext):
         self._fleet.state.replicas[name].serving = serving
         self._fleet.did("serve", name)
         return Answered()
+
+    def confirm_node(self, node: str) -> None:
+        self.confirmed.append(node)
 
     def settings_at_start(self, name: str) -> Mapping[str, Any]:
         return AT_START
@@ -303,10 +313,16 @@ def carry_out(kind: EventKind, before: State, *, containers: bool = True, **keys
 
 
 def _targets(kind: EventKind, event: Event, fleet: ModelFleet) -> list[str]:
-    if kind.of_one_node:
-        return [] if event.node is None else [event.node]
     if kind.aim == "proxy":
-        return list(NODES)
+        return _nodes(kind, event, fleet)
     if new := starts_new(event):
         return [fleet.start_new() for _ in range(new)]
     return list(fleet.state.replicas) if event.target == "all" else [str(event.target)]
+
+
+def _nodes(kind: EventKind, event: Event, fleet: ModelFleet) -> list[str]:
+    if new := starts_nodes(event):
+        return [fleet.start_new_proxy() for _ in range(new)]
+    if event.node is not None and kind.takes_node:
+        return [event.node]
+    return [] if "node" in kind.required else list(NODES)

@@ -1,20 +1,28 @@
 """The action of each event kind does what its entry says, on a model of a cell."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 
+from harness.errors import LabError
+from harness.events import nodes
 from harness.events.context import Endpoint
 from harness.events.keys import OWN_KEYS
 from harness.events.kind import ANY_STATE, EventKind
 from harness.events.registry import EVENT_KINDS
 from harness.events.schedule import Event, delays_kept_by, planned_events
 from harness.fields import is_proxy
-from tests.unit.events.model_cell import ImpossibleError, Outcome, State, carry_out, healthy_cell
+from tests.unit.events.model_cell import (
+    ImpossibleError,
+    ModelContext,
+    Outcome,
+    State,
+    carry_out,
+    healthy_cell,
+)
 
 KINDS = list(EVENT_KINDS.values())
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -29,6 +37,14 @@ OTHER: dict[str, Any] = {
 def changes(outcome: Outcome) -> bool:
     """Whether the event changed anything, if only for a time."""
     return any(state != outcome.history[0] for state in outcome.history)
+
+
+def does_something(kind: EventKind, state: State, **keys: str) -> bool:
+    """Whether the event is possible in that state, and changes anything."""
+    try:
+        return changes(carry_out(kind, state, **keys))
+    except ImpossibleError:
+        return False
 
 
 @cache
@@ -75,7 +91,7 @@ def in_state(wanted: str) -> State:
 @each_kind
 def test_the_states_before_are_those_in_which_it_is_possible(kind: EventKind) -> None:
     if kind.aim != "replicas":
-        assert kind.before == ANY_STATE or kind.of_one_node
+        assert kind.before == ANY_STATE or kind.takes_node
         return
     possible = []
     for state in ANY_STATE:
@@ -88,14 +104,13 @@ def test_the_states_before_are_those_in_which_it_is_possible(kind: EventKind) ->
 
 
 @each_kind
-def test_a_node_must_run_to_be_killed_and_not_run_to_be_started(kind: EventKind) -> None:
-    if not kind.of_one_node:
+def test_a_node_must_run_to_be_ended_and_not_run_to_be_started(kind: EventKind) -> None:
+    if not kind.takes_node:
         return
     for process in ("running", "ended"):
         state = healthy_cell()
         state.nodes["envoy-1"] = process
-        with nullcontext() if process in kind.before else pytest.raises(ImpossibleError):
-            carry_out(kind, state)
+        assert does_something(kind, state, node="envoy-1") == (process in kind.before)
 
 
 @each_kind
@@ -107,7 +122,7 @@ def test_the_state_after_is_the_one_that_its_targets_are_in(kind: EventKind) -> 
         except ImpossibleError:
             continue
         for name in outcome.targets:
-            known = name in state.replicas or kind.of_one_node
+            known = name in state.replicas or kind.takes_node
             if known and len({before.state_of(name) for before in outcome.history}) > 1:
                 changed.add(outcome.fleet.state.state_of(name))
     assert changed == ({kind.after} if kind.after else set())
@@ -226,7 +241,7 @@ def effect_of(kind: EventKind, state: State, **keys: object) -> object:
     event = Event.model_validate({"at_s": 1.0, "do": kind.name, **kind.example, **keys})
     planned = planned_events([event])
     kept = [delays_kept_by(part, planned) for part in ("replica", "proxy")]
-    return outcome.fleet.state, outcome.context.waited, kept
+    return outcome.fleet.state, outcome.fleet.done, outcome.context.waited, kept
 
 
 def possible_situation(kind: EventKind) -> State:
@@ -291,7 +306,33 @@ def test_the_name_server_names_the_nodes_that_run() -> None:
     assert outcome.fleet.state == healthy_cell()
     assert [part for part, _ in outcome.fleet.done] == ["start_proxy", "name_nodes"]
     seen = [details["seen"] for event, details in outcome.context.lines if event == "took_effect"]
-    assert seen == ["process ready", "name server: named"]
+    assert seen == ["process ready", "Envoy: as planned", "name server: named"]
+    assert outcome.context.confirmed == ["envoy-1"]
+
+
+def test_new_nodes_are_confirmed_and_then_named() -> None:
+    outcome = carry_out(EVENT_KINDS["proxy_add"], healthy_cell(), count=2)
+    assert outcome.targets == outcome.context.confirmed == ["envoy-2", "envoy-3"]
+    assert outcome.fleet.state.named == ["envoy-0", "envoy-1", "envoy-2", "envoy-3"]
+    done = [part for part, _ in outcome.fleet.done]
+    assert done == ["start_proxy", "start_proxy", "name_nodes", "name_nodes"]
+
+
+@pytest.mark.parametrize("name", ["proxy_restart", "proxy_drain"])
+def test_one_node_alone_can_be_restarted(name: str) -> None:
+    outcome = carry_out(EVENT_KINDS[name], healthy_cell(), node="envoy-1")
+    restarted = [part for what, part in outcome.fleet.done if what in ("stop_proxy", "start_proxy")]
+    assert restarted == ["envoy-1", "envoy-1"]
+
+
+def test_a_node_that_is_not_as_planned_ends_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    def differ(_context: ModelContext, node: str) -> None:
+        raise LabError(f"{node} is not as planned")
+
+    monkeypatch.setattr(ModelContext, "confirm_node", differ)
+    monkeypatch.setattr(nodes, "CONFIRMED_WITHIN_S", 0.0)
+    with pytest.raises(LabError, match="envoy-2 is not as planned"):
+        carry_out(EVENT_KINDS["proxy_add"], healthy_cell())
 
 
 def test_a_replica_that_comes_back_has_the_weight_that_it_had() -> None:

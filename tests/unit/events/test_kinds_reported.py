@@ -19,7 +19,7 @@ from harness.report.event_marks import mark_events
 from harness.report.event_tables import event_tables, lasts_until_s
 from harness.report.plots import PLOTS
 from harness.report.plotting import PlotData
-from tests.unit.events.kind_experiments import example_timeline
+from tests.unit.events.kind_experiments import example_timeline, nodes_for
 from tests.unit.synthetic import stories
 from tests.unit.synthetic.handwritten_cell import MS, asked, row, took_effect, write_cell
 from tests.unit.synthetic.synthetic_run import synthesise_run
@@ -139,8 +139,7 @@ def test_its_steps_are_drawn(kind: EventKind, tmp_path: Path) -> None:
     drawn = {"drain": [0.3], "stop": [0.5], "start": [0.7], None: []}[kind.drawn_step]
     assert lines == [0.1, *drawn]
     name = kind.name.replace("_", " ")
-    labels = [name if kind.aim == "proxy" else f"{name} 2 replicas"]
-    labels = [f"{name} {ZERO} {ONE}"] if kind.of_one_node else labels
+    labels = [f"{name} 2 {'nodes' if kind.aim == 'proxy' else 'replicas'}"]
     labels += [ONE if kind.in_turns else f"{kind.drawn_step} {ONE}"] if kind.drawn_step else []
     assert [text.get_text() for text in axes.texts] == labels
 
@@ -159,7 +158,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         route = "direct" if kind.aim != "proxy" and place % 2 else "envoy"
         timeline = [{**one, "at_s": one["at_s"] / 4} for one in example_timeline(kind)]
         events = str(timeline).replace("'", "")
-        nodes = ", proxies: 2" if kind.of_one_node else ""
+        nodes = ", proxies: 2" if nodes_for(timeline) else ""
         arms[kind.name] = f"route: {route}, policy: round_robin{nodes}, events: {events}"
     folder = tmp_path_factory.mktemp("kinds")
     return kinds, read_run(synthesise_run(folder, stories.experiment(arms), requests=100, name="kinds"))

@@ -36,4 +36,6 @@ def test_while_measuring_the_count_is_written_now_and_then(
         files.append(ONE_ROW)
         files.write_status(progress)
     assert LoadStatus.read(tmp_path).answered == seen
+    files.write_status(progress, at_end=True)
+    assert LoadStatus.read(tmp_path).answered == 3
     files.close()

@@ -22,7 +22,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture(scope="module")
 def drawn(told):
-    return draw_narrow(told["golden"].experiment, told["golden"].facts, "share_per_replica")
+    return draw_narrow(told["golden"], "share_per_replica")
 
 
 def texts(svg):
@@ -100,7 +100,7 @@ def test_what_a_text_says_is_escaped():
 def test_a_narrow_plot_fits_its_width(told, name):
     story = next(
         story
-        for story in ("golden", "killed", "swept", "cached", "twelve")
+        for story in ("golden", "killed", "swept", "cached", "twelve", "rolled")
         if PLOTS[name].applies(told[story])
     )
     with mpl.rc_context(RC):
@@ -114,8 +114,7 @@ def test_a_narrow_plot_fits_its_width(told, name):
 
 
 def test_many_arms_below_each_other_are_too_high(told):
-    data = told["stormy"]
-    assert draw_narrow(data.experiment, data.facts, "session_ribbon") is None
+    assert draw_narrow(told["stormy"], "session_ribbon") is None
     assert MAX_NARROW_IN > 10
 
 
@@ -127,7 +126,7 @@ def test_what_experiments_expect_has_a_plot_that_shows_it():
     expected = {one.metric for experiment in catalogue() for one in experiment.expect}
     without = [name for name in PLOTS if name != "sweep"]  # that shows whatever is swept
     not_drawn = {metric for metric in expected if main_plot([metric], without) is None}
-    assert not_drawn == {"bytes.per_request", "cpu.proxy_us_per_request", "zones.crossed_share"}
+    assert not_drawn == {"bytes.per_request", "cpu.proxy_us_per_request"}
 
 
 def test_the_first_metric_that_a_plot_shows_decides():

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from harness.metrics.registry import METRICS
 from harness.report.plots import PLOTS, draw_plots
 from harness.report.plots_share import RANK_BAR
 from harness.report.plotting import RC, PlotData, arm_title, lay_out, replica_bar, replica_line
@@ -191,5 +192,34 @@ def test_nothing_answered_draws_nothing_and_removes_what_was_drawn(golden, tmp_p
     folder = tmp_path / "plots"
     folder.mkdir()
     (folder / "of_an_earlier_lab.svg").write_text("<svg/>")
-    assert draw_plots(golden.experiment, {"sticky": []}, folder) == {}
+    assert draw_plots(PlotData.of(golden.experiment, {"sticky": []}), folder) == ({}, None)
     assert list(folder.iterdir()) == []
+
+
+def test_requests_that_stayed_in_their_zone_come_first(told):
+    axes = PLOTS["zones"].draw(told["rolled"]).axes[0]
+    bars = {container.get_label(): container for container in axes.containers}
+    assert list(bars) == ["a to a", "b to b", "a to b", "b to a"]
+    for row, arm in enumerate(told["rolled"].arms):
+        (cell,) = told["rolled"].facts[arm]
+        requests = cell.zone_requests
+        widths = {label: bars[label][row].get_width() for label in bars}
+        assert widths["a to b"] == pytest.approx(100 * requests["a", "b"] / sum(requests.values()))
+        assert sum(widths.values()) == pytest.approx(100)
+        crossed = 100 * METRICS["zones.crossed_share"].compute(cell)
+        assert bars["a to b"][row].get_x() == pytest.approx(100 - crossed)
+    assert [bars[label][0].get_hatch() for label in bars] == ["", "", "///", "///"]
+
+
+def test_each_node_has_its_share_of_every_window(told):
+    data = told["rolled"]
+    for axes, arm in zip(PLOTS["nodes_over_time"].draw(data).axes, data.arms, strict=True):
+        (cell,) = data.facts[arm]
+        assert cell.node_series.nodes == ["envoy-0", "envoy-1"]
+        requests = cell.node_series.requests
+        assert requests.sum(axis=1) == pytest.approx(cell.replica_series.requests.sum(axis=1))
+        first, both = (patch.get_data() for patch in axes.patches)
+        full = requests.sum(axis=1) > 0
+        share = 100 * requests[full, 0] / requests[full].sum(axis=1)
+        assert first.values[full] == pytest.approx(share)
+        assert both.values[full] == pytest.approx(100)

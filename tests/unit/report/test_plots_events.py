@@ -93,7 +93,7 @@ def test_the_fair_share_goes_by_the_replicas_that_are_there(told):
     assert list(fair["grows"]) == [25, 20, 20]
     assert list(fair["sticky"]) == pytest.approx([25, 100 / 3, 25, 25])
     assert list(fair["calm"]) == [25, 25]
-    (rolled,) = first(told, "rolled", "sticky").events
+    rolled, _ = first(told, "rolled", "sticky").events
     assert rolled.present == 4
 
 
@@ -102,9 +102,9 @@ def test_the_turns_of_a_roll_are_told(told):
     texts = "\n".join(text.get_text() for text in axes.texts)
     for words in ("roll 4 replicas", "replica-0", "replica-1", "replica-2", "replica-3"):
         assert words in texts
-    (roll,) = first(told, "rolled", "sticky").events
+    roll, restart = first(told, "rolled", "sticky").events
     drained = {at_s for at_s, do, _ in roll.steps if do == "drain"}
-    assert set(dashed_at(axes)) == {roll.at_s, *drained}
+    assert set(dashed_at(axes)) == {roll.at_s, *drained, restart.at_s}
 
 
 def test_many_arms_have_numbers_and_a_legend_of_them(told):
@@ -219,7 +219,7 @@ def test_how_long_events_last(told):
 
 
 def test_what_is_not_undone_lasts_to_the_end(told):
-    (roll,) = first(told, "rolled", "sticky").events
+    roll, _ = first(told, "rolled", "sticky").events
     assert lasts_until_s(roll, [roll], 1.0) == pytest.approx(roll.at_s + roll.took_effect_ns / 1e9)
     kill, _ = first(told, "killed", "sticky").events
     assert lasts_until_s(kill, [kill], 1.0) == 1.0

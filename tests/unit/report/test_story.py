@@ -142,6 +142,24 @@ def test_verdicts_are_counted_in_words():
 
 
 def test_the_set_up_names_zones() -> None:
-    (told,) = [text for text in setup_in_words(load_experiment("zones_off"), ours=True) if "zones" in text]
-    assert told.endswith("There are arms in which a node sends to its own zone only.")
+    told = [text for text in setup_in_words(load_experiment("zones_off"), ours=True) if "zone" in text]
+    assert told[:2] == [
+        "In arms on, off and zone_aware, zone a has envoy-0 and replica-0; "
+        "zone b has envoy-1 and replica-1 to replica-3.",
+        "In arm even, zone a has envoy-0, replica-0 and replica-1; "
+        "zone b has envoy-1, replica-2 and replica-3.",
+    ]
+    assert told[2:] == [
+        "There are arms in which a node sends to its own zone only.",
+        "There are arms in which Envoy routes zone-aware: as much as is fair stays in the node's zone.",
+    ]
     assert not any("zone" in text for text in setup_in_words(load_experiment("many_balancers"), ours=True))
+
+
+def test_the_drawing_says_which_node_and_which_replica_is_in_which_zone() -> None:
+    svg = str(draw_setup(load_experiment("zones_off")).svg)
+    for words in ("envoy-0: zone a", "envoy-1: zone b", "zone a", "zone b or a", "zone b"):
+        assert f">{words}</text>" in svg
+    assert ">1 or 3 or 8 nodes</text>" in str(draw_setup(load_experiment("many_balancers")).svg)
+    assert "zone" not in str(draw_setup(load_experiment("many_balancers")).svg)
+    assert "node" not in str(draw_setup(load_experiment("sticky")).svg)

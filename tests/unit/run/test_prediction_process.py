@@ -59,9 +59,9 @@ def test_a_run_that_is_not_to_be_predicted_has_no_prediction(tmp_path: Path) -> 
 
 def test_one_process_predicts_one_run_after_the_other(tmp_path: Path, process: PredictionProcess) -> None:
     """One of them fails, which is a reason in its record and no more."""
-    process.ask(tmp_path)
+    process.predict(tmp_path)
     pid = process._process.pid
-    assert str(process.answer(60.0)).startswith("the prediction failed: UserError: ")
+    assert str(process.answer(60.0)).startswith("UserError: ")
     for bad in (True, False):
         writer = writer_of(tmp_path, "local")
         if bad:
@@ -81,7 +81,7 @@ def test_one_process_predicts_one_run_after_the_other(tmp_path: Path, process: P
 def test_after_its_answer_the_process_waits_and_computes_nothing(
     tmp_path: Path, process: PredictionProcess
 ) -> None:
-    process.ask(writer_of(tmp_path, "local").path)
+    process.predict(writer_of(tmp_path, "local").path)
     process.answer(60.0)
     found = psutil.Process(process._process.pid)
     while found.status() != psutil.STATUS_SLEEPING:
@@ -100,7 +100,7 @@ def test_a_prediction_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: 
         predictor.finish()
         assert process._process.poll() is not None
     found = read_prediction(writer.path)
-    assert found is not None and found.skipped == "the prediction took more than 0 s"
+    assert found is not None and found.skipped == "the prediction failed: it took more than 0 s"
 
 
 def test_a_process_that_has_died_is_a_reason_and_another_takes_its_place(tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def test_a_process_that_has_died_is_a_reason_and_another_takes_its_place(tmp_pat
             if kill_first:
                 process._process.kill()
                 process._process.wait()
-            process.ask(tmp_path)
+            process.predict(tmp_path)
             first = process._process
             first.kill()
-            assert process.answer(60.0) == "the prediction failed: status -9"
+            assert process.answer(60.0) == "status -9"
             assert first.poll() is not None
     assert process._process.poll() is not None
 
@@ -135,7 +135,7 @@ def test_the_process_has_no_descriptor_of_the_run(tmp_path: Path) -> None:
         os.set_inheritable(file.fileno(), True)
         with prediction_process(wanted=True) as process:
             assert process is not None
-            process.ask(tmp_path)
+            process.predict(tmp_path)
             process.answer(60.0)  # while it imports, it opens and closes files
             folder = Path("/proc", str(process._process.pid), "fd")
             targets = {str(entry.readlink()) for entry in folder.iterdir()}
@@ -166,7 +166,7 @@ def test_a_run_without_machine_code_has_it_made_afterwards(
     monkeypatch.setattr(sys, "executable", str(program))
     for at_a_terminal, skipped in (
         (True, None),
-        (True, "the prediction took more than 10 s"),
+        (True, "the prediction failed: it took more than 10 s"),
         (False, NOT_COMPILED),
     ):
         monkeypatch.setattr(sys.stderr, "isatty", lambda answer=at_a_terminal: answer)

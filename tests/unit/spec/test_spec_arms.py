@@ -119,7 +119,19 @@ GROUPS = {"blue": {"replicas": 2, "weight": 1}, "green": {"replicas": 2, "weight
             {"policy": "target_groups", "options": {"groups": GROUPS}, "cross_zone": "spill_over"},
             "arms.a.cross_zone: a zone may have no replica of a target group; expected true",
         ),
-        ({"cross_zone": "spillover"}, "expected true or false or 'spill_over'; did you mean 'spill_over'?"),
+        ({"cross_zone": "spillover"}, "'spill_over' or 'zone_aware'; did you mean 'spill_over'?"),
+        (
+            {"policy": "target_groups", "options": {"groups": GROUPS}, "cross_zone": "zone_aware"},
+            "arms.a.cross_zone: a zone may have no replica of a target group; expected true",
+        ),
+        *(
+            (
+                wrong | {"cross_zone": "zone_aware"},
+                "arms.a.cross_zone: 'zone_aware': Envoy routes so with policies round_robin, least_request, "
+                "random, sticky, weighted of route envoy alone",
+            )
+            for wrong in ({"policy": "maglev"}, {"route": "envoy-l4"})
+        ),
     ],
 )
 def test_zones_without_replicas_or_nodes_are_refused(load: Load, arm: dict[str, Any], expected: str) -> None:
@@ -134,6 +146,7 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(ENVOY | {"proxies": 2, "proxy_use": "spread", "dns_interval_ms": 9})
     load(ZONED | {"cross_zone": False})
     load(ZONED | {"cross_zone": "spill_over"})
+    load(ZONED | {"cross_zone": "zone_aware"})
     load(ENVOY | {"retries": {"by": "proxy", "attempts": 2}})
     load(DIRECT | {"hedging": {"after_ms": 10, "attempts": 4}})
     load(DIRECT | {"subsetting": {"size": 3, "by": "random"}})

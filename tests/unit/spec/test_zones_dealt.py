@@ -37,13 +37,13 @@ def test_every_replica_has_nodes_and_every_node_replicas(
     for node, known in of_nodes.items():
         own = zone_of_node(arm, node)
         assert known == [name for name in names if cross_zone or zones[name] == own]
-        assert zones_of(arm, names) == zones | {one: zone_of_node(arm, one) for one in of_nodes}
+        assert zones_of(arm, of_nodes, names) == zones | {one: zone_of_node(arm, one) for one in of_nodes}
     assert {name for known in of_nodes.values() for name in known} == set(names)
 
 
 def test_without_zones_nobody_has_one() -> None:
     arm = Arm(route="envoy", policy="round_robin", proxies=3)
-    assert zones_of(arm, ["replica-0"]) == {}
+    assert zones_of(arm, ["envoy"], ["replica-0"]) == {}
     assert replicas_of_node(arm, ["replica-0"], "envoy-2") == ["replica-0"]
 
 

@@ -88,11 +88,14 @@ KILLED = experiment(
     events="[{at_s: 0.3, do: kill, target: replica-1, for_s: 0.3}]",
 )
 
-# Every replica is replaced under load.
+# Every replica is replaced under load, behind two nodes in two zones.
 ROLLED = experiment(
-    {"sticky": "route: envoy, policy: sticky", "round_robin": "route: envoy, policy: round_robin"},
+    {
+        policy: f"route: envoy, policy: {policy}, proxies: 2, zones: {{a: 1, b: 3}}"
+        for policy in ("sticky", "round_robin")
+    },
     clients=30,
-    events="[{at_s: 0.25, do: roll, target: all}]",
+    events="[{at_s: 0.25, do: roll, target: all}, {at_s: 0.9, do: proxy_restart, node: envoy-1}]",
 )
 
 # Sixteen arms, many events.

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.record.access_log import ACCESS_LOG
+from harness.fields import connection_prefix, proxy_names
+from harness.record.access_log import log_name
 from harness.record.ledger_files import replica_csv, store_ledgers
 from harness.record.tables import REPLICA_COLUMNS, store_rows
 from harness.spec.experiment import Arm, Experiment, Workload
@@ -45,6 +46,7 @@ class InventedCell:
         self.end_ns = self.start_ns + int(workload.duration_s * 1e9)
         first = experiment.replicas.names
         self.events = InventedEvents(experiment.events_of(arm), first, self.start_ns, self.end_ns)
+        self.nodes = proxy_names(arm.proxies)
         names = self.events.names
         self.replicas = {name: f"127.0.0.1:{40_000 + n}" for n, name in enumerate(names)}
         self.groups = _groups(arm, first)
@@ -54,6 +56,11 @@ class InventedCell:
         self.free = {name: [0] * work.slots for name, work in self.work.items()}
         self.remembered: set[tuple[str, int, int]] = set()
         self.attempts: list[Row] = []  # that reached a replica, with what became of each
+
+    @property
+    def several_nodes(self) -> list[str]:
+        """The nodes of a proxy that has several; of one: []."""
+        return self.nodes if len(self.nodes) > 1 else []
 
     def write(self, folder: Path) -> int:
         """Write every ledger; return the number of requests planned in the window."""
@@ -69,9 +76,10 @@ class InventedCell:
             own = [_replica_row(one, self.arm.route) for one in self.attempts if one["replica"] == name]
             _write_csv(replica_csv(folder, name), REPLICA_COLUMNS, own)
         if self.arm.route == "envoy":
-            lines = [access_line(**self._access(row)) for row in rows]
-            (folder / ACCESS_LOG).write_text("".join(lines))
-        store_ledgers(folder, self.replicas)
+            for node in self.nodes:
+                lines = [access_line(**self._access(row)) for row in rows if row["node"] == node]
+                (folder / log_name(node)).write_text("".join(lines))
+        store_ledgers(folder, self.replicas, self.several_nodes)
         if len(self.events.lines) > len(self.events.first):
             write_events(folder, self.events.log())
         return sum(self.start_ns <= row["planned_ns"] < self.end_ns for row in rows)
@@ -99,6 +107,7 @@ class InventedCell:
 
     def _row(self, client: int, number: int, planned_ns: int, method: str) -> Row:
         lifetime_s = self.arm.session_lifetime_s
+        node = self.nodes[client % len(self.nodes)]
         sent_ns = planned_ns + int(self.random.expovariate(1 / (0.3 * MS)))
         row: Row = {
             "request_id": client * 10**9 + number,
@@ -108,7 +117,9 @@ class InventedCell:
             "planned_ns": planned_ns,
             "ready_ns": planned_ns,
             "sent_ns": sent_ns,
-            "connection": "1" if self.arm.connections == "shared" else str(client + 1),
+            "node": node,
+            "connection": connection_prefix(node)
+            + str(1 if self.arm.connections == "shared" else client + 1),
         }
         retries = self.arm.retries
         arrived_ns = sent_ns + WAY_NS
@@ -181,7 +192,7 @@ class InventedCell:
             "flags": "UF" if broken else "-",
             "upstream": row["upstream"],
             "attempts": row["attempts"],
-            "connection": int(row["connection"]),
+            "connection": int(row["connection"].rpartition("/")[2]),
             "upstream_connection": 7,
             "bytes_in": 60,
             "bytes_out": 70 * row["messages"],

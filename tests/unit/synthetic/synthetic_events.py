@@ -47,7 +47,7 @@ class InventedEvents:
         if planned.undoes is not None:
             return earlier[planned.undoes]
         if EVENT_KINDS[event.do].aim == "proxy":
-            return [event.node or "envoy"]
+            return [event.node or ("envoy-2" if EVENT_KINDS[event.do].new_nodes else "envoy")]
         if count := starts_new(event):
             new = [f"replica-{len(self.names) + number}" for number in range(count)]
             self.names += new

@@ -16,6 +16,7 @@ from harness.record.record_file import write_record
 from harness.record.run_directory import RunWriter, read_run
 from harness.spec.arm import Variant
 from harness.spec.experiment import Experiment, load_experiment
+from harness.spec.zones import zones_of
 from tests.unit.synthetic.synthetic_cell import InventedCell
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "good"
@@ -104,6 +105,8 @@ def _synthesise_cell(
         replicas=cell.replicas,
         initial_replicas=cell.events.first,
         groups=cell.groups,
+        proxies=dict.fromkeys(cell.several_nodes, ""),
+        zones=zones_of(arm, cell.several_nodes, cell.replicas),
         proxy_workers=arm.proxy_workers,
         max_attempts=arm.retries.attempts if arm.retries else 1,
         awaits_answers=arm.await_each_answer,
