@@ -102,6 +102,8 @@ def _kill(s: State, number: int) -> None:
     """The process ends. Its connections break, and the balancer knows at once. No ledger has these calls."""
     world, replica = s.world[0], s.replicas[number]
     replica.state = DOWN
+    if world.has_cache:
+        s.used[number, :] = 0  # a new process knows nobody
     replica.held, replica.in_flight = 0, 0
     replica.first, replica.last = NONE, NONE
     for place in range(world.attempts):

@@ -246,7 +246,7 @@ class Attempts:
     """What the replicas saw: one entry for each call that reached one.
 
     call: number of the call. in_flight: calls that the replica had then, this one included. cache: 1 hit,
-    0 miss, -1 without a cache.
+    0 miss, -1 without a cache, or where the call got no slot.
     """
 
     call: Integers

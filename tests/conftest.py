@@ -37,3 +37,12 @@ def _a_time_out_ends_uvloops_loop() -> None:
         return None
 
     uvloop.Loop.call_exception_handler = call_exception_handler  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of this test have no plots, which take most of a report's time."""
+    from harness.report.plots import PLOTS
+
+    for name in list(PLOTS):
+        monkeypatch.delitem(PLOTS, name)

@@ -16,8 +16,7 @@ from harness.metrics.registry import METRICS
 from harness.plan.cells import CellPlan, load_of, plan_cells
 from harness.spec.experiment import Experiment, load_experiment, quick_overrides
 from harness.testbed.simulated.model import calls_of, draw_calls, system_of
-from harness.testbed.simulated.predict import bands_of, predicted_cell
-from harness.testbed.simulated.predicted_metrics import predicted_metrics
+from harness.testbed.simulated.predict import bands_of, metrics_of, predicted_cell
 
 SIMULATIONS = 19
 OWN_CALLS = ("zone_outage",)
@@ -66,7 +65,9 @@ def simulated(experiment: Experiment, plan: CellPlan) -> Iterator[dict[str, floa
             plan = replace(plan, repeat=seed, load=load_of(plan.workload, experiment.seed, seed))
             drawn = draw_calls(experiment, plan)
         system, (calls, _) = system_of(experiment, plan), calls_of(experiment, plan, drawn)
-        yield predicted_metrics(predicted_cell(experiment, plan, replace(system, seed=seed), calls))
+        yield metrics_of(
+            experiment, plan, predicted_cell(experiment, plan, replace(system, seed=seed), calls)
+        )
 
 
 @pytest.mark.parametrize(("name", "arm"), MEASURED)

@@ -17,8 +17,15 @@ from harness.record.prediction import BAND_SHARE
 from harness.spec.experiment import load_experiment
 from harness.testbed.simulated import predict as predicting
 from harness.testbed.simulated.model import calls_of, system_of
-from harness.testbed.simulated.predict import SIMULATIONS, bands_of, predict, predicted_cell, simulations_for
-from harness.testbed.simulated.predicted_metrics import PREDICTED, predicted_metrics
+from harness.testbed.simulated.predict import (
+    SIMULATIONS,
+    bands_of,
+    metrics_of,
+    predict,
+    predicted_cell,
+    simulations_for,
+)
+from harness.testbed.simulated.predicted_metrics import PREDICTED
 from tests.simulator.test_simulated_runs import simulated
 
 SHORT = {"workload.duration_s": 1.0, "workload.warm_up_s": 0.2, "repeats": 1}  # of a cell
@@ -39,7 +46,7 @@ def test_a_predicted_metric_is_that_of_a_run(name: str, tmp_path: Path) -> None:
             continue
         facts = collect_facts(cells[plan.arm_name])
         system, (calls, _) = system_of(experiment, plan), calls_of(experiment, plan)
-        found = predicted_metrics(predicted_cell(experiment, plan, system, calls))
+        found = metrics_of(experiment, plan, predicted_cell(experiment, plan, system, calls))
         assert len(found) > 20
         for metric, value in found.items():
             assert METRICS[metric].compute(facts) == pytest.approx(value, abs=1e-9), (plan.arm_name, metric)

@@ -60,6 +60,8 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield "retries by the client"
     if arm.retries is not None and arm.retries.budget_percent is not None:
         yield "retries.budget_percent"
+    if arm.tls is not None:
+        yield "tls"
     if arm.proxies > 1:
         yield from _of_several_nodes(arm, bool(events))
     if arm.max_connection_age_s is not None and arm.max_connection_age_s <= work.warm_up_s + work.duration_s:

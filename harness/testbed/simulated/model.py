@@ -86,8 +86,8 @@ def zones_by_number(experiment: Experiment, plan: CellPlan) -> tuple[Sequence[st
     arm = plan.arm
     if not arm.zones:
         return None
-    zones = zones_of(arm, replica_names(experiment, plan))
     nodes = proxy_names(arm.proxies)
+    zones = zones_of(arm, nodes, replica_names(experiment, plan))
     return [zones[node] for node in nodes], [zone for name, zone in zones.items() if name not in nodes]
 
 

@@ -39,7 +39,7 @@ from harness.testbed.simulated.model import (
     system_of,
     zones_by_number,
 )
-from harness.testbed.simulated.predicted_events import PredictedEvent
+from harness.testbed.simulated.predicted_events import PredictedEvent, metrics_of_events
 from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
 from lb.plan import NS_PER_S
 
@@ -243,13 +243,19 @@ def predicted_cell(experiment: Experiment, plan: CellPlan, system: System, calls
     planned = planned_rates(plan.load, work.duration_s)
     costs = np.array(relative_costs(experiment.replicas.service_time_ms, work))[calls.client]
     outcome = simulate(system, calls)
-    zones, events = zones_by_number(experiment, plan), list(_events(experiment, plan, system))
-    replicas = len(system.replicas)
-    return PredictedCell(calls, outcome, replicas, work.duration_s, planned, costs, zones, events)
+    hit_factor = 1.0 if system.cache is None else system.cache.hit_factor
+    count, seconds, zones = len(system.replicas), work.duration_s, zones_by_number(experiment, plan)
+    return PredictedCell(calls, outcome, count, seconds, planned, costs, hit_factor, zones)
 
 
-def _events(experiment: Experiment, plan: CellPlan, system: System) -> Iterator[PredictedEvent]:
-    for one in happenings(experiment, plan, system.replicas):
+def metrics_of(experiment: Experiment, plan: CellPlan, cell: PredictedCell) -> dict[str, float]:
+    """Return the metrics that the simulated cell of a plan has, those of its events too."""
+    return predicted_metrics(cell) | metrics_of_events(cell, list(_events(experiment, plan)))
+
+
+def _events(experiment: Experiment, plan: CellPlan) -> Iterator[PredictedEvent]:
+    replicas = system_of(experiment, plan).replicas if plan.events else ()
+    for one in happenings(experiment, plan, replicas):
         planned, kind = one.planned, kind_of(one.planned.event.do)
         targets = [replica_number(name) for name in one.targets]
         at_ns = round(planned.at_s * NS_PER_S)
@@ -267,7 +273,7 @@ def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPla
         capacity is not None and offered * peak > capacity
         for capacity, offered in zip(most, cell.offered_per_s, strict=False)  # without those that join later
     )
-    return SimulatedOutlook(predicted_metrics(cell), overloaded)
+    return SimulatedOutlook(metrics_of(experiment, plan, cell), overloaded)
 
 
 def bands_of(cells: Sequence[Mapping[str, float]]) -> dict[str, Band]:

@@ -7,15 +7,13 @@ test holds them against that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness.metrics.event_metrics import NAMED_EVENTS
 from harness.metrics.metric import NS_PER_MS, Number, share
-
-if TYPE_CHECKING:
-    from harness.testbed.simulated.predicted_metrics import PredictedCell
+from harness.testbed.simulated.predicted_metrics import PredictedCell
 
 
 class PredictedEvent(NamedTuple):
@@ -45,12 +43,11 @@ class _Requests(NamedTuple):
     attempts: Any
 
 
-def metrics_of_events(cell: PredictedCell) -> dict[str, float]:
-    """Return the metrics of all events that the cell has; those without a value are left out."""
-    events = cell.events
+def metrics_of_events(cell: PredictedCell, events: Sequence[PredictedEvent]) -> dict[str, float]:
+    """Return the metrics of a cell's events, which are in order of time, without those that have no value."""
     if not events:
         return {}
-    requests = _requests(cell)
+    requests = _requests(cell, events)
     edges_ns = [*(event.at_ns for event in events), round(cell.window_s * 1e9)]
     return {
         f"event{event.number}.{name}": float(value)
@@ -61,12 +58,12 @@ def metrics_of_events(cell: PredictedCell) -> dict[str, float]:
     }
 
 
-def _requests(cell: PredictedCell) -> _Requests:
+def _requests(cell: PredictedCell, events: Sequence[PredictedEvent]) -> _Requests:
     at_ns = cell.calls.planned_ns[cell.measured]
     ended_ns = cell.of("answered_ns") - cell.outcome.measure_start_ns
-    interval = np.searchsorted([event.at_ns for event in cell.events], at_ns, side="right")
+    interval = np.searchsorted([event.at_ns for event in events], at_ns, side="right")
     blamed = interval.copy()
-    for number, event in enumerate(cell.events, 1):
+    for number, event in enumerate(events, 1):
         if event.breaks_calls:
             blamed[(at_ns < event.at_ns) & (ended_ns >= event.at_ns)] = number
     attempts = np.bincount(cell.outcome.attempts.call, minlength=len(cell.calls))[cell.measured]

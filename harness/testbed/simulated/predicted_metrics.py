@@ -29,7 +29,6 @@ from harness.metrics.metric import (
 )
 from harness.metrics.registry import COUNTED_CODES, NAMED_REPLICAS
 from harness.testbed.simulated.codes import CODES
-from harness.testbed.simulated.predicted_events import PredictedEvent, metrics_of_events
 
 if TYPE_CHECKING:
     from simulator.system import Calls, Outcome
@@ -42,8 +41,8 @@ class PredictedCell:
     """One simulated cell: its calls, what became of them, and the length of its window.
 
     planned_per_s: see harness.plan.rate_path.planned_rates. costs: (calls,) the mean cost of each call's
-    client / that of all; None: clients are alike. zones: of each node of the proxy, and of each replica.
-    events: by time.
+    client / that of all; None: clients are alike. hit_factor: service time of a request that hits the session
+    cache / of any other request. zones: of each node of the proxy, and of each replica; None: there are none.
     """
 
     calls: Calls
@@ -52,8 +51,8 @@ class PredictedCell:
     window_s: float
     planned_per_s: Sequence[float] = ()
     costs: Any = None
+    hit_factor: float = 1.0
     zones: tuple[Sequence[str], Sequence[str]] | None = None
-    events: Sequence[PredictedEvent] = ()
 
     @cached_property
     def measured(self) -> Any:
@@ -80,16 +79,21 @@ class PredictedCell:
         """Requests of the measured window that each replica had to serve, per second.
 
         They count wherever they waited: in the replica, or in a client whose connection was full. A request
-        that was given up counts where it had arrived. One of a dear client counts for several.
+        that was given up counts where it had arrived. One of a dear client counts for several, and one that
+        hits the session cache for less.
         """
         attempts, costs = self.outcome.attempts, self.costs
         costs = np.ones(len(self.calls)) if costs is None else costs
         mine = self.calls.measured[attempts.call]
-        arrived = np.bincount(attempts.replica[mine], costs[attempts.call[mine]], minlength=self.replicas)
-        replica, own = self.of("replica"), costs[self.measured]
+        own = costs[attempts.call[mine]] * self._cost_by_cache(attempts.cache[mine])
+        arrived = np.bincount(attempts.replica[mine], own, minlength=self.replicas)
+        replica, own = self.of("replica"), costs[self.measured] * self._cost_by_cache(self.of("cache"))
         answered = np.bincount(replica[replica >= 0], own[replica >= 0], minlength=self.replicas)
         most = np.maximum(arrived, answered) / self.window_s
         return [float(rate) for rate in most]
+
+    def _cost_by_cache(self, cache: Any) -> Any:
+        return np.where(cache == 1, self.hit_factor, 1.0)
 
     @cached_property
     def latency_ms(self) -> dict[str, float]:
@@ -221,5 +225,4 @@ LATENCIES = tuple(name for name in PREDICTED if "latency_ms" in name)  # what fi
 def predicted_metrics(cell: PredictedCell) -> dict[str, float]:
     """Return the metrics that the cell has; those without a value are left out."""
     values = {name: compute(cell) for name, compute in PREDICTED.items()}
-    known = {name: float(value) for name, value in values.items() if value is not None}
-    return known | metrics_of_events(cell)
+    return {name: float(value) for name, value in values.items() if value is not None}
