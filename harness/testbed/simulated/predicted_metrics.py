@@ -42,7 +42,7 @@ class PredictedCell:
 
     planned_per_s: see harness.plan.rate_path.planned_rates. costs: (calls,) the mean cost of each call's
     client / that of all; None: clients are alike. hit_factor: service time of a request that hits the session
-    cache / of any other request.
+    cache / of any other request. zones: of each node of the proxy, and of each replica; None: there are none.
     """
 
     calls: Calls
@@ -52,6 +52,7 @@ class PredictedCell:
     planned_per_s: Sequence[float] = ()
     costs: Any = None
     hit_factor: float = 1.0
+    zones: tuple[Sequence[str], Sequence[str]] | None = None
 
     @cached_property
     def measured(self) -> Any:
@@ -179,6 +180,16 @@ def _attempts_per_request(cell: PredictedCell) -> Number:
     return len(cell.outcome.attempts.call) / sent if sent else None
 
 
+def _crossed_share(cell: PredictedCell) -> Number:
+    if cell.zones is None:
+        return None
+    of_nodes, of_replicas = map(np.array, cell.zones)
+    replica = cell.of("replica")
+    found = replica >= 0
+    crossed = of_nodes[cell.of("node")[found]] != of_replicas[replica[found]]
+    return float(crossed.mean()) if len(crossed) else None
+
+
 def _recovery_ms(cell: PredictedCell) -> Number:
     found = None if cell.rate is None else cell.rate.recovery_s
     return None if found is None else 1000 * found
@@ -196,6 +207,7 @@ PREDICTED: Mapping[str, Callable[[PredictedCell], Number]] = {
     **{f"share.replica-{number}": _share_of(number) for number in range(NAMED_REPLICAS)},
     "balance.max_off_fair_requests": lambda cell: max_off_fair(cell.replica_requests),
     "attempts.per_request": _attempts_per_request,
+    "zones.crossed_share": _crossed_share,
     "affinity.purity": _purity,
     "cache.hit_share": _hit_share,
     "recovery_ms": _recovery_ms,

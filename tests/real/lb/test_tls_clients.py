@@ -129,7 +129,9 @@ def test_an_albs_cookies_are_renewed_with_every_answer(
     secure: bool, start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     render = envoy_process.render
-    monkeypatch.setattr(envoy_process, "render", lambda *given: with_alb_cookies(render(*given)))
+    monkeypatch.setattr(
+        envoy_process, "render", lambda *given, **more: with_alb_cookies(render(*given, **more))
+    )
     envoy = start_envoy()
     settings = replace(encrypted(envoy.admin.listener_address(), tls), cookie_jar=True, tls=secure)
     rows, _ = run_clients(settings, 1, lambda clients: calls(clients[0], 4))
