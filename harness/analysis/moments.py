@@ -30,8 +30,9 @@ class Moments:
     """What three ledgers say of some requests. Times are ns from the start of measuring, on the cell's clock.
 
     requests: one row a request, by sent_ns: request_id, client, session, method, sent_ns, done_ns, code,
-    proxy_ns (when the proxy began with it; null where no ledger says so), toward (index of the replica that
-    the client or the proxy names; null where neither does).
+    proxy_ns (when the proxy began with it; null where no ledger says so), proxy_node (index in
+    CellRecord.proxies of the node that had it, of several attempts the last; null where no ledger names one
+    of several), toward (index of the replica that the client or the proxy names; null where neither does).
     stays: one row for each attempt that a replica recorded, by request_id and arrival: request_id, replica
     (index in CellRecord.replicas), arrived_ns, started_ns, finished_ns. A unary call waits from arrived_ns to
     started_ns and holds a slot until finished_ns. A stream is open from arrived_ns to finished_ns; its
@@ -116,21 +117,27 @@ def _stays(cell: Cell, clocks: CellClocks) -> pl.LazyFrame:
 
 
 def _with_proxy(cell: Cell, clocks: CellClocks, requests: pl.DataFrame) -> pl.DataFrame:
-    """Return the requests with proxy_ns; `toward` is the proxy's word where no answer names a replica."""
+    """Return the requests with proxy_ns and proxy_node.
+
+    `toward` is the proxy's word where no answer names a replica.
+    """
     rows = proxy_rows(cell, clocks)
     if rows is None:
-        return requests.with_columns(pl.lit(None, pl.Int64).alias("proxy_ns"))
+        return requests.with_columns(
+            pl.lit(None, pl.Int64).alias("proxy_ns"), pl.lit(None, pl.Int32).alias("proxy_node")
+        )
     found = (
         rows.select(
             "request_id",
             pl.col("proxy_ns") - cell.record.measure_start_ns,
+            _index("proxy_node", list(cell.record.proxies)),
             _index("proxy_replica", list(cell.record.replicas)).alias("sent_on"),
         )
         .join(requests.lazy().select("request_id"), on="request_id", how="semi")
         # A client's retries are rows of their own.
         .sort("proxy_ns")
         .group_by("request_id")
-        .agg(pl.first("proxy_ns"), pl.last("sent_on"))
+        .agg(pl.first("proxy_ns"), pl.last("proxy_node", "sent_on"))
         .collect(engine="streaming")
     )
     return (

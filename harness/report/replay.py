@@ -208,11 +208,15 @@ def _described(run: Run, cell: Cell) -> dict[str, Any]:
         "route": record.route,
         "policy": record.policy,
         "repeat": record.repeat,
-        "nodes": len(record.proxies) or 1,
+        "nodes": [
+            {"name": node, "zone": record.zones.get(node, ""), "away": _away(cell, node)}
+            for node in record.proxies
+        ],
         "replicas": names,
+        "zones": [record.zones.get(name, "") for name in names],
         "slots": [replicas.work_of(name).slots if ours else 0 for name in names],
         "there_from": _there_from(cell, names),
-        "events": _events(cell, names),
+        "events": _events(cell, names, list(record.proxies)),
         "proxy_sees": [
             [_quantum(cell, change.t_ns), names.index(change.replica), change.state]
             for change in cell.endpoint_changes()
@@ -258,6 +262,27 @@ def _there_from(cell: Cell, names: Sequence[str]) -> list[int | None]:
     return [None if name in cell.record.initial_replicas else joined.get(name, 0) for name in names]
 
 
+def _away(cell: Cell, node: str) -> list[tuple[int, int | None]]:
+    """Return when a node of the proxy does not run: (from, until), in quanta.
+
+    From -1: it is added later. Until null: it does not start again.
+    """
+    spans: list[tuple[int, int | None]] = []
+    for event in cell.events():
+        if node not in event.targets:
+            continue
+        kind = kind_of(event.do)
+        seen_ns = (effect.t_ns for effect in event.effects if effect.target == node)
+        at = _quantum(cell, next(seen_ns, event.t_ns))
+        if kind.new_nodes:
+            spans.append((-1, at))
+        elif kind.after == "ended":
+            spans.append((at, None))
+        elif kind.after == "running" and spans and spans[-1][1] is None:
+            spans[-1] = (spans[-1][0], at)
+    return spans
+
+
 @dataclass(frozen=True)
 class _Timed:
     """An event with its times as `lasts_until_s` wants them."""
@@ -276,8 +301,8 @@ class _Timed:
         return cls(event.number, event.do, event.targets, event.undoes, at_s, max(seen_ns, default=None))
 
 
-def _events(cell: Cell, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the events: when, until when (null: a change that stays), in words, on which replicas."""
+def _events(cell: Cell, names: Sequence[str], nodes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the events: when, until when (null: a change that stays), in words, on which parts."""
     events = [_Timed.of(cell, event) for event in cell.events()]
     window_s = cell.record.window_ns / 1e9
     quanta_per_s = 1_000_000_000 // QUANTUM_NS
@@ -295,6 +320,7 @@ def _events(cell: Cell, names: Sequence[str]) -> list[dict[str, Any]]:
                 "ends_another": event.undoes is not None,
                 "returns": kind.returns,
                 "replicas": [names.index(target) for target in event.targets if target in names],
+                "nodes": [nodes.index(target) for target in event.targets if target in nodes],
             }
         )
     return found
@@ -330,8 +356,6 @@ def _note(
             f"{rows:,} of {total:,} requests and messages: a page has room for about {MAX_ROWS:,}. "
             "The tables and plots below count all of them."
         )
-    if any(cell.record.proxies for cell in cells.values()):
-        shown += " A proxy of several nodes is drawn as one. The joined table names each request's node."
     off_ns = [clocks_of(cell).replica_ns for cell in cells.values() if cell.record.own_clocks]
     if off_ns:
         shown += f" The replicas have clocks of their own, set here to within {show(max(off_ns) / 1e6)} ms."

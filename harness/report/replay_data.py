@@ -28,8 +28,8 @@ QUANTUM_NS = 100_000  # 0.1 ms: at the slowest speed, 0.05, a picture of 1/60 s 
 
 # Column -> whose rows it has. In this order a stay's and a message's columns follow their requests'.
 # sent: since the request before it. client, session, method, code: numbers. proxy: 1 + since sent; 0: not
-# known. toward: 1 + replica, of a request without a stay; 0: not known. stays, messages: how many rows of
-# them are this request's.
+# known. node: 1 + node of the proxy that had it, of several; 0: not known. toward: 1 + replica, of a request
+# without a stay; 0: not known. stays, messages: how many rows of them are this request's.
 # arrived: since the stay before it ended; of the first, since the proxy's moment, or else since sent.
 # waited, served: how long. done: since the last stay ended; without one, since sent.
 # message_sent: since the message before it; of the first, since sent. message_took: until received.
@@ -40,6 +40,7 @@ COLUMNS: Mapping[str, str] = {
     "method": "requests",
     "code": "requests",
     "proxy": "requests",
+    "node": "requests",
     "toward": "requests",
     "stays": "requests",
     "messages": "requests",
@@ -113,7 +114,8 @@ def columns_of(
         "method": _indexes(requests["method"], methods),
         "code": _indexes(requests["code"], codes),
         "proxy": np.where(proxied, proxy - sent + 1, 0),
-        "toward": np.where(stays_of > 0, 0, _toward(requests)),
+        "node": _one_up(requests["proxy_node"]),
+        "toward": np.where(stays_of > 0, 0, _one_up(requests["toward"])),
         "stays": stays_of,
         "messages": messages_of,
         "done": done - before_done,
@@ -161,8 +163,9 @@ def _proxy(
     return np.maximum(np.minimum(_quanta(requests["proxy_ns"].fill_null(0)), latest), sent)
 
 
-def _toward(requests: pl.DataFrame) -> Ints:
-    return np.asarray(requests["toward"].cast(pl.Int64).fill_null(-1).to_numpy() + 1, dtype=np.int64)
+def _one_up(places: pl.Series) -> Ints:
+    """Return each place plus 1; 0 where it is null."""
+    return np.asarray(places.cast(pl.Int64).fill_null(-1).to_numpy() + 1, dtype=np.int64)
 
 
 def _indexes(values: pl.Series, known: Sequence[int] | Sequence[str]) -> Ints:

@@ -92,6 +92,10 @@ class ReportPage(BrowserPage):
         canvas = self.page.locator("[data-side] canvas").nth(side)
         return {name: int(canvas.get_attribute(f"data-{name}")) for name in ("waiting", "serving")}
 
+    def nodes_drawn(self, side: int = 0) -> str:
+        """Return what stands below the proxy's nodes on one arm's drawing, in the order of their names."""
+        return str(self.page.locator("[data-side] canvas").nth(side).get_attribute("data-nodes"))
+
     def sentences(self) -> list[str]:
         """Return what is said of each arm."""
         return list(self.page.locator("[data-words]").all_inner_texts())

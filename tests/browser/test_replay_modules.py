@@ -17,6 +17,7 @@ SECOND = 10**9
 MARGIN = 150 * 10  # quanta: MAX_MARGIN_MS of replay_record.js
 BUCKET = 50 * 10
 ASKED_FOR = ("ArmRecord", "eachOnItsWay", "shortestWay", "curveOf", "tellingMoment", "sentence")
+ASKED_FOR += ("ArmDrawing", "Layout", "clientNodes")
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,10 @@ def random_moments(
         done = ends.get(number, sent_ns + SECOND // 10) + draw.randrange(SECOND // 100)
         code = "OK" if number in ends and draw.random() < 0.9 else "UNAVAILABLE"
         proxy = sent_ns + 1000 if draw.random() < 0.8 else None
-        rows.append((number, number % 7, 0, "AddVideo", sent_ns, done, code, proxy, None))
-    names = ("request_id", "client", "session", "method", "sent_ns", "done_ns", "code", "proxy_ns", "toward")
+        node = number % 3 if proxy else None
+        rows.append((number, number % 7, 0, "AddVideo", sent_ns, done, code, proxy, node, None))
+    names = ("request_id", "client", "session", "method", "sent_ns", "done_ns", "code")
+    names += ("proxy_ns", "proxy_node", "toward")
     return Moments(
         pl.DataFrame(rows, schema=names, orient="row").cast({"toward": pl.Int32}),
         pl.DataFrame(
@@ -79,6 +82,7 @@ def arm_of(moments: Moments) -> dict[str, Any]:
     """The arm as the page's data has it."""
     packed = pack(moments, list(range(7)), ["AddVideo"], ["OK", "UNAVAILABLE"])
     rest = {"there_from": [None] * 4, "events": [], "proxy_sees": [], "route": "envoy", "slots": [2] * 4}
+    rest |= {"zones": [""] * 4, "nodes": []}
     return {"name": "arm", "replicas": [f"replica-{number}" for number in range(4)], **rest, **vars(packed)}
 
 
@@ -101,7 +105,7 @@ def test_the_browser_unpacks_what_python_packed(scripts: Any, seed: int) -> None
         moments,
         "return {requests: record.requests, stays: record.stays};",
     )
-    for name in ("client", "session", "method", "code", "sent", "proxy", "done", "toward"):
+    for name in ("client", "session", "method", "code", "sent", "proxy", "node", "done", "toward"):
         assert list(found["requests"][name]) == [one[name] for one in requests], name
     for name in ("request", "replica", "arrived", "started", "finished"):
         assert list(found["stays"][name]) == [one[name] for one in stays], name
@@ -222,6 +226,47 @@ def test_it_opens_at_the_longest_line_beside_idle_slots_and_says_so(scripts: Any
     )
     assert "stand in line" not in words[1]
     assert all("failed so far" in one for one in words)
+
+
+@pytest.mark.parametrize("nodes", [0, 2, 3, 16])
+def test_a_request_passes_the_node_that_the_record_names(scripts: Any, nodes: int) -> None:
+    """One that no ledger gives a node passes none: it goes straight on."""
+    moments = random_moments(9, 200)
+    named = pl.Series(
+        "proxy_node", [None if row % 5 == 0 else row % nodes for row in range(200)] if nodes else [None] * 200
+    )
+    moments = Moments(moments.requests.with_columns(named.cast(pl.Int32)), moments.stays, moments.messages)
+    found = record_in(
+        scripts,
+        moments,
+        f"""
+        const zones = ["b", "a"];
+        const node = (_, number) => ({{name: `envoy-${{number}}`, zone: zones[number % 2], away: []}});
+        record.arm.nodes = Array.from({{length: {nodes}}}, node);
+        const clients = clientNodes(record, 7);
+        const layout = new Layout(record, clients, 350, 330, 10);
+        const drawing = new ArmDrawing(record, layout, clients, () => 0);
+        const middle = (row) => drawing.through(row % 7, 2, row);
+        const straight = (row) => layout.clientY[row % 7] + (layout.hubX - layout.clientX) /
+          (layout.queueRight - layout.clientX) * (layout.rowY[2] - layout.clientY[row % 7]);
+        const rows = Array.from({{length: 200}}, (_, row) => row);
+        return {{hub: [layout.hubX, layout.hubY], places: layout.nodes, height: layout.height,
+                 middles: rows.map(middle), straight: rows.map(straight)}};
+        """,
+    )
+    for row, (x, y) in enumerate(found["middles"]):
+        node = named[row]
+        assert x == found["hub"][0]
+        if not nodes:
+            assert y == found["hub"][1]
+        elif node is None:
+            assert y == pytest.approx(found["straight"][row])
+        else:
+            assert y == found["places"][node]["y"]
+    tops = [(place["top"], place["top"] + place["barHeight"]) for place in found["places"]]
+    assert all(above[1] + 12 < below[0] for above, below in pairwise(sorted(tops)))  # room for a name
+    assert all(end + 12 <= found["height"] for _, end in tops)
+    assert sorted(range(nodes), key=lambda node: tops[node]) == [*range(1, nodes, 2), *range(0, nodes, 2)]
 
 
 def test_a_way_too_short_to_be_seen_is_drawn_for_longer_and_ends_when_it_ended(scripts: Any) -> None:

@@ -4,7 +4,7 @@
 import { COLOURS, FAILED, colourOfClient } from "./replay_colours.js";
 import { eachMessage, eachOnItsWay } from "./replay_journey.js";
 import { labels } from "./replay_labels.js";
-import { countBefore } from "./replay_record.js";
+import { ProxyDrawing } from "./replay_proxy.js";
 
 const STALE_MS = 2; // a replica that goes on this long after the client gave up works for nobody
 
@@ -29,10 +29,10 @@ class Shapes {
 export class ArmDrawing {
   constructor(record, layout, clients, colourOf) {
     Object.assign(this, { record, layout, clients, colourOf });
-    this.pairs = layout.route === "envoy-l4" ? connections(record, clients) : [];
+    this.proxy = new ProxyDrawing(record, layout, clients);
   }
 
-  /** Draws the arm at t. way: see shortestWay. Returns how many waiting and served requests were drawn. */
+  /** Draws the arm at t. way: see shortestWay. Returns how many waiting and served requests it has, and its nodes. */
   draw(context, t, way, colours) {
     Object.assign(this, { context, colours });
     this.dots = new Shapes(2);
@@ -44,16 +44,17 @@ export class ArmDrawing {
     const counts = this.record.countsAt(t);
     context.clearRect(0, 0, this.layout.width, this.layout.height);
     this.drawEvents(t);
-    this.drawWays(t);
+    const nodes = this.proxy.draw(context, t, colours).join("|");
     this.placeStays(t);
     this.placeTravellers(t, way);
     this.drawReplicas(counts, t);
     this.drawShapes();
     this.drawClients();
-    return this.placed;
+    this.drawZones();
+    return { ...this.placed, nodes };
   }
 
-  /** Shades the replicas, or the proxy, to which an event has happened, and names it. */
+  /** Shades the replicas, or the proxy, to which an event has happened, and names it. Nodes are named elsewhere. */
   drawEvents(t) {
     const { context, layout, colours } = this;
     context.font = "600 11px system-ui, sans-serif";
@@ -63,67 +64,15 @@ export class ArmDrawing {
         context.fillRect(layout.hubX + 14, layout.rowY[replica] - layout.rowHeight / 2 + 1,
           layout.width - layout.hubX - 14, layout.rowHeight - 2);
       }
-      if (event.replicas.length) continue;
+      for (const { top, step } of event.until === null ? [] : event.nodes.flatMap((node) => layout.nodes[node] ?? [])) {
+        context.fillRect(layout.hubX - 14, top - 3, 28, step - 1);
+      }
+      if (event.replicas.length || (event.nodes.length && layout.nodes.length)) continue;
       context.fillRect(layout.hubX - 14, layout.top, 28, layout.height - layout.top);
       context.fillStyle = colours.alarm;
       context.textAlign = "center";
       context.fillText(event.name, layout.hubX, layout.top - 8);
     }
-  }
-
-  /** Draws the proxy, and the lines on which requests travel. */
-  drawWays(t) {
-    const { context, layout, colours } = this;
-    context.strokeStyle = colours.line;
-    context.lineWidth = 1;
-    context.beginPath();
-    if (layout.route === "envoy") {
-      for (const y of layout.clientY) this.line(layout.clientX, y, layout.hubX, layout.hubY);
-      for (const y of layout.rowY) this.line(layout.hubX, layout.hubY, layout.queueRight, y);
-    }
-    context.stroke();
-    this.drawConnections(t);
-    if (layout.route === "direct") return;
-    if (layout.route === "xds") return this.drawControlPlane();
-    context.fillStyle = colours.faint;
-    context.strokeStyle = colours.faint;
-    const top = layout.top + 2;
-    const height = layout.height - top - 20;
-    if (layout.route === "envoy") context.fillRect(layout.hubX - 4, top, 8, height);
-    else context.strokeRect(layout.hubX - 5.5, top + 0.5, 11, height);
-    context.font = "12px system-ui, sans-serif";
-    context.textAlign = "center";
-    const nodes = layout.nodes > 1 ? `, ${layout.nodes} nodes` : "";
-    context.fillText(`Envoy${layout.route === "envoy" ? "" : ", layer 4"}${nodes}`, layout.hubX, layout.height - 5);
-  }
-
-  /** No request passes the control plane: it stands beside the ways, and tells the clients of the replicas. */
-  drawControlPlane() {
-    const { context, layout, colours } = this;
-    context.strokeStyle = context.fillStyle = colours.faint;
-    context.setLineDash([3, 3]);
-    context.beginPath();
-    for (const y of layout.clientY) this.line(layout.clientX, y, layout.hubX - 44, layout.height - 12);
-    context.stroke();
-    context.strokeRect(layout.hubX - 44.5, layout.height - 19.5, 89, 17);
-    context.setLineDash([]);
-    context.font = "12px system-ui, sans-serif";
-    context.textAlign = "center";
-    context.fillText("control plane", layout.hubX, layout.height - 7);
-  }
-
-  /** Layer 4: draws each connection that was used within the last second, or was the last to be used. */
-  drawConnections(t) {
-    const { context, layout, colours } = this;
-    context.globalAlpha = 0.45;
-    context.lineWidth = 1.5;
-    for (const { node, replica } of connectionsAt(this.pairs, t, 1000 * this.record.quantaPerMs)) {
-      context.strokeStyle = colours.dots[colourOfClient(this.clients.nodes[node].client)];
-      context.beginPath();
-      this.line(layout.clientX, layout.clientY[node], layout.queueRight, layout.rowY[replica]);
-      context.stroke();
-    }
-    context.globalAlpha = 1;
   }
 
   line(fromX, fromY, toX, toY) {
@@ -178,16 +127,21 @@ export class ArmDrawing {
     const colour = this.colourOf(row);
     this.squares.byColour[colour].push(grid.left, grid.top, grid.side);
     const node = this.clients.nodeOf[this.record.requests.client[row]];
-    const [x, y] = this.through(node, replica);
+    const [x, y] = this.through(node, replica, row);
     const spread = 3 * (number % 5) - 6; // streams of one client to one replica lie beside each other
     this.streams.byColour[colour].push(
       layout.clientX, layout.clientY[node], x, y + spread / 2, layout.boxLeft, layout.rowY[replica] + spread);
   }
 
-  /** Returns the point between client and replica that the way leads through: the proxy, or the straight middle. */
-  through(node, replica) {
+  /**
+   * Returns the point between client and replica that a request's way leads through: the proxy, the node of it
+   * that the record names, or where there is none the straight middle.
+   */
+  through(node, replica, row) {
     const { layout } = this;
-    if (layout.route === "envoy") return [layout.hubX, layout.hubY];
+    const place = layout.nodes[this.record.requests.node[row]];
+    if (place) return [layout.hubX, place.y];
+    if (layout.route === "envoy" && !layout.nodes.length) return [layout.hubX, layout.hubY];
     const replicaY = replica < 0 ? layout.hubY : layout.rowY[replica];
     const part = (layout.hubX - layout.clientX) / (layout.queueRight - layout.clientX);
     return [layout.hubX, layout.clientY[node] + part * (replicaY - layout.clientY[node])];
@@ -215,7 +169,7 @@ export class ArmDrawing {
   /** Returns the point on the way from a client to a replica. part: see eachOnItsWay. */
   pointAt(node, replica, part, kind, row) {
     const { layout } = this;
-    const [middleX, middleY] = this.through(node, replica);
+    const [middleX, middleY] = this.through(node, replica, row);
     const back = kind === "back" || kind === "failed";
     const shift = back ? 4 : 0; // answers come back on a way of their own
     if (part <= 0.5) {
@@ -290,6 +244,29 @@ export class ArmDrawing {
     context.fillText(`${clients.nodes[last].clients} more`, 0, Math.min(y, layout.height - 2));
   }
 
+  /** Draws a bracket beside the replicas of each zone, with its name. */
+  drawZones() {
+    const { context, layout, colours } = this;
+    context.fillStyle = context.strokeStyle = colours.faint;
+    context.lineWidth = 1;
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "center";
+    for (const { zone, first, last } of layout.zones) {
+      const top = layout.rowY[first] - layout.rowHeight / 2 + 2;
+      const bottom = layout.rowY[last] + layout.rowHeight / 2 - 2;
+      context.beginPath();
+      this.line(layout.width - 15.5, top, layout.width - 15.5, bottom);
+      context.stroke();
+      const text = [`zone ${zone}`, zone].find((one) => context.measureText(one).width <= bottom - top);
+      if (!text) continue;
+      context.save();
+      context.translate(layout.width - 4, (top + bottom) / 2);
+      context.rotate(-Math.PI / 2);
+      context.fillText(text, 0, 0);
+      context.restore();
+    }
+  }
+
   drawReplicas(counts, t) {
     counts.replicas.forEach((count, replica) => {
       const { context, layout, colours, record } = this;
@@ -321,32 +298,4 @@ export class ArmDrawing {
       y += step;
     }
   }
-}
-
-/** Returns who used which connection when: pairs of client node and replica with the ascending arrivals. */
-function connections(record, clients) {
-  const { stays, requests } = record;
-  const pairs = new Map();
-  for (let stay = 0; stay < stays.count; stay++) {
-    const node = clients.nodeOf[requests.client[stays.request[stay]]];
-    const key = node * record.replicas.length + stays.replica[stay];
-    if (!pairs.has(key)) pairs.set(key, { node, replica: stays.replica[stay], times: [] });
-    pairs.get(key).times.push(stays.arrived[stay]);
-  }
-  for (const pair of pairs.values()) pair.times.sort((a, b) => a - b);
-  return [...pairs.values()];
-}
-
-/** Returns the pairs used within `recent` before t, and for each client the one used last (or to be used first). */
-function connectionsAt(pairs, t, recent) {
-  const last = new Map();
-  const shown = new Set();
-  for (const pair of pairs) {
-    const before = countBefore(pair.times, t);
-    const when = before ? pair.times[before - 1] : -1e12 - pair.times[0];
-    if (when > t - recent) shown.add(pair);
-    if (!last.has(pair.node) || last.get(pair.node).when < when) last.set(pair.node, { pair, when });
-  }
-  for (const { pair } of last.values()) shown.add(pair);
-  return [...shown];
 }

@@ -1,4 +1,4 @@
-// The text beside each replica.
+// The text beside each replica, and below each node of the proxy.
 
 import { isLong, seconds } from "./replay_words.js";
 
@@ -42,4 +42,15 @@ function stateLabels(record, replica, t) {
   const seen = record.proxySees(replica, t);
   if (seen !== "healthy") lines.push({ text: `Envoy: ${seen}`, strong: true, tone: "alarm" });
   return lines;
+}
+
+/** Returns what stands below a node of the proxy: its name and zone, or what has become of it. */
+export function nodeLabel(record, node, t, narrow) {
+  const { name, zone } = record.arm.nodes[node];
+  if (record.nodeComesLater(node, t)) return { text: `${name}: not there yet`, tone: "faint" };
+  const event = record.eventsAt(t).find((one) => one.until !== null && one.nodes.includes(node));
+  if (event) return { text: `${name}: ${event.name.replace("proxy ", "")}`, strong: true, tone: "alarm" };
+  if (!record.nodeIsThere(node, t)) return { text: `${name}: not there`, strong: true, tone: "alarm" };
+  const where = zone && `, ${narrow ? "" : "zone "}${zone}`;
+  return { text: `${name}${where}`, tone: "faint" };
 }

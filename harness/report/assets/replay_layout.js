@@ -4,6 +4,9 @@
 const MAX_CLIENTS = 12;
 export const HOT_CLIENTS = 9; // as many as there are colours for them
 const MAX_RADIUS = 16;
+const LEAST_NODE = 24; // height of a node of the proxy with its name
+const NODE_NAME = 15; // what the name takes of it
+const ZONE_WIDTH = 17; // of the bracket beside the replicas of a zone
 const QUEUE_CELLS = [7, 6, 5, 4, 3, 2]; // side of a waiting request, its gap included
 
 /** Returns the clients as circles: the busiest ones each, the others as one. clients: by requests of all arms. */
@@ -26,10 +29,21 @@ export function clientNodes(record, clientCount) {
   return { nodes, nodeOf };
 }
 
-/** Returns the height of an arm's drawing of that width. */
-export function heightFor(width, replicas) {
+/** Returns the height of an arm's drawing of that width. nodes: of its proxy, where it has several. */
+export function heightFor(width, replicas, nodes) {
   const row = width < 420 ? 78 : 104;
-  return Math.max(width < 420 ? 300 : 400, Math.min(replicas * row, Math.max(560, replicas * 30))) + 24;
+  const least = Math.max(width < 420 ? 300 : 400, nodes * LEAST_NODE);
+  return Math.max(least, Math.min(replicas * row, Math.max(560, replicas * 30))) + 24;
+}
+
+/** Returns neighbours of one zone together: {zone, first, last}; none without zones. */
+function zonesOf(zones) {
+  const runs = [];
+  zones.forEach((zone, place) => {
+    if (zone && runs.at(-1)?.zone === zone && runs.at(-1).last === place - 1) runs.at(-1).last = place;
+    else if (zone) runs.push({ zone, first: place, last: place });
+  });
+  return runs;
 }
 
 export class Layout {
@@ -40,8 +54,8 @@ export class Layout {
     this.height = height;
     this.narrow = width < 420;
     this.route = record.arm.route;
-    this.nodes = record.arm.nodes;
-    const labels = Math.min(150, Math.max(96, width * 0.27));
+    this.zones = zonesOf(record.arm.zones);
+    const labels = Math.min(150, Math.max(96, width * 0.27)) + (this.zones.length ? ZONE_WIDTH : 0);
     this.boxWidth = Math.max(26, Math.min(38, width * 0.07));
     this.boxLeft = width - labels - this.boxWidth - 10;
     this.labelLeft = this.boxLeft + this.boxWidth + 9;
@@ -51,6 +65,7 @@ export class Layout {
     this.clientX = MAX_RADIUS + 2;
     this.hubX = this.clientX + (this.boxLeft - this.clientX) * 0.4;
     this.hubY = this.top + (height - this.top) / 2;
+    this.nodes = this.route === "envoy" ? this.placeNodes(record.arm.nodes) : [];
     this.placeClients(clients);
     this.rowY = Float32Array.from({ length: replicas }, (_, row) => this.top + this.rowHeight * (row + 0.5));
     this.queueRight = this.boxLeft - 6;
@@ -64,6 +79,18 @@ export class Layout {
     const largest = Math.min(MAX_RADIUS, step * 0.48);
     this.clientY = Float32Array.from(nodes, (_, number) => this.top + step * (number + 0.5));
     this.clientRadius = Float32Array.from(nodes, (node) => Math.max(2.5, largest * Math.sqrt(node.share / most)));
+  }
+
+  /** Returns where each node of the proxy stands, those of a zone together; the name stands below its bar. */
+  placeNodes(nodes) {
+    const order = nodes.map((_, node) => node).sort(
+      (a, b) => nodes[a].zone.localeCompare(nodes[b].zone) || a - b);
+    const step = (this.height - this.top - 4) / nodes.length;
+    const barHeight = Math.max(6, step - NODE_NAME - 4);
+    return nodes.map((_, node) => {
+      const top = this.top + 2 + order.indexOf(node) * step;
+      return { top, step, barHeight, y: top + barHeight / 2 };
+    });
   }
 
   /** Chooses the largest square with which the longest line has room; if none has, one stands for several. */

@@ -6,7 +6,7 @@ import { shortestWay } from "./replay_journey.js";
 import { Layout, clientNodes, heightFor } from "./replay_layout.js";
 import { ArmRecord } from "./replay_record.js";
 import { curveOf, drawTimeline, highestRate, rateAt, ratesOf, tellingMoment } from "./replay_timeline.js";
-import { armTitle, rateWords, seconds, sentence } from "./replay_words.js";
+import { armTitle, nodeWords, rateWords, seconds, sentence } from "./replay_words.js";
 
 const SPEEDS = [0.05, 0.1, 0.25, 0.5, 1];
 const STEP_MS = 50;
@@ -218,12 +218,13 @@ class Player {
     const { records } = this.shown;
     const longest = Math.max(...records.map((record) => record.longestLine()));
     const replicas = Math.max(...records.map((record) => record.replicas.length));
+    const nodes = Math.max(...records.map((record) => record.arm.nodes.length));
     this.colours = readColours(this.root);
     this.drawings = records.map((record, side) => {
       const canvas = this.panels[side].querySelector("canvas");
       const width = canvas.clientWidth;
       const clients = clientNodes(record, this.data.clients.length);
-      const layout = new Layout(record, clients, width, heightFor(width, replicas), longest);
+      const layout = new Layout(record, clients, width, heightFor(width, replicas, nodes), longest);
       const context = sized(canvas, width, layout.height);
       return { canvas, context, arm: new ArmDrawing(record, layout, clients, colouring(record, this.colourBy)) };
     });
@@ -264,7 +265,7 @@ class Player {
     const at = `${seconds(this.t, records[0])} s`;
     const told = records.map((record, side) => {
       const counts = record.countsAt(this.t);
-      const words = sentence(record, counts, this.t);
+      const words = [sentence(record, counts, this.t), nodeWords(record, this.t)].filter(Boolean).join(" ");
       const { canvas, placed } = this.drawings[side];
       this.panels[side].querySelector("[data-words]").textContent = words;
       canvas.ariaLabel = `${armTitle(record.name)} at ${at}. ${words}`;

@@ -198,4 +198,19 @@ export class ArmRecord {
     const from = this.arm.there_from[replica];
     return from === null || from < t;
   }
+
+  /** Returns whether a node of the proxy runs at t, one of several. */
+  nodeIsThere(node, t) {
+    return !this.awayAt(node, t);
+  }
+
+  /** Returns whether a node of the proxy is still to be added at t. */
+  nodeComesLater(node, t) {
+    const away = this.awayAt(node, t);
+    return away !== undefined && away[0] < 0;
+  }
+
+  awayAt(node, t) {
+    return this.arm.nodes[node].away.find(([from, until]) => from < t && (until === null || t <= until));
+  }
 }

@@ -53,6 +53,7 @@ function readColumns(bytes, arm) {
     method: reader.column(requests),
     code: reader.column(requests),
     proxy: reader.column(requests),
+    node: reader.column(requests),
     toward: reader.column(requests),
     stays: reader.column(requests),
     messages: reader.column(requests),
@@ -69,8 +70,8 @@ function readColumns(bytes, arm) {
 /**
  * Unpacks the requests of one arm.
  *
- * requests: by the time of sending; proxy and toward are -1 where not known; firstStay[n] to firstStay[n + 1]
- * are the rows of request n in stays, and so with firstMessage. stays: attempts at a replica. A unary request
+ * requests: by the time of sending; proxy, node (of the proxy, one of several) and toward are -1 where not known;
+ * firstStay[n] to firstStay[n + 1] are the rows of request n in stays, and so with firstMessage. stays: attempts at a replica. A unary request
  * waits from arrived to started and holds a slot until finished; a stream is open from arrived to finished.
  */
 export async function unpack(arm) {
@@ -83,6 +84,7 @@ export async function unpack(arm) {
     code: columns.code,
     sent: columns.sent,
     proxy: columns.proxy,
+    node: columns.node.map((node) => node - 1),
     toward: columns.toward.map((replica) => replica - 1),
     done: columns.done,
     firstStay: new Int32Array(arm.requests + 1),

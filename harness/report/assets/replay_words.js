@@ -63,3 +63,11 @@ export function rateWords(now, most) {
   const parts = now.map(({ record, rate }) => `${record ? `${armTitle(record.name)} ` : ""}${rate === null ? "none" : `${shown(rate)}/s`} now`);
   return `Planned rate: ${parts.join(", ")}, at most ${shown(most)}/s`;
 }
+
+/** Says which nodes of the proxy do not run at t; "" where all do. */
+export function nodeWords(record, t) {
+  const away = record.arm.nodes.map(({ name }, node) => ({ name, node })).filter(({ node }) => !record.nodeIsThere(node, t));
+  const [later, ended] = [true, false].map((wanted) =>
+    away.filter(({ node }) => record.nodeComesLater(node, t) === wanted).map(({ name }) => name).join(", "));
+  return [ended && `Not running: ${ended}.`, later && `Not there yet: ${later}.`].filter(Boolean).join(" ");
+}

@@ -5,6 +5,7 @@ import pytest
 
 from harness.analysis.moments import moments_of
 from harness.errors import UserError
+from harness.record.access_log import log_name
 from harness.record.run_directory import read_run
 from harness.record.tables import REPLICA_COLUMNS
 from tests.unit.synthetic.access_lines import access_line
@@ -47,7 +48,7 @@ def test_a_request_has_the_moments_of_all_three_ledgers(tmp_path):
     assert moments.requests.to_dicts() == [
         {
             **{"request_id": 0, "client": 0, "session": 3, "method": "AddVideo", "code": "OK", "toward": 0},
-            **{"sent_ns": 0, "done_ns": 10 * MS, "proxy_ns": pytest.approx(MS, abs=300)},
+            **{"sent_ns": 0, "done_ns": 10 * MS, "proxy_ns": pytest.approx(MS, abs=300), "proxy_node": None},
         }
     ]
     assert moments.stays.to_dicts() == [
@@ -100,6 +101,17 @@ def test_of_a_clients_retries_the_first_reached_the_proxy_first(tmp_path):
     (only,) = moments.requests.to_dicts()
     assert only["proxy_ns"] == pytest.approx(2 * MS, abs=300)
     assert only["toward"] == 1
+
+
+def test_a_request_is_that_of_the_node_that_had_it_last(tmp_path):
+    nodes = dict.fromkeys(("envoy-0", "envoy-1", "envoy-2"), "")
+    cell = cell_of(tmp_path, [at(0), at(1, number=1), at(2, number=2)], proxies=nodes)
+    had = {"envoy-0": [(0, 1)], "envoy-1": [(1, 5)], "envoy-2": [(0, 4), (1, 2)]}
+    for node, rows in had.items():
+        lines = [access_line(request_id=number, start_unix_ns=EPOCH + START + ms * MS) for number, ms in rows]
+        (tmp_path / log_name(node)).write_text("".join(lines))
+    # Nobody has the third: a node that was killed loses its last rows.
+    assert moments_of(cell).requests["proxy_node"].to_list() == [2, 1, None]
 
 
 def test_replicas_with_clocks_of_their_own_are_put_on_the_clients_clock(tmp_path):

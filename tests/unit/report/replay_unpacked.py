@@ -36,7 +36,7 @@ def _unzigzag(value: int) -> int:
 
 
 def unpacked(packed: Packed) -> tuple[Rows, Rows, Rows]:
-    """Return requests, stays and messages with their times in quanta; proxy and toward are -1 if unknown."""
+    """Return requests, stays and messages, times in quanta; proxy, node and toward are -1 if unknown."""
     columns = columns_in(packed)
     rest = {name: iter(columns[name]) for name in COLUMNS}
     requests: Rows = []
@@ -65,5 +65,6 @@ def unpacked(packed: Packed) -> tuple[Rows, Rows, Rows]:
             messages.append({"request": number, "sent": message_sent, "received": received})
         kept = {name: take[name] for name in ("client", "session", "method", "code")}
         times = {"sent": sent, "proxy": proxy, "done": last + take["done"]}
-        requests.append({**kept, **times, "toward": take["toward"] - 1})
+        places = {name: take[name] - 1 for name in ("node", "toward")}
+        requests.append({**kept, **times, **places})
     return requests, stays, messages

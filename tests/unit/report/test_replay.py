@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from harness.analysis.moments import moments_of
+from harness.record.access_log import NODE
 from harness.record.run_directory import read_run
 from harness.report import replay as replay_module
 from harness.report.replay import replay_of
@@ -186,10 +188,10 @@ def test_events_have_their_times_names_and_replicas(golden):
     kill, start, restart = arm["events"]
     assert kill == {
         **{"number": 1, "at": 1000, "until": 4000, "name": "kill", "label": "kill replica-1"},
-        **{"ends_another": False, "returns": False, "replicas": [1]},
+        **{"ends_another": False, "returns": False, "replicas": [1], "nodes": []},
     }
     assert (start["at"], start["until"], start["ends_another"], start["returns"]) == (4000, None, True, True)
-    assert (restart["replicas"], restart["label"]) == ([], "proxy restart")
+    assert (restart["replicas"], restart["nodes"], restart["label"]) == ([], [], "proxy restart")
     assert arm["proxy_sees"] == [[0, 1, "healthy"], [1600, 1, "unhealthy"]]
     assert arm["there_from"] == [None] * 4
 
@@ -201,6 +203,55 @@ def test_a_replica_that_joins_is_there_from_then_on(runs):
     (event,) = arm["events"]
     assert joined == [event["at"]]
     assert event["replicas"] == [arm["there_from"].index(joined[0])]
+
+
+def with_nodes(folder):
+    """A run behind three nodes in two zones."""
+    arm = "route: envoy, policy: random, proxies: 3, zones: {a: 1, b: 3}"
+    return synthesise_run(folder, stories.experiment({"one": arm, "two": ARMS["one"]}), requests=60)
+
+
+def test_each_request_has_the_node_that_its_ledger_names(tmp_path):
+    run = read_run(with_nodes(tmp_path))
+    replay = replay_of(run)
+    arm, cell = arm_of(replay, "one"), run.cells_of("one")[0]
+    rows = cell.proxy_ledger().select("request_id", NODE).collect()
+    node_of = dict(rows.iter_rows())
+    expected = [node_of[number] for number in moments_of(cell).requests["request_id"]]
+    requests = unpacked(packed_of(arm))[0]
+    assert [arm["nodes"][one["node"]]["name"] for one in requests] == expected
+    assert len(set(expected)) == 3
+    zones = [(node["name"], node["zone"], node["away"]) for node in arm["nodes"]]
+    assert zones == [("envoy-0", "a", []), ("envoy-1", "b", []), ("envoy-2", "a", [])]
+    assert arm["zones"] == ["a", "b", "b", "b"]
+
+
+def test_a_proxy_of_one_node_has_no_nodes(tmp_path):
+    arm = arm_of(replay_of(read_run(with_nodes(tmp_path))), "two")
+    assert (arm["nodes"], arm["zones"]) == ([], [""] * 4)
+    assert {one["node"] for one in unpacked(packed_of(arm))[0]} == {-1}
+
+
+def test_a_node_is_away_while_its_process_is(tmp_path):
+    """From the moment when it was seen to end until it was seen to run, not from when that was asked for."""
+    run = with_nodes(tmp_path)
+    for cell in read_run(run).cells_of("one"):
+        start_ms = cell.record.measure_start_ns / MS
+        lines = [
+            asked(1, start_ms + 100, "proxy_kill", "envoy-1"),
+            took_effect(1, start_ms + 110, "envoy-1"),
+            asked(2, start_ms + 200, "proxy_start", "envoy-1", undoes=1),
+            took_effect(2, start_ms + 230, "envoy-1"),
+            asked(3, start_ms + 300, "proxy_add", "envoy-2"),
+            took_effect(3, start_ms + 340, "envoy-2"),
+            asked(4, start_ms + 400, "proxy_restart", "envoy-2"),
+            asked(5, start_ms + 500, "proxy_kill", "envoy-1"),  # nobody saw it end, and it does not return
+        ]
+        write_events(cell.folder, lines)
+    arm = arm_of(replay_of(read_run(run)), "one")
+    assert [node["away"] for node in arm["nodes"]] == [[], [(1100, 2300), (5000, None)], [(-1, 3400)]]
+    assert [event["nodes"] for event in arm["events"]] == [[1], [1], [2], [2], [1]]
+    assert {tuple(event["replicas"]) for event in arm["events"]} == {()}
 
 
 def test_slots_are_those_of_each_replica(tmp_path):

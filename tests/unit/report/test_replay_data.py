@@ -19,6 +19,8 @@ pytestmark = pytest.mark.whole_run
 
 CLIENTS, METHODS, CODES = [7, 3, 0], ["AddVideo", "GetVideo"], ["OK", "UNAVAILABLE"]
 SECOND = 10**9
+A_STREAM = {"client": 7, "session": 0, "method": "GetVideo", "code": "OK"}
+A_STREAM |= dict.fromkeys(("proxy_ns", "proxy_node", "toward"))
 
 # Replicas and proxy may have clocks that are a little wrong: moments may come in any order.
 near = st.integers(-2 * SECOND, 60 * SECOND)
@@ -33,6 +35,7 @@ a_request = st.fixed_dictionaries(
         "code": st.sampled_from(CODES),
         "sent_ns": st.integers(0, 60 * SECOND),
         "proxy_ns": st.none() | near,
+        "proxy_node": st.none() | st.integers(0, 20),
         "toward": st.none() | st.integers(0, 300),
         "took_ns": span,
         "stays": st.lists(a_stay, max_size=3),
@@ -63,7 +66,7 @@ def moments_from(drawn):
     ]
     text = dict.fromkeys(("method", "code"), pl.String)
     numbers = dict.fromkeys(("request_id", "sent_ns", "done_ns", "proxy_ns"), pl.Int64)
-    small = dict.fromkeys(("client", "session", "toward"), pl.Int32)
+    small = dict.fromkeys(("client", "session", "proxy_node", "toward"), pl.Int32)
     schema = {**numbers, **small, **text}
     times = dict.fromkeys(("arrived_ns", "started_ns", "finished_ns"), pl.Int64)
     stay_schema = {"request_id": pl.Int64, "replica": pl.Int32, **times}
@@ -102,6 +105,7 @@ def test_every_moment_comes_out_rounded_down_to_its_quantum(drawn):
         assert METHODS[found["method"]] == one["method"]
         assert CODES[found["code"]] == one["code"]
         assert found["session"] == one["session"]
+        assert found["node"] == (-1 if one["proxy_node"] is None else one["proxy_node"])
         named = None if found["toward"] < 0 else found["toward"]
         assert named == (None if one["stays"] else one["toward"])
 
@@ -131,11 +135,10 @@ def test_counts_at_a_whole_quantum_are_those_of_the_ledgers(drawn, quantum):
 
 def test_messages_stand_with_their_request_wherever_it_was_sent():
     """The ledger of messages is sorted by request id, the requests are sorted by the time of sending."""
-    first = {"client": 7, "session": 0, "method": "GetVideo", "code": "OK", "proxy_ns": None, "toward": None}
     moments, *_ = moments_from(
         [
-            {**first, "sent_ns": 0, "took_ns": SECOND, "stays": [], "messages": [(0, 5 * QUANTUM_NS)]},
-            {**first, "sent_ns": 1, "took_ns": SECOND, "stays": [], "messages": [(9 * QUANTUM_NS, 0)]},
+            {**A_STREAM, "sent_ns": 0, "took_ns": SECOND, "stays": [], "messages": [(0, 5 * QUANTUM_NS)]},
+            {**A_STREAM, "sent_ns": 1, "took_ns": SECOND, "stays": [], "messages": [(9 * QUANTUM_NS, 0)]},
         ]
     )
     swapped = Moments(
@@ -171,8 +174,7 @@ def test_no_request_is_nothing():
 
 
 def test_an_unknown_client_is_an_error_of_the_caller():
-    first = {"client": 7, "session": 0, "method": "GetVideo", "code": "OK", "proxy_ns": None, "toward": None}
-    moments, *_ = moments_from([{**first, "sent_ns": 0, "took_ns": 1, "stays": [], "messages": []}])
+    moments, *_ = moments_from([{**A_STREAM, "sent_ns": 0, "took_ns": 1, "stays": [], "messages": []}])
     with pytest.raises(pl.exceptions.InvalidOperationError):
         pack(moments, [1], METHODS, CODES)
 
