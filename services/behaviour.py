@@ -57,7 +57,7 @@ class Behaviour:
             self._meter = LoadMeter(time.monotonic_ns())
 
     def admit(self, call: Call, time_left_s: TimeLeft = lambda: None) -> None:
-        """Decide whether an arriving call fails, is slow, and hits the session cache; store that in the call.
+        """Decide whether an arriving call fails and is slow; store that in the call.
 
         For fail_share of the calls, raises RpcStatusError with fail_code. With fail_after_work, stores it in
         the call instead: work() raises it at its end. Load shedding raises RESOURCE_EXHAUSTED.
@@ -76,9 +76,6 @@ class Behaviour:
                 raise RpcStatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"refused: {reason}")
         if settings.slow_share < 1:
             call.slow_draw = self._draws.slowness(call)
-        if self._cache is not None and (session := call.session()):
-            call.session_cached = self._cache.use(session)
-            call.cache = "hit" if call.session_cached else "miss"
 
     async def work(self, call: Call) -> None:
         """Wait for a slot and hold it for one service time. Adds both times to the call, also when cancelled.
@@ -107,7 +104,11 @@ class Behaviour:
             raise call.error
 
     async def _serve(self, call: Call) -> None:
-        settings = self.settings
+        settings, cache = self.settings, self._cache
+        session = "" if cache is None else call.session()
+        if cache is not None and session and not call.cache:  # later messages of a stream find the data
+            call.session_cached = cache.find(session)
+            call.cache = "hit" if call.session_cached else "miss"
         factor = settings.slow_factor if call.slow_draw < settings.slow_share else 1.0
         if call.session_cached and settings.cache is not None:
             factor *= settings.cache.hit_factor
@@ -120,7 +121,9 @@ class Behaviour:
             await burn(duration_ns)
         elif duration_ns:
             await self._sleeper.sleep(duration_ns)
-        call.session_cached = call.cache != ""  # later messages of a stream find the data
+        if cache is not None and session:  # a call that is cancelled does not come here
+            cache.keep(session)
+            call.session_cached = True
 
     def load_report(self, code: str) -> bytes:
         """Count the end of a call with this gRPC code name; return its serialized load report, or b""."""

@@ -26,7 +26,8 @@ class Call:
 
     `identity`: names the request and its repeat, the same in every arm; "" for a call that does not belong to
     the lab's load. `works`, `attempt`: counted by services.draws.
-    `cache`: "hit" or "miss" if the replica has a cache and the caller named a session, else "".
+    `cache`: "hit" or "miss" as the call began to be served, if the replica has a cache and the caller named a
+    session; else "".
     `session_cached`: the session's data is in the cache. `slow_draw`: the call is slow if this is below
     slow_share. `error`: raised when the work of the call is done.
     """

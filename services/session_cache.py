@@ -1,6 +1,7 @@
 """The session cache: a replica keeps the data of the sessions that it served last.
 
-Sticky policies make such a cache useful.
+Sticky policies make such a cache useful. It is a look-aside cache: whoever misses fetches the data, and only
+then the cache has it.
 """
 
 from collections import OrderedDict
@@ -16,13 +17,18 @@ class SessionCache:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def use(self, session: str) -> bool:
-        """Return whether the session was in the cache, and make it the most recently used one."""
+    def find(self, session: str) -> bool:
+        """Return whether the session is in the cache. If it is, it becomes the most recently used one."""
         hit = session in self._sessions
+        if hit:
+            self._sessions.move_to_end(session)
+        return hit
+
+    def keep(self, session: str) -> None:
+        """Put the session into the cache, as the most recently used one."""
         self._sessions[session] = None
         self._sessions.move_to_end(session)
         self._trim()
-        return hit
 
     def resize(self, size: int) -> None:
         """Change the size of the cache."""

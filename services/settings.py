@@ -41,7 +41,7 @@ ASYNCIO_ONLY = ("outage", "cache", "orca", "shedding")
 class SettingsModel(BaseModel):
     """Exactly the fields named, each of its own type, no infinity and no NaN. Raises ValidationError."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DearRequests(SettingsModel):

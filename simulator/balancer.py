@@ -58,7 +58,8 @@ def balance(s: State, number: int) -> None:
         return
     # Envoy picks first and asks the circuit breaker then, so a refused call has taken its turn.
     replica = _replica_of(s, number)
-    full = world.max_active > 0 and world.active >= world.max_active
+    channel = s.channels[call.channel]
+    full = 0 < world.max_active <= s.nodes[channel.node].active
     if replica == NONE or full:
         call.code, call.replica = UNAVAILABLE, NONE
         push(s, world.to_client_ns, ANSWERED, number)
@@ -70,8 +71,8 @@ def balance(s: State, number: int) -> None:
     attempt.counted, attempt.arrived_ns, attempt.before = 1, NONE, call.attempt
     call.attempt = place
     call.tries += 1
-    s.active[s.channels[call.channel].picker, replica] += 1
-    world.active += 1
+    s.active[channel.picker, replica] += 1
+    s.nodes[channel.node].active += 1
     push(s, world.to_replica_ns, AT_REPLICA, place)
     if world.attempt_timeout_ns > 0:
         push(s, world.attempt_timeout_ns, ATTEMPT_TIMES_OUT, place)
@@ -89,7 +90,7 @@ def _replica_of(s: State, number: int) -> int:
             return (s.attempts[call.attempt].replica + 1) % len(s.replicas)
         return _another_replica(s, number)
     if world.sticky and call.carried != NONE:
-        if s.replicas[call.carried].usable:
+        if s.endpoints[s.channels[call.channel].node, call.carried].usable:
             return call.carried
         if world.strict:
             return NONE
@@ -141,7 +142,7 @@ def _learn(s: State, number: int, code: int, replica: int) -> None:
     if call.state != UNDER_WAY or call.attempt != number:
         return
     seen_as_error = not attempt.told and _is_server_error(code)
-    note_answer(s, attempt.replica, seen_as_error)
+    note_answer(s, s.channels[call.channel].node, attempt.replica, seen_as_error)
     call.code, call.replica = code, replica
     retriable = not attempt.told and code != OK and (world.retry_codes >> code) & 1
     if retriable and call.tries < world.max_tries:

@@ -84,10 +84,12 @@ def _change_endpoint(s: State, number: int, kind: int) -> None:
         replica.listed, replica.draining = 1, 0
         if not was_listed:
             # A new endpoint is healthy with the first check that it passes, and is checked at once.
-            replica.healthy = world.checks == NO_CHECKS
-            replica.passes, replica.fails = world.healthy_after - 1, 0
-            if world.checks != NO_CHECKS:
-                push(s, 0, CHECK, number)
+            for node in range(len(s.nodes)):
+                endpoint = s.endpoints[node, number]
+                endpoint.healthy = world.checks == NO_CHECKS
+                endpoint.passes, endpoint.fails = world.healthy_after - 1, 0
+                if world.checks != NO_CHECKS and endpoint.known:
+                    push(s, 0, CHECK, node * len(s.replicas) + number)
     if world.balancer == CLIENT:
         # With each list of endpoints gRPC begins its turns anew, at a replica drawn at random.
         for channel in range(len(s.channels)):
@@ -100,6 +102,8 @@ def _kill(s: State, number: int) -> None:
     """The process ends. Its connections break, and the balancer knows at once. No ledger has these calls."""
     world, replica = s.world[0], s.replicas[number]
     replica.state = DOWN
+    if world.has_cache:
+        s.used[number, :] = 0  # a new process knows nobody
     replica.held, replica.in_flight = 0, 0
     replica.first, replica.last = NONE, NONE
     for place in range(world.attempts):

@@ -93,8 +93,9 @@ def leave_replica(s: State, number: int) -> None:
     attempt = s.attempts[number]
     if attempt.counted:
         attempt.counted = 0
-        s.active[s.channels[s.calls[attempt.call].channel].picker, attempt.replica] -= 1
-        s.world[0].active -= 1
+        channel = s.channels[s.calls[attempt.call].channel]
+        s.active[channel.picker, attempt.replica] -= 1
+        s.nodes[channel.node].active -= 1
 
 
 @compiled

@@ -55,16 +55,17 @@ def run(s: State) -> None:
 
 @compiled
 def _start(s: State) -> None:
-    """Let clients connect, and the proxy begin its checks: those of all replicas at the same time."""
+    """Let clients connect, and the proxy begin its checks: each node those of all replicas together."""
     world = s.world[0]
     refresh(s)
     for channel in range(len(s.channels)):
         connect(s, channel)
     if world.checks != NO_CHECKS:
-        first_ns = whole(unit(draw(world)) * world.check_ns)
-        for number in range(len(s.replicas)):
-            if s.replicas[number].listed:
-                push(s, first_ns, CHECK, number)
+        for node in range(len(s.nodes)):
+            first_ns = whole(unit(draw(world)) * world.check_ns)
+            for number in range(len(s.replicas)):
+                if s.replicas[number].listed and s.endpoints[node, number].known:
+                    push(s, first_ns, CHECK, node * len(s.replicas) + number)
     if world.eject_after > 0:
         push(s, world.eject_look_ns, LOOK_AT_EJECTIONS, 0)
 

@@ -3,6 +3,8 @@
 Sources: Envoy 1.40, health_checker_base_impl.cc, outlier_detection_impl.cc, load_balancer_impl.cc (panic).
 """
 
+from typing import Any
+
 import numpy as np
 
 from simulator.compiled import compiled
@@ -18,6 +20,7 @@ from simulator.state import (
     HEALTHY,
     LOOK_AT_EJECTIONS,
     MAGLEV,
+    NONE,
     PAUSED,
     RING_HASH,
     UNHEALTHY,
@@ -27,12 +30,16 @@ from simulator.state import (
 from simulator.timeline import push
 
 _MAX_EJECTION_NS = 300_000_000_000  # or the first ejection's time, if that is longer
+_OVERPROVISIONING_PERCENT = 140  # Envoy's default
 
 
 @compiled
 def check(s: State, number: int) -> None:
-    """Check a replica now; the next check comes one interval after this one has ended."""
-    world, replica = s.world[0], s.replicas[number]
+    """A node checks a replica now; the next check comes one interval after this one has ended.
+
+    number: node x replicas + replica.
+    """
+    world, replica = s.world[0], s.replicas[number % len(s.replicas)]
     if not replica.listed:
         return
     frozen = replica.state == PAUSED
@@ -51,52 +58,57 @@ def check(s: State, number: int) -> None:
 @compiled
 def check_times_out(s: State, number: int) -> None:
     """A check had no answer in time."""
-    if s.replicas[number].listed:
+    if s.replicas[number % len(s.replicas)].listed:
         _check_failed(s, number, 1)
         push(s, s.world[0].check_ns, CHECK, number)
 
 
 @compiled
+def _endpoint(s: State, number: int) -> Any:
+    return s.endpoints[number // len(s.replicas), number % len(s.replicas)]
+
+
+@compiled
 def _check_failed(s: State, number: int, counts: int) -> None:
-    replica = s.replicas[number]
-    replica.passes = 0
-    replica.fails += counts
-    if replica.healthy and replica.fails >= s.world[0].unhealthy_after:
-        replica.healthy = 0
+    endpoint = _endpoint(s, number)
+    endpoint.passes = 0
+    endpoint.fails += counts
+    if endpoint.healthy and endpoint.fails >= s.world[0].unhealthy_after:
+        endpoint.healthy = 0
         refresh(s)
 
 
 @compiled
 def _check_passed(s: State, number: int) -> None:
-    replica = s.replicas[number]
-    replica.fails = 0
-    replica.passes += 1
-    if not replica.healthy and replica.passes >= s.world[0].healthy_after:
-        replica.healthy = 1
+    endpoint = _endpoint(s, number)
+    endpoint.fails = 0
+    endpoint.passes += 1
+    if not endpoint.healthy and endpoint.passes >= s.world[0].healthy_after:
+        endpoint.healthy = 1
         refresh(s)
 
 
 @compiled
-def note_answer(s: State, number: int, failed: bool) -> None:
+def note_answer(s: State, node: int, number: int, failed: bool) -> None:
     """Outlier detection: eject a replica after so many errors in succession, unless too many are ejected."""
-    world, replica = s.world[0], s.replicas[number]
+    world, endpoint = s.world[0], s.endpoints[node, number]
     if world.eject_after == 0:
         return
     if not failed:
-        replica.errors = 0
+        endpoint.errors = 0
         return
-    replica.errors += 1
-    if replica.errors < world.eject_after or replica.ejected:
+    endpoint.errors += 1
+    if endpoint.errors < world.eject_after or endpoint.ejected:
         return
-    replica.errors = 0
+    endpoint.errors = 0
     listed, ejected = 0, 0
     for other in range(len(s.replicas)):
-        listed += s.replicas[other].listed
-        ejected += s.replicas[other].ejected
+        listed += s.replicas[other].listed and s.endpoints[node, other].known
+        ejected += s.endpoints[node, other].ejected
     if 100.0 * (ejected + 1) / listed <= world.max_ejected_percent:
-        replica.ejected = 1
-        replica.ejections += 1
-        replica.ejected_ns = world.now_ns
+        endpoint.ejected = 1
+        endpoint.ejections += 1
+        endpoint.ejected_ns = world.now_ns
         refresh(s)
 
 
@@ -105,15 +117,15 @@ def look_at_ejections(s: State) -> None:
     """Let ejected replicas return whose time is over: the first time, times the ejections so far."""
     world = s.world[0]
     longest_ns = max(_MAX_EJECTION_NS, world.ejection_ns)
-    for number in range(len(s.replicas)):
-        replica = s.replicas[number]
-        if replica.ejected:
-            lasts_ns = min(world.ejection_ns * replica.ejections, longest_ns)
-            if world.now_ns >= replica.ejected_ns + lasts_ns:
-                replica.ejected = 0
+    for number in range(len(s.nodes) * len(s.replicas)):
+        endpoint = _endpoint(s, number)
+        if endpoint.ejected:
+            lasts_ns = min(world.ejection_ns * endpoint.ejections, longest_ns)
+            if world.now_ns >= endpoint.ejected_ns + lasts_ns:
+                endpoint.ejected = 0
                 refresh(s)
-        elif replica.ejections > 0:
-            replica.ejections -= 1
+        elif endpoint.ejections > 0:
+            endpoint.ejections -= 1
     push(s, world.eject_look_ns, LOOK_AT_EJECTIONS, 0)
 
 
@@ -121,26 +133,11 @@ def look_at_ejections(s: State) -> None:
 def refresh(s: State) -> None:
     """Work out anew which replicas may be picked, and record what became of each endpoint."""
     world = s.world[0]
-    listed, good = 0, 0
+    for node in range(len(s.nodes)):
+        _refresh_node(s, node)
     for number in range(len(s.replicas)):
-        replica = s.replicas[number]
-        in_health = replica.listed and replica.healthy and not replica.ejected
-        replica.usable = in_health and (world.keep_draining or not replica.draining)
-        listed += replica.listed
-        good += in_health and not replica.draining
         _show(s, number)
-    panics = listed > 0 and 100.0 * good / listed < world.panic_percent
-    world.usable = 0
-    s.counts[:] = 0
-    for number in range(len(s.replicas)):
-        replica = s.replicas[number]
-        in_health = replica.healthy and not replica.ejected and not replica.draining
-        if replica.listed and (panics or in_health):
-            zone = s.of_zone[number]
-            s.usable[zone, s.counts[zone]] = number
-            s.counts[zone] += 1
-            world.usable += 1
-    if world.usable > 0 and world.changing:
+    if s.nodes[0].count > 0 and world.changing:
         if world.rule == RING_HASH:
             _build_ring(s)
         elif world.rule == MAGLEV:
@@ -148,17 +145,71 @@ def refresh(s: State) -> None:
 
 
 @compiled
-def _show(s: State, number: int) -> None:
-    """Record the state of an endpoint if it is another one than before."""
-    world, replica = s.world[0], s.replicas[number]
-    if not replica.listed:
-        shown = ABSENT
-    elif replica.draining:
-        shown = DRAINING
-    elif not replica.healthy:
-        shown = UNHEALTHY
+def _refresh_node(s: State, node: int) -> None:
+    """Work out which replicas a node may pick, and how much the spare ones get.
+
+    As Envoy's priority levels: a level with h of n healthy can carry 1.4 h / n of all requests. Where that is
+    not enough in all, a level with too few healthy ones panics, and its requests go to all of its replicas.
+    """
+    world, own = s.world[0], s.nodes[node]
+    listed, good = _counts(s, node, 0)
+    spare_listed, spare_good = _counts(s, node, 1)
+    carries = min(100, _OVERPROVISIONING_PERCENT * good // max(1, listed))
+    spare_carries = min(100, _OVERPROVISIONING_PERCENT * spare_good // max(1, spare_listed))
+    total = min(100, carries + spare_carries)
+    panics = total < 100 and 100.0 * good < world.panic_percent * max(1, listed)
+    spare_panics = total < 100 and 100.0 * spare_good < world.panic_percent * max(1, spare_listed)
+    if panics and spare_panics:
+        own.first_percent = 100 - 100 * spare_listed // max(1, listed + spare_listed)
+    elif total == 0:
+        own.first_percent = 100
     else:
-        shown = EJECTED if replica.ejected else HEALTHY
+        rest = 100 - 100 * carries // total
+        own.first_percent = 0 if carries == 0 else 100 - min(rest, 100 * spare_carries // total)
+    own.count = _list(s, node, 0, panics)
+    own.spare = _list(s, node, 1, spare_panics)
+
+
+@compiled
+def _counts(s: State, node: int, spare: int) -> tuple[int, int]:
+    """Return how many replicas a node knows, and how many of them are in good health."""
+    listed, good = 0, 0
+    for number in range(len(s.replicas)):
+        replica, endpoint = s.replicas[number], s.endpoints[node, number]
+        if replica.listed and endpoint.known and endpoint.spare == spare:
+            listed += 1
+            good += endpoint.healthy and not endpoint.ejected and not replica.draining
+    return listed, good
+
+
+@compiled
+def _list(s: State, node: int, spare: int, panics: bool) -> int:
+    """List the replicas that a node may pick, and return how many there are."""
+    usable, count = s.usable[node + spare * len(s.nodes)], 0
+    for number in range(len(s.replicas)):
+        replica, endpoint = s.replicas[number], s.endpoints[node, number]
+        if replica.listed and endpoint.known and endpoint.spare == spare:
+            in_health = endpoint.healthy and not endpoint.ejected
+            endpoint.usable = in_health and (s.world[0].keep_draining or not replica.draining)
+            if panics or (in_health and not replica.draining):
+                usable[count] = number
+                count += 1
+        elif endpoint.spare == spare:
+            endpoint.usable = 0
+    return count
+
+
+@compiled
+def _show(s: State, number: int) -> None:
+    """Record the state of an endpoint if it is another one than before, and all nodes have it so."""
+    world, replica = s.world[0], s.replicas[number]
+    shown = NONE
+    for node in range(len(s.nodes)):
+        if s.endpoints[node, number].known:
+            state = _state(s, node, number)
+            if shown not in (NONE, state):
+                return
+            shown = state
     if shown != replica.shown and world.seen < len(s.seen):
         replica.shown = shown
         entry = s.seen[world.seen]
@@ -167,13 +218,25 @@ def _show(s: State, number: int) -> None:
 
 
 @compiled
+def _state(s: State, node: int, number: int) -> int:
+    replica, endpoint = s.replicas[number], s.endpoints[node, number]
+    if not replica.listed:
+        return ABSENT
+    if replica.draining:
+        return DRAINING
+    if not endpoint.healthy:
+        return UNHEALTHY
+    return EJECTED if endpoint.ejected else HEALTHY
+
+
+@compiled
 def _build_ring(s: State) -> None:
     """Put the points of the usable replicas on the ring: see hashing.points_per_host."""
     world = s.world[0]
-    weight = 1.0 / world.usable
+    weight = 1.0 / s.nodes[0].count
     scale = min(np.ceil(weight * world.min_ring) / weight, float(world.max_ring))
     made, wanted = 0, 0.0
-    for place in range(world.usable):
+    for place in range(s.nodes[0].count):
         number, own = s.usable[0, place], 0
         wanted += scale * weight
         while made < wanted:
@@ -190,7 +253,7 @@ def _build_ring(s: State) -> None:
 @compiled
 def _fill_table(s: State) -> None:
     chosen = np.zeros(len(s.replicas), np.bool_)
-    for place in range(s.world[0].usable):
+    for place in range(s.nodes[0].count):
         chosen[s.usable[0, place]] = True
     count = len(s.replicas)
     order = np.empty(count, np.int32)

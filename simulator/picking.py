@@ -36,13 +36,15 @@ def pick(s: State, channel: int, key: Any, again: int) -> int:
     channel: the connection of the request; its worker, or its client, takes turns. key: its hash. again: how
     often something else was picked for the same attempt and refused; hash rules then pick another one.
     """
-    world, picker = s.world[0], s.channels[channel].picker
-    zone = s.channels[channel].node % len(s.counts)
-    count, rule, usable = s.counts[zone], world.rule, s.usable[zone]
+    world, node, picker = s.world[0], s.channels[channel].node, s.channels[channel].picker
+    own = s.nodes[node]
+    spare = own.first_percent < 100 and below(draw(world), 100) >= own.first_percent
+    count, rule = own.spare if spare else own.count, world.rule
+    usable = s.usable[node + spare * len(s.nodes)]
     if count == 0:
         return NONE
     if rule == ROUND_ROBIN:
-        return usable[_turn(s, channel, count)]
+        return usable[_turn(s, channel, spare, count)]
     if rule == RANDOM:
         return usable[below(draw(world), count)]
     if rule == LEAST_REQUEST:
@@ -59,13 +61,13 @@ def pick(s: State, channel: int, key: Any, again: int) -> int:
 
 
 @compiled
-def _turn(s: State, channel: int, count: int) -> int:
-    """Each worker of a proxy has turns of its own, and so has each channel of a client."""
+def _turn(s: State, channel: int, spare: bool, count: int) -> int:
+    """Each worker of a proxy has turns of its own, others among spare replicas; so has a client's channel."""
     if s.world[0].balancer == CLIENT:
         turn = s.channels[channel].turn
         s.channels[channel].turn = turn + np.uint64(1)
     else:
-        worker = s.channels[channel].worker
+        worker = s.channels[channel].worker + spare * len(s.turns) // 2
         turn = s.turns[worker]
         s.turns[worker] = turn + np.uint64(1)
     return whole(turn % np.uint64(count))

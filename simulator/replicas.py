@@ -54,8 +54,6 @@ def arrive(s: State, number: int) -> None:
         attempt.started_ns = world.now_ns
         _end(s, number, RESOURCE_EXHAUSTED)
         return
-    if world.has_cache:
-        attempt.cache = _look_up(s, attempt.replica, s.calls[attempt.call].session)
     if replica.held < replica.slots:
         _start(s, number)
     else:
@@ -101,6 +99,8 @@ def finish(s: State, number: int) -> None:
     replica = s.replicas[attempt.replica]
     gain = _GAIN if replica.mean_ns > 0 else 1.0
     replica.mean_ns += gain * (attempt.service_ns - replica.mean_ns)
+    if s.world[0].has_cache:
+        _keep(s, attempt.replica, s.calls[attempt.call].session)
     _end(s, number, attempt.fails)  # OK, mostly
     _release(s, attempt.replica)
 
@@ -137,6 +137,8 @@ def _start(s: State, number: int) -> None:
     attempt.state = RUNNING
     attempt.started_ns = world.now_ns
     attempt.queue_ns = world.now_ns - attempt.arrived_ns
+    if world.has_cache:
+        attempt.cache = _find(s, attempt.replica, s.calls[attempt.call].session)
     push(s, _service_ns(s, number), FINISHED, number)
 
 
@@ -189,20 +191,29 @@ def _draw(s: State, number: int, what: int) -> float:
 
 
 @compiled
-def _look_up(s: State, replica: int, session: int) -> int:
-    """Return whether the session was in the replica's cache (1, else 0), and make it the latest one."""
-    world = s.world[0]
-    used, sessions = s.used[replica], s.used.shape[1]
-    hit = used[session] > 0
+def _find(s: State, replica: int, session: int) -> int:
+    """Return whether the session is in the replica's cache (1, else 0). Then it becomes the latest one."""
+    if s.used[replica, session] == 0:
+        return 0
+    s.world[0].order += 1
+    s.used[replica, session] = s.world[0].order
+    return 1
+
+
+@compiled
+def _keep(s: State, replica: int, session: int) -> None:
+    """Put the session into the replica's cache, as the latest one; a full cache loses its oldest one."""
+    world, used = s.world[0], s.used[replica]
+    is_new = used[session] == 0
     world.order += 1
     used[session] = world.order
-    if not hit:
-        kept, oldest = 0, session
-        for other in range(sessions):
-            if used[other] > 0:
-                kept += 1
-                if used[other] < used[oldest]:
-                    oldest = other
-        if kept > world.cache_sessions:
-            used[oldest] = 0
-    return 1 if hit else 0
+    if not is_new:
+        return
+    kept, oldest = 0, session
+    for other in range(s.used.shape[1]):
+        if used[other] > 0:
+            kept += 1
+            if used[other] < used[oldest]:
+                oldest = other
+    if kept > world.cache_sessions:
+        used[oldest] = 0

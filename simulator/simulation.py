@@ -32,6 +32,7 @@ from simulator.state import (
     EACH_ANSWER,
     EJECTED,
     END,
+    ENDPOINT,
     FIRST_ANSWER,
     FULL_SCAN,
     GATE,
@@ -41,6 +42,7 @@ from simulator.state import (
     KILL,
     LEAST_REQUEST,
     MAGLEV,
+    NODE,
     NONE,
     NOT_SERVING,
     NOTHING,
@@ -143,9 +145,11 @@ def new_state(system: System, calls: Calls) -> State:
     random = np.random.default_rng(system.seed)
     sessions = int(calls.session.max(initial=-1)) + 1
     clients = int(calls.client.max(initial=-1)) + 1
-    count, zones = len(system.replicas), max(system.zones, default=0) + 1
+    count = len(system.replicas)
     tables = _tables(system)
-    turns = random.integers(2**63, size=system.nodes * system.workers, dtype=np.uint64)
+    turns = random.integers(
+        2**63, size=(1 + system.spill_over) * system.nodes * system.workers, dtype=np.uint64
+    )
     if system.first_turn is not None:
         turns[:] = system.first_turn
     cached = (count, sessions) if system.cache is not None else (0, 0)
@@ -158,9 +162,9 @@ def new_state(system: System, calls: Calls) -> State:
         channels=_channels(system, calls, random),
         gates=_gates(clients if calls.waits == "each" else sessions),
         cookies=np.full(sessions, NONE, np.int32),
-        usable=np.tile(np.arange(count, dtype=np.int32), (zones, 1)),
-        counts=np.zeros(zones, np.int64),
-        of_zone=np.array(system.zones or [0] * count, np.int32),
+        usable=np.zeros((2 * system.nodes, count), np.int32),
+        nodes=np.zeros(system.nodes, NODE),
+        endpoints=_endpoints(system),
         active=np.zeros((_pickers(system, calls), count), np.int32),
         turns=turns,
         used=np.zeros(cached, np.int64),
@@ -169,6 +173,16 @@ def new_state(system: System, calls: Calls) -> State:
         **_of_probing(system, calls),
         **tables,
     )
+
+
+def _endpoints(system: System) -> Records:
+    records = np.zeros((system.nodes, len(system.replicas)), ENDPOINT)
+    records["healthy"] = records["known"] = 1
+    if system.zones:
+        zones = max(system.zones) + 1
+        other = np.arange(system.nodes)[:, None] % zones != np.array(system.zones)
+        records["spare" if system.spill_over else "known"] = other if system.spill_over else ~other
+    return records
 
 
 def _tries(system: System) -> int:
@@ -188,7 +202,7 @@ def _most_pending(system: System, calls: Calls) -> int:
     timed = system.retries is not None and system.retries.attempt_timeout_ns > 0
     of_call = 2 + _tries(system) * (timed or 2 * (system.hedging is not None))
     probes = 0 if system.policy.probes is None else math.ceil(system.policy.probes.per_request) + 1
-    return (of_call + probes) * len(calls) + len(system.changes) + 2 * len(system.replicas) + 2
+    return (of_call + probes) * len(calls) + len(system.changes) + 2 * system.nodes * len(system.replicas) + 2
 
 
 def _of_probing(system: System, calls: Calls) -> dict[str, Any]:
@@ -318,7 +332,7 @@ def _replicas(system: System) -> Records:
     records = np.zeros(len(system.replicas), REPLICA)
     for name in ("slots", "weight", *BEHAVIOUR):
         records[name] = [getattr(replica, name) for replica in system.replicas]
-    records["serving"] = records["healthy"] = 1
+    records["serving"] = 1
     records["listed"][: len(records) - system.joining] = 1
     records["shown"] = NONE
     records["first"] = records["last"] = NONE

@@ -18,7 +18,7 @@ FINISHED = 2  # attempt
 BACK_AT_BALANCER = 3  # attempt
 ANSWERED = 4  # call
 CHANGE = 5  # change: see simulator.changes
-CHECK, CHECK_TIMES_OUT = 6, 7  # replica
+CHECK, CHECK_TIMES_OUT = 6, 7  # node x replicas + replica
 LOOK_AT_EJECTIONS = 8  # none
 RETRY = 9  # call
 ATTEMPT_TIMES_OUT = 10  # attempt
@@ -71,11 +71,8 @@ REPLICA = np.dtype(
         *((name, np.int32) for name in ("slots", "held", "in_flight", "first", "last")),
         *((name, np.float64) for name in ("slow_factor", "slow_share", "fail_share", "weight")),
         *((name, np.int8) for name in ("fail_code", "fail_after_work", "fail_after_headers")),
-        # Process, health service, and the endpoint in the proxy. usable: a cookie may name it.
-        *((name, np.int8) for name in ("state", "serving", "listed", "draining", "healthy", "ejected")),
-        *((name, np.int8) for name in ("usable", "shown")),
-        *((name, np.int32) for name in ("passes", "fails", "errors", "ejections")),
-        ("ejected_ns", np.int64),
+        # Process, health service, what the proxy is told of it, and the state that the log shows.
+        *((name, np.int8) for name in ("state", "serving", "listed", "draining", "shown")),
         ("deadline", np.float64),  # of weighted turns
         ("mean_ns", np.float64),  # recent service time; 0: none yet
         # Where clients probe: attempts answered with OK, and of the last ones requests in flight and latency.
@@ -86,6 +83,17 @@ REPLICA = np.dtype(
         ("maglev_place", np.int32),
     ]
 )
+# A replica as one node of the proxy has it. known: the node may send there. spare: it gets only what others
+# cannot carry. usable: a cookie may name it.
+ENDPOINT = np.dtype(
+    [
+        *((name, np.int8) for name in ("known", "spare", "healthy", "ejected", "usable")),
+        *((name, np.int32) for name in ("passes", "fails", "errors", "ejections")),
+        ("ejected_ns", np.int64),
+    ]
+)
+# A node of the proxy. count, spare: replicas that it may pick. first_percent: of the requests to the former.
+NODE = np.dtype([(name, np.int64) for name in ("count", "spare", "first_percent", "active")])
 # Calls that wait in line: for a stream of a channel, or an answer. picker: who counts the calls under way.
 CHANNEL = np.dtype(
     [
@@ -116,14 +124,14 @@ KEPT = np.dtype(
 WORLD = np.dtype(
     [
         *((name, np.int64) for name in ("now_ns", "start_ns", "order", "pending")),
-        # Calls: planned and sent so far; those whose deadline has passed or that ended before; under way.
-        *((name, np.int64) for name in ("planned", "sent", "expired", "open_calls", "attempts", "active")),
+        # Calls: planned and sent so far; those whose deadline has passed or that ended before.
+        *((name, np.int64) for name in ("planned", "sent", "expired", "open_calls", "attempts")),
         *((name, np.int64) for name in ("to_balancer_ns", "to_replica_ns", "back_ns", "to_client_ns")),
         *(
             (name, np.int64)
             for name in ("deadline_ns", "warm_up_ns", "give_up_ns", "stream_limit", "cache_sessions")
         ),
-        *((name, np.int64) for name in ("rule", "balancer", "waits", "choices", "bounded_percent", "usable")),
+        *((name, np.int64) for name in ("rule", "balancer", "waits", "choices", "bounded_percent")),
         *((name, np.int64) for name in ("checks", "check_ns", "check_timeout_ns", "panic_percent")),
         *((name, np.int64) for name in ("unhealthy_after", "healthy_after", "seen")),
         *(
@@ -147,12 +155,13 @@ class State(NamedTuple):
 
     cookies: session -> replica that its cookie names, or NONE.
 
-    usable: (zone, place) -> a replica that may be picked, in order; of zone z the first counts[z] entries.
-    Without zones all are in one. of_zone: replica -> its zone. world.usable: the sum of counts. active:
-    (picker, replica) -> requests that this node of the proxy, or this client, has under way there. turns:
-    worker -> picks so far, plus its start. ring_points, ring_hosts: of ring_hash; table: of Maglev. used:
-    (replica, session) -> when the replica's cache last used the session, 0 if it does not have it; (0, 0)
-    without caches.
+    endpoints: (node, replica) -> the replica as this node of the proxy has it; all clients have one node.
+    usable: (node, place) -> a replica that node n may pick, in order, the first nodes[n].count; behind the
+    rows of all nodes those of their spare replicas. active: (picker, replica) -> requests that this node of
+    the proxy, or this client, has under way there. turns: worker -> picks so far, plus its start; with spare
+    replicas, behind those of all workers their turns among these. ring_points, ring_hosts: of ring_hash;
+    table: of Maglev. used: (replica, session) -> when the replica's cache last used the session, 0 if it does
+    not have it; (0, 0) without caches.
 
     changes: what happens to replicas, from the start of measuring. seen: what became of endpoints, the first
     world.seen entries. points: (replica, number) -> hash of a point of a ring; empty where nothing changes.
@@ -170,8 +179,8 @@ class State(NamedTuple):
     gates: Records
     cookies: npt.NDArray[np.int32]
     usable: npt.NDArray[np.int32]
-    counts: npt.NDArray[np.int64]
-    of_zone: npt.NDArray[np.int32]
+    nodes: Records
+    endpoints: Records
     active: npt.NDArray[np.int32]
     turns: npt.NDArray[np.uint64]
     ring_points: npt.NDArray[np.uint64]

@@ -175,15 +175,16 @@ class Change:
 class System:
     """A fleet behind its balancer. `seed`: of everything that the parts draw at random.
 
-    nodes: of the proxy; each knows of its own requests only. spread: connection c goes to node c % nodes;
-    otherwise chance picks the node. zones: replica -> its zone, from 0, where node n sends to those of zone
-    n % zones alone; (): each node sends to all. workers: threads of each node, each with turns of its own;
-    all know of the node's requests in flight, as Envoy's do. first_turn: the replica at which the turns of
-    every worker begin; None: drawn, as Envoy does. stream_limit: calls that one connection carries at once;
-    0: no limit. max_active: of the circuit breaker, 0: none. max_queue: calls that may wait at a replica,
-    which refuses one more; None: any number. deadline_aware: replicas refuse what they could not answer in
-    time: see services.load_shedding. joining: the last replicas, which are not there until a change lets
-    them join. keep_draining: sessions stay on a replica that drains.
+    nodes: of the proxy; each knows of its own requests only, and makes checks of its own. spread: connection
+    c goes to node c % nodes; otherwise chance picks the node. zones: replica -> its zone, from 0, where node
+    n sends to those of zone n % zones alone, or with spill_over first; (): each node sends to all. workers:
+    threads of each node, each with turns of its own; all know of the node's requests in flight, as Envoy's
+    do. first_turn: the replica at which the turns of every worker begin; None: drawn, as Envoy does.
+    stream_limit: calls that one connection carries at once; 0: no limit. max_active: of the circuit breaker
+    of each node, 0: none. max_queue: calls that may wait at a replica, which refuses one more; None: any
+    number. deadline_aware: replicas refuse what they could not answer in time: see services.load_shedding.
+    joining: the last replicas, which are not there until a change lets them join. keep_draining: sessions
+    stay on a replica that drains.
     """
 
     replicas: tuple[Replica, ...]
@@ -194,6 +195,7 @@ class System:
     nodes: int = 1
     spread: bool = False
     zones: tuple[int, ...] = ()
+    spill_over: bool = False
     first_turn: int | None = None
     stream_limit: int = 0
     deadline_ns: int = 10_000_000_000
@@ -244,7 +246,7 @@ class Attempts:
     """What the replicas saw: one entry for each call that reached one.
 
     call: number of the call. in_flight: calls that the replica had then, this one included. cache: 1 hit,
-    0 miss, -1 without a cache.
+    0 miss, -1 without a cache, or where the call got no slot.
     """
 
     call: Integers

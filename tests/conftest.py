@@ -5,6 +5,7 @@ Properties are checked without a deadline, because a busy machine is not a mista
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -37,3 +38,15 @@ def _a_time_out_ends_uvloops_loop() -> None:
         return None
 
     uvloop.Loop.call_exception_handler = call_exception_handler  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def without_plots() -> Iterator[None]:
+    """Reports of this test have no plots, which take most of a report's time."""
+    from harness.report.plots import PLOTS
+
+    kept = dict(PLOTS)
+    PLOTS.clear()
+    yield
+    PLOTS.clear()
+    PLOTS.update(kept)  # in their order: the first plot that shows a metric stands beside it

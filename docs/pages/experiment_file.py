@@ -69,7 +69,14 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
         DearRequests,
         "",
     ),
-    ("`replicas.cache`", "Stickiness makes hits in the session cache likely.", SessionCache, ""),
+    (
+        "`replicas.cache`",
+        "Stickiness makes hits in the session cache likely. The cache has a session once a request of it has "
+        "been served to the end. So requests that begin before that miss as well, and a request that is "
+        "given up leaves nothing.",
+        SessionCache,
+        "",
+    ),
     ("`replicas.outage`", "", Outage, ""),
     ("`replicas.different.replica-N`", "Settings of single replicas.", ReplicaOverrides, ""),
     ("`workload`", "", Workload, ""),

@@ -21,8 +21,8 @@ arms:
 `make schema` writes this page from the registry of policies. Tests check what each policy promises, with a
 stated tolerance: [tests/real/oracles](../tests/real/oracles).
 
-The lab's Envoy differs from an ALB with every policy. Measured runs use no TLS, and each worker thread of
-Envoy picks by itself (`proxy_workers`).
+The lab's Envoy differs from an ALB with every policy. Only arms with `tls` use it, and each worker
+thread of Envoy picks by itself (`proxy_workers`).
 
 An ALB has several nodes: at least one in each of its zones (subnets), more as traffic grows. Its DNS name has
 an address for each, and each node balances alone. The lab starts one node unless an arm says otherwise:

@@ -43,3 +43,27 @@ def attempts_of(
             .select("replica", "at_ns", "queue_ns", "in_flight")
             .collect(engine="streaming")
         )
+
+
+def wasted_share_of(cell: Cell, rows: pl.DataFrame) -> float | None:
+    """Return the share of the replicas' work that nobody got an answer of: 0 to 1.
+
+    The work is the time in slots of the attempts of some requests. It is wasted if the attempt did not end
+    with OK, or its request did not. rows: these requests: request_id, ok. None if the lab cannot read the
+    replicas' ledgers, or the replicas did not work. Raises UserError as attempts_of.
+    """
+    ledger = None if "replica" in cell.record.missing_ledgers else cell.replica_ledger()
+    if ledger is None or rows.is_empty():
+        return None
+    if cell.record.max_attempts == 1 and rows["ok"].all():
+        return 0.0
+    useful = (pl.col("code") == "OK") & pl.col("ok")
+    with table_errors(cell.folder, "ledgers written by this lab"):
+        worked_ns, useful_ns = (
+            ledger.select("request_id", "service_ns", "code")
+            .join(rows.lazy().select("request_id", "ok"), on="request_id", how="inner")
+            .select(pl.col("service_ns").sum(), pl.col("service_ns").filter(useful).sum().alias("useful_ns"))
+            .collect(engine="streaming")
+            .row(0)
+        )
+    return None if not worked_ns else 1 - useful_ns / worked_ns

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from harness.analysis.attempts import attempts_of
+from harness.analysis.attempts import attempts_of, wasted_share_of
 from harness.analysis.event_effects import answered_between, event_effects_of
 from harness.analysis.interruptions import interruptions_of
 from harness.analysis.joined import JoinedFigures, join_cell
@@ -81,6 +81,7 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
             client_requests=_client_requests(counts, len(names)),
             replica_attempts=None if attempts is None else _attempts(attempts, names),
             short_run_unfairness=short_run_unfairness(answered, len(names)),
+            wasted_share=wasted_share_of(cell, rows),
             zone_requests=by_zones,
             node_series=node_series_of(answered, nodes, window_s) if (nodes := nodes_told(record)) else None,
             units=_units(counts_answered, len(names)),

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.validity import is_unspoiled
+from harness.metrics.event_metrics import event_metric
 from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.prediction import ArmPrediction, Band, Prediction
-from harness.record.summary import ArmSummary, Summary
+from harness.record.summary import ArmSummary, EventSummary, Figure, Figures, Summary
 
 # Metrics that are shown of every arm, besides those that the experiment expects something of.
 CORE = (
@@ -90,7 +91,7 @@ def _comparison(
     name: str, metric: str, predicted: ArmPrediction, arm: ArmSummary, summary: Summary
 ) -> Iterator[Comparison]:
     usable = [repeat for repeat in arm.repeats if is_unspoiled(repeat.invalid_reasons, metric)]
-    measured = [float(value) for one in usable if (value := one.metrics.get(metric)) is not None]
+    measured = [float(value) for one in usable if (value := _measured(one, metric)) is not None]
     if not measured:
         return
     low, median, high = ends_of(predicted.metrics[metric])
@@ -99,6 +100,20 @@ def _comparison(
     if found.is_surprise:
         found = replace(found, reason=_reason(found, arm, summary))
     yield found
+
+
+def holder_of(figures: Figures, metric: str) -> tuple[Figures | EventSummary | None, str]:
+    """Return who has the metric, the arm (or its repeat) or one of its events, and its name there."""
+    found = event_metric(metric)
+    if found is None:
+        return figures, metric
+    number, name = found
+    return next((one for one in figures.events if one.number == number), None), name
+
+
+def _measured(repeat: Figures, metric: str) -> Figure:
+    where, name = holder_of(repeat, metric)
+    return None if where is None else where.metrics.get(name)
 
 
 def ends_of(band: Band) -> tuple[float, float, float]:

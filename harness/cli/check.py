@@ -2,7 +2,8 @@
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from rich.console import Console
@@ -201,13 +202,28 @@ def _capacity(experiment: Experiment, work: Workload) -> Lines:
     used = [
         (_names(group, groups), used) for group in groups if (used := utilisation_of(group, experiment, work))
     ]
+    best = [(names, _at_best(one, experiment)) for names, one in used]
     labels = ("utilisation", *[""] * len(used))
     when = "at the highest rate: " if work.changes else ""
     return [
         ("replicas", _capacities_in_words(experiment.replicas, groups, work)),
         *zip(labels, (when + _used_in_words(names, one, len(groups)) for names, one in used), strict=False),
-        *((WARNING, text) for names, one in used for text in _overloads(names, one, work)),
+        *(_cached(one for _, one in best) if experiment.replicas.cache is not None else []),
+        *((WARNING, text) for names, one in best for text in _overloads(names, one, work)),
     ]
+
+
+def _cached(best: Iterable[Utilisation]) -> Lines:
+    """Return how much of the busiest replicas is used where all requests hit the session cache."""
+    hits = max((one.evenly for one in best), default=0.0)
+    told = f"these are requests that miss the session cache; {hits:.0%} when spread evenly and all hit"
+    return [("", told)] if hits else []
+
+
+def _at_best(used: Utilisation, experiment: Experiment) -> Utilisation:
+    """Return the utilisation where all requests hit the session cache, if there is one."""
+    cache = experiment.replicas.cache
+    return used if cache is None else Utilisation(*(cache.hit_factor * share for share in astuple(used)))
 
 
 def _capacities_in_words(replicas: Replicas, groups: Sequence[AlikeReplicas], work: Workload) -> str:

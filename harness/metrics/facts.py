@@ -352,6 +352,7 @@ class CellFacts:
     replica_attempts: replica -> attempts of the window's requests in its ledger; None where the lab cannot
     read the replicas' ledgers.
     short_run_unfairness: see harness.analysis.window_series.
+    wasted_share: see harness.analysis.attempts; None where the lab cannot read the replicas' ledgers.
     units: unit -> its amount on each replica, in the order of replica_requests. The units are the
     "connections" and "sessions" that the replica served, the "messages" that it sent, and its "busy_time" (ns
     of service).
@@ -424,6 +425,7 @@ class CellFacts:
     contradictions: tuple[str, ...] = ()
     disturbed: str | None = None
     zone_requests: Mapping[tuple[str, str], int] | None = None
+    wasted_share: float | None = None
     node_series: NodeSeries | None = None
     cpu_cores: Mapping[str, float] = field(default_factory=dict)
 

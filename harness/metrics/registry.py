@@ -220,6 +220,16 @@ METRICS: dict[str, Metric] = {
         headline="busiest / fair by attempts",
         clause="the busiest replica got {} times its fair share of the attempts",
     ),
+    "attempts.wasted_share": Metric(
+        "share",
+        "Time in slots of attempts that nobody had an answer of / time in slots of all attempts, from the "
+        "replicas' ledgers. Nobody had one if the attempt did not end with OK, or its request did not. 0 "
+        "where every request ended with OK in one attempt",
+        lambda f: f.wasted_share,
+        one_event=lambda f: share(1, f.requests),
+        headline="share of the replicas' work that was wasted",
+        clause="{} of the replicas' work was wasted",
+    ),
     "bytes.per_request": Metric(
         "bytes",
         "Bytes of the bodies that Envoy carried, both ways / requests, warm-up included; route `envoy`",

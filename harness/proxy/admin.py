@@ -114,6 +114,11 @@ class EnvoyAdmin:
                 return _address(listener["local_address"])
         raise LabError("Envoy has no listener of the lab")
 
+    def handshakes(self) -> int:
+        """Return how many TLS handshakes clients have completed since this Envoy started."""
+        found = self.get_json("/stats?format=json&filter=ssl%5C.handshake$")["stats"]
+        return sum(stat["value"] for stat in found if stat["name"].startswith("listener."))
+
     def endpoint_states(self) -> dict[str, EndpointState]:
         """Return each endpoint "host:port" of the lab's clusters -> its state in Envoy."""
         return {address: _state(host["health_status"]) for address, host in self._endpoints()}

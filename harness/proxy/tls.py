@@ -1,11 +1,15 @@
-"""Creates a temporary certificate, so that users can call the lab's servers over TLS.
+"""Creates a temporary certificate, so that clients can call the lab's servers over TLS.
 
-The command `up` and the standalone proxy use it. Measured runs use clear text (h2c) and have no certificate.
+The command `up` and the standalone proxy use it, and so do measured arms with `tls`. All other arms use clear
+text (h2c).
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from harness.spec.arm import CertificateKey
 
 HOSTS = ("localhost", "127.0.0.1")
 
@@ -29,8 +33,8 @@ class TlsFiles:
         return self.folder / "key.pem"
 
 
-def make_certificate(folder: Path) -> TlsFiles:
-    """Create `folder` (mode 0700) with a new certificate for HOSTS and its private key (mode 0600).
+def make_certificate(folder: Path, names: Sequence[str] = (), key: CertificateKey = "ecdsa") -> TlsFiles:
+    """Create `folder` (mode 0700) with a certificate for HOSTS and `names`, and its private key (mode 0600).
 
     A new certificate authority signs it; the authority's own key is never written. Raises OSError when the
     folder exists already or cannot be created.
@@ -41,7 +45,8 @@ def make_certificate(folder: Path) -> TlsFiles:
     folder.mkdir(mode=0o700)
     files = TlsFiles(folder)
     authority = trustme.CA(organization_name="lb-lab")
-    issued = authority.issue_cert(*HOSTS, organization_name="lb-lab")
+    kind = trustme.KeyType[key.upper()]
+    issued = authority.issue_cert(*HOSTS, *names, organization_name="lb-lab", key_type=kind)
     authority.cert_pem.write_to_path(files.authority)
     for blob in issued.cert_chain_pems:
         blob.write_to_path(files.certificate, append=True)

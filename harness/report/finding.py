@@ -10,12 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.analysis.surprises import holder_of
 from harness.events.registry import kind_of
 from harness.metrics.event_metrics import event_metric
 from harness.metrics.headlines import clause_of, digits_of, figure_in_words, headline_of
 from harness.metrics.registry import CAPACITY
 from harness.record.manifest import SIMULATED
-from harness.record.summary import ArmSearch, ArmSummary, EventSummary, Figure, Figures, Finding, Summary
+from harness.record.summary import ArmSearch, ArmSummary, Figure, Finding, Summary
 
 VERDICTS = {
     "held": "Everything that was expected is what was measured.",
@@ -236,15 +237,6 @@ def value_of(summary: Summary, arm: str, metric: str) -> Figure:
         return None if summary.search is None else summary.search.arms[arm].capacity_per_s
     where, name = holder_of(summary.arms[arm], metric)
     return None if where is None else where.metrics.get(name)
-
-
-def holder_of(figures: Figures, metric: str) -> tuple[Figures | EventSummary | None, str]:
-    """Return who has the metric, the arm (or its repeat) or one of its events, and its name there."""
-    found = event_metric(metric)
-    if found is None:
-        return figures, metric
-    number, name = found
-    return next((one for one in figures.events if one.number == number), None), name
 
 
 def contrast_in_words(summary: Summary, metric: str) -> str:

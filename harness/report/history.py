@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.analysis.surprises import holder_of
 from harness.errors import UserError, did_you_mean
 from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.manifest import Manifest
 from harness.record.record_file import read_record
 from harness.record.stored_runs import StoredRun, stored_runs
 from harness.record.summary import SUMMARY, EventSummary, Figure, Figures, Summary
-from harness.report.finding import capacity_in_words, holder_of, value_of
+from harness.report.finding import capacity_in_words, value_of
 from harness.report.tables import figure, figure_of
 
 DEFAULT_METRIC = "latency_ms.p99"  # where nothing is expected

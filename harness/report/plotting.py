@@ -62,6 +62,7 @@ RC: Any = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 10,
+    "axes.titley": 1.0,
     "axes.labelsize": 9,
     "figure.dpi": 110,
     "figure.facecolor": "white",

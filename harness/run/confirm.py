@@ -240,6 +240,8 @@ def confirm_clients(plan: CellPlan, live: LiveCell) -> None:
         from harness.proxy.xds import XdsFiles, confirm_xds
 
         confirm_xds(arm, XdsFiles(folder / "xds"), [one["xds"] for one in clients if one["xds"]])
+    if any(client["subchannels"] for client in clients):  # users of a Locust file may connect later
+        _confirm_encryption(arm, live)
     if arm.subsetting is not None:
         _confirm_subsets(plan, live, clients)
     if _clients_pick(arm):
@@ -254,6 +256,14 @@ def confirm_clients(plan: CellPlan, live: LiveCell) -> None:
         if arm.connections == "shared" and seen and subchannels and not seen & subchannels:
             raise LabError(f"{name} has connections of its own, planned: shared ones; see {log}")
         seen |= subchannels
+
+
+def _confirm_encryption(arm: Arm, live: LiveCell) -> None:
+    """Check that the clients of the lab's proxy use TLS, or that they do not, by the handshakes so far."""
+    made = sum(admin.handshakes() for admin in live.admins.values())
+    if live.admins and (made > 0) != (arm.tls is not None):
+        planned = "clear text" if arm.tls is None else f"TLS ({arm.tls})"
+        raise LabError(f"clients have made {made} TLS handshakes with Envoy, planned: {planned}")
 
 
 def _confirm_subsets(plan: CellPlan, live: LiveCell, clients: Sequence[dict[str, Any]]) -> None:

@@ -34,6 +34,7 @@ MAX_PROXIES = 16  # nodes of a proxy
 
 HealthCheckKind = Literal["grpc", "code_12", "tcp", "none"]
 Connections = Literal["own", "shared"] | Annotated[int, Field(ge=1, le=100)]
+CertificateKey = Literal["ecdsa", "rsa"]
 CrossZone = bool | Literal["spill_over", "zone_aware"]
 ZoneName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,20}$")]
 Zones = Annotated[dict[ZoneName, Annotated[int, Field(ge=1, le=256)]], Field(max_length=MAX_PROXIES)]
@@ -343,6 +344,11 @@ class Arm(Model):
     subsetting: Subsetting | None = Field(
         default=None,
         description="each client connects to some of the replicas only (default: to all); route direct",
+    )
+    tls: CertificateKey | None = Field(
+        default=None,
+        description="clients call the proxy over TLS, with a new certificate whose key is of this kind: "
+        "ecdsa (P-256) or rsa (2048 bits) (default: clear text)",
     )
     compression: Literal["none", "gzip", "deflate"] = Field(
         default="none", description="compression of the clients' messages (default none)"

@@ -288,6 +288,10 @@ def _changes_nothing(experiment: ExperimentModel, arm: Arm, traits: Traits) -> I
     for key in ("proxy_workers", "proxies"):
         if getattr(arm, key) != 1 and not arm.has_proxy:
             yield key, f"route '{arm.route}' has no proxy"
+    if arm.tls is not None and not arm.has_proxy:
+        yield "tls", f"route '{arm.route}' has no proxy"
+    elif arm.tls is not None and arm.connections == "shared":
+        yield "connections", "gRPC clients share no connection over TLS"
     if arm.zones and not arm.has_proxy:
         yield "zones", f"route '{arm.route}' has no proxy, whose nodes would be in zones"
     elif len(arm.zones) == 1:

@@ -74,8 +74,8 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
         return f"{experiment.name}: {reason}; run it with --testbed external --target HOST:PORT"
     events = [event for arm in experiment.arms.values() for event in experiment.events_of(arm)]
     if testbed == "docker":
-        several = _without_several_proxies(experiment)
-        return several or _without_control_plane(experiment) or _too_short_for_roll(experiment)
+        checks = (_without_tls, _without_several_proxies, _without_control_plane, _too_short_for_roll)
+        return next((why for check in checks if (why := check(experiment))), None)
     if testbed == "simulated" or not events:
         return None
     need_containers = [event.do for event in events if kind_of(event.do).needs_containers]
@@ -86,6 +86,15 @@ def incompatibility(experiment: Experiment, testbed: str) -> str | None:
         reason = f"its events ({kinds}) change replicas or proxy, which this testbed does not control"
         return f"{experiment.name}: {reason}; run it with --testbed local or docker"
     return None
+
+
+def _without_tls(experiment: Experiment) -> str | None:
+    """Return one line if clients of an arm call the proxy over TLS; else None."""
+    name = next((name for name, arm in experiment.arms.items() if arm.tls is not None), None)
+    if name is None:
+        return None
+    reason = f"arm {name} has tls: {experiment.arms[name].tls}, and clients of this testbed use clear text"
+    return f"{experiment.name}: {reason}; run it with --testbed local"
 
 
 def _without_several_proxies(experiment: Experiment) -> str | None:

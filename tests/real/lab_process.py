@@ -75,9 +75,14 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 class Lab:
-    """One `python run_experiment.py ...` process, run in `folder`."""
+    """One `python run_experiment.py ...` process, run in `folder`. `program`: what Python runs instead."""
 
-    def __init__(self, folder: Path, arguments: tuple[object, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        arguments: tuple[object, ...],
+        program: tuple[str, ...] = (str(ROOT / "run_experiment.py"),),
+    ) -> None:
         self.results = folder / "results"
         if arguments[0] == "run":
             arguments = (*arguments, "--results", "results", "--quiet")
@@ -85,7 +90,7 @@ class Lab:
                 if f"--{option}" not in arguments:
                     arguments = (*arguments, f"--no-{option}")
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "run_experiment.py"), *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -265,7 +265,7 @@ def _attempts(cell: CellFiles, rows: Sequence[Row]) -> Figures:
     total = cell.requests.height
     per_request = bytes_each = None
     counts: list[int] = []
-    lost = None
+    lost = wasted = None
     if reached is not None:
         per_request = reached.height / total if total else None
         mine = reached.filter(pl.col("request_id").is_in([row["request_id"] for row in rows]))
@@ -276,6 +276,7 @@ def _attempts(cell: CellFiles, rows: Sequence[Row]) -> Figures:
         inside: list[float] = mine["in_flight"].to_list()
         finished = set(mine.filter(pl.col("code") == "OK")["request_id"].to_list())
         lost = sum(row["code"] != "OK" and row["request_id"] in finished for row in rows)
+        wasted = _wasted(mine, {row["request_id"] for row in rows if row["code"] == "OK"})
     else:
         answered = [row for row in rows if row["replica"]]
         queue = [row["queue_ns"] / MS for row in answered]
@@ -286,6 +287,7 @@ def _attempts(cell: CellFiles, rows: Sequence[Row]) -> Figures:
     return {
         "attempts.per_request": per_request,
         "attempts.max_over_mean": a.max_over_mean(counts) if counts else None,
+        "attempts.wasted_share": wasted,
         "bytes.per_request": bytes_each,
         **{f"attempt_share.replica-{n}": share.get(f"replica-{n}") for n in range(8)},
         **{f"queue_ms.{a.NAMES[p]}": a.percentile(queue, p) for p in (500, 900, 990, 1000)},
@@ -293,6 +295,13 @@ def _attempts(cell: CellFiles, rows: Sequence[Row]) -> Figures:
         "in_flight.max": a.percentile(inside, 1000),
         "answers_lost": lost,
     }
+
+
+def _wasted(attempts: pl.DataFrame, good: set[int]) -> float | None:
+    """Return the share of the time in slots that nobody had an answer of. good: requests with OK."""
+    worked = int(attempts["service_ns"].sum())
+    useful = attempts.filter((pl.col("code") == "OK") & pl.col("request_id").is_in(list(good)))
+    return 1 - int(useful["service_ns"].sum()) / worked if worked else None
 
 
 def with_failures_last(rows: Sequence[Row], since: str = "planned_ns") -> list[float]:

@@ -45,19 +45,16 @@ def state_of(replicas: int, **own: Any) -> State:
     return new_state(fleet(replicas, probing(replicas, **own)), poisson(3, 10, 1, clients=1))
 
 
+ANSWERS = st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 30))
 STEPS = st.lists(
-    st.one_of(
-        st.sampled_from(["take", "remove"]),
-        st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 30)),
-    ),
-    max_size=60,
+    st.one_of(ANSWERS, ANSWERS, st.sampled_from(["take", "take", "remove"])), min_size=20, max_size=80
 )
 
 
 @settings(max_examples=examples(200), deadline=None)
 @given(
     steps=STEPS,
-    replicas=st.integers(1, 10),
+    replicas=st.sampled_from([1, 3, 6, 10]),
     pool_size=st.integers(1, 6),
     quantile=st.sampled_from([0, 0.3, 0.84, 1]),
     options=st.sampled_from(OPTIONS),

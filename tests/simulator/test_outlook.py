@@ -38,6 +38,16 @@ def test_the_calls_of_dear_clients_overload_a_replica_that_gets_its_share_of_the
     assert lines["round_robin"][0].endswith("; no replica is overloaded")
 
 
+def test_requests_that_hit_the_session_cache_take_less_of_a_replica() -> None:
+    """At 600/s each replica has 150 a second or more, and can serve 160 that miss. Sticky sessions hit."""
+    lines = lines_of("sticky_vs_cache", **{"workload.rate_per_s": 600})
+    assert lines["sticky"][0].endswith("; no replica is overloaded")
+    assert lines["round_robin"][0].endswith("; no replica is overloaded")
+    lines = lines_of("cold_caches", **{"workload.duration_s": 5.5, "workload.warm_up_s": 2.5})
+    assert lines["scale_in"][1] == BAD
+    assert lines["low_load"][0].endswith("; no replica is overloaded")
+
+
 def test_arms_stand_in_the_files_order_and_what_is_not_modelled_is_named() -> None:
     experiment = load_experiment("streams", SHORT)
     lines = lines_of("streams")

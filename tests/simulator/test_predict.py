@@ -17,8 +17,15 @@ from harness.record.prediction import BAND_SHARE
 from harness.spec.experiment import load_experiment
 from harness.testbed.simulated import predict as predicting
 from harness.testbed.simulated.model import calls_of, system_of
-from harness.testbed.simulated.predict import SIMULATIONS, bands_of, predict, predicted_cell, simulations_for
-from harness.testbed.simulated.predicted_metrics import PREDICTED, predicted_metrics
+from harness.testbed.simulated.predict import (
+    SIMULATIONS,
+    bands_of,
+    metrics_of,
+    predict,
+    predicted_cell,
+    simulations_for,
+)
+from harness.testbed.simulated.predicted_metrics import PREDICTED
 from tests.simulator.test_simulated_runs import simulated
 
 SHORT = {"workload.duration_s": 1.0, "workload.warm_up_s": 0.2, "repeats": 1}  # of a cell
@@ -26,18 +33,20 @@ COSTS = MachineCosts(seen={"local/envoy": [RunCosts(to_proxy=1.0, to_replica=2.0
 
 
 @pytest.mark.parametrize(
-    "name", ["sticky_vs_cache", "black_hole", "ramp_to_the_knee", "scale_out", "hedging"]
+    "name", ["sticky_vs_cache", "black_hole", "ramp_to_the_knee", "scale_out", "hedging", "zone_outage"]
 )
 def test_a_predicted_metric_is_that_of_a_run(name: str, tmp_path: Path) -> None:
     """The metrics are computed twice, by two programs: from arrays here, from ledgers there."""
-    experiment = load_experiment(name, SHORT)
+    events_need_s = {"zone_outage": 4.0}
+    duration_s = events_need_s.get(name, SHORT["workload.duration_s"])
+    experiment = load_experiment(name, SHORT | {"workload.duration_s": duration_s})
     cells = {cell.record.arm: cell for cell in simulated(experiment, tmp_path).cells}
     for plan in plan_cells(experiment):
         if plan.arm_name not in cells:
             continue
         facts = collect_facts(cells[plan.arm_name])
         system, (calls, _) = system_of(experiment, plan), calls_of(experiment, plan)
-        found = predicted_metrics(predicted_cell(experiment, plan, system, calls))
+        found = metrics_of(experiment, plan, predicted_cell(experiment, plan, system, calls))
         assert len(found) > 20
         for metric, value in found.items():
             assert METRICS[metric].compute(facts) == pytest.approx(value, abs=1e-9), (plan.arm_name, metric)

@@ -79,6 +79,8 @@ def _omitted_arms(
         omitted |= dict.fromkeys(proxied.keys() - served, "the load balancer has another policy")
         shared = [name for name in served if proxied[name].arm.connections == "shared"]
         omitted |= dict.fromkeys(shared if external.tls else (), "gRPC clients share no connection over TLS")
+        encrypted = [name for name in served if proxied[name].arm.tls is not None]
+        omitted |= dict.fromkeys(() if external.tls else encrypted, "its clients use TLS; give --tls")
     if not external.replicas:
         omitted |= dict.fromkeys(direct, "no --replica was named")
     by_xds = [name for name, variant in direct.items() if variant.arm.route == "xds"]

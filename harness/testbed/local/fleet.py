@@ -11,6 +11,7 @@ from harness.testbed.base import PROXY_NAME
 from harness.testbed.cell_context import CellContext, replica_args
 from harness.testbed.fleet import CellFleet
 from harness.testbed.processes import Process, ProcessFamily
+from lb.ca_certificates import read_ca_certificates
 
 PORT_TRIES = 50
 
@@ -71,6 +72,8 @@ class LocalFleet(CellFleet):
         super().__init__(context)
         self.processes: dict[str, Process] = {}
         self._family = family
+        if context.plan.arm.tls is not None and context.tls is not None:
+            self.live.tls, self.live.authority = True, read_ca_certificates(context.tls.authority)
         ports = ReservedPorts()
         self._closing.callback(ports.close)
         if context.plan.arm.discovery == "dns":

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Self
 
 from harness.errors import LabError
+from harness.leftovers.scratch import scratch_folder
 from harness.plan.cells import CellPlan
-from harness.proxy.tls import TlsFiles
+from harness.proxy.tls import TlsFiles, make_certificate
+from harness.spec.arm import CertificateKey
 from harness.spec.experiment import Experiment
-from harness.testbed.base import LiveCell
+from harness.testbed.base import PROXY_NAME, LiveCell
 from harness.testbed.cell_context import CellContext
 from harness.testbed.local.fleet import LocalFleet
 from harness.testbed.processes import ForkServers, LoadOnThisMachine
@@ -22,7 +24,8 @@ class LocalTestbed(LoadOnThisMachine):
     """Owns all processes of a run. Enter it in the main thread.
 
     `logs`: the folder for the fork servers' log. `load`: whether a load process will be started. `tls`: with
-    it, replicas and Envoy speak TLS in addition to clear text.
+    it, replicas and Envoy speak TLS in addition to clear text. Without it they do so in arms with `tls`
+    alone, with a certificate that is made for the first of each kind.
     `proxy_port`: the port of the proxy; 0: a free one. `kept`: fork servers that are kept for the next run;
     they are closed only if this one fails. None: it has its own.
     """
@@ -37,6 +40,8 @@ class LocalTestbed(LoadOnThisMachine):
     ) -> None:
         self._logs = logs
         self._tls = tls
+        self._own_tls: dict[CertificateKey, TlsFiles] = {}
+        self._keys = ExitStack()  # folders with private keys
         self._proxy_port = proxy_port
         self._with_load = load
         self._kept = kept
@@ -60,13 +65,22 @@ class LocalTestbed(LoadOnThisMachine):
             self._closing.close()
         if self._fleet is not None:
             self._fleet.close()
+        self._keys.close()
 
     def start_cell(self, experiment: Experiment, plan: CellPlan, folder: Path, epoch_ns: int) -> LiveCell:
         (folder / "logs").mkdir(exist_ok=True)
         self.stop_cell()
-        context = CellContext(experiment, plan, folder, epoch_ns, self._tls)
+        context = CellContext(experiment, plan, folder, epoch_ns, self._tls_of(plan.arm.tls))
         self._fleet = LocalFleet(context, self._servers, self._proxy_port)
         return self._fleet.start_all(self.check, READY_TIMEOUT_S)
+
+    def _tls_of(self, key: CertificateKey | None) -> TlsFiles | None:
+        if self._tls is not None or key is None:
+            return self._tls
+        if key not in self._own_tls:
+            folder = self._keys.enter_context(scratch_folder("run"))
+            self._own_tls[key] = make_certificate(folder / "tls", [PROXY_NAME], key)
+        return self._own_tls[key]
 
     @property
     def fleet(self) -> LocalFleet:

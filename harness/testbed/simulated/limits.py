@@ -60,6 +60,8 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
         yield "retries by the client"
     if arm.retries is not None and arm.retries.budget_percent is not None:
         yield "retries.budget_percent"
+    if arm.tls is not None:
+        yield "tls"
     if arm.proxies > 1:
         yield from _of_several_nodes(arm, bool(events))
     if arm.max_connection_age_s is not None and arm.max_connection_age_s <= work.warm_up_s + work.duration_s:
@@ -70,16 +72,14 @@ def _parts(experiment: Experiment, arm: Arm, work: Workload) -> Iterator[str]:
 
 def _of_several_nodes(arm: Arm, events: bool) -> Iterator[str]:
     """Yield what the simulator has only once for all nodes of a proxy, where each has its own."""
-    if events:
-        yield "events with several proxies"
-    for key in ("outlier_detection", "circuit_breaker"):
-        if getattr(arm, key) is not None:
-            yield f"{key} with several proxies"
+    tables = arm.policy in ("ring_hash", "maglev")
+    if tables and (events or arm.outlier_detection is not None):
+        yield f"policy {arm.policy} with several proxies, where replicas come and go"
     if arm.policy == "weighted":
         yield "policy weighted with several proxies"
-    if arm.cross_zone in ("spill_over", "zone_aware"):
-        yield f"cross_zone: {arm.cross_zone}"
-    elif not arm.cross_zone and arm.policy in ("ring_hash", "maglev", "sticky"):
-        yield f"policy {arm.policy} without cross_zone"
+    if arm.cross_zone == "zone_aware":
+        yield "cross_zone: zone_aware"
+    elif tables and arm.cross_zone is not True:
+        yield f"policy {arm.policy} with cross_zone: {str(arm.cross_zone).lower()}"
     if arm.connections == "shared" and arm.proxy_use == "spread":
         yield "a shared connection with several proxies"

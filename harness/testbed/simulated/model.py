@@ -8,12 +8,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.events.schedule import new_replicas
-from harness.fields import PROXIED
+from harness.fields import PROXIED, proxy_names
 from harness.plan.cells import CellPlan
 from harness.policies.registry import options_of, traits_of
 from harness.spec.arm import Arm
 from harness.spec.experiment import Experiment
-from harness.spec.zones import zone_of
+from harness.spec.zones import zone_of, zones_of
 from harness.testbed.simulated.codes import CODES
 from harness.testbed.simulated.proxy import keeps_draining, proxy_of
 from harness.testbed.simulated.timeline import Happening, happenings_of
@@ -53,6 +53,7 @@ def system_of(experiment: Experiment, plan: CellPlan) -> System:
         nodes=arm.proxies,
         spread=arm.proxy_use == "spread",
         zones=_zones(experiment, plan),
+        spill_over=arm.cross_zone == "spill_over",
         stream_limit=MAX_STREAMS if arm.route == "envoy" else 0,
         deadline_ns=round(plan.workload.deadline_ms * 1e6),
         seed=int.from_bytes(seed[:6]),
@@ -72,12 +73,22 @@ def replica_names(experiment: Experiment, plan: CellPlan) -> list[str]:
 
 
 def _zones(experiment: Experiment, plan: CellPlan) -> tuple[int, ...]:
-    """Return the number of each replica's zone; () where nodes send to all zones."""
+    """Return the number of each replica's zone; () where nodes send to all zones alike."""
     arm = plan.arm
-    if arm.cross_zone:
+    if arm.cross_zone is True:
         return ()
     numbers = {zone: number for number, zone in enumerate(arm.zones)}
     return tuple(numbers[zone] for zone in zone_of(arm, replica_names(experiment, plan)).values())
+
+
+def zones_by_number(experiment: Experiment, plan: CellPlan) -> tuple[Sequence[str], Sequence[str]] | None:
+    """Return the zone of each node of the proxy, and of each replica; None without zones."""
+    arm = plan.arm
+    if not arm.zones:
+        return None
+    nodes = proxy_names(arm.proxies)
+    zones = zones_of(arm, nodes, replica_names(experiment, plan))
+    return [zones[node] for node in nodes], [zone for name, zone in zones.items() if name not in nodes]
 
 
 def happenings(experiment: Experiment, plan: CellPlan, replicas: Sequence[Replica]) -> list[Happening]:

@@ -11,14 +11,15 @@ import json
 import math
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.fields import PROXIED
+from harness.events.registry import kind_of
+from harness.fields import PROXIED, replica_number
 from harness.metrics.registry import CAPACITY
 from harness.output.safe_text import say
 from harness.plan.capacity import capacity_per_s, relative_costs
@@ -30,8 +31,17 @@ from harness.record.record_file import write_record
 from harness.record.run_directory import read_run
 from harness.spec.experiment import Experiment, Workload
 from harness.testbed.simulated.limits import not_modelled
-from harness.testbed.simulated.model import DrawnCalls, calls_of, draw_calls, system_of
+from harness.testbed.simulated.model import (
+    DrawnCalls,
+    calls_of,
+    draw_calls,
+    happenings,
+    system_of,
+    zones_by_number,
+)
+from harness.testbed.simulated.predicted_events import PredictedEvent, metrics_of_events
 from harness.testbed.simulated.predicted_metrics import PREDICTED, PredictedCell, predicted_metrics
+from lb.plan import NS_PER_S
 
 if TYPE_CHECKING:
     from simulator.system import Calls, Costs, System
@@ -233,7 +243,23 @@ def predicted_cell(experiment: Experiment, plan: CellPlan, system: System, calls
     planned = planned_rates(plan.load, work.duration_s)
     costs = np.array(relative_costs(experiment.replicas.service_time_ms, work))[calls.client]
     outcome = simulate(system, calls)
-    return PredictedCell(calls, outcome, len(system.replicas), work.duration_s, planned, costs)
+    hit_factor = 1.0 if system.cache is None else system.cache.hit_factor
+    count, seconds, zones = len(system.replicas), work.duration_s, zones_by_number(experiment, plan)
+    return PredictedCell(calls, outcome, count, seconds, planned, costs, hit_factor, zones)
+
+
+def metrics_of(experiment: Experiment, plan: CellPlan, cell: PredictedCell) -> dict[str, float]:
+    """Return the metrics that the simulated cell of a plan has, those of its events too."""
+    return predicted_metrics(cell) | metrics_of_events(cell, list(_events(experiment, plan)))
+
+
+def _events(experiment: Experiment, plan: CellPlan) -> Iterator[PredictedEvent]:
+    replicas = system_of(experiment, plan).replicas if plan.events else ()
+    for one in happenings(experiment, plan, replicas):
+        planned, kind = one.planned, kind_of(one.planned.event.do)
+        targets = [replica_number(name) for name in one.targets]
+        at_ns = round(planned.at_s * NS_PER_S)
+        yield PredictedEvent(planned.number, at_ns, targets, kind.breaks_calls, kind.returns)
 
 
 def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPlan) -> SimulatedOutlook:
@@ -247,7 +273,7 @@ def _outlook(experiment: Experiment, system: System, calls: Calls, plan: CellPla
         capacity is not None and offered * peak > capacity
         for capacity, offered in zip(most, cell.offered_per_s, strict=False)  # without those that join later
     )
-    return SimulatedOutlook(predicted_metrics(cell), overloaded)
+    return SimulatedOutlook(metrics_of(experiment, plan, cell), overloaded)
 
 
 def bands_of(cells: Sequence[Mapping[str, float]]) -> dict[str, Band]:

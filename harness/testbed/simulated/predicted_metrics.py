@@ -41,7 +41,8 @@ class PredictedCell:
     """One simulated cell: its calls, what became of them, and the length of its window.
 
     planned_per_s: see harness.plan.rate_path.planned_rates. costs: (calls,) the mean cost of each call's
-    client / that of all; None: clients are alike.
+    client / that of all; None: clients are alike. hit_factor: service time of a request that hits the session
+    cache / of any other request. zones: of each node of the proxy, and of each replica; None: there are none.
     """
 
     calls: Calls
@@ -50,6 +51,8 @@ class PredictedCell:
     window_s: float
     planned_per_s: Sequence[float] = ()
     costs: Any = None
+    hit_factor: float = 1.0
+    zones: tuple[Sequence[str], Sequence[str]] | None = None
 
     @cached_property
     def measured(self) -> Any:
@@ -76,16 +79,21 @@ class PredictedCell:
         """Requests of the measured window that each replica had to serve, per second.
 
         They count wherever they waited: in the replica, or in a client whose connection was full. A request
-        that was given up counts where it had arrived. One of a dear client counts for several.
+        that was given up counts where it had arrived. One of a dear client counts for several, and one that
+        hits the session cache for less.
         """
         attempts, costs = self.outcome.attempts, self.costs
         costs = np.ones(len(self.calls)) if costs is None else costs
         mine = self.calls.measured[attempts.call]
-        arrived = np.bincount(attempts.replica[mine], costs[attempts.call[mine]], minlength=self.replicas)
-        replica, own = self.of("replica"), costs[self.measured]
+        own = costs[attempts.call[mine]] * self._cost_by_cache(attempts.cache[mine])
+        arrived = np.bincount(attempts.replica[mine], own, minlength=self.replicas)
+        replica, own = self.of("replica"), costs[self.measured] * self._cost_by_cache(self.of("cache"))
         answered = np.bincount(replica[replica >= 0], own[replica >= 0], minlength=self.replicas)
         most = np.maximum(arrived, answered) / self.window_s
         return [float(rate) for rate in most]
+
+    def _cost_by_cache(self, cache: Any) -> Any:
+        return np.where(cache == 1, self.hit_factor, 1.0)
 
     @cached_property
     def latency_ms(self) -> dict[str, float]:
@@ -172,6 +180,16 @@ def _attempts_per_request(cell: PredictedCell) -> Number:
     return len(cell.outcome.attempts.call) / sent if sent else None
 
 
+def _crossed_share(cell: PredictedCell) -> Number:
+    if cell.zones is None:
+        return None
+    of_nodes, of_replicas = map(np.array, cell.zones)
+    replica = cell.of("replica")
+    found = replica >= 0
+    crossed = of_nodes[cell.of("node")[found]] != of_replicas[replica[found]]
+    return float(crossed.mean()) if len(crossed) else None
+
+
 def _recovery_ms(cell: PredictedCell) -> Number:
     found = None if cell.rate is None else cell.rate.recovery_s
     return None if found is None else 1000 * found
@@ -189,6 +207,7 @@ PREDICTED: Mapping[str, Callable[[PredictedCell], Number]] = {
     **{f"share.replica-{number}": _share_of(number) for number in range(NAMED_REPLICAS)},
     "balance.max_off_fair_requests": lambda cell: max_off_fair(cell.replica_requests),
     "attempts.per_request": _attempts_per_request,
+    "zones.crossed_share": _crossed_share,
     "affinity.purity": _purity,
     "cache.hit_share": _hit_share,
     "recovery_ms": _recovery_ms,

@@ -50,7 +50,8 @@ def test_a_load_killed_before_it_is_ready(start_lab: StartLab, tmp_path: Path) -
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_killed_while_it_stops(name: str, start_lab: StartLab, tmp_path: Path) -> None:
     """Its ledger is complete, because a server writes a row before it sends the answer."""
-    lab = start_lab("run", experiment_file(tmp_path, arms=ARM))
+    # One attempt: a fork server that is suspended for long is a reason to measure again.
+    lab = start_lab("run", experiment_file(tmp_path, arms=ARM), "--redo", 0)
     cell = lab.await_state("measure")
     process = lab.component(name)
     fork_server = process.parent()

@@ -15,7 +15,7 @@ ARMS = {
 def test_two_hundred_clients_and_thirty_two_replicas(start_lab: StartLab, tmp_path: Path) -> None:
     work = {"clients": CLIENTS, "rate_per_s": 400, "duration_s": 1.0, "warm_up_s": 1.0, "deadline_ms": 10_000}
     path = experiment_file(tmp_path, arms=ARMS, replicas={"count": REPLICAS}, workload=work)
-    lab = start_lab("run", path)
+    lab = start_lab("run", path, "--redo", 0)
     status, out, err = lab.end(90)
     assert status in (0, 3), out + err  # 3: with few cores, the generator may lag
     summary = json.loads((lab.run / "summary.json").read_text())

@@ -11,11 +11,24 @@ from typing import Any
 
 import psutil
 import pytest
-from lab_process import Lab, StartLab, experiment_file
+from lab_process import ROOT, Lab, StartLab, experiment_file
+
+from harness.run.cell import LOAD_GRACE_S
 
 STOPPED_S = 1.5
 ARMS = {"proxy": {"route": "envoy", "policy": "round_robin"}}
 LOAD = {"rate_per_s": 150, "warm_up_s": 0.2, "duration_s": 3.0, "deadline_ms": 4000}
+
+# The lab with less patience for a load that does not end.
+HASTY_S = 12.0
+HASTY = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from harness.run import cell
+cell.LOAD_GRACE_S = {HASTY_S}
+from harness.cli.main import main
+sys.exit(main())
+"""
 
 
 @contextmanager
@@ -148,12 +161,12 @@ def test_a_fork_server_that_is_never_continued(start_lab: StartLab, tmp_path: Pa
 
 @pytest.fixture
 def two_labs(tmp_path: Path) -> Iterator[list[Lab]]:
-    """Two short runs at the same time, both measuring."""
+    """Two short runs at the same time, both measuring, with less patience."""
     labs = []
     for name in ("first", "second"):
         (folder := tmp_path / name).mkdir()
         path = experiment_file(folder, arms=ARMS, workload=LOAD | {"deadline_ms": 500})
-        labs.append(Lab(folder, ("run", path, "--redo", 0)))
+        labs.append(Lab(folder, ("run", path, "--redo", 0), ("-c", HASTY)))
     for lab in labs:
         lab.await_state("measure")
     yield labs
@@ -167,6 +180,7 @@ def test_nobody_hears_of_the_loads_end(two_labs: list[Lab]) -> None:
 
     In one run the load is stopped. In the other its fork server is stopped, which would tell of its end.
     """
+    assert LOAD_GRACE_S == 30  # here it is HASTY_S
     own, other = two_labs
     own.component("load").send_signal(signal.SIGSTOP)
     _replicas, load = fork_servers(other)

@@ -13,6 +13,7 @@ ARM: dict[str, Any] = {
     **{"route": "envoy", "policy": "round_robin", "proxies": 3, "zones": {"a": 1, "b": 1, "c": 1}},
     # Otherwise gRPC would ask the name server at most every 30 s.
     "dns_interval_ms": 50,
+    "tls": "rsa",
 }
 CLIENTS = 60  # that none of them goes from envoy-0 to envoy-1: less than once in ten thousand runs
 EVENTS = [

@@ -13,6 +13,8 @@ from harness.cli.main import main
 from harness.run import otlp_sender
 from tests.unit.synthetic.synthetic_run import GOLDEN
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 Got = list[tuple[str, dict[str, str], bytes]]
 
 
@@ -41,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     server = Collector()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # it looks that often whether to end
     thread.start()
     yield server
     server.shutdown()

@@ -181,6 +181,7 @@ def greeting_experiment(folder: Path, service: dict[str, Any], **changes: Any) -
 
 
 @pytest.mark.calm  # a generator that lags on a busy machine leaves a run without a verdict
+@pytest.mark.usefixtures("without_plots")
 def test_a_unary_method_by_reflection_and_then_the_balancers_log(
     greeters: Greeters, start_lab: StartLab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_unary_method_by_reflection_and_then_the_balancers_log(
 
 
 @pytest.mark.calm
+@pytest.mark.usefixtures("without_plots")
 def test_a_stream_of_answers_by_a_proto_file_where_only_the_log_says_who_answered(
     greeters: Greeters, tmp_path: Path
 ) -> None:

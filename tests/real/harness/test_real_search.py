@@ -24,7 +24,7 @@ def test_the_bracket_is_that_of_the_cells(start_lab: StartLab, tmp_path: Path) -
             "max_cells": MOST,
         },
     )
-    lab = start_lab("run", path)
+    lab = start_lab("run", path, "--redo", 0)
     status, out, err = lab.end()
     assert status in (0, 3), out + err
     found = json.loads((lab.run / "summary.json").read_text())["search"]["arms"]["turns"]

@@ -82,11 +82,21 @@ async def ten_each(clients: list[Client]) -> None:
 def test_trusted_certificates_and_separate_connections(
     start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles, tmp_path: Path
 ) -> None:
-    address = start_envoy().admin.listener_address()
+    admin = start_envoy().admin
+    address = admin.listener_address()
     settings = encrypted(address, tls)
     rows, _ = run_clients(settings, 3, ten_each)
     assert {row["code"] for row in rows} == {"OK"}
     assert len({row["connection"] for row in rows}) == 3
+    # gRPC resumes no session: the number of connections is the number of whole handshakes.
+    assert admin.handshakes() == 3
+    run_clients(replace(settings, key_prefix="again"), 3, ten_each)
+    assert admin.handshakes() == 6
+    stats = admin.get_json("/stats?format=json&filter=ssl%5C.session_reused$")["stats"]
+    assert [stat["value"] for stat in stats] == [0]
+    rows, _ = run_clients(replace(settings, tls=False, key_prefix="clear"), 2, ten_each)
+    assert {row["code"] for row in rows} == {"OK"}
+    assert admin.handshakes() == 6
     target = address.replace("127.0.0.1", "localhost")
     shared = replace(settings, target=target, share_connections=True, key_prefix="shared")
     rows, _ = run_clients(shared, 3, ten_each)
@@ -119,7 +129,9 @@ def test_an_albs_cookies_are_renewed_with_every_answer(
     secure: bool, start_envoy: Callable[[], EnvoyProcess], tls: TlsFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     render = envoy_process.render
-    monkeypatch.setattr(envoy_process, "render", lambda *given: with_alb_cookies(render(*given)))
+    monkeypatch.setattr(
+        envoy_process, "render", lambda *given, **more: with_alb_cookies(render(*given, **more))
+    )
     envoy = start_envoy()
     settings = replace(encrypted(envoy.admin.listener_address(), tls), cookie_jar=True, tls=secure)
     rows, _ = run_clients(settings, 1, lambda clients: calls(clients[0], 4))

@@ -191,7 +191,7 @@ def run_small(start_lab: StartLab, folder: Path, *words: object, **changes: Any)
 
 
 def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tmp_path: Path) -> None:
-    lab = run_small(start_lab, tmp_path, "--processes", 2, workload={"duration_s": 1.4})
+    lab = run_small(start_lab, tmp_path, "--processes", 2, "--redo", 0, workload={"duration_s": 1.4})
     cell = lab.await_state("measure")
     while json.loads((cell / "load-status.json").read_text())["answered"] < 60:
         time.sleep(0.01)
@@ -214,7 +214,7 @@ def test_a_worker_that_is_killed_costs_its_own_rows_only(start_lab: StartLab, tm
     assert lost["rows"] > 10
 
 
-@pytest.mark.calm
+@pytest.mark.alone
 def test_workers_started_by_hand_run_every_cell_and_end_with_the_run(
     start_lab: StartLab, tmp_path: Path
 ) -> None:

@@ -15,9 +15,11 @@ from harness.record.tables import REPLICA_COLUMNS
 from tests.unit.synthetic.handwritten_cell import MS, row, write_cell
 
 
-def attempt(request_id: int, queue_ms: int = 0, in_flight: int = 1, code: str = "OK") -> str:
+def attempt(
+    request_id: int, queue_ms: int = 0, in_flight: int = 1, code: str = "OK", service_ns: int = 1
+) -> str:
     """One line of a replica's ledger."""
-    return f"{request_id},AddVideo,p,0,1,{queue_ms * MS},1,{in_flight},1,{code}\n"
+    return f"{request_id},AddVideo,p,0,1,{queue_ms * MS},{service_ns},{in_flight},1,{code}\n"
 
 
 def facts_of(
@@ -92,6 +94,36 @@ def test_without_the_replicas_ledgers_answers_tell_of_the_queue(tmp_path: Path) 
     values = values_of(facts)
     assert (values["queue_ms.max"], values["in_flight.max"]) == (5, 2)
     assert values["attempts.max_over_mean"] is values["attempt_share.replica-0"] is None
+
+
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_work_that_nobody_had_an_answer_of_is_wasted(tmp_path: Path, max_attempts: int) -> None:
+    """Of 100: 10 of the attempt before the good one, 20 of a call that was given up, 30 of a lost answer."""
+    ends = [("replica-1", "OK"), ("", "DEADLINE_EXCEEDED"), ("", "UNAVAILABLE")]
+    rows = [row(n, replica, code=code, planned_ns=600 * MS) for n, (replica, code) in enumerate(ends)]
+    rows.append(row(3, "replica-1", planned_ns=0))  # of the warm-up
+    ledgers = {
+        "replica-0": [attempt(0, code="UNAVAILABLE", service_ns=10), attempt(2, service_ns=30)],
+        "replica-1": [attempt(0, service_ns=40), attempt(1, code="DEADLINE_EXCEEDED", service_ns=20)],
+    }
+    ledgers["replica-1"] += [attempt(3, service_ns=5000), attempt(-1, service_ns=7000)]
+    facts = facts_of(tmp_path, rows, ledgers, max_attempts=max_attempts, measure_start_ns=500 * MS)
+    assert values_of(facts)["attempts.wasted_share"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_no_work_is_wasted_where_all_had_their_answer(tmp_path: Path, max_attempts: int) -> None:
+    ledgers = {"replica-0": [attempt(0), attempt(1)]}
+    facts = facts_of(tmp_path, [row(n, "replica-0") for n in (0, 1)], ledgers, max_attempts=max_attempts)
+    assert values_of(facts)["attempts.wasted_share"] == 0
+
+
+def test_wasted_work_is_not_known_without_ledgers_or_work(tmp_path: Path) -> None:
+    rows = [row(0, "", code="UNAVAILABLE")]
+    for name, ledgers, missing in (("a", {}, {"replica": "not the lab's"}), ("b", {"replica-0": []}, {})):
+        (tmp_path / name).mkdir()
+        facts = facts_of(tmp_path / name, rows, ledgers, missing_ledgers=missing)  # type: ignore[arg-type]
+        assert values_of(facts)["attempts.wasted_share"] is None
 
 
 @pytest.mark.parametrize(("first", "second"), [("CANCELLED", "OK"), ("OK", "CANCELLED"), ("OK", "OK")])

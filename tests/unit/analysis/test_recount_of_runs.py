@@ -65,7 +65,7 @@ def test_a_changed_figure_is_found(copy, capsys):
         "measured",
     ]
     assert main([str(copy)]) == 1
-    assert "1379 agree, 4 do not" in capsys.readouterr().out
+    assert "1387 agree, 4 do not" in capsys.readouterr().out
 
 
 def test_a_changed_row_is_found(copy):

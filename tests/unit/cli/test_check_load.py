@@ -67,6 +67,16 @@ def test_a_setting_of_all_replicas_counts(tmp_path: Path) -> None:
     assert below(lines, "warning")[0].startswith("each replica would be at 150% ")
 
 
+def test_a_cache_has_two_utilisations_and_a_warning_if_hits_alone_are_too_much(tmp_path: Path) -> None:
+    lines = told(tmp_path, replicas=", slow_factor: 2, cache: {sessions: 9, hit_factor: 0.1}")
+    missing, hitting = below(lines, "utilisation")
+    assert missing.startswith("150% of each replica when spread evenly; ")
+    assert hitting == "these are requests that miss the session cache; 15% when spread evenly and all hit"
+    assert not [line for line in lines if line.startswith("warning")]
+    lines = told(tmp_path, replicas=", slow_factor: 20, cache: {sessions: 9, hit_factor: 0.1}")
+    assert below(lines, "warning")[0].startswith("each replica would be at 150% ")
+
+
 def test_a_client_that_is_too_much_for_a_replica(tmp_path: Path) -> None:
     lines = told(tmp_path, clients=2)
     assert below(lines, "warning") == [

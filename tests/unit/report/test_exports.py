@@ -116,7 +116,7 @@ def test_what_other_tools_would_obey_is_only_shown(summaries) -> None:
     assert {row["run"] for row in rows} == {harmful}
 
 
-def test_report_writes_the_exports(runs, tmp_path, capsys) -> None:
+def test_report_writes_the_exports(runs, tmp_path, capsys, without_plots) -> None:
     import shutil
 
     folder = tmp_path / "run"

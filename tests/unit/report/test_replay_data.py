@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from harness.analysis.moments import Moments, moments_of
 from harness.record.run_directory import read_run
 from harness.report.page import build_report
-from harness.report.plots import PLOTS
 from harness.report.replay import replay_of
 from harness.report.replay_data import QUANTUM_NS, Packed, pack
 from tests.unit.report.replay_unpacked import columns_in, unpacked
@@ -193,10 +192,8 @@ def test_a_damaged_ledger_is_packed_to_its_end(queue_ns, tmp_path):
         assert len(columns_in(packed)["sent"]) == arm["requests"] > 0
 
 
-def test_a_cell_that_contradicts_itself_is_not_replayed(tmp_path, monkeypatch):
+def test_a_cell_that_contradicts_itself_is_not_replayed(tmp_path, without_plots):
     run = shutil.copytree(GOLDEN, tmp_path / "run")
-    for name in list(PLOTS):
-        monkeypatch.delitem(PLOTS, name)
     for repeat in (1, 2, 3):
         (run / "cells" / f"sticky.{repeat}" / "proxy.parquet").unlink()
     page = build_report(run)[0].read_text()

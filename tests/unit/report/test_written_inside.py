@@ -15,12 +15,12 @@ from tests.unit.synthetic.synthetic_run import GOLDEN
 pytestmark = pytest.mark.whole_run
 
 PRECIOUS = "precious"
+LATENCY = PLOTS["latency"]
 
 
 @pytest.fixture(autouse=True)
-def _one_plot(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in PLOTS if name != "latency"]:
-        monkeypatch.delitem(PLOTS, name)
+def _one_plot(without_plots: None) -> None:
+    PLOTS["latency"] = LATENCY
 
 
 @pytest.fixture

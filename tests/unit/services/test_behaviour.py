@@ -12,7 +12,7 @@ from services.behaviour_message import changed
 from services.call import Call
 from services.errors import RpcStatusError
 from services.lab_control_pb2 import Behaviour as BehaviourMessage
-from services.settings import ReplicaSettings, ServiceTime
+from services.settings import ReplicaSettings, ServiceTime, SessionCache
 from services.video_service_pb2 import LoadReport
 from tests.unit.thorough import examples
 
@@ -28,9 +28,9 @@ def new_call(session: str = "") -> Call:
     return Call(1, "AddVideo", "127.0.0.1:1", arrived_ns=0, in_flight=1, metadata=metadata)
 
 
-def run_calls(behaviour: Behaviour, count: int) -> list[Call]:
+def run_calls(behaviour: Behaviour, count: int, session: str = "") -> list[Call]:
     async def scene() -> list[Call]:
-        calls = [new_call() for _ in range(count)]
+        calls = [new_call(session) for _ in range(count)]
         await asyncio.gather(*(behaviour.work(call) for call in calls))
         return calls
 
@@ -143,14 +143,53 @@ def test_a_known_session_finds_its_data_in_the_cache() -> None:
     asyncio.run(scene())
 
 
+CACHED = ReplicaSettings(
+    slots=2,
+    service_time_ms=ServiceTime(distribution="constant", mean=5),
+    cache=SessionCache(sessions=2, hit_factor=0.1),
+)
+
+
+def test_calls_that_begin_before_the_first_one_has_ended_miss_too() -> None:
+    """With two slots the third call begins after the first one has ended."""
+    calls = run_calls(Behaviour(CACHED, "1"), 3, "0.0")
+    assert [call.cache for call in calls] == ["miss", "miss", "hit"]
+
+
+def test_a_call_that_is_cancelled_leaves_nothing_in_the_cache() -> None:
+    async def scene() -> list[str]:
+        behaviour, call = Behaviour(CACHED, "1"), new_call("0.0")
+        task = asyncio.create_task(behaviour.work(call))
+        await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.wait([task])
+        later = [new_call("0.0") for _ in range(2)]
+        for one in later:
+            await behaviour.work(one)
+        return [call.cache, *(one.cache for one in later)]
+
+    assert asyncio.run(scene()) == ["miss", "miss", "hit"]
+
+
+def test_a_call_that_gets_no_slot_says_nothing_of_the_cache() -> None:
+    async def scene() -> str:
+        behaviour, calls = Behaviour(CACHED, "1"), [new_call("0.0") for _ in range(3)]
+        tasks = [asyncio.create_task(behaviour.work(call)) for call in calls]
+        await asyncio.sleep(0.001)
+        tasks[2].cancel()
+        await asyncio.wait(tasks)
+        return calls[2].cache
+
+    assert asyncio.run(scene()) == ""
+
+
 def test_a_call_that_fails_on_purpose_caches_nothing() -> None:
     message = BehaviourMessage(cache_sessions=2, cache_hit_factor=0.5, fail_share=1)
     behaviour = Behaviour(changed(CONSTANT_5, message), "1")
     with pytest.raises(RpcStatusError):
         behaviour.admit(new_call("0.0"))
     behaviour.apply(changed(behaviour.settings, BehaviourMessage(fail_share=0)))
-    call = new_call("0.0")
-    behaviour.admit(call)
+    (call,) = run_calls(behaviour, 1, "0.0")
     assert call.cache == "miss"
 
 

@@ -9,10 +9,14 @@ import pytest
 
 from harness.errors import UserError
 from harness.plan.cells import plan_cells
+from harness.plan.run_options import ExternalOptions
 from harness.run.confirm import client_settings
 from harness.spec import arm_checks as spec_arm_checks
 from harness.spec.experiment import Experiment, experiment_yaml, load_experiment
 from harness.testbed.base import LiveCell
+from harness.testbed.choice import incompatibility
+from harness.testbed.external.plan import plan_external
+from harness.testbed.simulated.limits import not_modelled
 from services import video_service
 
 BASE: dict[str, Any] = {
@@ -57,6 +61,11 @@ NOTHING = [
     (DIRECT | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'direct' has no proxy"),
     (XDS | {"proxy_workers": 2}, "proxy_workers: 2 changes nothing: route 'xds' has no proxy"),
     (DIRECT | {"proxies": 2}, "proxies: 2 changes nothing: route 'direct' has no proxy"),
+    (DIRECT | {"tls": "rsa"}, "tls: 'rsa' changes nothing: route 'direct' has no proxy"),
+    (
+        ENVOY | {"tls": "ecdsa", "connections": "shared"},
+        "connections: 'shared' changes nothing: gRPC clients share no connection over TLS",
+    ),
     (DIRECT | {"zones": {"a": 1, "b": 3}}, "zones: a mapping changes nothing: route 'direct' has no proxy"),
     (ENVOY | {"zones": {"a": 4}}, "changes nothing: one zone holds everything; expected two or more"),
     (ENVOY | {"cross_zone": False}, "cross_zone: false changes nothing: the arm has no zones"),
@@ -144,6 +153,7 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(STICKY | {"cookie_jar": False})
     load(ENVOY | {"proxy_workers": 2})
     load(ENVOY | {"proxies": 2, "proxy_use": "spread", "dns_interval_ms": 9})
+    load(ENVOY | {"tls": "rsa"})
     load(ZONED | {"cross_zone": False})
     load(ZONED | {"cross_zone": "spill_over"})
     load(ZONED | {"cross_zone": "zone_aware"})
@@ -156,6 +166,18 @@ def test_the_same_keys_are_taken_where_they_change_something(load: Load) -> None
     load(ENVOY | {"calls": {"GetVideo": 1.0}, "messages_per_stream": 9})
     key = {"route": "envoy", "policy": "maglev", "options": {"key": "source_address"}}
     load(key | {"source_addresses": "own"})
+
+
+def test_who_can_have_clients_with_tls(load: Load) -> None:
+    experiment = load(ENVOY | {"tls": "rsa"})
+    reason = "arm a has tls: rsa, and clients of this testbed use clear text; run it with --testbed local"
+    assert incompatibility(experiment, "docker") == f"x: {reason}"
+    assert incompatibility(experiment, "local") is None
+    assert not_modelled(experiment, experiment.arms["a"]) == ["tls"]
+    with pytest.raises(UserError, match="a: its clients use TLS; give --tls"):
+        plan_external(experiment, ExternalOptions(target="lb.example.com:443"))
+    served = plan_external(experiment, ExternalOptions(target="lb.example.com:443", tls=True))
+    assert list(served.experiment.arms) == ["a"]
 
 
 WRONG = [

@@ -71,7 +71,7 @@ def test_a_node_can_be_killed_again_once_it_has_started(tmp_path: Path) -> None:
 def test_the_simulator_says_that_it_does_not_model_them(tmp_path: Path) -> None:
     found = experiment(tmp_path, [KILL | {"for_s": 0.5}])
     reasons = not_modelled(found, found.arms["arm"])
-    assert reasons == ["events (proxy_kill) on route envoy", "events with several proxies"]
+    assert reasons == ["events (proxy_kill) on route envoy"]
 
 
 def test_a_node_that_was_added_is_one_like_the_others(tmp_path: Path) -> None:

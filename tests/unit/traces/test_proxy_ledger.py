@@ -214,6 +214,7 @@ def test_the_load_balancers_clock_may_be_off(run: Path, log: Log) -> None:
 
 
 @pytest.mark.whole_run
+@pytest.mark.usefixtures("without_plots")
 def test_the_command_takes_several_files_and_keeps_what_it_joined(
     run: Path, log: Log, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +267,7 @@ def with_own_names(line: str) -> str:
 
 
 @pytest.mark.whole_run
+@pytest.mark.usefixtures("without_plots")
 def test_json_lines_with_other_names_need_a_mapping(
     run: Path, log: Log, capsys: pytest.CaptureFixture[str]
 ) -> None:
