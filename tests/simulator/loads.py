@@ -5,9 +5,16 @@ from typing import Any
 import numpy as np
 
 from simulator.hashing import hash_keys
-from simulator.system import Calls, Policy, Replica, System
+from simulator.system import Calls, Change, ChangeKind, HealthChecks, Policy, Replica, System
 
 MS = 1_000_000
+TURNS = Policy("proxy", "round_robin")
+CHECKS = HealthChecks("health", 100 * MS, 100 * MS, unhealthy_after=2, healthy_after=2)
+
+
+def change(at_ms: float, kind: ChangeKind, replica: int = 0, **own: Any) -> Change:
+    """Return a change of one replica."""
+    return Change(round(at_ms * MS), kind, replica, **own)
 
 
 def fleet(count: int, policy: Policy, slots: int = 1, **settings: Any) -> System:

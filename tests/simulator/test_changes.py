@@ -18,23 +18,16 @@ from simulator.system import (
     UNAVAILABLE,
     Change,
     ChangeKind,
-    HealthChecks,
     Outcome,
     OutlierDetection,
     Policy,
     Retries,
     System,
 )
-from tests.simulator.loads import MS, fleet, poisson
+from tests.simulator.loads import CHECKS, MS, TURNS, change, fleet, poisson
 from tests.unit.thorough import examples
 
-TURNS = Policy("proxy", "round_robin")
-CHECKS = HealthChecks("health", 100 * MS, 100 * MS, unhealthy_after=2, healthy_after=2)
 EVEN = 100  # calls a second to each of four replicas
-
-
-def change(at_ms: float, kind: ChangeKind, replica: int = 0, **own: Any) -> Change:
-    return Change(round(at_ms * MS), kind, replica, **own)
 
 
 def run(*changes: Change, policy: Policy = TURNS, seconds: float = 3, **settings: Any) -> Outcome:

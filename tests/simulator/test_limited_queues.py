@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from loads import MS, fleet, poisson
+from loads import MS, TURNS, fleet, poisson
 
 from simulator.simulation import simulate
-from simulator.system import DEADLINE_EXCEEDED, OK, RESOURCE_EXHAUSTED, Policy
+from simulator.system import DEADLINE_EXCEEDED, OK, RESOURCE_EXHAUSTED
 
-TURNS = Policy("proxy", "round_robin")
 CALLS = 40_000
 
 

@@ -10,10 +10,9 @@ import tests.simulator.kernels  # noqa: F401
 from services.session_cache import SessionCache
 from simulator.simulation import simulate
 from simulator.system import DEADLINE_EXCEEDED, OK, Attempts, Cache, Calls, Change, Policy
-from tests.simulator.loads import MS, fleet, poisson
+from tests.simulator.loads import MS, TURNS, fleet, poisson
 from tests.unit.thorough import examples
 
-TURNS = Policy("proxy", "round_robin")
 FIND, KEEP = 1, 0
 
 

@@ -13,21 +13,13 @@ from simulator.system import (
     OK,
     UNAVAILABLE,
     Change,
-    ChangeKind,
-    HealthChecks,
     Outcome,
     OutlierDetection,
     Policy,
 )
-from tests.simulator.loads import MS, fleet, poisson
+from tests.simulator.loads import CHECKS, MS, TURNS, change, fleet, poisson
 
-TURNS = Policy("proxy", "round_robin")
-CHECKS = HealthChecks("health", 100 * MS, 100 * MS, unhealthy_after=2, healthy_after=2)
 ZONES = (0, 0, 0, 1, 1, 1)
-
-
-def change(at_ms: float, kind: ChangeKind, replica: int) -> Change:
-    return Change(round(at_ms * MS), kind, replica)
 
 
 def run(*changes: Change, policy: Policy = TURNS, **own: Any) -> Outcome:
