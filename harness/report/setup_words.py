@@ -136,8 +136,14 @@ def _clients(work: Workload) -> str:
 def _room(experiment: Experiment) -> str:
     slots = experiment.replicas.slots
     words = f"{slots} slot{'s'[: slots > 1]}"
-    capacity = capacity_per_s(experiment.replicas, experiment.workload)
-    return words if capacity is None else f"{words} and room for {show(round(capacity))} requests per second"
+    capacity, cache = capacity_per_s(experiment.replicas, experiment.workload), experiment.replicas.cache
+    if capacity is None:
+        return words
+    room = f"{words} and room for {show(round(capacity))} requests per second"
+    if cache is None or not cache.hit_factor:
+        return room
+    hits = show(round(capacity / cache.hit_factor))
+    return f"{room} that miss its session cache, or {hits} that hit it"
 
 
 def _event(event: Event) -> str:

@@ -63,6 +63,12 @@ def test_of_many_clients_and_replicas_some_are_drawn_and_the_number_is_written()
     assert "200 clients" in words
 
 
+def test_the_room_of_replicas_with_a_cache_is_that_of_misses_and_that_of_hits():
+    words = " ".join(setup_in_words(CATALOGUE["cold_caches"], ours=True))
+    # 3 slots of 160 ms, and of 14.4 ms.
+    assert "room for 19 requests per second that miss its session cache, or 208 that hit it." in words
+
+
 def test_replicas_that_are_the_users_have_no_settings():
     sticky = CATALOGUE["sticky"]
     assert any("2 slots" in text for text in setup_in_words(sticky, ours=True))
