@@ -49,7 +49,7 @@ def growth_bytes(values: list[int]) -> float:
     """Return by how much the median of a third grows: to the second third, or to the last, whichever is less.
 
     What is kept for each request grows in both. Python takes memory from the system by the MiB, and keeps it.
-    So requests that queue for a moment, as on a busy machine, may let it grow once.
+    So requests that wait in a queue for a moment may let it grow once.
     """
     third = len(values) // 3
     first, second, last = (
@@ -58,6 +58,8 @@ def growth_bytes(values: list[int]) -> float:
     return min(second - first, last - second)
 
 
+# Calm: requests that wait in a queue take memory, more in each longer queue, and that memory is kept.
+@pytest.mark.calm
 @pytest.mark.timeout(SOAK_S + 240)
 def test_memory_is_flat(start_lab: StartLab, tmp_path: Path) -> None:
     arms = {"arm": {"route": "envoy", "policy": "sticky"}}
