@@ -16,6 +16,8 @@ from harness.record.summary import Usage
 USAGE_FILE = "usage.csv"
 # ns from the cell's epoch; replica-N, envoy or load; CPU time since a start in ns; memory in bytes.
 USAGE_COLUMNS = ("t_ns", "part", "cpu_ns", "memory_bytes")
+_Sample = tuple[int, int, int]  # t_ns, cpu_ns and memory_bytes of one part
+ROUND_NS = 100_000_000  # the samples of all parts are taken together, one after another
 
 
 def usage_of(cells: Sequence[Cell]) -> dict[str, Usage]:
@@ -40,14 +42,16 @@ def usage_of(cells: Sequence[Cell]) -> dict[str, Usage]:
 def read_usage(path: Path, start_ns: int, end_ns: int) -> dict[str, Usage]:
     """Return part -> what it used from `start_ns` to `end_ns` (from the cell's epoch).
 
-    {} without a file. It counts from the last sample before the window to the first one after it. If a part
-    was started anew, its CPU time began at 0 again.
+    {} without a file. CPU cores are a mean over the time from the load's last sample before the window to its
+    first one after it (or to its last one, or between those of the part that was seen longest if there is no
+    load). So a part that ended sooner or began later has used fewer. If a part was started anew, its CPU time
+    began at 0 again.
 
     Raises UserError naming the file when it holds anything else than such rows.
     """
     if not there_is(path):
         return {}
-    samples: dict[str, list[tuple[int, int, int]]] = {}
+    samples: dict[str, list[_Sample]] = {}
     try:
         with path.open(newline="") as file:
             rows = list(csv.reader(file))[1:]
@@ -57,16 +61,29 @@ def read_usage(path: Path, start_ns: int, end_ns: int) -> dict[str, Usage]:
             samples.setdefault(part, []).append((int(t_ns), int(cpu_ns), int(memory_bytes)))
     except (ValueError, csv.Error, OSError) as error:
         raise UserError(f"{path}: expected rows of {','.join(USAGE_COLUMNS)} ({error})") from error
-    found = {part: _usage(of_part, start_ns, end_ns) for part, of_part in samples.items()}
-    return {part: usage for part, usage in found.items() if usage is not None}
+    seen = {part: _seen(of_part, start_ns, end_ns) for part, of_part in samples.items()}
+    clock = seen.get("load", [])
+    if not _span_ns(clock):
+        clock = max(seen.values(), key=_span_ns, default=[])
+    if not _span_ns(clock):
+        return {}
+    first_ns, last_ns = clock[0][0] - ROUND_NS, clock[-1][0] + ROUND_NS
+    found = {part: [row for row in rows if first_ns <= row[0] <= last_ns] for part, rows in samples.items()}
+    return {part: _usage(rows, _span_ns(clock)) for part, rows in found.items() if len(rows) >= 2}
 
 
-def _usage(samples: list[tuple[int, int, int]], start_ns: int, end_ns: int) -> Usage | None:
+def _seen(samples: list[_Sample], start_ns: int, end_ns: int) -> list[_Sample]:
+    """Return a part's samples in the window, and the ones next to it."""
     before = [sample for sample in samples if sample[0] <= start_ns][-1:]
     after = [sample for sample in samples if sample[0] >= end_ns][:1]
-    seen = before + [sample for sample in samples if start_ns < sample[0] < end_ns] + after
-    if len(seen) < 2 or seen[-1][0] <= seen[0][0]:
-        return None
-    t_ns, cpu_ns, memory_bytes = zip(*seen, strict=True)
+    return before + [sample for sample in samples if start_ns < sample[0] < end_ns] + after
+
+
+def _span_ns(samples: Sequence[_Sample]) -> int:
+    return samples[-1][0] - samples[0][0] if samples else 0
+
+
+def _usage(samples: list[_Sample], span_ns: int) -> Usage:
+    _, cpu_ns, memory_bytes = zip(*samples, strict=True)
     used_ns = sum(max(0, later - sooner) for sooner, later in itertools.pairwise(cpu_ns))
-    return Usage(cpu_cores=used_ns / (t_ns[-1] - t_ns[0]), memory_bytes=max(memory_bytes))
+    return Usage(cpu_cores=used_ns / span_ns, memory_bytes=max(memory_bytes))

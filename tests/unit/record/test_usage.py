@@ -34,6 +34,16 @@ def test_a_part_that_was_started_anew_counts_from_there(tmp_path: Path) -> None:
     assert read_usage(_file(tmp_path, *rows), 0, 4 * S)["replica-0"].cpu_cores == pytest.approx(0.5)
 
 
+def test_a_part_that_ended_has_used_nothing_since(tmp_path: Path) -> None:
+    rows = [(t * S, "load", t * S // 4, 1) for t in range(5)]
+    rows += [(t * S, "envoy-0", min(t, 4) * S // 2, 1) for t in range(7)]  # idle after the load
+    rows += [(t * S, "envoy-1", t * S // 2, 1) for t in range(2)]
+    usage = read_usage(_file(tmp_path, *rows), 0, 5 * S)
+    assert usage["load"].cpu_cores == pytest.approx(0.25)
+    assert usage["envoy-0"].cpu_cores == pytest.approx(0.5)
+    assert usage["envoy-1"].cpu_cores == pytest.approx(0.125)
+
+
 def test_one_sample_says_nothing_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
     path = _file(tmp_path, (0, "load", 5, 1), (0, "envoy", 5, 7), (S, "envoy", 5, 9), tail="2000000000,env")
     usage = read_usage(path, 0, S)
