@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 from bench import generator, startup
 from bench.capacity.page import filled
-from bench.generator_page import Found, ratios, span, write_page
+from bench.generator_page import Found, ratios, span, speed_ratios, write_page
 
 FIRST_REQUEST_BUDGET_S = 1.0
 VERDICT_BUDGET = 1.25  # command to verdict / seconds of load
 CELL_BUDGET_S, RUN_BUDGET_S = 1.0, 4.0
 WHOLE_RUNS = 3  # of `sticky`, each three quarters of a minute
-# The lab's CPU time of a call / the tool's. In a closed loop: 0.8 of its calls for each CPU second.
+# The lab's CPU time of a call / the tool's. In a closed loop: 0.8 of its calls.
 CPU_BUDGETS = {
     ("ghz", 300): 1.0,
     ("ghz", 600): 1.0,
@@ -36,13 +36,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="repetitions of each measurement (default 5)")
     rounds = parser.parse_args().rounds
     peers = generator.installed_peers()
-    first_s = [startup.first_request_s() for _ in range(rounds)]
+    first_s = [(startup.first_request_s(), startup.first_request_s("--no-prediction")) for _ in range(rounds)]
     runs = [startup.run_cost() for _ in range(min(rounds, WHOLE_RUNS))]
     cells = min(run.cells for run in runs)
     found = generator.measure(peers, rounds)
     write_page(generator.PAGE, found, peers)
     rows = [
-        _row("command to first measured request, s", first_s, FIRST_REQUEST_BUDGET_S),
+        _row("command to first measured request, s", [first for first, _ in first_s], FIRST_REQUEST_BUDGET_S),
+        _row("the same with `--no-prediction`, s", [first for _, first in first_s], FIRST_REQUEST_BUDGET_S),
         _row(
             "`sticky`: command to verdict / seconds of load",
             [run.verdict_s / run.load_s for run in runs],
@@ -64,6 +65,9 @@ def generator_budgets(found: list[Found]) -> Iterator[Row]:
     for (peer, rate_per_s), budget in CPU_BUDGETS.items():
         what = f"at {rate_per_s:,}/s" if rate_per_s else "in a closed loop"
         yield _row(f"CPU time of a recorded call / {peer}'s, {what}", ratios(found, peer, rate_per_s), budget)
+    yield _row(
+        "ghz's calls/s / the lab's, in a closed loop", speed_ratios(found, "ghz"), CPU_BUDGETS["ghz", 0]
+    )
     own = [one.late_ms for one in found if (one.peer, one.rate_per_s) == ("lab", LATE_RATE_PER_S)]
     for name, budget in LATE_BUDGET_MS.items():
         yield _row(f"sent late at {LATE_RATE_PER_S}/s, {name}, ms", [late[name] for late in own], budget)

@@ -55,6 +55,12 @@ def ratios(found: list[Found], peer: str, rate_per_s: int) -> list[float]:
     return [lab.cpu_us / other.cpu_us for lab, other in pairs if lab.kept >= KEPT_SHARE <= other.kept]
 
 
+def speed_ratios(found: list[Found], peer: str) -> list[float]:
+    """Return the tool's calls/s in a closed loop / the lab's, of each round. Each has one core at most."""
+    pairs = zip(_of(found, LAB.name, 0), _of(found, peer, 0), strict=False)
+    return [other.calls_per_s / lab.calls_per_s for lab, other in pairs]
+
+
 def costs(found: list[Found], peers: list[Peer]) -> Rows:
     """Rows: rate, tool, share of the rate kept, CPU a call, the lab's cost / the tool's."""
     for rate_per_s in sorted({one.rate_per_s for one in found if one.rate_per_s}):

@@ -14,10 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 NO_VERDICT_NEEDED = (0, 1, 3)
 
 
-def first_request_s() -> float:
-    """Return the seconds from the command to the first measured request: 4 replicas, Envoy, no warm-up."""
+def first_request_s(*given: str) -> float:
+    """Return the seconds from the command to the first measured request: 4 replicas, Envoy, no warm-up.
+
+    given: more options of the command.
+    """
     with tempfile.TemporaryDirectory() as results:
-        options = ["--warm-up", "0", "--duration", "0.5", "--repeats", "1", "--quiet"]
+        options = ["--warm-up", "0", "--duration", "0.5", "--repeats", "1", "--quiet", *given]
         launched_unix_s, run = time.time(), _run(options, results)
         first = json.loads((run / "manifest.json").read_text())["cells"][0]
         return _cell_span_unix_s(run / "cells" / f"{first['arm']}.{first['repeat']}")[0] - launched_unix_s

@@ -37,6 +37,22 @@ def prepare_process() -> None:
     gc.freeze()  # objects of the start-up live on; without them each collection is shorter
 
 
+# Without this limit several hundred clients ask the name server at once, more than the buffer of a UDP socket
+# holds. gRPC asks again after seconds only.
+CONNECTING = 100
+
+
+async def _connect_all(clients: Sequence[Client]) -> None:
+    """Connect the clients, at most CONNECTING of them at the same time."""
+    turns = asyncio.Semaphore(CONNECTING)
+
+    async def connect(client: Client) -> None:
+        async with turns:
+            await client.connect()
+
+    await asyncio.gather(*map(connect, clients))
+
+
 @dataclass
 class Progress:
     """How far the load has come. Instants are nanoseconds from the cell's epoch; 0 means not yet known."""
@@ -108,7 +124,7 @@ class LoadEngine:
         settings = replace(order.settings, draw=order.load.draw)
         clients = [Client(number, settings, self.rows) for number in self._numbers]
         try:
-            await asyncio.gather(*(client.connect() for client in clients))
+            await _connect_all(clients)
             gc.freeze()  # a thousand clients would make each collection longer
             self._gate.clients_connected(read_client_channels(self._numbers, len(settings.channel_targets)))
             if order.warm_up_s:
