@@ -42,11 +42,17 @@ def prepare_process() -> None:
 CONNECTING = 100
 
 
-async def _connect_all(clients: Sequence[Client]) -> None:
+class Connecting(Protocol):
+    """What can be connected: a client."""
+
+    async def connect(self) -> None: ...  # returns when all channels are connected
+
+
+async def connect_all(clients: Sequence[Connecting]) -> None:
     """Connect the clients, at most CONNECTING of them at the same time."""
     turns = asyncio.Semaphore(CONNECTING)
 
-    async def connect(client: Client) -> None:
+    async def connect(client: Connecting) -> None:
         async with turns:
             await client.connect()
 
@@ -124,7 +130,7 @@ class LoadEngine:
         settings = replace(order.settings, draw=order.load.draw)
         clients = [Client(number, settings, self.rows) for number in self._numbers]
         try:
-            await _connect_all(clients)
+            await connect_all(clients)
             gc.freeze()  # a thousand clients would make each collection longer
             self._gate.clients_connected(read_client_channels(self._numbers, len(settings.channel_targets)))
             if order.warm_up_s:
