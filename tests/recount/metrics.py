@@ -38,15 +38,18 @@ def recount_cell(cell: CellFiles) -> Figures:
 
 def _cpu(cell: CellFiles, requests: int) -> Figures:
     """Return the CPU time a request of the parts, in microseconds."""
+    moments: dict[str, list[tuple[int, int]]] = {}
+    for row in cell.usage:
+        moments.setdefault(row["part"], []).append((int(row["t_ns"]), int(row["cpu_ns"])))
+    instants = [at for at, _ in moments.get("load", [])]
+    begin = max((at for at in instants if at <= cell.start_ns), default=min(instants, default=0))
+    end = min((at for at in instants if at >= cell.end_ns), default=max(instants, default=0))
     cores: dict[str, float] = {}
-    for part in {row["part"] for row in cell.usage}:
-        moments = [(int(row["t_ns"]), int(row["cpu_ns"])) for row in cell.usage if row["part"] == part]
-        sooner = max((n for n, (at, _) in enumerate(moments) if at <= cell.start_ns), default=0)
-        later = next((n for n, (at, _) in enumerate(moments) if at >= cell.end_ns), len(moments) - 1)
-        seen = moments[sooner : later + 1]
-        if len(seen) > 1 and seen[-1][0] > seen[0][0]:
-            used = sum(max(0, two[1] - one[1]) for one, two in pairwise(seen))
-            cores[part] = used / (seen[-1][0] - seen[0][0])
+    for part, sampled in moments.items():
+        # Parts are sampled one after another, every half second: a tenth of a second tells the rounds apart.
+        used = [cpu for at, cpu in sampled if begin - 10**8 <= at <= end + 10**8]
+        if len(used) > 1 and end > begin:
+            cores[part] = sum(max(0, two - one) for one, two in pairwise(used)) / (end - begin)
 
     def each(*parts: str) -> float | None:
         if "load" not in cores or not requests:

@@ -126,7 +126,7 @@ def test_what_experiments_expect_has_a_plot_that_shows_it():
     expected = {one.metric for experiment in catalogue() for one in experiment.expect}
     without = [name for name in PLOTS if name != "sweep"]  # that shows whatever is swept
     not_drawn = {metric for metric in expected if main_plot([metric], without) is None}
-    assert not_drawn == {"bytes.per_request", "cpu.proxy_us_per_request"}
+    assert not_drawn == {"bytes.per_request", "cpu.clients_us_per_request", "cpu.proxy_us_per_request"}
 
 
 def test_the_first_metric_that_a_plot_shows_decides():

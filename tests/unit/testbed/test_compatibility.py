@@ -57,6 +57,7 @@ def test_the_external_testbed_refuses_events() -> None:
                 "many_balancers",
                 "zones_off",
                 "zone_outage",
+                "tls_handshakes",
             },
         ),
     ],
