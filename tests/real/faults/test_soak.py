@@ -12,8 +12,8 @@ from lab_process import Lab, StartLab, experiment_file
 SOAK_S = float(os.environ.get("LB_LAB_SOAK_S", "40"))
 RATE_PER_S = 300
 MIB = 2**20
-# The allowed growth of a process's median memory from one third of the run to the next. If the load process
-# kept the rows of the requests in memory, it would grow several times as much.
+# The allowed growth of a process's memory in a third of the run. If the load process kept the rows of the
+# requests in memory, it would grow several times as much.
 ALLOWANCE_BYTES = 1 * MIB
 # The harness keeps a sample of the machine every tenth of a second, as long as a cell lasts.
 SAMPLES_PER_S, SAMPLE_BYTES = 10, 600
@@ -46,16 +46,16 @@ def sample(lab: Lab, seconds: float) -> dict[str, list[int]]:
 
 
 def growth_bytes(values: list[int]) -> float:
-    """Return by how much the median of a third grows: to the second third, or to the last, whichever is less.
+    """Return by how much a third of the run lets the memory grow: four times the usual growth of a twelfth.
 
-    What is kept for each request grows in both. Python takes memory from the system by the MiB, and keeps it.
-    So requests that wait in a queue for a moment may let it grow once.
+    What is kept for each request grows in every twelfth. When requests wait for a moment on a busy machine,
+    Python takes a MiB or two from the system and keeps them. That changes only the twelfths that contain the
+    moment, and hardly the median of all.
     """
-    third = len(values) // 3
-    first, second, last = (
-        statistics.median(values[start : start + third]) for start in (0, third, 2 * third)
+    twelfth = len(values) // 12
+    return 4 * statistics.median(
+        after - before for before, after in zip(values, values[twelfth:], strict=False)
     )
-    return min(second - first, last - second)
 
 
 # Calm: requests that wait in a queue take memory, more in each longer queue, and that memory is kept.

@@ -67,6 +67,15 @@ class Proxyless(AbstractContextManager["Proxyless"]):
             while any(_ready(channel) < self._named for channel in _channels()):
                 await asyncio.sleep(0.005)
 
+    async def gone(self) -> None:
+        """Wait until each client has given up the replicas that are not named to it any more.
+
+        A client accepts new endpoints first, and puts them to use some milliseconds later.
+        """
+        async with asyncio.timeout(DEADLINE_S):
+            while any(len(channel["subchannelRef"]) > self._named for channel in _channels()):
+                await asyncio.sleep(0.005)
+
     def draining(self, name: str) -> Endpoint:
         return Endpoint(self.servers[name].address, draining=True)
 

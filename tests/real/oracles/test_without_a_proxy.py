@@ -143,6 +143,8 @@ def test_sessions_leave_a_draining_replica_unless_they_are_kept(keep: bool, prox
         await sixty_each(clients)
         live.publish(replica_0=live.draining("replica-0"))
         await live.accepted()
+        if not keep:
+            await live.gone()
         await sixty_each(clients)
 
     moved = 0
@@ -175,6 +177,7 @@ def test_an_endpoint_that_leaves_gets_nothing_and_no_call_fails(proxyless: Start
         live.publish(replica_0=None)
         await asyncio.gather(*under_way)
         await live.accepted()
+        await live.gone()
         await sixty_each(clients)
 
     for replicas in by_client(live.run(4, script)).values():
