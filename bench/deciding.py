@@ -41,7 +41,7 @@ class Pool:
             raise ValueError(f"{run.path}: its experiment is not that of the other runs of {run.name}")
         repeats: dict[int, dict[str, CellResult]] = {}
         for cell in run.cells:
-            found = measure(collect_facts(cell))
+            found = measure(collect_facts(cell, experiment=run.experiment))
             repeats.setdefault(found.repeat, {})[cell.record.arm] = found
         whole = [found for found in repeats.values() if found.keys() == self.experiment.variants.keys()]
         self.repeats += whole

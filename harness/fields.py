@@ -13,6 +13,8 @@ Route = Literal["envoy", "envoy-l4", "direct", "xds"]
 PROXIED: tuple[Route, ...] = ("envoy", "envoy-l4")  # routes that have a proxy
 PROXY = "envoy"  # the name of the proxy; of several nodes, each has a number behind it
 Status = Literal["completed", "interrupted", "failed"]  # how a run, or a cell of it, ended
+# What took the machine while a cell was measured.
+DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "stopped", "asleep", "unknown"]
 
 
 def proxy_names(nodes: int) -> list[str]:

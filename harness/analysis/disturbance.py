@@ -31,8 +31,9 @@ from harness.analysis.interruptions import interruptions_of
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.statistics import percentiles
 from harness.analysis.validity import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
+from harness.fields import DisturbanceCause
 from harness.metrics.metric import NS_PER_MS
-from harness.record.cell_record import MACHINE, DisturbanceCause, MachineRecord, read_machine
+from harness.record.cell_record import MACHINE, MachineRecord, read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 

@@ -15,11 +15,13 @@ from harness.analysis.event_effects import answered_between, event_effects_of
 from harness.analysis.interruptions import interruptions_of
 from harness.analysis.joined import JoinedFigures, join_cell
 from harness.analysis.latency import latency_of
+from harness.analysis.least_latency import least_latency
 from harness.analysis.ledgers import lost_answers, lost_workers, reconcile, unsent_requests
 from harness.analysis.parts import collect_parts, parts_of
 from harness.analysis.rate_effects import rate_effects_of
 from harness.analysis.sessions import longest_outage_ns, session_outages, sessions_of, streams_of
 from harness.analysis.statistics import percentiles, reported_percentiles
+from harness.analysis.validity import TAKERS
 from harness.analysis.window_series import (
     healthy_replicas,
     node_series_of,
@@ -33,17 +35,26 @@ from harness.record.cell_record import read_machine
 from harness.record.run_directory import Cell
 from harness.record.tables import table_errors
 from harness.record.usage import USAGE_FILE, read_usage
+from harness.spec.experiment import Experiment
 from lb.rows import STREAM_METHODS
 
 
-def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigures | None = None) -> CellFacts:
+def collect_facts(
+    cell: Cell,
+    *,
+    with_series: bool = False,
+    joined: JoinedFigures | None = None,
+    experiment: Experiment | None = None,
+) -> CellFacts:
     """Return the facts of one cell. `with_series`: with CellFacts.series, which plots over time need.
 
-    `joined`: the figures of its joined ledgers, where the caller has them. The facts say nothing of
-    contradictions. Raises UserError that names the file when one is missing or damaged.
+    `joined`: the figures of its joined ledgers, where the caller has them. `experiment`: the cell's, for
+    CellFacts.least_latency; None: that is None. The facts say nothing of contradictions. Raises UserError
+    that names the file when one is missing or damaged.
     """
     joined = JoinedFigures.of(join_cell(cell)) if joined is None else joined
     record = cell.record
+    taken = record.disturbed_by in TAKERS
     start, end = record.measure_start_ns, record.measure_end_ns
     window_s = max((end - start) / 1e9, 1e-9)
     with table_errors(cell.folder, "request rows written by this lab"):
@@ -120,6 +131,8 @@ def collect_facts(cell: Cell, *, with_series: bool = False, joined: JoinedFigure
             lost_workers=lost_workers(cell),
             interruptions=interruptions_of(read_machine(cell.folder)),
             disturbed=record.disturbed,
+            disturbed_by=record.disturbed_by,
+            least_latency=None if experiment is None or not taken else least_latency(cell, experiment),
             stages=joined.stages,
             generator=joined.generator,
             cpu_cores={

@@ -107,7 +107,7 @@ def _missing(recorded: Mapping[str, int], least: int) -> Iterator[str]:
 
 
 def _decide(expectation: Expectation, experiment: Experiment, results: Results) -> Decision:
-    """Decide an expectation, and again as if the generator had not been late: both must agree."""
+    """Decide an expectation, and again without what the machine may have added: both must agree."""
     metric, other = expectation.metric, expectation.of
     repeats = Repeats(experiment.repeats.min, experiment.repeats.max)
     bound, is_least = expectation.bound
@@ -130,6 +130,8 @@ def _decide(expectation: Expectation, experiment: Experiment, results: Results) 
         punctual[number] = _values(cells, metric, punctual=True)
         if punctual[number] != measured[number]:
             decision = _both(decision, decided(punctual), cells, metric)
+    if decision.basis == "nothing" and any(cell.was_slowed for arm in arms for cell in results.get(arm, ())):
+        decision = replace(decision, more_repeats_help=True)  # the machine may be calmer then
     undefined = any(value is None for values in measured for value in values.values())
     if undefined and (rank := percentile_of(metric)) is not None:
         reason = f"{decision.reason}; {rank} takes {MIN_VALUES[rank]:,} values in a cell"
@@ -138,7 +140,7 @@ def _decide(expectation: Expectation, experiment: Experiment, results: Results) 
 
 
 def _values(cells: Sequence[CellResult], metric: str, *, punctual: bool = False) -> dict[int, Number]:
-    """Return repeat -> what was measured; `punctual`: without what may be the generator's lag."""
+    """Return repeat -> what was measured; `punctual`: without what the machine may have added."""
     return {
         cell.repeat: value
         if (value := cell.values[metric]) is None or not punctual
@@ -148,12 +150,15 @@ def _values(cells: Sequence[CellResult], metric: str, *, punctual: bool = False)
 
 
 def _both(decision: Decision, punctual: Decision, cells: Sequence[CellResult], metric: str) -> Decision:
-    """Return `decision` where it does not depend on the generator's lag, else that it is inconclusive."""
+    """Return `decision` where it does not depend on what the machine added, else that it is inconclusive."""
     if decision.verdict == punctual.verdict or decision.verdict == "inconclusive":
         return decision
-    lag = show(max(cell.excess(metric) for cell in cells), "ms")
-    rank = METRICS[metric].lag_rank
-    reason = f"{decision.reason}, but the generator was up to {lag} late ({rank}), which may be in it"
+    excess = show(max(cell.excess(metric) for cell in cells), "ms")
+    if any(cell.was_slowed for cell in cells):
+        why = f"up to {excess} of it may be the machine's, which was taken meanwhile"
+    else:
+        why = f"the generator was up to {excess} late ({METRICS[metric].lag_rank}), which may be in it"
+    reason = f"{decision.reason}, but {why}"
     help_ = punctual.more_repeats_help
     return replace(decision, verdict="inconclusive", reason=reason, more_repeats_help=help_)
 

@@ -61,7 +61,7 @@ def facts_of(run: Run, *, write_tables: bool = False) -> dict[str, list[CellFact
         sentences, figures = contradictions_of(joined, run.experiment), JoinedFigures.of(joined)
         fingerprints[cell.folder.name] = fingerprint(joined.rows)
         del joined  # the rows of a large cell fill a gigabyte
-        found = collect_facts(cell, with_series=eventful, joined=figures)
+        found = collect_facts(cell, with_series=eventful, joined=figures, experiment=run.experiment)
         facts[cell.folder.name] = replace(found, contradictions=sentences)
     of_run = run_contradictions(run, fingerprints)
     for name, sentences in of_run.items():

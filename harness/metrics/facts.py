@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.fields import Status
+from harness.fields import DisturbanceCause, Status
 
 if TYPE_CHECKING:
     # The checks of an experiment file import the metrics, and must stay quick: no numpy at run time.
@@ -377,6 +377,9 @@ class CellFacts:
     generator: the load generator's own share.
     contradictions: one sentence for each way in which the record contradicts itself.
     disturbed: why the machine has spoilt the cell, which was not measured again; None: it has not.
+    disturbed_by: what took the machine then.
+    least_latency: what the planned work alone causes, see harness.analysis.least_latency; None where that is
+    not known, or where the machine was not taken.
     zone_requests: (zone of the proxy node, zone of the replica) -> answered requests; None without zones,
     or where the nodes are not known.
     node_series: None where the proxy has one node, or the clients are not told which one had a request.
@@ -424,6 +427,8 @@ class CellFacts:
     generator: GeneratorShare = field(default_factory=GeneratorShare)
     contradictions: tuple[str, ...] = ()
     disturbed: str | None = None
+    disturbed_by: DisturbanceCause | None = None
+    least_latency: Latency | None = None
     zone_requests: Mapping[tuple[str, str], int] | None = None
     wasted_share: float | None = None
     node_series: NodeSeries | None = None

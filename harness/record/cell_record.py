@@ -7,14 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.fields import Route, Status, is_proxy
+from harness.fields import DisturbanceCause, Route, Status, is_proxy
 from harness.record.record_file import Record, is_empty, read_record, there_is, write_record
 
 CELL_FILE = "cell.json"
 MACHINE_FILE = "machine.json"
 
 Party = Literal["envoy", "replica"]
-DisturbanceCause = Literal["processes", "hypervisor", "lab", "load", "stopped", "asleep", "unknown"]
 HARNESS, MACHINE = "the harness", "this machine"  # in Interruption.part
 
 

@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from harness.fields import Route, Status
-from harness.record.cell_record import DisturbanceCause, MachineRecord
+from harness.fields import DisturbanceCause, Route, Status
+from harness.record.cell_record import MachineRecord
 from harness.record.manifest import DisturbedAttempt
 from harness.record.record_file import Record, is_absent
 

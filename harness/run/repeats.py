@@ -66,7 +66,7 @@ class Claims:
         for cell in run.cells:
             key = (cell.record.arm, cell.record.repeat)
             if key not in self._results:
-                self._results[key] = measure(collect_facts(cell))
+                self._results[key] = measure(collect_facts(cell, experiment=run.experiment))
         return run, {arm: list(self._of(arm)) for arm in run.experiment.variants}
 
     def _of(self, arm: str) -> Iterator[CellResult]:

@@ -1,5 +1,7 @@
 """Verdicts."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from tests.unit.synthetic import stories
 from tests.unit.synthetic.handwritten_cell import MS, REPLICAS, row, write_cell
 from tests.unit.synthetic.synthetic_run import EXPERIMENT
 
+WIDE = "{min: 3, max: 9}"
 HEAD = EXPERIMENT.split("repeats: 3")[0]
 
 
@@ -288,12 +291,16 @@ def test_a_ratio_to_nothing_is_not_measured(experiment_expecting):
         ("spread.max_over_mean", "record", False),
         ("spread.max_over_mean", "cut_off", False),
         ("spread.max_over_mean", "rate", True),
+        ("spread.max_over_mean", "starved", True),
         ("spread.max_over_mean", "lag", True),
         ("latency_ms.p99", "record", False),
         ("latency_ms.p99", "rate", False),
+        ("latency_ms.p99", "starved", False),
+        ("latency_ms.p99", "slowed", False),  # here the planned work is not known
         ("latency_ms.p99", "lag", True),
         ("error_share", "record", False),
         ("error_share", "rate", False),
+        ("error_share", "starved", False),
         ("error_share", "lag", False),
     ],
 )
@@ -336,6 +343,17 @@ def test_a_late_generator_leaves_counts_decided(experiment_expecting):
     )
 
 
+@pytest.mark.parametrize(("cause", "helps"), [("starved", True), ("record", False)])
+def test_more_repeats_help_where_the_machine_was_taken_in_all_so_far(experiment_expecting, cause, helps):
+    experiment = experiment_expecting(
+        "arm: sticky, metric: latency_ms.p99, at_most: 100", repeats="{min: 3, max: 9}"
+    )
+    bad = cells(50, 50, 50, metric="latency_ms.p99", reasons=[InvalidReason("odd", cause)])
+    found = judge(experiment, {"sticky": bad, "round_robin": cells(1, 1, 1)})
+    assert (found.findings[0].verdict, found.findings[0].basis) == ("inconclusive", "nothing")
+    assert found.more_repeats_help == helps
+
+
 @pytest.mark.parametrize(
     ("bound", "lag_ms", "verdict"),
     [
@@ -368,6 +386,42 @@ def test_lag_of_the_other_arm_counts_too(experiment_expecting):
         quick = cells(80, 81, 80, metric="latency_ms.p99", lag_ms=lag_ms)
         (finding,) = judge(experiment, {"sticky": slow, "round_robin": quick}).findings
         assert finding.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("bound", "slow_least_ms", "quick_least_ms", "verdict"),
+    [
+        ("at_least: 1000", 1100, 60, "held"),
+        ("at_least: 1000", 900, 60, "inconclusive"),
+        ("at_most: 1500", 100, 60, "held"),  # the machine only makes it longer
+        ("at_most: 1000", 900, 60, "inconclusive"),
+        ("at_most: 1000", 1100, 60, "refuted"),
+        ("at_least_times: 10, of: round_robin", 900, 60, "held"),
+        ("at_least_times: 10, of: round_robin", 700, 60, "inconclusive"),
+        ("at_most_times: 18, of: round_robin", 900, 75, "held"),
+        ("at_most_times: 18, of: round_robin", 900, 60, "inconclusive"),
+        ("at_least_times: 18, of: round_robin", 900, 75, "refuted"),
+        ("at_least_times: 18, of: round_robin", 900, 60, "inconclusive"),  # in containers, beside a browser
+    ],
+)
+def test_where_the_machine_was_taken_a_latency_is_between_the_planned_works_and_the_measured(
+    experiment_expecting, bound, slow_least_ms, quick_least_ms, verdict
+):
+    experiment = experiment_expecting(f"arm: sticky, metric: latency_ms.p99, {bound}", repeats=3)
+
+    def slowed(*values, least_ms):
+        found = cells(*values, metric="latency_ms.p99", reasons=[InvalidReason("odd", "slowed")], lag_ms=60)
+        return [replace(cell, least_ms={"latency_ms.p99": least_ms}) for cell in found]
+
+    arms = {
+        "sticky": slowed(1200, 1210, 1205, least_ms=slow_least_ms),
+        "round_robin": slowed(80, 81, 80, least_ms=quick_least_ms),
+    }
+    (finding,) = judge(experiment, arms).findings
+    assert finding.verdict == verdict
+    if verdict == "inconclusive":
+        assert "of it may be the machine's, which was taken meanwhile" in finding.reason
+    assert not arms["sticky"][0].can_tell("queue_ms.p99")
 
 
 def test_more_repeats_are_wanted_until_all_is_decided(experiment_expecting):
