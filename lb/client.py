@@ -16,7 +16,6 @@ from lb.open_loop import OpenLoop
 from lb.own_calls import OwnCalls
 from lb.picking import Calls, LeastRequest, PickedCalls, Picker
 from lb.plan import NOT_RECORDED, NS_PER_S, PlannedCall
-from lb.policies import LeastRequestOptions, ProbingOptions
 from lb.probing import Probing, asks_over
 from lb.rows import REQUEST_IDS_PER_CLIENT, answer_columns
 from lb.session import Session
@@ -75,6 +74,9 @@ class Client:
         )
 
     def _picker(self) -> Picker:
+        # Imported by a client that picks. Pydantic would be a sixth of the imports of every load process.
+        from lb.policies import LeastRequestOptions, ProbingOptions
+
         settings = self._settings
         draws = random.Random(f"pick/{settings.draw}/{self._number}")
         if settings.pick == "probing":

@@ -4,16 +4,20 @@ C-core's own policies know nothing of a replica's load but its reports. These po
 flight: the client's own (LeastRequest), or the replica's, which it asks for (lb.probing).
 """
 
+from __future__ import annotations
+
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
 from lb.calls import Answer, OutgoingCall, VideoCalls
 from lb.own_calls import OwnCalls
-from lb.policies import LeastRequestOptions
+
+if TYPE_CHECKING:
+    from lb.policies import LeastRequestOptions
 
 Calls = VideoCalls | OwnCalls
 

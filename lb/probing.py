@@ -6,19 +6,23 @@ flight and a latency, wait in a pool for the requests to come. The paper's pool 
 replica, this one holds the newest alone, for at most half of the replicas.
 """
 
+from __future__ import annotations
+
 import asyncio
 import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from lb.policies import ProbingOptions
 from services import lab_control_pb2 as lab
 from services.lab_control_pb2_grpc import LabControlStub
+
+if TYPE_CHECKING:
+    from lb.policies import ProbingOptions
 
 LEAST_PROBES = 2  # with fewer in the pool, the replica is drawn at random
 RECENT = 128  # answers from which the client knows how many requests replicas usually have in flight

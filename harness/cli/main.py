@@ -57,6 +57,8 @@ _EXPERIMENT = typer.Argument(
 )
 BAD_USAGE, LAB_FAILED, INTERRUPTED, BROKEN_PIPE = 2, 4, 130, 141
 DEFAULT_WEB_PORT, LISTING_WIDTH = 8089, 80
+# Pydantic would look for plugins of its own in every installed package, in each of the lab's processes.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 # Imports and models make many objects that live on. At Python's default, 700, the collector takes a tenth of
 # the time of a command.
 COLLECT_AFTER_OBJECTS = 20_000
