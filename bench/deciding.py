@@ -36,8 +36,11 @@ class Pool:
     real: Counter[str] = field(default_factory=Counter)
 
     def add(self, run: Run) -> None:
-        """Add the repeats of a run that have all arms. Raises ValueError if its experiment is another one."""
-        if run.experiment != self.experiment:
+        """Add the repeats of a run that have all arms. Raises ValueError if its experiment is another one.
+
+        Other words about the same experiment do not count.
+        """
+        if _without_words(run.experiment) != _without_words(self.experiment):
             raise ValueError(f"{run.path}: its experiment is not that of the other runs of {run.name}")
         repeats: dict[int, dict[str, CellResult]] = {}
         for cell in run.cells:
@@ -46,6 +49,10 @@ class Pool:
         whole = [found for found in repeats.values() if found.keys() == self.experiment.variants.keys()]
         self.repeats += whole
         self.real[_judged(self.experiment, whole).verdict] += 1
+
+
+def _without_words(experiment: Experiment) -> Experiment:
+    return experiment.model_copy(update={"title": "", "question": "", "lesson": "", "teaching": None})
 
 
 def _judged(experiment: Experiment, repeats: Sequence[Repeat]) -> Verdict:

@@ -1,13 +1,16 @@
 """bench.deciding: the share of drawn runs that are decided, by repeats whose truth is known."""
 
 import random
+from pathlib import Path
 
 import pytest
 
 from bench.deciding import Pool, drawn_verdict, row
 from harness.analysis.validity import CellResult
 from harness.metrics.registry import METRICS
+from harness.record.run_directory import read_run
 from harness.spec.experiment import load_experiment
+from tests.unit.synthetic.synthetic_run import synthesise_run
 
 HELD = {"latency_ms.p99": {"least_1": 50.0, "least_3": 80.0, "least_8": 100.0, "turns_8": 100.0}}
 
@@ -46,3 +49,12 @@ def test_a_drawn_run_stops_when_it_is_decided() -> None:
 
 def test_with_too_few_repeats_for_a_run_nothing_is_drawn() -> None:
     assert row("many_balancers", pool_of(8))[-1] == "too few repeats"
+
+
+def test_runs_are_of_one_experiment_whatever_words_describe_it(tmp_path: Path) -> None:
+    run = read_run(synthesise_run(tmp_path))
+    other_words = Pool(run.experiment.model_copy(update={"lesson": "It was said otherwise."}))
+    other_words.add(run)
+    assert len(other_words.repeats) == 3
+    with pytest.raises(ValueError, match="not that of the other runs"):
+        Pool(run.experiment.model_copy(update={"seed": 99})).add(run)
