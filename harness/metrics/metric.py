@@ -134,8 +134,8 @@ def reported(percentiles: Mapping[str, float], values: int) -> dict[str, float]:
 
 # The names of ratios, shares and indices say what they are.
 SHOWN_UNITS = {
-    *("ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams", "messages"),
-    "breaks",
+    *("us", "ms", "bytes", "requests", "requests/s", "replicas", "sessions", "connections", "streams"),
+    *("messages", "breaks"),
 }
 
 

@@ -165,6 +165,7 @@ def render_report(
         words=[word_of(summary, one) for one in summary.expectations],
         main_plot=main and _main_plot(summary, plots or {}, main),
         lesson=lesson_of(experiment),
+        prose=prose,
         on_aws=on_aws(experiment),
         exercise=prose(experiment.teaching.exercise) if experiment.teaching else None,
         next_command=next_command(experiment),

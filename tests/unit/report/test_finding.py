@@ -169,6 +169,7 @@ def test_digits_tell_a_figure_from_its_bounds(value, bounds):
 
 def test_figures_have_units_and_shares_are_percentages():
     assert figure_in_words("latency_ms.p99", 1130.4) == "1,130 ms"
+    assert figure_in_words("cpu.proxy_us_per_request", 1225.2) == "1,225 us"
     assert figure_in_words("error_share", 0.4163) == "41.6 %"
     assert figure_in_words("error_share", 0.04997, [0.05]) == "4.997 %"
     assert figure_in_words("event1.failed_requests", 1) == "1 request"

@@ -410,3 +410,10 @@ def test_without_plots_the_page_says_how_to_draw_them(run, tmp_path):
     assert "All plots" not in page
     assert "draws them" not in whole
     assert "All plots" in whole
+
+
+def test_names_in_the_lesson_are_shown_as_code(tmp_path):
+    lesson = EXPERIMENT.replace("Look at the share", "Look at `spread.max_over_mean`, the share")
+    run = synthesise_run(tmp_path, lesson)
+    build_report(run, plots=False)
+    assert "<p>Look at <code>spread.max_over_mean</code>, the share" in (run / "report.html").read_text()
