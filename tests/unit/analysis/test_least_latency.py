@@ -2,6 +2,7 @@
 
 import math
 
+import polars as pl
 import pytest
 import yaml
 from hypothesis import given
@@ -55,6 +56,15 @@ def test_each_request_waits_for_a_slot_of_its_replica_and_for_its_work(tmp_path)
     assert found.of_all_ns["p50"] == 10 * MS
     assert found.of_ok_ns == found.of_ok_ns | {"p50": 10 * MS, "max": 25 * MS}
     assert found.of_all_ns["max"] == math.inf
+
+
+@pytest.mark.parametrize("column", ["request_id", "client", "planned_ns", "code", "replica"])
+def test_a_damaged_row_is_left_out(tmp_path, column):
+    cell = slow_cell(tmp_path)
+    path = cell.folder / "requests.parquet"
+    damaged = pl.when(pl.int_range(pl.len()) == 3).then(None).otherwise(pl.col(column)).alias(column)
+    pl.read_parquet(path).with_columns(damaged).write_parquet(path)
+    assert least_latency(cell, experiment(tmp_path)).of_ok_ns["max"] == 20 * MS  # 25 ms with it
 
 
 def test_it_is_asked_for_only_where_the_machine_was_taken(tmp_path):
