@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bench.capacity.page import filled
 from harness.analysis.facts import collect_facts
@@ -21,7 +22,7 @@ from harness.analysis.judge import Verdict, judge
 from harness.analysis.validity import CellResult, measure
 from harness.errors import UserError
 from harness.record.run_directory import Run, read_run
-from harness.spec.experiment import Experiment
+from harness.spec.experiment import WORDS, Experiment
 
 DRAWN = 200  # runs drawn of each experiment
 Repeat = Mapping[str, CellResult]  # arm -> its cell
@@ -51,8 +52,8 @@ class Pool:
         self.real[_judged(self.experiment, whole).verdict] += 1
 
 
-def _without_words(experiment: Experiment) -> Experiment:
-    return experiment.model_copy(update={"title": "", "question": "", "lesson": "", "teaching": None})
+def _without_words(experiment: Experiment) -> dict[str, Any]:
+    return experiment.model_dump(exclude={"teaching", *WORDS})
 
 
 def _judged(experiment: Experiment, repeats: Sequence[Repeat]) -> Verdict:

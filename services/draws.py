@@ -15,6 +15,7 @@ import random
 from collections import OrderedDict
 
 from services.call import Call
+from services.service_time import service_draw
 from services.uniform import BITS, SCALE, uniform
 
 RECENT_REQUESTS = 10_000  # whose attempts a replica counts; a retry comes soon after the attempt before
@@ -36,7 +37,7 @@ class Draws:
         if not call.identity:
             return _next(self._service)
         call.works += 1
-        return uniform(f"{call.identity}/service/{call.works}")
+        return service_draw(call.identity, call.works)
 
     def failure(self, call: Call) -> float:
         """Return the draw that decides whether this attempt fails."""

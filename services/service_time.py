@@ -17,6 +17,22 @@ PARETO_SHAPE, PARETO_RANGE = 1.5, 1000.0
 _NORMAL = NormalDist()
 
 
+def service_draw(identity: str, work: int) -> float:
+    """Return the draw of a call's work: of a stream, one for each message, from 1.
+
+    identity: of the call's draws, see services.call.Call.
+    """
+    return uniform(f"{identity}/service/{work}")
+
+
+def first_work_ns(service_time: ServiceTime, draw: str, request_id: int, client: int) -> int:
+    """Return the service time (ns) that every replica draws for an AddVideo of the lab's load.
+
+    draw: the name of the repeat, see lb.settings.ClientSettings.
+    """
+    return draw_ns(service_time, service_draw(f"{draw}/{request_id}", 1), client=client)
+
+
 def draw_ns(
     service_time: ServiceTime, draw: float, *, client: int | None = None, method: str = "AddVideo"
 ) -> int:

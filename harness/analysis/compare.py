@@ -23,7 +23,7 @@ from harness.metrics.metric import Number, show
 from harness.metrics.registry import CAPACITY, METRICS
 from harness.record.cell_record import read_machine
 from harness.record.run_directory import Run
-from harness.spec.experiment import as_asked
+from harness.spec.experiment import WORDS, as_asked
 
 SHOWN = (
     *("spread.max_over_mean", "affinity.purity", "error_share"),
@@ -155,10 +155,9 @@ def _told(cells: Sequence[CellResult], metric: str) -> list[float]:
 
 
 def _described(run: Run) -> dict[str, str]:
-    words = {"name", "title", "question", "lesson"}
     fields = {"status", "versions", "host", "git_commit", "testbed", "load"}
     known = {
-        "experiment": as_asked(run.experiment).model_dump(mode="json", exclude=words),
+        "experiment": as_asked(run.experiment).model_dump(mode="json", exclude={"name", *WORDS}),
         **run.manifest.model_dump(mode="json", include=fields),
         "machine": _machine(run),
     }

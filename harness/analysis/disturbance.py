@@ -30,7 +30,7 @@ import polars as pl
 from harness.analysis.interruptions import interruptions_of
 from harness.analysis.machine_samples import taken_share
 from harness.analysis.statistics import percentiles
-from harness.analysis.validity import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE
+from harness.analysis.validity import MAX_ACHIEVED_SHARE, MAX_LAG_P99_MS, MIN_ACHIEVED_SHARE, TAKERS
 from harness.fields import DisturbanceCause
 from harness.metrics.metric import NS_PER_MS
 from harness.record.cell_record import MACHINE, MachineRecord, read_machine
@@ -148,7 +148,7 @@ def _cause(machine: MachineRecord | None, load_processes: int) -> tuple[Disturba
     if machine is None:
         return "unknown", "what took the machine is not known"
     if machine.lab_share is not None and machine.lab_share >= LAB_ALONE_SHARE:
-        return "lab", f"the lab's own processes took {_of_cores(machine.lab_share, machine)} all the time"
+        return "lab", f"{TAKERS['lab']} took {_of_cores(machine.lab_share, machine)} all the time"
     if machine.load_cores is not None and machine.load_cores >= LOAD_CORES * load_processes:
         return "load", f"the load itself took {machine.load_cores:.1f} CPU cores all the time"
     moment = machine.taken or machine.worst
@@ -159,8 +159,8 @@ def _cause(machine: MachineRecord | None, load_processes: int) -> tuple[Disturba
         return "unknown", "no other process that took the machine was seen"
     took = f"took {_of_cores(share, machine)} for {moment.seconds:.1f} s"
     if (moment.steal_share or 0.0) > (moment.others_share or 0.0):
-        return "hypervisor", f"other virtual machines {took}"
-    return "processes", f"other processes {took}"
+        return "hypervisor", f"{TAKERS['hypervisor']} {took}"
+    return "processes", f"{TAKERS['processes']} {took}"
 
 
 def _of_cores(share: float, machine: MachineRecord) -> str:

@@ -12,7 +12,7 @@ American Mathematical Society 78 (1955): a request starts when the first of the 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -21,9 +21,7 @@ from harness.metrics.facts import Latency
 from harness.plan.cells import load_of
 from harness.record.run_directory import Cell
 from harness.spec.experiment import Experiment
-from services.service_time import draw_ns
-from services.settings import ServiceTime
-from services.uniform import uniform
+from services.service_time import first_work_ns
 
 MOST_REQUESTS = 300_000  # a second of one core
 METHOD = "AddVideo"  # the one method whose calls are one piece of work each
@@ -53,11 +51,13 @@ def least_latency(cell: Cell, experiment: Experiment) -> Latency | None:
     for name in replicas.names:
         answered = rows.filter((pl.col("code") == "OK") & (pl.col("replica") == name))
         settings = replicas.work_of(name)
-        works_ns = _works_ns(answered, settings.service_time_ms, draw)
-        least_ns = pl.Series(
-            "least_ns", queued_ns(answered["planned_ns"], works_ns, settings.slots), pl.Int64
-        )
-        parts.append(answered.with_columns(least_ns, pl.lit(True).alias("ok")))
+        works_ns = [
+            first_work_ns(settings.service_time_ms, draw, *request)
+            for request in answered.select("request_id", "client").iter_rows()
+        ]
+        least_ns = queued_ns(answered["planned_ns"], works_ns, settings.slots)
+        least = pl.Series("least_ns", least_ns, pl.Int64)
+        parts.append(answered.with_columns(least, pl.lit(True).alias("ok")))
     in_window = pl.col("planned_ns").is_between(record.measure_start_ns, record.measure_end_ns, closed="left")
     return latency_of(pl.concat(parts).filter(in_window), "least_ns")
 
@@ -79,10 +79,3 @@ def queued_ns(arrivals_ns: Iterable[int], works_ns: Iterable[int], slots: int) -
 def _failed(rows: pl.DataFrame) -> pl.DataFrame:
     failed = rows.filter(pl.col("code") != "OK")
     return failed.with_columns(pl.lit(0, pl.Int64).alias("least_ns"), pl.lit(False).alias("ok"))
-
-
-def _works_ns(rows: pl.DataFrame, service_time: ServiceTime, draw: str) -> Iterator[int]:
-    """Yield the service time that a replica draws for each request: see services.draws."""
-    for request_id, client in rows.select("request_id", "client").iter_rows():
-        number = uniform(f"{draw}/{request_id}/service/1")
-        yield draw_ns(service_time, number, client=client, method=METHOD)

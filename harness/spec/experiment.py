@@ -158,6 +158,10 @@ def with_searched_values(experiment: Experiment, values: Mapping[str, Sequence[f
     return experiment.model_copy(update={"arms": arms})
 
 
+# Fields that describe an experiment, and change nothing that is measured.
+WORDS = frozenset({"title", "question", "lesson"})
+
+
 def as_asked(experiment: Experiment) -> Experiment:
     """Return the experiment as its file has it: `with_searched_values` undone."""
     if experiment.search is None:

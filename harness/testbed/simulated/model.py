@@ -21,9 +21,8 @@ from lb.plan import NOT_RECORDED, NS_PER_S, Phase, drawn_lifetime_s, first_phase
 from lb.policies import RING_SIZE_CAP, ProbingOptions
 from lb.rows import REQUEST_IDS_PER_CLIENT
 from lb.source_address import source_address
-from services.service_time import draw_ns
+from services.service_time import first_work_ns
 from services.settings import ServiceTime
-from services.uniform import uniform
 
 if TYPE_CHECKING:
     # The simulator imports numba, which takes as long as the rest of a command.
@@ -333,7 +332,7 @@ def _service_times(service_time: ServiceTime, draw: str, client: Any, request_id
     import numpy as np
 
     times = [
-        draw_ns(service_time, uniform(f"{draw}/{one}/service/1"), client=own)
+        first_work_ns(service_time, draw, one, own)
         for own, one in zip(client.tolist(), request_id.tolist(), strict=True)
     ]
     return np.array(times, np.int64)

@@ -57,24 +57,18 @@ class Proxyless(AbstractContextManager["Proxyless"]):
 
     async def accepted(self) -> None:
         """Wait until all clients have accepted the newest endpoints."""
-        async with asyncio.timeout(DEADLINE_S):
-            while not self.control.accepted():
-                await asyncio.sleep(0.005)
+        await _until(self.control.accepted)
 
     async def connected(self) -> None:
         """Wait until each client has a connection to every replica that is named to them."""
-        async with asyncio.timeout(DEADLINE_S):
-            while any(_ready(channel) < self._named for channel in _channels()):
-                await asyncio.sleep(0.005)
+        await _until(lambda: all(_ready(channel) >= self._named for channel in _channels()))
 
     async def gone(self) -> None:
         """Wait until each client has given up the replicas that are not named to it any more.
 
         A client accepts new endpoints first, and puts them to use some milliseconds later.
         """
-        async with asyncio.timeout(DEADLINE_S):
-            while any(len(channel["subchannelRef"]) > self._named for channel in _channels()):
-                await asyncio.sleep(0.005)
+        await _until(lambda: all(len(one["subchannelRef"]) <= self._named for one in _channels()))
 
     def draining(self, name: str) -> Endpoint:
         return Endpoint(self.servers[name].address, draining=True)
@@ -101,6 +95,13 @@ class Proxyless(AbstractContextManager["Proxyless"]):
         )
         rows, _ = run_clients(chosen, clients, confirmed)
         return rows
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds. Raises TimeoutError after DEADLINE_S."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 def _channels() -> list[dict[str, Any]]:

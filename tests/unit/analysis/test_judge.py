@@ -16,7 +16,6 @@ from tests.unit.synthetic import stories
 from tests.unit.synthetic.handwritten_cell import MS, REPLICAS, row, write_cell
 from tests.unit.synthetic.synthetic_run import EXPERIMENT
 
-WIDE = "{min: 3, max: 9}"
 HEAD = EXPERIMENT.split("repeats: 3")[0]
 
 
